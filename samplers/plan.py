@@ -1,0 +1,87 @@
+"""The budget of a run in samples, shared out over rounds exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplers.errors import SamplingError
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much may be drawn, and in how many rounds.
+
+    The budget B is the fraction of a full training's samples (000 §3): a full training sees N samples in
+    each of T epochs, so the plan holds round(T * N * B) samples. Rounds get whole numbers that add up to
+    exactly that. Orders come in multiples of ``batch_size``: what a round leaves over heads the next
+    round's order, so a whole run loses less than one batch, whatever the round's size.
+
+    Attributes
+    ----------
+    samples
+        N, the size of the training set.
+    epochs
+        T, epochs of a full-budget training.
+    budget
+        B in (0, 1].
+    batch_size
+        Samples an optimiser step over all ranks; 1 leaves orders uncut.
+    seed
+        Of the orders only.
+    round_length
+        Length of a round in epoch equivalents; below 1 gives fresher orders.
+    labels
+        int64[N], needed by samplers that look at classes.
+    """
+
+    samples: int
+    epochs: float = 1
+    budget: float = 1.0
+    batch_size: int = 1
+    seed: int = 0
+    round_length: float = 1.0
+    labels: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise SamplingError(f"samples must be at least 1; got {self.samples}")
+        if not 0 < self.budget <= 1:
+            raise SamplingError(
+                f"budget must be above 0 and at most 1, a fraction of the full training; got {self.budget}"
+            )
+        if not self.epochs > 0:
+            raise SamplingError(f"epochs must be above 0; got {self.epochs}")
+        if self.batch_size < 1:
+            raise SamplingError(f"batch_size must be at least 1; got {self.batch_size}")
+        if self.batch_size > self.samples:
+            raise SamplingError(
+                f"batch_size must be at most the {self.samples:,} samples of this set; got {self.batch_size:,}"
+            )
+        if not 0 < self.round_length <= 1:
+            raise SamplingError(f"round_length must be above 0 and at most 1 epoch; got {self.round_length}")
+        if self.labels is not None and self.labels.shape != (self.samples,):
+            raise SamplingError(
+                f"labels must hold one class a sample, shape ({self.samples},); got {self.labels.shape}"
+            )
+
+    @property
+    def total(self) -> int:
+        """Samples to train on in the whole run: round(T * N * B), batch remainder not yet taken off."""
+        return round(self.epochs * self.samples * self.budget)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in the whole run: whole batches only."""
+        return self.total // self.batch_size
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of a sampler that spends the budget evenly over all T epochs."""
+        return max(1, round(self.epochs / self.round_length))
+
+    def size(self, round: int) -> int:  # noqa: A002  (the field's word; the builtin isn't used here)
+        """Samples of ``round`` when the total is spread over ``rounds`` rounds: N*B up to rounding."""
+        return (round + 1) * self.total // self.rounds - round * self.total // self.rounds

@@ -1,0 +1,92 @@
+"""Order, Feedback, Sampler: what a sampler says, what it hears, and the four methods in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+State = dict[str, Any]
+"""A sampler's state: plain numbers, strings, lists and NumPy arrays, so that any checkpoint can hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The ids to train on in one round, in this sequence.
+
+    Global: under data parallelism every rank holds the same order and the loader slices it.
+
+    Attributes
+    ----------
+    round
+        The round's number, from 0.
+    ids
+        int64[n]; a multiple of the plan's batch size. May be empty, and may hold an id more than once.
+    weights
+        float32[n], loss multipliers of mean 1 by construction of the sampler; None means all 1.
+    """
+
+    round: int
+    ids: NDArray[np.int64]
+    weights: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What training (or scoring) said about samples: one row a constituent of a trained image.
+
+    A plain image is one row with share 1. Under mixup an image gives two rows, the two owners with shares
+    lambda and 1 - lambda; under RICAP four rows with the patches' areas as shares. ``loss`` and ``p_true``
+    of a row are taken with *that owner's* label, so an owner never hears about another's label.
+
+    Attributes
+    ----------
+    step
+        Count of optimiser steps made when the last row was measured; never falls from call to call.
+    ids
+        int64[n], the owners.
+    loss
+        float32[n], unweighted loss against the owner's label, in nats.
+    p_true
+        float32[n], probability given to the owner's label; None for tasks without classes.
+    trained
+        bool[n], True where a backward pass was made, False where the row was only scored.
+    share
+        float32[n] in [0, 1], the owner's share of the image; None means all 1.
+    """
+
+    step: int
+    ids: NDArray[np.int64]
+    loss: NDArray[np.float32]
+    p_true: NDArray[np.float32] | None
+    trained: NDArray[np.bool_]
+    share: NDArray[np.float32] | None = None
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Chooses which samples to load, round by round.
+
+    ``observe`` only buffers; what was heard is folded in by ``next_order``. So orders depend on which
+    feedback came before which order, never on timing.
+    """
+
+    def next_order(self) -> Order:
+        """Fold the feedback heard so far and give the next round's order.
+
+        Raises
+        ------
+        SamplingError
+            When the plan's rounds are used up.
+        """
+
+    def observe(self, feedback: Feedback) -> None:
+        """Take feedback, without work that a training step would feel."""
+
+    def state_dict(self) -> State:
+        """Everything that the remaining orders depend on, as a snapshot that later calls don't change."""
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from ``state``: the orders that follow equal those of the sampler that gave it."""

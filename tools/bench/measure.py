@@ -1,0 +1,86 @@
+"""Ours and a peer's, measured in turn within one run; medians, ratios and the rows that a bench writes."""
+
+from __future__ import annotations
+
+import gc
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured case.
+
+    Attributes
+    ----------
+    case
+        Name of the case, as in ``draw/wr/1e6``.
+    peer
+        Whose figure ``theirs`` is; None where the case has no peer.
+    ours, theirs
+        Medians in ``unit``.
+    unit
+        Units that end in ``/s`` are rates, where more is better; in all others less is better.
+    ratio
+        How many times better ours is: below 1 where ours is worse.
+    """
+
+    case: str
+    peer: str | None
+    ours: float
+    theirs: float | None
+    unit: str
+    ratio: float | None
+
+    @classmethod
+    def compare(cls, case: str, ours: float, unit: str, peer: str | None = None, theirs: float | None = None) -> Row:
+        """Make a row and its ratio from two medians in the same unit."""
+        ratio = None
+        if theirs is not None:
+            ratio = ours / theirs if unit.endswith("/s") else theirs / ours
+        return cls(case, peer, ours, theirs, unit, ratio)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def interleave(works: Sequence[Callable[[], object]], repeats: int, warmup: int = 1) -> list[float]:
+    """Median seconds a call of each work, measured in turn A B C A B C ... so that drift hits all alike."""
+    for work in works:
+        for _ in range(warmup):
+            work()
+    times: list[list[float]] = [[] for _ in works]
+    gc.collect()
+    for _ in range(repeats):
+        for column, work in zip(times, works, strict=True):
+            column.append(seconds(work))
+    return [statistics.median(column) for column in times]
+
+
+def show(rows: Iterable[Row], console: Console) -> None:
+    """Print rows as a table."""
+    table = Table("case", "peer", "ours", "theirs", "unit", "ratio")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in rows:
+        theirs = "" if row.theirs is None else f"{row.theirs:,.4g}"
+        ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
+        table.add_row(row.case, row.peer or "", f"{row.ours:,.4g}", theirs, row.unit, ratio)
+    console.print(table)
+
+
+def write(rows: Iterable[Row], path: Path) -> None:
+    """Write rows as a JSON list of objects."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
