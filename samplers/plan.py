@@ -58,7 +58,8 @@ class Plan:
             raise SamplingError(f"batch_size must be at least 1; got {self.batch_size}")
         if self.batch_size > self.samples:
             raise SamplingError(
-                f"batch_size must be at most the {self.samples:,} samples of this set; got {self.batch_size:,}"
+                f"batch_size must be at most the {self.samples:,} samples of this set; "
+                f"got {self.batch_size:,}"
             )
         if not 0 < self.round_length <= 1:
             raise SamplingError(f"round_length must be above 0 and at most 1 epoch; got {self.round_length}")
@@ -83,5 +84,5 @@ class Plan:
         return max(1, round(self.epochs / self.round_length))
 
     def size(self, round: int) -> int:  # noqa: A002  (the field's word; the builtin isn't used here)
-        """Samples of ``round`` when the total is spread over ``rounds`` rounds: N*B up to rounding."""
+        """Return the samples of ``round``, the total spread over ``rounds`` rounds: N*B up to rounding."""
         return (round + 1) * self.total // self.rounds - round * self.total // self.rounds

@@ -40,7 +40,9 @@ class Row:
     ratio: float | None
 
     @classmethod
-    def compare(cls, case: str, ours: float, unit: str, peer: str | None = None, theirs: float | None = None) -> Row:
+    def compare(
+        cls, case: str, ours: float, unit: str, peer: str | None = None, theirs: float | None = None
+    ) -> Row:
         """Make a row and its ratio from two medians in the same unit."""
         ratio = None
         if theirs is not None:

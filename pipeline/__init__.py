@@ -1,0 +1,27 @@
+"""Images from disk to augmented batches on the device, in whatever order they are asked for."""
+
+from __future__ import annotations
+
+from pipeline.augment import AUGMENTS, Augment, Chain, Mixing, chain
+from pipeline.batch import Batch
+from pipeline.engines import ENGINES, EnginePart, Reader
+from pipeline.errors import CorruptSampleError, DataError, MissingExtraError
+from pipeline.formats import open_dataset
+from pipeline.loader import Loader
+
+__all__ = [
+    "AUGMENTS",
+    "ENGINES",
+    "Augment",
+    "Batch",
+    "Chain",
+    "CorruptSampleError",
+    "DataError",
+    "EnginePart",
+    "Loader",
+    "MissingExtraError",
+    "Mixing",
+    "Reader",
+    "chain",
+    "open_dataset",
+]

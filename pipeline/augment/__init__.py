@@ -1,0 +1,50 @@
+"""Augmentations: one file each, drawn on the host and applied in batches on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from pipeline.augment.chain import Chain, HostDraws
+from pipeline.augment.mixup import Mixup
+from pipeline.augment.none import NoAugment
+from pipeline.augment.protocol import Augment, Mixing
+from pipeline.augment.ricap import Ricap
+from pipeline.augment.standard import Standard
+from pipeline.errors import DataError
+
+AUGMENTS: dict[str, type[Augment]] = {
+    "none": NoAugment,
+    "standard": Standard,
+    "mixup": Mixup,
+    "ricap": Ricap,
+}
+"""Every augmentation by the name that recipes use."""
+
+
+def chain(
+    parts: Sequence[str | Augment],
+    mean: Sequence[float],
+    std: Sequence[float],
+    dtype: torch.dtype = torch.float32,
+) -> Chain:
+    """Make a `Chain` of parts, or of their names where the defaults will do.
+
+    Raises
+    ------
+    DataError
+        On a name that isn't in `AUGMENTS`, and as `Chain` does.
+    """
+    made: list[Augment] = []
+    for part in parts:
+        if not isinstance(part, str):
+            made.append(part)
+        elif part in AUGMENTS:
+            made.append(AUGMENTS[part]())
+        else:
+            raise DataError(f"an augmentation must be one of {', '.join(AUGMENTS)}; got {part!r}")
+    return Chain(made, mean, std, dtype)
+
+
+__all__ = ["AUGMENTS", "Augment", "Chain", "HostDraws", "Mixing", "chain"]

@@ -1,0 +1,188 @@
+"""Augmentations in order, and normalisation where the first one that needs floats stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.augment.protocol import Augment, HostArrays, Mixing
+from pipeline.augment.rows import to_images, to_pixels
+from pipeline.batch import Batch, Draws
+from pipeline.errors import DataError
+from pipeline.randomness import Keys
+
+
+@dataclass(frozen=True, slots=True)
+class HostDraws:
+    """What a chain drew for a batch, on the host.
+
+    Attributes
+    ----------
+    parts
+        One entry a part of the chain, in its order.
+    partners
+        int64[n, k], positions within the batch of each image's constituents after all mixing.
+    shares
+        float32[n, k], the constituents' shares; rows sum to 1.
+    """
+
+    parts: tuple[HostArrays, ...]
+    partners: NDArray[np.int64]
+    shares: NDArray[np.float32]
+
+
+class Chain:
+    """Augmentations that follow each other, then (or in between) normalisation to (x / 255 - mean) / std.
+
+    Parameters
+    ----------
+    parts
+        In the order in which they work. Parts on grey levels stand before parts on normalised floats, and
+        mixing comes last: what changes an image after it was mixed would make its labels' shares untrue.
+    mean, std
+        One value a channel, of pixels scaled to [0, 1].
+    dtype
+        Of the normalised images.
+
+    Raises
+    ------
+    DataError
+        On an order that can't work, and on a standard deviation that isn't positive.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Augment],
+        mean: Sequence[float],
+        std: Sequence[float],
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.parts = tuple(parts)
+        self.mean = tuple(float(value) for value in mean)
+        self.std = tuple(float(value) for value in std)
+        self.dtype = dtype
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise DataError(
+                f"mean and std must hold one value a channel each; got {len(self.mean)} and {len(self.std)}"
+            )
+        if not all(value > 0 for value in self.std):
+            raise DataError(f"std must be above 0 in every channel; got {self.std}")
+        _check_order(self.parts)
+        self._normalise_at = next(
+            (index for index, part in enumerate(self.parts) if part.domain == "float"), len(self.parts)
+        )
+        self._scopes = _scopes(self.parts)
+        self._tiles: dict[tuple[torch.device, int], tuple[Tensor, Tensor]] = {}
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostDraws:
+        """Draw every part's parameters for a batch of images of ``height`` x ``width`` pixels."""
+        drawn: list[HostArrays] = []
+        partners = np.arange(len(keys), dtype=np.int64)[:, None]
+        shares = np.ones((len(keys), 1), dtype=np.float32)
+        for part, scope in zip(self.parts, self._scopes, strict=True):
+            draws = part.draw(replace(keys, scope=keys.scope + scope), height, width)
+            drawn.append(draws)
+            if isinstance(part, Mixing):
+                mixed, weights = part.constituents(draws)
+                # Each of the m images that are mixed now may itself be a mixture of k: m * k constituents.
+                partners = partners[mixed].reshape(len(keys), mixed.shape[1] * partners.shape[1])
+                shares = (weights[:, :, None] * shares[mixed]).reshape(partners.shape)
+        return HostDraws(tuple(drawn), partners, shares)
+
+    def apply(self, batch: Batch) -> Batch:
+        """Augment and normalise a batch of the loader's.
+
+        Its labels, shares and owners are those of the mixed images already (`Loader.batches`), so only
+        the images change.
+        """
+        return replace(batch, images=self.transform(batch.images, batch.draws))
+
+    def transform(self, images: Tensor, draws: Sequence[Draws]) -> Tensor:
+        """Augment and normalise images.
+
+        Parameters
+        ----------
+        images
+            uint8[n, C, H, W] in any memory layout.
+        draws
+            One entry a part, on the device of ``images``.
+
+        Returns
+        -------
+        [n, C, H, W] of the chain's dtype, channels_last in memory.
+        """
+        if len(draws) != len(self.parts):
+            raise DataError(
+                f"a chain of {len(self.parts)} parts needs that many draws; got {len(draws)}: "
+                "give the loader the same chain (augment=...)"
+            )
+        for part, drawn in zip(self.parts[: self._normalise_at], draws, strict=False):
+            images = part.apply(images, drawn)
+        images = self.normalise(images)
+        for part, drawn in zip(self.parts[self._normalise_at :], draws[self._normalise_at :], strict=True):
+            images = part.apply(images, drawn)
+        return images
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Turn uint8[n, C, H, W] into (x / 255 - mean) / std, of the chain's dtype, channels_last."""
+        pixels = to_pixels(images)
+        if pixels.shape[3] != len(self.mean):
+            raise DataError(
+                f"images must have the {len(self.mean)} channels of mean and std; got {pixels.shape[3]}"
+            )
+        scale, shift = self._tile(pixels.device, pixels.shape[1] * pixels.shape[2])
+        # One row of constants an image: three of them a pixel would leave nothing to vectorise.
+        levels = pixels.flatten(1).to(torch.float32)
+        normal = torch.addcmul(shift, levels, scale).to(self.dtype)
+        return to_images(normal.view(pixels.shape))
+
+    def _tile(self, device: torch.device, area: int) -> tuple[Tensor, Tensor]:
+        key = (device, area)
+        if key not in self._tiles:
+            std = torch.tensor(self.std, dtype=torch.float64)
+            mean = torch.tensor(self.mean, dtype=torch.float64)
+            scale, shift = 1 / (255 * std), -mean / std
+            self._tiles[key] = (
+                scale.to(device, torch.float32).repeat(area),
+                shift.to(device, torch.float32).repeat(area),
+            )
+        return self._tiles[key]
+
+
+def _name(part: Augment) -> str:
+    return type(part).__name__.lower()
+
+
+def _check_order(parts: Sequence[Augment]) -> None:
+    floating: Augment | None = None
+    mixing: Augment | None = None
+    for part in parts:
+        if floating is not None and part.domain == "uint8":
+            raise DataError(
+                f"{_name(part)} works on grey levels and {_name(floating)} on normalised pixels: "
+                f"put {_name(part)} before {_name(floating)}"
+            )
+        if mixing is not None and not isinstance(part, Mixing) and type(part).__name__ != "NoAugment":
+            raise DataError(
+                f"{_name(part)} after {_name(mixing)} would make the mixed labels' shares untrue: "
+                f"put {_name(part)} before {_name(mixing)}"
+            )
+        if part.domain == "float":
+            floating = part
+        if isinstance(part, Mixing):
+            mixing = part
+
+
+def _scopes(parts: Sequence[Augment]) -> tuple[str, ...]:
+    """Name each part's streams: a second part of the same kind draws on its own."""
+    seen: dict[type[Augment], int] = {}
+    scopes = []
+    for part in parts:
+        seen[type(part)] = seen.get(type(part), 0) + 1
+        scopes.append("" if seen[type(part)] == 1 else f"{seen[type(part)]}/")
+    return tuple(scopes)

@@ -1,0 +1,56 @@
+"""Mixup: the average of two images, with the labels of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.augment.beta import check_alpha, draw_beta
+from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.augment.rows import to_images, to_pixels
+from pipeline.batch import Draws
+from pipeline.randomness import Keys, permutation
+
+
+@dataclass(frozen=True)
+class Mixup:
+    """Blend each image with another one of the batch: lambda of it, 1 - lambda of the other.
+
+    lambda ~ Beta(alpha, alpha), one a batch (Zhang et al., ICLR 2018; 000 section 3.3). The other image is
+    given by a permutation of the batch (of this rank's part of it, under data parallelism).
+    """
+
+    alpha: float = 0.3
+    """Parameter of the beta distribution: small values blend little, 1 blends evenly."""
+    per_sample: bool = False
+    """Draw lambda for every image instead of once a batch."""
+
+    domain: ClassVar[Domain] = "float"
+
+    def __post_init__(self) -> None:
+        check_alpha(self.alpha)
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
+        """Draw ``partner``, int64[n] positions in the batch, and ``share``, float32[n], the lambdas."""
+        share = draw_beta(keys, "mixup/share", self.alpha, per_sample=self.per_sample)
+        return {"partner": permutation(keys, "mixup/partner"), "share": share.astype(np.float32)}
+
+    def constituents(self, draws: HostArrays) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Give the image itself with share lambda, and its partner with 1 - lambda."""
+        partner, share = draws["partner"], draws["share"]
+        partners = np.stack([np.arange(len(partner)), partner], axis=1)
+        shares = np.stack([share, 1 - share], axis=1)
+        return partners.astype(np.int64, copy=False), shares.astype(np.float32, copy=False)
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Blend."""
+        pixels = to_pixels(images)
+        mine = pixels.flatten(1)
+        others = torch.index_select(mine, 0, draws["partner"])
+        share = draws["share"].to(mine.dtype)[:, None]
+        return to_images(torch.lerp(others, mine, share).view_as(pixels))

@@ -1,0 +1,27 @@
+"""No augmentation, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.batch import Draws
+from pipeline.randomness import Keys
+
+
+@dataclass(frozen=True)
+class NoAugment:
+    """Images as they are."""
+
+    domain: ClassVar[Domain] = "any"
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
+        """Draw nothing."""
+        return {}
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Give the images back."""
+        return images

@@ -1,0 +1,65 @@
+"""What an augmentation is: draw() on the host, apply() on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.batch import Draws
+from pipeline.randomness import Keys
+
+HostArrays = Mapping[str, NDArray[np.generic]]
+"""The drawn parameters of one augmentation, by name, on the host."""
+
+Domain = Literal["uint8", "float", "any"]
+"""The pixels that a part takes and gives: grey levels 0 to 255, normalised floats, or either of them."""
+
+
+@runtime_checkable
+class Augment(Protocol):
+    """One augmentation: a frozen dataclass whose fields are its options."""
+
+    domain: ClassVar[Domain]
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
+        """Draw the parameters of a batch of images of ``height`` x ``width`` pixels.
+
+        Every array's first axis has length n, and all shapes follow from n, height and width alone.
+        """
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Apply drawn parameters.
+
+        Batched, without waiting for the device, and without changing ``images``.
+
+        Parameters
+        ----------
+        images
+            [n, C, H, W], of the part's domain, channels_last in memory.
+        draws
+            What `draw` gave, moved to the device of ``images``.
+
+        Returns
+        -------
+        [n, C, H, W] of the same dtype, channels_last in memory.
+        """
+
+
+@runtime_checkable
+class Mixing(Augment, Protocol):
+    """An augmentation that makes each image of several samples of the batch."""
+
+    def constituents(self, draws: HostArrays) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Say which samples an image is made of, and by how much.
+
+        Returns
+        -------
+        partners
+            int64[n, m], positions within the batch.
+        shares
+            float32[n, m]; rows sum to 1.
+        """

@@ -1,0 +1,95 @@
+"""RICAP: four cropped images patched together, with the labels of all four."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipeline.augment.beta import check_alpha, draw_beta
+from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.augment.rows import gather_runs, to_images, to_pixels
+from pipeline.batch import Draws
+from pipeline.randomness import Keys, batch_uniforms, integers, permutation, sample_doubles
+
+
+@dataclass(frozen=True)
+class Ricap:
+    """Make each image of four random crops around a random point, their labels weighted by area.
+
+    w = round(W * Beta(alpha, alpha)) and h = round(H * Beta(alpha, alpha)), one of each a batch (Takahashi,
+    Matsubara, Uehara, 2018; 000 section 3.3). Patch k of w_k x h_k pixels is cut at a random position out of
+    the image that the k-th permutation of the batch names (of this rank's part of it, under data
+    parallelism).
+    """
+
+    alpha: float = 0.3
+    """Parameter of the beta distribution: small values give one large patch, large ones four alike."""
+    per_sample: bool = False
+    """Draw the point and the crops' positions for every image instead of once a batch."""
+
+    domain: ClassVar[Domain] = "any"
+
+    def __post_init__(self) -> None:
+        check_alpha(self.alpha)
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
+        """Draw the layout; patches count from the top left by rows.
+
+        ``partners`` int64[n, 4], ``width`` and ``height`` int64[n] of the first patch, ``left`` and ``top``
+        int64[n, 4] of the crops in their images, ``shares`` float32[n, 4].
+        """
+        share_w = draw_beta(keys, "ricap/width", self.alpha, per_sample=self.per_sample)
+        share_h = draw_beta(keys, "ricap/height", self.alpha, per_sample=self.per_sample)
+        w = np.rint(width * share_w).astype(np.int64)
+        h = np.rint(height * share_h).astype(np.int64)
+        widths = np.stack([w, width - w, w, width - w], axis=1)
+        heights = np.stack([h, h, height - h, height - h], axis=1)
+        if self.per_sample:
+            places = sample_doubles(keys, "ricap/places", 8)
+        else:
+            places = np.broadcast_to(batch_uniforms(keys, "ricap/places", 8), (len(keys), 8))
+        partners = [permutation(keys, f"ricap/partner/{k}") for k in range(4)]
+        return {
+            "partners": np.stack(partners, axis=1),
+            "width": w,
+            "height": h,
+            "left": integers(places[:, :4], width - widths + 1),
+            "top": integers(places[:, 4:], height - heights + 1),
+            "shares": (widths * heights / (width * height)).astype(np.float32),
+        }
+
+    def constituents(self, draws: HostArrays) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Give the four images with their patches' areas."""
+        return draws["partners"].astype(np.int64, copy=False), draws["shares"].astype(np.float32, copy=False)
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Patch together.
+
+        A row is a run of the left patch up to column w and a run of the right one from there on. Both runs
+        are copied at full width, each shifted into place, and blended by a mask of bits; so shapes don't
+        depend on what was drawn. A margin of one row at both ends of memory catches what a shift leaves over.
+        """
+        pixels = to_pixels(images)
+        n, height, width, channels = pixels.shape
+        memory = F.pad(pixels.view(-1, channels), (0, 0, width, width))
+        row = torch.arange(height, device=pixels.device)
+        w, h = draws["width"][:, None], draws["height"][:, None]
+        # Where the run of patch k for output row 0 begins, had the image the patch's row there.
+        base = (draws["partners"] * height + draws["top"]) * width + draws["left"] + width
+        lower = (row >= h)[:, None]
+        upper_base, lower_base = base[:, :2, None], base[:, 2:, None] - (h * width)[:, None]
+        shift = torch.cat([torch.zeros_like(w), w], dim=1)[:, :, None]
+        starts = torch.where(lower, lower_base, upper_base) - shift + row * width
+        runs = gather_runs(memory, starts.transpose(0, 1).reshape(-1), width).view(torch.uint8)
+        unit = channels * pixels.element_size()
+        left, right = runs.view(2, n, height, width * unit).unbind(0)
+        column = torch.arange(width * unit, device=pixels.device)
+        mask = (column >= w * unit).to(torch.uint8).mul_(255)[:, None]
+        patched = right.bitwise_xor_(left).bitwise_and_(mask).bitwise_xor_(left)
+        return to_images(patched.contiguous().view(pixels.dtype).view_as(pixels))

@@ -1,0 +1,67 @@
+"""Random crop of the padded image and random flip: the standard augmentation of small images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.augment.rows import gather_runs, to_images, to_pixels
+from pipeline.batch import Draws
+from pipeline.errors import DataError
+from pipeline.randomness import Keys, integers, uniforms
+
+
+@dataclass(frozen=True)
+class Standard:
+    """Pad with black, crop at random back to the image's size, flip left to right at random.
+
+    The padding is zero in grey levels, before normalisation, as in the reference settings (000 section 4).
+    """
+
+    padding: int = 4
+    """Pixels of black put around the image before the crop."""
+    flip: bool = True
+    """Flip half of the images left to right; off for digits and signs (SVHN)."""
+
+    domain: ClassVar[Domain] = "uint8"
+
+    def __post_init__(self) -> None:
+        if self.padding < 0:
+            raise DataError(f"padding must be at least 0 pixels; got {self.padding}")
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
+        """Draw ``top`` and ``left``, int64[n] in [0, 2 * padding], and ``flip``, bool[n]."""
+        uniform = uniforms(keys, "standard", 3)
+        places = 2 * self.padding + 1
+        return {
+            "top": integers(uniform[:, 0], places),
+            "left": integers(uniform[:, 1], places),
+            "flip": (uniform[:, 2] < 0.5) & self.flip,
+        }
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Crop the padded image at (top, left), then flip.
+
+        A crop of the mirrored image stands for the mirrored crop, so that mirroring is part of the one copy.
+        """
+        pixels = to_pixels(images)
+        n, height, width, channels = pixels.shape
+        pad = self.padding
+        sides = 2 if self.flip else 1
+        canvas = pixels.new_zeros((sides, n, height + 2 * pad, width + 2 * pad, channels))
+        canvas[0, :, pad : pad + height, pad : pad + width] = pixels
+        image = torch.arange(n, device=pixels.device)
+        left = draws["left"]
+        if self.flip:
+            canvas[1, :, pad : pad + height, pad : pad + width] = pixels.flip(2)
+            image = image + draws["flip"] * n
+            left = torch.where(draws["flip"], 2 * pad - left, left)
+        first = (image * (height + 2 * pad) + draws["top"]) * (width + 2 * pad) + left
+        rows = torch.arange(height, device=pixels.device) * (width + 2 * pad)
+        starts = (first[:, None] + rows).view(-1)
+        crops = gather_runs(canvas.view(-1, channels), starts, width)
+        return to_images(crops.view(n, height, width, channels))

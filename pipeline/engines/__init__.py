@@ -1,0 +1,15 @@
+"""Engines: one file a way of reading images, all behind one contract."""
+
+from __future__ import annotations
+
+from pipeline.engines.ffcv import FfcvEngine
+from pipeline.engines.protocol import Dataset, EnginePart, Reader
+from pipeline.engines.resident import ResidentEngine
+
+ENGINES: dict[str, type[EnginePart]] = {
+    "resident": ResidentEngine,
+    "ffcv": FfcvEngine,
+}
+"""Every engine by the name that recipes use."""
+
+__all__ = ["ENGINES", "Dataset", "EnginePart", "Reader"]

@@ -1,0 +1,143 @@
+"""What an engine is: it opens a data set, and its reader gives images by id."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.errors import DataError
+
+
+class Dataset(Protocol):
+    """What engines need to know of a data set on disk; `pipeline.formats.Beton` is one.
+
+    Attributes
+    ----------
+    labels, heights, widths
+        int64[n].
+    compressed
+        bool[n]: True for JPEG bytes, False for raw HWC uint8 RGB.
+    offsets, sizes
+        int64[n]: sample i is ``data[offsets[i]:offsets[i] + sizes[i]]``.
+    checksums
+        uint32[n], CRC-32 of each sample's bytes, or None where the file holds none.
+    data
+        uint8, the whole file.
+    """
+
+    path: Path
+    labels: NDArray[np.int64]
+    heights: NDArray[np.int64]
+    widths: NDArray[np.int64]
+    compressed: NDArray[np.bool_]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    checksums: NDArray[np.uint32] | None
+    data: NDArray[np.uint8]
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Decode one sample: uint8[h, w, 3]; raises CorruptSampleError, which names file and sample."""
+
+    def name(self, index: int) -> str:
+        """Name of a sample in its source."""
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """An open data set. Used by one thread at a time or by several at once.
+
+    Attributes
+    ----------
+    height, width
+        Pixels, the same for every image.
+    asynchronous
+        Whether reading takes long enough to be worth a thread that reads ahead.
+    """
+
+    height: int
+    width: int
+    asynchronous: bool
+
+    def read(self, ids: NDArray[np.int64]) -> Tensor:
+        """Read images, in the order asked for, duplicates included.
+
+        Returns
+        -------
+        uint8[n, 3, H, W], channels_last in memory: fresh memory that nobody writes to again, on the device
+        or on the host (pinned, where the device is a CUDA one).
+
+        Raises
+        ------
+        DataError
+            When an id isn't in the data set.
+        CorruptSampleError
+            When a sample can't be decoded; names file and sample.
+        """
+
+    def close(self) -> None:
+        """Free threads and memory; a second call does nothing."""
+
+
+@runtime_checkable
+class EnginePart(Protocol):
+    """A frozen dataclass whose fields are the engine's options."""
+
+    def open(self, dataset: Dataset, device: torch.device) -> Reader:
+        """Open a data set for reading.
+
+        Raises
+        ------
+        DataError
+            When its images differ in shape, or need more memory than there is.
+        MissingExtraError
+            When a library is missing; names the command that installs it.
+        """
+
+
+def common_shape(dataset: Dataset) -> tuple[int, int]:
+    """Give the height and width that all images of a set share.
+
+    Raises
+    ------
+    DataError
+        When they differ, or the set is empty.
+    """
+    if len(dataset) == 0:
+        raise DataError(f"a data set must hold at least 1 sample; {dataset.path} holds none")
+    heights, widths = dataset.heights, dataset.widths
+    if (heights != heights[0]).any() or (widths != widths[0]).any():
+        raise DataError(
+            f"the images of {dataset.path} must share one shape to be read in batches; they range from "
+            f"{heights.min()}x{widths.min()} to {heights.max()}x{widths.max()}: "
+            "convert the source with `trainer convert --square S`"
+        )
+    return int(heights[0]), int(widths[0])
+
+
+def check_ids(ids: NDArray[np.int64], dataset: Dataset) -> None:
+    """Raise `DataError` unless every id is a sample of the data set."""
+    if len(ids) and (ids.min() < 0 or ids.max() >= len(dataset)):
+        wrong = ids[(ids < 0) | (ids >= len(dataset))][0]
+        raise DataError(
+            f"an id must be one of the {len(dataset):,} samples of {dataset.path}, counted from 0; "
+            f"got {wrong:,}"
+        )
+
+
+def check_threads(threads: int) -> None:
+    """Raise `DataError` unless ``threads`` can be an engine's option."""
+    if threads < 0:
+        raise DataError(f"threads must be at least 1, or 0 for one a core; got {threads}")
+
+
+def thread_count(threads: int) -> int:
+    """Threads to start: ``threads``, or for 0 one a core that this process may run on."""
+    return threads or len(os.sched_getaffinity(0))

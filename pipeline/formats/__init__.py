@@ -1,0 +1,43 @@
+"""Data sets on disk: one file a format, each with its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.errors import DataError
+from pipeline.formats.beton import Beton, BetonFormat
+from pipeline.formats.card import Card, card_path
+
+FORMATS: dict[str, type[BetonFormat]] = {"beton": BetonFormat}
+"""Every format, by the ending of its files."""
+
+
+def open_dataset(path: Path | str) -> Beton:
+    """Open a converted data set, checking its structure.
+
+    Raises
+    ------
+    DataError
+        When the file is missing, of no known format, damaged, or at odds with its card.
+    """
+    return format_of(Path(path)).open(Path(path))
+
+
+def format_of(path: Path) -> BetonFormat:
+    """Give the format that a file's ending asks for.
+
+    Raises
+    ------
+    DataError
+        When no format has that ending.
+    """
+    ending = path.suffix.removeprefix(".")
+    if ending not in FORMATS:
+        raise DataError(
+            f"a converted data set must end in {' or '.join('.' + name for name in FORMATS)}; got {path}: "
+            "name one that `trainer convert` made, or is to make"
+        )
+    return FORMATS[ending]()
+
+
+__all__ = ["FORMATS", "Beton", "BetonFormat", "Card", "card_path", "format_of", "open_dataset"]

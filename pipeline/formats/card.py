@@ -1,0 +1,183 @@
+"""The card of a data set: what is in it, in a small JSON file beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import DataError
+from pipeline.formats.whole import write_whole
+
+SCHEMA = 1
+
+Encoding = Literal["raw", "jpeg", "mixed"]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """How a validation set was split off, in the cards of both parts.
+
+    Attributes
+    ----------
+    part
+        Which of the two this file is.
+    fraction
+        Share of the source that was asked for as validation set; taken class by class.
+    seed
+        Of the choice of samples.
+    """
+
+    part: Literal["training", "validation"]
+    fraction: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Description of one data set on disk.
+
+    Attributes
+    ----------
+    name, split
+        Of the source, as in "cifar10" and "train".
+    samples
+        Number of images.
+    classes
+        Names; a label is an index into them.
+    class_counts
+        Samples of each class.
+    height, width
+        In pixels; None where images differ.
+    min_height, max_height, min_width, max_width
+        In pixels, over all images.
+    mean, std
+        Per channel (red, green, blue) over all pixels of all images, scaled to [0, 1].
+    encoding
+        "raw" (HWC uint8), "jpeg", or "mixed".
+    quality
+        JPEG quality of images that were encoded in conversion; None where none was.
+    source
+        What the images were made from, in words.
+    channels
+        Always 3: grey images are stored as RGB.
+    max_resolution, square
+        How images were resized in conversion; None where they were not.
+    held_out
+        The validation split that this file is one part of; None without one.
+    digest
+        SHA-256 of the data file in hexadecimal; None where it isn't known, as for a file without a card.
+    created_by
+        Program and version that wrote the file.
+    schema
+        Version of this description.
+    """
+
+    name: str
+    split: str
+    samples: int
+    classes: tuple[str, ...]
+    class_counts: tuple[int, ...]
+    height: int | None
+    width: int | None
+    min_height: int
+    max_height: int
+    min_width: int
+    max_width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    encoding: Encoding
+    quality: int | None
+    source: str
+    channels: int = 3
+    max_resolution: int | None = None
+    square: int | None = None
+    held_out: HeldOut | None = None
+    digest: str | None = None
+    created_by: str = ""
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        """Give the card as JSON text, one attribute a line."""
+        entries = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in asdict(self).items()]
+        return "{\n" + ",\n".join(entries) + "\n}\n"
+
+    @classmethod
+    def from_json(cls, text: str, path: Path) -> Card:
+        """Read a card; ``path`` is for messages.
+
+        Raises
+        ------
+        DataError
+            When the text is not JSON, or not a card of this schema.
+        """
+        remedy = "delete the card to have one made from the data file, or convert the images again"
+        try:
+            entries = json.loads(text)
+        except ValueError as error:
+            raise DataError(f"{path} must be JSON; got {error}: {remedy}") from None
+        if not isinstance(entries, dict) or entries.get("schema") != SCHEMA:
+            found = entries.get("schema") if isinstance(entries, dict) else type(entries).__name__
+            raise DataError(f"{path} must be a card of schema {SCHEMA}; got {found}: {remedy}")
+        known = {field.name for field in fields(cls)}
+        entries = {key: _frozen(value) for key, value in entries.items() if key in known}
+        try:
+            if entries.get("held_out") is not None:
+                entries["held_out"] = HeldOut(**entries["held_out"])
+            card = cls(**entries)
+            counted = sum(card.class_counts)
+            sound = len(card.classes) == len(card.class_counts) and len(card.mean) == len(card.std) == 3
+        except TypeError as error:
+            raise DataError(f"{path} must hold the attributes of a card; got {error}: {remedy}") from None
+        if not sound or counted != card.samples:
+            raise DataError(
+                f"{path} must count {card.samples} samples over {len(card.classes)} classes, and have mean "
+                f"and std for 3 channels; got {len(card.class_counts)} counts, {counted} in all: {remedy}"
+            )
+        return card
+
+    def stamped(self, digest: str) -> Card:
+        """Give the card of a finished file: with its digest, and who wrote it."""
+        return replace(self, digest=digest, created_by=creator())
+
+
+def creator() -> str:
+    """Program and version, as cards name them."""
+    try:
+        return f"budgetrain {version('budgetrain')}"
+    except PackageNotFoundError:
+        return "budgetrain"
+
+
+def card_path(path: Path) -> Path:
+    """Where the card of the data file ``path`` lies: ``train.beton`` -> ``train.card.json``."""
+    return path.with_suffix(".card.json")
+
+
+def read_card(path: Path) -> Card | None:
+    """Read the card beside the data file ``path``; None where there is none.
+
+    Raises
+    ------
+    DataError
+        When a card is there and can't be understood.
+    """
+    beside = card_path(path)
+    try:
+        text = beside.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{beside} must be readable UTF-8 text; got {error}") from None
+    return Card.from_json(text, beside)
+
+
+def write_card(path: Path, card: Card) -> None:
+    """Write the card beside the data file ``path``, whole or not at all."""
+    write_whole(card_path(path), card.to_json().encode())
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,61 @@
+"""The card of a file that has none, made from the file itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.formats.card import Card, Encoding
+from pipeline.formats.statistics import PixelSums
+
+if TYPE_CHECKING:
+    from pipeline.formats.beton import Beton
+
+_PROBES = 512
+_MOST_CLASSES = 1_000_000
+
+
+def describe(data: Beton) -> Card:
+    """Describe a ``.beton`` without a card: classes named by number, mean and std of some of its images.
+
+    Labels up to a million are taken as they are; what lies outside is left to the reader to complain about.
+
+    Raises
+    ------
+    CorruptSampleError
+        When an image that is looked at can't be read.
+    """
+    labels = data.labels[(data.labels >= 0) & (data.labels < _MOST_CLASSES)]
+    classes = int(labels.max()) + 1 if len(labels) else 1
+    counts = np.bincount(labels, minlength=classes)
+    # Of broken labels none is left out silently: the counts must add up, and the reader names the samples.
+    counts[-1] += len(data) - len(labels)
+    probed = np.unique(np.linspace(0, len(data) - 1, min(len(data), _PROBES)).astype(np.int64))
+    sums = PixelSums()
+    for index in probed:
+        if not (data.lenient and data.fault(int(index))):
+            sums.add(data.image(int(index)))
+    mean, std = sums.mean_and_std()
+    sizes = {"height": data.heights, "width": data.widths}
+    same = {side: int(values[0]) if (values == values[0]).all() else None for side, values in sizes.items()}
+    share = data.compressed.mean()
+    encoding: Encoding = "raw" if share == 0 else "jpeg" if share == 1 else "mixed"
+    return Card(
+        name=data.path.stem,
+        split="unknown",
+        samples=len(data),
+        classes=tuple(str(i) for i in range(classes)),
+        class_counts=tuple(int(count) for count in counts),
+        height=same["height"],
+        width=same["width"],
+        min_height=int(data.heights.min()),
+        max_height=int(data.heights.max()),
+        min_width=int(data.widths.min()),
+        max_width=int(data.widths.max()),
+        mean=mean,
+        std=std,
+        encoding=encoding,
+        quality=None,
+        source=f"{data.path.name}, a file without a card; mean and std of {len(probed):,} of its images",
+    )

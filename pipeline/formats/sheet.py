@@ -1,0 +1,113 @@
+"""A contact sheet: a few images of each class on one page."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from pipeline.formats.beton import Beton
+from pipeline.formats.whole import write_whole
+
+_MOST_CLASSES = 200
+_SMALL, _LARGE = 64, 112
+_GAP, _MARGIN = 4, 24
+_INK, _FAINT, _PAPER, _HOLE = (24, 24, 27), (113, 113, 122), (255, 255, 255), (244, 244, 245)
+
+
+def contact_sheet(data: Beton, path: Path) -> None:
+    """Draw images of every class, spread evenly over the file, into a PNG.
+
+    Small images are enlarged by whole factors, so that a pixel stays a pixel; large ones are scaled down. Of
+    more than 200 classes every so many-th is shown.
+
+    Raises
+    ------
+    CorruptSampleError
+        When an image to be shown can't be read.
+    DataError
+        When ``path`` can't be written.
+    """
+    classes = len(data.card.classes)
+    shown = np.unique(np.linspace(0, classes - 1, min(classes, _MOST_CLASSES)).astype(np.int64))
+    columns, each = _layout(len(shown))
+    tile = _SMALL if max(data.card.max_height, data.card.max_width) <= _SMALL else _LARGE
+    rows = -(-len(shown) // columns)
+    label_height = 22
+    block = (each * (tile + _GAP) + 20, tile + label_height + 14)
+    header = 74
+    width = 2 * _MARGIN + columns * block[0] - 20 - _GAP
+    sheet = Image.new("RGB", (max(width, 560), header + rows * block[1] + _MARGIN - 14), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_MARGIN, 18), _title(data), _INK, ImageFont.load_default(20))
+    draw.text((_MARGIN, 45), _subtitle(data, len(shown)), _FAINT, ImageFont.load_default(13))
+    for place, label in enumerate(shown):
+        # Down the columns first, as one reads a list.
+        left = _MARGIN + (place // rows) * block[0]
+        top = header + (place % rows) * block[1]
+        _label(draw, (left, top), block[0] - 20, data, int(label))
+        members = np.flatnonzero(data.labels == label)
+        for position, index in enumerate(_spread(members, each)):
+            corner = (left + position * (tile + _GAP), top + label_height)
+            draw.rectangle((*corner, corner[0] + tile - 1, corner[1] + tile - 1), fill=_HOLE)
+            picture = _fitted(data.image(int(index)), tile)
+            inset = ((tile - picture.width) // 2, (tile - picture.height) // 2)
+            sheet.paste(picture, (corner[0] + inset[0], corner[1] + inset[1]))
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+    write_whole(path, file.getvalue())
+
+
+def _layout(classes: int) -> tuple[int, int]:
+    """Choose how many columns of classes there are, and how many images each class shows."""
+    if classes <= 5:
+        return 1, 12
+    if classes <= 20:
+        return 2, 6
+    return (4, 4) if classes <= 100 else (5, 3)
+
+
+def _spread(members: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    if len(members) <= count:
+        return members
+    return members[np.linspace(0, len(members) - 1, count).astype(np.int64)]
+
+
+def _title(data: Beton) -> str:
+    return f"{data.card.name} ({data.card.split})"
+
+
+def _subtitle(data: Beton, shown: int) -> str:
+    card = data.card
+    sizes = f"{card.height}x{card.width}"
+    if card.height is None or card.width is None:
+        sizes = f"{card.min_height}x{card.min_width} to {card.max_height}x{card.max_width}"
+    classes = f"{len(card.classes):,} classes"
+    if shown < len(card.classes):
+        classes += f", {shown:,} of them shown"
+    return f"{card.samples:,} images, {classes}, {sizes} pixels, {card.encoding}"
+
+
+def _label(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, data: Beton, label: int) -> None:
+    """Write a class's name and count above its images, cut to the width there is."""
+    name_font, count_font = ImageFont.load_default(14), ImageFont.load_default(12)
+    count = f"{data.card.class_counts[label]:,}"
+    room = width - draw.textlength(count, count_font) - 10
+    name = data.card.classes[label]
+    while len(name) > 1 and draw.textlength(name, name_font) > room:
+        name = name.removesuffix("…")[:-1] + "…"
+    draw.text(corner, name, _INK, name_font)
+    draw.text((corner[0] + draw.textlength(name, name_font) + 8, corner[1] + 2), count, _FAINT, count_font)
+
+
+def _fitted(image: NDArray[np.uint8], tile: int) -> Image.Image:
+    picture = Image.fromarray(image)
+    longer = max(picture.size)
+    if longer > tile:
+        picture.thumbnail((tile, tile), Image.Resampling.LANCZOS)
+        return picture
+    factor = tile // longer
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)

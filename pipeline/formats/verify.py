@@ -1,0 +1,79 @@
+"""Reading a whole data file to find what is broken in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import DataError
+from pipeline.formats.beton import Beton
+from pipeline.formats.parallel import cores, in_order
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What reading every sample showed.
+
+    Attributes
+    ----------
+    samples
+        How many were read.
+    broken
+        By number: a sample's name and what is wrong with it.
+    unaltered
+        Whether the file is as it was written: by the digest on its card, else by its own checksums; None for
+        a file that has neither, as FFCV writes them.
+    """
+
+    samples: int
+    broken: dict[int, tuple[str, str]]
+    unaltered: bool | None
+
+    @property
+    def sound(self) -> bool:
+        """True when nothing at all was found."""
+        return not self.broken and self.unaltered is not False
+
+
+def verify(
+    path: Path, workers: int | None = None, progress: Callable[[int, int], None] | None = None
+) -> Verdict:
+    """Read and decode every sample of a file, and compare the file with its card.
+
+    Parameters
+    ----------
+    path
+        The data file.
+    workers
+        Threads; None for one a core.
+    progress
+        Called with (done, total) samples.
+
+    Raises
+    ------
+    DataError
+        When the file is missing, or so damaged that samples can't be told apart, or ``workers`` is below 1.
+    """
+    if workers is not None and workers < 1:
+        raise DataError(f"workers must be at least 1; got {workers}")
+    data = Beton(path, lenient=True)
+    unaltered = data.framed
+    if data.card.digest is not None:
+        with path.open("rb") as file:
+            unaltered = hashlib.file_digest(file, "sha256").hexdigest() == data.card.digest
+
+    def work(chunk: range) -> list[tuple[int, str]]:
+        return [(index, fault) for index in chunk if (fault := data.fault(index)) is not None]
+
+    total = len(data)
+    chunks = [range(start, min(start + _CHUNK, total)) for start in range(0, total, _CHUNK)]
+    broken: dict[int, tuple[str, str]] = {}
+    for chunk, faults in zip(chunks, in_order(work, chunks, workers or cores()), strict=True):
+        broken.update({index: (data.name(index), fault) for index, fault in faults})
+        if progress is not None:
+            progress(chunk.stop, total)
+    return Verdict(total, broken, unaltered)

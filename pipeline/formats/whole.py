@@ -1,0 +1,108 @@
+"""Files that appear under their name whole or not at all, whatever kills the writer."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from io import BufferedRandom
+from pathlib import Path
+from types import TracebackType
+
+from pipeline.errors import DataError
+
+
+def partial_path(path: Path) -> Path:
+    """Where ``path`` is written before it is whole: a hidden file in the same folder."""
+    return path.with_name(f".{path.name}.partial")
+
+
+class PartialFile:
+    """A file in the making: locked, and renamed to ``path`` by `publish`.
+
+    The name of the partial file is fixed, so that one which a killed writer left is taken over by the next.
+    The lock keeps two writers of one file apart; the kernel frees it when its holder dies.
+
+    Parameters
+    ----------
+    path
+        The final name. Its folder is made where missing.
+
+    Raises
+    ------
+    DataError
+        When another process is writing the same file, or the folder can't be written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._partial = partial_path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise unwritable(path, error) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Between open and lock another writer may have published the file under its final name.
+            if os.fstat(descriptor).st_ino != self._partial.stat().st_ino:
+                raise BlockingIOError
+        except (BlockingIOError, FileNotFoundError):
+            os.close(descriptor)
+            raise DataError(f"{path} must have one writer at a time; another process is writing it") from None
+        os.ftruncate(descriptor, 0)
+        self.file: BufferedRandom = os.fdopen(descriptor, "r+b")
+
+    def sync(self) -> None:
+        """Wait until everything written is on the disk."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def publish(self) -> None:
+        """Give the file its final name, in place of any older one, and close it."""
+        self.sync()
+        self._partial.replace(self.path)
+        self.file.close()
+        _sync_folder(self.path.parent)
+
+    def discard(self) -> None:
+        """Remove the partial file; does nothing once published."""
+        if not self.file.closed:
+            self._partial.unlink(missing_ok=True)
+            self.file.close()
+
+    def __enter__(self) -> PartialFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path``, whole or not at all, in place of what was there."""
+    with PartialFile(path) as partial:
+        try:
+            partial.file.write(content)
+            partial.publish()
+        except OSError as error:
+            raise unwritable(path, error) from None
+
+
+def remove_stale(path: Path) -> None:
+    """Remove the partial file that a killed writer of ``path`` left, if there is one and nobody writes it."""
+    if partial_path(path).exists():
+        PartialFile(path).discard()
+
+
+def unwritable(path: Path, error: OSError) -> DataError:
+    """Say in one line why ``path`` can't be written."""
+    return DataError(f"{path} can't be written: {error.strerror or error}")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

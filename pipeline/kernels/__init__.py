@@ -1,0 +1,1 @@
+"""Bare numba loops, called through the modules that own their meaning."""

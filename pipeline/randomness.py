@@ -1,0 +1,169 @@
+"""Counter-based random numbers: a pure function of (seed, stream, round, id, occurrence), on the host.
+
+Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011) has no
+state to carry along, so a draw depends on what it is for and on nothing else: not on the batch it stands in,
+the rank, the engine, the thread or what was drawn before. A run resumes at any step by asking again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+from pipeline.kernels.counting import count_earlier
+from pipeline.kernels.philox import fill_words
+
+_MOST_IDS = 1 << 40
+_MOST_BLOCKS = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What the draws of one batch are keyed by.
+
+    Attributes
+    ----------
+    seed
+        Of augmentation, in [0, 2**32).
+    round, step
+        The order's round, and the batch's number within it.
+    ids
+        int64[n] in [0, 2**40), the samples of this rank's part of the batch.
+    occurrences
+        int64[n], how often the id stood earlier in the round's order (`occurrences`).
+    scope
+        Put before every stream's name, so that two parts of one kind in a chain draw independently.
+    """
+
+    seed: int
+    round: int
+    step: int
+    ids: NDArray[np.int64]
+    occurrences: NDArray[np.int64]
+    scope: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 1 << 32:
+            raise DataError(f"an augmentation seed must be at least 0 and below 2**32; got {self.seed}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@lru_cache(maxsize=1024)
+def stream_key(name: str) -> int:
+    """The 32-bit word that stands for a stream's name, the same on every machine and in every version."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "little")
+
+
+def _words(
+    keys: Keys,
+    stream: str,
+    ids: NDArray[np.int64],
+    occurrences: NDArray[np.int64],
+    first_block: int,
+    blocks: int,
+) -> NDArray[np.uint32]:
+    if first_block + blocks > _MOST_BLOCKS:
+        raise DataError(f"a stream holds at most {_MOST_BLOCKS:,} blocks; got {first_block + blocks:,}")
+    out = np.empty((len(ids), 4 * blocks), dtype=np.uint32)
+    fill_words(keys.seed, stream_key(keys.scope + stream), ids, occurrences, keys.round, first_block, out)
+    return out
+
+
+def _doubles(words: NDArray[np.uint32]) -> NDArray[np.float64]:
+    high = words[:, 0::2] >> np.uint32(5)
+    low = words[:, 1::2] >> np.uint32(6)
+    return (high * np.float64(1 << 26) + low) * 2.0**-53
+
+
+def uniforms(keys: Keys, stream: str, count: int) -> NDArray[np.float32]:
+    """Draw ``count`` uniforms a sample.
+
+    Returns
+    -------
+    float32[n, count], multiples of 2**-24 in [0, 1).
+    """
+    words = _words(keys, "sample/" + stream, keys.ids, keys.occurrences, 0, -(-count // 4))
+    return (words[:, :count] >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+
+
+def sample_doubles(keys: Keys, stream: str, count: int, first: int = 0) -> NDArray[np.float64]:
+    """Draw ``count`` uniforms a sample in double precision, from number ``first`` of the stream on.
+
+    ``first`` is a multiple of 2: a block of the generator holds two doubles. One stream gives either floats
+    (`uniforms`) or doubles: they are made of the same words.
+
+    Returns
+    -------
+    float64[n, count], multiples of 2**-53 in [0, 1).
+    """
+    words = _words(keys, "sample/" + stream, keys.ids, keys.occurrences, first // 2, -(-count // 2))
+    return _doubles(words)[:, :count]
+
+
+def batch_uniforms(keys: Keys, stream: str, count: int, first: int = 0) -> NDArray[np.float64]:
+    """Draw ``count`` uniforms for the batch as a whole, keyed by (seed, stream, round, step).
+
+    Every rank draws the same ones. ``first`` is as in `sample_doubles`.
+
+    Returns
+    -------
+    float64[count], multiples of 2**-53 in [0, 1).
+    """
+    step = np.array([keys.step], dtype=np.int64)
+    words = _words(keys, "batch/" + stream, step, np.zeros(1, dtype=np.int64), first // 2, -(-count // 2))
+    return _doubles(words)[0, :count]
+
+
+def integers(
+    uniform: NDArray[np.float32] | NDArray[np.float64], bounds: NDArray[np.int64] | int
+) -> NDArray[np.int64]:
+    """Turn uniforms into whole numbers in [0, bounds), by floor(uniform * bounds).
+
+    In double precision: a float32 product can round up to the bound itself.
+    """
+    return (uniform.astype(np.float64) * bounds).astype(np.int64)
+
+
+def permutation(keys: Keys, stream: str) -> NDArray[np.int64]:
+    """Draw a permutation of the batch's positions, one a batch.
+
+    Returns
+    -------
+    int64[n]
+    """
+    return np.argsort(batch_uniforms(keys, stream, len(keys)), kind="stable")
+
+
+def occurrences(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count how often each id stood earlier in ``ids``, so that a second view of a sample draws anew.
+
+    One pass over a table of counts while ids are dense; ids that are few and far between are ranked first.
+
+    Parameters
+    ----------
+    ids
+        int64[n] in [0, 2**40).
+
+    Returns
+    -------
+    int64[n]
+    """
+    out = np.zeros(len(ids), dtype=np.int64)
+    if len(ids) == 0:
+        return out
+    lowest, highest = int(ids.min()), int(ids.max())
+    if lowest < 0 or highest >= _MOST_IDS:
+        raise DataError(f"ids must be in [0, 2**40); got {lowest if lowest < 0 else highest:,}")
+    if highest < 16 * len(ids) + (1 << 16):
+        count_earlier(ids, np.zeros(highest + 1, dtype=np.int32), out)
+    else:
+        values, ranks = np.unique(ids, return_inverse=True)
+        count_earlier(ranks, np.zeros(len(values), dtype=np.int32), out)
+    return out

@@ -1,0 +1,71 @@
+"""Source: labelled images that a conversion reads, one by one."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Source(Protocol):
+    """One split of a data set as its users keep it.
+
+    `read` and `encoded` are called from several threads at once, in no particular order.
+    """
+
+    @property
+    def name(self) -> str:
+        """Of the data set, as in "cifar10"."""
+        ...
+
+    @property
+    def split(self) -> str:
+        """Which part of it, as in "train"."""
+        ...
+
+    @property
+    def origin(self) -> str:
+        """What the images come from, in words, without the folders of one machine."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names; a label is an index into them."""
+        ...
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """int64[n]."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person who converts this should know, a line each."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """Decode image ``index``: uint8[h, w, 3], RGB, upright.
+
+        Raises
+        ------
+        CorruptSampleError
+            When it can't be read; the line names it.
+        """
+        ...
+
+    def encoded(self, index: int) -> bytes | None:
+        """Give image ``index`` as a JPEG file that needs no conversion, or None where there is no such file.
+
+        Raises
+        ------
+        CorruptSampleError
+            When it can't be read; the line names it.
+        """
+        ...
+
+    def sample_name(self, index: int) -> str:
+        """Name image ``index`` so that a person finds it again ("airplane/0001.jpg")."""
+        ...

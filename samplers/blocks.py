@@ -1,0 +1,67 @@
+"""Runs a compiled kernel over spans of an index range, on as many threads as there are cores.
+
+Kernels release the GIL, so plain threads carry them. Numba's own ``prange`` isn't used: its fallback
+threading layer aborts the process when two threads enter it at once, which a sampler in a thread beside a
+loader's kernels would do, and parallel kernels take several times longer to compile.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+Kernel = Callable[..., Any]
+
+SPAN = 16_384
+"""Ranges shorter than this aren't worth a second thread."""
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def _forget_pool() -> None:
+    global _pool
+    _pool = None  # a forked child inherits the object but none of its threads
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def cores() -> int:
+    """Cores that this process may use, at most 32."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return min(count, 32)
+
+
+def spans(size: int, unit: int = 1) -> list[tuple[int, int]]:
+    """Cut ``range(size)`` into one span a core, at multiples of ``unit``.
+
+    Kernels must give the same result however the range is cut.
+    """
+    count = max(1, min(cores(), size // SPAN))
+    cuts = [min(size, -(-size * i // count // unit) * unit) for i in range(count)] + [size]
+    return [(a, b) for a, b in itertools.pairwise(cuts) if b > a] or [(0, size)]
+
+
+def _call(kernel: Kernel, start: int, stop: int, slot: int, args: tuple[Any, ...]) -> Any:
+    # Only the interpreted kernels (NUMBA_DISABLE_JIT) notice: hashes overflow by design.
+    with np.errstate(all="ignore"):
+        return kernel(start, stop, slot, *args)
+
+
+def run(kernel: Kernel, cuts: list[tuple[int, int]], *args: Any) -> list[Any]:
+    """Call ``kernel(start, stop, slot, *args)`` for every span and return the results by slot."""
+    global _pool
+    if len(cuts) == 1:
+        return [_call(kernel, *cuts[0], 0, args)]
+    if _pool is None:
+        _pool = ThreadPoolExecutor(max_workers=cores(), thread_name_prefix="samplers-draw")
+    others = [_pool.submit(_call, kernel, *cut, slot, args) for slot, cut in enumerate(cuts) if slot]
+    first = _call(kernel, *cuts[0], 0, args)
+    return [first] + [other.result() for other in others]

@@ -1,0 +1,199 @@
+"""Bare loops of the weighted draws; ``draw`` says what they are for.
+
+Loops over ids or blocks take ``start, stop, slot`` first, for ``blocks.run``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from samplers.arrays import Counts, Doubles, Floats, Places, Weights
+from samplers.counter import exponential, word
+
+BIN_SHIFT = np.uint32(17)
+BINS = 1 << 14  # by 8 exponent and 6 mantissa bits of a float32 key: at most 1.6% wide
+BIN_OF_INFINITY = 0x7F800000 >> 17  # that of weight 0
+BLOCK = 8192  # sums run over blocks of this many terms, whatever the number of threads
+_LARGEST = 3e38  # where the keys of positive weights end
+_CHUNK = 2048
+
+
+@njit(nogil=True, error_model="numpy")
+def make_keys(
+    start: int,
+    stop: int,
+    slot: int,
+    key: np.uint64,
+    weights: Weights,
+    top: float,
+    keys: Floats,
+    counts: Counts,
+) -> None:
+    """Write exponential keys and count them by bin; ids of weight 0 get the key infinity."""
+    bits = keys.view(np.uint32)
+    for chunk in range(start, stop, _CHUNK):
+        end = min(chunk + _CHUNK, stop)
+        for i in range(chunk, end):
+            value = min(exponential(word(key, i)) * (top / np.float64(weights[i])), _LARGEST)
+            keys[i] = np.float32(value) if weights[i] > 0 else np.float32(np.inf)
+        for i in range(chunk, end):
+            counts[slot, bits[i] >> BIN_SHIFT] += 1
+
+
+@njit(nogil=True, error_model="numpy")
+def collect(
+    start: int,
+    stop: int,
+    slot: int,
+    keys: Floats,
+    edge: int,
+    low_starts: Counts,
+    edge_starts: Counts,
+    low_ids: Places,
+    edge_ids: Places,
+) -> None:
+    """List the ids of keys in bins below ``edge``, and of those in it, in the order of their ids."""
+    bits = keys.view(np.uint32)
+    found = np.empty(_CHUNK, np.int32)
+    low, tied = low_starts[slot], edge_starts[slot]
+    for chunk in range(start, stop, _CHUNK):
+        end = min(chunk + _CHUNK, stop)
+        # Every id is written and kept by moving on: branches on random keys would be mispredicted.
+        count = 0
+        for i in range(chunk, end):
+            found[count] = i
+            count += 1 if (bits[i] >> BIN_SHIFT) < edge else 0
+        low_ids[low : low + count] = found[:count]
+        low += count
+        count = 0
+        for i in range(chunk, end):
+            found[count] = i
+            count += 1 if (bits[i] >> BIN_SHIFT) == edge else 0
+        edge_ids[tied : tied + count] = found[:count]
+        tied += count
+
+
+@njit(nogil=True, error_model="numpy")
+def log_keys(
+    start: int, stop: int, slot: int, key: np.uint64, weights: Weights, ids: Places, out: Doubles
+) -> None:
+    """Write the logarithms of the keys of some ids in float64; for weight 0 as if it were 1."""
+    for i in range(start, stop):
+        weight = np.float64(weights[ids[i]])
+        out[i] = np.log(exponential(word(key, ids[i]))) - (np.log(weight) if weight > 0 else 0.0)
+
+
+@njit(nogil=True, error_model="numpy")
+def sum_weights(start: int, stop: int, slot: int, weights: Weights, sums: Doubles) -> None:
+    """Sum every block."""
+    for block in range(start, stop):
+        total = 0.0
+        for i in range(block * BLOCK, min((block + 1) * BLOCK, weights.size)):
+            total += np.float64(weights[i])
+        sums[block] = total
+
+
+@njit(nogil=True, error_model="numpy")
+def _fill_gaps(key: np.uint64, first: int, count: int, gaps: Doubles) -> float:
+    # Made apart from their sum, which has to run in sequence.
+    for i in range(count):
+        gaps[i] = exponential(word(key, first + i))
+    total = 0.0
+    for i in range(count):
+        total += gaps[i]
+    return total
+
+
+@njit(nogil=True, error_model="numpy")
+def sum_gaps(start: int, stop: int, slot: int, key: np.uint64, size: int, sums: Doubles) -> None:
+    """Sum every block of exponential gaps."""
+    gaps = np.empty(BLOCK, np.float64)
+    for block in range(start, stop):
+        first = block * BLOCK
+        sums[block] = _fill_gaps(key, first, min(BLOCK, size - first), gaps)
+
+
+@njit(nogil=True, error_model="numpy")
+def _count_below(values: Doubles, bound: float) -> int:
+    low, high = 0, values.size
+    while low < high:
+        middle = (low + high) // 2
+        if values[middle] < bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(nogil=True, error_model="numpy")
+def _merge(points: Doubles, edges: Doubles, first: int, out: Places) -> None:
+    # Sorted points into cells: out[j] = first + i where edges[i] <= points[j] < edges[i + 1]. Two cursors,
+    # from the front and from the back, move one step each without a branch, and overlap in the pipeline.
+    j, i = 0, 0
+    back, last = points.size - 1, edges.size - 2
+    while j < back:
+        out[j] = first + i
+        out[back] = first + last
+        inside = np.int64(points[j] < edges[i + 1])
+        above = np.int64(points[back] >= edges[last])
+        j += inside
+        i += 1 - inside
+        back -= above
+        last -= 1 - above
+    if j == back:
+        while points[j] >= edges[i + 1]:
+            i += 1
+        out[j] = first + i
+
+
+@njit(nogil=True, error_model="numpy")
+def invert(
+    start: int,
+    stop: int,
+    slot: int,
+    key: np.uint64,
+    size: int,
+    offset: float,
+    gap_bases: Doubles,
+    scale: float,
+    limit: float,
+    weights: Weights,
+    bases: Doubles,
+    out: Places,
+) -> None:
+    """Write the ids that sorted points fall on in the running sum of the weights.
+
+    The points are the running sums of exponential gaps where ``gap_bases`` holds their sums before every
+    block, else evenly spaced behind ``offset``; times ``scale``.
+    """
+    points = np.empty(BLOCK, np.float64)
+    edges = np.empty(BLOCK + 1, np.float64)
+    current = -1
+    length = 0
+    for block in range(start, stop):
+        first = block * BLOCK
+        count = min(BLOCK, size - first)
+        if gap_bases.size:
+            _fill_gaps(key, first, count, points)
+            total = 0.0
+            for j in range(count):
+                total += points[j]
+                points[j] = min((gap_bases[block] + total) * scale, limit)
+        else:
+            for j in range(count):
+                points[j] = min((np.float64(first + j) + offset) * scale, limit)
+        j = 0
+        while j < count:
+            holder = _count_below(bases, np.nextafter(points[j], np.inf)) - 1
+            if holder != current:
+                current = holder
+                length = min(BLOCK, weights.size - holder * BLOCK)
+                edges[0] = bases[holder]
+                total = 0.0
+                for i in range(length):
+                    total += np.float64(weights[holder * BLOCK + i])
+                    edges[i + 1] = bases[holder] + total
+            end = j + _count_below(points[j:count], edges[length])
+            _merge(points[j:end], edges[: length + 1], holder * BLOCK, out[first + j : first + end])
+            j = end

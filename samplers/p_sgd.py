@@ -1,0 +1,77 @@
+"""p_sgd: samples that the model gets wrong come more often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplers.base import Heard
+from samplers.errors import SamplingError
+from samplers.history import Mean, Recent, fill_unseen
+from samplers.plan import Plan
+from samplers.weighted import WeightedSampler
+
+
+def check_warmup(warmup_rounds: int, plan: Plan | None = None) -> None:
+    """Refuse a warm-up that is negative, or that leaves no round of ``plan`` to the sampler."""
+    if warmup_rounds < 0:
+        raise SamplingError(f"warmup_rounds must be at least 0; got {warmup_rounds}")
+    if plan is not None and warmup_rounds and warmup_rounds >= plan.rounds:
+        raise SamplingError(
+            f"warmup_rounds must be below the {plan.rounds} rounds of this run; got {warmup_rounds}: "
+            "nothing would be drawn by importance"
+        )
+
+
+def mean_error(table: Mean | Recent) -> NDArray[np.float32]:
+    """Return a, float32[N]: 1 minus the tabled p_y, and the maximum for samples not seen yet."""
+    return fill_unseen(np.float32(1) - table.values)
+
+
+@dataclass(frozen=True)
+class PSGD:
+    """Difficult samples more often: P proportional to the mean error 1 - p_y, smoothed by its mean.
+
+    000 §3, eq. 2 and 3 (after Chang et al. 2017): each round draws N * B samples without replacement with ::
+
+        a_i = mean over the times seen of (1 - p_y)
+        p_i = a_i + eps,    eps = (1 / N) sum_j a_j
+        P_i = p_i / sum_j p_j
+
+    Eq. 2 averages over all epochs up to t; a sample has a prediction only for rounds that it was drawn in,
+    so the mean is over those, weighted by the sample's share of the image where images are mixed. Samples
+    not seen yet get the largest a. While nothing has been seen, and during the warm-up, draws are uniform.
+    The released code counts a mixed image's error for one of its samples only, and against the label of
+    another.
+    """
+
+    warmup_rounds: int = 0
+    """Rounds drawn uniformly at first (70 of 200 in table 1 of the paper, none with a budget)."""
+    smoothing: bool = True
+    """Add eps; without, samples that are always right are never drawn again (figure 1 of the paper)."""
+    average: bool = True
+    """Average the error over all times seen; False takes the last prediction only (figure 1)."""
+
+    hears: ClassVar[Heard] = "p_true"
+
+    def __post_init__(self) -> None:
+        check_warmup(self.warmup_rounds)
+
+    def build(self, plan: Plan) -> WeightedSampler[Mean | Recent]:
+        """Make the sampler."""
+        check_warmup(self.warmup_rounds, plan)
+        return WeightedSampler(self, plan)
+
+    def table(self, samples: int) -> Mean | Recent:
+        """Make the table of each sample's p_y: the mean, or the last."""
+        return Mean(samples) if self.average else Recent(samples)
+
+    def importance(self, table: Mean | Recent, number: int) -> NDArray[np.float32] | None:
+        """Return p of eq. 2."""
+        if number < self.warmup_rounds:
+            return None
+        error = mean_error(table)
+        return error + np.float32(error.mean(dtype=np.float64)) if self.smoothing else error

@@ -1,0 +1,40 @@
+"""scan: every sample once an epoch, and fewer epochs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from samplers.base import Draw, RoundSampler
+from samplers.plan import Plan
+from samplers.rs2 import stream
+
+
+class ScanSampler(RoundSampler):
+    """The stream of whole-set permutations in rounds of N samples."""
+
+    def __init__(self, part: Scan, plan: Plan) -> None:
+        super().__init__(part, plan)
+        self.rounds = max(1, -(-plan.total // plan.samples))
+
+    def size(self, number: int) -> int:
+        """Return N, and in the last round what is left of the budget."""
+        return min(self.plan.samples, self.plan.total - number * self.plan.samples)
+
+    def draw(self, size: int) -> Draw:
+        """Cut the next N samples from the stream."""
+        start = self.round * self.plan.samples
+        return Draw(stream(self.plan, start, start + size))
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Every sample once an epoch, in random order; the budget cuts the number of epochs.
+
+    Truncated training, "scan-SGD" of 000 §3: T * B epochs, each a fresh permutation of all N samples. The
+    paper rounds T * B to whole epochs; here the last epoch is cut where the budget ends, so that all
+    samplers train on equally many samples. ``round_length`` of the plan has no effect.
+    """
+
+    def build(self, plan: Plan) -> ScanSampler:
+        """Make the sampler."""
+        return ScanSampler(self, plan)

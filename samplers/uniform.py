@@ -1,0 +1,37 @@
+"""uniform: a fresh random subset every round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplers.base import Draw, RoundSampler
+from samplers.plan import Plan
+from samplers.weighted import draw_in_passes
+
+
+class UniformSampler(RoundSampler):
+    """Independent uniform subsets."""
+
+    def probabilities(self) -> NDArray[np.float64]:
+        """Return 1 / N for all, float64[N]."""
+        return np.full(self.plan.samples, 1 / self.plan.samples)
+
+    def draw(self, size: int) -> Draw:
+        """Draw a uniform subset."""
+        return Draw(draw_in_passes(None, self.plan.samples, size, self.key("order")))
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A fresh uniformly random subset of N * B samples every round.
+
+    "unif-SGD" of 000 §3: drawn without replacement within a round, independently between rounds, for all T
+    rounds. A sample is left out of a round with probability 1 - B, so counts differ more than under rs2.
+    """
+
+    def build(self, plan: Plan) -> UniformSampler:
+        """Make the sampler."""
+        return UniformSampler(self, plan)

@@ -1,0 +1,25 @@
+"""Real data for every test: slices of Fashion-MNIST, converted once a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.convert import ConvertOptions, convert
+from pipeline.sources import ArraySource, open_source
+
+
+@pytest.fixture(scope="session")
+def fashion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory whose fashion_mnist holds 1,280 training and 512 test images, converted."""
+    folder = tmp_path_factory.mktemp("data")
+    for split, samples in (("train", 1280), ("test", 512)):
+        source = open_source("fashion_mnist", split=split)
+        path = folder / "fashion_mnist" / f"{split}.beton"
+        path.parent.mkdir(exist_ok=True)
+        images = np.stack([source.read(index) for index in range(samples)])
+        some = ArraySource(source.name, split, source.origin, source.classes, source.labels[:samples], images)
+        convert(some, path, ConvertOptions())
+    return folder

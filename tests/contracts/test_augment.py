@@ -1,0 +1,191 @@
+"""What every augmentation keeps to, whatever it does to the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from pipeline.augment import AUGMENTS, Augment, Chain, Mixing
+from pipeline.randomness import Keys
+from pipeline.transfer import place
+
+CPU = torch.device("cpu")
+SHAPES = [(32, 32), (28, 17)]
+
+
+def variants() -> Iterator[tuple[str, Augment]]:
+    for name, part in AUGMENTS.items():
+        yield name, part()
+        if any(field.name == "per_sample" for field in fields(part)):  # type: ignore[arg-type]
+            yield f"{name}-per_sample", part(per_sample=True)  # type: ignore[call-arg]
+
+
+def over(mixing: bool | None = None) -> pytest.MarkDecorator:
+    chosen = {name: part for name, part in variants() if mixing in (None, isinstance(part, Mixing))}
+    return pytest.mark.parametrize("part", list(chosen.values()), ids=list(chosen))
+
+
+every_part, every_mixing, every_other = over(), over(mixing=True), over(mixing=False)
+
+
+def keys_of(ids: np.ndarray, step: int = 3) -> Keys:
+    return Keys(seed=11, round=2, step=step, ids=ids, occurrences=ids % 3)
+
+
+def images_for(part: Augment, n: int, height: int, width: int, channels: int = 3) -> Tensor:
+    generator = torch.Generator().manual_seed(n * 1000 + height)
+    levels = torch.randint(0, 256, (n, channels, height, width), generator=generator, dtype=torch.uint8)
+    if part.domain == "float":
+        levels = levels.to(torch.float32) / 100 - 1
+    return levels.contiguous(memory_format=torch.channels_last)
+
+
+def drawn(part: Augment, keys: Keys, height: int, width: int) -> dict[str, Tensor]:
+    return {name: place(array, CPU) for name, array in part.draw(keys, height, width).items()}
+
+
+@every_part
+@pytest.mark.parametrize("n", [1, 2, 128])
+@pytest.mark.parametrize(("height", "width"), SHAPES)
+def test_never_waits_for_the_device(part: Augment, n: int, height: int, width: int) -> None:
+    """On fake CUDA tensors a host tensor in between, .item() and a data-dependent shape all raise."""
+    keys = keys_of(np.arange(n))
+    chain = Chain([part], mean=[0.5] * 3, std=[0.25] * 3)
+    draws = chain.draw(keys, height, width)
+    with FakeTensorMode(), torch.device("cuda"):
+        parts = [
+            {name: torch.empty(array.shape, dtype=place(array, CPU).dtype) for name, array in one.items()}
+            for one in draws.parts
+        ]
+        images = torch.empty((n, height, width, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+        out = chain.transform(images, parts)
+        assert out.device.type == "cuda"
+        assert out.shape == images.shape
+        assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+@every_part
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+@pytest.mark.parametrize(("height", "width"), SHAPES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_keeps_shape_dtype_layout_and_its_input(
+    part: Augment, n: int, height: int, width: int, channels: int
+) -> None:
+    images = images_for(part, n, height, width, channels)
+    before = images.clone()
+    out = part.apply(images, drawn(part, keys_of(np.arange(n)), height, width))
+    assert out.shape == images.shape
+    assert out.dtype == images.dtype
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(images, before)
+
+
+@every_part
+def test_takes_every_dtype_of_its_domain(part: Augment) -> None:
+    levels = images_for(part, 6, 16, 20)
+    draws = drawn(part, keys_of(np.arange(6)), 16, 20)
+    dtypes = {
+        "uint8": [torch.uint8],
+        "float": [torch.float32, torch.bfloat16],
+        "any": [torch.uint8, torch.bfloat16],
+    }
+    for dtype in dtypes[part.domain]:
+        out = part.apply(levels.to(dtype), draws)
+        assert out.dtype == dtype
+        exact = part.apply(levels, draws).to(torch.float32)
+        assert torch.allclose(out.to(torch.float32), exact, rtol=0.02, atol=0.02)
+
+
+@every_part
+def test_draws_say_everything(part: Augment) -> None:
+    """Two draws for the same keys are equal, and drawing leaves no trace in any global generator."""
+    keys = keys_of(np.arange(9) * 7)
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    first, second = part.draw(keys, 32, 24), part.draw(keys, 32, 24)
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        assert np.array_equal(array, second[name])
+        assert array.shape[0] == 9
+    images = images_for(part, 9, 32, 24)
+    draws = drawn(part, keys, 32, 24)
+    assert torch.equal(part.apply(images, draws), part.apply(images, draws))
+    assert torch.equal(state, torch.get_rng_state())
+    assert (numpy_state == np.random.get_state()[1]).all()  # noqa: NPY002
+
+
+@every_part
+def test_shapes_of_draws_follow_from_the_batch_alone(part: Augment) -> None:
+    shapes = set()
+    for step in range(20):
+        draws = part.draw(keys_of(np.arange(5) + step * 100, step), 32, 32)
+        shapes.add(tuple((name, array.shape, array.dtype.str) for name, array in draws.items()))
+    assert len(shapes) == 1
+
+
+@every_other
+def test_a_sample_is_augmented_alike_in_every_batch(part: Augment) -> None:
+    ids = np.arange(24) * 5
+    images = images_for(part, 24, 32, 32)
+    whole = part.apply(images, drawn(part, keys_of(ids), 32, 32))
+    for places in np.array_split(np.arange(24), 5):
+        split = part.apply(images[places], drawn(part, keys_of(ids[places], step=8), 32, 32))
+        assert torch.equal(split, whole[places])
+
+
+@every_part
+def test_threads_change_nothing(part: Augment) -> None:
+    images = images_for(part, 64, 32, 32)
+    draws = drawn(part, keys_of(np.arange(64)), 32, 32)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = part.apply(images, draws)
+        torch.set_num_threads(2)
+        assert torch.equal(alone, part.apply(images, draws))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@every_part
+def test_a_chain_takes_images_in_any_layout(part: Augment) -> None:
+    chain = Chain([part], mean=[0.5] * 3, std=[0.25] * 3)
+    keys = keys_of(np.arange(6))
+    draws = [
+        {name: place(array, CPU) for name, array in one.items()} for one in chain.draw(keys, 20, 24).parts
+    ]
+    images = torch.randint(0, 256, (6, 3, 20, 24), dtype=torch.uint8)
+    out = chain.transform(images, draws)
+    assert torch.equal(out, chain.transform(images.contiguous(memory_format=torch.channels_last), draws))
+    wider = torch.zeros(6, 3, 20, 40, dtype=torch.uint8)
+    wider[..., 8:32] = images
+    assert torch.equal(out, chain.transform(wider[..., 8:32], draws))
+
+
+@every_mixing
+@pytest.mark.parametrize("n", [0, 1, 2, 33])
+def test_shares_of_a_mixture_sum_to_one(part: Mixing, n: int) -> None:
+    for step in range(10):
+        partners, shares = part.constituents(part.draw(keys_of(np.arange(n), step), 30, 22))
+        assert partners.dtype == np.int64
+        assert shares.dtype == np.float32
+        assert partners.shape == shares.shape
+        assert partners.shape[0] == n
+        assert ((partners >= 0) & (partners < max(n, 1))).all()
+        assert (shares >= 0).all()
+        assert np.allclose(shares.sum(axis=1), 1, atol=1e-6)
+
+
+@every_part
+def test_is_a_frozen_dataclass_that_says_what_it_does(part: Augment) -> None:
+    assert is_dataclass(part)
+    assert type(part).__dataclass_params__.frozen  # type: ignore[attr-defined]
+    summary = (type(part).__doc__ or "").splitlines()[0]
+    assert summary.endswith(".")
+    assert not summary.startswith(type(part).__name__)
+    assert part == type(part)(**{field.name: getattr(part, field.name) for field in fields(part)})

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pipeline.augment.chain import Chain
+from pipeline.augment.mixup import Mixup
+from pipeline.errors import DataError
+from pipeline.randomness import Keys
+from pipeline.transfer import place
+
+CPU = torch.device("cpu")
+
+
+def keys_of(n: int, step: int = 0) -> Keys:
+    return Keys(seed=0, round=0, step=step, ids=np.arange(n), occurrences=np.zeros(n, np.int64))
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_equals_the_definition_image_by_image(per_sample: bool) -> None:
+    part, n = Mixup(per_sample=per_sample), 12
+    images = torch.randn(n, 3, 5, 7).contiguous(memory_format=torch.channels_last)
+    draws = part.draw(keys_of(n), 5, 7)
+    out = part.apply(images, {name: place(array, CPU) for name, array in draws.items()})
+    for i in range(n):
+        lam, other = float(draws["share"][i]), int(draws["partner"][i])
+        assert torch.allclose(out[i], lam * images[i] + (1 - lam) * images[other], atol=1e-6)
+
+
+def test_one_lambda_a_batch_or_one_a_sample() -> None:
+    shares = [Mixup().draw(keys_of(8, step), 5, 5)["share"] for step in range(30)]
+    assert all(len(set(share.tolist())) == 1 for share in shares)
+    assert len({float(share[0]) for share in shares}) == 30
+    assert len(set(Mixup(per_sample=True).draw(keys_of(8), 5, 5)["share"].tolist())) == 8
+
+
+def test_every_image_is_a_partner_once() -> None:
+    partner = Mixup().draw(keys_of(50), 5, 5)["partner"]
+    assert sorted(partner.tolist()) == list(range(50))
+
+
+def test_alpha_is_that_of_the_distribution() -> None:
+    for alpha in (0.3, 4.0):
+        share = Mixup(alpha=alpha, per_sample=True).draw(keys_of(20_000), 5, 5)["share"].astype(np.float64)
+        assert abs(share.var() * 4 * (2 * alpha + 1) - 1) < 0.05
+
+
+def test_gradients_are_those_of_the_two_losses() -> None:
+    """lambda * CE(f(x), y) + (1 - lambda) * CE(f(x), y'), as the paper defines it."""
+    n, classes = 9, 4
+    torch.manual_seed(0)
+    chain = Chain([Mixup(per_sample=True)], mean=[0.5] * 3, std=[0.2] * 3)
+    draws = chain.draw(keys_of(n), 6, 6)
+    levels, labels = torch.randint(0, 256, (n, 3, 6, 6), dtype=torch.uint8), torch.randint(0, classes, (n,))
+    mixed = chain.transform(
+        levels, [{name: place(array, CPU) for name, array in one.items()} for one in draws.parts]
+    )
+    weight = torch.randn(classes, 3 * 6 * 6, requires_grad=True)
+    output = mixed.flatten(1) @ weight.T
+    per_label = -F.log_softmax(output, 1).gather(1, labels[torch.from_numpy(draws.partners)])
+    (per_label * torch.from_numpy(draws.shares)).sum(1).mean().backward()
+    ours = weight.grad
+    weight.grad = None
+    normal = (levels / 255 - 0.5) / 0.2
+    partner, share = draws.parts[0]["partner"], torch.from_numpy(draws.parts[0]["share"])
+    x = share[:, None, None, None] * normal + (1 - share)[:, None, None, None] * normal[partner]
+    logits = x.flatten(1) @ weight.T
+    definition = share * F.cross_entropy(logits, labels, reduction="none")
+    definition = definition + (1 - share) * F.cross_entropy(logits, labels[partner], reduction="none")
+    definition.mean().backward()
+    assert ours is not None
+    assert weight.grad is not None
+    assert torch.allclose(ours, weight.grad, atol=1e-5)
+
+
+def test_alpha_must_be_positive() -> None:
+    with pytest.raises(DataError, match="alpha must be above 0"):
+        Mixup(alpha=0)

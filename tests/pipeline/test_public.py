@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pipeline
+
+
+def test_the_public_face() -> None:
+    assert sorted(pipeline.__all__) == [
+        "AUGMENTS",
+        "Augment",
+        "Batch",
+        "Chain",
+        "CorruptSampleError",
+        "DataError",
+        "ENGINES",
+        "EnginePart",
+        "Loader",
+        "MissingExtraError",
+        "Mixing",
+        "Reader",
+        "chain",
+        "open_dataset",
+    ]
+    assert all(hasattr(pipeline, name) for name in pipeline.__all__)

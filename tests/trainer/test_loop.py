@@ -1,0 +1,206 @@
+"""The training loop on real images: what a run does, counts, writes and repeats."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from samplers import SAMPLERS, Plan
+from trainer.config import Run
+from trainer.errors import DivergedError, InterruptedRunError, RunError
+from trainer.loop import train
+from trainer.parallel import World
+from trainer.record import RunFolder, folder_name
+from trainer.session import Session
+
+Recipe = Callable[..., Run]
+Train = Callable[..., Session]
+Watch = Callable[..., Any]
+
+
+@pytest.mark.parametrize("augment", ["standard", "mixup", "ricap"])
+@pytest.mark.parametrize("sampler", ["scan", "uniform", "rs2", "p_sgd", "c_sgd"])
+def test_every_sampler_trains_its_budget_exactly_under_every_mixing(
+    recipe: Recipe, train_run: Train, sampler: str, augment: str
+) -> None:
+    run = recipe(sampler=sampler, augment=[augment], epochs=3, budget=0.3)
+    session = train_run(run)
+    total = round(3 * 1280 * 0.3)
+    assert session.ledger.trained == total - total % 64
+    folder = session.folder.path
+    ledger = json.loads((folder / "ledger.json").read_text())
+    assert ledger["trained"] == session.ledger.trained
+    assert ledger["finished"] is True
+    samples = pq.read_table(folder / "samples.parquet").to_pydict()
+    assert sum(samples["times_seen"]) == ledger["trained"]
+    seen = np.array(samples["times_seen"]) > 0
+    assert np.isfinite(np.array(samples["last_loss"])[seen]).all()
+
+
+@pytest.mark.parametrize("budget", [0.1, 0.3, 1.0])
+def test_the_budget_decides_how_many_samples_are_trained(
+    recipe: Recipe, train_run: Train, budget: float
+) -> None:
+    session = train_run(recipe(budget=budget, epochs=2))
+    total = round(2 * 1280 * budget)
+    assert session.ledger.trained == total - total % 64
+
+
+def test_training_learns(recipe: Recipe, train_run: Train, watch: Watch) -> None:
+    watcher = watch()
+    train_run(recipe(epochs=12, budget=0.5), watcher)
+    assert watcher.losses[-1] < 0.6 * watcher.losses[0]
+    assert watcher.accuracies[-1] > 0.65
+
+
+def test_the_learning_rate_reaches_its_floor_at_the_end_of_the_budget(
+    recipe: Recipe, train_run: Train
+) -> None:
+    session = train_run(recipe(budget=0.2, log_every=1, lr=0.1))
+    lines = session.folder.read("steps.jsonl")
+    assert lines[0]["lr"] == pytest.approx(0.1)
+    assert lines[-1]["lr"] == pytest.approx(1e-6)
+    assert len(lines) == session.plan.steps
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    recipe: Recipe, train_run: Train
+) -> None:
+    runs = [recipe(name=name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
+    first, again, other = (train_run(run).fingerprint() for run in runs)
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("field", ["init_seed", "order_seed", "augment_seed"])
+def test_each_seed_alone_changes_the_run(recipe: Recipe, train_run: Train, field: str) -> None:
+    base = train_run(recipe(name="base", budget=0.2)).fingerprint()
+    assert train_run(recipe(name="other", budget=0.2, **{field: 7})).fingerprint() != base
+
+
+@pytest.mark.parametrize("augment", ["standard", "ricap"])
+def test_the_resident_and_the_ffcv_engine_give_the_same_run(
+    recipe: Recipe, train_run: Train, augment: str
+) -> None:
+    weights = {
+        engine: train_run(recipe(name=engine, engine=engine, augment=[augment])).fingerprint()
+        for engine in ("resident", "ffcv")
+    }
+    assert weights["resident"] == weights["ffcv"]
+
+
+def test_fewer_lines_in_the_log_change_nothing_else(recipe: Recipe, train_run: Train) -> None:
+    weights = {
+        train_run(recipe(name=f"every-{every}", log_every=every, sampler="p_sgd")).fingerprint()
+        for every in (1, 7)
+    }
+    assert len(weights) == 1
+
+
+# --- Stopping and going on -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sampler", "stop", "number"),
+    # Within the first round, at a round's end, and within the second: 640 samples a round, 10 steps.
+    [("p_sgd", 1, signal.SIGINT), ("rs2", 10, signal.SIGTERM), ("c_sgd", 13, signal.SIGINT)],
+)
+def test_a_stopped_run_goes_on_to_the_same_weights(
+    recipe: Recipe, train_run: Train, watch: Watch, sampler: str, stop: int, number: signal.Signals
+) -> None:
+    settings = {"sampler": sampler, "augment": ["mixup"], "log_every": 1}
+    whole = train_run(recipe(name="whole", **settings))
+    run = recipe(name="stopped", **settings)
+    folder = RunFolder(run.runs_dir / folder_name(run), run)
+    with pytest.raises(InterruptedRunError, match="goes on from"):
+        train(run, folder, World(), watch(stop_at=stop, by=number))
+    watcher = watch()
+    session = train_run(run, watcher)
+    assert watcher.resumed_at == stop
+    assert session.fingerprint() == whole.fingerprint()
+    for name in ("evaluations.jsonl", "steps.jsonl"):
+        keys = ("step", "samples", "accuracy" if name.startswith("eval") else "loss")
+        lines = [[tuple(line[key] for key in keys) for line in s.folder.read(name)] for s in (session, whole)]
+        assert lines[0] == lines[1]
+    tables = [pq.read_table(s.folder.path / "samples.parquet") for s in (session, whole)]
+    for name in tables[0].column_names:
+        np.testing.assert_array_equal(*(table[name].to_numpy() for table in tables))
+
+
+def test_a_damaged_checkpoint_is_named_and_left_alone(recipe: Recipe, train_run: Train) -> None:
+    run = recipe(name="damaged")
+    folder = RunFolder(run.runs_dir / folder_name(run), run)
+    folder.checkpoint.parent.mkdir(parents=True)
+    folder.checkpoint.write_bytes(b"not a checkpoint")
+    with pytest.raises(RunError, match=r"checkpoint .*last\.pt can't be read .*remove it"):
+        train_run(run)
+    assert folder.checkpoint.read_bytes() == b"not a checkpoint"
+
+
+def test_a_folder_of_another_run_is_refused(recipe: Recipe, train_run: Train) -> None:
+    run = recipe(name="mine", budget=0.2)
+    train_run(run)
+    with pytest.raises(RunError, match="other settings"):
+        train_run(dataclasses.replace(run, lr=0.05))
+
+
+def test_a_diverged_run_names_the_step_and_what_is_left(recipe: Recipe, train_run: Train) -> None:
+    run = recipe(lr=1e8, precision="fp32", name="diverged")
+    with pytest.raises(
+        DivergedError, match=r"loss must be finite; got (nan|inf) at step \d+; lower --lr.*diverged"
+    ):
+        train_run(run)
+    assert not (run.runs_dir / "diverged" / "checkpoint").exists()
+    assert not (run.runs_dir / "diverged" / "ledger.json").exists()
+
+
+# --- The ledger ------------------------------------------------------------------------------------------
+
+
+def test_the_phases_account_for_the_training_clock(recipe: Recipe, train_run: Train) -> None:
+    session = train_run(recipe(epochs=8))
+    ledger = json.loads((session.folder.path / "ledger.json").read_text())
+    phases = ledger["phases"]
+    on_the_clock = sum(seconds for name, seconds in phases.items() if name not in ("evaluate", "checkpoint"))
+    assert 0.8 * ledger["train_seconds"] < on_the_clock <= ledger["train_seconds"]
+    assert phases["evaluate"] > 0
+    assert ledger["stall"] == pytest.approx(phases["wait"] / ledger["train_seconds"])
+    assert ledger["evaluated"] == 512 * len(session.folder.read("evaluations.jsonl"))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_losses_of_the_first_steps_are_those_that_were_recorded(
+    recipe: Recipe, train_run: Train, watch: Watch, name: str
+) -> None:
+    """Golden losses: a change that is not meant to change the computation leaves them alone.
+
+    After a change that is meant to, ``GOLDEN=write`` in the environment writes them anew.
+    """
+    run = recipe(sampler=name, log_every=1, precision="fp32", threads=1, budget=0.25, augment=["ricap"])
+    watcher = watch()
+    train_run(run, watcher)
+    path = Path(__file__).with_name("golden_losses.json")
+    golden = json.loads(path.read_text())
+    if os.environ.get("GOLDEN") == "write":
+        golden[name] = watcher.losses
+        path.write_text(json.dumps(golden, indent=1) + "\n")
+    assert len(watcher.losses) == 20
+    assert all(map(math.isfinite, watcher.losses))
+    np.testing.assert_allclose(watcher.losses, golden[name], rtol=2e-3)
+
+
+def test_the_plan_is_that_of_the_run(recipe: Recipe, train_run: Train) -> None:
+    session = train_run(recipe(budget=0.3, round_length=0.5))
+    assert isinstance(session.plan, Plan)
+    assert session.plan.rounds == 8
+    assert session.ledger.rounds == 8

@@ -1,0 +1,91 @@
+"""``trainer``: finds the command that was typed, imports only that, and turns errors into one line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+COMMANDS = {
+    "run": ("tools.run", "Run", "train under a budget, timed, and write a report"),
+    "convert": ("tools.convert", "Convert", "convert images to a .beton data set"),
+    "inspect": ("tools.inspect", "Inspect", "show a data set's card and a sheet of its images"),
+    "verify": ("tools.verify", "Verify", "read every sample of a data set and name the broken ones"),
+    "report": ("tools.report", "Report", "write a page about one run, or several side by side"),
+    "list": ("tools.listing", "List", "show every part, its options and the recipes"),
+    "bench": ("tools.bench.command", "Bench", "measure ours against peers, interleaved"),
+}
+"""Each command's module, its class there, and what it does."""
+
+
+def usage() -> str:
+    """What ``trainer --help`` prints."""
+    lines = [f"  {name:<9} {what}" for name, (_, _, what) in COMMANDS.items()]
+    return "\n".join(
+        (
+            "usage: trainer COMMAND [OPTIONS]",
+            "",
+            "Train image models under a compute budget.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`trainer COMMAND --help` shows a command's options.",
+        )
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns
+    -------
+    int
+        The exit status: 0 done; 1 the command found something broken; 2 a mistake in what was asked for;
+        3 the loss diverged; 130 interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if words[0] == "--version":
+        print(f"budgetrain {metadata.version('budgetrain')}")
+        return 0
+    if words[0] not in COMMANDS:
+        print(f"trainer: command must be one of {', '.join(COMMANDS)}; got {words[0]!r}", file=sys.stderr)
+        return 2
+    return _run(words[0], words[1:])
+
+
+def _run(name: str, words: list[str]) -> int:
+    # Imported here: torch alone takes seconds, which --help and a mistyped command should not.
+    from rich.console import Console
+
+    from pipeline import DataError
+    from samplers import SamplingError
+    from tools.arguments import UsageError, parse
+    from trainer.errors import DivergedError, InterruptedRunError, RunError
+
+    prog = f"trainer {name}"
+    module, class_name, _ = COMMANDS[name]
+    command_type = getattr(importlib.import_module(module), class_name)
+    # `run` has options that depend on the parts it is given, so it reads its words itself.
+    read = getattr(command_type, "from_words", None)
+    try:
+        command = read(words, prog) if read else parse(command_type, words, prog)
+        status: int = command.execute(Console())
+        return status
+    except (DataError, SamplingError, RunError, UsageError) as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        if isinstance(error, DivergedError):
+            return 3
+        return 130 if isinstance(error, InterruptedRunError) else 2
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`trainer list | head`): nothing is left to tell it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,92 @@
+"""``trainer inspect``: what is in a data set, in words and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.formats import Card, open_dataset
+from pipeline.formats.sheet import contact_sheet
+
+_MOST_LISTED = 40
+_BAR = 30
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Show a data set's card, and draw a sheet with a few images of each class."""
+
+    file: tyro.conf.Positional[Path]
+    """A converted data set."""
+
+    sheet: Path | None = None
+    """The PNG to draw; by default beside the file: train.beton -> train.sheet.png."""
+
+    def execute(self, console: Console) -> int:
+        """Print and draw; see `pipeline.formats.open_dataset` and `contact_sheet` for the errors."""
+        data = open_dataset(self.file)
+        console.print(card_table(data.card, self.file))
+        console.print(class_table(data.card))
+        sheet = self.sheet or self.file.with_suffix(".sheet.png")
+        contact_sheet(data, sheet)
+        console.print(f"sample images: {sheet}", highlight=False, markup=False, soft_wrap=True)
+        return 0
+
+
+def card_table(card: Card, file: Path) -> Table:
+    """Set a card, but for its classes, as a table of names and values."""
+    table = Table(title=Text(str(file)), title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    height, width = _range(card.min_height, card.max_height), _range(card.min_width, card.max_width)
+    encoding = card.encoding if card.quality is None else f"{card.encoding}, quality {card.quality}"
+    rows = {
+        "name": f"{card.name} ({card.split})",
+        "images": f"{card.samples:,}",
+        "classes": f"{len(card.classes):,}",
+        "height x width": f"{height} x {width} pixels, {card.channels} channels",
+        "encoding": encoding,
+        "mean": " ".join(f"{value:.4f}" for value in card.mean),
+        "std": " ".join(f"{value:.4f}" for value in card.std),
+        "source": card.source,
+    }
+    if card.max_resolution is not None:
+        rows["resized"] = f"longer side at most {card.max_resolution} pixels"
+    if card.square is not None:
+        rows["resized"] = f"centre square of {card.square} pixels"
+    if card.held_out is not None:
+        share, seed = card.held_out.fraction, card.held_out.seed
+        rows["split off"] = f"{card.held_out.part} part; {share:.1%} for validation, seed {seed}"
+    rows["digest"] = "not known" if card.digest is None else f"sha256 {card.digest}"
+    rows["created by"] = card.created_by or "not known"
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    return table
+
+
+def class_table(card: Card) -> Table:
+    """Set the classes with their counts as bars; of many classes the largest and the smallest."""
+    table = Table(title="classes", title_justify="left", show_header=False)
+    table.add_column(justify="right", style="bold")
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(style="cyan")
+    order = list(range(len(card.classes)))
+    if len(order) > _MOST_LISTED:
+        order.sort(key=lambda label: -card.class_counts[label])
+        table.title = f"classes: the {_MOST_LISTED // 2} largest and the {_MOST_LISTED // 2} smallest"
+        order = order[: _MOST_LISTED // 2] + order[-_MOST_LISTED // 2 :]
+    most = max(card.class_counts)
+    for label in order:
+        count = card.class_counts[label]
+        table.add_row(str(label), Text(card.classes[label]), f"{count:,}", "━" * round(_BAR * count / most))
+    return table
+
+
+def _range(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low} to {high}"

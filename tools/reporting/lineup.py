@@ -1,0 +1,109 @@
+"""The runs of one report side by side: what to call them, and which are repeats of each other."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tools.reporting import settings
+from tools.reporting.folder import RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One run among others.
+
+    Attributes
+    ----------
+    run
+        What its folder says.
+    recipe
+        Its settings, one string each.
+    label
+        What it is called.
+    colour
+        Index of its colour; runs that differ in their seeds alone share one.
+    """
+
+    run: RunRecord
+    recipe: dict[str, str]
+    label: str
+    colour: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Runs that differ in nothing but their seeds.
+
+    Attributes
+    ----------
+    label
+        What they are called together.
+    entries
+        The runs, one at least.
+    """
+
+    label: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Accuracies in [0, 1] of the finished runs that have one."""
+        known = [entry.run.accuracy for entry in self.entries if entry.run.finished]
+        return [accuracy for accuracy in known if accuracy is not None]
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the accuracies."""
+        return statistics.fmean(self.accuracies) if self.accuracies else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation of the accuracies, of a sample (n - 1); None for fewer than two."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """All runs of a report, the first of which the others are compared with."""
+
+    entries: tuple[Entry, ...]
+    groups: tuple[Group, ...]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def several(self) -> bool:
+        """Whether there is anything to compare."""
+        return len(self.entries) > 1
+
+    @property
+    def repeated(self) -> bool:
+        """Whether any run was repeated with another seed."""
+        return any(len(group.entries) > 1 for group in self.groups)
+
+
+def line_up(runs: Sequence[RunRecord]) -> Lineup:
+    """Name the runs, and group those that differ in their seeds alone."""
+    recipes = [settings.flatten(run.recipe) for run in runs]
+    names = [run.name for run in runs]
+    labels = settings.labels(recipes, names)
+    indices = settings.seed_groups(recipes)
+    colours = {index: colour for colour, group in enumerate(indices) for index in group}
+    entries = tuple(
+        Entry(run, recipe, label, colours[index])
+        for index, (run, recipe, label) in enumerate(zip(runs, recipes, labels, strict=True))
+    )
+    first = [group[0] for group in indices]
+    without = [{k: v for k, v in recipes[i].items() if k not in settings.SEEDS} for i in first]
+    called = settings.labels(without, [labels[i] for i in first]) if len(first) > 1 else ["all runs"]
+    groups = tuple(
+        Group(name if len(group) > 1 else entries[group[0]].label, tuple(entries[i] for i in group))
+        for name, group in zip(called, indices, strict=True)
+    )
+    return Lineup(entries, groups)

@@ -1,0 +1,208 @@
+"""The report page: one self-contained HTML document for one run or for several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+
+from tools.reporting import bars, curves, settings, variety, verdict, wording
+from tools.reporting.folder import RunRecord
+from tools.reporting.lineup import Lineup, line_up
+from tools.reporting.markup import Child, Safe, details, el, join, table
+from tools.reporting.wording import NONE, count, listed, percent
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+"""Tells the browser to load nothing, whatever stands on the page."""
+
+
+def page(runs: Sequence[RunRecord]) -> str:
+    """Set the report of ``runs``, the first of which is what the others are compared with."""
+    lineup = line_up(runs)
+    several = lineup.several
+    headline = wording.comparison(lineup) if several else wording.headline(runs[0])
+    subject = _subject(lineup)
+    main = el(
+        "main",
+        el("header", el("p", subject, class_="kicker"), el("h1", headline)),
+        _notices(lineup),
+        [_comparison(lineup), _settings(lineup), verdict.legend(lineup)]
+        if several
+        else verdict.tiles(runs[0]),
+        _section("Accuracy", curves.accuracy(lineup) or el("p", "No evaluation is recorded.")),
+        _section("Loss and learning rate", curves.training(lineup) or el("p", "No step is recorded.")),
+        _ledger(lineup),
+        _samples(lineup),
+        None if several else _settings(lineup),
+        _environment(lineup),
+        _reading(),
+    )
+    return f"<!doctype html>\n{el('html', _head(f'{headline} {subject}'), el('body', main), lang='en')}\n"
+
+
+def _head(title: str) -> Safe:
+    style = resources.files("tools.reporting").joinpath("style.css").read_text(encoding="utf-8")
+    return el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("meta", name="color-scheme", content="light dark"),
+        el("title", title),
+        el("style", Safe(style)),
+    )
+
+
+def _subject(lineup: Lineup) -> str:
+    """What the runs have in common, of the settings that people name a run by."""
+    shared = []
+    for key in ("data", "model", "sampler", "augment"):
+        values = {entry.recipe.get(key) for entry in lineup}
+        if len(values) == 1 and (value := values.pop()) is not None:
+            shared.append(value)
+    return " · ".join([*shared, f"{len(lineup)} runs"] if lineup.several else shared)
+
+
+def _section(heading: str, *children: Child) -> Safe:
+    return el("section", el("h2", heading), *children)
+
+
+def _notices(lineup: Lineup) -> Safe | None:
+    """Say of each run what is unfinished, missing or damaged."""
+    said: list[Safe] = []
+    for entry in lineup:
+        whose = join(el("b", entry.label), ": ") if lineup.several else None
+        if not entry.run.finished:
+            said.append(el("p", whose, verdict.unfinished(entry.run)))
+        if entry.run.faults:
+            said.append(el("p", whose, f"The run folder is not complete: {listed(entry.run.faults)}."))
+    return el("aside", said, class_="notice") if said else None
+
+
+def _comparison(lineup: Lineup) -> Safe:
+    return _section(
+        "What each run cost and what it bought",
+        verdict.comparison(lineup),
+        el("ul", [el("li", line) for line in verdict.matching(lineup)], class_="notes"),
+        verdict.seeds(lineup),
+    )
+
+
+def _ledger(lineup: Lineup) -> Safe:
+    drawn = bars.ledger(lineup)
+    if drawn is None:
+        return _section("Where the time went", el("p", "No ledger is recorded."))
+    stalls = [stall for entry in lineup if (stall := entry.run.number("stall")) is not None]
+    said = "Stall, the share of the training clock in which training waited for data: "
+    said += f"{wording.span(stalls, percent) if stalls else 'not recorded'}."
+    beside = el("div", drawn.table, _accounts(lineup), class_="beside")
+    return _section("Where the time went", el("p", said), drawn.bars, drawn.note, beside)
+
+
+def _accounts(lineup: Lineup) -> Safe:
+    """Samples counted, by what was done with them."""
+
+    def cost(run: RunRecord) -> str:
+        value = run.number("score_cost")
+        return NONE if value is None else f"{value:.2f}"
+
+    runs = [entry.run for entry in lineup]
+    head = ["", *([entry.label for entry in lineup] if lineup.several else [""])]
+    rows = [
+        [name, *(count(run.number(key)) for run in runs)]
+        for name, key in (
+            ("Trained, forward and backward", "trained"),
+            ("Scored, forward only", "scored"),
+            ("Evaluated", "evaluated"),
+            ("Optimiser steps", "steps"),
+            ("Rounds", "rounds"),
+        )
+    ]
+    rows.append(["Cost of scoring one, in trainings", *(cost(run) for run in runs)])
+    return table(head, rows, "Samples, by what was done with them")
+
+
+def _samples(lineup: Lineup) -> Safe:
+    shown = variety.recorded(lineup)
+    if not shown:
+        return _section("Which samples were trained on", el("p", "No per-sample record is there."))
+    return _section(
+        "Which samples were trained on",
+        el("div", variety.times_seen(shown), variety.classes(shown), class_="pair"),
+        variety.entropies(shown),
+    )
+
+
+def _settings(lineup: Lineup) -> Safe:
+    """For one run all settings, for several first those that differ."""
+    tables = [entry.recipe for entry in lineup]
+    if lineup.several:
+        return _section("Settings that differ", _split(lineup, tables, "settings"))
+    return _section("Settings", _list(tables[0], tables[0]))
+
+
+def _environment(lineup: Lineup) -> Safe:
+    tables = [
+        {
+            key: NONE if value is None else str(value)
+            for key, value in entry.run.environment.items()
+            if key not in ("schema", "command")
+        }
+        for entry in lineup
+    ]
+    commands = [
+        join(
+            el("p", entry.label, class_="bar-label") if lineup.several else None,
+            _command(entry.run.environment.get("command")),
+        )
+        for entry in lineup
+    ]
+    folders = listed([str(entry.run.path) for entry in lineup])
+    return _section(
+        "Environment and command",
+        _split(lineup, tables, "facts") if lineup.several else _list(tables[0], tables[0]),
+        commands,
+        el("p", f"Run folder: {folders}", class_="note"),
+    )
+
+
+def _command(command: object) -> Safe:
+    """A command that breaks across lines between its words only."""
+    if not isinstance(command, str):
+        return el("p", "The command is not recorded.")
+    words = [join(" " if i else None, el("span", word)) for i, word in enumerate(command.split())]
+    return el("pre", el("code", words))
+
+
+def _list(table_: Mapping[str, str], keys: Iterable[str]) -> Safe:
+    return el("dl", [el("div", el("dt", key), el("dd", table_[key])) for key in keys], class_="settings")
+
+
+def _split(lineup: Lineup, tables: Sequence[Mapping[str, str]], what: str) -> list[Safe]:
+    """What differs among the runs as a table, what they share folded away."""
+    different, common = settings.split(tables)
+    if different:
+        rows = [[key, *(values.get(key, NONE) for values in tables)] for key in different]
+        head = ["", *(entry.label for entry in lineup)]
+        shown = [table(head, rows, f"The {what} that differ", class_="words", hide_caption=True)]
+    else:
+        shown = [el("p", f"All {what} are the same.")]
+    if common:
+        shown.append(details(f"{len(common)} {what} in common", _list(tables[0], common)))
+    return shown
+
+
+def _reading() -> Safe:
+    """What the figures mean, and what they do not."""
+    lines = (
+        "Accuracy is that of the last round, on the test set; never the best of several rounds.",
+        "The full budget is N samples times T epochs; a budget is a fraction of these samples, and the "
+        "learning rate's schedule ends with it.",
+        "Trained samples count forward and backward passes. Compute adds scored samples, forward only, at "
+        "the cost measured on this device.",
+        "The training clock leaves out evaluation, checkpoints and compilation; stall is its share spent "
+        "waiting for data.",
+        "One run says little about a difference between methods: repeat it with other seeds and look at "
+        "the spread.",
+        "H(c) is the entropy of the counts of how often each sample was trained on, taken as a distribution.",
+    )
+    return _section("How to read this", el("ul", [el("li", line) for line in lines], class_="notes"))

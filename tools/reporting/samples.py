@@ -1,0 +1,76 @@
+"""How evenly a run spread its budget over the samples, and which classes stayed hard."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.reporting.folder import Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How often samples were trained on.
+
+    Attributes
+    ----------
+    samples
+        N.
+    entropy
+        H(c) in nats, see :func:`entropy`.
+    unseen
+        Samples never trained on.
+    least, median, most
+        Of the counts.
+    """
+
+    samples: int
+    entropy: float
+    unseen: int
+    least: int
+    median: float
+    most: int
+
+    @property
+    def highest_entropy(self) -> float:
+        """Log N, in nats: that of equal counts."""
+        return math.log(self.samples)
+
+    @property
+    def effective_samples(self) -> float:
+        """Exp H(c): as varied as so many samples seen equally often."""
+        return math.exp(self.entropy)
+
+
+def entropy(counts: NDArray[np.int64]) -> float:
+    """Entropy in nats of counts as a distribution, H(c) = -sum p log p with p = c / sum c (000 fig. 1)."""
+    total = counts.sum()
+    if total == 0:
+        return 0.0
+    p = counts[counts > 0] / total
+    return float(-(p * np.log(p)).sum())
+
+
+def spread(samples: Samples) -> Spread | None:
+    """Sum up how often samples were trained on; None for a table without rows."""
+    seen = samples.times_seen
+    if len(seen) == 0:
+        return None
+    return Spread(
+        samples=len(seen),
+        entropy=entropy(seen),
+        unseen=int((seen == 0).sum()),
+        least=int(seen.min()),
+        median=float(np.median(seen)),
+        most=int(seen.max()),
+    )
+
+
+def class_probabilities(samples: Samples) -> dict[int, float]:
+    """Mean over a class's samples of the mean probability given to it, for classes with a sample seen."""
+    known = np.isfinite(samples.mean_probability)
+    labels, probabilities = samples.label[known], samples.mean_probability[known]
+    return {int(label): float(probabilities[labels == label].mean()) for label in np.unique(labels)}

@@ -1,0 +1,101 @@
+"""Settings of several runs: which differ, what to call each run, which runs differ in their seeds alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PLACES = ("name", "runs_dir", "data_dir", "log_every", "checkpoint_seconds")
+"""Settings that don't bear on a run's result."""
+
+SEEDS = ("seed", "init_seed", "order_seed", "augment_seed")
+
+PARTS = ("data", "model", "sampler", "augment", "schedule", "method", "engine")
+"""Settings whose values say by themselves what they are settings of."""
+
+
+def flatten(table: Mapping[str, Any]) -> dict[str, str]:
+    """One line a setting: a part's name under its slot, its options under slot.option.
+
+    >>> flatten({"lr": 0.1, "model": {"name": "resnet8", "width": 16}})
+    {'lr': '0.1', 'model': 'resnet8', 'model.width': '16'}
+    >>> flatten({"augment": [{"name": "standard"}, {"name": "ricap", "alpha": 0.3}]})
+    {'augment': 'standard + ricap', 'augment.ricap.alpha': '0.3'}
+    """
+    flat: dict[str, str] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            flat.update(_part(key, key, value))
+        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            flat[key] = " + ".join(str(item.get("name", "?")) for item in value)
+            for item in value:
+                options = _part(key, f"{key}.{item.get('name', '?')}", item)
+                options.pop(key, None)
+                flat.update(options)
+        else:
+            flat[key] = _value(value)
+    return flat
+
+
+def _part(key: str, prefix: str, options: Mapping[str, Any]) -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for option, value in options.items():
+        if option == "name":
+            flat[key] = _value(value)
+        elif isinstance(value, Mapping):
+            flat.update(_part(f"{prefix}.{option}", f"{prefix}.{option}", value))
+        else:
+            flat[f"{prefix}.{option}"] = _value(value)
+    return flat
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ", ".join(_value(item) for item in value)
+    return str(value)
+
+
+def split(runs: Sequence[Mapping[str, str]]) -> tuple[list[str], list[str]]:
+    """Keys whose values differ among ``runs``, then those that all share, in the order of the files."""
+    keys = list(dict.fromkeys(key for run in runs for key in run))
+    different = [key for key in keys if len({run.get(key) for run in runs}) > 1]
+    return different, [key for key in keys if key not in different]
+
+
+def labels(runs: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[str]:
+    """Short names that tell ``runs`` apart by what differs, else their folders' ``names``."""
+    different, _ = split(runs)
+    bearing = [key for key in different if key not in PLACES and key != "recipe"]
+    telling = [key for key in bearing if "." not in key] or bearing
+    telling.sort(key=lambda key: PARTS.index(key) if key in PARTS else len(PARTS))
+    if 0 < len(telling) <= 3:
+        made = [", ".join(_say(key, run[key]) for key in telling if key in run) for run in runs]
+        if all(made) and len(set(made)) == len(made):
+            return made
+    return _numbered(names)
+
+
+def _say(key: str, value: str) -> str:
+    return value if key in PARTS else f"{key} {value}"
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    repeated = {name for name, count in Counter(names).items() if count > 1}
+    met: Counter[str] = Counter()
+    made = []
+    for name in names:
+        met[name] += 1
+        made.append(f"{name} ({met[name]})" if name in repeated else name)
+    return made
+
+
+def seed_groups(runs: Sequence[Mapping[str, str]]) -> list[list[int]]:
+    """Indices of runs that agree in everything but seeds and places, in order of first appearance."""
+    groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
+    for index, run in enumerate(runs):
+        bearing = {key: value for key, value in run.items() if key not in (*PLACES, *SEEDS)}
+        groups.setdefault(tuple(sorted(bearing.items())), []).append(index)
+    return list(groups.values())

@@ -1,0 +1,324 @@
+"""Run: the typed recipe of a training run, read from TOML and written back fully resolved."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import tomli_w
+
+from pipeline import AUGMENTS, ENGINES
+from pipeline.augment import Augment, Mixing
+from pipeline.engines import EnginePart
+from samplers import SAMPLERS, SamplerPart
+from trainer.errors import RunError
+from trainer.methods import METHODS, MethodPart
+from trainer.models import MODELS, ModelPart
+from trainer.schedules import SCHEDULES, SchedulePart
+
+T = TypeVar("T")
+
+SLOTS: Mapping[str, Mapping[str, type]] = {
+    "model": MODELS,
+    "sampler": SAMPLERS,
+    "augment": AUGMENTS,
+    "schedule": SCHEDULES,
+    "method": METHODS,
+    "engine": ENGINES,
+}
+"""Every slot of a run and the table of the parts that fit it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of a run that are plain values."""
+
+    data: str = "fashion_mnist"
+    """Data set: a name under the data directory, converted on first use, or the path of a training .beton."""
+
+    test_data: str | None = None
+    """Path of the .beton to evaluate on; None takes the test set that goes with --data."""
+
+    budget: float = 0.3
+    """Compute budget B in (0, 1]: the fraction of a full training's samples to train on."""
+
+    epochs: float = 200
+    """Epochs T of the full-budget training, which the budget is a fraction of."""
+
+    batch_size: int = 128
+    """Samples an optimiser step, over all devices."""
+
+    lr: float = 0.1
+    """Base learning rate; the schedule multiplies it."""
+
+    momentum: float = 0.9
+    """Momentum of SGD, unless the schedule sets it."""
+
+    nesterov: bool = False
+    """Nesterov's momentum."""
+
+    weight_decay: float = 1e-4
+    """L2 weight decay, on all parameters as in the reference."""
+
+    mean: tuple[float, float, float] | None = None
+    """Mean a channel to normalise by, of pixels in [0, 1]; None takes the data set's own, from its card."""
+
+    std: tuple[float, float, float] | None = None
+    """Standard deviation a channel to normalise by; None takes the data set's own."""
+
+    seed: int = 0
+    """Seed of everything; initialisation, order, augmentation and selection get separate streams of it."""
+
+    init_seed: int | None = None
+    """Seed of the initial weights; None takes --seed."""
+
+    order_seed: int | None = None
+    """Seed of the orders; None takes --seed."""
+
+    augment_seed: int | None = None
+    """Seed of the augmentation; None takes --seed."""
+
+    round_length: float = 1.0
+    """Length of a round in epoch equivalents; below 1 the sampler gives fresher orders."""
+
+    evaluate_every: int = 1
+    """Evaluate after every so many rounds, and always after the last one."""
+
+    log_every: int = 20
+    """Steps between two lines of steps.jsonl; the device is waited for only here."""
+
+    checkpoint_seconds: float = 60
+    """Least seconds between two checkpoints."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N. auto takes CUDA where there is one."""
+
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """bf16 is autocast of the forward pass; auto takes it where the device computes in it."""
+
+    channels_last: bool = True
+    """Keep images and weights in channels_last memory format."""
+
+    compile: bool = False
+    """Compile the model with torch.compile before the clock starts."""
+
+    threads: int | None = None
+    """CPU threads within an operation; None takes PyTorch's own number."""
+
+    data_dir: Path | None = None
+    """Where data sets live; None takes $BUDGETRAIN_DATA, else ./data."""
+
+    runs_dir: Path = Path("runs")
+    """Where run folders are made."""
+
+    name: str | None = None
+    """Name of the run folder; None makes one of recipe, parts, budget, seed and a digest of all settings."""
+
+    def __post_init__(self) -> None:
+        above_zero = ("epochs", "lr", "batch_size", "evaluate_every", "log_every", "round_length")
+        for name in above_zero:
+            if not getattr(self, name) > 0:
+                raise RunError(f"{name} must be above 0; got {getattr(self, name)}")
+        if not 0 < self.budget <= 1:
+            raise RunError(
+                f"budget must be above 0 and at most 1, a fraction of the full training; got {self.budget:g}"
+            )
+        for name in ("seed", "init_seed", "order_seed", "augment_seed"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 2**32:
+                raise RunError(f"{name} must be at least 0 and below 2**32; got {value}")
+        if self.batch_size < 2:
+            raise RunError(f"batch_size must be at least 2 for batch normalisation; got {self.batch_size}")
+        if self.round_length > 1:
+            raise RunError(f"round_length must be at most 1 epoch; got {self.round_length:g}")
+        if not 0 <= self.momentum < 1:
+            raise RunError(f"momentum must be at least 0 and below 1; got {self.momentum:g}")
+        if self.weight_decay < 0:
+            raise RunError(f"weight_decay must be at least 0; got {self.weight_decay:g}")
+        if self.std is not None and not min(self.std) > 0:
+            raise RunError(f"std must be above 0 in every channel; got {self.std}")
+        if self.threads is not None and self.threads < 1:
+            raise RunError(f"threads must be at least 1; got {self.threads}")
+        if self.name is not None and (not self.name or Path(self.name).name != self.name):
+            raise RunError(f"name must be one folder name without slashes; got {self.name!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Settings):
+    """Everything that a run's result depends on: the settings, and one part for each slot."""
+
+    recipe: str = "custom"
+    """Name of the recipe that this run began as."""
+
+    model: ModelPart = field(default_factory=lambda: _default(MODELS, "resnet18"))
+    sampler: SamplerPart = field(default_factory=lambda: _default(SAMPLERS, "uniform"))
+    augment: tuple[Augment, ...] = field(default_factory=lambda: (_default(AUGMENTS, "standard"),))
+    schedule: SchedulePart = field(default_factory=lambda: _default(SCHEDULES, "linear"))
+    method: MethodPart = field(default_factory=lambda: _default(METHODS, "supervised"))
+    engine: EnginePart = field(default_factory=lambda: _default(ENGINES, "resident"))
+
+
+def _default(table: Mapping[str, type], name: str) -> Any:
+    return table[name]()
+
+
+# --- Parts by name ---------------------------------------------------------------------------------------
+
+
+def part_type(slot: str, name: str) -> type:
+    """The class of part ``name`` in ``slot``.
+
+    Raises
+    ------
+    RunError
+        When the slot's table has no such name; the line lists those that it has.
+    """
+    table = SLOTS[slot]
+    if name not in table:
+        raise RunError(f"{slot} must be one of {', '.join(table)}; got {name!r}")
+    return table[name]
+
+
+def part_name(slot: str, part: object) -> str:
+    """The name that ``part`` stands under in its slot's table."""
+    return next(name for name, cls in SLOTS[slot].items() if cls is type(part))
+
+
+def with_base(chain: tuple[Augment, ...], base: Augment) -> tuple[Augment, ...]:
+    """Put the standard augmentation in front of a chain that begins with mixing, as the papers do.
+
+    ``--augment ricap`` means crops, flips and RICAP, as in 000 table 3. A chain that begins with ``none``
+    stays as it is.
+    """
+    return (base, *chain) if chain and isinstance(chain[0], Mixing) else chain
+
+
+# --- From and to TOML ------------------------------------------------------------------------------------
+
+
+def load(recipe: str) -> Run:
+    """Read a recipe by its name, or from the path of a .toml (a finished run's run.toml, say).
+
+    Raises
+    ------
+    RunError
+        When there is no such recipe, when it isn't TOML, or when it holds an unknown or ill-typed value.
+    """
+    path = Path(recipe) if recipe.endswith(".toml") else recipes().get(recipe)
+    if path is None:
+        raise RunError(f"recipe must be one of {', '.join(recipes())} or the path of a .toml; got {recipe!r}")
+    if not path.is_file():
+        raise RunError(f"recipe {path} does not exist; `trainer list recipes` shows those that come along")
+    try:
+        table = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} must be TOML; {error}") from None
+    table.setdefault("recipe", path.stem)
+    return from_table(table, where=str(path))
+
+
+def recipes() -> dict[str, Path]:
+    """The recipes that come along, by name."""
+    return {path.stem: path for path in sorted(Path(__file__).with_name("recipes").glob("*.toml"))}
+
+
+def from_table(table: Mapping[str, Any], where: str) -> Run:
+    """Build a run from a TOML table; a part is its name, or a table with ``name`` and its options."""
+    values = dict(table)
+    for slot in SLOTS:
+        if slot == "augment" and slot in values:
+            entries = values[slot] if isinstance(values[slot], list) else [values[slot]]
+            values[slot] = tuple(_part(slot, entry, where) for entry in entries)
+        elif slot in values:
+            values[slot] = _part(slot, values[slot], where)
+    run = _build(Run, values, where)
+    standard = _default(AUGMENTS, "standard")
+    return dataclasses.replace(run, augment=with_base(run.augment, standard))
+
+
+def to_table(run: Run) -> dict[str, Any]:
+    """The run as a TOML table with every option written out; values that are None are left out."""
+    table: dict[str, Any] = {}
+    for item in dataclasses.fields(run):
+        value = getattr(run, item.name)
+        if item.name == "augment":
+            table[item.name] = [_entry("augment", part) for part in value]
+        elif item.name in SLOTS:
+            table[item.name] = _entry(item.name, value)
+        elif value is not None:
+            table[item.name] = _plain(value)
+    return table
+
+
+def dumps(run: Run) -> str:
+    """The run as the text of run.toml."""
+    return tomli_w.dumps(to_table(run))
+
+
+def _entry(slot: str, part: Any) -> dict[str, Any]:
+    options = {item.name: getattr(part, item.name) for item in dataclasses.fields(part)}
+    known = {key: _plain(value) for key, value in options.items() if value is not None}
+    return {"name": part_name(slot, part), **known}
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _part(slot: str, entry: Any, where: str) -> Any:
+    options = {"name": entry} if isinstance(entry, str) else dict(entry)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise RunError(f"{where}: {slot} must be a part's name, or a table with a name; got {entry!r}")
+    cls = part_type(slot, name)
+    # A part may have an option of the same name as its key in the table: TorchvisionModel's is "arch".
+    return _build(cls, options, f"{where}: {slot} {name}")
+
+
+def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    hints = typing.get_type_hints(cls)
+    names = [item.name for item in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in names:
+            raise RunError(f"{where}: option must be one of {', '.join(names) or '(none)'}; got {key!r}")
+    typed = {
+        key: value if key in SLOTS else _typed(value, hints[key], f"{where}: {key}")
+        for key, value in values.items()
+    }
+    return cls(**typed)
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """Check a TOML value against an annotation: what a person may write loosely (1 for 1.0) is converted."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        for option in options:
+            try:
+                return _typed(value, option, where)
+            except RunError:
+                continue
+    elif origin is Literal:
+        if value in options:
+            return value
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            inner = options[:1] * len(value) if options[-1] is Ellipsis else options
+            if len(inner) == len(value):
+                return tuple(_typed(item, kind, where) for item, kind in zip(value, inner, strict=True))
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif hint is Path and isinstance(value, str):
+        return Path(value)
+    elif hint is type(None):
+        if value is None:
+            return None
+    elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    wanted = " | ".join(map(repr, options)) if origin is Literal else getattr(hint, "__name__", str(hint))
+    raise RunError(f"{where} must be {wanted}; got {value!r}")

@@ -1,0 +1,94 @@
+"""Finds a run's training and test sets, and converts them on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pipeline import DataError
+from pipeline.convert import ConvertOptions, convert
+from pipeline.formats import Beton, open_dataset
+from pipeline.sources import SOURCES, data_directory, open_source
+from trainer.config import Run
+from trainer.errors import RunError
+from trainer.parallel import World
+
+Report = Callable[[str, int, int], None]
+"""Told of a conversion's progress: what is being converted, samples done, samples in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The two sets of a run, opened."""
+
+    train: Beton
+    test: Beton
+
+
+def open_data(run: Run, world: World, report: Report) -> Data:
+    """Open a run's sets; a set known by name that is not yet converted is converted first, by rank 0.
+
+    Raises
+    ------
+    DataError
+        When a file is missing or broken, or there is nothing to convert from.
+    RunError
+        When the two sets don't fit each other or the run.
+    """
+    train_path, test_path = paths(run)
+    if world.leads and not run.data.endswith(".beton"):
+        for split, path in (("train", train_path), ("test", test_path)):
+            if not path.exists():
+                _convert(run, split, path, report)
+    world.barrier()
+    data = Data(open_dataset(train_path), open_dataset(test_path))
+    _check(run, data)
+    return data
+
+
+def paths(run: Run) -> tuple[Path, Path]:
+    """Where a run's training and test .beton are, or will be.
+
+    A path given as ``data`` goes with the ``test.beton`` beside it, unless ``test_data`` names another.
+    """
+    if run.data.endswith(".beton"):
+        train = Path(run.data)
+        test = train.with_name("test.beton")
+    else:
+        folder = (run.data_dir or data_directory()) / run.data
+        train, test = folder / "train.beton", folder / "test.beton"
+    if run.test_data is not None:
+        test = Path(run.test_data)
+    elif run.data.endswith(".beton") and not test.exists():
+        raise DataError(
+            f"a set to evaluate on must be named with --test-data, or stand at {test}; found neither"
+        )
+    return train, test
+
+
+def _convert(run: Run, split: str, path: Path, report: Report) -> None:
+    folder = run.data_dir or data_directory()
+    # A set that torchvision doesn't know is an image folder by that name in the data directory.
+    text = run.data if run.data in SOURCES else str(folder / run.data)
+    source = open_source(text, split=split, data_dir=folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    convert(source, path, ConvertOptions(), partial(report, f"{run.data}, {split}"))
+
+
+def _check(run: Run, data: Data) -> None:
+    train, test = data.train, data.test
+    if train.card.classes != test.card.classes:
+        raise RunError(
+            f"training and test set must have the same classes in the same order; {train.path} has "
+            f"{len(train.card.classes)}, {test.path} has {len(test.card.classes)}, or other names"
+        )
+    if len(train.card.classes) < 2:
+        raise RunError(
+            f"a training set must have at least 2 classes; {train.path} has {len(train.card.classes)}"
+        )
+    if run.batch_size > len(train):
+        raise RunError(
+            f"batch_size must be at most the {len(train):,} samples of this set; got {run.batch_size:,}"
+        )

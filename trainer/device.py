@@ -1,0 +1,51 @@
+"""Which device and precision a run computes in."""
+
+from __future__ import annotations
+
+import torch
+
+from trainer.config import Run
+from trainer.errors import RunError
+from trainer.parallel import World
+
+
+def choose_device(name: str, world: World) -> torch.device:
+    """The device that ``name`` means on this machine and rank.
+
+    Raises
+    ------
+    RunError
+        When it isn't a device, or isn't here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise RunError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}") from None
+    if device.type not in ("cpu", "cuda"):
+        raise RunError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise RunError(f"device {name} needs a CUDA GPU and driver, and there is none; use --device cpu")
+        index = world.local_rank if device.index is None else device.index
+        if index >= torch.cuda.device_count():
+            raise RunError(
+                f"device must be one of the {torch.cuda.device_count()} GPUs here; got cuda:{index}"
+            )
+        device = torch.device("cuda", index)
+    return device
+
+
+def use_bf16(run: Run, device: torch.device) -> bool:
+    """Whether the forward pass runs under bf16 autocast.
+
+    ``auto`` takes it where the device computes in bf16 rather than emulating it: GPUs from Ampere on, CPUs
+    with AVX-512 BF16 or AMX.
+    """
+    if run.precision != "auto":
+        return run.precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities = torch.cpu.get_capabilities()
+    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))

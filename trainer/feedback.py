@@ -1,0 +1,59 @@
+"""Feedback: what a step learned about its samples, kept on the device until the host asks for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline import Batch
+from samplers import Feedback
+from trainer.methods import Losses
+from trainer.parallel import World
+
+
+class FeedbackBuffer:
+    """Collects losses and probabilities a step at a time, and gives them up in one copy from the device.
+
+    Owners and shares are known on the host, so only two float32 numbers a constituent are copied. Under
+    data parallelism the rows of all ranks are gathered, in rank order within each step, so that every rank
+    observes the same.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._owners: list[NDArray[np.int64]] = []
+        self._shares: list[NDArray[np.float32]] = []
+        self._values: list[torch.Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def add(self, batch: Batch, losses: Losses) -> None:
+        """Keep a trained batch's rows; does not wait for the device."""
+        self._owners.append(batch.owners.ravel())
+        self._shares.append(batch.owner_shares.ravel())
+        self._values.append(torch.stack((losses.per_owner, losses.p_true)).flatten(1))
+
+    def drain(self, step: int) -> Feedback:
+        """All rows since the last drain, gathered over ranks; waits for the device.
+
+        Parameters
+        ----------
+        step
+            Optimiser steps made so far.
+        """
+        if not self._values:
+            nothing = np.empty(0, np.float32)
+            return Feedback(step, np.empty(0, np.int64), nothing, nothing, np.empty(0, np.bool_))
+        steps = len(self._values)
+        loss, p_true = torch.cat(self._values, dim=1).cpu().numpy()
+        ids = self._world.interleave(np.concatenate(self._owners), steps)
+        share = self._world.interleave(np.concatenate(self._shares), steps)
+        loss = self._world.interleave(loss, steps)
+        p_true = self._world.interleave(p_true, steps)
+        self._owners.clear()
+        self._shares.clear()
+        self._values.clear()
+        plain = bool((share == 1).all())
+        return Feedback(step, ids, loss, p_true, np.ones(len(ids), np.bool_), None if plain else share)

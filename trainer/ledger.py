@@ -1,0 +1,135 @@
+"""The ledger: every sample trained, scored and evaluated, and every millisecond by phase."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+PHASES = (
+    "wait",
+    "copy",
+    "augment",
+    "score",
+    "forward",
+    "backward",
+    "optimise",
+    "feedback",
+    "sampler",
+    "evaluate",
+    "checkpoint",
+)
+"""In the order in which a batch meets them; the last two are outside of the training clock."""
+
+OFF_THE_CLOCK = ("evaluate", "checkpoint")
+
+
+def _timer() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
+class Ledger:
+    """Counts and times of one run.
+
+    On a CUDA device the phases that launch kernels are timed with events, which the device reaches in its
+    own time; :meth:`settle` reads them where the caller waits for the device anyhow. Elsewhere the times are
+    those of the host's clock. On a GPU the host runs ahead, so the phases' sum may fall short of the training
+    clock or exceed it; the clock itself is always wall-clock.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.trained = 0
+        self.scored = 0
+        self.evaluated = 0
+        self.steps = 0
+        self.rounds = 0
+        self.compile_seconds = 0.0
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        self._on_device = {"copy", "augment", "score", "forward", "backward", "optimise"}
+        self._cuda = device.type == "cuda"
+        self._wall_before = 0.0
+        self._started = time.perf_counter()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time of the enclosed work to phase ``name``."""
+        if self._cuda and name in self._on_device:
+            start, end = _timer(), _timer()
+            start.record()
+            try:
+                yield
+            finally:
+                end.record()
+                self._events.append((name, start, end))
+            return
+        before = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - before
+
+    def add(self, name: str, seconds: float) -> None:
+        """Add seconds that were measured elsewhere."""
+        self.seconds[name] += seconds
+
+    def settle(self) -> None:
+        """Read the events of the device's phases; waits for the last of them."""
+        if self._events:
+            self._events[-1][2].synchronize()
+        for name, start, end in self._events:
+            self.seconds[name] += start.elapsed_time(end) / 1e3
+        self._events.clear()
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds since the clock was started, sessions before a resume included; set-up is outside."""
+        return self._wall_before + time.perf_counter() - self._started
+
+    @property
+    def train_seconds(self) -> float:
+        """The training clock: wall-clock without evaluation and checkpoints."""
+        return self._on_the_clock(self.wall_seconds)
+
+    def _on_the_clock(self, wall: float) -> float:
+        return wall - sum(self.seconds[name] for name in OFF_THE_CLOCK)
+
+    def start_clock(self) -> None:
+        """Begin to count, once everything is set up and warm."""
+        self._started = time.perf_counter()
+
+    @property
+    def stall(self) -> float:
+        """Share of the training clock in which training waited for data."""
+        return self.seconds["wait"] / self.train_seconds if self.train_seconds > 0 else 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """The whole ledger at one instant, as it stands in ledger.json."""
+        state = self.state_dict()
+        clock = self._on_the_clock(state["wall_seconds"])
+        return {**state, "train_seconds": clock, "stall": self.seconds["wait"] / clock, "score_cost": None}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counts and times so far, for a checkpoint."""
+        self.settle()
+        return {
+            "trained": self.trained,
+            "scored": self.scored,
+            "evaluated": self.evaluated,
+            "steps": self.steps,
+            "rounds": self.rounds,
+            "compile_seconds": self.compile_seconds,
+            "wall_seconds": self.wall_seconds,
+            "phases": dict(self.seconds),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint's counts and times."""
+        for name in ("trained", "scored", "evaluated", "steps", "rounds", "compile_seconds"):
+            setattr(self, name, state[name])
+        self.seconds = dict(state["phases"])
+        self._wall_before = state["wall_seconds"]
+        self._started = time.perf_counter()

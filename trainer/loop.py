@@ -1,0 +1,253 @@
+"""The one training loop, from the top to the bottom of a run."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+import torch
+
+from trainer.config import Run
+from trainer.data import open_data
+from trainer.device import choose_device
+from trainer.environment import environment
+from trainer.errors import InterruptedRunError
+from trainer.evaluate import Evaluation, evaluate
+from trainer.models import parameters
+from trainer.parallel import World
+from trainer.record import RunFolder
+from trainer.schedules import progress_of
+from trainer.session import Session, build, warm_up
+
+
+class Watcher(Protocol):
+    """Is told how a run goes on; shows it to somebody."""
+
+    def converting(self, name: str, done: int, total: int) -> None:
+        """A data set is being converted before its first use."""
+
+    def started(self, session: Session, resumed: bool) -> None:
+        """Everything is built; training begins or goes on."""
+
+    def stepped(self, session: Session, loss: float, rate: float) -> None:
+        """Some steps were made; ``loss`` is their mean, ``rate`` in images/s."""
+
+    def evaluated(self, session: Session, evaluation: Evaluation) -> None:
+        """The model was evaluated."""
+
+
+def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Session:
+    """Train ``run`` to the end of its budget, or on from where an earlier session of it stopped.
+
+    Returns
+    -------
+    Session
+        At its end; the caller closes it.
+
+    Raises
+    ------
+    RunError, DataError, SamplingError
+        When the run can't begin; nothing is trained then.
+    DivergedError
+        When the loss is no longer finite.
+    InterruptedRunError
+        After Ctrl-C or SIGTERM, once a checkpoint is written.
+    """
+    # --- Build -------------------------------------------------------------------------------------------
+    if run.threads is not None:
+        torch.set_num_threads(run.threads)
+    device = choose_device(run.device, world)
+    data = open_data(run, world, watcher.converting)
+    session = build(run, folder, data, world, device)
+    ledger = session.ledger
+    resumed = session.resume()
+    if world.leads:
+        folder.begin()
+        folder.rewind(ledger.steps)
+        if not resumed:
+            folder.write_json("environment.json", environment(device))
+    warm_up(session)
+    ledger.start_clock()
+    watcher.started(session, resumed)
+
+    # --- Rounds ------------------------------------------------------------------------------------------
+    log = Log(session, watcher)
+    try:
+        with stop_on_signal() as asked:
+            while ledger.steps < session.plan.steps:
+                if session.order is None:
+                    with ledger.phase("sampler"):
+                        session.order = session.sampler.next_order()
+                    session.done = 0
+                for batch in session.loader.batches(session.order, start=session.done):
+                    set_rates(session)
+                    with ledger.phase("augment"):
+                        augmented = session.chain.apply(batch)
+                    losses = session.step(augmented)
+                    session.feedback.add(augmented, losses)
+                    session.count_step()
+                    if ledger.steps % run.log_every == 0:
+                        log.write()
+                    # Ranks must agree on when to stop and to save; alone, one can look at every step.
+                    if world.size > 1 and ledger.steps % run.log_every:
+                        continue
+                    if world.any(asked()):
+                        log.write()
+                        session.save()
+                        raise InterruptedRunError(
+                            f"stopped at step {ledger.steps:,} of {session.plan.steps:,}; "
+                            f"the same command goes on from {folder.checkpoint}"
+                        )
+                    if world.any(log.since_checkpoint() > run.checkpoint_seconds):
+                        log.write()
+                        session.save()
+                        log.saved()
+                log.write()
+                session.order = None
+                ledger.rounds += 1
+                if ledger.rounds % run.evaluate_every == 0 or ledger.steps == session.plan.steps:
+                    _evaluate(session, watcher)
+
+        # --- End -----------------------------------------------------------------------------------------
+        session.save()
+        finish(session)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def set_rates(session: Session) -> None:
+    """Set the learning rate, and the momentum where the schedule has one, for the step to come."""
+    schedule = session.schedule
+    progress = progress_of(session.ledger.steps, session.plan.steps)
+    momentum = schedule.momentum(progress)
+    for group in session.step.optimizer.param_groups:
+        group["lr"] = session.run.lr * schedule.factor(progress)
+        if momentum is not None:
+            group["momentum"] = momentum
+
+
+def _evaluate(session: Session, watcher: Watcher) -> None:
+    ledger = session.ledger
+    with ledger.phase("evaluate"):
+        result = evaluate(
+            session.model,
+            session.test_loader,
+            session.test_chain,
+            len(session.data.test),
+            bf16=session.bf16,
+            device=session.device,
+            world=session.world,
+        )
+    ledger.evaluated += result.samples
+    if session.world.leads:
+        session.folder.append(
+            "evaluations.jsonl",
+            {
+                "step": ledger.steps,
+                "round": ledger.rounds,
+                "samples": ledger.trained,
+                "progress": ledger.steps / session.plan.steps,
+                "seconds": ledger.train_seconds,
+                "accuracy": result.accuracy,
+                "loss": result.loss,
+            },
+        )
+    watcher.evaluated(session, result)
+
+
+def finish(session: Session) -> None:
+    """Write what only the end of a run knows: the ledger and one row a sample."""
+    run, plan, ledger = session.run, session.plan, session.ledger
+    if not session.world.leads:
+        return
+    session.samples.write(session.folder.path / "samples.parquet", session.data.train.labels)
+    session.folder.write_json(
+        "ledger.json",
+        {
+            "finished": True,
+            "budget": run.budget,
+            "planned": plan.total,
+            "full_budget_samples": round(run.epochs * plan.samples),
+            **ledger.summary(),
+            "parameters": parameters(session.model),
+            "weights": session.fingerprint(),
+        },
+    )
+
+
+class Log:
+    """Writes steps.jsonl, and knows how long ago things were written."""
+
+    def __init__(self, session: Session, watcher: Watcher) -> None:
+        self._session = session
+        self._watcher = watcher
+        self._steps = session.ledger.steps
+        self._seconds = session.ledger.train_seconds
+        self._saved = time.monotonic()
+
+    def write(self) -> None:
+        """Collect feedback and write a line about the steps since the last one, where there were any."""
+        session, ledger = self._session, self._session.ledger
+        losses = session.collect()
+        if not losses:
+            return
+        ledger.settle()
+        seconds = ledger.train_seconds
+        rate = (ledger.steps - self._steps) * session.run.batch_size / (seconds - self._seconds)
+        self._steps, self._seconds = ledger.steps, seconds
+        loss = sum(losses) / len(losses)
+        if session.world.leads:
+            session.folder.append(
+                "steps.jsonl",
+                {
+                    "step": ledger.steps,
+                    "round": ledger.rounds,
+                    "samples": ledger.trained,
+                    "progress": ledger.steps / session.plan.steps,
+                    "lr": session.step.optimizer.param_groups[0]["lr"],
+                    "loss": loss,
+                    "seconds": seconds,
+                    "rate": rate,
+                },
+            )
+        self._watcher.stepped(session, loss, rate)
+
+    def since_checkpoint(self) -> float:
+        """Seconds since the last checkpoint, or since the session began."""
+        return time.monotonic() - self._saved
+
+    def saved(self) -> None:
+        """A checkpoint was written just now."""
+        self._saved = time.monotonic()
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C or SIGTERM into a wish to stop after the step under way.
+
+    A second one interrupts at once. Yields a function that tells whether the wish was spoken. Outside of the
+    main thread, where Python takes no signals, nobody can ask.
+    """
+    asked = False
+    before = {}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

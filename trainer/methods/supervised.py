@@ -1,0 +1,24 @@
+"""Supervised classification with cross-entropy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.methods.protocol import Losses
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """Classification with cross-entropy (000 eq. 1).
+
+    The loss of image i against owner j is ``-log softmax(outputs[i])[labels[i, j]]``. The log-softmax is
+    taken once an image, whatever the number of constituents.
+    """
+
+    def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
+        """Cross-entropy of each image against each constituent's label, in nats."""
+        log_p = torch.log_softmax(outputs.float(), dim=1).gather(1, labels)
+        return Losses(per_owner=-log_p, p_true=log_p.detach().exp())

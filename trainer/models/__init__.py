@@ -1,0 +1,26 @@
+"""Models: one file a family, one line of the table a part."""
+
+from __future__ import annotations
+
+from trainer.models.protocol import ModelPart, parameters
+from trainer.models.resnet import ResNet8, ResNet18, ResNet34, ResNet50
+from trainer.models.torchvision import TorchvisionModel
+
+MODELS: dict[str, type[ModelPart]] = {
+    "resnet8": ResNet8,
+    "resnet18": ResNet18,
+    "resnet34": ResNet34,
+    "resnet50": ResNet50,
+    "torchvision": TorchvisionModel,
+}
+
+__all__ = [
+    "MODELS",
+    "ModelPart",
+    "ResNet8",
+    "ResNet18",
+    "ResNet34",
+    "ResNet50",
+    "TorchvisionModel",
+    "parameters",
+]

@@ -1,0 +1,74 @@
+"""torchvision's classification models by name, untrained."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision import models
+
+from trainer.errors import RunError
+from trainer.models.protocol import check_classes
+
+
+@dataclass(frozen=True)
+class TorchvisionModel:
+    """Any torchvision classification model by name, from random weights.
+
+    Built with torchvision's own initialisation and without auxiliary classifiers. Most of these are made
+    for 224 px: their stems shrink an image by 4 before the first block, so that 32 px leave little to see.
+    """
+
+    arch: str = "resnet18"
+    """Name in torchvision.models: resnet18, densenet161, regnet_x_3_2gf, vit_b_16, ..."""
+
+    image_size: int | None = None
+    """Side of the images in px, for models whose weights depend on it (vit_*, maxvit_t); theirs is 224."""
+
+    def __post_init__(self) -> None:
+        known = models.list_models(module=models)
+        if self.arch not in known:
+            close = difflib.get_close_matches(self.arch, known, n=5, cutoff=0.5)
+            hint = f"did you mean {', '.join(close)}?" if close else f"choose among {', '.join(known)}"
+            raise RunError(f"model.arch must be one of torchvision's classifiers; got {self.arch!r}: {hint}")
+        if self.image_size is None:
+            return
+        if not self.arch.startswith(("vit_", "maxvit_")):
+            raise RunError(
+                "model.image_size is for vit_* and maxvit_t, other models take any size; "
+                f"got {self.image_size} for {self.arch}: leave it out"
+            )
+        if self.image_size < 1:
+            raise RunError(f"model.image_size must be at least 1 px; got {self.image_size}")
+
+    def build(self, classes: int) -> nn.Module:
+        """Make the network: see ``ModelPart.build``.
+
+        Raises
+        ------
+        RunError
+            When ``classes`` is below 2, or when torchvision can't make this model for ``image_size``.
+        """
+        check_classes(classes)
+        options: dict[str, Any] = {}
+        if self.arch in ("googlenet", "inception_v3"):
+            options = {"aux_logits": False, "init_weights": True}
+        if self.image_size is not None:
+            size = self.image_size
+            options = {"image_size": size} if self.arch.startswith("vit_") else {"input_size": (size, size)}
+        device = torch.get_default_device()
+        try:
+            # Some constructors read tensors back (RegNet's stages), which the meta device can't give.
+            with torch.device("cpu"):
+                model: nn.Module = models.get_model(self.arch, weights=None, num_classes=classes, **options)
+        except (AssertionError, ValueError) as error:
+            if self.image_size is None:
+                raise
+            reason = str(error).strip().partition("\n")[0]
+            raise RunError(
+                f"model.image_size must suit {self.arch}; got {self.image_size}: {reason}"
+            ) from error
+        return model.to(device)

@@ -1,0 +1,129 @@
+"""Data parallelism: torchrun's environment, and what ranks tell each other."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from trainer.errors import RunError
+
+S = TypeVar("S", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """This process's place among those that train together; alone, rank 0 of 1.
+
+    Attributes
+    ----------
+    rank, size
+        As torchrun numbers them.
+    local_rank
+        Number within this machine, which is the number of its GPU.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank writes files and speaks on the terminal."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """Average gradients over ranks; each rank keeps its own batch-normalisation statistics."""
+        if self.size == 1:
+            return model
+        ids = [device.index] if device.type == "cuda" else None
+        # Statistics are shared before each evaluation and checkpoint (share_buffers), not at every step.
+        return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+
+    def interleave(self, rows: NDArray[S], steps: int) -> NDArray[S]:
+        """Gather equally many rows from each rank, so that each step's rows stand in rank order.
+
+        Parameters
+        ----------
+        rows
+            [steps * m], this rank's, m a step; the same m on every rank.
+        steps
+            How many steps the rows come from.
+
+        Returns
+        -------
+        NDArray
+            [steps * size * m], the same on every rank.
+        """
+        if self.size == 1:
+            return rows
+        mine = torch.from_numpy(np.ascontiguousarray(rows)).to(self._device())
+        theirs = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(theirs, mine)
+        table = torch.stack(theirs).cpu().numpy().reshape(self.size, steps, -1)
+        return np.ascontiguousarray(table.transpose(1, 0, 2)).ravel().astype(rows.dtype, copy=False)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum a tensor over ranks."""
+        if self.size > 1:
+            values = values.to(self._device())
+            dist.all_reduce(values)
+        return values
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every rank the batch-normalisation statistics of rank 0."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def any(self, wish: bool) -> bool:
+        """Whether any rank has the wish, so that all act on it at the same step."""
+        if self.size == 1:
+            return wish
+        return bool(self.sum(torch.tensor(float(wish))).item() > 0)
+
+    @staticmethod
+    def _device() -> torch.device:
+        return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
+def join() -> World:
+    """Join the processes that torchrun started; alone when it started none.
+
+    Raises
+    ------
+    RunError
+        When torchrun's variables are there only in part.
+    """
+    if "RANK" not in os.environ:
+        return World()
+    try:
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        local_rank = int(os.environ["LOCAL_RANK"])
+    except KeyError as missing:
+        raise RunError(
+            f"RANK is set, so {missing.args[0]} must be too; start the run with torchrun"
+        ) from None
+    if size > 1 and not dist.is_initialized():
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        if backend == "nccl":
+            torch.cuda.set_device(local_rank)
+        dist.init_process_group(backend, rank=rank, world_size=size)
+    return World(rank, size, local_rank)
+
+
+def leave() -> None:
+    """Leave the group, if this process joined one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

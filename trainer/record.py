@@ -1,0 +1,104 @@
+"""The run folder: what a run leaves behind, each file written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainer import config
+from trainer.errors import RunError
+
+SCHEMA = 1
+
+
+class RunFolder:
+    """One run's folder; its files' schemas are in trainer/README.md.
+
+    Opening the folder of an earlier session of the same run is fine and goes on with it; the folder of
+    another run is refused.
+    """
+
+    def __init__(self, path: Path, run: config.Run) -> None:
+        self.path = path
+        self._text = config.dumps(run)
+        recipe = path / "run.toml"
+        if recipe.exists() and _digest(recipe.read_text()) != _digest(self._text):
+            raise RunError(
+                f"run folder {path} holds a run with other settings; "
+                "give this one another --name, or move it away"
+            )
+
+    def begin(self) -> None:
+        """Make the folder with its recipe, unless an earlier session did."""
+        if not (self.path / "run.toml").exists():
+            write_whole(self.path / "run.toml", self._text.encode())
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the last checkpoint is."""
+        return self.path / "checkpoint" / "last.pt"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end in an earlier session."""
+        ledger = self.path / "ledger.json"
+        return ledger.exists() and bool(json.loads(ledger.read_text())["finished"])
+
+    def read(self, name: str) -> Any:
+        """A JSON file's content, or a .jsonl file's lines; an unfinished last line is left out."""
+        text = (self.path / name).read_text()
+        if not name.endswith(".jsonl"):
+            return json.loads(text)
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON object with the schema's number."""
+        text = json.dumps({"schema": SCHEMA, **content}, indent=2)
+        write_whole(self.path / name, (text + "\n").encode())
+
+    def append(self, name: str, line: Mapping[str, Any]) -> None:
+        """Add a line to a .jsonl file."""
+        with (self.path / name).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def rewind(self, step: int) -> None:
+        """Drop the lines of steps that a resumed run will make again, and what a kill left half-written."""
+        for name in ("steps.jsonl", "evaluations.jsonl"):
+            if (self.path / name).exists():
+                kept = [line for line in self.read(name) if line["step"] <= step]
+                write_whole(self.path / name, "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+
+def folder_name(run: config.Run) -> str:
+    """The run's own name, or one made of what people compare runs by, with a digest of all settings."""
+    if run.name is not None:
+        return run.name
+    chain = "+".join(config.part_name("augment", part) for part in run.augment)
+    sampler = config.part_name("sampler", run.sampler)
+    digest = _digest(config.dumps(run))[:6]
+    return f"{run.recipe}-{sampler}-{chain}-b{run.budget:g}-s{run.seed}-{digest}"
+
+
+def _digest(recipe: str) -> str:
+    """Digest of a run.toml without what doesn't bear on the result: names, places, how often to write."""
+    idle = ("name =", "runs_dir =", "data_dir =", "log_every =", "checkpoint_seconds =")
+    lines = [line for line in recipe.splitlines() if not line.startswith(idle)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, even if the machine stops now."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

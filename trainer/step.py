@@ -1,0 +1,68 @@
+"""One optimiser step: forward, losses, backward, update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pipeline import Batch
+from trainer.ledger import Ledger
+from trainer.methods import Losses, MethodPart
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What every step of a run shares.
+
+    Attributes
+    ----------
+    model
+        In training mode, on the device.
+    method
+        Turns outputs into losses.
+    optimizer
+        Its learning rate is set by the caller.
+    device
+        Where batches come from and the model is.
+    bf16
+        Whether the forward pass runs under bf16 autocast.
+    ledger
+        Where the phases' times go.
+    """
+
+    model: nn.Module
+    method: MethodPart
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    bf16: bool
+    ledger: Ledger
+
+    def __call__(self, batch: Batch) -> Losses:
+        """Train on an augmented batch; the losses come back detached, still on the device."""
+        with self.ledger.phase("forward"):
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+                outputs = self.model(batch.images)
+            losses = self.method.losses(outputs, batch.labels)
+            loss = mixed_loss(losses.per_owner, batch.shares, batch.weights)
+        with self.ledger.phase("backward"):
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+        with self.ledger.phase("optimise"):
+            self.optimizer.step()
+        return Losses(losses.per_owner.detach(), losses.p_true)
+
+
+def mixed_loss(per_owner: Tensor, shares: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean over images of the share-weighted losses of their constituents.
+
+    Parameters
+    ----------
+    per_owner, shares
+        float32[n, k].
+    weights
+        float32[n], loss multipliers of a sampler that promises unbiased or rescaled gradients, or None.
+    """
+    per_image = (per_owner * shares).sum(dim=1)
+    return (per_image if weights is None else per_image * weights).mean()
