@@ -23,7 +23,7 @@ from pipeline.engines.resident import ResidentEngine
 from pipeline.errors import DataError
 from pipeline.prefetch import Prefetch
 from pipeline.randomness import Keys, occurrences
-from pipeline.transfer import place
+from pipeline.transfer import place, resolve_device, side_stream, timer
 
 
 class OrderLike(Protocol):
@@ -117,13 +117,11 @@ class Loader:
             raise DataError(f"prefetch must be at least 1 batch; got {prefetch}")
         if not 0 <= seed < 1 << 32:
             raise DataError(f"an augmentation seed must be at least 0 and below 2**32; got {seed}")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         self.dataset = dataset
         self.batch_size = batch_size
         self.augment = augment
         self.seed = seed
-        self.device = torch.device(device)
+        self.device = resolve_device(device)
         self.rank = rank
         self.world_size = world_size
         self.times = LoaderTimes()
@@ -132,7 +130,7 @@ class Loader:
         self._copies: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
         self._running: weakref.WeakSet[Prefetch[_Made]] = weakref.WeakSet()
 
-    def batches(self, order: OrderLike, start: int = 0) -> Iterator[Batch]:
+    def batches(self, order: OrderLike, start: int = 0, *, plain: bool = False) -> Iterator[Batch]:
         """Iterate over an order's batches, each exactly once.
 
         ``labels``, ``shares`` and ``owners`` say what the images are once ``augment`` has been applied. The
@@ -142,6 +140,9 @@ class Loader:
         ----------
         start
             Number of the first batch to give, for resuming: those before it are neither read nor drawn.
+        plain
+            Draw nothing: each image alone with its own label, for scoring and evaluation. A chain without
+            parts (``augment.plain()``) normalises them.
 
         Raises
         ------
@@ -166,7 +167,8 @@ class Loader:
             )
         if not 0 <= start <= steps:
             raise DataError(f"start must be in [0, {steps}], the batches of this order; got {start}")
-        plan = _Plan(order.round, ids, order.weights, occurrences(ids), start, steps)
+        chain = None if plain else self.augment
+        plan = _Plan(order.round, ids, order.weights, occurrences(ids), start, steps, chain)
         return self._iterate(plan, self._reader)
 
     def close(self) -> None:
@@ -189,7 +191,7 @@ class Loader:
         if not reader.asynchronous:
             yield from self._consume(self._make(plan, reader, None))
             return
-        stream = _side_stream(self.device)
+        stream = side_stream(self.device)
         ahead = Prefetch(self._make(plan, reader, stream), self._prefetch, "loader")
         self._running.add(ahead)
         try:
@@ -230,7 +232,7 @@ class Loader:
             part = self._part(step, len(plan.ids))
             ids = plan.ids[part].copy()
             keys = Keys(self.seed, plan.round, step, ids, plan.occurrences[part])
-            draws = self._draw(keys, reader)
+            draws = _draw(plan.chain, keys, reader)
             weights = None if plan.weights is None else plan.weights[part].astype(np.float32)
             images = reader.read(ids)
             if self.device.type != "cuda":
@@ -238,7 +240,7 @@ class Loader:
                 continue
             # The thread's current device and stream are its own; without a side stream, the consumer's.
             with torch.cuda.device(self.device), torch.cuda.stream(stream):
-                begin, end = _timer(), _timer()
+                begin, end = timer(), timer()
                 begin.record()
                 batch = self._place(keys, draws, weights, images)
                 end.record()
@@ -250,12 +252,6 @@ class Loader:
         size = min(self.batch_size, count - first)
         low, high = (first + size * rank // self.world_size for rank in (self.rank, self.rank + 1))
         return slice(low, high)
-
-    def _draw(self, keys: Keys, reader: Reader) -> HostDraws:
-        if self.augment is not None:
-            return self.augment.draw(keys, reader.height, reader.width)
-        alone = np.arange(len(keys), dtype=np.int64)[:, None]
-        return HostDraws((), alone, np.ones(alone.shape, dtype=np.float32))
 
     def _place(
         self, keys: Keys, draws: HostDraws, weights: NDArray[np.float32] | None, images: Tensor
@@ -287,6 +283,7 @@ class _Plan:
     occurrences: NDArray[np.int64]
     start: int
     steps: int
+    chain: Chain | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,12 +294,11 @@ class _Made:
     copied: tuple[torch.cuda.Event, torch.cuda.Event] | None = None
 
 
-def _side_stream(device: torch.device) -> torch.cuda.Stream | None:
-    return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
-
-
-def _timer() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+def _draw(chain: Chain | None, keys: Keys, reader: Reader) -> HostDraws:
+    if chain is not None:
+        return chain.draw(keys, reader.height, reader.width)
+    alone = np.arange(len(keys), dtype=np.int64)[:, None]
+    return HostDraws((), alone, np.ones(alone.shape, dtype=np.float32))
 
 
 def _tensors(batch: Batch) -> Iterator[Tensor]:

@@ -1,4 +1,4 @@
-"""Small host arrays on their way to the device."""
+"""The way from the host to the device."""
 
 from __future__ import annotations
 
@@ -21,3 +21,26 @@ def place(array: NDArray[Any], device: torch.device) -> Tensor:
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def resolve_device(device: torch.device | str) -> torch.device:
+    """Name the device in full; "auto" is CUDA where there is one, else the CPU.
+
+    With its number, because every thread has a current CUDA device of its own, which at first is 0.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    resolved = torch.device(device)
+    if resolved == torch.device("cuda"):
+        return torch.device("cuda", torch.cuda.current_device())
+    return resolved
+
+
+def side_stream(device: torch.device) -> torch.cuda.Stream | None:
+    """Make a stream for copies beside the training; None where the device isn't CUDA."""
+    return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+
+def timer() -> torch.cuda.Event:
+    """Make an event that takes the time."""
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

@@ -9,12 +9,23 @@ from __future__ import annotations
 from typing import Protocol
 
 from samplers.c_sgd import CSGD
+from samplers.dihcl import DIHCL
+from samplers.dynamic_pruning import UCB, EpsilonGreedy
 from samplers.errors import SamplingError
+from samplers.infobatch import InfoBatch
+from samplers.kakurenbo import Kakurenbo
+from samplers.mcl import MCL
 from samplers.p_sgd import PSGD
 from samplers.plan import Plan
+from samplers.prediction_variance import PredictionVariance
+from samplers.prioritised import LossProportional, LossRank
 from samplers.protocol import Feedback, Order, Sampler, State
 from samplers.rs2 import RS2
+from samplers.sample_importance import ClassImportance, SampleImportance
 from samplers.scan import Scan
+from samplers.scores import Scores
+from samplers.seta import SeTa
+from samplers.subset import Subset
 from samplers.uniform import Uniform
 
 
@@ -31,20 +42,47 @@ SAMPLERS: dict[str, type[SamplerPart]] = {
     "rs2": RS2,
     "p_sgd": PSGD,
     "c_sgd": CSGD,
+    "prediction_variance": PredictionVariance,
+    "loss_proportional": LossProportional,
+    "loss_rank": LossRank,
+    "sample_importance": SampleImportance,
+    "class_importance": ClassImportance,
+    "subset": Subset,
+    "infobatch": InfoBatch,
+    "seta": SeTa,
+    "kakurenbo": Kakurenbo,
+    "ucb": UCB,
+    "epsilon_greedy": EpsilonGreedy,
+    "dihcl": DIHCL,
+    "mcl": MCL,
 }
 
 __all__ = [
     "CSGD",
+    "DIHCL",
+    "MCL",
     "PSGD",
     "RS2",
     "SAMPLERS",
+    "UCB",
+    "ClassImportance",
+    "EpsilonGreedy",
     "Feedback",
+    "InfoBatch",
+    "Kakurenbo",
+    "LossProportional",
+    "LossRank",
     "Order",
     "Plan",
+    "PredictionVariance",
+    "SampleImportance",
     "Sampler",
     "SamplerPart",
     "SamplingError",
     "Scan",
+    "Scores",
+    "SeTa",
     "State",
+    "Subset",
     "Uniform",
 ]

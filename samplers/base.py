@@ -29,6 +29,8 @@ class Draw:
 
     ids: NDArray[np.int64]
     weights: NDArray[np.float32] | None = None
+    score_ids: NDArray[np.int64] | None = None
+    lr_scale: float = 1.0
 
 
 class Rows:
@@ -94,6 +96,13 @@ class RoundSampler(ABC):
         return self.plan.size(number)
 
     @abstractmethod
+    def probabilities(self) -> NDArray[np.float64]:
+        """Return how likely each sample is to be the next one drawn, float64[N] of sum 1.
+
+        Of the round to come, given what has been heard; carried batch remainders aside.
+        """
+
+    @abstractmethod
     def draw(self, size: int) -> Draw:
         """Draw ``size`` ids for the round ``self.round``; all feedback has been folded."""
 
@@ -101,8 +110,13 @@ class RoundSampler(ABC):
         """Fold rows into memory; the result mustn't depend on how rows were cut into calls."""
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays that later orders depend on, by name: saving copies them, loading fills them."""
+        """Return the arrays that later orders depend on, by name."""
         return {}
+
+    def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
+        """Take saved copies of those arrays in; arrays keep their size unless a sampler says otherwise."""
+        for name, column in self.memory().items():
+            column[...] = saved[name]
 
     def key(self, stream: str, number: int | None = None) -> np.uint64:
         """Key of this round's random numbers for one purpose."""
@@ -118,7 +132,8 @@ class RoundSampler(ABC):
         """Fold the feedback heard so far and give the next round's order."""
         if self.round >= self.rounds:
             raise SamplingError(
-                f"a plan of {self.rounds} rounds has no round {self.round}; make a longer plan"
+                f"orders must be asked for at most {self.rounds} times, once a round of the plan; "
+                f"got request {self.round + 1}: plan more rounds"
             )
         self.fold_heard()
         drawn = self.draw(self.size(self.round))
@@ -127,7 +142,13 @@ class RoundSampler(ABC):
         whole = len(ids) - len(ids) % self.plan.batch_size
         self._carry = ids[whole:].copy()
         self._carry_weights = None if weights is None else weights[whole:].copy()
-        order = Order(self.round, ids[:whole], None if weights is None else weights[:whole])
+        order = Order(
+            self.round,
+            ids[:whole],
+            None if weights is None else weights[:whole],
+            drawn.score_ids,
+            drawn.lr_scale,
+        )
         self.round += 1
         return order
 
@@ -199,8 +220,7 @@ class RoundSampler(ABC):
         for name, column in self._rows.columns.items():
             self._rows.columns[name] = np.array(state[f"heard.{name}"], column.dtype)
         self._rows.count = len(self._rows.columns["ids"])
-        for name, column in self.memory().items():
-            column[...] = state[f"memory.{name}"]
+        self.load_memory({name: state[f"memory.{name}"] for name in self.memory()})
 
     def _plan_mark(self) -> str:
         plan = self.plan

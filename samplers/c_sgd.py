@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplers.base import Heard
-from samplers.errors import SamplingError
+from samplers.checks import check_choice, check_warmup
 from samplers.history import Mean, fill_unseen
-from samplers.p_sgd import check_warmup
 from samplers.plan import Plan
 from samplers.weighted import WeightedSampler
 
@@ -45,8 +44,7 @@ class CSGD:
 
     def __post_init__(self) -> None:
         check_warmup(self.warmup_rounds)
-        if self.smoothing not in ("inside", "after", "none"):
-            raise SamplingError(f"smoothing must be inside, after or none; got {self.smoothing}")
+        check_choice("smoothing", self.smoothing, ("inside", "after", "none"))
 
     def build(self, plan: Plan) -> WeightedSampler[Mean]:
         """Make the sampler."""

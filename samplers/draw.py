@@ -7,6 +7,8 @@ the weights and the key alone, not on the number of threads.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from samplers import blocks, counter, kernels
@@ -120,13 +122,15 @@ def _block_spans(size: int) -> list[tuple[int, int]]:
     ]
 
 
-def _block_bases(weights: Weights) -> tuple[Doubles, float]:
+def _block_bases(weights: Weights, top: float) -> tuple[Weights, Doubles, float]:
+    if not 1e-200 < top < 1e200:
+        weights = weights / (top or 1.0)  # lest the sum overflow, or be a denormal's few bits
     sums = np.empty(-(-len(weights) // kernels.BLOCK), np.float64)
     blocks.run(kernels.sum_weights, _block_spans(len(weights)), weights, sums)
     ends = np.cumsum(sums)
     if ends[-1] == 0:
         raise SamplingError("weights must hold at least one above 0; all are 0")
-    return np.append(0.0, ends[:-1]), float(ends[-1])
+    return weights, np.append(0.0, ends[:-1]), float(ends[-1])
 
 
 def with_replacement(weights: Weights, size: int, key: np.uint64) -> Ids:
@@ -155,19 +159,16 @@ def with_replacement(weights: Weights, size: int, key: np.uint64) -> Ids:
         As ``check_weights``; for a negative size; when all weights are 0.
     """
     weights = weights if weights.flags.c_contiguous else weights.copy()
-    check_weights(weights)
+    weights, bases, total = _block_bases(weights, check_weights(weights))
     if size < 0:
         raise SamplingError(f"size must be at least 0; got {size}")
-    bases, total = _block_bases(weights)
     if size == 0:
         return np.empty(0, np.int64)
     cuts = _block_spans(size)
     sums = np.empty(-(-size // kernels.BLOCK), np.float64)
     blocks.run(kernels.sum_gaps, cuts, key, size, sums)
     ends = np.cumsum(sums)
-    with np.errstate(over="ignore"):
-        last_gap = counter.exponential(counter.word(key, size))
-    scale = total / (ends[-1] + last_gap)
+    scale = total / (ends[-1] - math.log1p(-counter.uniform_at(key, size)))
     sorted_ids = np.empty(size, np.int32)
     gaps = np.append(0.0, ends[:-1])
     limit = np.nextafter(total, 0.0)
@@ -200,16 +201,14 @@ def systematic(weights: Weights, size: int, key: np.uint64) -> Ids:
     SamplingError
         As ``with_replacement``.
     """
-    check_weights(weights)
+    top = check_weights(weights)
     if size < 0:
         raise SamplingError(f"size must be at least 0; got {size}")
     order = permutation(len(weights), counter.derive(key, 3))
-    weights = weights[order]
-    bases, total = _block_bases(weights)
+    weights, bases, total = _block_bases(weights[order], top)
     if size == 0:
         return np.empty(0, np.int64)
-    with np.errstate(over="ignore"):
-        offset = counter.unit(counter.word(key, 0))
+    offset = counter.uniform_at(key, 0)
     places = np.empty(size, np.int32)
     scale, limit = total / size, np.nextafter(total, 0.0)
     none = np.empty(0, np.float64)

@@ -135,8 +135,8 @@ def _merge(points: Doubles, edges: Doubles, first: int, out: Places) -> None:
     while j < back:
         out[j] = first + i
         out[back] = first + last
-        inside = np.int64(points[j] < edges[i + 1])
-        above = np.int64(points[back] >= edges[last])
+        inside = int(points[j] < edges[i + 1])
+        above = int(points[back] >= edges[last])
         j += inside
         i += 1 - inside
         back -= above

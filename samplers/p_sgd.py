@@ -9,21 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplers.base import Heard
-from samplers.errors import SamplingError
+from samplers.checks import check_warmup
 from samplers.history import Mean, Recent, fill_unseen
 from samplers.plan import Plan
 from samplers.weighted import WeightedSampler
-
-
-def check_warmup(warmup_rounds: int, plan: Plan | None = None) -> None:
-    """Refuse a warm-up that is negative, or that leaves no round of ``plan`` to the sampler."""
-    if warmup_rounds < 0:
-        raise SamplingError(f"warmup_rounds must be at least 0; got {warmup_rounds}")
-    if plan is not None and warmup_rounds and warmup_rounds >= plan.rounds:
-        raise SamplingError(
-            f"warmup_rounds must be below the {plan.rounds} rounds of this run; got {warmup_rounds}: "
-            "nothing would be drawn by importance"
-        )
 
 
 def mean_error(table: Mean | Recent) -> NDArray[np.float32]:

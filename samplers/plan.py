@@ -52,8 +52,8 @@ class Plan:
             raise SamplingError(
                 f"budget must be above 0 and at most 1, a fraction of the full training; got {self.budget}"
             )
-        if not self.epochs > 0:
-            raise SamplingError(f"epochs must be above 0; got {self.epochs}")
+        if not 0 < self.epochs < float("inf"):
+            raise SamplingError(f"epochs must be above 0 and finite; got {self.epochs}")
         if self.batch_size < 1:
             raise SamplingError(f"batch_size must be at least 1; got {self.batch_size}")
         if self.batch_size > self.samples:
@@ -66,6 +66,10 @@ class Plan:
         if self.labels is not None and self.labels.shape != (self.samples,):
             raise SamplingError(
                 f"labels must hold one class a sample, shape ({self.samples},); got {self.labels.shape}"
+            )
+        if self.labels is not None and (self.labels.dtype.kind not in "iu" or self.labels.min() < 0):
+            raise SamplingError(
+                f"labels must be classes counted from 0; got {self.labels.dtype} down to {self.labels.min()}"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""Order, Feedback, Sampler: what a sampler says, what it hears, and the four methods in between."""
+"""Order, Feedback, Sampler: what a sampler says, what it hears, and the methods in between."""
 
 from __future__ import annotations
 
@@ -25,12 +25,21 @@ class Order:
     ids
         int64[n]; a multiple of the plan's batch size. May be empty, and may hold an id more than once.
     weights
-        float32[n], loss multipliers of mean 1 by construction of the sampler; None means all 1.
+        float32[n], loss multipliers, of mean 1 unless the sampler's description says otherwise; None means
+        all 1.
+    score_ids
+        int64[m], samples to score at the end of the round: a forward pass without training, whose rows come
+        back as feedback with ``trained`` False before the next order is asked for. They cost no budget of
+        trained samples. None means none; a loop that can't score may leave them out.
+    lr_scale
+        Factor on the learning rate for this round's steps.
     """
 
     round: int
     ids: NDArray[np.int64]
     weights: NDArray[np.float32] | None = None
+    score_ids: NDArray[np.int64] | None = None
+    lr_scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,10 @@ class Sampler(Protocol):
     ``observe`` only buffers; what was heard is folded in by ``next_order``. So orders depend on which
     feedback came before which order, never on timing.
     """
+
+    @property
+    def rounds(self) -> int:
+        """How many orders there are in all."""
 
     def next_order(self) -> Order:
         """Fold the feedback heard so far and give the next round's order.

@@ -1,4 +1,4 @@
-"""rs2: consecutive chunks of a reshuffled set; and the stream of permutations that scan cuts, too."""
+"""rs2: consecutive chunks of a reshuffled set."""
 
 from __future__ import annotations
 
@@ -7,29 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers import counter
 from samplers.base import Draw, RoundSampler
+from samplers.passes import drawn_before, rest_of_pass, stream
 from samplers.plan import Plan
-from samplers.shuffle import permutation
-
-
-def stream(plan: Plan, start: int, stop: int) -> NDArray[np.int64]:
-    """Return positions ``start`` to ``stop`` of the endless stream of permutations of the whole set."""
-    parts = []
-    for number in range(start // plan.samples, -(-stop // plan.samples)):
-        first = number * plan.samples
-        order = permutation(plan.samples, counter.make_key(plan.seed, "pass", number))
-        parts.append(order[max(start - first, 0) : stop - first])
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 class RS2Sampler(RoundSampler):
     """The stream of permutations in rounds of N * B."""
 
+    def probabilities(self) -> NDArray[np.float64]:
+        """Return equal chances for all that are left of the permutation under way, float64[N]."""
+        return rest_of_pass(self.plan.samples, self.plan.seed, drawn_before(self.plan, self.round))
+
     def draw(self, size: int) -> Draw:
         """Cut the next chunk from the stream."""
-        start = self.round * self.plan.total // self.rounds
-        return Draw(stream(self.plan, start, start + size))
+        start = drawn_before(self.plan, self.round)
+        return Draw(stream(self.plan.samples, self.plan.seed, start, start + size))
 
 
 @dataclass(frozen=True)
@@ -38,9 +31,8 @@ class RS2:
 
     Repeated sampling of random subsets without replacement (Okanovic et al., ICLR 2024): the strongest
     simple baseline. The counts of any two samples never differ by more than one. The ids are those of scan,
-    in T rounds instead of T * B; they differ in what a schedule or an evaluation sees as a round. The
-    paper's chunks are of equal size and its code drops the remainder of a permutation that doesn't divide;
-    here a chunk may run on into the next permutation, and nothing is dropped.
+    in T rounds instead of T * B; they differ in what a schedule or an evaluation sees as a round. Where N * B
+    doesn't divide N, a chunk runs on into the next permutation: nothing is left out.
     """
 
     def build(self, plan: Plan) -> RS2Sampler:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from samplers.base import Draw, RoundSampler
+from samplers.passes import stream
 from samplers.plan import Plan
-from samplers.rs2 import stream
 
 
 class ScanSampler(RoundSampler):
@@ -20,10 +23,14 @@ class ScanSampler(RoundSampler):
         """Return N, and in the last round what is left of the budget."""
         return min(self.plan.samples, self.plan.total - number * self.plan.samples)
 
+    def probabilities(self) -> NDArray[np.float64]:
+        """Return 1 / N for all, float64[N]: every round begins a permutation."""
+        return np.full(self.plan.samples, 1 / self.plan.samples)
+
     def draw(self, size: int) -> Draw:
         """Cut the next N samples from the stream."""
         start = self.round * self.plan.samples
-        return Draw(stream(self.plan, start, start + size))
+        return Draw(stream(self.plan.samples, self.plan.seed, start, start + size))
 
 
 @dataclass(frozen=True)

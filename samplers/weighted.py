@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplers import counter, draw
+from samplers.arrays import Floats, Ids, Weights
 from samplers.base import Draw, Heard, RoundSampler, Rows
 from samplers.history import Table
+from samplers.passes import drawn_before, rest_of_pass, stream
 from samplers.plan import Plan
 from samplers.shuffle import permutation
 
@@ -26,55 +28,87 @@ class WeightedPart(Protocol[T]):
     def table(self, samples: int) -> T:
         """Make the empty per-sample table."""
 
-    def importance(self, table: T, number: int) -> NDArray[np.float32] | None:
-        """Return the weights of round ``number``, float32[N], unnormalised; None means all equal."""
+    def importance(self, table: T, number: int) -> Weights | None:
+        """Return the weights of round ``number``, [N], unnormalised; None means all equal."""
 
 
-def draw_in_passes(
-    weights: NDArray[np.float32] | None, samples: int, size: int, key: np.uint64
-) -> NDArray[np.int64]:
+def draw_in_passes(weights: Weights | None, samples: int, size: int, key: np.uint64) -> Ids:
     """Draw without replacement, and whole passes first where ``size`` exceeds the number of samples.
 
     When fewer weights are positive than asked for, the rest comes uniformly from those of weight 0, so that
     the budget is kept.
     """
     passes, rest = divmod(size, samples)
-    parts = [permutation(samples, counter.derive(key, 2 + number)) for number in range(passes)]
-    if rest:
-        if weights is None:
-            parts.append(permutation(samples, key)[:rest])
-        else:
-            parts.append(draw.without_replacement(weights, rest, key, fill=True))
-    return np.concatenate(parts) if len(parts) != 1 else parts[0]
+    parts = [permutation(samples, counter.derive(key, 3 + number)) for number in range(passes)]
+    if rest and weights is None:
+        parts.append(permutation(samples, key)[:rest])
+    elif rest and weights is not None:
+        parts.append(draw.without_replacement(weights, rest, key, fill=True))
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def burn_in_rounds(plan: Plan, epochs: float) -> int:
+    """Rounds that the first ``epochs`` passes over the set take, at most half of the run."""
+    samples = min(int(np.ceil(epochs * plan.samples)), plan.total // 2)
+    return -(-samples * plan.rounds // plan.total) if samples else 0
+
+
+def normalised(weights: Weights | None, samples: int) -> NDArray[np.float64]:
+    """Weights as probabilities; equal ones where there are none, or all are 0."""
+    if weights is None or not weights.any():
+        return np.full(samples, 1 / samples)
+    scaled = weights / np.float64(weights.max())
+    chances: NDArray[np.float64] = scaled / scaled.sum()
+    return chances
 
 
 class WeightedSampler(RoundSampler, Generic[T]):
-    """Draws a round's ids without replacement by the importance that its part defines."""
+    """Draws a round's ids by the importance that its part defines.
+
+    Parameters
+    ----------
+    part, plan
+        The options and the budget.
+    replacement
+        Draw each id independently, instead of every id at most once a round.
+    burn_in
+        Epochs scanned uniformly at first, at most half of the run.
+    """
 
     part: WeightedPart[T]
 
-    def __init__(self, part: WeightedPart[T], plan: Plan) -> None:
+    def __init__(
+        self, part: WeightedPart[T], plan: Plan, *, replacement: bool = False, burn_in: float = 0
+    ) -> None:
         super().__init__(part, plan, (part.hears,))
         self.table = part.table(plan.samples)
+        self.replacement = replacement
+        self.burn_in = burn_in_rounds(plan, burn_in)
 
     def fold(self, rows: Rows) -> None:
         """Fold rows into the table."""
         self.table.fold(rows["ids"], rows[self.part.hears], rows["share"])
 
-    def memory(self) -> dict[str, NDArray[np.generic]]:
+    def memory(self) -> dict[str, Floats]:
         """Return the table's columns."""
         return self.table.columns()
 
     def probabilities(self) -> NDArray[np.float64]:
         """Return P, float64[N]: how likely each sample is to be the first that the next round draws."""
         self.fold_heard()
-        weights = self.part.importance(self.table, self.round)
-        if weights is None or not weights.any():
-            return np.full(self.plan.samples, 1 / self.plan.samples)
-        probabilities: NDArray[np.float64] = weights / weights.sum(dtype=np.float64)
-        return probabilities
+        if self.round < self.burn_in:
+            return rest_of_pass(self.plan.samples, self.plan.seed, drawn_before(self.plan, self.round))
+        return normalised(self.part.importance(self.table, self.round), self.plan.samples)
 
     def draw(self, size: int) -> Draw:
-        """Draw by the part's importance."""
+        """Scan during the burn-in, then draw by the part's importance."""
+        plan = self.plan
+        if self.round < self.burn_in:
+            start = drawn_before(plan, self.round)
+            return Draw(stream(plan.samples, plan.seed, start, start + size))
         weights = self.part.importance(self.table, self.round)
-        return Draw(draw_in_passes(weights, self.plan.samples, size, self.key("order")))
+        if self.replacement and weights is not None and weights.any():
+            return Draw(draw.with_replacement(weights, size, self.key("order")))
+        if self.replacement:
+            return Draw(draw.with_replacement(np.ones(plan.samples, np.float32), size, self.key("order")))
+        return Draw(draw_in_passes(weights, plan.samples, size, self.key("order")))

@@ -30,7 +30,8 @@ def parse(command: type[T], words: Sequence[str], prog: str, **options: Any) -> 
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(command, args=list(words), prog=prog, **options)
+            parsed: T = tyro.cli(command, args=list(words), prog=prog, **options)
+            return parsed
     except SystemExit as stop:
         if stop.code in (0, None):
             raise

@@ -89,3 +89,7 @@ def _run(name: str, words: list[str]) -> int:
         # The reader of our output has gone (`trainer list | head`): nothing is left to tell it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+if __name__ == "__main__":  # `torchrun -m tools.cli run ...`
+    sys.exit(main())

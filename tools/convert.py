@@ -123,8 +123,8 @@ def image_progress(console: Console) -> Progress:
 
 
 class _Rate(ProgressColumn):
-    """Images a second."""
+    """Images a second: of late while it runs, over all once it is done."""
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
+        speed = task.completed / task.finished_time if task.finished_time else task.speed
         return Text("" if speed is None else f"{speed:,.0f} images/s", style="progress.data.speed")

@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 
+from pipeline.formats.whole import write_whole
 from tools.reporting.folder import read_run
 from tools.reporting.page import page
 from trainer.errors import RunError
-from trainer.record import write_whole
 
 
 @dataclass(frozen=True)
 class Report:
     """Set one run, or several side by side, as one HTML page that is readable without a network."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)"),
+    ]
     """Run folders; the first one is what the others are compared with."""
 
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """The page's file (default: report.html in the run folder; for several, beside the first one)."""
 
     def execute(self, console: Console) -> int:
@@ -45,7 +49,9 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     Raises
     ------
     RunError
-        When no run is given, when one isn't a run folder, or when the file can't be written.
+        When no run is given, when one isn't a run folder, or when ``out`` is a folder.
+    DataError
+        When the file can't be written.
     """
     if not runs:
         raise RunError("report needs at least one run folder; got none: runs are made by `trainer run`")
@@ -57,8 +63,5 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
         raise RunError(
             f"out must be a file; got the folder {out}: name a file in it, as {out / 'report.html'}"
         )
-    try:
-        write_whole(out, page(records).encode())
-    except OSError as error:
-        raise RunError(f"report must be written where files can be; {out}: {error.strerror}") from None
+    write_whole(out, page(records).encode(errors="replace"))
     return out

@@ -94,7 +94,7 @@ def _parse(words: Sequence[str], prog: str) -> config.Run:
     base = config.load(named) if named is not None else config.Run()
     parts = {slot: _chosen_parts(slot, base, words) for slot in SLOTS}
     line = _command_line(base, parts)
-    given = parse(line, words, prog, description=DESCRIPTION)
+    given: Any = parse(line, words, prog, description=DESCRIPTION)
     if named is None:
         raise RunError(f"a recipe must be named first, one of {', '.join(config.recipes())}; got none")
     settings = {item.name: getattr(given.settings, item.name) for item in dataclasses.fields(Settings)}
@@ -126,7 +126,14 @@ def _command_line(base: config.Run, parts: Mapping[str, list[Any]]) -> type:
     fields: list[Any] = [
         (
             "recipe",
-            tyro.conf.Positional[Annotated[str, tyro.conf.arg(help="Recipe to begin with.", metavar="RECIPE")]],
+            tyro.conf.Positional[
+                Annotated[
+                    str,
+                    tyro.conf.arg(
+                        help="Recipe to begin with.", metavar="RECIPE", help_behavior_hint="(required)"
+                    ),
+                ]
+            ],
             field(default=""),
         ),
         ("settings", Annotated[Settings, tyro.conf.arg(name="")], field(default=settings)),
@@ -148,7 +155,7 @@ def _command_line(base: config.Run, parts: Mapping[str, list[Any]]) -> type:
 def _option_group(slot: str, part: Any) -> Any:
     name = part_name(slot, part)
     prefix = f"{slot}.{name}" if slot == "augment" else slot
-    kind = Annotated[type(part), tyro.conf.arg(name=prefix)]
+    kind: Any = Annotated[type(part), tyro.conf.arg(name=prefix)]
     return (f"{slot}_{name}", kind, field(default=part))
 
 

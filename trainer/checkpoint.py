@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.formats.whole import write_whole
 from trainer.errors import RunError
-from trainer.record import write_whole
 
 SCHEMA = 1
 

@@ -43,7 +43,12 @@ def open_data(run: Run, world: World, report: Report) -> Data:
             if not path.exists():
                 _convert(run, split, path, report)
     world.barrier()
-    data = Data(open_dataset(train_path), open_dataset(test_path))
+    train = open_dataset(train_path)
+    if run.test_data is None and not test_path.exists():
+        raise DataError(
+            f"a set to evaluate on must stand at {test_path} or be named by --test-data; found neither"
+        )
+    data = Data(train, open_dataset(test_path))
     _check(run, data)
     return data
 
@@ -61,10 +66,6 @@ def paths(run: Run) -> tuple[Path, Path]:
         train, test = folder / "train.beton", folder / "test.beton"
     if run.test_data is not None:
         test = Path(run.test_data)
-    elif run.data.endswith(".beton") and not test.exists():
-        raise DataError(
-            f"a set to evaluate on must be named with --test-data, or stand at {test}; found neither"
-        )
     return train, test
 
 

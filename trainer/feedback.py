@@ -24,13 +24,15 @@ class FeedbackBuffer:
         self._world = world
         self._owners: list[NDArray[np.int64]] = []
         self._shares: list[NDArray[np.float32]] = []
+        self._trained: list[NDArray[np.bool_]] = []
         self._values: list[torch.Tensor] = []
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def add(self, batch: Batch, losses: Losses) -> None:
-        """Keep a trained batch's rows; does not wait for the device."""
+    def add(self, batch: Batch, losses: Losses, *, trained: bool = True) -> None:
+        """Keep the rows of a batch that was trained on, or only scored; does not wait for the device."""
+        self._trained.append(np.full(batch.owners.size, trained))
         self._owners.append(batch.owners.ravel())
         self._shares.append(batch.owner_shares.ravel())
         self._values.append(torch.stack((losses.per_owner, losses.p_true)).flatten(1))
@@ -46,14 +48,20 @@ class FeedbackBuffer:
         if not self._values:
             nothing = np.empty(0, np.float32)
             return Feedback(step, np.empty(0, np.int64), nothing, nothing, np.empty(0, np.bool_))
-        steps = len(self._values)
+        sizes = [len(owners) for owners in self._owners]
         loss, p_true = torch.cat(self._values, dim=1).cpu().numpy()
-        ids = self._world.interleave(np.concatenate(self._owners), steps)
-        share = self._world.interleave(np.concatenate(self._shares), steps)
-        loss = self._world.interleave(loss, steps)
-        p_true = self._world.interleave(p_true, steps)
+        gather = self._world.interleave
+        share = gather(np.concatenate(self._shares), sizes)
+        heard = Feedback(
+            step=step,
+            ids=gather(np.concatenate(self._owners), sizes),
+            loss=gather(loss, sizes),
+            p_true=gather(p_true, sizes),
+            trained=gather(np.concatenate(self._trained), sizes),
+            share=None if (share == 1).all() else share,
+        )
         self._owners.clear()
         self._shares.clear()
+        self._trained.clear()
         self._values.clear()
-        plain = bool((share == 1).all())
-        return Feedback(step, ids, loss, p_true, np.ones(len(ids), np.bool_), None if plain else share)
+        return heard

@@ -22,7 +22,9 @@ from trainer.models import parameters
 from trainer.parallel import World
 from trainer.record import RunFolder
 from trainer.schedules import progress_of
-from trainer.session import Session, build, warm_up
+from trainer.score import score
+from trainer.session import Session, build
+from trainer.warmup import warm_up
 
 
 class Watcher(Protocol):
@@ -70,7 +72,8 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
         folder.begin()
         folder.rewind(ledger.steps)
         if not resumed:
-            folder.write_json("environment.json", environment(device))
+            sets = {"train": data.train.card.digest, "test": data.test.card.digest}
+            folder.write_json("environment.json", {**environment(device), "data_sha256": sets})
     warm_up(session)
     ledger.start_clock()
     watcher.started(session, resumed)
@@ -108,6 +111,9 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
                         session.save()
                         log.saved()
                 log.write()
+                if session.order.score_ids is not None:
+                    score(session, session.order.score_ids)
+                    session.collect()
                 session.order = None
                 ledger.rounds += 1
                 if ledger.rounds % run.evaluate_every == 0 or ledger.steps == session.plan.steps:
@@ -124,11 +130,12 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
 
 def set_rates(session: Session) -> None:
     """Set the learning rate, and the momentum where the schedule has one, for the step to come."""
+    assert session.order is not None
     schedule = session.schedule
     progress = progress_of(session.ledger.steps, session.plan.steps)
     momentum = schedule.momentum(progress)
     for group in session.step.optimizer.param_groups:
-        group["lr"] = session.run.lr * schedule.factor(progress)
+        group["lr"] = session.run.lr * schedule.factor(progress) * session.order.lr_scale
         if momentum is not None:
             group["momentum"] = momentum
 
@@ -139,7 +146,7 @@ def _evaluate(session: Session, watcher: Watcher) -> None:
         result = evaluate(
             session.model,
             session.test_loader,
-            session.test_chain,
+            session.plain_chain,
             len(session.data.test),
             bf16=session.bf16,
             device=session.device,
@@ -167,7 +174,8 @@ def finish(session: Session) -> None:
     run, plan, ledger = session.run, session.plan, session.ledger
     if not session.world.leads:
         return
-    session.samples.write(session.folder.path / "samples.parquet", session.data.train.labels)
+    train = session.data.train
+    session.samples.write(session.folder.path / "samples.parquet", train.labels, train.card.classes)
     session.folder.write_json(
         "ledger.json",
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -46,28 +47,29 @@ class World:
         # Statistics are shared before each evaluation and checkpoint (share_buffers), not at every step.
         return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
 
-    def interleave(self, rows: NDArray[S], steps: int) -> NDArray[S]:
+    def interleave(self, rows: NDArray[S], sizes: Sequence[int]) -> NDArray[S]:
         """Gather equally many rows from each rank, so that each step's rows stand in rank order.
 
         Parameters
         ----------
         rows
-            [steps * m], this rank's, m a step; the same m on every rank.
-        steps
-            How many steps the rows come from.
+            This rank's rows, one step after the other.
+        sizes
+            Rows of each step, the same on every rank.
 
         Returns
         -------
         NDArray
-            [steps * size * m], the same on every rank.
+            ``size`` times as many rows, the same on every rank.
         """
         if self.size == 1:
             return rows
         mine = torch.from_numpy(np.ascontiguousarray(rows)).to(self._device())
         theirs = [torch.empty_like(mine) for _ in range(self.size)]
         dist.all_gather(theirs, mine)
-        table = torch.stack(theirs).cpu().numpy().reshape(self.size, steps, -1)
-        return np.ascontiguousarray(table.transpose(1, 0, 2)).ravel().astype(rows.dtype, copy=False)
+        table = torch.stack(theirs).cpu().numpy()
+        steps = np.split(table, np.cumsum(sizes)[:-1], axis=1)
+        return np.concatenate([step.ravel() for step in steps]).astype(rows.dtype, copy=False)
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum a tensor over ranks."""

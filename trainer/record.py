@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.formats.whole import write_whole
 from trainer import config
 from trainer.errors import RunError
 
@@ -88,17 +88,3 @@ def _digest(recipe: str) -> str:
     idle = ("name =", "runs_dir =", "data_dir =", "log_every =", "checkpoint_seconds =")
     lines = [line for line in recipe.splitlines() if not line.startswith(idle)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, even if the machine stops now."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

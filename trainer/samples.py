@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.formats.whole import write_whole
 from samplers import Feedback
 from trainer.errors import RunError
-from trainer.record import SCHEMA, write_whole
+from trainer.record import SCHEMA
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class SampleRecord:
         np.add.at(self.probability, feedback.ids, share * feedback.p_true)
         np.add.at(self.share, feedback.ids, share)
 
-    def write(self, path: Path, labels: NDArray[np.int64]) -> None:
+    def write(self, path: Path, labels: NDArray[np.int64], classes: Sequence[str]) -> None:
         """Write one row a sample: id, label, times_seen, last_loss, mean_probability."""
         seen = self.share > 0
         mean = np.divide(self.probability, self.share, out=np.full(len(seen), np.nan), where=seen)
@@ -69,7 +72,7 @@ class SampleRecord:
                 "last_loss": self.last_loss,
                 "mean_probability": mean.astype(np.float32),
             },
-            metadata={"schema": str(SCHEMA)},
+            metadata={"schema": str(SCHEMA), "classes": json.dumps(list(classes))},
         )
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)

@@ -68,7 +68,10 @@ class ProportionalSchedule(ABC):
 
 @dataclass(frozen=True)
 class Step(ProportionalSchedule):
-    """Step-wise decay: x 0.1 at 1/3 and at 2/3 of the budget (SLR of 000 §4.1)."""
+    """Step-wise decay: a tenth of the rate from 1/3 of the budget, a hundredth from 2/3.
+
+    SLR of 000 §4.1; other milestones and factors serve other papers.
+    """
 
     milestones: tuple[float, ...] = (1 / 3, 2 / 3)
     """Where the rate falls, as rising shares of the budget."""
@@ -92,10 +95,10 @@ class Step(ProportionalSchedule):
 
 @dataclass(frozen=True)
 class Linear(ProportionalSchedule):
-    """Linear decay at every iteration to almost nothing at the end of the budget (LLR of 000 §4.1).
+    """Linear decay at every iteration, to almost nothing at the end of the budget.
 
-    The paper goes from .1 to 1e-6; ``final`` is relative to the base rate, so that 1e-5 is the paper's floor
-    at the paper's base rate.
+    LLR of 000 §4.1. The paper goes from .1 to 1e-6; ``final`` is relative to the base rate, so that 1e-5 is
+    the paper's floor at the paper's base rate.
     """
 
     final: float = 1e-5
@@ -111,7 +114,10 @@ class Linear(ProportionalSchedule):
 
 @dataclass(frozen=True)
 class Cosine(ProportionalSchedule):
-    """Cosine decay over the whole budget (003 eq. 3.5)."""
+    """Cosine decay over the whole budget.
+
+    003 eq. 3.5.
+    """
 
     final: float = 0.0
     """Factor at the last step, relative to the base rate; the equation has 0."""
@@ -126,7 +132,10 @@ class Cosine(ProportionalSchedule):
 
 @dataclass(frozen=True)
 class WarmupCosine(ProportionalSchedule):
-    """Linear warm-up from 0, then cosine decay (003 eq. 3.6)."""
+    """Linear warm-up from 0, then cosine decay to the end of the budget.
+
+    003 eq. 3.6.
+    """
 
     warmup: float = 0.05
     """Share of the budget spent warming up: t_w / L of the equation."""
@@ -147,7 +156,10 @@ class WarmupCosine(ProportionalSchedule):
 
 @dataclass(frozen=True)
 class OneCycle(ProportionalSchedule):
-    """One cycle: the rate rises, then falls, both as cosines, and momentum moves against it (003 eq. 3.7)."""
+    """One cycle: the rate rises, then falls, both as cosines, and momentum moves against it.
+
+    003 eq. 3.7, after Smith and Topin (2017).
+    """
 
     warmup: float = 0.3
     """Share of the budget in which the rate rises: rho of the equation."""
@@ -184,7 +196,10 @@ class OneCycle(ProportionalSchedule):
 
 @dataclass(frozen=True)
 class FixedOneCycle:
-    """One cycle whose warm-up lasts a fixed number of epochs, however long the run (F1-CLR, 003 eq. 3.8)."""
+    """One cycle whose warm-up lasts a fixed number of epochs, however long the run.
+
+    F1-CLR, 003 eq. 3.8.
+    """
 
     warmup: float = 10.0
     """Length of the warm-up, t_w, in epochs of the whole training set; 003: ImageNet 10, Imagenette 80."""
@@ -218,10 +233,13 @@ class FixedOneCycle:
 
 @dataclass(frozen=True)
 class Rex(ProportionalSchedule):
-    """Reflected exponential decay, (1 - t) / (1/2 + (1 - t)/2) (REX: Chen et al. 2021)."""
+    """REX: the rate stays high for long and falls fast at the end of the budget.
+
+    (1 - t) / (1/2 + (1 - t)/2) at progress t (Chen et al. 2021).
+    """
 
     def factor(self, progress: float) -> float:
-        """Stay high for long, then fall fast to 0."""
+        """Fall ever faster from 1 to 0."""
         left = 1 - progress
         return left / (0.5 + 0.5 * left)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -56,7 +56,7 @@ class Session:
     loader: Loader
     test_loader: Loader
     chain: Chain
-    test_chain: Chain
+    plain_chain: Chain
     model: nn.Module
     step: Step
     schedule: Schedule
@@ -96,24 +96,27 @@ class Session:
         with self.ledger.phase("feedback"):
             heard = self.feedback.drain(self.ledger.steps)
         share = 1.0 if heard.share is None else heard.share
-        losses = (heard.loss * share).reshape(steps, -1).sum(axis=1) / self.run.batch_size
-        first = self.ledger.steps - steps + 1
-        broken = np.flatnonzero(~np.isfinite(losses))
-        if len(broken):
-            kept = self.folder.checkpoint
-            last = (
-                f"last good checkpoint: {kept}"
-                if kept.exists()
-                else f"record up to there: {self.folder.path}"
-            )
-            raise DivergedError(
-                f"loss must be finite; got {losses[broken[0]]} at step {first + broken[0]:,}; "
-                f"lower --lr or give --precision fp32; {last}"
-            )
+        losses: list[float] = []
+        # Scored batches make no step and are collected apart from trained ones.
+        if heard.trained.all():
+            losses = ((heard.loss * share).reshape(steps, -1).sum(axis=1) / self.run.batch_size).tolist()
+        self._check_finite(losses)
         with self.ledger.phase("feedback"):
             self.sampler.observe(heard)
             self.samples.observe(heard)
-        return [float(loss) for loss in losses]
+        return losses
+
+    def _check_finite(self, losses: Sequence[float]) -> None:
+        broken = [i for i, loss in enumerate(losses) if not math.isfinite(loss)]
+        if not broken:
+            return
+        step = self.ledger.steps - len(losses) + 1 + broken[0]
+        kept = self.folder.checkpoint
+        last = f"last good checkpoint: {kept}" if kept.exists() else f"record up to there: {self.folder.path}"
+        raise DivergedError(
+            f"loss must be finite; got {losses[broken[0]]} at step {step:,}; "
+            f"lower --lr or give --precision fp32; {last}"
+        )
 
     # --- Checkpoints -------------------------------------------------------------------------------------
 
@@ -165,7 +168,7 @@ class Session:
 
 
 def _order_state(order: Order) -> dict[str, Any]:
-    return {"round": order.round, "ids": order.ids, "weights": order.weights}
+    return {item.name: getattr(order, item.name) for item in fields(order)}
 
 
 def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.device) -> Session:
@@ -208,7 +211,7 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
     if run.compile:
         wrapped = torch.compile(wrapped)  # type: ignore[assignment]
     mean, std = run.mean or card.mean, run.std or card.std
-    chain, test_chain = Chain(run.augment, mean=mean, std=std), Chain((), mean=mean, std=std)
+    chain = Chain(run.augment, mean=mean, std=std)
     ledger = Ledger(device)
     open_loader = partial(Loader, engine=run.engine, device=device, rank=world.rank, world_size=world.size)
     return Session(
@@ -229,37 +232,10 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
         ),
         test_loader=open_loader(data.test, batch_size=EVALUATION_BATCH * world.size),
         chain=chain,
-        test_chain=test_chain,
+        plain_chain=chain.plain(),
         model=model,
         step=Step(wrapped, run.method, optimizer, device, bf16, ledger),
         schedule=run.schedule.bind(plan.total / plan.samples),
         feedback=FeedbackBuffer(world),
         samples=SampleRecord.empty(len(data.train)),
     )
-
-
-def warm_up(session: Session) -> None:
-    """Make one forward and backward pass before the clock starts, and leave no trace but its time.
-
-    Compilation, kernel selection and memory pools belong to the machine, not to the budget.
-    """
-    before = time.perf_counter()
-    card, run = session.data.train.card, session.run
-    kept = {name: value.clone() for name, value in session.model.state_dict().items()}
-    rng = torch.get_rng_state()
-    layout = torch.channels_last if run.channels_last else torch.contiguous_format
-    n = run.batch_size // session.world.size
-    images = torch.zeros(n, 3, card.height or 32, card.width or 32, device=session.device).to(
-        memory_format=layout
-    )
-    with torch.autocast(session.device.type, dtype=torch.bfloat16, enabled=session.bf16):
-        outputs = session.step.model(images)
-    labels = torch.zeros(n, 1, dtype=torch.int64, device=session.device)
-    losses = session.step.method.losses(outputs, labels)
-    losses.per_owner.mean().backward()  # type: ignore[no-untyped-call]
-    session.step.optimizer.zero_grad(set_to_none=True)
-    session.model.load_state_dict(kept)
-    torch.set_rng_state(rng)
-    if session.device.type == "cuda":
-        torch.cuda.synchronize(session.device)
-    session.ledger.compile_seconds += time.perf_counter() - before

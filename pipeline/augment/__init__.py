@@ -7,11 +7,15 @@ from collections.abc import Sequence
 import torch
 
 from pipeline.augment.chain import Chain, HostDraws
+from pipeline.augment.cutmix import Cutmix
+from pipeline.augment.cutout import Cutout
 from pipeline.augment.mixup import Mixup
 from pipeline.augment.none import NoAugment
 from pipeline.augment.protocol import Augment, Mixing
+from pipeline.augment.randaugment import Randaugment
 from pipeline.augment.ricap import Ricap
 from pipeline.augment.standard import Standard
+from pipeline.augment.trivialaugment_wide import TrivialaugmentWide
 from pipeline.errors import DataError
 
 AUGMENTS: dict[str, type[Augment]] = {
@@ -19,6 +23,10 @@ AUGMENTS: dict[str, type[Augment]] = {
     "standard": Standard,
     "mixup": Mixup,
     "ricap": Ricap,
+    "cutmix": Cutmix,
+    "cutout": Cutout,
+    "randaugment": Randaugment,
+    "trivialaugment_wide": TrivialaugmentWide,
 }
 """Every augmentation by the name that recipes use."""
 

@@ -79,6 +79,10 @@ class Chain:
         self._scopes = _scopes(self.parts)
         self._tiles: dict[tuple[torch.device, int], tuple[Tensor, Tensor]] = {}
 
+    def plain(self) -> Chain:
+        """Give the chain without parts that normalises as this one does."""
+        return Chain((), self.mean, self.std, self.dtype)
+
     def draw(self, keys: Keys, height: int, width: int) -> HostDraws:
         """Draw every part's parameters for a batch of images of ``height`` x ``width`` pixels."""
         drawn: list[HostArrays] = []

@@ -28,7 +28,8 @@ class Augment(Protocol):
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw the parameters of a batch of images of ``height`` x ``width`` pixels.
 
-        Every array's first axis has length n, and all shapes follow from n, height and width alone.
+        Every array's first axis has length n, and all shapes follow from n, height and width alone. A name
+        with a slash marks a group instead: rows for some of the samples only, whose number the host knows.
         """
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:

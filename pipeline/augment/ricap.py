@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from pipeline.augment.beta import check_alpha, draw_beta
 from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.augment.rows import gather_runs, to_images, to_pixels
+from pipeline.augment.rows import byte_columns, choose, gather_runs, to_bytes, to_images, to_pixels
 from pipeline.batch import Draws
 from pipeline.randomness import Keys, batch_uniforms, integers, permutation, sample_doubles
 
@@ -86,10 +86,8 @@ class Ricap:
         upper_base, lower_base = base[:, :2, None], base[:, 2:, None] - (h * width)[:, None]
         shift = torch.cat([torch.zeros_like(w), w], dim=1)[:, :, None]
         starts = torch.where(lower, lower_base, upper_base) - shift + row * width
-        runs = gather_runs(memory, starts.transpose(0, 1).reshape(-1), width).view(torch.uint8)
-        unit = channels * pixels.element_size()
-        left, right = runs.view(2, n, height, width * unit).unbind(0)
-        column = torch.arange(width * unit, device=pixels.device)
-        mask = (column >= w * unit).to(torch.uint8).mul_(255)[:, None]
-        patched = right.bitwise_xor_(left).bitwise_and_(mask).bitwise_xor_(left)
-        return to_images(patched.contiguous().view(pixels.dtype).view_as(pixels))
+        runs = gather_runs(memory, starts.transpose(0, 1).reshape(-1), width)
+        left, right = runs.view(2, n, height, width, channels).unbind(0)
+        mask = byte_columns(pixels, torch.zeros_like(draws["width"]), draws["width"])
+        patched = choose(mask, to_bytes(left), to_bytes(right))
+        return to_images(patched.view(pixels.dtype).view_as(pixels))

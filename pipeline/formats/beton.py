@@ -75,7 +75,7 @@ class Beton:
     def __init__(self, path: Path | str, *, lenient: bool = False) -> None:
         self.path = Path(path)
         self.lenient = lenient
-        self.data = map_file(self.path)
+        self.data: NDArray[np.uint8] = map_file(self.path)
         header, fields, rows, allocations = read_structure(self.path, self.data)
         image, label = pick_fields(self.path, fields)
         columns = rows[f"f{image}"]

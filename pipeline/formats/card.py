@@ -133,8 +133,9 @@ class Card:
             raise DataError(f"{path} must hold the attributes of a card; got {error}: {remedy}") from None
         if not sound or counted != card.samples:
             raise DataError(
-                f"{path} must count {card.samples} samples over {len(card.classes)} classes, and have mean "
-                f"and std for 3 channels; got {len(card.class_counts)} counts, {counted} in all: {remedy}"
+                f"{path} must count {card.samples} samples over {len(card.classes)} classes and have 3 means "
+                f"and stds; got {len(card.class_counts)} counts ({counted} in all), {len(card.mean)} means "
+                f"and {len(card.std)} stds: {remedy}"
             )
         return card
 

@@ -124,5 +124,5 @@ def read_extras(
     if whole > data.size:
         raise _truncated(path, whole, data.size)
     blocks = [data[block].tobytes() for block in (checksums, names, card)]
-    framed = frame_checksum(rows.tobytes(), *blocks) == extras["frame_checksum"]
+    framed = frame_checksum(rows.tobytes(), *blocks) == int(extras["frame_checksum"])
     return Extras(np.frombuffer(blocks[0], "<u4"), names, card, framed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from io import BufferedRandom
@@ -68,7 +69,9 @@ class PartialFile:
         """Remove the partial file; does nothing once published."""
         if not self.file.closed:
             self._partial.unlink(missing_ok=True)
-            self.file.close()
+            # On a full disk what is still buffered fails once more; it is to be thrown away anyhow.
+            with contextlib.suppress(OSError):
+                self.file.close()
 
     def __enter__(self) -> PartialFile:
         return self

@@ -34,11 +34,11 @@ def jpeg_shape(data: NDArray[np.uint8]) -> tuple[int, int]:
     return 0, 0
 
 
-def make_reader(imdecode: Any, memcpy: Any) -> Callable[..., None]:
-    """Compile the loop around two ctypes functions of ``ffcv.libffcv``.
+def make_reader(decompress: Any, memcpy: Any) -> Callable[..., None]:
+    """Compile the loop around two ctypes functions: ``tjDecompress2``, and ``my_memcpy`` of FFCV.
 
-    The result of ``imdecode`` is non-zero for a warning of libjpeg's too, as for data that end early, when it
-    has filled the rest with grey. ``memcpy`` copies six times as fast as an assignment of slices.
+    The result of ``tjDecompress2`` is non-zero for a warning too, as for data that end early, when it has
+    filled the rest with grey. ``my_memcpy`` copies six times as fast as an assignment of slices.
     """
 
     @numba.njit(nogil=True)
@@ -48,6 +48,7 @@ def make_reader(imdecode: Any, memcpy: Any) -> Callable[..., None]:
         sizes: NDArray[np.int64],
         compressed: NDArray[np.bool_],
         ids: NDArray[np.int64],
+        decoder: int,
         out: NDArray[np.uint8],
         status: NDArray[np.uint8],
     ) -> None:
@@ -66,20 +67,9 @@ def make_reader(imdecode: Any, memcpy: Any) -> Callable[..., None]:
             if rows != height or columns != width:
                 status[i] = MISSHAPEN
                 continue
-            failed = imdecode(
-                sample.ctypes.data,
-                sample.size,
-                height,
-                width,
-                image.ctypes.data,
-                height,
-                width,
-                0,
-                0,
-                1,
-                1,
-                False,
-                False,
+            # Rows without gaps, RGB (0), and no flags: the slow, exact cosine transform, as Pillow's.
+            failed = decompress(
+                decoder, sample.ctypes.data, sample.size, image.ctypes.data, width, 0, height, 0, 0
             )
             if failed != 0:
                 status[i] = UNDECODABLE

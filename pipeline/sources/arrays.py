@@ -56,7 +56,7 @@ class ArraySource:
         image = self.images[index]
         if image.ndim == 2:
             return np.repeat(image[:, :, None], 3, axis=2)
-        return np.ascontiguousarray(image)
+        return np.array(image)
 
     def encoded(self, index: int) -> bytes | None:
         """Give None: there are no files to take over."""

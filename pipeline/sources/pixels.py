@@ -6,8 +6,10 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What a file may be, whatever its ending: Pillow would go as far as to run other programs for some."""
 _ORIENTATION = 0x0112
 _WIDE_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -24,14 +26,22 @@ def decode(file: BinaryIO) -> NDArray[np.uint8]:
         Whatever Pillow raises for a damaged file (its plugins raise many kinds), and ValueError for pixels
         that have no agreed range.
     """
-    with Image.open(file) as image:
+    with _open(file) as image:
         return _to_rgb(image)
 
 
 def is_plain_jpeg(file: BinaryIO) -> bool:
     """Say whether a file is a JPEG that decodes to what `decode` gives: upright, and RGB or grey."""
-    with Image.open(file) as image:
+    with _open(file) as image:
         return image.format == "JPEG" and image.mode in ("RGB", "L") and _orientation(image) == 1
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    try:
+        return Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError:
+        # Pillow's own message shows the file object, which tells a person nothing.
+        raise ValueError(f"it is none of {', '.join(_FORMATS)}") from None
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import tarfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,8 +18,6 @@ from pipeline.sources.image_folder import ImageFolder, splits_in
 from pipeline.sources.matlab import read_matlab
 from pipeline.sources.pickles import images_of, read_batches
 from pipeline.sources.protocol import Source
-
-_DAMAGE = (OSError, EOFError, KeyError, ValueError, zlib.error, tarfile.TarError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)
@@ -80,9 +75,9 @@ class NamedSource(ABC):
             )
         try:
             return self.read(split, found)
-        except _DAMAGE as error:
-            if isinstance(error, DataError):
-                raise
+        except DataError:
+            raise
+        except Exception as error:  # Unpickling above all raises whatever the damage leads it to.
             raise DataError(
                 f"{found} must hold the files of {self.name} ({split}) undamaged; reading them gave: "
                 f"{error or type(error).__name__}: remove them and get them again"
@@ -108,6 +103,9 @@ class NamedSource(ABC):
 class Cifar10(NamedSource):
     """CIFAR-10: 50,000 + 10,000 colour images, 32x32, of 10 things and animals."""
 
+    mirror: str = "https://www.cs.toronto.edu/~kriz"
+    """Where the files are downloaded from."""
+
     name = "cifar10"
     _folder: ClassVar[str] = "cifar-10-batches-py"
     _tar: ClassVar[str] = "cifar-10-python.tar.gz"
@@ -127,7 +125,7 @@ class Cifar10(NamedSource):
 
     def remotes(self, split: str) -> Iterable[Remote]:
         """Give the one tar."""
-        return [Remote(f"https://www.cs.toronto.edu/~kriz/{self._tar}", self._tar, self._md5)]
+        return [Remote(f"{self.mirror}/{self._tar}", self._tar, self._md5)]
 
     def read(self, split: str, path: Path) -> ArraySource:
         """Read the pickled batches."""
@@ -160,6 +158,9 @@ class Cifar100(Cifar10):
 class Svhn(NamedSource):
     """SVHN: 73,257 + 26,032 colour images, 32x32, of house-number digits; split extra holds 531,131 more."""
 
+    mirror: str = "http://ufldl.stanford.edu/housenumbers"
+    """Where the files are downloaded from."""
+
     name = "svhn"
     splits = ("train", "test", "extra")
     _md5: ClassVar[dict[str, str]] = {
@@ -175,7 +176,7 @@ class Svhn(NamedSource):
     def remotes(self, split: str) -> Iterable[Remote]:
         """Give the MATLAB file of the split."""
         file = f"{split}_32x32.mat"
-        return [Remote(f"http://ufldl.stanford.edu/housenumbers/{file}", file, self._md5[split])]
+        return [Remote(f"{self.mirror}/{file}", file, self._md5[split])]
 
     def read(self, split: str, path: Path) -> ArraySource:
         """Read X, uint8[32, 32, 3, n], and y, in which 10 stands for the digit 0."""
@@ -196,10 +197,12 @@ class Svhn(NamedSource):
 class FashionMnist(NamedSource):
     """Fashion-MNIST: 60,000 + 10,000 grey images, 28x28, of 10 kinds of clothing."""
 
-    name = "fashion_mnist"
     package: Path = Path("/usr/share/datasets/fashion-mnist")
     """Folder of Debian's package dataset-fashion-mnist, looked at last."""
+    mirror: str = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+    """Where the files are downloaded from."""
 
+    name = "fashion_mnist"
     _parts: ClassVar[dict[str, str]] = {"train": "train", "test": "t10k"}
     _md5: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -217,9 +220,8 @@ class FashionMnist(NamedSource):
 
     def remotes(self, split: str) -> Iterable[Remote]:
         """Give the two gzipped files of the split."""
-        mirror = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
         return [
-            Remote(f"{mirror}/{file}", f"FashionMNIST/raw/{file}", md5)
+            Remote(f"{self.mirror}/{file}", f"FashionMNIST/raw/{file}", md5)
             for file, md5 in self._md5.items()
             if file.startswith(self._parts[split])
         ]

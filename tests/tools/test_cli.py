@@ -61,11 +61,11 @@ def test_a_killed_run_goes_on_with_the_same_command(fashion: Path, tmp_path: Pat
             fashion,
             tmp_path,
             "--epochs",
-            "40",
+            "20",
             "--log-every",
             "1",
             "--checkpoint-seconds",
-            "0.01",
+            "0.3",
             "--name",
             name,
         )

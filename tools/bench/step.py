@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ from trainer.data import Data
 from trainer.device import choose_device
 from trainer.parallel import World
 from trainer.record import RunFolder
-from trainer.session import Session, build, warm_up
+from trainer.session import Session, build
+from trainer.warmup import warm_up
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class StepBench:
         session = self._session(name, data, scratch)
         warm_up(session)
         from_pipeline = endless(session)
-        fixed = replace(session.test_chain.apply(next(from_pipeline)), weights=None)
+        first = session.sampler.next_order()
+        fixed = session.plain_chain.apply(next(session.loader.batches(first, plain=True)))
 
         def pipeline() -> None:
             for _ in range(self.steps):

@@ -111,10 +111,7 @@ def lines(
             highest = max(highest, float(y.max(initial=0.0)))
         if from_zero and highest > 0:
             axes.set_ylim(0, 1.06 * highest)
-        if x_end is not None:
-            axes.set_xlim(0, x_end)
-        else:
-            axes.set_xlim(left=0)
+        axes.set_xlim(0, x_end if x_end else max(axes.get_xlim()[1], 1e-9))
         return _svg(figure, name, title, description)
 
 

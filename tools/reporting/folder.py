@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ SCHEMA = 1
 """Newest schema of a run folder's files that is understood."""
 
 STEP_COLUMNS = ("step", "round", "samples", "progress", "lr", "loss", "seconds", "rate")
+SAMPLE_COLUMNS = ("label", "times_seen", "mean_probability")
 EVALUATION_COLUMNS = ("step", "round", "samples", "progress", "seconds", "accuracy", "loss")
 
 
@@ -44,7 +45,7 @@ class Series:
 
     def last(self, name: str) -> float | None:
         """The last line's number, None where there is none."""
-        return _finite(float(self[name][-1])) if len(self) else None
+        return _number(float(self[name][-1])) if len(self) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +122,16 @@ class RunRecord:
         phases = self.ledger.get("phases")
         if not isinstance(phases, Mapping):
             return {}
-        return {str(name): seconds for name, seconds in phases.items() if _is_number(seconds)}
+        known = {str(name): _number(seconds) for name, seconds in phases.items()}
+        return {name: seconds for name, seconds in known.items() if seconds is not None}
 
     def number(self, key: str) -> float | None:
         """A number of the ledger; samples trained, steps and seconds fall back on the last logged step."""
-        value = self.ledger.get(key)
-        if _is_number(value):
-            return _finite(float(value))
+        value = _number(self.ledger.get(key))
+        if value is not None:
+            return value
         if key == "budget":
-            budget = self.recipe.get("budget")
-            return float(budget) if _is_number(budget) else None
+            return _number(self.recipe.get("budget"))
         logged = {"trained": "samples", "train_seconds": "seconds", "steps": "step"}
         return self.steps.last(logged[key]) if key in logged else None
 
@@ -166,7 +167,7 @@ def read_run(path: Path) -> RunRecord:
     if not (path / "run.toml").is_file():
         raise RunError(f"a run must be a folder made by `trainer run`; {path} holds no run.toml")
     try:
-        recipe = tomllib.loads((path / "run.toml").read_text())
+        recipe = tomllib.loads((path / "run.toml").read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise RunError(f"{path / 'run.toml'} must be TOML as `trainer run` wrote it; {error}") from None
     faults: list[str] = []
@@ -188,7 +189,7 @@ def _not_a_folder(path: Path) -> str:
 
 def _read_object(path: Path, faults: list[str]) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         faults.append(f"{path.name} is missing")
         return {}
@@ -206,33 +207,34 @@ def _read_lines(path: Path, names: Sequence[str], faults: list[str]) -> Series:
     lines: list[Mapping[str, Any]] = []
     try:
         # A run that was killed may have left half a last line; it will be made again when the run goes on.
-        whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        *whole, _ = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         faults.append(f"{path.name} is missing")
         whole = []
     except (ValueError, OSError):
         faults.append(f"{path.name} can't be read")
         whole = []
-    for number, line in enumerate(whole, start=1):
+    for line in whole:
         try:
             content = json.loads(line)
         except ValueError:
             content = None
         if isinstance(content, dict):
             lines.append(content)
-        else:
-            faults.append(f"line {number} of {path.name} can't be read and is left out")
-    columns = {
-        name: np.array([float(line[name]) if _is_number(line.get(name)) else math.nan for line in lines])
-        for name in names
-    }
-    return Series(columns)
+    if len(lines) < len(whole):
+        faults.append(f"{len(whole) - len(lines)} of {path.name}'s {len(whole)} lines can't be read")
+    numbers = {name: [_number(line.get(name)) for line in lines] for name in names}
+    return Series(
+        {name: np.array([math.nan if n is None else n for n in column]) for name, column in numbers.items()}
+    )
 
 
 def _read_samples(path: Path, faults: list[str]) -> Samples | None:
     try:
-        table = pq.read_table(path, columns=["label", "times_seen", "mean_probability"])
-        label, seen, probability = (column.to_numpy() for column in table.columns)
+        table = pq.read_table(path, columns=list(SAMPLE_COLUMNS))
+        label, seen, probability = (table[name].to_numpy() for name in SAMPLE_COLUMNS)
+        if label.dtype.kind != "i" or seen.dtype.kind != "i":
+            raise ValueError("labels and counts must be whole numbers")
         metadata = table.schema.metadata or {}
         _check_schema(int(metadata.get(b"schema", SCHEMA)), path)
         names = json.loads(metadata.get(b"classes", b"null"))
@@ -246,7 +248,7 @@ def _read_samples(path: Path, faults: list[str]) -> Samples | None:
         faults.append(f"{path.name} is missing")
     except RunError:
         raise
-    except (pa.ArrowException, ValueError, OSError):
+    except (pa.ArrowException, KeyError, ValueError, OSError):
         faults.append(f"{path.name} can't be read")
     return None
 
@@ -256,9 +258,12 @@ def _check_schema(schema: object, path: Path) -> None:
         raise RunError(f"{path} must be of schema {SCHEMA} or older; got {schema}: update budgetrain")
 
 
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _number(value: object) -> float | None:
+    """The number as it stands in a file, None where it is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

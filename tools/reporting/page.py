@@ -73,6 +73,8 @@ def _notices(lineup: Lineup) -> Safe | None:
         whose = join(el("b", entry.label), ": ") if lineup.several else None
         if not entry.run.finished:
             said.append(el("p", whose, verdict.unfinished(entry.run)))
+        elif (late := verdict.not_last(entry.run)) is not None:
+            said.append(el("p", whose, late))
         if entry.run.faults:
             said.append(el("p", whose, f"The run folder is not complete: {listed(entry.run.faults)}."))
     return el("aside", said, class_="notice") if said else None
@@ -118,6 +120,9 @@ def _accounts(lineup: Lineup) -> Safe:
         )
     ]
     rows.append(["Cost of scoring one, in trainings", *(cost(run) for run in runs)])
+    digests = [run.ledger.get("weights") for run in runs]
+    if any(digests):
+        rows.append(["Digest of the last weights", *(str(digest or NONE)[:12] for digest in digests)])
     return table(head, rows, "Samples, by what was done with them")
 
 

@@ -156,3 +156,14 @@ def unfinished(run: RunRecord) -> str:
         f"This run is unfinished: {count(trained)}{far} samples of its budget of {share} are trained{at}. "
         "Its learning rate has not come to its floor, so its accuracy is provisional."
     )
+
+
+def not_last(run: RunRecord) -> str | None:
+    """Say so where a finished run's last evaluation is not of its last step."""
+    evaluated, steps = run.evaluations.last("step"), run.number("steps")
+    if evaluated is None or steps is None or evaluated >= steps:
+        return None
+    return (
+        f"The last evaluation was made at step {count(evaluated)} of {count(steps)}: "
+        "the accuracy is not that of the last round."
+    )

@@ -12,8 +12,9 @@ from trainer.methods.protocol import Losses
 
 @dataclass(frozen=True)
 class Supervised:
-    """Classification with cross-entropy (000 eq. 1).
+    """Classification with cross-entropy.
 
+    000 eq. 1, for every constituent of an image.
     The loss of image i against owner j is ``-log softmax(outputs[i])[labels[i, j]]``. The log-softmax is
     taken once an image, whatever the number of constituents.
     """

@@ -7,7 +7,6 @@ import torch
 from pipeline.augment import AUGMENTS, chain
 from pipeline.augment.chain import Chain
 from pipeline.augment.mixup import Mixup
-from pipeline.augment.none import NoAugment
 from pipeline.augment.ricap import Ricap
 from pipeline.augment.standard import Standard
 from pipeline.batch import Batch
@@ -119,13 +118,16 @@ def test_applies_to_a_batch_and_changes_its_images_only() -> None:
 def test_names_stand_for_parts_with_defaults() -> None:
     named = chain(["standard", Ricap(alpha=2.0)], MEAN, STD)
     assert named.parts == (Standard(), Ricap(alpha=2.0))
-    assert [type(part) for part in chain(list(AUGMENTS), MEAN, STD).parts[:2]] == [NoAugment, Standard]
+    for name, part in AUGMENTS.items():
+        assert chain([name], MEAN, STD).parts == (part(),)
 
 
 @pytest.mark.parametrize(
     ("parts", "line"),
     [
         (["mixup", "standard"], "put standard before mixup"),
+        (["cutout", "standard"], "standard works on grey levels and cutout on normalised pixels"),
+        (["cutmix", "cutout"], "put cutout before cutmix"),
         (["ricap", "standard"], "standard after ricap would make the mixed labels' shares untrue"),
         (["riccap"], "an augmentation must be one of none, standard, .*; got 'riccap'"),
     ],

@@ -1,0 +1,87 @@
+"""CutMix: a rectangle of another image pasted in, with the labels of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.augment.beta import check_alpha, draw_beta
+from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.augment.rows import byte_rectangle, choose, to_bytes, to_images, to_pixels
+from pipeline.batch import Draws
+from pipeline.errors import DataError
+from pipeline.randomness import Keys, batch_uniforms, integers, permutation, sample_doubles
+
+
+@dataclass(frozen=True)
+class Cutmix:
+    """Paste a random rectangle of another image in the same place, labels weighted by area.
+
+    The rectangle has sides W sqrt(1 - lambda) and H sqrt(1 - lambda), rounded down, lambda ~ Beta(alpha,
+    alpha), around a point drawn evenly from the image, and is cut off at its borders; the other image's
+    share is the area that remains (Yun et al., ICCV 2019). One rectangle a batch, and partners by a
+    permutation of the batch (of this rank's part of it, under data parallelism).
+    """
+
+    alpha: float = 1.0
+    """Parameter of the beta distribution: 1 makes every area as likely."""
+    probability: float = 1.0
+    """How often images are mixed at all; the paper uses .5 for CIFAR and 1 for ImageNet."""
+    per_sample: bool = False
+    """Draw the rectangle for every image instead of once a batch."""
+
+    domain: ClassVar[Domain] = "any"
+
+    def __post_init__(self) -> None:
+        check_alpha(self.alpha)
+        if not 0 <= self.probability <= 1:
+            raise DataError(f"probability must be in [0, 1]; got {self.probability}")
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
+        """Draw ``partner`` int64[n], the rectangle's ``top``, ``bottom``, ``left``, ``right`` int64[n].
+
+        ``share`` float32[n] is what remains of the image itself. An image that isn't mixed has an empty
+        rectangle.
+        """
+        share = draw_beta(keys, "cutmix/share", self.alpha, per_sample=self.per_sample)
+        if self.per_sample:
+            chance = sample_doubles(keys, "cutmix/place", 3)
+        else:
+            chance = np.broadcast_to(batch_uniforms(keys, "cutmix/place", 3), (len(keys), 3))
+        side = np.sqrt(1 - share) * (chance[:, 2] < self.probability)
+        rows, columns = (height * side).astype(np.int64), (width * side).astype(np.int64)
+        y, x = integers(chance[:, 0], height), integers(chance[:, 1], width)
+        top, left = np.maximum(y - rows // 2, 0), np.maximum(x - columns // 2, 0)
+        bottom, right = (
+            np.minimum(y + rows - rows // 2, height),
+            np.minimum(x + columns - columns // 2, width),
+        )
+        area = (bottom - top) * (right - left)
+        return {
+            "partner": permutation(keys, "cutmix/partner"),
+            "top": top,
+            "bottom": bottom,
+            "left": left,
+            "right": right,
+            "share": (1 - area / (height * width)).astype(np.float32),
+        }
+
+    def constituents(self, draws: HostArrays) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Give the image itself with what remains of it, and its partner with the rectangle's area."""
+        partner, share = draws["partner"], draws["share"]
+        partners = np.stack([np.arange(len(partner)), partner], axis=1)
+        shares = np.stack([share, 1 - share], axis=1)
+        return partners.astype(np.int64, copy=False), shares.astype(np.float32, copy=False)
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Paste."""
+        pixels = to_pixels(images)
+        others = torch.index_select(pixels, 0, draws["partner"])
+        mask = byte_rectangle(pixels, draws["top"], draws["bottom"], draws["left"], draws["right"])
+        mixed = choose(mask, to_bytes(others), to_bytes(pixels))
+        return to_images(mixed.view(pixels.dtype).view_as(pixels))

@@ -1,0 +1,125 @@
+"""Which operations RandAugment and its kin choose from, and how strong each is at each of 31 magnitudes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 31
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Operations with their values at each magnitude.
+
+    Attributes
+    ----------
+    names
+        Of `pipeline.augment.operations.OPERATIONS`.
+    values
+        float64[k, 31], distance from ``neutral`` at each magnitude.
+    neutral
+        float64[k]: 1 for factors around the image itself, else 0.
+    signed
+        bool[k], whether the distance is taken to either side, by a toss.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    neutral: NDArray[np.float64]
+    signed: NDArray[np.bool_]
+
+
+def _space(
+    values: Mapping[str, NDArray[np.float64]], signed: tuple[str, ...], around_one: tuple[str, ...]
+) -> Space:
+    names = tuple(values)
+    return Space(
+        names,
+        np.stack(list(values.values())),
+        np.array([float(name in around_one) for name in names]),
+        np.array([name in signed for name in names]),
+    )
+
+
+def _even(first: float, last: float) -> NDArray[np.float64]:
+    return np.linspace(first, last, BINS)
+
+
+def _whole(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round down, and what rounding errors put just below a whole number up to it."""
+    return np.floor(pixels + 1e-6)
+
+
+_MOVES = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
+_ENHANCERS = ("brightness", "colour", "contrast", "sharpness")
+_NONE = np.zeros(BINS)
+
+ORIGINAL = _space(
+    {
+        "autocontrast": _NONE,
+        "equalize": _NONE,
+        "invert": _NONE,
+        "rotate": _even(0, 30),
+        "posterize": np.maximum(_even(0, 4).astype(np.int64), 1).astype(np.float64),
+        "solarize": _even(0, 256),
+        "solarize_add": _even(0, 110),
+        "colour": _even(0.1, 1.9),
+        "contrast": _even(0.1, 1.9),
+        "brightness": _even(0.1, 1.9),
+        "sharpness": _even(0.1, 1.9),
+        "shear_x": _even(0, 0.3),
+        "shear_y": _even(0, 0.3),
+        "cutout": _even(0, 40),
+        "translate_x": _even(0, 100),
+        "translate_y": _even(0, 100),
+    },
+    signed=_MOVES,
+    around_one=(),
+)
+"""The non-monotonic list of 16: magnitude / 30 * (max - min) + min, in pixels whatever the image's size."""
+
+
+def modern(height: int, width: int) -> Space:
+    """Torchvision's list of 14 for RandAugment; translations in proportion to the image, in whole pixels."""
+    return _monotonic(
+        shear=0.3,
+        translate_x=150 / 331 * width,
+        translate_y=150 / 331 * height,
+        rotate=30,
+        enhance=0.9,
+        bits=4,
+    )
+
+
+def wide() -> Space:
+    """TrivialAugment's wide space of 14 operations (torchvision's values)."""
+    return _monotonic(shear=0.99, translate_x=32, translate_y=32, rotate=135, enhance=0.99, bits=6)
+
+
+def _monotonic(
+    *, shear: float, translate_x: float, translate_y: float, rotate: float, enhance: float, bits: int
+) -> Space:
+    return _space(
+        {
+            "identity": _NONE,
+            "shear_x": _even(0, shear),
+            "shear_y": _even(0, shear),
+            "translate_x": _whole(_even(0, translate_x)),
+            "translate_y": _whole(_even(0, translate_y)),
+            "rotate": _even(0, rotate),
+            "brightness": _even(0, enhance),
+            "colour": _even(0, enhance),
+            "contrast": _even(0, enhance),
+            "sharpness": _even(0, enhance),
+            "posterize": 8 - np.round(np.arange(BINS) / ((BINS - 1) / bits)),
+            "solarize": _even(255, 0),
+            "autocontrast": _NONE,
+            "equalize": _NONE,
+        },
+        signed=_MOVES + _ENHANCERS,
+        around_one=_ENHANCERS,
+    )

@@ -1,0 +1,35 @@
+"""TrivialAugment: one random operation at a random magnitude for every sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from pipeline.augment.operations import apply_layer
+from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.augment.randaugment import draw_from
+from pipeline.augment.rows import to_images, to_pixels
+from pipeline.augment.spaces import BINS, wide
+from pipeline.batch import Draws
+from pipeline.randomness import Keys, integers, sample_doubles
+
+
+@dataclass(frozen=True)
+class TrivialaugmentWide:
+    """Apply one operation of 14 to each sample, at one of 31 magnitudes, both drawn evenly.
+
+    Müller and Hutter, ICCV 2021, in the wide space: nothing to tune. Stands before crop and flip.
+    """
+
+    domain: ClassVar[Domain] = "uint8"
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
+        """Draw what `pipeline.augment.operations.draw_layer` gives."""
+        uniform = sample_doubles(keys, "trivialaugment_wide", 5)
+        return draw_from(wide(), uniform[:, :4], integers(uniform[:, 4], BINS), height, width)
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Apply each sample's operation."""
+        return to_images(apply_layer(to_pixels(images), draws, ""))

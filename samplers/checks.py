@@ -1,0 +1,34 @@
+"""Option checks that several samplers share."""
+
+from __future__ import annotations
+
+from samplers.errors import SamplingError
+from samplers.plan import Plan
+
+
+def check_at_least(name: str, value: float, least: float) -> None:
+    """Refuse an option below ``least``, or NaN."""
+    if not value >= least:
+        raise SamplingError(f"{name} must be at least {least}; got {value}")
+
+
+def check_within(name: str, value: float, low: float, high: float) -> None:
+    """Refuse an option outside [low, high], or NaN."""
+    if not low <= value <= high:
+        raise SamplingError(f"{name} must be from {low} to {high}; got {value}")
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse an option that is none of its choices."""
+    if value not in choices:
+        raise SamplingError(f"{name} must be one of {', '.join(choices)}; got {value}")
+
+
+def check_warmup(warmup_rounds: int, plan: Plan | None = None) -> None:
+    """Refuse a warm-up that is negative, or that leaves no round of ``plan`` to the sampler."""
+    check_at_least("warmup_rounds", warmup_rounds, 0)
+    if plan is not None and warmup_rounds and warmup_rounds >= plan.rounds:
+        raise SamplingError(
+            f"warmup_rounds must be below the {plan.rounds} rounds of this run; got {warmup_rounds}: "
+            "nothing would be drawn by importance"
+        )

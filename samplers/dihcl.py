@@ -1,0 +1,74 @@
+"""dihcl: samples that have been hard all along come more often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from samplers.arrays import Doubles
+from samplers.base import Heard
+from samplers.checks import check_at_least, check_choice
+from samplers.errors import SamplingError
+from samplers.history import Change, Recent, fill_unseen
+from samplers.plan import Plan
+from samplers.weighted import WeightedSampler
+
+_MOST = 10.0  # a change counts at most that much, as in the released code
+
+
+@dataclass(frozen=True)
+class DIHCL:
+    """Dynamic instance hardness: P proportional to a softmax of the running average of the loss change.
+
+    Zhou, Wang & Bilmes, NeurIPS 2020. The hardness of a sample is the exponential moving average of its
+    instantaneous hardness, updated when it is trained on::
+
+        u_i <- rate * a_i + (1 - rate) * u_i
+        a_i = abs(loss - loss when last seen), at most 10;  or the loss itself
+        P_i proportional to exp(tau * u_i / mean(u))
+
+    and rounds are drawn without replacement by P. Warm epochs scan the set first. Samples without a
+    hardness yet get the largest.
+
+    Fitted to the plan: a round always holds N * B samples, where the paper lets the subset shrink from all to
+    30% of the set. The released code sums up a / (P * learning rate) instead of averaging, and cools tau by
+    0.8 an episode. Its mixup gives each of the two samples its part of the loss, as feedback's shares do
+    here.
+    """
+
+    hardness: Literal["change", "loss"] = "change"
+    """Instantaneous hardness: how much the loss changed, or the loss."""
+    tau: float = 20.0
+    """Inverse temperature: 0 is uniform."""
+    rate: float = 0.1
+    """Weight of the newest value in the moving average."""
+    warm_epochs: float = 5
+    """Epochs scanned uniformly at first; at most half of the run."""
+
+    hears: ClassVar[Heard] = "loss"
+
+    def __post_init__(self) -> None:
+        check_choice("hardness", self.hardness, ("change", "loss"))
+        check_at_least("tau", self.tau, 0)
+        check_at_least("warm_epochs", self.warm_epochs, 0)
+        if not 0 < self.rate <= 1:
+            raise SamplingError(f"rate must be above 0 and at most 1; got {self.rate}")
+
+    def build(self, plan: Plan) -> WeightedSampler[Change | Recent]:
+        """Make the sampler."""
+        return WeightedSampler(self, plan, burn_in=self.warm_epochs)
+
+    def table(self, samples: int) -> Change | Recent:
+        """Make the table of each sample's hardness."""
+        return Change(samples, self.rate, _MOST) if self.hardness == "change" else Recent(samples, self.rate)
+
+    def importance(self, table: Change | Recent, number: int) -> Doubles | None:
+        """Return the softmax up to its sum; equal weights while no hardness is known."""
+        hardness = fill_unseen(table.values).astype(np.float64)
+        mean = hardness.mean()
+        if mean <= 0:
+            return None
+        weights: Doubles = np.exp(self.tau * (hardness - hardness.max()) / mean)
+        return weights

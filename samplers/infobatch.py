@@ -1,0 +1,103 @@
+"""infobatch: well-learned samples are skipped at random, and those kept stand in for them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplers.arrays import Doubles, Floats, Ids
+from samplers.base import Rows
+from samplers.errors import SamplingError
+from samplers.history import Recent
+from samplers.passes import Pass, PassSampler
+from samplers.plan import Plan
+
+
+class InfoBatchSampler(PassSampler):
+    """Passes that leave out part of the samples below the mean loss."""
+
+    part: InfoBatch
+
+    def __init__(self, part: InfoBatch, plan: Plan) -> None:
+        super().__init__(part, plan, ("loss",))
+        self._loss = Recent(plan.samples)
+        self._anneal = math.ceil(part.delta * plan.total)
+
+    def fold(self, rows: Rows) -> None:
+        """Keep each sample's last loss."""
+        self._loss.fold(rows["ids"], rows["loss"], rows["share"])
+
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """Return the last losses and the pass under way."""
+        return {**super().memory(), **self._loss.columns()}
+
+    def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
+        """Take them in."""
+        super().load_memory(saved)
+        self._loss.recent[...] = saved["recent"]
+
+    def _easy(self) -> Ids:
+        losses = self._loss.values
+        seen = ~np.isnan(losses)
+        if not seen.any():
+            return np.empty(0, np.int64)
+        return np.flatnonzero(losses < losses.mean(where=seen, dtype=np.float64))
+
+    def _kept(self, easy: int) -> int:
+        return max(1, round((1 - self.part.ratio) * easy)) if easy else 0
+
+    def inclusion(self, drawn: int) -> Doubles:
+        """Return 1, and the kept fraction for samples below the mean loss."""
+        chances = np.ones(self.plan.samples)
+        easy = self._easy()
+        if len(easy) and drawn < self._anneal:
+            chances[easy] = self._kept(len(easy)) / len(easy)
+        return chances
+
+    def compose(self, drawn: int) -> Pass:
+        """Leave out, or train on everything in the last part of the run."""
+        everything = np.arange(self.plan.samples)
+        easy = self._easy()
+        if drawn >= self._anneal or not len(easy):
+            return Pass(everything)
+        kept = self.some(easy, self._kept(len(easy)))
+        weights: Floats = np.ones(self.plan.samples, np.float32)
+        weights[easy] = 0
+        weights[kept] = len(easy) / len(kept)
+        ids = everything[weights > 0]
+        return Pass(ids, weights[ids], until=self._anneal)
+
+
+@dataclass(frozen=True)
+class InfoBatch:
+    """Half of the samples below the mean loss are skipped at random; the others of them count double.
+
+    Qin et al., ICLR 2024. A pass over the set keeps every sample whose last loss is at least the mean (or
+    that has none yet), and each other with probability 1 - r, its loss multiplied by 1 / (1 - r): the sum
+    of the gradients keeps its expectation while the pass gets shorter, so multipliers are above 1 on
+    average. The last 1 - delta of the run trains on everything with weight 1.
+
+    Fitted to the plan: passes follow one another until the budget is used up, and rounds are cut from their
+    stream. Of n samples below the mean round((1 - r) * n) are kept, and their multiplier is n over that.
+    The released code keeps int((1 - r) * n) and multiplies by 1 / (1 - r) all the same, starts from a loss
+    of 3 for every sample, and where delta * epochs is no whole number its last passes keep the multipliers.
+    """
+
+    ratio: float = 0.5
+    """r, the part of the samples below the mean loss that a pass leaves out."""
+    delta: float = 0.875
+    """Part of the run, in trained samples, after which nothing is left out any more."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ratio < 1:
+            raise SamplingError(f"ratio must be from 0 to below 1; got {self.ratio}")
+        if not 0 <= self.delta <= 1:
+            raise SamplingError(f"delta must be from 0 to 1; got {self.delta}")
+
+    def build(self, plan: Plan) -> InfoBatchSampler:
+        """Make the sampler."""
+        return InfoBatchSampler(self, plan)

@@ -1,0 +1,100 @@
+"""kakurenbo: samples learned with confidence hide, and are looked at again every pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplers.arrays import Ids
+from samplers.base import Rows
+from samplers.checks import check_within
+from samplers.errors import SamplingError
+from samplers.history import Recent
+from samplers.passes import Pass, PassSampler
+from samplers.plan import Plan
+
+_STEPS = ((0.8, 0.4), (0.6, 0.6), (0.3, 0.8), (0.0, 1.0))
+
+
+class KakurenboSampler(PassSampler):
+    """Passes that hide the easiest part of the set."""
+
+    part: Kakurenbo
+
+    def __init__(self, part: Kakurenbo, plan: Plan) -> None:
+        super().__init__(part, plan, ("loss", "p_true"))
+        self._loss = Recent(plan.samples)
+        self._p_true = Recent(plan.samples)
+
+    def fold(self, rows: Rows) -> None:
+        """Keep each sample's last loss and confidence."""
+        self._loss.fold(rows["ids"], rows["loss"], rows["share"])
+        self._p_true.fold(rows["ids"], rows["p_true"], rows["share"])
+
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """Return both and the pass under way."""
+        return {**super().memory(), "loss": self._loss.recent, "p_true": self._p_true.recent}
+
+    def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
+        """Take them in."""
+        super().load_memory(saved)
+        self._loss.recent[...] = saved["loss"]
+        self._p_true.recent[...] = saved["p_true"]
+
+    def _hide(self, drawn: int) -> Ids:
+        progress = drawn / self.plan.total
+        decay = next(factor for begin, factor in _STEPS if progress >= begin)
+        most = int(self.part.fraction * decay * self.plan.samples)
+        losses = self._loss.values
+        # Samples never seen sort last and have no confidence: they don't hide.
+        order = self.some(np.arange(self.plan.samples), self.plan.samples)
+        lowest = order[np.argsort(losses[order], kind="stable")[:most]]
+        confidence = self._p_true.values[lowest]
+        return np.sort(lowest[confidence >= self.part.confidence])
+
+    def compose(self, drawn: int) -> Pass:
+        """Hide what may hide; the others share the learning rate of all."""
+        hidden = self._hide(drawn)
+        samples = self.plan.samples
+        shown = np.ones(samples, bool)
+        shown[hidden] = False
+        return Pass(np.flatnonzero(shown), hidden=hidden, lr_scale=samples / (samples - len(hidden)))
+
+
+@dataclass(frozen=True)
+class Kakurenbo:
+    """The lowest losses hide from a pass unless the network is unsure of them; the learning rate makes up.
+
+    Nguyen et al., NeurIPS 2023. Before each pass the fraction F_e of samples with the lowest last losses may
+    hide; those that the network gets wrong, or right with a confidence below tau, move back. A pass over the
+    others runs at a learning rate of 1 / (1 - F*) times the schedule's, F* the fraction that really hides.
+    Hidden samples are scored by forward passes when their pass ends. F_e is F times 1, 0.8, 0.6 and 0.4
+    from the start, 30%, 60% and 80% of the run on.
+
+    A sample that is right with confidence c has p_true = c, and with tau of 0.5 or more p_true >= tau
+    implies right: so the test is p_true >= tau. The released code scales the learning rate by the largest
+    fraction F_e rather than the hidden one, and takes its confidence from a softmax over the batch
+    instead of over the classes.
+
+    Fitted to the plan: passes follow one another until the budget is used up, and rounds are cut from
+    their stream. The order whose round ends a pass asks for its hidden samples by ``score_ids``, so that
+    they are scored before the next pass is composed; an order that spans passes has the mean of their
+    learning-rate factors.
+    """
+
+    fraction: float = 0.3
+    """F, the part of the set that may hide at first."""
+    confidence: float = 0.7
+    """tau, the probability of the true class below which a sample moves back."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fraction < 1:
+            raise SamplingError(f"fraction must be from 0 to below 1; got {self.fraction}")
+        check_within("confidence", self.confidence, 0.5, 1)
+
+    def build(self, plan: Plan) -> KakurenboSampler:
+        """Make the sampler."""
+        return KakurenboSampler(self, plan)

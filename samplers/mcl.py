@@ -1,0 +1,181 @@
+"""mcl: few, diverse groups of samples at first; later more of them, and harder ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from samplers.arrays import Doubles, Ids
+from samplers.base import Draw, RoundSampler, Rows
+from samplers.checks import check_at_least
+from samplers.coreset import k_means
+from samplers.counter import make_key
+from samplers.errors import SamplingError
+from samplers.history import Recent
+from samplers.plan import Plan
+from samplers.scores import Scores
+from samplers.shuffle import permutation, shuffled
+
+
+@njit(nogil=True, error_model="numpy")
+def choose_groups(gains: Doubles, features: Doubles, diversity: float, chosen: Ids) -> None:
+    """Greedy maximum of sum of ``gains`` + ``diversity`` * sum_u sqrt(sum of feature u), over groups.
+
+    Lazy (Minoux 1978): a group's gain only shrinks as others are chosen, so a gain that was computed
+    earlier bounds it, and most are never computed again.
+    """
+    groups, width = features.shape
+    covered = np.zeros(width, np.float64)
+    bounds = np.full(groups, np.inf, np.float64)
+    for step in range(chosen.size):
+        while True:
+            best = np.argmax(bounds)
+            gain = 0.0
+            for u in range(width):
+                gain += np.sqrt(covered[u] + features[best, u]) - np.sqrt(covered[u])
+            bounds[best] = gains[best] + diversity * gain
+            if bounds[best] >= np.max(bounds):
+                break
+        chosen[step] = best
+        bounds[best] = -np.inf
+        for u in range(width):
+            covered[u] += features[best, u]
+
+
+class MCLSampler(RoundSampler):
+    """Draws uniformly from the groups that loss and diversity choose for the round."""
+
+    part: MCL
+
+    def __init__(self, part: MCL, plan: Plan, group: Ids, features: Doubles) -> None:
+        super().__init__(part, plan, ("loss",))
+        self._loss = Recent(plan.samples)
+        self._group = group
+        self._features = features
+
+    def fold(self, rows: Rows) -> None:
+        """Keep each sample's last loss."""
+        self._loss.fold(rows["ids"], rows["loss"], rows["share"])
+
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """Return the last losses and the groups."""
+        return {**self._loss.columns(), "group": self._group}
+
+    def chosen_groups(self) -> Ids:
+        """Return the groups of the round to come, in the order of the greedy choice."""
+        part, rounds = self.part, max(1, self.rounds - 1)
+        groups = len(self._features)
+        share = part.first + (part.last - part.first) * min(1.0, self.round / rounds)
+        seen = ~np.isnan(self._loss.values)
+        heard = np.bincount(self._group[seen], minlength=groups)
+        sums = np.bincount(self._group[seen], self._loss.values[seen], groups)
+        losses = np.divide(sums, heard, out=np.full(groups, np.nan), where=heard > 0)
+        losses = np.where(heard > 0, losses, np.nanmax(losses) if heard.any() else 1.0)
+        unit = losses.mean() / np.sqrt(self._features).sum(axis=1).mean()
+        diversity = part.diversity * (1 - part.decay) ** self.round * unit
+        chosen = np.empty(max(1, round(share * groups)), np.int64)
+        choose_groups(losses, self._features, diversity, chosen)
+        return chosen
+
+    def _pool(self) -> Ids:
+        wanted = np.zeros(len(self._features), bool)
+        wanted[self.chosen_groups()] = True
+        return np.flatnonzero(wanted[self._group])
+
+    def probabilities(self) -> Doubles:
+        """Return equal chances for all samples of the chosen groups, float64[N]."""
+        self.fold_heard()
+        chances = np.zeros(self.plan.samples)
+        chances[self._pool()] = 1
+        chances /= chances.sum()
+        return chances
+
+    def draw(self, size: int) -> Draw:
+        """Draw without replacement from the chosen groups; whole passes where they hold too few."""
+        pool = self._pool()
+        passes = -(-size // len(pool))
+        parts = [shuffled(pool, self.key("order", self.round * 2**20 + n)) for n in range(passes)]
+        return Draw(np.concatenate([np.empty(0, np.int64), *parts])[:size])
+
+
+@dataclass(frozen=True)
+class MCL:
+    """Minimax curriculum: a few diverse groups of samples first, then more, harder, less diverse ones.
+
+    Zhou & Bilmes, ICLR 2018, eq. 2 and algorithm 1. The set is clustered once. Each round chooses the k
+    groups A that maximise ::
+
+        sum_{i in A} loss_i + lambda * F(A),    F(A) = sum_u sqrt(sum_{i in A} c_u(i))
+
+    greedily, c_u(i) >= 0 the u-th feature of the centre of group i; then lambda <- (1 - gamma) * lambda and
+    k grows linearly. lambda is in units that make loss and diversity of the average group equal.
+
+    Fitted to the plan: a round's N * B samples are drawn without replacement from all samples of the chosen
+    groups, in whole passes where these hold fewer; a stage of the algorithm is a round. Groups come from
+    the features of a scores file by k-means. Without a file they are random equal parts of each class, with
+    the class as the only feature, so that diversity balances classes; that needs the plan's labels. A group's
+    loss is the mean over its samples' last losses, the largest where none was seen; the paper, which must
+    not look at all labels, takes the loss of the sample nearest to the centre.
+    """
+
+    features: Path | None = None
+    """A scores file with features; without one, groups are parts of classes."""
+    groups: int = 1000
+    """Number of groups; at most a tenth of the set."""
+    first: float = 0.1
+    """Part of the groups that the first round chooses."""
+    last: float = 0.9
+    """Part of the groups that the last round chooses."""
+    diversity: float = 1.0
+    """lambda at first."""
+    decay: float = 0.05
+    """gamma, by which lambda shrinks every round."""
+
+    def __post_init__(self) -> None:
+        check_at_least("groups", self.groups, 1)
+        if not 0 < self.first <= self.last <= 1:
+            raise SamplingError(
+                f"first and last must be above 0, at most 1, and rise; got {self.first} and {self.last}"
+            )
+        check_at_least("diversity", self.diversity, 0)
+        if not 0 <= self.decay <= 1:
+            raise SamplingError(f"decay must be from 0 to 1; got {self.decay}")
+
+    def build(self, plan: Plan) -> MCLSampler:
+        """Make the sampler, and its groups."""
+        count = max(1, min(self.groups, plan.samples // 10))
+        if self.features is not None:
+            features = Scores.load(self.features, plan.samples).features
+            if features is None:
+                raise SamplingError(f"mcl needs a scores file with features; {self.features} has none")
+            if (features < 0).any():
+                raise SamplingError(
+                    f"mcl's features must be at least 0, as behind a ReLU; got {features.min()}"
+                )
+            group = _without_gaps(k_means(features, count, plan.seed))
+            sums = np.zeros((group.max() + 1, features.shape[1]))
+            np.add.at(sums, group, features)
+            return MCLSampler(self, plan, group, sums / np.bincount(group)[:, None])
+        if plan.labels is None:
+            raise SamplingError("mcl needs a scores file with features, or the plan's labels; got neither")
+        # Deal the shuffled samples of each class out to that class's share of the groups.
+        order = permutation(plan.samples, make_key(plan.seed, "mcl"))
+        order = order[np.argsort(plan.labels[order], kind="stable")]
+        group = np.empty(plan.samples, np.int64)
+        labels = plan.labels[order]
+        parts = -(-count * np.bincount(plan.labels) // plan.samples)
+        begins = np.searchsorted(labels, labels)
+        group[order] = labels * (parts.max() + 1) + (np.arange(plan.samples) - begins) % parts[labels]
+        group = _without_gaps(group)
+        classes = np.zeros((group.max() + 1, int(plan.labels.max()) + 1))
+        classes[group, plan.labels] = 1
+        return MCLSampler(self, plan, group, classes)
+
+
+def _without_gaps(group: Ids) -> Ids:
+    return np.unique(group, return_inverse=True)[1].astype(np.int64)

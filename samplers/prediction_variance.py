@@ -1,0 +1,57 @@
+"""prediction_variance: samples whose predictions waver come more often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from samplers.arrays import Floats
+from samplers.base import Heard
+from samplers.checks import check_at_least
+from samplers.history import Moments, fill_unseen
+from samplers.plan import Plan
+from samplers.weighted import WeightedSampler
+
+
+@dataclass(frozen=True)
+class PredictionVariance:
+    """Wavering samples more often: P proportional to the spread of p_y over the times seen.
+
+    SGD-SPV of 002 eq. 6 (after Chang et al. 2017)::
+
+        P_i proportional to sqrt(v_i + v_i^2 / (n_i - 1)) + eps
+
+    v_i is the variance of the probability of the true class over the n_i times that sample i was seen; the
+    second term is for the uncertainty of v_i itself. The first ``burn_in`` epochs scan the set, then each
+    round is drawn without replacement, as the equation's exclusion of what an epoch has had asks. Samples
+    seen less than twice get the current maximum. Where images are mixed, rows count by their shares and
+    n_i is (sum of shares)^2 / (sum of squared shares).
+    """
+
+    burn_in: float = 10
+    """Epochs scanned uniformly at first; at most half of the run."""
+    eps: float = 0.2
+    """Added to every importance, so that steady samples still come."""
+
+    hears: ClassVar[Heard] = "p_true"
+
+    def __post_init__(self) -> None:
+        check_at_least("burn_in", self.burn_in, 0)
+        check_at_least("eps", self.eps, 0)
+
+    def build(self, plan: Plan) -> WeightedSampler[Moments]:
+        """Make the sampler."""
+        return WeightedSampler(self, plan, burn_in=self.burn_in)
+
+    def table(self, samples: int) -> Moments:
+        """Make the table of each sample's moments of p_y."""
+        return Moments(samples)
+
+    def importance(self, table: Moments, number: int) -> Floats:
+        """Return the right-hand side of eq. 6."""
+        variance = table.variance()
+        free = np.maximum(table.count() - 1, np.float32(1e-3))
+        spread: Floats = np.sqrt(variance + variance**2 / free)
+        return fill_unseen(spread) + np.float32(self.eps)

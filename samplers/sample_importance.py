@@ -1,0 +1,174 @@
+"""sample_importance and class_importance: weights taken once, early in training, and then kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplers import draw
+from samplers.arrays import Doubles, Floats
+from samplers.base import Draw, RoundSampler, Rows
+from samplers.checks import check_at_least, check_choice
+from samplers.errors import SamplingError
+from samplers.history import Recent, fill_unseen
+from samplers.passes import drawn_before, rest_of_pass, stream
+from samplers.plan import Plan
+from samplers.scores import Scores
+from samplers.tables import AliasTable
+from samplers.weighted import burn_in_rounds, normalised
+
+_LEAST = 2.0**-24  # stands in for 0 where gamma is negative
+
+
+class ImportanceSampler(RoundSampler):
+    """Scans at first, then draws with replacement by weights that stay (or, online, follow the feedback)."""
+
+    part: SampleImportance
+
+    def __init__(self, part: SampleImportance, plan: Plan) -> None:
+        hears: tuple[Literal["loss", "p_true"]] = ("loss",) if part.metric == "loss" else ("p_true",)
+        super().__init__(part, plan, () if part.scores is not None else hears)
+        if part.by_class and plan.labels is None:
+            raise SamplingError("class_importance needs the plan's labels; got None: plan with labels")
+        self.first = 0 if part.scores is not None else burn_in_rounds(plan, part.epochs)
+        self._last = Recent(plan.samples)
+        self._weights: Floats = np.zeros(plan.samples, np.float32)
+        self._fixed = np.array(False)
+        self._alias: AliasTable | None = None
+        if part.scores is not None:
+            self._fix(Scores.load(part.scores, plan.samples).scores)
+
+    def fold(self, rows: Rows) -> None:
+        """Keep each sample's last value."""
+        self._last.fold(rows["ids"], rows[self.hears[0]], rows["share"])
+
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """Return the last values, the weights, and whether these are final."""
+        return {**self._last.columns(), "weights": self._weights, "fixed": self._fixed}
+
+    def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
+        """Take them in."""
+        super().load_memory(saved)
+        self._alias = None
+
+    def _fix(self, difficulty: Floats) -> None:
+        gamma = self.part.gamma
+        if (difficulty < 0).any():
+            sample = int((difficulty < 0).argmax())
+            raise SamplingError(
+                f"scores must be at least 0 to draw by; got {difficulty[sample]} for sample {sample}"
+            )
+        weights = np.maximum(difficulty, _LEAST if gamma < 0 else 0).astype(np.float64) ** gamma
+        if self.part.by_class and self.plan.labels is not None:
+            # Chosen by the class's summed weight, then uniformly within: each sample gets its class's mean.
+            labels = self.plan.labels
+            weights = (np.bincount(labels, weights) / np.maximum(np.bincount(labels), 1))[labels]
+        if not weights.any():
+            weights[:] = 1
+        self._weights[...] = weights / weights.max()
+        self._fixed[...] = not self.part.online
+        self._alias = None
+
+    def _update(self) -> None:
+        if not self._fixed:
+            values = self._last.values
+            self._fix(fill_unseen(values if self.part.metric == "loss" else np.float32(1) - values))
+
+    def probabilities(self) -> Doubles:
+        """Return P of eq. 4, float64[N]; before the weights are taken, that of the scan."""
+        self.fold_heard()
+        if self.round < self.first:
+            return rest_of_pass(self.plan.samples, self.plan.seed, drawn_before(self.plan, self.round))
+        self._update()
+        return normalised(self._weights, self.plan.samples)
+
+    def draw(self, size: int) -> Draw:
+        """Scan, or draw by the weights."""
+        plan = self.plan
+        if self.round < self.first:
+            start = drawn_before(plan, self.round)
+            return Draw(stream(plan.samples, plan.seed, start, start + size))
+        self._update()
+        key = self.key("order")
+        if self.part.draws == "systematic":
+            ids = draw.systematic(self._weights, size, key)
+        elif self.part.online:
+            ids = draw.with_replacement(self._weights, size, key)
+        else:
+            self._alias = self._alias or AliasTable(self._weights)
+            ids = self._alias.draw(size, key)
+        if not self.part.unbiased:
+            return Draw(ids)
+        chances = normalised(self._weights, plan.samples)
+        return Draw(ids, (1 / (plan.samples * chances[ids])).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class SampleImportance:
+    """Weights taken once from an early epoch's predictions, then difficult samples more often to the end.
+
+    002 §3, eq. 4: E epochs scan the set, then once ::
+
+        w_i = (1 - p_y)^gamma,    P_i = w_i / sum_j w_j
+
+    from each sample's last prediction, and all later rounds are drawn with replacement by P. The paper
+    takes E = 10 of 200 epochs on CIFAR-10, 1 on CIFAR-100, 5 with small networks, and gamma = 0.5 (0.1 on
+    ImageNet). Its variants: weights taken anew every round (``online``, appendix E.1, which does so after
+    every iteration: choose short rounds), gradients weighted by 1 / (N P) (``unbiased``, E.3; the paper
+    weights by the inverse of w), the loss as metric, and focus on easy samples (gamma below 0).
+    EL2N and gradient norms as metrics (E.2, E.4) need the network's whole output, which feedback doesn't
+    carry: take them from a file of scores.
+    """
+
+    epochs: float = 10
+    """E, epochs scanned before weights are taken; at most half of the run."""
+    gamma: float = 0.5
+    """Focus: above 0 on difficult samples, 0 uniform, below 0 on easy ones."""
+    metric: Literal["p", "loss"] = "p"
+    """What is raised to gamma: 1 - p_y, or the loss."""
+    online: bool = False
+    """Take the weights anew every round."""
+    unbiased: bool = False
+    """Weight losses by 1 / (N P), so that gradients have the expectation of uniform sampling's."""
+    draws: Literal["replacement", "systematic"] = "replacement"
+    """With replacement, or systematically: each sample its expected number of times, rounded up or down."""
+    scores: Path | None = None
+    """A scores file to take weights from instead, from the first round on."""
+
+    by_class: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_at_least("epochs", self.epochs, 0)
+        if not np.isfinite(self.gamma):
+            raise SamplingError(f"gamma must be finite; got {self.gamma}")
+        check_choice("metric", self.metric, ("p", "loss"))
+        check_choice("draws", self.draws, ("replacement", "systematic"))
+        if self.scores is not None and self.online:
+            raise SamplingError("online must be off with a scores file, whose weights are fixed; got True")
+
+    def build(self, plan: Plan) -> ImportanceSampler:
+        """Make the sampler."""
+        return ImportanceSampler(self, plan)
+
+
+@dataclass(frozen=True)
+class ClassImportance(SampleImportance):
+    """Classes drawn by the importance of their samples, and samples uniformly within their class.
+
+    SGD-SCI of 002 §4.3: the class importance is the sum of sample_importance's weights over a class, divided
+    by the sum of all::
+
+        P(class c) = sum over i in c of w_i / sum_j w_j,    P_i = P(class of i) / (samples of that class)
+
+    Needs the plan's labels. All else, and all options, as sample_importance.
+    """
+
+    by_class: ClassVar[bool] = True
+
+    def build(self, plan: Plan) -> ImportanceSampler:
+        """Make the sampler."""
+        return ImportanceSampler(self, plan)

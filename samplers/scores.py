@@ -1,0 +1,106 @@
+"""Files of per-sample scores and features, made before a run and read by samplers that need them."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samplers.arrays import Floats
+from samplers.errors import SamplingError
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One score a sample, and optionally its features.
+
+    On disk: a ``.npz`` archive of ``schema`` (1), ``scores`` float32[N], ``method`` and ``metadata`` (JSON)
+    as strings, and ``features`` float32[N, d] where there are any.
+
+    Attributes
+    ----------
+    scores
+        float32[N], the higher the more worth keeping.
+    method
+        What they are, as in ``el2n``.
+    metadata
+        How they came about: networks, epochs, seeds, data set. Plain numbers and strings.
+    features
+        float32[N, d] or None: what the distances of core-sets and the diversity of mcl are taken in.
+    """
+
+    scores: Floats
+    method: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    features: Floats | None = None
+
+    def __post_init__(self) -> None:
+        if self.scores.ndim != 1 or self.scores.dtype != np.float32:
+            raise SamplingError(
+                f"scores must be float32[N]; got {self.scores.dtype} of shape {self.scores.shape}"
+            )
+        wrong = ~np.isfinite(self.scores)
+        if wrong.any():
+            sample = int(wrong.argmax())
+            raise SamplingError(f"scores must be finite; got {self.scores[sample]} for sample {sample}")
+        if self.features is not None and (
+            self.features.ndim != 2
+            or len(self.features) != len(self.scores)
+            or self.features.dtype != np.float32
+            or not np.isfinite(self.features).all()
+        ):
+            raise SamplingError(
+                f"features must be finite float32[{len(self.scores)}, d]; got {self.features.dtype} "
+                f"of shape {self.features.shape}"
+            )
+
+    def save(self, path: Path) -> None:
+        """Write the file whole or not at all."""
+        columns: dict[str, Any] = {
+            "schema": 1,
+            "scores": self.scores,
+            "method": self.method,
+            "metadata": json.dumps(dict(self.metadata)),
+        }
+        if self.features is not None:
+            columns["features"] = self.features
+        partial = path.with_name(path.name + ".partial")
+        with partial.open("wb") as file:
+            np.savez(file, **columns)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path, samples: int) -> Scores:
+        """Read a file.
+
+        Raises
+        ------
+        SamplingError
+            When it can't be read, isn't such a file, or is of another number of samples.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                columns = {name: file[name] for name in file.files}
+            schema, method = int(columns["schema"]), str(columns["method"])
+            metadata = json.loads(str(columns["metadata"]))
+            scores = columns["scores"]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise SamplingError(
+                f"a scores file must be an archive made by Scores.save; {path}: {error}"
+            ) from error
+        if schema != 1:
+            raise SamplingError(f"a scores file must have schema 1; {path} has {schema}: score the set anew")
+        if scores.shape != (samples,):
+            raise SamplingError(
+                f"a scores file must hold one score for each of the set's {samples:,} samples; "
+                f"{path} has shape {scores.shape}: score this set"
+            )
+        return cls(scores, method, metadata, columns.get("features"))

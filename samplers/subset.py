@@ -1,0 +1,74 @@
+"""subset: one fixed part of the set for the whole run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplers.arrays import Ids
+from samplers.base import Draw, RoundSampler
+from samplers.counter import make_key
+from samplers.errors import SamplingError
+from samplers.passes import drawn_before, rest_of_pass, stream
+from samplers.plan import Plan
+from samplers.scores import Scores
+from samplers.shuffle import permutation
+
+
+class SubsetSampler(RoundSampler):
+    """Passes over a fixed subset."""
+
+    def __init__(self, part: Subset, plan: Plan, ids: Ids) -> None:
+        super().__init__(part, plan)
+        self.ids = ids
+
+    def memory(self) -> dict[str, Ids]:
+        """Return the subset, so that a resumed run keeps it whatever has become of the scores file."""
+        return {"ids": self.ids}
+
+    def probabilities(self) -> NDArray[np.float64]:
+        """Return equal chances for all that are left of the subset's pass, float64[N]."""
+        chances = np.zeros(self.plan.samples)
+        start = drawn_before(self.plan, self.round)
+        chances[self.ids] = rest_of_pass(len(self.ids), self.plan.seed, start)
+        return chances
+
+    def draw(self, size: int) -> Draw:
+        """Cut the next chunk from the stream of the subset's permutations."""
+        start = drawn_before(self.plan, self.round)
+        return Draw(self.ids[stream(len(self.ids), self.plan.seed, start, start + size)])
+
+
+@dataclass(frozen=True)
+class Subset:
+    """A fixed subset for the whole run: random, or the highest (or lowest) of a scores file.
+
+    Static pruning, as figure 1 of 000 compares it: by default N * B samples are kept and each is trained
+    on in all T epochs. With ``keep`` the kept fraction is the method's own (EL2N in 002: 0.7 on CIFAR-10,
+    0.9 on CIFAR-100, the highest kept), and passes over it go on until the budget is used up. Equal scores at
+    the edge are settled at random. Scores of EL2N, forgetting counts, k-center and facility location come
+    from a file that ``samplers.scores`` reads; what those cost is not part of the plan.
+    """
+
+    scores: Path | None = None
+    """A scores file; without one the subset is random."""
+    keep: float | None = None
+    """Fraction of the set that is kept; by default the budget."""
+    lowest: bool = False
+    """Keep the lowest scores instead of the highest."""
+
+    def __post_init__(self) -> None:
+        if self.keep is not None and not 0 < self.keep <= 1:
+            raise SamplingError(f"keep must be above 0 and at most 1; got {self.keep}")
+
+    def build(self, plan: Plan) -> SubsetSampler:
+        """Make the sampler."""
+        count = max(1, round((plan.budget if self.keep is None else self.keep) * plan.samples))
+        order = permutation(plan.samples, make_key(plan.seed, "subset"))
+        if self.scores is not None:
+            scores = Scores.load(self.scores, plan.samples).scores[order]
+            order = order[np.argsort(scores if self.lowest else -scores, kind="stable")]
+        return SubsetSampler(self, plan, np.sort(order[:count]))

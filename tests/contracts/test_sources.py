@@ -1,0 +1,193 @@
+"""What every source must do, run over every one in the table and over image folders."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import struct
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.convert import ConvertOptions, convert
+from pipeline.errors import DataError
+from pipeline.formats import open_dataset
+from pipeline.sources import SOURCES, Source, open_source
+
+SAMPLES = 12
+
+
+def noise(seed: int, *shape: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def labels(classes: int, seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, classes, SAMPLES, dtype=np.uint8)
+
+
+def cifar10(folder: Path) -> None:
+    folder = folder / "cifar-10-batches-py"
+    folder.mkdir()
+    for number, name in enumerate([f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]):
+        batch = {"data": noise(number, SAMPLES, 3072), "labels": labels(10, number).tolist()}
+        (folder / name).write_bytes(pickle.dumps(batch, 2))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"c{i}" for i in range(10)]}, 2))
+
+
+def cifar100(folder: Path) -> None:
+    folder = folder / "cifar-100-python"
+    folder.mkdir()
+    for number, name in enumerate(("train", "test")):
+        batch = {"data": noise(number, SAMPLES, 3072), "fine_labels": labels(100, number).tolist()}
+        (folder / name).write_bytes(pickle.dumps(batch, 2))
+    (folder / "meta").write_bytes(pickle.dumps({"fine_label_names": [f"c{i}" for i in range(100)]}, 2))
+
+
+def fashion_mnist(folder: Path) -> None:
+    folder = folder / "FashionMNIST" / "raw"
+    folder.mkdir(parents=True)
+    for number, name in enumerate(("train", "t10k")):
+        images = struct.pack(">IIII", 2051, SAMPLES, 28, 28) + noise(number, SAMPLES, 28, 28).tobytes()
+        numbers = struct.pack(">II", 2049, SAMPLES) + labels(10, number).tobytes()
+        (folder / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        (folder / f"{name}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(numbers))
+
+
+def svhn(folder: Path) -> None:
+    def variable(name: bytes, array: NDArray[np.uint8]) -> bytes:
+        data = array.tobytes(order="F")
+        parts = [
+            (6, struct.pack("<II", 9, 0)),
+            (5, struct.pack(f"<{array.ndim}i", *array.shape)),
+            (1, name),
+            (2, data),
+        ]
+        inner = b"".join(
+            struct.pack("<II", code, len(part)) + part + bytes(-len(part) % 8) for code, part in parts
+        )
+        return struct.pack("<II", 14, len(inner)) + inner
+
+    for number, split in enumerate(("train", "test", "extra")):
+        content = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 256) + b"IM"
+        content += variable(b"X", noise(number, 32, 32, 3, SAMPLES))
+        content += variable(b"y", labels(10, number)[:, None] + np.uint8(1))
+        (folder / f"{split}_32x32.mat").write_bytes(content)
+
+
+def image_folder(folder: Path) -> None:
+    for number in range(SAMPLES):
+        for split in ("train", "test"):
+            ending = ("jpg", "png")[number % 2]
+            path = folder / "folder" / split / f"class {number % 3}" / f"{number}.{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(noise(number, 20 + number, 30, 3)).save(path)
+
+
+LAYOUTS: dict[str, Callable[[Path], None]] = {
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "fashion_mnist": fashion_mnist,
+    "svhn": svhn,
+}
+
+
+def test_every_named_source_is_tried_here() -> None:
+    assert LAYOUTS.keys() == SOURCES.keys()
+
+
+@pytest.fixture(params=[*SOURCES, "image_folder"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Source]:
+    """Open a split of one source, laid out in a data directory of its own."""
+    if request.param == "image_folder":
+        image_folder(tmp_path)
+        return lambda split: open_source(str(tmp_path / "folder"), split=split)
+    LAYOUTS[request.param](tmp_path)
+    return lambda split: open_source(request.param, split=split, data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_its_parts_fit_together(opened: Callable[[str], Source], split: str) -> None:
+    source = opened(split)
+    assert source.split == split
+    assert source.name
+    assert source.origin
+    assert str(Path.cwd().anchor + "tmp") not in source.origin
+    assert len(source) == len(source.labels) >= SAMPLES
+    assert source.labels.dtype == np.int64
+    assert 0 <= source.labels.min() <= source.labels.max() < len(source.classes)
+    assert len(set(source.classes)) == len(source.classes)
+    assert len({source.sample_name(index) for index in range(len(source))}) == len(source)
+    assert all("\0" not in source.sample_name(index) for index in range(len(source)))
+
+
+def test_images_are_rgb_and_the_callers_own(opened: Callable[[str], Source]) -> None:
+    source = opened("train")
+    for index in range(len(source)):
+        image = source.read(index)
+        assert image.dtype == np.uint8
+        assert image.ndim == 3
+        assert image.shape[2] == 3
+        assert image.flags.c_contiguous
+        before = image.copy()
+        image[:] = 0
+        np.testing.assert_array_equal(before, source.read(index))
+
+
+def test_an_encoded_image_decodes_to_what_is_read(opened: Callable[[str], Source]) -> None:
+    source = opened("train")
+    for index in range(len(source)):
+        encoded = source.encoded(index)
+        if encoded is not None:
+            with Image.open(io.BytesIO(encoded)) as image:
+                assert image.format == "JPEG"
+                np.testing.assert_array_equal(np.array(image.convert("RGB")), source.read(index))
+
+
+def test_threads_read_what_one_reads(opened: Callable[[str], Source]) -> None:
+    source = opened("train")
+    alone = [source.read(index) for index in range(len(source))]
+    with ThreadPoolExecutor(4) as pool:
+        for one, other in zip(alone, pool.map(source.read, range(len(source))), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_splits_share_their_classes_and_not_their_images(opened: Callable[[str], Source]) -> None:
+    train, test = opened("train"), opened("test")
+    assert train.classes == test.classes
+    assert train.name == test.name
+    assert train.origin != test.origin
+
+
+def test_an_unknown_split_lists_those_that_are(opened: Callable[[str], Source]) -> None:
+    with pytest.raises(DataError, match=r"split .*train, test.*; got middle"):
+        opened("middle")
+
+
+def test_it_converts(opened: Callable[[str], Source], tmp_path: Path) -> None:
+    source = opened("train")
+    convert(source, tmp_path / "x.beton", ConvertOptions(encoding="raw"))
+    data = open_dataset(tmp_path / "x.beton")
+    assert data.labels.tolist() == source.labels.tolist()
+    for index in range(len(source)):
+        np.testing.assert_array_equal(data.image(index), source.read(index))
+        assert data.name(index) == source.sample_name(index)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_missing_named_source_says_where_it_looked_and_what_to_do(name: str, tmp_path: Path) -> None:
+    # Fashion-MNIST is also looked for in the folder of a package, which may be installed here.
+    source = SOURCES[name]() if name != "fashion_mnist" else SOURCES[name](package=tmp_path / "none")
+    with pytest.raises(
+        DataError, match=r"must be on disk; looked for .*: put them there, or give --download"
+    ) as e:
+        source.open("train", tmp_path)
+    for place in source.places("train", tmp_path):
+        assert str(place) in str(e.value)
+    assert f"{tmp_path / name}/train/CLASS/IMAGE" in str(e.value)
+    assert "\n" not in str(e.value)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.augment.cutout import Cutout
+from pipeline.errors import DataError
+from pipeline.randomness import Keys
+from pipeline.transfer import place
+
+
+def keys_of(n: int) -> Keys:
+    return Keys(seed=0, round=0, step=0, ids=np.arange(n), occurrences=np.zeros(n, np.int64))
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_equals_blotting_out_one_by_one(size: int, dtype: torch.dtype) -> None:
+    part, n, height, width = Cutout(size=size), 50, 9, 14
+    images = torch.randn(n, 3, height, width).to(dtype)
+    draws = part.draw(keys_of(n), height, width)
+    out = part.apply(images, {name: place(array, torch.device("cpu")) for name, array in draws.items()})
+    for i in range(n):
+        expected = images[i].clone()
+        rows, columns = (
+            slice(int(draws[a][i]), int(draws[b][i])) for a, b in (("top", "bottom"), ("left", "right"))
+        )
+        expected[:, rows, columns] = 0
+        assert torch.equal(out[i], expected)
+
+
+def test_middles_are_uniform_and_squares_are_cut_off_at_the_borders() -> None:
+    n, side, size = 50_000, 10, 4
+    draws = Cutout(size=size).draw(keys_of(n), side, side)
+    for first, last in (("top", "bottom"), ("left", "right")):
+        assert draws[first].min() == 0
+        assert draws[last].max() == side
+        spans = np.bincount(draws[first] * 100 + draws[last])
+        expected: dict[int, float] = {}
+        for middle in range(side):
+            span = max(middle - 2, 0) * 100 + min(middle + 2, side)
+            expected[span] = expected.get(span, 0) + n / side
+        assert set(np.flatnonzero(spans).tolist()) == set(expected)
+        # 9 degrees of freedom: 45 has p = 9e-7.
+        assert sum((spans[span] - count) ** 2 / count for span, count in expected.items()) < 45
+
+
+def test_sizes_below_a_pixel_are_refused() -> None:
+    with pytest.raises(DataError, match="size must be at least 1 pixel; got 0"):
+        Cutout(size=0)

@@ -1,0 +1,49 @@
+"""What the README shows runs as it stands there."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import pipeline
+import samplers
+from trainer.models import MODELS
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_library_example_trains(fashion: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(code.splitlines()) < 15
+    data = fashion.parent / "data"
+    if not data.exists():
+        data.symlink_to(fashion)
+    monkeypatch.chdir(fashion.parent)
+    torch.manual_seed(0)
+    model = MODELS["resnet8"]().build(classes=10)
+    before = [value.detach().clone() for value in model.parameters()]
+    names = {
+        "model": model,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.05),
+        "np": np,
+        "itertools": itertools,
+        **{name: getattr(pipeline, name) for name in pipeline.__all__},
+        **{name: getattr(samplers, name) for name in samplers.__all__},
+    }
+    exec(code.replace("epochs=20", "epochs=2"), names)
+    moved = [(old != new).any() for old, new in zip(before, model.parameters(), strict=True)]
+    assert all(moved)
+    probabilities = names["sampler"].probabilities()
+    assert probabilities.std() > 0
+    assert probabilities.sum() == pytest.approx(1)
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    for document in [README, *README.parent.glob("*/README.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
