@@ -87,14 +87,17 @@ class Scores:
             When it can't be read, isn't such a file, or is of another number of samples.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                columns = {name: file[name] for name in file.files}
+            with path.open("rb") as raw:
+                if not zipfile.is_zipfile(raw):
+                    raise ValueError("no archive")
+                with np.load(raw, allow_pickle=False) as file:
+                    columns = {name: file[name] for name in file.files}
             schema, method = int(columns["schema"]), str(columns["method"])
             metadata = json.loads(str(columns["metadata"]))
             scores = columns["scores"]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise SamplingError(
-                f"a scores file must be an archive made by Scores.save; {path}: {error}"
+                f"a scores file must be an archive made by Scores.save; {path} isn't: {error}"
             ) from error
         if schema != 1:
             raise SamplingError(f"a scores file must have schema 1; {path} has {schema}: score the set anew")

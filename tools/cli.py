@@ -14,6 +14,7 @@ COMMANDS = {
     "inspect": ("tools.inspect", "Inspect", "show a data set's card and a sheet of its images"),
     "verify": ("tools.verify", "Verify", "read every sample of a data set and name the broken ones"),
     "report": ("tools.report", "Report", "write a page about one run, or several side by side"),
+    "score": ("tools.score", "Score", "score every training sample, for samplers that keep a subset"),
     "list": ("tools.listing", "List", "show every part, its options and the recipes"),
     "bench": ("tools.bench.command", "Bench", "measure ours against peers, interleaved"),
 }

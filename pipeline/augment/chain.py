@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.augment.none import NoAugment
 from pipeline.augment.protocol import Augment, HostArrays, Mixing
 from pipeline.augment.rows import to_images, to_pixels
 from pipeline.batch import Batch, Draws
@@ -159,7 +161,8 @@ class Chain:
 
 
 def _name(part: Augment) -> str:
-    return type(part).__name__.lower()
+    """The part's name in a recipe: words of its class in lower case."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(part).__name__).lower()
 
 
 def _check_order(parts: Sequence[Augment]) -> None:
@@ -171,7 +174,7 @@ def _check_order(parts: Sequence[Augment]) -> None:
                 f"{_name(part)} works on grey levels and {_name(floating)} on normalised pixels: "
                 f"put {_name(part)} before {_name(floating)}"
             )
-        if mixing is not None and not isinstance(part, Mixing) and type(part).__name__ != "NoAugment":
+        if mixing is not None and not isinstance(part, Mixing) and not isinstance(part, NoAugment):
             raise DataError(
                 f"{_name(part)} after {_name(mixing)} would make the mixed labels' shares untrue: "
                 f"put {_name(part)} before {_name(mixing)}"

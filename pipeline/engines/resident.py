@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,6 +17,8 @@ from pipeline.transfer import place
 
 _CHUNK = 1 << 26
 """Bytes that are decoded on the host at a time on their way to a device."""
+_STRETCH = 64
+"""Samples that a thread decodes in one go."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ class ResidentReader:
         self._store = torch.empty(shape, dtype=torch.uint8, device=device)
         with ThreadPoolExecutor(threads, thread_name_prefix="resident") as pool:
             if device.type == "cpu":
-                _decode(dataset, 0, self._store.numpy(), pool, threads)
+                _decode(dataset, 0, self._store.numpy(), pool)
                 return
             step = max(1, _CHUNK // (self.height * self.width * 3))
             for start in range(0, len(dataset), step):
                 chunk = torch.empty_like(self._store[start : start + step], device="cpu")
-                _decode(dataset, start, chunk.numpy(), pool, threads)
+                _decode(dataset, start, chunk.numpy(), pool)
                 self._store[start : start + step].copy_(chunk)
 
     def read(self, ids: NDArray[np.int64]) -> Tensor:
@@ -68,18 +69,16 @@ class ResidentReader:
         self._store = torch.empty((0, self.height, self.width, 3), dtype=torch.uint8)
 
 
-def _decode(
-    dataset: Dataset, start: int, out: NDArray[np.uint8], pool: ThreadPoolExecutor, threads: int
-) -> None:
-    """Decode ``len(out)`` samples from ``start`` on, one stretch a thread."""
+def _decode(dataset: Dataset, start: int, out: NDArray[np.uint8], pool: ThreadPoolExecutor) -> None:
+    """Decode ``len(out)`` samples from ``start`` on."""
 
-    def work(stretch: range) -> None:
-        for index in stretch:
+    def work(first: int) -> None:
+        for index in range(first, min(first + _STRETCH, len(out))):
             out[index] = dataset.image(start + index)
 
-    bounds = np.linspace(0, len(out), threads + 1).astype(int)
-    stretches = [range(low, high) for low, high in pairwise(bounds)]
-    list(pool.map(work, stretches))
+    # Leaving early, by an error or by Ctrl-C, cancels the stretches that haven't begun.
+    for _ in pool.map(work, range(0, len(out), _STRETCH)):
+        pass
 
 
 def _check_memory(dataset: Dataset, needed: int, device: torch.device) -> None:

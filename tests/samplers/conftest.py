@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
 
+from samplers import Feedback
+
 
 def _deviation(observed: ArrayLike, expected: ArrayLike) -> float:
     seen, expectation = np.asarray(observed, float), np.asarray(expected, float)
@@ -32,3 +34,23 @@ def weights() -> NDArray[np.float32]:
     values = (10 ** rng.uniform(-3, 0, 100_000)).astype(np.float32)
     values[rng.random(100_000) < 0.1] = 0
     return values
+
+
+@pytest.fixture
+def feed() -> Callable[..., None]:
+    """Feed rows to a sampler: ids, then loss and p_true where wanted, then shares."""
+
+    def _feed(sampler, ids, loss=None, p_true=None, share=None):
+        ids = np.asarray(ids, np.int64)
+        loss = np.zeros(len(ids)) if loss is None else np.broadcast_to(loss, ids.shape)
+        rows = Feedback(
+            1,
+            ids,
+            loss.astype(np.float32),
+            None if p_true is None else np.broadcast_to(p_true, ids.shape).astype(np.float32),
+            np.ones(len(ids), bool),
+            None if share is None else np.asarray(share, np.float32),
+        )
+        sampler.observe(rows)
+
+    return _feed

@@ -127,6 +127,7 @@ def test_names_stand_for_parts_with_defaults() -> None:
     [
         (["mixup", "standard"], "put standard before mixup"),
         (["cutout", "standard"], "standard works on grey levels and cutout on normalised pixels"),
+        (["mixup", "trivialaugment_wide"], "put trivialaugment_wide before mixup"),
         (["cutmix", "cutout"], "put cutout before cutmix"),
         (["ricap", "standard"], "standard after ricap would make the mixed labels' shares untrue"),
         (["riccap"], "an augmentation must be one of none, standard, .*; got 'riccap'"),

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from samplers import MCL, Plan, SamplingError, Scores
+from samplers.mcl import choose_groups
+
+
+def _value(groups, gains, features, diversity):
+    groups = list(groups)
+    return gains[groups].sum() + diversity * np.sqrt(features[groups].sum(axis=0)).sum()
+
+
+@pytest.mark.parametrize("diversity", [0.0, 0.7, 50.0])
+def test_groups_are_chosen_greedily(diversity):
+    rng = np.random.default_rng(3)
+    gains, features = rng.random(12), rng.random((12, 5)) ** 3
+    chosen = np.empty(6, np.int64)
+    choose_groups(gains, features, diversity, chosen)
+    done: list[int] = []
+    for group in chosen:
+        values = {g: _value([*done, g], gains, features, diversity) for g in range(12) if g not in done}
+        assert values[group] == pytest.approx(max(values.values()), rel=1e-12)
+        done.append(group)
+    best = max(_value(some, gains, features, diversity) for some in combinations(range(12), 6))
+    assert _value(chosen, gains, features, diversity) > (1 - 1 / np.e) * best
+
+
+@pytest.fixture
+def plan():
+    return Plan(200, epochs=10, budget=0.3, seed=3, labels=np.arange(200) % 4)
+
+
+def test_few_groups_come_first_and_more_later(plan):
+    sampler = MCL(groups=20).build(plan)
+    sizes = []
+    for _ in range(sampler.rounds):
+        sizes.append(len(sampler.chosen_groups()))
+        sampler.next_order()
+    assert sizes == sorted(sizes)
+    assert sizes[0] == pytest.approx(0.1 * 20, abs=1)
+    assert sizes[-1] == pytest.approx(0.9 * 20, abs=1)
+
+
+def test_diversity_spreads_the_first_choice_over_the_classes_and_loss_decides_without(plan, feed):
+    loss = np.where(plan.labels == 2, 2.0, 1.0)
+    spread = MCL(groups=20, first=0.2, last=0.2, diversity=5).build(plan)
+    plain = MCL(groups=20, first=0.2, last=0.2, diversity=0).build(plan)
+    for sampler, classes in ((spread, {0, 1, 2, 3}), (plain, {2})):
+        feed(sampler, range(200), loss=loss)
+        assert set(plan.labels[sampler.next_order().ids]) == classes
+
+
+def test_a_round_draws_evenly_from_the_chosen_groups(plan, feed):
+    sampler = MCL(groups=20, first=0.1, last=0.1).build(plan)
+    feed(sampler, range(200), loss=1.0)
+    chances = sampler.probabilities()
+    ids = sampler.next_order().ids
+    assert (chances[ids] > 0).all()
+    counts = np.bincount(ids, minlength=200)[chances > 0]
+    assert counts.max() - counts.min() <= 1
+
+
+def test_groups_come_from_the_features_of_a_file(tmp_path, plan):
+    rng = np.random.default_rng(0)
+    corner = rng.integers(0, 5, 200)
+    features = (np.eye(5)[corner] * 10 + rng.random((200, 5))).astype(np.float32)
+    Scores(np.zeros(200, np.float32), "features", features=features).save(tmp_path / "f.npz")
+    sampler = MCL(features=tmp_path / "f.npz", groups=20, first=0.05, last=0.05).build(plan)
+    assert len(set(corner[sampler.next_order().ids])) == 1
+
+
+def test_what_it_needs_is_asked_for(tmp_path, plan):
+    with pytest.raises(SamplingError, match="features, or the plan's labels; got neither"):
+        MCL().build(Plan(200))
+    Scores(np.zeros(200, np.float32), "el2n").save(tmp_path / "a.npz")
+    with pytest.raises(SamplingError, match="needs a scores file with features"):
+        MCL(features=tmp_path / "a.npz").build(plan)
+    negative = np.full((200, 2), -1, np.float32)
+    Scores(np.zeros(200, np.float32), "x", features=negative).save(tmp_path / "b.npz")
+    with pytest.raises(SamplingError, match="at least 0, as behind a ReLU"):
+        MCL(features=tmp_path / "b.npz").build(plan)
+
+
+@pytest.mark.parametrize(
+    "options", [{"groups": 0}, {"first": 0.5, "last": 0.4}, {"diversity": -1}, {"decay": 2}]
+)
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(SamplingError, match=f"{next(iter(options))}.* must be"):
+        MCL(**options)

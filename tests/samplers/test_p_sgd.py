@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from samplers import PSGD, Plan, SamplingError
+
+
+@pytest.fixture
+def plan():
+    return Plan(4, epochs=6, budget=0.5, seed=1)
+
+
+def test_probabilities_are_those_of_equations_2_and_3(plan, feed):
+    # By hand: errors 1 - p of sample 0: .2, .4; of 1: .9; of 2: .5, .1, .3; sample 3 is never seen.
+    sampler = PSGD().build(plan)
+    feed(sampler, [0, 1, 2], p_true=[0.8, 0.1, 0.5])
+    sampler.next_order()
+    feed(sampler, [2, 0], p_true=[0.9, 0.6])
+    sampler.next_order()
+    feed(sampler, [2], p_true=[0.7])
+    a = np.array([0.3, 0.9, 0.3, 0.9])  # means over the times seen; the unseen gets the largest
+    eps = (0.3 + 0.9 + 0.3 + 0.9) / 4
+    p = a + eps
+    np.testing.assert_allclose(sampler.probabilities(), p / p.sum(), rtol=1e-6)
+
+
+def test_a_mixed_image_counts_by_its_owners_shares(plan, feed):
+    sampler = PSGD().build(plan)
+    feed(sampler, [0, 1, 2, 3], p_true=[0.5, 0.4, 0.7, 0.9])
+    feed(sampler, [0, 1], p_true=[1.0, 0.2], share=[0.25, 0.75])
+    a = np.array([(0.5 + 0.25 * 0) / 1.25, (0.6 + 0.75 * 0.8) / 1.75, 0.3, 0.1])
+    p = a + a.mean()
+    np.testing.assert_allclose(sampler.probabilities(), p / p.sum(), rtol=1e-6)
+
+
+def test_smoothing_and_averaging_can_be_left_out(plan, feed):
+    for part, a in (
+        (PSGD(smoothing=False), [0.5, 0.4, 0.3, 0.2]),
+        (PSGD(average=False), [0.8, 0.4, 0.3, 0.2]),
+    ):
+        sampler = part.build(plan)
+        feed(sampler, [0, 1, 2, 3, 0], p_true=[0.8, 0.6, 0.7, 0.8, 0.2])
+        p = np.array(a) + (np.mean(a) if part.smoothing else 0)
+        np.testing.assert_allclose(sampler.probabilities(), p / p.sum(), rtol=1e-6)
+
+
+def test_rounds_are_uniform_until_something_is_seen_and_during_the_warm_up(plan, feed):
+    sampler = PSGD(warmup_rounds=2).build(plan)
+    for _ in range(2):
+        np.testing.assert_array_equal(sampler.probabilities(), np.full(4, 0.25))
+        sampler.next_order()
+        feed(sampler, [0, 1], p_true=[0.1, 0.9])
+    assert sampler.probabilities()[1] < 0.25
+
+
+def test_all_always_right_is_uniform(plan, feed):
+    sampler = PSGD().build(plan)
+    feed(sampler, [0, 1, 2, 3], p_true=1)
+    np.testing.assert_array_equal(sampler.probabilities(), np.full(4, 0.25))
+    assert len(sampler.next_order().ids) == 2
+
+
+@pytest.mark.parametrize("rounds", [-1, 6])
+def test_a_warm_up_outside_the_run_is_refused(plan, rounds):
+    with pytest.raises(SamplingError, match=f"warmup_rounds must be .*got {rounds}"):
+        PSGD(warmup_rounds=rounds).build(plan)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import samplers
+from samplers import Plan, SamplingError
+
+
+def test_the_public_face_is_what_is_documented():
+    helpers = {"SAMPLERS", "Feedback", "Order", "Plan", "Sampler", "SamplerPart", "SamplingError"}
+    helpers |= {"Scores", "State"}
+    parts = {part.__name__ for part in samplers.SAMPLERS.values()}
+    assert set(samplers.__all__) == helpers | parts
+    assert set(samplers.SAMPLERS) == {
+        *("scan", "uniform", "rs2", "p_sgd", "c_sgd", "prediction_variance", "loss_proportional"),
+        *("loss_rank", "sample_importance", "class_importance", "subset", "infobatch", "seta"),
+        *("kakurenbo", "ucb", "epsilon_greedy", "dihcl", "mcl"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"samples": 0}, "samples must be at least 1; got 0"),
+        ({"budget": 0.0}, "budget must be above 0 and at most 1"),
+        ({"budget": 1.01}, "budget must be above 0 and at most 1"),
+        ({"epochs": 0}, "epochs must be above 0"),
+        ({"epochs": float("inf")}, "epochs must be above 0 and finite"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"batch_size": 11}, "batch_size must be at most the 10 samples"),
+        ({"round_length": 1.5}, "round_length must be above 0 and at most 1"),
+        ({"labels": np.zeros(9, int)}, r"shape \(10,\); got \(9,\)"),
+        ({"labels": np.full(10, -1)}, "labels must be classes counted from 0"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(options, message):
+    with pytest.raises(SamplingError, match=message):
+        Plan(**{"samples": 10, **options})
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 7.3])
+@pytest.mark.parametrize("budget", [0.01, 0.3, 1.0])
+@pytest.mark.parametrize("length", [0.1, 0.5, 1.0])
+def test_rounds_add_up_to_the_total(epochs, budget, length):
+    plan = Plan(997, epochs=epochs, budget=budget, round_length=length)
+    sizes = [plan.size(number) for number in range(plan.rounds)]
+    assert sum(sizes) == plan.total == round(997 * epochs * budget)
+    assert max(sizes) - min(sizes) <= 1

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from samplers import ClassImportance, Plan, SampleImportance, SamplingError, Scores
+
+P_TRUE = np.array([0.9, 0.5, 0.2, 0.99, 0.7, 0.4])
+
+
+@pytest.fixture
+def plan():
+    return Plan(6, epochs=10, budget=0.5, seed=1, labels=np.array([0, 0, 1, 1, 1, 2]))
+
+
+def _after_scan(part, plan, feed, p_true=P_TRUE, loss=None):
+    sampler = part.build(plan)
+    for _ in range(2):
+        ids = sampler.next_order().ids
+        feed(sampler, ids, p_true=p_true[ids], loss=None if loss is None else loss[ids])
+    return sampler
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 0.0, -0.5])
+def test_weights_are_equation_4_of_the_paper(plan, feed, gamma):
+    sampler = _after_scan(SampleImportance(epochs=1, gamma=gamma), plan, feed)
+    weights = (1 - P_TRUE) ** gamma
+    np.testing.assert_allclose(sampler.probabilities(), weights / weights.sum(), rtol=1e-5)
+
+
+def test_the_first_epochs_scan_the_set(plan, feed):
+    sampler = SampleImportance(epochs=2).build(plan)
+    ids = []
+    for _ in range(4):
+        ids.append(sampler.next_order().ids)
+        feed(sampler, ids[-1], p_true=0.5)
+    np.testing.assert_array_equal(np.bincount(np.concatenate(ids)), np.full(6, 2))
+
+
+def test_weights_are_taken_once_and_stay(plan, feed):
+    sampler = _after_scan(SampleImportance(epochs=1), plan, feed)
+    before = sampler.probabilities()
+    ids = sampler.next_order().ids
+    feed(sampler, ids, p_true=0.999)
+    np.testing.assert_array_equal(sampler.probabilities(), before)
+
+
+def test_online_weights_follow_the_feedback(plan, feed):
+    sampler = _after_scan(SampleImportance(epochs=1, online=True), plan, feed)
+    sampler.next_order()
+    feed(sampler, [2], p_true=0.96)
+    weights = np.sqrt(1 - np.where(np.arange(6) == 2, 0.96, P_TRUE))
+    np.testing.assert_allclose(sampler.probabilities(), weights / weights.sum(), rtol=1e-5)
+
+
+def test_the_loss_can_be_the_metric(plan, feed):
+    loss = np.array([0.1, 0.4, 2.0, 0.0, 1.0, 0.5])
+    sampler = _after_scan(SampleImportance(epochs=1, metric="loss", gamma=2), plan, feed, loss=loss)
+    np.testing.assert_allclose(sampler.probabilities(), loss**2 / (loss**2).sum(), rtol=1e-5)
+
+
+def test_a_sample_always_right_has_a_finite_weight_below_gamma_0(plan, feed):
+    sampler = _after_scan(
+        SampleImportance(epochs=1, gamma=-1), plan, feed, p_true=np.array([1, 0.5, 0.5, 0.5, 0.5, 0.5])
+    )
+    chances = sampler.probabilities()
+    assert chances[0] > 0.99
+    assert chances[1] > 0
+
+
+@pytest.mark.parametrize("draws", ["replacement", "systematic"])
+@pytest.mark.parametrize("online", [False, True])
+def test_unbiased_weights_make_the_mean_that_of_the_set(feed, draws, online):
+    # The mean over the orders of any value, weighted by 1 / (N P), is its mean over the set.
+    plan = Plan(200, epochs=100, budget=1.0, seed=3)
+    part = SampleImportance(epochs=1, unbiased=True, draws=draws, online=online)
+    sampler = part.build(plan)
+    rng = np.random.default_rng(0)
+    p_true, value = rng.uniform(0.05, 0.95, 200), rng.random(200)
+    feed(sampler, sampler.next_order().ids, p_true=0.5)
+    feed(sampler, range(200), p_true=p_true)
+    chances = sampler.probabilities()
+    means = []
+    for _ in range(95):
+        order = sampler.next_order()
+        np.testing.assert_allclose(order.weights, 1 / (200 * chances[order.ids]), rtol=1e-5)
+        means.append((order.weights * value[order.ids]).mean())
+    spread = np.std(means) / np.sqrt(len(means))
+    assert abs(np.mean(means) - value.mean()) < 4.9 * spread
+    assert np.std(means) < (0.05 if draws == "replacement" else 0.03)
+
+
+def test_class_importance_draws_classes_by_their_summed_weights(plan, feed):
+    sampler = _after_scan(ClassImportance(epochs=1), plan, feed)
+    weights = np.sqrt(1 - P_TRUE)
+    classes = np.array([weights[:2].sum(), weights[2:5].sum(), weights[5]]) / weights.sum()
+    expected = classes[plan.labels] / np.array([2, 3, 1])[plan.labels]
+    np.testing.assert_allclose(sampler.probabilities(), expected, rtol=1e-5)
+
+
+def test_class_importance_needs_labels():
+    with pytest.raises(SamplingError, match="class_importance needs the plan's labels"):
+        ClassImportance().build(Plan(6))
+
+
+def test_weights_can_come_from_a_file_of_scores(tmp_path, plan):
+    scores = np.array([1, 4, 0, 9, 1, 1], np.float32)
+    Scores(scores, "el2n").save(tmp_path / "scores.npz")
+    sampler = SampleImportance(scores=tmp_path / "scores.npz").build(plan)
+    np.testing.assert_allclose(sampler.probabilities(), np.sqrt(scores) / np.sqrt(scores).sum(), rtol=1e-6)
+    assert not (np.concatenate([sampler.next_order().ids for _ in range(10)]) == 2).any()
+
+
+def test_scores_below_0_cannot_be_drawn_by(tmp_path, plan):
+    Scores(np.array([1, -2, 0, 9, 1, 1], np.float32), "margin").save(tmp_path / "scores.npz")
+    with pytest.raises(SamplingError, match=r"at least 0 to draw by; got -2\.0 for sample 1"):
+        SampleImportance(scores=tmp_path / "scores.npz").build(plan)
+
+
+def test_all_weights_0_draw_uniformly(plan, feed):
+    sampler = _after_scan(SampleImportance(epochs=1), plan, feed, p_true=np.ones(6))
+    np.testing.assert_allclose(sampler.probabilities(), np.full(6, 1 / 6))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metric": "el2n"}, "metric must be one of p, loss; got el2n"),
+        ({"gamma": float("inf")}, "gamma must be finite"),
+        ({"epochs": -1}, "epochs must be at least 0"),
+        ({"draws": "alias"}, "draws must be one of"),
+        ({"scores": "x.npz", "online": True}, "online must be off"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(SamplingError, match=message):
+        SampleImportance(**options)

@@ -1,0 +1,124 @@
+"""Command lines that begin with a recipe: each part's options are there once the part is named."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from typing import Annotated, Any
+
+import tyro
+
+from tools.arguments import chosen, parse
+from trainer import config
+from trainer.config import SLOTS, Settings, part_name, part_type
+from trainer.errors import RunError
+
+HELP = {
+    "model": "Network to train",
+    "sampler": "Which samples to load",
+    "augment": "Augmentations on the device, in this order; mixing alone goes after the standard one",
+    "schedule": "Learning rate over the budget",
+    "method": "What is being learned",
+    "engine": "How images are read",
+}
+
+
+def read_run(
+    words: Sequence[str], prog: str, description: str, more: type | None = None
+) -> tuple[config.Run, Any]:
+    """Read a recipe's name or path and the options that override it.
+
+    Parameters
+    ----------
+    more
+        A dataclass of further options, all with defaults, which the command has for itself.
+
+    Returns
+    -------
+    The run, and an instance of ``more``.
+
+    Raises
+    ------
+    UsageError
+        When the words aren't options, or an option's value is of the wrong type.
+    RunError
+        When the recipe or a part is unknown, or a value is out of range.
+    """
+    # Options are typed by the parts in use, so those are looked up before the command line is parsed.
+    named = words[0] if words and not words[0].startswith("-") else None
+    base = config.load(named) if named is not None else config.Run()
+    parts = {slot: _chosen_parts(slot, base, words) for slot in SLOTS}
+    line = _command_line(base, parts, more)
+    given: Any = parse(line, words, prog, description=description)
+    if named is None:
+        raise RunError(f"a recipe must be named first, one of {', '.join(config.recipes())}; got none")
+    settings = {item.name: getattr(given.settings, item.name) for item in dataclasses.fields(Settings)}
+    single = {slot: _options(given, slot, parts[slot])[0] for slot in SLOTS if slot != "augment"}
+    chain = tuple(_options(given, "augment", parts["augment"]))
+    run = config.Run(recipe=base.recipe, **settings, **single, augment=chain)
+    return run, given.more if more is not None else None
+
+
+def _chosen_parts(slot: str, base: config.Run, words: Sequence[str]) -> list[Any]:
+    """The parts of a slot that this run uses, with the recipe's options for those that stay."""
+    current = getattr(base, slot)
+    before = list(current) if slot == "augment" else [current]
+    names = chosen(words, f"--{slot}")
+    if not names:
+        return before
+    if slot != "augment" and len(names) > 1:
+        raise RunError(f"--{slot} takes one part; got {' '.join(names)}")
+    kept = {part_name(slot, part): part for part in before}
+    parts = [kept[name] if name in kept else part_type(slot, name)() for name in names]
+    if slot == "augment":
+        standard = kept.get("standard") or part_type(slot, "standard")()
+        return list(config.with_base(tuple(parts), standard))
+    return parts
+
+
+def _command_line(base: config.Run, parts: Mapping[str, list[Any]], more: type | None) -> type:
+    """A dataclass with the settings, a name a slot, and the options of the parts in use."""
+    settings = Settings(**{item.name: getattr(base, item.name) for item in dataclasses.fields(Settings)})
+    fields: list[Any] = [
+        (
+            "recipe",
+            tyro.conf.Positional[
+                Annotated[
+                    str,
+                    tyro.conf.arg(
+                        help="Recipe to begin with.", metavar="RECIPE", help_behavior_hint="(required)"
+                    ),
+                ]
+            ],
+            field(default=""),
+        ),
+        ("settings", Annotated[Settings, tyro.conf.arg(name="")], field(default=settings)),
+    ]
+    if more is not None:
+        fields.insert(1, ("more", Annotated[more, tyro.conf.arg(name="")], field(default_factory=more)))
+    for slot, used in parts.items():
+        names = tuple(part_name(slot, part) for part in used)
+        text = f"{HELP[slot]}: {', '.join(SLOTS[slot])}."
+        kind: Any = tuple[str, ...] if slot == "augment" else str
+        default: Any = names if slot == "augment" else names[0]
+        metavar = "NAME [NAME ...]" if slot == "augment" else "NAME"
+        fields.append(
+            (slot, Annotated[kind, tyro.conf.arg(help=text, metavar=metavar)], field(default=default))
+        )
+    for slot, used in parts.items():
+        # A part that stands twice in a chain has its options once.
+        named = {part_name(slot, part): part for part in used if dataclasses.fields(part)}
+        fields += [_option_group(slot, name, part) for name, part in named.items()]
+    return dataclasses.make_dataclass("Options", fields, frozen=True)
+
+
+def _option_group(slot: str, name: str, part: Any) -> Any:
+    prefix = f"{slot}.{name}" if slot == "augment" else slot
+    kind: Any = Annotated[type(part), tyro.conf.arg(name=prefix)]
+    return (f"{slot}_{name}", kind, field(default=part))
+
+
+def _options(given: Any, slot: str, used: Sequence[Any]) -> list[Any]:
+    """The parts in use with the options of the command line."""
+    return [getattr(given, f"{slot}_{part_name(slot, part)}", part) for part in used]

@@ -1,0 +1,163 @@
+"""What trained networks say of each training sample: EL2N, forgetting, and features for core-sets."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.formats.whole import write_whole
+from trainer.errors import RunError
+from trainer.evaluate import Evaluation, EverySample
+from trainer.session import Session
+
+
+@torch.no_grad()
+def outputs(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
+    """Run the network over the whole training set as it is, in evaluation mode.
+
+    Yields
+    ------
+    Softmax probabilities float32[b, classes] and labels int64[b], by id, on the device.
+    """
+    samples = len(session.data.train)
+    session.model.eval()
+    try:
+        for raw in session.loader.batches(EverySample(samples), plain=True):
+            batch = session.plain_chain.apply(raw)
+            with torch.autocast(session.device.type, dtype=torch.bfloat16, enabled=session.bf16):
+                logits = session.model(batch.images)
+            yield torch.softmax(logits.float(), dim=1), batch.labels[:, 0]
+    finally:
+        session.model.train()
+    session.ledger.scored += samples
+
+
+def el2n(session: Session) -> NDArray[np.float32]:
+    """EL2N of one network: the norm of the error vector, ||softmax(x) - onehot(y)||_2.
+
+    Paul, Ganguli, Dziugaite (2021); 002 section 4. The published score is the mean over several networks.
+
+    Returns
+    -------
+    float32[N]
+    """
+    norms = []
+    for p, labels in outputs(session):
+        error = p - torch.nn.functional.one_hot(labels, p.shape[1])
+        norms.append(error.norm(dim=1))
+    return torch.cat(norms).cpu().numpy()
+
+
+def features(session: Session) -> NDArray[np.float32]:
+    """What the network's last linear layer reads of each sample.
+
+    Returns
+    -------
+    float32[N, d]
+
+    Raises
+    ------
+    RunError
+        When the network has no linear layer.
+    """
+    linear = [module for module in session.model.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise RunError("a network must end in a linear layer to give features; this one has none")
+    seen: list[Tensor] = []
+    hook = linear[-1].register_forward_pre_hook(lambda _, given: seen.append(given[0].float().flatten(1)))
+    try:
+        for _ in outputs(session):
+            pass
+    finally:
+        hook.remove()
+    return torch.cat(seen).cpu().numpy()
+
+
+@dataclass(slots=True)
+class Forgetting:
+    """Counts forgetting events: a sample that was right after one epoch and is wrong after the next.
+
+    Toneva et al. (2019). They look at each sample when a batch with it is trained; here the whole set is
+    looked at after each epoch, as it is and by one network, so that counts don't depend on augmentation or
+    on when in the epoch a sample came. A sample that was never right scores above all others, as in the
+    published ranking.
+
+    Attributes
+    ----------
+    events
+        int64[N]
+    right, ever
+        bool[N]: right after the last epoch; right after any.
+    looks
+        Epochs looked at so far.
+    """
+
+    events: NDArray[np.int64]
+    right: NDArray[np.bool_]
+    ever: NDArray[np.bool_]
+    looks: int = 0
+
+    @classmethod
+    def of(cls, samples: int) -> Forgetting:
+        """Begin with nothing learned of ``samples`` samples."""
+        return cls(np.zeros(samples, np.int64), np.zeros(samples, np.bool_), np.zeros(samples, np.bool_))
+
+    def look(self, right: NDArray[np.bool_]) -> None:
+        """Take in which samples are right after one more epoch."""
+        self.events += self.right & ~right
+        self.right = right
+        self.ever |= right
+        self.looks += 1
+
+    def scores(self) -> NDArray[np.float32]:
+        """Forgetting events of each sample, float32[N]; ``looks`` for those never right."""
+        return np.where(self.ever, self.events, self.looks).astype(np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write the counts, whole or not at all."""
+        buffer = io.BytesIO()
+        np.savez(buffer, events=self.events, right=self.right, ever=self.ever, looks=self.looks)
+        write_whole(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> Forgetting:
+        """Read counts that were saved."""
+        with np.load(path) as kept:
+            return cls(kept["events"], kept["right"], kept["ever"], int(kept["looks"]))
+
+
+class ForgettingWatcher:
+    """Looks at the whole training set after every evaluation of a run, and keeps count in its folder."""
+
+    def __init__(self, samples: int) -> None:
+        self.forgetting = Forgetting.of(samples)
+
+    def converting(self, name: str, done: int, total: int) -> None:
+        """Conversions are none of its business."""
+
+    def started(self, session: Session, resumed: bool) -> None:
+        """Go on with the counts of an earlier session."""
+        if resumed and self._path(session).exists():
+            self.forgetting = Forgetting.load(self._path(session))
+
+    def stepped(self, session: Session, loss: float, rate: float) -> None:
+        """Steps between epochs are not looked at."""
+
+    def evaluated(self, session: Session, evaluation: Evaluation) -> None:
+        """Look at every sample, unless this epoch was looked at before the run was stopped."""
+        if session.ledger.rounds <= self.forgetting.looks:
+            return
+        right = [(p.argmax(dim=1) == labels).cpu().numpy() for p, labels in outputs(session)]
+        self.forgetting.look(np.concatenate(right))
+        self.forgetting.save(self._path(session))
+
+    @staticmethod
+    def _path(session: Session) -> Path:
+        return session.folder.path / "forgetting.npz"
