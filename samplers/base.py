@@ -33,6 +33,20 @@ class Draw:
     lr_scale: float = 1.0
 
 
+def check_feedback(feedback: Feedback, samples: int, hears: tuple[Heard, ...]) -> None:
+    """Refuse feedback, of one row or more, on ids outside the set or without what a sampler hears."""
+    if "p_true" in hears and feedback.p_true is None:
+        raise SamplingError(
+            "this sampler needs p_true, the probability of the true class, and the feedback has none: "
+            "choose a sampler that works on the loss"
+        )
+    low, high = feedback.ids.min(), feedback.ids.max()
+    if low < 0 or high >= samples:
+        raise SamplingError(
+            f"feedback must be of ids below the set's {samples:,} samples; got {low if low < 0 else high}"
+        )
+
+
 class Rows:
     """Feedback rows since the last fold, in arrays that grow by doubling.
 
@@ -167,20 +181,9 @@ class RoundSampler(ABC):
         SamplingError
             For ids outside the set, or when the sampler needs ``p_true`` and there is none.
         """
-        if not self.hears or not len(feedback.ids):
-            return
-        if "p_true" in self.hears and feedback.p_true is None:
-            raise SamplingError(
-                f"{type(self.part).__name__} needs p_true, the probability of the true class; "
-                "this feedback has none: choose a sampler that works on the loss"
-            )
-        low, high = feedback.ids.min(), feedback.ids.max()
-        if low < 0 or high >= self.plan.samples:
-            raise SamplingError(
-                f"feedback must be of ids below the set's {self.plan.samples:,} samples; "
-                f"got {low if low < 0 else high}"
-            )
-        self._rows.append(feedback)
+        if self.hears and len(feedback.ids):
+            check_feedback(feedback, self.plan.samples, self.hears)
+            self._rows.append(feedback)
 
     def state_dict(self) -> State:
         """Copy all that the remaining orders depend on."""

@@ -14,29 +14,23 @@ from torch import Tensor, nn
 
 from pipeline.formats.whole import write_whole
 from trainer.errors import RunError
-from trainer.evaluate import Evaluation, EverySample
+from trainer.evaluate import Evaluation
+from trainer.forward import EverySample, predict
 from trainer.session import Session
 
 
-@torch.no_grad()
-def outputs(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
-    """Run the network over the whole training set as it is, in evaluation mode.
+def probabilities(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
+    """Show the network the whole training set as it is.
 
     Yields
     ------
     Softmax probabilities float32[b, classes] and labels int64[b], by id, on the device.
     """
-    samples = len(session.data.train)
-    session.model.eval()
-    try:
-        for raw in session.loader.batches(EverySample(samples), plain=True):
-            batch = session.plain_chain.apply(raw)
-            with torch.autocast(session.device.type, dtype=torch.bfloat16, enabled=session.bf16):
-                logits = session.model(batch.images)
-            yield torch.softmax(logits.float(), dim=1), batch.labels[:, 0]
-    finally:
-        session.model.train()
-    session.ledger.scored += samples
+    everything = EverySample(len(session.data.train))
+    seen = predict(session.model, session.loader, session.plain_chain, everything, bf16=session.bf16)
+    for batch, outputs in seen:
+        yield torch.softmax(outputs, dim=1), batch.labels[:, 0]
+    session.ledger.scored += everything.samples
 
 
 def el2n(session: Session) -> NDArray[np.float32]:
@@ -49,7 +43,7 @@ def el2n(session: Session) -> NDArray[np.float32]:
     float32[N]
     """
     norms = []
-    for p, labels in outputs(session):
+    for p, labels in probabilities(session):
         error = p - torch.nn.functional.one_hot(labels, p.shape[1])
         norms.append(error.norm(dim=1))
     return torch.cat(norms).cpu().numpy()
@@ -73,7 +67,7 @@ def features(session: Session) -> NDArray[np.float32]:
     seen: list[Tensor] = []
     hook = linear[-1].register_forward_pre_hook(lambda _, given: seen.append(given[0].float().flatten(1)))
     try:
-        for _ in outputs(session):
+        for _ in probabilities(session):
             pass
     finally:
         hook.remove()
@@ -154,7 +148,7 @@ class ForgettingWatcher:
         """Look at every sample, unless this epoch was looked at before the run was stopped."""
         if session.ledger.rounds <= self.forgetting.looks:
             return
-        right = [(p.argmax(dim=1) == labels).cpu().numpy() for p, labels in outputs(session)]
+        right = [(p.argmax(dim=1) == labels).cpu().numpy() for p, labels in probabilities(session)]
         self.forgetting.look(np.concatenate(right))
         self.forgetting.save(self._path(session))
 

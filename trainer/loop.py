@@ -147,9 +147,7 @@ def _evaluate(session: Session, watcher: Watcher) -> None:
             session.model,
             session.test_loader,
             session.plain_chain,
-            len(session.data.test),
             bf16=session.bf16,
-            device=session.device,
             world=session.world,
         )
     ledger.evaluated += result.samples

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from samplers import Order
+from trainer.forward import predict
 from trainer.session import Session
 
 
-@torch.no_grad()
 def score(session: Session, ids: NDArray[np.int64]) -> None:
-    """Make a forward pass over samples as they are, and keep what it says as feedback that was not trained.
-
-    In evaluation mode, so that batch-normalisation statistics are not touched, and on images without
-    augmentation.
+    """Make a forward pass over samples, and keep what it says as feedback that was not trained.
 
     Parameters
     ----------
@@ -24,17 +20,11 @@ def score(session: Session, ids: NDArray[np.int64]) -> None:
     """
     if len(ids) == 0:
         return
-    ranks = session.world.size
-    ids = np.concatenate((ids, np.resize(ids, -len(ids) % ranks)))
-    session.model.eval()
-    try:
-        for raw in session.loader.batches(Order(round=0, ids=ids), plain=True):
-            with session.ledger.phase("score"):
-                batch = session.plain_chain.apply(raw)
-                with torch.autocast(session.device.type, dtype=torch.bfloat16, enabled=session.bf16):
-                    outputs = session.model(batch.images)
-                losses = session.step.method.losses(outputs, batch.labels)
-                session.feedback.add(batch, losses, trained=False)
-    finally:
-        session.model.train()
+    ids = np.concatenate((ids, np.resize(ids, -len(ids) % session.world.size)))
+    order = Order(round=0, ids=ids)
+    with session.ledger.phase("score"):
+        scored = predict(session.model, session.loader, session.plain_chain, order, bf16=session.bf16)
+        for batch, outputs in scored:
+            losses = session.step.method.losses(outputs, batch.labels)
+            session.feedback.add(batch, losses, trained=False)
     session.ledger.scored += len(ids)

@@ -234,7 +234,7 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
         chain=chain,
         plain_chain=chain.plain(),
         model=model,
-        step=Step(wrapped, run.method, optimizer, device, bf16, ledger),
+        step=Step(wrapped, run.method, optimizer, bf16, ledger),
         schedule=run.schedule.bind(plan.total / plan.samples),
         feedback=FeedbackBuffer(world),
         samples=SampleRecord.empty(len(data.train)),

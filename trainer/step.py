@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import Batch
+from trainer.forward import forward
 from trainer.ledger import Ledger
 from trainer.methods import Losses, MethodPart
 
@@ -24,8 +25,6 @@ class Step:
         Turns outputs into losses.
     optimizer
         Its learning rate is set by the caller.
-    device
-        Where batches come from and the model is.
     bf16
         Whether the forward pass runs under bf16 autocast.
     ledger
@@ -35,15 +34,13 @@ class Step:
     model: nn.Module
     method: MethodPart
     optimizer: torch.optim.Optimizer
-    device: torch.device
     bf16: bool
     ledger: Ledger
 
     def __call__(self, batch: Batch) -> Losses:
         """Train on an augmented batch; the losses come back detached, still on the device."""
         with self.ledger.phase("forward"):
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-                outputs = self.model(batch.images)
+            outputs = forward(self.model, batch.images, self.bf16)
             losses = self.method.losses(outputs, batch.labels)
             loss = mixed_loss(losses.per_owner, batch.shares, batch.weights)
         with self.ledger.phase("backward"):

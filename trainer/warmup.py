@@ -9,6 +9,7 @@ import torch
 
 from pipeline.loader import LoaderTimes
 from samplers import Feedback, Order
+from trainer.forward import forward
 from trainer.session import Session
 
 
@@ -37,8 +38,7 @@ def _rehearse_step(session: Session) -> None:
     first = Order(round=0, ids=np.arange(session.run.batch_size, dtype=np.int64))
     for raw in session.loader.batches(first):
         batch = session.chain.apply(raw)
-        with torch.autocast(session.device.type, dtype=torch.bfloat16, enabled=session.bf16):
-            outputs = session.step.model(batch.images)
+        outputs = forward(session.step.model, batch.images, session.bf16)
         losses = session.step.method.losses(outputs, batch.labels)
         losses.per_owner.mean().backward()  # type: ignore[no-untyped-call]
 

@@ -1,0 +1,87 @@
+"""What importance sampling costs a run: rounds with one sampler against rounds with another, in turn."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.convert import ConvertOptions, convert
+from pipeline.formats import open_dataset
+from tools.bench import measure
+from tools.bench.step import noise, step
+from trainer import config
+from trainer.data import Data
+from trainer.device import choose_device
+from trainer.parallel import World
+from trainer.record import RunFolder
+from trainer.session import Session, build
+from trainer.warmup import warm_up
+
+
+@dataclass(frozen=True)
+class RoundsBench:
+    """Wall-clock of a sampler's rounds (order, training, feedback) relative to uniform's."""
+
+    samplers: tuple[str, ...] = ("p_sgd",)
+    """Cases run/NAME to measure; the peer is uniform."""
+
+    model: str = "resnet8"
+    """Network to train."""
+
+    samples: int = 50_000
+    """Size of the training set, 32 px."""
+
+    budget: float = 0.1
+    """Share of the set in a round."""
+
+    repeats: int = 15
+    """Rounds a sampler; medians are given."""
+
+    device: str = "auto"
+    """Where to train."""
+
+    def rows(self) -> list[measure.Row]:
+        """One row a sampler, in seconds a round."""
+        with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
+            path = Path(scratch) / "train.beton"
+            convert(noise(self.samples, pixels=32), path, ConvertOptions())
+            opened = open_dataset(path)
+            data = Data(opened, opened)
+            return [self._row(name, data, Path(scratch)) for name in self.samplers]
+
+    def _row(self, name: str, data: Data, scratch: Path) -> measure.Row:
+        sessions = [self._session(part, data, scratch / f"{name}-{part}") for part in (name, "uniform")]
+        ours, theirs = measure.interleave([one_round(s) for s in sessions], self.repeats)
+        for session in sessions:
+            session.close()
+        return measure.Row.compare(f"run/{name}", ours, "s", "uniform", theirs)
+
+    def _session(self, sampler: str, data: Data, scratch: Path) -> Session:
+        table = {
+            "model": self.model,
+            "sampler": sampler,
+            "device": self.device,
+            "epochs": 1000,
+            "budget": self.budget,
+            "lr": 0.01,
+        }
+        run = config.from_table(table, where="bench")
+        device = choose_device(run.device, World())
+        session = build(run, RunFolder(scratch, run), data, World(), device)
+        warm_up(session)
+        return session
+
+
+def one_round(session: Session) -> Callable[[], None]:
+    """Work that draws an order, trains on it, and lets the sampler hear what came of it."""
+
+    def work() -> None:
+        for batch in session.loader.batches(session.sampler.next_order()):
+            step(session, session.chain.apply(batch))
+            if len(session.feedback) == session.run.log_every:
+                session.sampler.observe(session.feedback.drain(0))
+        session.sampler.observe(session.feedback.drain(0))
+
+    return work

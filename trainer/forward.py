@@ -1,0 +1,65 @@
+"""Forward passes: in the run's precision, and over whole orders without training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline import Batch, Chain, Loader
+from pipeline.loader import OrderLike
+
+
+def forward(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
+    """Outputs of ``model`` for a batch, under bf16 autocast where asked for."""
+    autocast = torch.autocast(images.device.type, dtype=torch.bfloat16) if bf16 else nullcontext()
+    with autocast:
+        outputs: Tensor = model(images)
+    return outputs
+
+
+@dataclass(frozen=True, slots=True)
+class EverySample:
+    """The order that shows each of ``samples`` ids once, by number."""
+
+    samples: int
+    round: int = 0
+    weights: None = None
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """int64[samples]: 0, 1, 2, ..."""
+        return np.arange(self.samples, dtype=np.int64)
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, loader: Loader, plain: Chain, order: OrderLike, *, bf16: bool
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Show ``model`` an order's images as they are, each with its own label, without training.
+
+    In evaluation mode, so that batch-normalisation statistics are not touched; afterwards the model is back
+    in the mode it was in.
+
+    Parameters
+    ----------
+    plain
+        Normalises only.
+
+    Yields
+    ------
+    Each batch and its outputs float32[n, classes], on the device.
+    """
+    training = model.training
+    model.eval()
+    try:
+        for raw in loader.batches(order, plain=True):
+            batch = plain.apply(raw)
+            yield batch, forward(model, batch.images, bf16).float()
+    finally:
+        model.train(training)
