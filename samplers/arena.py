@@ -1,11 +1,12 @@
 """Memory that a sampler and its process share: blocks of feedback rows, and the order on its way back.
 
-A file mapped by both, in the system's shared-memory folder where that has room, else in the temporary one. Its
-name is removed as soon as both have it open, so that nothing is left behind whoever dies first.
+A file mapped by both, in the system's shared-memory folder where that has room, else in the temporary one.
+Its name is removed as soon as both have it open, so that nothing is left behind whoever dies first.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import tempfile
@@ -52,7 +53,7 @@ class OrderNote:
 
 
 def _place(size: int) -> tuple[int, Path]:
-    folders = [Path("/dev/shm"), Path(tempfile.gettempdir())]  # noqa: S108
+    folders = [Path("/dev/shm"), Path(tempfile.gettempdir())]
     problem: OSError | None = None
     for folder in folders:
         try:
@@ -83,18 +84,20 @@ class Arena:
     ----------
     capacity
         Ids that an order may have; longer ones don't go through the arena.
-    samples
-        Samples that an order may ask to score.
+    scored
+        Ids to score that an order may have, likewise.
     path
         An arena made by the other side; None makes a new one.
     """
 
-    def __init__(self, capacity: int, samples: int, path: Path | None = None) -> None:
-        self.capacity, self.samples = capacity, samples
-        parts = {f"{name}.{block}": (ROWS, kind) for block in range(BLOCKS) for name, kind in _COLUMNS.items()}
+    def __init__(self, capacity: int, scored: int, path: Path | None = None) -> None:
+        self.capacity, self.scored = capacity, scored
+        parts = {
+            f"{name}.{block}": (ROWS, kind) for block in range(BLOCKS) for name, kind in _COLUMNS.items()
+        }
         parts |= {
             "order.ids": (capacity, np.int64),
-            "order.score_ids": (samples, np.int64),
+            "order.score_ids": (scored, np.int64),
             "order.weights": (capacity, np.float32),
         }
         offsets, size = {}, 0
@@ -108,7 +111,8 @@ class Arena:
         self._map = mmap.mmap(handle, size)
         os.close(handle)
         self._arrays: dict[str, NDArray[Any]] = {
-            name: np.frombuffer(self._map, kind, count, offsets[name]) for name, (count, kind) in parts.items()
+            name: np.frombuffer(self._map, kind, count, offsets[name])
+            for name, (count, kind) in parts.items()
         }
 
     def write_rows(self, block: int, start: int, feedback: Feedback) -> None:
@@ -133,7 +137,7 @@ class Arena:
     def fits(self, order: Order) -> bool:
         """Whether the order's arrays fit into their place."""
         scored = 0 if order.score_ids is None else len(order.score_ids)
-        return len(order.ids) <= self.capacity and scored <= self.samples
+        return len(order.ids) <= self.capacity and scored <= self.scored
 
     def write_order(self, order: Order) -> OrderNote:
         """Copy an order in."""
@@ -164,7 +168,5 @@ class Arena:
         """Give the memory back; no view of it may be used any more."""
         self.forget_name()
         self._arrays.clear()
-        try:
+        with contextlib.suppress(BufferError):  # a view is still held somewhere; the memory goes with it
             self._map.close()
-        except BufferError:
-            pass  # a view is still held somewhere, and the memory goes with it

@@ -6,6 +6,7 @@ module (and with it torch) a second time, nor ask the user for a main guard.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from multiprocessing.connection import Connection
@@ -15,13 +16,15 @@ from samplers.errors import SamplingError
 from samplers.protocol import Sampler
 
 
-def answer(sampler: Sampler, arena: Arena, kind: str, content: object) -> tuple[str, object] | None:
+def answer(sampler: Sampler, arena: Arena, kind: str, content: object) -> tuple[str, object]:
     """Do what one message asks for and return what to send back."""
     if isinstance(content, RowsNote):
         sampler.observe(arena.read_rows(content))
         fold = getattr(sampler, "fold_heard", None)
         if fold is not None:
-            fold()  # now, while nobody waits
+            # Now, while nobody waits; what is wrong with the rows comes up again with the next order.
+            with contextlib.suppress(SamplingError):
+                fold()
         return "free", content.block
     if kind == "ask":
         order = sampler.next_order()
@@ -40,10 +43,10 @@ def main() -> None:
     messages = Connection(os.dup(0), writable=False)
     answers = Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # whatever is printed mustn't get between the answers
-    sampler, capacity, samples, path = messages.recv()
-    arena = Arena(capacity, samples, path)
-    answers.send(("ready", None))
-    failed = False
+    sampler, capacity, scored, path = messages.recv()[1]
+    arena = Arena(capacity, scored, path)
+    arena.forget_name()
+    answers.send(("begun", None))
     while True:
         try:
             kind, content = messages.recv()
@@ -52,15 +55,9 @@ def main() -> None:
         if kind == "stop":
             return
         try:
-            if failed and isinstance(content, RowsNote):
-                reply: tuple[str, object] | None = ("free", content.block)
-            else:
-                reply = answer(sampler, arena, kind, content)
+            reply = answer(sampler, arena, kind, content)
         except SamplingError as error:
-            failed = True
-            if isinstance(content, RowsNote):
-                answers.send(("free", content.block))
-            reply = ("error", str(error))
+            reply = ("rows error" if kind == "rows" else "error", str(error))
         answers.send(reply)
 
 

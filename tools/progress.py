@@ -58,7 +58,9 @@ class TerminalWatcher:
             f"{part_name('model', run.model)} on {session.data.train.card.name}: {plan.steps:,} steps of "
             f"{run.batch_size}, {run.budget:.0%} of {run.epochs:g} epochs; "
             f"sampler {part_name('sampler', run.sampler)}, augment {chain}, "
-            f"engine {part_name('engine', run.engine)}, {session.device} {precision}"
+            f"engine {part_name('engine', run.engine)}, {session.device} {precision}",
+            soft_wrap=True,
+            highlight=False,
         )
         if resumed:
             self._console.print(
@@ -91,7 +93,7 @@ def summary(folder: RunFolder) -> Table:
     """What a finished run cost and what it bought."""
     ledger, last = folder.read("ledger.json"), folder.read("evaluations.jsonl")[-1]
     seconds = ledger["train_seconds"]
-    table = Table("", "", show_header=False, title=folder.path.name)
+    table = Table("", "", show_header=False)
     table.columns[1].justify = "right"
     table.add_row("accuracy, last round", f"{last['accuracy']:.2%}")
     table.add_row("samples trained", f"{ledger['trained']:,} of {ledger['full_budget_samples']:,}")

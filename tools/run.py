@@ -60,7 +60,8 @@ class Run:
         folder = RunFolder(folder_path, self.run)
         if folder.finished:
             console.print(
-                f"This run is finished; its folder is {folder.path}. Give another --name to run it again."
+                f"This run is finished; its folder is {folder.path}. Give another --name to run it again.",
+                soft_wrap=True,
             )
         else:
             with TerminalWatcher(console) as watcher:

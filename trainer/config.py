@@ -87,6 +87,12 @@ class Settings:
     round_length: float = 1.0
     """Length of a round in epoch equivalents; below 1 the sampler gives fresher orders."""
 
+    service: Literal["inline", "thread", "process"] = "inline"
+    """Where the sampler draws its orders: in the loop, or beside it. The orders are the same."""
+
+    lead: int = 0
+    """Steps before a round's end at which the next order is drawn, from the feedback up to there."""
+
     evaluate_every: int = 1
     """Evaluate after every so many rounds, and always after the last one."""
 
@@ -139,6 +145,8 @@ class Settings:
             raise RunError(f"round_length must be at most 1 epoch; got {self.round_length:g}")
         if not 0 <= self.momentum < 1:
             raise RunError(f"momentum must be at least 0 and below 1; got {self.momentum:g}")
+        if self.lead < 0:
+            raise RunError(f"lead must be at least 0 steps; got {self.lead}")
         if self.weight_decay < 0:
             raise RunError(f"weight_decay must be at least 0; got {self.weight_decay:g}")
         if self.std is not None and not min(self.std) > 0:

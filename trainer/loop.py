@@ -94,7 +94,7 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
                     losses = session.step(augmented)
                     session.feedback.add(augmented, losses)
                     session.count_step()
-                    if ledger.steps % run.log_every == 0:
+                    if ledger.steps % run.log_every == 0 or session.asks_ahead:
                         log.write()
                     # Ranks must agree on when to stop and to save; alone, one can look at every step.
                     if world.size > 1 and ledger.steps % run.log_every:

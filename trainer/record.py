@@ -85,6 +85,6 @@ def folder_name(run: config.Run) -> str:
 
 def _digest(recipe: str) -> str:
     """Digest of a run.toml without what doesn't bear on the result: names, places, how often to write."""
-    idle = ("name =", "runs_dir =", "data_dir =", "log_every =", "checkpoint_seconds =")
+    idle = ("name =", "runs_dir =", "data_dir =", "log_every =", "checkpoint_seconds =", "service =")
     lines = [line for line in recipe.splitlines() if not line.startswith(idle)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

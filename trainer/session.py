@@ -14,7 +14,8 @@ from torch import nn
 
 from pipeline import Chain, Loader
 from pipeline.loader import LoaderTimes
-from samplers import Order, Plan, Sampler
+from samplers import Order, Plan
+from samplers.service import Service
 from trainer import checkpoint
 from trainer.config import Run
 from trainer.data import Data
@@ -52,7 +53,7 @@ class Session:
     bf16: bool
     ledger: Ledger
     plan: Plan
-    sampler: Sampler
+    sampler: Service
     loader: Loader
     test_loader: Loader
     chain: Chain
@@ -161,8 +162,20 @@ class Session:
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    @property
+    def asks_ahead(self) -> bool:
+        """Whether the sampler is to draw its next order from the feedback up to the step just made.
+
+        Feedback is then collected whatever the log's rhythm, so that orders depend on steps alone.
+        """
+        if self.run.lead == 0 or self.order is None:
+            return False
+        steps = len(self.order.ids) // self.run.batch_size
+        return self.done == max(1, steps - self.run.lead)
+
     def close(self) -> None:
-        """Let go of readers and their threads."""
+        """Let go of readers, the sampler's service and their threads."""
+        self.sampler.close()
         self.loader.close()
         self.test_loader.close()
 
@@ -223,7 +236,7 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
         bf16=bf16,
         ledger=ledger,
         plan=plan,
-        sampler=run.sampler.build(plan),
+        sampler=Service(run.sampler.build(plan), plan, mode=run.service, lead=run.lead),
         loader=open_loader(
             data.train,
             batch_size=run.batch_size,

@@ -6,14 +6,21 @@ from collections.abc import Sequence
 
 import torch
 
+from pipeline.augment.autoaugment import Autoaugment
+from pipeline.augment.blur import Blur
 from pipeline.augment.chain import Chain, HostDraws
+from pipeline.augment.color_jitter import ColorJitter
 from pipeline.augment.cutmix import Cutmix
 from pipeline.augment.cutout import Cutout
+from pipeline.augment.grayscale import Grayscale
 from pipeline.augment.mixup import Mixup
 from pipeline.augment.none import NoAugment
 from pipeline.augment.protocol import Augment, Mixing
 from pipeline.augment.randaugment import Randaugment
+from pipeline.augment.random_resized_crop import RandomResizedCrop
 from pipeline.augment.ricap import Ricap
+from pipeline.augment.solarize import Solarize
+from pipeline.augment.ssl import Ssl
 from pipeline.augment.standard import Standard
 from pipeline.augment.trivialaugment_wide import TrivialaugmentWide
 from pipeline.errors import DataError
@@ -21,12 +28,19 @@ from pipeline.errors import DataError
 AUGMENTS: dict[str, type[Augment]] = {
     "none": NoAugment,
     "standard": Standard,
+    "random_resized_crop": RandomResizedCrop,
     "mixup": Mixup,
     "ricap": Ricap,
     "cutmix": Cutmix,
     "cutout": Cutout,
     "randaugment": Randaugment,
+    "autoaugment": Autoaugment,
     "trivialaugment_wide": TrivialaugmentWide,
+    "color_jitter": ColorJitter,
+    "grayscale": Grayscale,
+    "blur": Blur,
+    "solarize": Solarize,
+    "ssl": Ssl,
 }
 """Every augmentation by the name that recipes use."""
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline.augment.none import NoAugment
 from pipeline.augment.protocol import Augment, HostArrays, Mixing
 from pipeline.augment.rows import to_images, to_pixels
+from pipeline.augment.sequence import scopes, size_after
 from pipeline.batch import Batch, Draws
 from pipeline.errors import DataError
 from pipeline.randomness import Keys
@@ -78,7 +79,7 @@ class Chain:
         self._normalise_at = next(
             (index for index, part in enumerate(self.parts) if part.domain == "float"), len(self.parts)
         )
-        self._scopes = _scopes(self.parts)
+        self._scopes = scopes(self.parts)
         self._tiles: dict[tuple[torch.device, int], tuple[Tensor, Tensor]] = {}
 
     def plain(self) -> Chain:
@@ -98,6 +99,7 @@ class Chain:
                 # Each of the m images that are mixed now may itself be a mixture of k: m * k constituents.
                 partners = partners[mixed].reshape(len(keys), mixed.shape[1] * partners.shape[1])
                 shares = (weights[:, :, None] * shares[mixed]).reshape(partners.shape)
+            height, width = size_after(part, height, width)
         return HostDraws(tuple(drawn), partners, shares)
 
     def apply(self, batch: Batch) -> Batch:
@@ -183,13 +185,3 @@ def _check_order(parts: Sequence[Augment]) -> None:
             floating = part
         if isinstance(part, Mixing):
             mixing = part
-
-
-def _scopes(parts: Sequence[Augment]) -> tuple[str, ...]:
-    """Name each part's streams: a second part of the same kind draws on its own."""
-    seen: dict[type[Augment], int] = {}
-    scopes = []
-    for part in parts:
-        seen[type(part)] = seen.get(type(part), 0) + 1
-        scopes.append("" if seen[type(part)] == 1 else f"{seen[type(part)]}/")
-    return tuple(scopes)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augment.beta import check_alpha, draw_beta
+from pipeline.augment.chance import check_probability
 from pipeline.augment.protocol import Domain, HostArrays
 from pipeline.augment.rows import byte_rectangle, choose, to_bytes, to_images, to_pixels
 from pipeline.batch import Draws
-from pipeline.errors import DataError
 from pipeline.randomness import Keys, batch_uniforms, integers, permutation, sample_doubles
 
 
@@ -39,8 +39,7 @@ class Cutmix:
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
-        if not 0 <= self.probability <= 1:
-            raise DataError(f"probability must be in [0, 1]; got {self.probability}")
+        check_probability(self.probability)
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw ``partner`` int64[n], the rectangle's ``top``, ``bottom``, ``left``, ``right`` int64[n].

@@ -1,4 +1,4 @@
-"""Operations on grey levels, batched, and bit for bit those of Pillow.
+"""Operations on grey levels, batched, and bit for bit those of Pillow where it has them.
 
 All take and give uint8[m, H, W, C], contiguous, with 3 channels or 1.
 """
@@ -77,6 +77,36 @@ def colour(pixels: Tensor, factors: Tensor) -> Tensor:
     """Blend with the grey image: factor 0 is grey, 1 the image (``ImageEnhance.Color``)."""
     grey = _grey(pixels).to(torch.float32)[..., None].expand_as(pixels).flatten(1)
     return _blend(grey, pixels.flatten(1), factors).view_as(pixels)
+
+
+def hue(pixels: Tensor, turns: Tensor) -> Tensor:
+    """Turn the hue in the HSV hexcone, its saturation and value kept; grey levels stay.
+
+    With v the highest and c the highest less the lowest channel, each channel is v - c min(1, max(0, min(k,
+    4 - k))), k = n + hue modulo 6, and n = 5, 3, 1 for red, green, blue. Pillow has no such operation, and
+    torchvision's rounds down; this rounds to the nearest level.
+
+    Parameters
+    ----------
+    turns
+        float32[m], parts of a full turn.
+    """
+    if pixels.shape[3] == 1:
+        return pixels
+    red, green, blue = pixels.to(torch.float32).unbind(3)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    chroma = value - torch.minimum(torch.minimum(red, green), blue)
+    span = chroma.clamp(min=1)
+    sextant = torch.where(
+        value == red,
+        (green - blue) / span,
+        torch.where(value == green, (blue - red) / span + 2, (red - green) / span + 4),
+    ).add_(6 * turns[:, None, None])
+    turned = []
+    for n in (5, 3, 1):
+        k = (sextant + n).remainder_(6)
+        turned.append(value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1))
+    return torch.stack(turned, dim=3).add_(0.5).to(torch.uint8)
 
 
 def sharpness(pixels: Tensor, factors: Tensor) -> Tensor:

@@ -88,6 +88,7 @@ KINDS: dict[str, Kind] = {
     "contrast": Kind(levels.contrast, _FACTORS),
     "colour": Kind(levels.colour, _FACTORS),
     "sharpness": Kind(levels.sharpness, _FACTORS),
+    "hue": Kind(levels.hue, _FACTORS),
     "cutout": Kind(_paint, np.empty((0, 4), dtype=np.int64)),
     "identity": Kind(lambda pixels, _: pixels, _NOTHING),
 }
@@ -150,6 +151,7 @@ OPERATIONS: dict[str, Operation] = {
     "contrast": Operation("contrast", _factor),
     "colour": Operation("colour", _factor),
     "sharpness": Operation("sharpness", _factor),
+    "hue": Operation("hue", _factor),
     "shear_x": _moved(affine.shear_x),
     "shear_y": _moved(affine.shear_y),
     "translate_x": _moved(affine.translate_x),
@@ -158,8 +160,8 @@ OPERATIONS: dict[str, Operation] = {
     "cutout": Operation("cutout", _square),
 }
 """Every operation. Values: bits kept (posterize), a threshold or a number of levels (solarize, solarize_add),
-factors where 1 is the image (brightness, contrast, colour, sharpness), pixels (translate, cutout), degrees
-(rotate), slopes (shear)."""
+factors where 1 is the image (brightness, contrast, colour, sharpness), parts of a turn (hue), pixels
+(translate, cutout), degrees (rotate), slopes (shear)."""
 
 
 def draw_layer(
@@ -224,3 +226,19 @@ def apply_layer(pixels: Tensor, draws: Draws, prefix: str) -> Tensor:
             done.append(kind.work(waiting[first:last], with_))
             first = last
     return torch.index_select(torch.cat(done), 0, draws[f"{prefix}restore"])
+
+
+def draw_chance(
+    name: str, applied: NDArray[np.bool_], values: Floats, height: int, width: int
+) -> dict[str, Parameters]:
+    """Draw a layer in which each sample gets one operation or none; as `draw_layer`.
+
+    Parameters
+    ----------
+    applied
+        bool[n]
+    values
+        float64[n]
+    """
+    nowhere = np.zeros((len(values), 2))
+    return draw_layer(("identity", name), applied.astype(np.int64), values, nowhere, height, width)

@@ -46,7 +46,7 @@ class Augment(Protocol):
 
         Returns
         -------
-        [n, C, H, W] of the same dtype, channels_last in memory.
+        [n, C, H, W] of the same dtype, channels_last in memory; of the same size, but for `Resizing`.
         """
 
 
@@ -64,3 +64,11 @@ class Mixing(Augment, Protocol):
         shares
             float32[n, m]; rows sum to 1.
         """
+
+
+@runtime_checkable
+class Resizing(Augment, Protocol):
+    """An augmentation that may give images of another size."""
+
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """Give height and width of what becomes of images of ``height`` x ``width`` pixels."""

@@ -1,4 +1,4 @@
-"""Which operations RandAugment and its kin choose from, and how strong each is at each of 31 magnitudes."""
+"""Which operations RandAugment and its kin choose from, and how strong each is at each magnitude."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Space:
     names
         Of `pipeline.augment.operations.OPERATIONS`.
     values
-        float64[k, 31], distance from ``neutral`` at each magnitude.
+        float64[k, bins], distance from ``neutral`` at each magnitude.
     neutral
         float64[k]: 1 for factors around the image itself, else 0.
     signed
@@ -45,8 +45,8 @@ def _space(
     )
 
 
-def _even(first: float, last: float) -> NDArray[np.float64]:
-    return np.linspace(first, last, BINS)
+def _even(first: float, last: float, bins: int = BINS) -> NDArray[np.float64]:
+    return np.linspace(first, last, bins)
 
 
 def _whole(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -95,30 +95,54 @@ def modern(height: int, width: int) -> Space:
     )
 
 
+def learned(height: int, width: int) -> Space:
+    """AutoAugment's operations at its ten magnitudes: those of `modern`, and invert."""
+    return _monotonic(
+        shear=0.3,
+        translate_x=150 / 331 * width,
+        translate_y=150 / 331 * height,
+        rotate=30,
+        enhance=0.9,
+        bits=4,
+        bins=10,
+        more=("invert",),
+    )
+
+
 def wide() -> Space:
     """TrivialAugment's wide space of 14 operations (torchvision's values)."""
     return _monotonic(shear=0.99, translate_x=32, translate_y=32, rotate=135, enhance=0.99, bits=6)
 
 
 def _monotonic(
-    *, shear: float, translate_x: float, translate_y: float, rotate: float, enhance: float, bits: int
+    *,
+    shear: float,
+    translate_x: float,
+    translate_y: float,
+    rotate: float,
+    enhance: float,
+    bits: int,
+    bins: int = BINS,
+    more: tuple[str, ...] = (),
 ) -> Space:
+    none = np.zeros(bins)
     return _space(
         {
-            "identity": _NONE,
-            "shear_x": _even(0, shear),
-            "shear_y": _even(0, shear),
-            "translate_x": _whole(_even(0, translate_x)),
-            "translate_y": _whole(_even(0, translate_y)),
-            "rotate": _even(0, rotate),
-            "brightness": _even(0, enhance),
-            "colour": _even(0, enhance),
-            "contrast": _even(0, enhance),
-            "sharpness": _even(0, enhance),
-            "posterize": 8 - np.round(np.arange(BINS) / ((BINS - 1) / bits)),
-            "solarize": _even(255, 0),
-            "autocontrast": _NONE,
-            "equalize": _NONE,
+            "identity": none,
+            "shear_x": _even(0, shear, bins),
+            "shear_y": _even(0, shear, bins),
+            "translate_x": _whole(_even(0, translate_x, bins)),
+            "translate_y": _whole(_even(0, translate_y, bins)),
+            "rotate": _even(0, rotate, bins),
+            "brightness": _even(0, enhance, bins),
+            "colour": _even(0, enhance, bins),
+            "contrast": _even(0, enhance, bins),
+            "sharpness": _even(0, enhance, bins),
+            "posterize": 8 - np.round(np.arange(bins) / ((bins - 1) / bits)),
+            "solarize": _even(255, 0, bins),
+            "autocontrast": none,
+            "equalize": none,
+            **dict.fromkeys(more, none),
         },
         signed=_MOVES + _ENHANCERS,
         around_one=_ENHANCERS,

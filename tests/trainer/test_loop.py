@@ -137,6 +137,20 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
         np.testing.assert_array_equal(*(table[name].to_numpy() for table in tables))
 
 
+@pytest.mark.parametrize("service", ["inline", "thread", "process"])
+def test_orders_drawn_ahead_are_the_same_wherever_they_are_drawn(
+    recipe: Recipe, train_run: Train, watch: Watch, service: str
+) -> None:
+    settings = {"sampler": "p_sgd", "lead": 3, "budget": 0.3}
+    inline = train_run(recipe(name="inline", log_every=1, **settings))
+    run = recipe(name="stopped", service=service, log_every=4, **settings)
+    folder = RunFolder(run.runs_dir / folder_name(run), run)
+    # Stopped at step 4, with the order of the second round drawn ahead: a round has 6 steps.
+    with pytest.raises(InterruptedRunError):
+        train(run, folder, World(), watch(stop_at=4))
+    assert train_run(run).fingerprint() == inline.fingerprint()
+
+
 def test_a_damaged_checkpoint_is_named_and_left_alone(recipe: Recipe, train_run: Train) -> None:
     run = recipe(name="damaged")
     folder = RunFolder(run.runs_dir / folder_name(run), run)

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms.autoaugment import RandAugment, TrivialAugmentWide, _apply_op
+from torchvision.transforms.autoaugment import AutoAugment, RandAugment, TrivialAugmentWide, _apply_op
 
 from pipeline.augment import levels
 from pipeline.augment.operations import OPERATIONS, apply_layer, draw_layer
-from pipeline.augment.spaces import ORIGINAL, Space, modern, wide
+from pipeline.augment.spaces import ORIGINAL, Space, learned, modern, wide
 from pipeline.transfer import place
 
 Pixels = NDArray[np.uint8]
@@ -34,6 +34,7 @@ TORCHVISION = {
     "solarize": "Solarize",
     "autocontrast": "AutoContrast",
     "equalize": "Equalize",
+    "invert": "Invert",
 }
 
 
@@ -97,7 +98,7 @@ PILLOW: dict[str, Callable[[Image.Image, float], Image.Image]] = {
 def every_value(name: str) -> list[float]:
     """Every value of every list, to both sides where it is tossed for."""
     found: set[float] = set()
-    for space in (ORIGINAL, modern(32, 40), wide()):
+    for space in (ORIGINAL, modern(32, 40), learned(32, 40), wide()):
         if name in space.names:
             row = space.names.index(name)
             for value in space.values[row]:
@@ -158,13 +159,17 @@ def test_cutout_paints_the_published_codes_rectangle(value: float) -> None:
     [
         (modern(20, 36), RandAugment()._augmentation_space(31, (20, 36))),
         (wide(), TrivialAugmentWide()._augmentation_space(31)),
+        (
+            learned(20, 36),
+            AutoAugment()._augmentation_space(10, (20, 36)) | {"Identity": (torch.tensor(0.0), False)},
+        ),
     ],
-    ids=["modern", "wide"],
+    ids=["modern", "wide", "learned"],
 )
 def test_lists_and_values_are_torchvisions(
     space: Space, theirs: dict[str, tuple[torch.Tensor, bool]]
 ) -> None:
-    """Each operation at each of the 31 magnitudes, through torchvision's own code."""
+    """Each operation at each of its magnitudes, through torchvision's own code."""
     assert {TORCHVISION[name] for name in space.names} == set(theirs)
     image = images(20, 36)[1]
     for row, name in enumerate(space.names):

@@ -1,0 +1,79 @@
+"""Colour jitter: brightness, contrast, saturation and hue changed at random, in random order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.augment.chance import check_probability
+from pipeline.augment.operations import Floats, apply_layer, draw_layer
+from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.augment.rows import to_images, to_pixels
+from pipeline.batch import Draws
+from pipeline.errors import DataError
+from pipeline.randomness import Keys, sample_doubles
+
+_NAMES = ("brightness", "contrast", "colour", "hue", "identity")
+
+
+@dataclass(frozen=True)
+class ColorJitter:
+    """Change brightness, contrast, saturation and hue of each sample, by random amounts in random order.
+
+    Factors are drawn evenly from [max(0, 1 - strength), 1 + strength], the hue's turn from [-hue, hue], as
+    torchvision draws them. The defaults are those of self-supervised learning at its usual strength.
+    """
+
+    brightness: float = 0.4
+    """Strength of the change in brightness."""
+    contrast: float = 0.4
+    """Strength of the change in contrast."""
+    saturation: float = 0.4
+    """Strength of the change in saturation."""
+    hue: float = 0.1
+    """Furthest that the hue is turned, in full turns, at most .5."""
+    probability: float = 0.8
+    """How often an image is changed at all."""
+
+    domain: ClassVar[Domain] = "uint8"
+
+    def __post_init__(self) -> None:
+        check_probability(self.probability)
+        for name in ("brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise DataError(f"{name} must be at least 0 and finite; got {getattr(self, name)}")
+        if not 0 <= self.hue <= 0.5:
+            raise DataError(f"hue must be in [0, 0.5] turns; got {self.hue}")
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
+        """Draw for each place k in the order what `draw_layer` gives, named ``k/...``."""
+        values, applied, order = self._choices(sample_doubles(keys, "color_jitter", 9))
+        nowhere = np.zeros((len(keys), 2))
+        drawn: dict[str, NDArray[np.generic]] = {}
+        for place in range(4):
+            which = order[:, place]
+            value = np.take_along_axis(values, which[:, None], axis=1)[:, 0]
+            choice = np.where(np.take_along_axis(applied, which[:, None], axis=1)[:, 0], which, 4)
+            for name, array in draw_layer(_NAMES, choice, value, nowhere, height, width).items():
+                drawn[f"{place}/{name}"] = array
+        return drawn
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Apply one change after the other."""
+        pixels = to_pixels(images)
+        for place in range(4):
+            pixels = apply_layer(pixels, draws, f"{place}/")
+        return to_images(pixels)
+
+    def _choices(self, uniform: Floats) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
+        """Value and use of each of the four changes, and their order, from float64[n, 9]; each [n, 4]."""
+        strength = np.array([self.brightness, self.contrast, self.saturation, self.hue])
+        low = np.append(np.maximum(0, 1 - strength[:3]), -self.hue)
+        high = np.append(1 + strength[:3], self.hue)
+        values = low + (high - low) * uniform[:, :4]
+        applied = (uniform[:, 8:] < self.probability) & (strength > 0)
+        return values, applied, np.argsort(uniform[:, 4:8], axis=1)

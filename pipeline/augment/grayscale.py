@@ -1,0 +1,38 @@
+"""Grayscale: colours taken out of some of the images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from pipeline.augment.chance import check_probability
+from pipeline.augment.operations import apply_layer, draw_chance
+from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.augment.rows import to_images, to_pixels
+from pipeline.batch import Draws
+from pipeline.randomness import Keys, uniforms
+
+
+@dataclass(frozen=True)
+class Grayscale:
+    """Replace the colours of some images by their luminance, in all three channels."""
+
+    probability: float = 0.2
+    """How often an image is made grey."""
+
+    domain: ClassVar[Domain] = "uint8"
+
+    def __post_init__(self) -> None:
+        check_probability(self.probability)
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
+        """Draw what `pipeline.augment.operations.draw_layer` gives, colours at factor 0."""
+        applied = uniforms(keys, "grayscale", 1)[:, 0] < self.probability
+        return draw_chance("colour", applied, np.zeros(len(keys)), height, width)
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Make grey those that were drawn."""
+        return to_images(apply_layer(to_pixels(images), draws, ""))

@@ -1,0 +1,43 @@
+"""Solarize: bright levels inverted in some of the images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from pipeline.augment.chance import check_probability
+from pipeline.augment.operations import apply_layer, draw_chance
+from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.augment.rows import to_images, to_pixels
+from pipeline.batch import Draws
+from pipeline.errors import DataError
+from pipeline.randomness import Keys, uniforms
+
+
+@dataclass(frozen=True)
+class Solarize:
+    """Invert every level from a threshold on, in some of the images."""
+
+    probability: float = 0.2
+    """How often an image is solarized."""
+    threshold: int = 128
+    """Lowest level that is inverted, from 0 to 256."""
+
+    domain: ClassVar[Domain] = "uint8"
+
+    def __post_init__(self) -> None:
+        check_probability(self.probability)
+        if not 0 <= self.threshold <= 256:
+            raise DataError(f"threshold must be a level in [0, 256]; got {self.threshold}")
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
+        """Draw what `pipeline.augment.operations.draw_layer` gives."""
+        applied = uniforms(keys, "solarize", 1)[:, 0] < self.probability
+        return draw_chance("solarize", applied, np.full(len(keys), float(self.threshold)), height, width)
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Solarize those that were drawn."""
+        return to_images(apply_layer(to_pixels(images), draws, ""))

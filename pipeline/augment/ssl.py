@@ -1,0 +1,84 @@
+"""The augmentation of self-supervised learning: one view of a two-view set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from pipeline.augment.blur import Blur
+from pipeline.augment.color_jitter import ColorJitter
+from pipeline.augment.grayscale import Grayscale
+from pipeline.augment.protocol import Augment, Domain, HostArrays
+from pipeline.augment.random_resized_crop import RandomResizedCrop
+from pipeline.augment.sequence import apply_in_turn, draw_in_turn
+from pipeline.augment.solarize import Solarize
+from pipeline.batch import Draws
+from pipeline.errors import DataError
+from pipeline.randomness import Keys
+
+_STANDARD = 5.0
+
+
+@dataclass(frozen=True)
+class Ssl:
+    """Crop and resize, flip, jitter colours, make grey, blur and solarize: one view for self-supervision.
+
+    SimCLR's set (Chen et al., ICML 2020) and BYOL's solarization, with the one magnitude of 003 (section 3.4
+    and appendix A.5), whose standard is 5 and whose curriculum goes from 4 to 6. A second view of a sample in
+    the same batch has a number of its own (`pipeline.randomness.Keys.occurrences`) and so draws anew.
+    """
+
+    magnitude: float = 5.0
+    """Scales the augmentation linearly; 5 is the standard."""
+    scaled: Literal["all", "colours"] = "all"
+    """all scales the jitter, the widest blur, and how often images are made grey and solarized; colours the
+    jitter alone, as 003 words it."""
+    scale: tuple[float, float] = (0.2, 1.0)
+    """Smallest and largest share of the image's area that is cut out; SimCLR begins at .08."""
+    solarize: float = 0.1
+    """How often an image is solarized at magnitude 5: .1 is half of BYOL's second view, 0 is SimCLR."""
+    size: int | None = None
+    """Height and width of the view in pixels; by default the image's own."""
+
+    domain: ClassVar[Domain] = "uint8"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.magnitude < float("inf"):
+            raise DataError(f"magnitude must be at least 0 and finite; got {self.magnitude}")
+        if self.scaled not in ("all", "colours"):
+            raise DataError(f"scaled must be all or colours; got {self.scaled!r}")
+        if not 0 <= self.solarize <= 1:
+            raise DataError(f"solarize must be a probability in [0, 1]; got {self.solarize}")
+        RandomResizedCrop(scale=self.scale, size=self.size)
+
+    def parts(self) -> tuple[Augment, ...]:
+        """Give the augmentations that the view consists of, in order."""
+        jitter = self.magnitude / _STANDARD
+        other = jitter if self.scaled == "all" else 1.0
+        colours, grey, blur = ColorJitter(), Grayscale(), Blur()
+        return (
+            RandomResizedCrop(scale=self.scale, size=self.size),
+            ColorJitter(
+                brightness=colours.brightness * jitter,
+                contrast=colours.contrast * jitter,
+                saturation=colours.saturation * jitter,
+                hue=min(0.5, colours.hue * jitter),
+            ),
+            Grayscale(probability=min(1.0, grey.probability * other)),
+            Blur(sigma=(blur.sigma[0], max(blur.sigma[0], blur.sigma[1] * other))),
+            Solarize(probability=min(1.0, self.solarize * other)),
+        )
+
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """Give the view's size."""
+        return (height, width) if self.size is None else (self.size, self.size)
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
+        """Draw for every part k, named ``k/...``, in streams of the set's own."""
+        return draw_in_turn(self.parts(), replace(keys, scope=keys.scope + "ssl/"), height, width)
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Apply one part after the other."""
+        return apply_in_turn(self.parts(), images, draws)
