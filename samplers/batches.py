@@ -1,4 +1,4 @@
-"""A sampler as the ``batch_sampler`` of a plain PyTorch DataLoader, or of anything that takes lists of ids."""
+"""A sampler as the ``batch_sampler`` of a plain PyTorch DataLoader, or of what else takes lists of ids."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ class Batches:
 
     def __iter__(self) -> Iterator[list[int]]:
         """Draw the next round and give its batches, lists of ``batch_size`` ids."""
+        # Drawn with the first batch, not with the iterator: a DataLoader with workers makes two of these.
         start = self._resume_at
         if start is None:
             self.order = self.sampler.next_order()
             self._begun += 1
-            start = 0
         self._resume_at = None
         assert self.order is not None
         size = self.sampler.plan.batch_size
-        return iter(self.order.ids[start * size :].reshape(-1, size).tolist())
+        yield from self.order.ids[(start or 0) * size :].reshape(-1, size).tolist()
 
     def state_dict(self, done: int) -> State:
         """Copy all that a resumed run needs.

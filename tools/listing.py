@@ -22,10 +22,10 @@ from pipeline.engines import ENGINES
 from pipeline.formats import FORMATS
 from pipeline.sources import SOURCES
 from samplers import SAMPLERS
-from trainer.config import recipes
 from trainer.errors import RunError
 from trainer.methods import METHODS
 from trainer.models import MODELS
+from trainer.recipe import recipes
 from trainer.schedules import SCHEDULES
 
 PARTS: Mapping[str, Mapping[str, type]] = {

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from tools.arguments import chosen, parse
-from trainer import config
+from trainer import config, recipe
 from trainer.config import SLOTS, Settings, part_name, part_type
 from trainer.errors import RunError
 
@@ -47,12 +47,12 @@ def read_run(
     """
     # Options are typed by the parts in use, so those are looked up before the command line is parsed.
     named = words[0] if words and not words[0].startswith("-") else None
-    base = config.load(named) if named is not None else config.Run()
+    base = recipe.load(named) if named is not None else config.Run()
     parts = {slot: _chosen_parts(slot, base, words) for slot in SLOTS}
     line = _command_line(base, parts, more)
     given: Any = parse(line, words, prog, description=description)
     if named is None:
-        raise RunError(f"a recipe must be named first, one of {', '.join(config.recipes())}; got none")
+        raise RunError(f"a recipe must be named first, one of {', '.join(recipe.recipes())}; got none")
     settings = {item.name: getattr(given.settings, item.name) for item in dataclasses.fields(Settings)}
     single = {slot: _options(given, slot, parts[slot])[0] for slot in SLOTS if slot != "augment"}
     chain = tuple(_options(given, "augment", parts["augment"]))

@@ -16,7 +16,7 @@ from samplers import Scores
 from samplers.coreset import as_scores, facility_location, k_center
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
-from trainer import config
+from trainer import config, recipe
 from trainer.config import SLOTS
 from trainer.data import open_data
 from trainer.device import choose_device
@@ -182,7 +182,7 @@ def _load(folder: Path) -> Session:
     """
     if not (folder / "run.toml").is_file():
         raise RunError(f"a run folder must hold run.toml; {folder} doesn't")
-    run = config.load(str(folder / "run.toml"))
+    run = recipe.load(str(folder / "run.toml"))
     opened = RunFolder(folder, run)
     if not opened.finished:
         raise RunError(f"a network that scores must be of a finished run; {folder} is not: finish it first")

@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Protocol
-
 import torch
 
 from trainer.config import Run
@@ -17,7 +9,8 @@ from trainer.data import open_data
 from trainer.device import choose_device
 from trainer.environment import environment
 from trainer.errors import InterruptedRunError
-from trainer.evaluate import Evaluation, evaluate
+from trainer.evaluate import evaluate
+from trainer.interrupt import stop_on_signal
 from trainer.models import parameters
 from trainer.parallel import World
 from trainer.record import RunFolder
@@ -25,22 +18,7 @@ from trainer.schedules import progress_of
 from trainer.score import score
 from trainer.session import Session, build
 from trainer.warmup import warm_up
-
-
-class Watcher(Protocol):
-    """Is told how a run goes on; shows it to somebody."""
-
-    def converting(self, name: str, done: int, total: int) -> None:
-        """A data set is being converted before its first use."""
-
-    def started(self, session: Session, resumed: bool) -> None:
-        """Everything is built; training begins or goes on."""
-
-    def stepped(self, session: Session, loss: float, rate: float) -> None:
-        """Some steps were made; ``loss`` is their mean, ``rate`` in images/s."""
-
-    def evaluated(self, session: Session, evaluation: Evaluation) -> None:
-        """The model was evaluated."""
+from trainer.watch import Log, Watcher
 
 
 def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Session:
@@ -186,74 +164,3 @@ def finish(session: Session) -> None:
             "weights": session.fingerprint(),
         },
     )
-
-
-class Log:
-    """Writes steps.jsonl, and knows how long ago things were written."""
-
-    def __init__(self, session: Session, watcher: Watcher) -> None:
-        self._session = session
-        self._watcher = watcher
-        self._steps = session.ledger.steps
-        self._seconds = session.ledger.train_seconds
-        self._saved = time.monotonic()
-
-    def write(self) -> None:
-        """Collect feedback and write a line about the steps since the last one, where there were any."""
-        session, ledger = self._session, self._session.ledger
-        losses = session.collect()
-        if not losses:
-            return
-        ledger.settle()
-        seconds = ledger.train_seconds
-        rate = (ledger.steps - self._steps) * session.run.batch_size / (seconds - self._seconds)
-        self._steps, self._seconds = ledger.steps, seconds
-        loss = sum(losses) / len(losses)
-        if session.world.leads:
-            session.folder.append(
-                "steps.jsonl",
-                {
-                    "step": ledger.steps,
-                    "round": ledger.rounds,
-                    "samples": ledger.trained,
-                    "progress": ledger.steps / session.plan.steps,
-                    "lr": session.step.optimizer.param_groups[0]["lr"],
-                    "loss": loss,
-                    "seconds": seconds,
-                    "rate": rate,
-                },
-            )
-        self._watcher.stepped(session, loss, rate)
-
-    def since_checkpoint(self) -> float:
-        """Seconds since the last checkpoint, or since the session began."""
-        return time.monotonic() - self._saved
-
-    def saved(self) -> None:
-        """A checkpoint was written just now."""
-        self._saved = time.monotonic()
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a wish to stop after the step under way.
-
-    A second one interrupts at once. Yields a function that tells whether the wish was spoken. Outside of the
-    main thread, where Python takes no signals, nobody can ask.
-    """
-    asked = False
-    before = {}
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.formats.whole import write_whole
-from trainer import config
+from trainer import config, recipe
 from trainer.errors import RunError
 
 SCHEMA = 1
@@ -24,9 +24,9 @@ class RunFolder:
 
     def __init__(self, path: Path, run: config.Run) -> None:
         self.path = path
-        self._text = config.dumps(run)
-        recipe = path / "run.toml"
-        if recipe.exists() and _digest(recipe.read_text()) != _digest(self._text):
+        self._text = recipe.dumps(run)
+        kept = path / "run.toml"
+        if kept.exists() and _digest(kept.read_text()) != _digest(self._text):
             raise RunError(
                 f"run folder {path} holds a run with other settings; "
                 "give this one another --name, or move it away"
@@ -79,12 +79,12 @@ def folder_name(run: config.Run) -> str:
         return run.name
     chain = "+".join(config.part_name("augment", part) for part in run.augment)
     sampler = config.part_name("sampler", run.sampler)
-    digest = _digest(config.dumps(run))[:6]
+    digest = _digest(recipe.dumps(run))[:6]
     return f"{run.recipe}-{sampler}-{chain}-b{run.budget:g}-s{run.seed}-{digest}"
 
 
-def _digest(recipe: str) -> str:
+def _digest(text: str) -> str:
     """Digest of a run.toml without what doesn't bear on the result: names, places, how often to write."""
     idle = ("name =", "runs_dir =", "data_dir =", "log_every =", "checkpoint_seconds =", "service =")
-    lines = [line for line in recipe.splitlines() if not line.startswith(idle)]
+    lines = [line for line in text.splitlines() if not line.startswith(idle)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

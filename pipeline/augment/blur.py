@@ -20,7 +20,7 @@ from pipeline.randomness import Keys, sample_doubles
 
 @dataclass(frozen=True)
 class Blur:
-    """Blur some images with a Gaussian whose width is drawn for each, the image mirrored at its borders.
+    """Smooth some images with a Gaussian whose width is drawn for each, the image mirrored at its borders.
 
     The kernel's length is the same for all: 23 pixels at 224, as in SimCLR (Chen et al., ICML 2020).
     """

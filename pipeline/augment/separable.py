@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pipeline.augment.rows import to_images, to_pixels
+from pipeline.augment.rows import to_images
 
 # Halves are rounded up as in Pillow. What is exactly a half may come out a little below it, depending on how
 # a product is split between threads; this is more than that, and less than most other fractions are away.
@@ -36,7 +36,8 @@ def resample(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     weighed = torch.bmm(rows, pixels.view(n, height, width * channels).to(torch.float32))
     planes = to_images(weighed.view(n, high, width, channels)).reshape(n, channels * high, width)
     levels = torch.bmm(planes, columns.transpose(1, 2)).add_(_HALF).to(torch.uint8)
-    return to_pixels(levels.view(n, channels, high, wide))
+    planes = levels.view(n, channels, high, wide)
+    return planes.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
 
 
 def window(first: Tensor, length: Tensor, size: int, count: int, mirrored: Tensor | None = None) -> Tensor:

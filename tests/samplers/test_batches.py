@@ -32,7 +32,7 @@ def test_an_iteration_is_a_round_and_its_length_is_known_before(plan, name):
             batches.sampler.observe(_feedback(batch))
             other.observe(_feedback(batch))
     with pytest.raises(SamplingError, match="at most"):
-        iter(batches)
+        next(iter(batches))
 
 
 def test_a_round_under_way_can_be_saved_and_gone_on_with(plan):

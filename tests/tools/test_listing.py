@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tools.arguments import parse
 from tools.listing import PARTS, SLOTS, List, description, headline, options, paragraphs
-from trainer.config import recipes
+from trainer.recipe import recipes
 from trainer.errors import RunError
 from trainer.schedules import OneCycle, Step
 

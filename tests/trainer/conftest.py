@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from trainer import config
+from trainer.config import Run
 from trainer.evaluate import Evaluation
 from trainer.loop import train
 from trainer.parallel import World
+from trainer.recipe import from_table
 from trainer.record import RunFolder, folder_name
 from trainer.session import Session
 
@@ -45,10 +46,10 @@ class Quiet:
 
 
 @pytest.fixture
-def recipe(fashion: Path, tmp_path: Path) -> Callable[..., config.Run]:
+def recipe(fashion: Path, tmp_path: Path) -> Callable[..., Run]:
     """Make a small run from a TOML-like table's entries."""
 
-    def make(**entries: Any) -> config.Run:
+    def make(**entries: Any) -> Run:
         table = {
             "data": "fashion_mnist",
             "data_dir": str(fashion),
@@ -61,7 +62,7 @@ def recipe(fashion: Path, tmp_path: Path) -> Callable[..., config.Run]:
             "device": "cpu",
             **entries,
         }
-        return config.from_table(table, where="test")
+        return from_table(table, where="test")
 
     return make
 
@@ -76,7 +77,7 @@ def watch() -> type[Quiet]:
 def train_run() -> Train:
     """Train a run to its end; the session's loaders are closed."""
 
-    def make(run: config.Run, watcher: Quiet | None = None) -> Session:
+    def make(run: Run, watcher: Quiet | None = None) -> Session:
         folder = RunFolder(run.runs_dir / folder_name(run), run)
         session = train(run, folder, World(), watcher or Quiet())
         session.close()

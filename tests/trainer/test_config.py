@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 
 from pipeline import AUGMENTS
-from trainer import config
+from trainer import config, recipe
 from trainer.config import Run
 from trainer.errors import RunError
 
 
-@pytest.mark.parametrize("name", config.recipes())
+@pytest.mark.parametrize("name", recipe.recipes())
 def test_every_recipe_loads_and_survives_being_written_out(name: str, tmp_path: Path) -> None:
-    run = config.load(name)
+    run = recipe.load(name)
     assert run.recipe == name
     path = tmp_path / "run.toml"
-    path.write_text(config.dumps(run))
-    assert config.load(str(path)) == run
+    path.write_text(recipe.dumps(run))
+    assert recipe.load(str(path)) == run
 
 
-@pytest.mark.parametrize("name", config.recipes())
+@pytest.mark.parametrize("name", recipe.recipes())
 def test_every_recipe_opens_with_its_command_and_hardware(name: str) -> None:
-    head = config.recipes()[name].read_text().split("\n\n")[0]
+    head = recipe.recipes()[name].read_text().split("\n\n")[0]
     assert f"trainer run {name} " in head
     assert "Hardware:" in head
 
@@ -41,7 +41,7 @@ def test_every_recipe_opens_with_its_command_and_hardware(name: str) -> None:
 def test_the_papers_data_sets_have_its_reference_settings(
     name: str, mean: tuple[float, float, float], flip: bool
 ) -> None:
-    run = config.load(name)
+    run = recipe.load(name)
     assert (run.epochs, run.batch_size, run.lr, run.momentum) == (200, 128, 0.1, 0.9)
     assert (run.nesterov, run.weight_decay, run.mean) == (False, 1e-4, mean)
     assert config.part_name("model", run.model) == "resnet18"
@@ -51,7 +51,7 @@ def test_the_papers_data_sets_have_its_reference_settings(
 
 
 def test_parts_are_named_or_tabled_with_options() -> None:
-    run = config.from_table(
+    run = recipe.from_table(
         {
             "sampler": {"name": "p_sgd", "warmup_rounds": 3},
             "augment": ["standard", {"name": "ricap", "alpha": 1}],
@@ -64,7 +64,7 @@ def test_parts_are_named_or_tabled_with_options() -> None:
 
 def test_mixing_alone_goes_after_the_standard_augmentation() -> None:
     names = [
-        [config.part_name("augment", part) for part in config.from_table({"augment": chain}, "x").augment]
+        [config.part_name("augment", part) for part in recipe.from_table({"augment": chain}, "x").augment]
         for chain in (["ricap"], "mixup", ["none", "ricap"], ["standard", "mixup"])
     ]
     assert names == [["standard", "ricap"], ["standard", "mixup"], ["none", "ricap"], ["standard", "mixup"]]
@@ -95,19 +95,19 @@ def test_mixing_alone_goes_after_the_standard_augmentation() -> None:
 )
 def test_a_mistake_is_one_line_with_rule_and_value(table: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        config.from_table(table, where="recipe")
+        recipe.from_table(table, where="recipe")
     assert "\n" not in str(caught.value)
 
 
 def test_a_recipe_that_does_not_exist_lists_those_that_do(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"recipe must be one of .*cifar10.*; got 'cifar'"):
-        config.load("cifar")
+        recipe.load("cifar")
     with pytest.raises(RunError, match="does not exist"):
-        config.load(str(tmp_path / "none.toml"))
+        recipe.load(str(tmp_path / "none.toml"))
     broken = tmp_path / "broken.toml"
     broken.write_text("budget = = 3")
     with pytest.raises(RunError, match=r"broken\.toml must be TOML"):
-        config.load(str(broken))
+        recipe.load(str(broken))
 
 
 def test_the_default_run_is_the_papers() -> None:

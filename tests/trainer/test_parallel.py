@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from trainer import config
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.parallel import World, join
@@ -22,7 +21,7 @@ from trainer.parallel import World, join
 RANK = """
 import sys
 from pathlib import Path
-from trainer import config
+from trainer import recipe
 from trainer.loop import train
 from trainer.parallel import join, leave
 from trainer.record import RunFolder
@@ -33,7 +32,7 @@ class Quiet:
     def stepped(self, session, loss, rate): ...
     def evaluated(self, session, evaluation): ...
 
-run, out = config.load(sys.argv[1]), Path(sys.argv[2])
+run, out = recipe.load(sys.argv[1]), Path(sys.argv[2])
 world = join()
 session = train(run, RunFolder(out / f"rank{world.rank}", run), world, Quiet())
 session.close()
@@ -57,7 +56,7 @@ def test_two_ranks_end_alike_and_train_the_budget_once(
 ) -> None:
     run = recipe(sampler="p_sgd", augment=[augment], threads=1, budget=0.25)
     file = tmp_path / "recipe.toml"
-    file.write_text(config.dumps(run))
+    file.write_text(recipe.dumps(run))
     port = str(_free_port())
     ranks = [
         subprocess.Popen(

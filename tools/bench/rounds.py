@@ -7,17 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.convert import ConvertOptions, convert
-from pipeline.formats import open_dataset
 from tools.bench import measure
-from tools.bench.step import noise, step
-from trainer import config
+from tools.bench.sessions import noise, step, warm_session
 from trainer.data import Data
-from trainer.device import choose_device
-from trainer.parallel import World
-from trainer.record import RunFolder
-from trainer.session import Session, build
-from trainer.warmup import warm_up
+from trainer.session import Session
 
 
 @dataclass(frozen=True)
@@ -45,33 +38,19 @@ class RoundsBench:
     def rows(self) -> list[measure.Row]:
         """One row a sampler, in seconds a round."""
         with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
-            path = Path(scratch) / "train.beton"
-            convert(noise(self.samples, pixels=32), path, ConvertOptions())
-            opened = open_dataset(path)
-            data = Data(opened, opened)
+            data = noise(Path(scratch), self.samples, pixels=32)
             return [self._row(name, data, Path(scratch)) for name in self.samplers]
 
     def _row(self, name: str, data: Data, scratch: Path) -> measure.Row:
-        sessions = [self._session(part, data, scratch / f"{name}-{part}") for part in (name, "uniform")]
-        ours, theirs = measure.interleave([one_round(s) for s in sessions], self.repeats)
+        entries = {"model": self.model, "budget": self.budget, "device": self.device}
+        sessions = [
+            warm_session(data, scratch / f"{name}-{part}", sampler=part, **entries)
+            for part in (name, "uniform")
+        ]
+        ours, theirs = measure.interleave([one_round(session) for session in sessions], self.repeats)
         for session in sessions:
             session.close()
         return measure.Row.compare(f"run/{name}", ours, "s", "uniform", theirs)
-
-    def _session(self, sampler: str, data: Data, scratch: Path) -> Session:
-        table = {
-            "model": self.model,
-            "sampler": sampler,
-            "device": self.device,
-            "epochs": 1000,
-            "budget": self.budget,
-            "lr": 0.01,
-        }
-        run = config.from_table(table, where="bench")
-        device = choose_device(run.device, World())
-        session = build(run, RunFolder(scratch, run), data, World(), device)
-        warm_up(session)
-        return session
 
 
 def one_round(session: Session) -> Callable[[], None]:

@@ -7,20 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from pipeline import Batch
-from pipeline.convert import ConvertOptions, convert
-from pipeline.formats import open_dataset
-from pipeline.sources import ArraySource
 from tools.bench import measure
-from trainer import config
+from tools.bench.sessions import noise, step, warm_session
 from trainer.data import Data
-from trainer.device import choose_device
-from trainer.parallel import World
-from trainer.record import RunFolder
-from trainer.session import Session, build
-from trainer.warmup import warm_up
+from trainer.session import Session
 
 
 @dataclass(frozen=True)
@@ -54,17 +45,23 @@ class StepBench:
     def rows(self) -> list[measure.Row]:
         """One row an augmentation, in images a second; the peer is the fixed batch."""
         with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
-            path = Path(scratch) / "train.beton"
-            convert(noise(samples=8192, pixels=self.pixels), path, ConvertOptions())
-            opened = open_dataset(path)
-            return [self._row(name, Data(opened, opened), Path(scratch) / name) for name in self.augment]
+            data = noise(Path(scratch), samples=8192, pixels=self.pixels)
+            return [self._row(name, data, Path(scratch) / name) for name in self.augment]
 
-    def _row(self, name: str, data: Data, scratch: Path) -> measure.Row:
-        session = self._session(name, data, scratch)
-        warm_up(session)
-        from_pipeline = endless(session)
+    def _row(self, name: str, data: Data, folder: Path) -> measure.Row:
+        session = warm_session(
+            data,
+            folder,
+            model={"name": self.model, "width": 16},
+            augment=[name],
+            engine=self.engine,
+            batch_size=self.batch_size,
+            device=self.device,
+            budget=1.0,
+        )
         first = session.sampler.next_order()
         fixed = session.plain_chain.apply(next(session.loader.batches(first, plain=True)))
+        from_pipeline = endless(session)
 
         def pipeline() -> None:
             for _ in range(self.steps):
@@ -80,34 +77,6 @@ class StepBench:
         session.close()
         images = self.steps * self.batch_size
         return measure.Row.compare(f"step/{name}", images / ours, "images/s", "fixed batch", images / theirs)
-
-    def _session(self, name: str, data: Data, scratch: Path) -> Session:
-        table = {
-            "model": {"name": self.model, "width": 16},
-            "augment": [name],
-            "engine": self.engine,
-            "batch_size": self.batch_size,
-            "device": self.device,
-            "epochs": 10_000,
-            "budget": 1.0,
-            "lr": 0.01,
-        }
-        run = config.from_table(table, where="bench")
-        device = choose_device(run.device, World())
-        return build(run, RunFolder(scratch, run), data, World(), device)
-
-
-def noise(samples: int, pixels: int) -> ArraySource:
-    """Square images of seeded noise, in ten classes: what is in them bears on no time measured here."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (samples, pixels, pixels, 3), dtype=np.uint8)
-    classes = tuple(f"class {i}" for i in range(10))
-    return ArraySource("noise", "train", "seeded noise", classes, np.arange(samples) % 10, images)
-
-
-def step(session: Session, batch: Batch) -> None:
-    """One training step with its feedback, as the training loop makes it."""
-    session.feedback.add(batch, session.step(batch))
 
 
 def endless(session: Session) -> Iterator[Batch]:

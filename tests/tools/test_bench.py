@@ -1,0 +1,50 @@
+"""Benchmarks measure real work and write rows that say what they are."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tools.bench.measure import Row, interleave
+from tools.cli import main
+
+
+def test_a_ratio_is_how_many_times_better_ours_is() -> None:
+    assert Row.compare("a", 20.0, "images/s", "b", 10.0).ratio == 2
+    assert Row.compare("a", 20.0, "s", "b", 10.0).ratio == 0.5
+    assert Row.compare("a", 20.0, "MB").ratio is None
+
+
+def test_works_are_measured_in_turn() -> None:
+    calls: list[str] = []
+    works = [lambda: calls.append("a"), lambda: (calls.append("b"), time.sleep(0.01))]
+    ours, theirs = interleave(works, repeats=3, warmup=1)
+    assert "".join(calls) == "ab" + "ababab"
+    assert theirs > ours
+
+
+def test_a_bench_writes_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "rows.json"
+    words = ["bench", "step", "--repeats", "1", "--steps", "1", "--augment", "standard", "--batch-size", "8"]
+    assert main([*words, "--device", "cpu", "--json", str(out)]) == 0
+    (row,) = json.loads(out.read_text())
+    assert row["case"] == "step/standard"
+    assert row["ratio"] == pytest.approx(row["ours"] / row["theirs"])
+    assert "step/standard" in capsys.readouterr().out
+
+
+def test_rounds_are_compared_with_uniforms(tmp_path: Path) -> None:
+    out = tmp_path / "rows.json"
+    words = ["bench", "rounds", "--repeats", "1", "--samples", "2000", "--device", "cpu", "--json", str(out)]
+    assert main(words) == 0
+    (row,) = json.loads(out.read_text())
+    assert (row["case"], row["peer"], row["unit"]) == ("run/p_sgd", "uniform", "s")
+    assert row["ratio"] == pytest.approx(row["theirs"] / row["ours"])
+
+
+def test_an_unknown_bench_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "stepp"]) == 2
+    assert "bench must be one of step" in capsys.readouterr().err

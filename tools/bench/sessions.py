@@ -1,0 +1,45 @@
+"""Training sessions for benchmarks: built as `trainer run` builds them, on images of noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import Batch
+from pipeline.convert import ConvertOptions, convert
+from pipeline.formats import open_dataset
+from pipeline.sources import ArraySource
+from trainer import recipe
+from trainer.data import Data
+from trainer.device import choose_device
+from trainer.parallel import World
+from trainer.record import RunFolder
+from trainer.session import Session, build
+from trainer.warmup import warm_up
+
+
+def noise(folder: Path, samples: int, pixels: int) -> Data:
+    """Convert square images of seeded noise, in ten classes: what is in them bears on no time measured."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (samples, pixels, pixels, 3), dtype=np.uint8)
+    classes = tuple(f"class {i}" for i in range(10))
+    source = ArraySource("noise", "train", "seeded noise", classes, np.arange(samples) % 10, images)
+    path = folder / "train.beton"
+    convert(source, path, ConvertOptions())
+    opened = open_dataset(path)
+    return Data(opened, opened)
+
+
+def warm_session(data: Data, folder: Path, **entries: Any) -> Session:
+    """Build a session from a recipe's entries, and rehearse it."""
+    run = recipe.from_table({"epochs": 10_000, "lr": 0.01, **entries}, where="bench")
+    session = build(run, RunFolder(folder, run), data, World(), choose_device(run.device, World()))
+    warm_up(session)
+    return session
+
+
+def step(session: Session, batch: Batch) -> None:
+    """One training step with its feedback, as the training loop makes it."""
+    session.feedback.add(batch, session.step(batch))

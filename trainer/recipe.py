@@ -1,0 +1,140 @@
+"""Recipes: runs as TOML, read with every value checked and written back with every option."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import tomli_w
+
+from trainer.config import SLOTS, Run, part_name, part_type, with_base
+from trainer.errors import RunError
+
+T = TypeVar("T")
+
+
+def load(recipe: str) -> Run:
+    """Read a recipe by its name, or from the path of a .toml (a finished run's run.toml, say).
+
+    Raises
+    ------
+    RunError
+        When there is no such recipe, when it isn't TOML, or when it holds an unknown or ill-typed value.
+    """
+    path = Path(recipe) if recipe.endswith(".toml") else recipes().get(recipe)
+    if path is None:
+        raise RunError(f"recipe must be one of {', '.join(recipes())} or the path of a .toml; got {recipe!r}")
+    if not path.is_file():
+        raise RunError(f"recipe {path} does not exist; `trainer list recipes` shows those that come along")
+    try:
+        table = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} must be TOML; {error}") from None
+    table.setdefault("recipe", path.stem)
+    return from_table(table, where=str(path))
+
+
+def recipes() -> dict[str, Path]:
+    """The recipes that come along, by name."""
+    return {path.stem: path for path in sorted(Path(__file__).with_name("recipes").glob("*.toml"))}
+
+
+def from_table(table: Mapping[str, Any], where: str) -> Run:
+    """Build a run from a TOML table; a part is its name, or a table with ``name`` and its options."""
+    values = dict(table)
+    for slot in SLOTS:
+        if slot == "augment" and slot in values:
+            entries = values[slot] if isinstance(values[slot], list) else [values[slot]]
+            values[slot] = tuple(_part(slot, entry, where) for entry in entries)
+        elif slot in values:
+            values[slot] = _part(slot, values[slot], where)
+    run = _build(Run, values, where)
+    standard = part_type("augment", "standard")()
+    return dataclasses.replace(run, augment=with_base(run.augment, standard))
+
+
+def to_table(run: Run) -> dict[str, Any]:
+    """The run as a TOML table with every option written out; values that are None are left out."""
+    table: dict[str, Any] = {}
+    for item in dataclasses.fields(run):
+        value = getattr(run, item.name)
+        if item.name == "augment":
+            table[item.name] = [_entry("augment", part) for part in value]
+        elif item.name in SLOTS:
+            table[item.name] = _entry(item.name, value)
+        elif value is not None:
+            table[item.name] = _plain(value)
+    return table
+
+
+def dumps(run: Run) -> str:
+    """The run as the text of run.toml."""
+    return tomli_w.dumps(to_table(run))
+
+
+def _entry(slot: str, part: Any) -> dict[str, Any]:
+    options = {item.name: getattr(part, item.name) for item in dataclasses.fields(part)}
+    known = {key: _plain(value) for key, value in options.items() if value is not None}
+    return {"name": part_name(slot, part), **known}
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _part(slot: str, entry: Any, where: str) -> Any:
+    options = {"name": entry} if isinstance(entry, str) else dict(entry)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise RunError(f"{where}: {slot} must be a part's name, or a table with a name; got {entry!r}")
+    cls = part_type(slot, name)
+    # A part may have an option of the same name as its key in the table: TorchvisionModel's is "arch".
+    return _build(cls, options, f"{where}: {slot} {name}")
+
+
+def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    hints = typing.get_type_hints(cls)
+    names = [item.name for item in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in names:
+            raise RunError(f"{where}: option must be one of {', '.join(names) or '(none)'}; got {key!r}")
+    typed = {
+        key: value if key in SLOTS else _typed(value, hints[key], f"{where}: {key}")
+        for key, value in values.items()
+    }
+    return cls(**typed)
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """Check a TOML value against an annotation: what a person may write loosely (1 for 1.0) is converted."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        for option in options:
+            try:
+                return _typed(value, option, where)
+            except RunError:
+                continue
+    elif origin is Literal:
+        if value in options:
+            return value
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            inner = options[:1] * len(value) if options[-1] is Ellipsis else options
+            if len(inner) == len(value):
+                return tuple(_typed(item, kind, where) for item, kind in zip(value, inner, strict=True))
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif hint is Path and isinstance(value, str):
+        return Path(value)
+    elif hint is type(None):
+        if value is None:
+            return None
+    elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    wanted = " | ".join(map(repr, options)) if origin is Literal else getattr(hint, "__name__", str(hint))
+    raise RunError(f"{where} must be {wanted}; got {value!r}")
