@@ -21,6 +21,7 @@ from pipeline.engines import Dataset, EnginePart, Reader
 from pipeline.engines.protocol import check_ids
 from pipeline.engines.resident import ResidentEngine
 from pipeline.errors import DataError
+from pipeline.multiplied import Multiplied
 from pipeline.prefetch import Prefetch
 from pipeline.randomness import Keys, occurrences
 from pipeline.transfer import place, resolve_device, side_stream, timer
@@ -65,7 +66,8 @@ class Loader:
     Parameters
     ----------
     dataset
-        A converted data set (`pipeline.open_dataset`); its images share one shape.
+        A converted data set (`pipeline.open_dataset`), whose images share one shape; or such a one
+        `Multiplied`, whose copies then have ids of their own.
     engine
         How images are read; see `pipeline.ENGINES`.
     batch_size
@@ -126,7 +128,10 @@ class Loader:
         self.world_size = world_size
         self.times = LoaderTimes()
         self._prefetch = prefetch
-        self._reader: Reader | None = (engine or ResidentEngine()).open(dataset, self.device)
+        self._multiplied = dataset if isinstance(dataset, Multiplied) else None
+        # Engines read, and resident keeps, every image once, however many copies stand in the set.
+        stored = dataset if self._multiplied is None else self._multiplied.dataset
+        self._reader: Reader | None = (engine or ResidentEngine()).open(stored, self.device)
         self._copies: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
         self._running: weakref.WeakSet[Prefetch[_Made]] = weakref.WeakSet()
 
@@ -231,10 +236,11 @@ class Loader:
         for step in range(plan.start, plan.steps):
             part = self._part(step, len(plan.ids))
             ids = plan.ids[part].copy()
-            keys = Keys(self.seed, plan.round, step, ids, plan.occurrences[part])
+            copies = None if self._multiplied is None else self._multiplied.copies[ids]
+            keys = Keys(self.seed, plan.round, step, ids, plan.occurrences[part], copies=copies)
             draws = _draw(plan.chain, keys, reader)
             weights = None if plan.weights is None else plan.weights[part].astype(np.float32)
-            images = reader.read(ids)
+            images = reader.read(ids if self._multiplied is None else self._multiplied.stored[ids])
             if self.device.type != "cuda":
                 yield _Made(self._place(keys, draws, weights, images))
                 continue

@@ -38,6 +38,9 @@ class Keys:
         int64[n], how often the id stood earlier in the round's order (`occurrences`).
     scope
         Put before every stream's name, so that two parts of one kind in a chain draw independently.
+    copies
+        int64[n], which copy of its image a sample is, from 0, in a data set whose samples are multiplied
+        (`pipeline.multiplied`); None in others. No draw depends on it, but a choice may.
     """
 
     seed: int
@@ -46,6 +49,7 @@ class Keys:
     ids: NDArray[np.int64]
     occurrences: NDArray[np.int64]
     scope: str = ""
+    copies: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 1 << 32:

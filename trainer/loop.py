@@ -45,20 +45,20 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
     data = open_data(run, world, watcher.converting)
     session = build(run, folder, data, world, device)
     ledger = session.ledger
-    resumed = session.resume()
-    if world.leads:
-        folder.begin()
-        folder.rewind(ledger.steps)
-        if not resumed:
-            sets = {"train": data.train.card.digest, "test": data.test.card.digest}
-            folder.write_json("environment.json", {**environment(device), "data_sha256": sets})
-    warm_up(session)
-    ledger.start_clock()
-    watcher.started(session, resumed)
-
-    # --- Rounds ------------------------------------------------------------------------------------------
-    log = Log(session, watcher)
     try:
+        resumed = session.resume()
+        if world.leads:
+            folder.begin()
+            folder.rewind(ledger.steps)
+            if not resumed:
+                sets = {"train": data.train.card.digest, "test": data.test.card.digest}
+                folder.write_json("environment.json", {**environment(device), "data_sha256": sets})
+        warm_up(session)
+        ledger.start_clock()
+        watcher.started(session, resumed)
+
+        # --- Rounds --------------------------------------------------------------------------------------
+        log = Log(session, watcher)
         with stop_on_signal() as asked:
             while ledger.steps < session.plan.steps:
                 if session.order is None:
@@ -147,7 +147,7 @@ def _evaluate(session: Session, watcher: Watcher) -> None:
 
 def finish(session: Session) -> None:
     """Write what only the end of a run knows: the ledger and one row a sample."""
-    run, plan, ledger = session.run, session.plan, session.ledger
+    run, plan, totals = session.run, session.plan, session.ledger.summary()
     if not session.world.leads:
         return
     train = session.data.train
@@ -159,7 +159,7 @@ def finish(session: Session) -> None:
             "budget": run.budget,
             "planned": plan.total,
             "full_budget_samples": round(run.epochs * plan.samples),
-            **ledger.summary(),
+            **totals,
             "parameters": parameters(session.model),
             "weights": session.fingerprint(),
         },

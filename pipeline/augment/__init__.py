@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from pipeline.augment.autoaugment import Autoaugment
 from pipeline.augment.blur import Blur
@@ -14,6 +15,7 @@ from pipeline.augment.cutmix import Cutmix
 from pipeline.augment.cutout import Cutout
 from pipeline.augment.grayscale import Grayscale
 from pipeline.augment.mixup import Mixup
+from pipeline.augment.multi import Multi
 from pipeline.augment.none import NoAugment
 from pipeline.augment.protocol import Augment, Mixing
 from pipeline.augment.randaugment import Randaugment
@@ -22,6 +24,7 @@ from pipeline.augment.ricap import Ricap
 from pipeline.augment.solarize import Solarize
 from pipeline.augment.ssl import Ssl
 from pipeline.augment.standard import Standard
+from pipeline.augment.transform import Transform
 from pipeline.augment.trivialaugment_wide import TrivialaugmentWide
 from pipeline.errors import DataError
 
@@ -41,17 +44,21 @@ AUGMENTS: dict[str, type[Augment]] = {
     "blur": Blur,
     "solarize": Solarize,
     "ssl": Ssl,
+    "multi": Multi,
 }
 """Every augmentation by the name that recipes use."""
 
 
 def chain(
-    parts: Sequence[str | Augment],
+    parts: Sequence[str | Augment | Callable[[Tensor], Tensor]],
     mean: Sequence[float],
     std: Sequence[float],
     dtype: torch.dtype = torch.float32,
 ) -> Chain:
-    """Make a `Chain` of parts, or of their names where the defaults will do.
+    """Make a `Chain` of parts, of their names where the defaults will do, and of functions of uint8 images.
+
+    A function, such as one of torchvision's v2 transforms, is called with the whole batch; for a call an image
+    give ``Transform(function, per_sample=True)``.
 
     Raises
     ------
@@ -60,8 +67,10 @@ def chain(
     """
     made: list[Augment] = []
     for part in parts:
-        if not isinstance(part, str):
+        if isinstance(part, Augment):
             made.append(part)
+        elif not isinstance(part, str):
+            made.append(Transform(part))
         elif part in AUGMENTS:
             made.append(AUGMENTS[part]())
         else:
@@ -69,4 +78,4 @@ def chain(
     return Chain(made, mean, std, dtype)
 
 
-__all__ = ["AUGMENTS", "Augment", "Chain", "HostDraws", "Mixing", "chain"]
+__all__ = ["AUGMENTS", "Augment", "Chain", "HostDraws", "Mixing", "Transform", "chain"]

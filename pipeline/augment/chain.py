@@ -18,6 +18,7 @@ from pipeline.augment.sequence import scopes, size_after
 from pipeline.batch import Batch, Draws
 from pipeline.errors import DataError
 from pipeline.randomness import Keys
+from pipeline.transfer import place
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,56 @@ class Chain:
         )
         self._scopes = scopes(self.parts)
         self._tiles: dict[tuple[torch.device, int], tuple[Tensor, Tensor]] = {}
+        self._calls = 0
+
+    def __call__(
+        self, images: Tensor, labels: Tensor, *, step: int | None = None, seed: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw for a batch and augment it, in a loop without the loader.
+
+        What is drawn depends on the seed, the step, and each image's place in the batch.
+
+        Parameters
+        ----------
+        images
+            uint8[n, C, H, W] on any device.
+        labels
+            int64[n]
+        step
+            Number of the batch, at least 0: give it to make a loop that resumes repeat its draws. None counts
+            the calls of this chain that didn't give one.
+        seed
+            In [0, 2**32).
+
+        Returns
+        -------
+        images
+            [n, C, H, W] of the chain's dtype, normalised, channels_last in memory.
+        labels
+            int64[n, k], the labels of what each image is made of; k is 1 without mixing.
+        shares
+            float32[n, k]; rows sum to 1. The loss of an image is the sum of its labels' losses by their shares.
+
+        Raises
+        ------
+        DataError
+            On images that aren't uint8[n, C, H, W], and on labels that aren't one an image.
+        """
+        if images.ndim != 4 or images.dtype != torch.uint8:
+            raise DataError(
+                f"images must be uint8 of shape [n, C, H, W]; got {images.dtype} of shape {tuple(images.shape)}"
+            )
+        if labels.shape != images.shape[:1]:
+            raise DataError(f"labels must be one an image; got shape {tuple(labels.shape)}")
+        if step is None:
+            step, self._calls = self._calls, self._calls + 1
+        places = np.arange(len(images), dtype=np.int64)
+        keys = Keys(seed, step, step, places, np.zeros_like(places))
+        drawn = self.draw(keys, images.shape[2], images.shape[3])
+        draws = [{name: place(array, images.device) for name, array in one.items()} for one in drawn.parts]
+        partners = place(drawn.partners, labels.device)
+        mixed = torch.index_select(labels, 0, partners.flatten()).view(partners.shape)
+        return self.transform(images, draws), mixed, place(drawn.shares, images.device)
 
     def plain(self) -> Chain:
         """Give the chain without parts that normalises as this one does."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from trainer.config import Run
 from trainer.evaluate import Evaluation
@@ -79,7 +80,11 @@ def train_run() -> Train:
 
     def make(run: Run, watcher: Quiet | None = None) -> Session:
         folder = RunFolder(run.runs_dir / folder_name(run), run)
-        session = train(run, folder, World(), watcher or Quiet())
+        threads = torch.get_num_threads()
+        try:
+            session = train(run, folder, World(), watcher or Quiet())
+        finally:
+            torch.set_num_threads(threads)
         session.close()
         return session
 

@@ -1,21 +1,34 @@
 from __future__ import annotations
 
+import doctest
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import v2
 
-from pipeline.augment import AUGMENTS, chain
+import pipeline
+from pipeline.augment import AUGMENTS, Transform, chain
 from pipeline.augment.chain import Chain
 from pipeline.augment.mixup import Mixup
+from pipeline.augment.none import NoAugment
 from pipeline.augment.ricap import Ricap
 from pipeline.augment.standard import Standard
-from pipeline.batch import Batch
+from pipeline.batch import Batch, Draws
 from pipeline.errors import DataError
 from pipeline.randomness import Keys
 from pipeline.transfer import place
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+
+
+class Inverted(NoAugment):
+    """Inverts every image."""
+
+    def apply(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
+        return 255 - images
 
 
 def keys_of(n: int) -> Keys:
@@ -150,3 +163,74 @@ def test_constants_that_do_not_fit_are_refused() -> None:
 def test_draws_of_another_chain_are_refused() -> None:
     with pytest.raises(DataError, match="a chain of 1 parts needs that many draws; got 0"):
         Chain([Standard()], MEAN, STD).transform(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), ())
+
+
+# --- In a loop of one's own ------------------------------------------------------------------------------
+
+
+def test_a_call_draws_and_applies() -> None:
+    n, labels = 10, torch.arange(10)
+    images = torch.randint(0, 256, (n, 3, 12, 12), dtype=torch.uint8)
+    for names in ([], ["standard", "randaugment"], ["standard", "ricap", "mixup"], ["multi"]):
+        whole = chain(names, MEAN, STD)
+        out, mixed, shares = whole(images, labels, step=5, seed=3)
+        places = np.arange(n)
+        draws = whole.draw(Keys(3, 5, 5, places, np.zeros(n, np.int64)), 12, 12)
+        assert torch.equal(out, whole.transform(images, on_device(draws)))
+        assert torch.equal(mixed, torch.from_numpy(draws.partners))
+        assert torch.equal(shares, torch.from_numpy(draws.shares))
+        assert all(
+            torch.equal(*pair) for pair in zip(whole(images, labels, step=5, seed=3), (out, mixed, shares))
+        )
+
+
+def test_calls_are_counted_where_no_step_is_given() -> None:
+    images, labels = (
+        torch.randint(0, 256, (6, 3, 12, 12), dtype=torch.uint8),
+        torch.zeros(6, dtype=torch.int64),
+    )
+    whole = chain(["standard"], MEAN, STD)
+    counted = [whole(images, labels)[0] for _ in range(3)]
+    told = [whole(images, labels, step=step)[0] for step in range(3)]
+    assert all(torch.equal(one, other) for one, other in zip(counted, told, strict=True))
+    assert not torch.equal(counted[0], counted[1])
+    assert torch.equal(whole(images, labels)[0], whole(images, labels, step=3)[0])
+    assert not torch.equal(whole(images, labels, step=0, seed=1)[0], told[0])
+
+
+def test_a_call_with_what_it_cannot_take_is_refused() -> None:
+    whole, images = chain(["standard"], MEAN, STD), torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    with pytest.raises(DataError, match=r"uint8 of shape \[n, C, H, W\]; got torch.float32"):
+        whole(images.float(), torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(DataError, match="labels must be one an image"):
+        whole(images, torch.zeros(2, 1, dtype=torch.int64))
+
+
+def test_torchvisions_transforms_stand_beside_ours() -> None:
+    images = torch.randint(0, 256, (6, 3, 12, 12), dtype=torch.uint8)
+    labels = torch.zeros(6, dtype=torch.int64)
+    theirs = v2.RandomInvert(p=1.0)
+    out, *_ = chain(["standard", theirs, "ricap"], MEAN, STD)(images, labels, step=0)
+    ours, *_ = chain(["standard", Inverted(), "ricap"], MEAN, STD)(images, labels, step=0)
+    assert torch.equal(out, ours)
+    each = Transform(v2.RandomInvert(p=0.5), per_sample=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        changed = (each.apply(images, {}) != images).flatten(1).any(1)
+    assert 0 < changed.sum() < 6
+    assert each.apply(images[:0], {}).shape == (0, 3, 12, 12)
+    assert each.apply(images, {}).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("function", [v2.Resize(6), v2.ToDtype(torch.float32, scale=True)])
+def test_a_transform_that_changes_the_shape_or_dtype_is_refused(function: torch.nn.Module) -> None:
+    with pytest.raises(DataError, match=r"must keep the shape \(2, 3, 12, 12\) and dtype uint8; .* gave"):
+        Transform(function).apply(torch.zeros(2, 3, 12, 12, dtype=torch.uint8), {})
+
+
+def test_the_readmes_example() -> None:
+    failed, tried = doctest.testfile(
+        str(Path(pipeline.__file__).with_name("README.md")), module_relative=False
+    )
+    assert tried > 0
+    assert failed == 0

@@ -1,0 +1,102 @@
+"""Multi: one of several augmentations for each sample, or for each copy of a sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.augment.protocol import Augment, Domain, HostArrays
+from pipeline.augment.randaugment import Randaugment
+from pipeline.augment.rows import to_images, to_pixels
+from pipeline.augment.sequence import apply_in_turn, beneath, draw_in_turn
+from pipeline.batch import Draws
+from pipeline.errors import DataError
+from pipeline.randomness import Keys, integers, uniforms
+
+
+@dataclass(frozen=True)
+class Multi:
+    """Choose one of several augmentations for each sample, evenly.
+
+    In a data set whose samples are multiplied (`pipeline.multiplied.Multiplied`), copy k of a sample gets
+    augmentation k instead, counted round. So each copy is a sample of its own, whose importance a sampler can
+    learn (002 sections 4.3 and 4.4). The defaults are the five of 002, appendix A.1.1.
+    """
+
+    parts: tuple[str, ...] = ("standard", "standard", "autoaugment", "randaugment", "trivialaugment_wide")
+    """The augmentations to choose from, by name; several that follow each other are joined by +, as in
+    randaugment+standard."""
+    space: Literal["modern", "original"] = "modern"
+    """RandAugment's list of operations, where it is one of the parts; 002 uses the modern one."""
+
+    domain: ClassVar[Domain] = "uint8"
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise DataError("multi needs at least one augmentation in parts; got none")
+        if self.space not in ("original", "modern"):
+            raise DataError(f"space must be original or modern; got {self.space!r}")
+        for name in self.parts:
+            for word in name.split("+"):
+                self._part(word)
+
+    def choices(self) -> tuple[tuple[Augment, ...], ...]:
+        """Give the augmentations to choose from, each a few parts that follow each other."""
+        return tuple(tuple(self._part(word) for word in name.split("+")) for name in self.parts)
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
+        """Draw which samples get choice k, ``k/samples`` int64[m], and for part i of it ``k/i/...``.
+
+        ``restore`` int64[n] brings the choices' samples, one choice after the other, back into order.
+        """
+        choices = self.choices()
+        if keys.copies is None:
+            which = integers(uniforms(keys, "multi", 1)[:, 0], len(choices))
+        else:
+            which = keys.copies % len(choices)
+        order = np.argsort(which, kind="stable")
+        bounds = np.searchsorted(which[order], np.arange(len(choices) + 1))
+        drawn: dict[str, NDArray[np.generic]] = {"restore": np.argsort(order)}
+        for k, parts in enumerate(choices):
+            samples = order[bounds[k] : bounds[k + 1]]
+            own = replace(
+                keys,
+                ids=keys.ids[samples],
+                occurrences=keys.occurrences[samples],
+                copies=None if keys.copies is None else keys.copies[samples],
+                scope=f"{keys.scope}multi/{k}/",
+            )
+            drawn[f"{k}/samples"] = samples
+            for name, array in draw_in_turn(parts, own, height, width).items():
+                drawn[f"{k}/{name}"] = array
+        return drawn
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Apply each choice to its samples, as one batch."""
+        pixels = to_pixels(images)
+        done = []
+        for k, parts in enumerate(self.choices()):
+            chosen = torch.index_select(pixels, 0, draws[f"{k}/samples"])
+            done.append(to_pixels(apply_in_turn(parts, to_images(chosen), beneath(draws, f"{k}/"))))
+        return to_images(torch.index_select(torch.cat(done), 0, draws["restore"]))
+
+    def _part(self, name: str) -> Augment:
+        # The table holds this class, too, and so can't be imported before it.
+        from pipeline.augment import AUGMENTS
+
+        able = {
+            known: cls
+            for known, cls in AUGMENTS.items()
+            if cls.domain != "float" and not hasattr(cls, "constituents") and cls is not Multi
+        }
+        if name not in able:
+            raise DataError(
+                f"parts of multi must be of {', '.join(able)}: each changes grey levels of single images; "
+                f"got {name!r}"
+            )
+        return Randaugment(space=self.space) if name == "randaugment" else able[name]()

@@ -1,0 +1,55 @@
+"""Anybody's transform of image batches as a part of a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.batch import Draws
+from pipeline.errors import DataError
+from pipeline.randomness import Keys
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Apply a function of uint8 images, such as one of torchvision's v2 transforms.
+
+    Its randomness is its own: torchvision draws from torch's global generator, so what it does is not
+    repeated when a run resumes, unlike everything else in a chain. It waits for the device when it likes.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    """From uint8[n, C, H, W] to the same shape; from uint8[C, H, W] with ``per_sample``."""
+    per_sample: bool = False
+    """Call it for each image, so that each gets parameters of its own: torchvision draws once a call."""
+
+    domain: ClassVar[Domain] = "uint8"
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
+        """Draw nothing."""
+        return {}
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Call the function.
+
+        Raises
+        ------
+        DataError
+            When it gives other than uint8 images of the shape that it got.
+        """
+        if images.shape[0] == 0:
+            return images
+        out = (
+            torch.stack([self.function(one) for one in images]) if self.per_sample else self.function(images)
+        )
+        if out.shape != images.shape or out.dtype != torch.uint8:
+            raise DataError(
+                f"a transform in a chain must keep the shape {tuple(images.shape)} and dtype uint8; "
+                f"{self.function!r} gave {tuple(out.shape)} and {out.dtype}"
+            )
+        return out.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,81 @@
+"""A data set whose samples, or those of some classes, stand in it several times."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.engines import Dataset
+from pipeline.errors import DataError
+
+
+class Multiplied:
+    """A view of a data set in which samples stand several times, each time with an id of its own.
+
+    Nothing is stored twice. The first ids are the data set's own; copies 1 to ``times`` - 1 follow, one
+    after the other. With `pipeline.augment.multi.Multi` in the chain each copy gets another augmentation, and
+    samplers learn each copy's importance: the experiments of 002, sections 4.3 (some classes) and 4.4 (all).
+
+    Parameters
+    ----------
+    dataset
+        What is multiplied.
+    times
+        How often a sample stands in the view, A of 002.
+    classes
+        Labels whose samples are multiplied; None for all. Others stand there once.
+
+    Attributes
+    ----------
+    stored
+        int64[n], for each id of the view the id in ``dataset``.
+    copies
+        int64[n], for each id the number of the copy, from 0.
+
+    Raises
+    ------
+    DataError
+        On ``times`` below 1, and on classes that no sample has.
+    """
+
+    def __init__(self, dataset: Dataset, times: int, classes: Collection[int] | None = None) -> None:
+        if times < 1:
+            raise DataError(f"times must be at least 1, the copies of a sample; got {times}")
+        all_ids = np.arange(len(dataset))
+        chosen = all_ids
+        if classes is not None:
+            unknown = sorted(set(classes) - set(np.unique(dataset.labels).tolist()))
+            if unknown:
+                raise DataError(
+                    f"classes must be labels of the data set; got {unknown[0]}, which no sample has"
+                )
+            chosen = np.flatnonzero(np.isin(dataset.labels, list(classes)))
+        self.dataset = dataset
+        self.stored: NDArray[np.int64] = np.concatenate([all_ids, np.tile(chosen, times - 1)])
+        self.copies: NDArray[np.int64] = np.concatenate(
+            [np.zeros(len(dataset), dtype=np.int64), np.repeat(np.arange(1, times), len(chosen))]
+        )
+        self.path: Path = dataset.path
+        self.labels = dataset.labels[self.stored]
+        self.heights = dataset.heights[self.stored]
+        self.widths = dataset.widths[self.stored]
+        self.compressed = dataset.compressed[self.stored]
+        self.offsets = dataset.offsets[self.stored]
+        self.sizes = dataset.sizes[self.stored]
+        self.checksums = None if dataset.checksums is None else dataset.checksums[self.stored]
+        self.data = dataset.data
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Decode one sample, as the data set does."""
+        return self.dataset.image(int(self.stored[index]))
+
+    def name(self, index: int) -> str:
+        """Name of a sample in its source, and which copy it is, from 1."""
+        name, copy = self.dataset.name(int(self.stored[index])), int(self.copies[index])
+        return f"{name}, copy {copy + 1}" if copy else name

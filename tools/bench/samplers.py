@@ -1,0 +1,144 @@
+"""What sampling costs: draws against numpy's and torch's, feedback, and the wait at a round's start."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from samplers import PSGD, Feedback, Plan, draw
+from samplers.counter import make_key
+from samplers.service import Service
+from tools.bench import measure
+from tools.bench.measure import Row
+
+_SIZES = {"5e4": 50_000, "1e6": 1_000_000, "1e7": 10_000_000}
+_REPEATS = {"5e4": 101, "1e6": 21, "1e7": 3}
+_ROWS = 4096  # of a call to observe: what 32 steps of 128 leave between two copies from the device
+
+_LARGE = """
+import json, resource, time
+import numpy as np
+from samplers import draw
+from samplers.counter import make_key
+
+draw.without_replacement(np.ones(100_000, np.float32), 30_000, make_key(0, "warm-up"))
+weights = np.random.default_rng(0).random(int({samples}), dtype=np.float32)
+with open("/proc/self/statm") as file:
+    before = int(file.read().split()[1]) * resource.getpagesize()
+start = time.perf_counter()
+ids = draw.without_replacement(weights, len(weights) * 3 // 10, make_key(0, "bench"))
+seconds = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps([seconds, (peak - before) / 1e6]))
+"""
+
+
+@dataclass(frozen=True)
+class SamplersBench:
+    """Weighted draws with and without replacement, feedback, and the wait at a round's start."""
+
+    quick: bool = False
+    """Leave out the cases of 1e7 and 1e8 samples, and repeat less."""
+
+    def rows(self) -> list[Row]:
+        """One row a case and peer.
+
+        ``draw/wr/N`` draws N of N with replacement, ``draw/wor30/N`` 30% of N without; the weights are
+        uniform random float32. ``.../memory`` is the peak beyond the table of weights. ``observe/1e6`` is
+        p_sgd's observe and fold of rows on a million samples, 4,096 rows a call. ``wait/MODE/1e6`` is the
+        median time of ``next_order`` at a round's start in a service with a lead, a round being 30% of a
+        million samples.
+        """
+        return list(self._rows())
+
+    def _rows(self) -> Iterator[Row]:
+        sizes = [name for name in _SIZES if not (self.quick and name == "1e7")]
+        for name in sizes:
+            yield from self._draws(name)
+        if not self.quick:
+            seconds, megabytes = _large(100_000_000)
+            yield Row.compare("draw/wor30/1e8", seconds, "s")
+            yield Row.compare("draw/wor30/1e8/memory", megabytes, "MB")
+        yield Row.compare("observe/1e6", _observe(3 if self.quick else 15), "rows/s")
+        yield Row.compare("wait/thread/1e6", _wait("thread", 2 if self.quick else 8), "ms")
+        yield Row.compare("wait/process/1e6", _wait("process", 2 if self.quick else 8), "ms")
+
+    def _draws(self, name: str) -> Iterator[Row]:
+        samples = _SIZES[name]
+        weights = np.random.default_rng(0).random(samples, dtype=np.float32)
+        tensor = torch.from_numpy(weights)
+        chances = weights.astype(np.float64) / weights.sum(dtype=np.float64)
+        generator = np.random.default_rng(1)
+        key = make_key(0, "bench")
+        some = samples * 3 // 10
+        repeats = 3 if self.quick else _REPEATS[name]
+        cases: dict[str, dict[str, Callable[[], object]]] = {
+            f"draw/wr/{name}": {
+                "ours": lambda: draw.with_replacement(weights, samples, key),
+                "torch": lambda: torch.multinomial(tensor, samples, replacement=True),
+                "numpy": lambda: generator.choice(samples, samples, p=chances),
+            },
+            f"draw/wor30/{name}": {
+                "ours": lambda: draw.without_replacement(weights, some, key),
+                "torch": lambda: torch.multinomial(tensor, some, replacement=False),
+                "numpy": lambda: generator.choice(samples, some, replace=False, p=chances),
+            },
+        }
+        for case, works in cases.items():
+            ours, *theirs = measure.interleave(list(works.values()), repeats)
+            for peer, seconds in zip(list(works)[1:], theirs, strict=True):
+                yield Row.compare(case, ours * 1e3, "ms", peer, seconds * 1e3)
+
+
+def _large(samples: int) -> tuple[float, float]:
+    # In a process of its own: the peak of this one has other causes.
+    program = _LARGE.format(samples=samples)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    seconds, megabytes = json.loads(done.stdout)
+    return float(seconds), float(megabytes)
+
+
+def _feedback(samples: int, rows: int, generator: np.random.Generator) -> Feedback:
+    p_true = generator.random(rows, dtype=np.float32)
+    ids = generator.integers(0, samples, rows)
+    return Feedback(1, ids, -np.log(p_true + np.float32(1e-6)), p_true, np.ones(rows, bool))
+
+
+def _observe(repeats: int) -> float:
+    samples = 1_000_000
+    sampler = PSGD().build(Plan(samples, epochs=2))
+    generator = np.random.default_rng(0)
+    calls = [_feedback(samples, _ROWS, generator) for _ in range(samples // _ROWS)]
+
+    def work() -> None:
+        for feedback in calls:
+            sampler.observe(feedback)
+        sampler.fold_heard()
+
+    return len(calls) * _ROWS / measure.interleave([work], repeats, warmup=2)[0]
+
+
+def _wait(mode: str, rounds: int) -> float:
+    plan = Plan(1_000_000, epochs=rounds + 2, budget=0.3, batch_size=128)
+    waits = []
+    with Service(PSGD().build(plan), plan, mode=mode, lead=1000) as service:  # type: ignore[arg-type]
+        generator = np.random.default_rng(0)
+        for number in range(service.rounds):
+            start = time.perf_counter()
+            order = service.next_order()
+            waits.append(time.perf_counter() - start)
+            steps = len(order.ids) // plan.batch_size
+            first = number * steps
+            for step in range(1, steps + 1, 32):
+                rows = _feedback(plan.samples, _ROWS, generator)
+                service.observe(Feedback(first + step, rows.ids, rows.loss, rows.p_true, rows.trained))
+            time.sleep(1)  # the steps of the lead, which train on a device in the meantime
+    return statistics.median(waits[2:]) * 1e3  # the first rounds compile
