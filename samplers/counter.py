@@ -9,6 +9,7 @@ rounds or purposes don't overlap.
 
 from __future__ import annotations
 
+import math
 import zlib
 
 import numpy as np
@@ -94,6 +95,22 @@ def make_key(seed: int, stream: str, number: int = 0) -> np.uint64:
 def uniform_at(key: np.uint64, index: int) -> float:
     """Uniform in [0, 1) from number ``index`` of a stream, for callers that aren't compiled."""
     return (_hash(int(key), index) >> 11) * 2.0**-53
+
+
+def gamma(shape: int, key: np.uint64) -> float:
+    """Gamma of whole ``shape`` and scale 1: the sum of that many exponentials (Marsaglia & Tsang 2000)."""
+    d = shape - 1 / 3
+    index = 0
+    while True:
+        first, second, third = (uniform_at(key, index + offset) for offset in range(3))
+        index += 3
+        normal = math.sqrt(-2 * math.log1p(-first)) * math.cos(2 * math.pi * second)
+        root = 1 + normal / math.sqrt(9 * d)
+        if root <= 0:
+            continue
+        cube = root**3
+        if math.log1p(-third) < normal * normal / 2 + d * (1 - cube + math.log(cube)):
+            return d * cube
 
 
 def derive(key: np.uint64, number: int) -> np.uint64:

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from samplers import blocks, counter, kernels
-from samplers.arrays import Doubles, Ids, Weights
+from samplers.arrays import Doubles, Ids, Places, Weights
 from samplers.errors import SamplingError
 from samplers.shuffle import MOST, permutation, shuffled
 
@@ -115,18 +115,15 @@ def without_replacement(weights: Weights, size: int, key: np.uint64, *, fill: bo
     return shuffled(chosen, counter.derive(key, 2))
 
 
-def _block_spans(size: int) -> list[tuple[int, int]]:
-    return [
-        (start // kernels.BLOCK, -(-stop // kernels.BLOCK))
-        for start, stop in blocks.spans(size, kernels.BLOCK)
-    ]
+def _block_spans(size: int, unit: int) -> list[tuple[int, int]]:
+    return [(start // unit, -(-stop // unit)) for start, stop in blocks.spans(size, unit)]
 
 
 def _block_bases(weights: Weights, top: float) -> tuple[Weights, Doubles, float]:
     if not 1e-200 < top < 1e200:
         weights = weights / (top or 1.0)  # lest the sum overflow, or be a denormal's few bits
     sums = np.empty(-(-len(weights) // kernels.BLOCK), np.float64)
-    blocks.run(kernels.sum_weights, _block_spans(len(weights)), weights, sums)
+    blocks.run(kernels.sum_weights, _block_spans(len(weights), kernels.BLOCK), weights, sums)
     ends = np.cumsum(sums)
     if ends[-1] == 0:
         raise SamplingError("weights must hold at least one above 0; all are 0")
@@ -164,16 +161,29 @@ def with_replacement(weights: Weights, size: int, key: np.uint64) -> Ids:
         raise SamplingError(f"size must be at least 0; got {size}")
     if size == 0:
         return np.empty(0, np.int64)
-    cuts = _block_spans(size)
-    sums = np.empty(-(-size // kernels.BLOCK), np.float64)
-    blocks.run(kernels.sum_gaps, cuts, key, size, sums)
+    # The sum of n exponential gaps is Gamma(n), and independent of their ratios: blocks can be placed first.
+    counts = [min(kernels.POINTS, size - first) for first in range(0, size, kernels.POINTS)]
+    sums = [counter.gamma(count, counter.derive(key, 3 + block)) for block, count in enumerate(counts)]
     ends = np.cumsum(sums)
-    scale = total / (ends[-1] - math.log1p(-counter.uniform_at(key, size)))
-    sorted_ids = np.empty(size, np.int32)
-    gaps = np.append(0.0, ends[:-1])
+    beyond = -math.log1p(-counter.uniform_at(key, size))
+    point_bases = np.append(0.0, ends) * (total / (ends[-1] + beyond))
+    return shuffled(_inverted(weights, bases, total, size, key, point_bases), counter.derive(key, 2))
+
+
+def _inverted(
+    weights: Weights,
+    bases: Doubles,
+    total: float,
+    size: int,
+    key: np.uint64,
+    point_bases: Doubles,
+    spacing: float = 0.0,
+) -> Places:
+    out = np.empty(size, np.int32)
     limit = np.nextafter(total, 0.0)
-    blocks.run(kernels.invert, cuts, key, size, 0.0, gaps, scale, limit, weights, bases, sorted_ids)
-    return shuffled(sorted_ids, counter.derive(key, 2))
+    cuts = _block_spans(size, kernels.POINTS)
+    blocks.run(kernels.invert, cuts, key, size, point_bases, spacing, limit, weights, bases, out)
+    return out
 
 
 def systematic(weights: Weights, size: int, key: np.uint64) -> Ids:
@@ -204,15 +214,12 @@ def systematic(weights: Weights, size: int, key: np.uint64) -> Ids:
     top = check_weights(weights)
     if size < 0:
         raise SamplingError(f"size must be at least 0; got {size}")
-    order = permutation(len(weights), counter.derive(key, 3))
+    order = permutation(len(weights), counter.derive(key, 1))
     weights, bases, total = _block_bases(weights[order], top)
     if size == 0:
         return np.empty(0, np.int64)
-    offset = counter.uniform_at(key, 0)
-    places = np.empty(size, np.int32)
-    scale, limit = total / size, np.nextafter(total, 0.0)
-    none = np.empty(0, np.float64)
-    blocks.run(
-        kernels.invert, _block_spans(size), key, size, offset, none, scale, limit, weights, bases, places
-    )
+    spacing = total / size
+    firsts = np.arange(0, size, kernels.POINTS)
+    point_bases = ((firsts + counter.uniform_at(key, 0)) * spacing).astype(np.float64)
+    places = _inverted(weights, bases, total, size, key, point_bases, spacing)
     return shuffled(order[places], counter.derive(key, 2))

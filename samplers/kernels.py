@@ -14,7 +14,8 @@ from samplers.counter import exponential, word
 BIN_SHIFT = np.uint32(17)
 BINS = 1 << 14  # by 8 exponent and 6 mantissa bits of a float32 key: at most 1.6% wide
 BIN_OF_INFINITY = 0x7F800000 >> 17  # that of weight 0
-BLOCK = 8192  # sums run over blocks of this many terms, whatever the number of threads
+BLOCK = 8192  # weights are summed in blocks of this many, whatever the number of threads
+POINTS = 4 * BLOCK  # sorted points are made in blocks of this many
 _LARGEST = 3e38  # where the keys of positive weights end
 _CHUNK = 2048
 
@@ -95,26 +96,6 @@ def sum_weights(start: int, stop: int, slot: int, weights: Weights, sums: Double
 
 
 @njit(nogil=True, error_model="numpy")
-def _fill_gaps(key: np.uint64, first: int, count: int, gaps: Doubles) -> float:
-    # Made apart from their sum, which has to run in sequence.
-    for i in range(count):
-        gaps[i] = exponential(word(key, first + i))
-    total = 0.0
-    for i in range(count):
-        total += gaps[i]
-    return total
-
-
-@njit(nogil=True, error_model="numpy")
-def sum_gaps(start: int, stop: int, slot: int, key: np.uint64, size: int, sums: Doubles) -> None:
-    """Sum every block of exponential gaps."""
-    gaps = np.empty(BLOCK, np.float64)
-    for block in range(start, stop):
-        first = block * BLOCK
-        sums[block] = _fill_gaps(key, first, min(BLOCK, size - first), gaps)
-
-
-@njit(nogil=True, error_model="numpy")
 def _count_below(values: Doubles, bound: float) -> int:
     low, high = 0, values.size
     while low < high:
@@ -148,15 +129,30 @@ def _merge(points: Doubles, edges: Doubles, first: int, out: Places) -> None:
 
 
 @njit(nogil=True, error_model="numpy")
+def _fill_points(
+    points: Doubles, count: int, key: np.uint64, first: int, base: float, total: float, limit: float
+) -> None:
+    # Gaps made apart from their running sum, which has to run in sequence while they can be vectorised.
+    for j in range(count):
+        points[j] = exponential(word(key, first + j))
+    run = 0.0
+    for j in range(count):
+        run += points[j]
+        points[j] = run
+    scale = total / run
+    for j in range(count):
+        points[j] = min(base + points[j] * scale, limit)
+
+
+@njit(nogil=True, error_model="numpy")
 def invert(
     start: int,
     stop: int,
     slot: int,
     key: np.uint64,
     size: int,
-    offset: float,
-    gap_bases: Doubles,
-    scale: float,
+    point_bases: Doubles,
+    spacing: float,
     limit: float,
     weights: Weights,
     bases: Doubles,
@@ -164,25 +160,22 @@ def invert(
 ) -> None:
     """Write the ids that sorted points fall on in the running sum of the weights.
 
-    The points are the running sums of exponential gaps where ``gap_bases`` holds their sums before every
-    block, else evenly spaced behind ``offset``; times ``scale``.
+    The points of block b lie between ``point_bases[b]`` and ``[b + 1]``: at random, as uniforms do, where
+    ``spacing`` is 0, else that far apart.
     """
-    points = np.empty(BLOCK, np.float64)
+    points = np.empty(POINTS, np.float64)
     edges = np.empty(BLOCK + 1, np.float64)
     current = -1
     length = 0
     for block in range(start, stop):
-        first = block * BLOCK
-        count = min(BLOCK, size - first)
-        if gap_bases.size:
-            _fill_gaps(key, first, count, points)
-            total = 0.0
+        first = block * POINTS
+        count = min(POINTS, size - first)
+        base = point_bases[block]
+        if spacing > 0:
             for j in range(count):
-                total += points[j]
-                points[j] = min((gap_bases[block] + total) * scale, limit)
+                points[j] = min(base + np.float64(j) * spacing, limit)
         else:
-            for j in range(count):
-                points[j] = min((np.float64(first + j) + offset) * scale, limit)
+            _fill_points(points, count, key, first, base, point_bases[block + 1] - base, limit)
         j = 0
         while j < count:
             holder = _count_below(bases, np.nextafter(points[j], np.inf)) - 1

@@ -57,8 +57,8 @@ def chain(
 ) -> Chain:
     """Make a `Chain` of parts, of their names where the defaults will do, and of functions of uint8 images.
 
-    A function, such as one of torchvision's v2 transforms, is called with the whole batch; for a call an image
-    give ``Transform(function, per_sample=True)``.
+    A function, such as one of torchvision's v2 transforms, is called with the whole batch; for one call an
+    image give ``Transform(function, per_sample=True)``.
 
     Raises
     ------

@@ -110,7 +110,7 @@ class Chain:
         labels
             int64[n, k], the labels of what each image is made of; k is 1 without mixing.
         shares
-            float32[n, k]; rows sum to 1. The loss of an image is the sum of its labels' losses by their shares.
+            float32[n, k]; rows sum to 1. An image's loss is the sum of its labels' losses by their shares.
 
         Raises
         ------
@@ -119,7 +119,8 @@ class Chain:
         """
         if images.ndim != 4 or images.dtype != torch.uint8:
             raise DataError(
-                f"images must be uint8 of shape [n, C, H, W]; got {images.dtype} of shape {tuple(images.shape)}"
+                f"images must be uint8 of shape [n, C, H, W]; got {images.dtype} of shape "
+                f"{tuple(images.shape)}"
             )
         if labels.shape != images.shape[:1]:
             raise DataError(f"labels must be one an image; got shape {tuple(labels.shape)}")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.augment.resize import resize, taps
 from pipeline.augment.rows import to_images, to_pixels
-from pipeline.augment.separable import resample, window
 from pipeline.batch import Draws
 from pipeline.errors import DataError
 from pipeline.randomness import Keys, integers, sample_doubles
@@ -71,13 +71,13 @@ class RandomResizedCrop:
         }
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Crop, resize and flip, all in the weights of two matrices a sample."""
+        """Crop, resize and flip, all in what is gathered and weighed."""
         pixels = to_pixels(images)
         height, width = pixels.shape[1:3]
         high, wide = self.size_of(height, width)
-        rows = window(draws["top"], draws["height"], height, high)
-        columns = window(draws["left"], draws["width"], width, wide, draws["flip"])
-        return to_images(resample(pixels, rows, columns))
+        rows = taps(draws["top"], draws["height"], height, high)
+        columns = taps(draws["left"], draws["width"], width, wide, draws["flip"])
+        return to_images(resize(pixels, rows, columns))
 
     def _sizes(
         self, area: NDArray[np.float64], shape: NDArray[np.float64], height: int, width: int

@@ -16,6 +16,17 @@ def to_images(pixels: Tensor) -> Tensor:
     return pixels.permute(0, 3, 1, 2)
 
 
+def images_at_once(pixels: Tensor) -> int:
+    """Say how many images of [n, H, W, C] to work on at once, where one operation makes many passes.
+
+    All of them, but on a CPU only so many that what comes of them stays within its caches: 2**18 values.
+    """
+    n, height, width, channels = pixels.shape
+    if pixels.device.type != "cpu":
+        return max(1, n)
+    return max(1, (1 << 18) // max(1, height * width * channels))
+
+
 def gather_runs(pixels: Tensor, starts: Tensor, length: int) -> Tensor:
     """Copy runs of ``length`` neighbouring pixels that begin anywhere in memory.
 

@@ -40,36 +40,6 @@ def resample(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return planes.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
 
 
-def window(first: Tensor, length: Tensor, size: int, count: int, mirrored: Tensor | None = None) -> Tensor:
-    """Weights that resize ``length`` of ``size`` pixels to ``count``, bilinearly and antialiased.
-
-    Pillow's triangle filter, as wide as two pixels of the coarser side, cut off at the window's ends.
-
-    Parameters
-    ----------
-    first, length
-        int64[n], the window.
-    size, count
-        Pixels before and after.
-    mirrored
-        bool[n], whether to count the new pixels backwards.
-
-    Returns
-    -------
-    float32[n, count, size]
-    """
-    scale = length.to(torch.float32) / count
-    middle = torch.arange(count, device=first.device) + 0.5
-    centre = middle[None] if mirrored is None else torch.where(mirrored[:, None], count - middle, middle)
-    centre = centre * scale[:, None]
-    place = torch.arange(size, device=first.device)[None] - first[:, None]
-    within = (place >= 0) & (place < length[:, None])
-    away = (place[:, None] + 0.5 - centre[:, :, None]).abs_()
-    weights = away.div_(scale.clamp(min=1)[:, None, None]).neg_().add_(1).clamp_(min=0)
-    weights.mul_(within[:, None])
-    return weights.div_(weights.sum(2, keepdim=True))
-
-
 def convolution(kernels: Tensor, size: int) -> Tensor:
     """Weights of a symmetric convolution, the image mirrored at its border pixels.
 

@@ -12,8 +12,15 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pipeline.augment import AUGMENTS, Augment, Chain, Mixing
+from pipeline.augment.autoaugment import Autoaugment
+from pipeline.augment.blur import Blur
+from pipeline.augment.color_jitter import ColorJitter
 from pipeline.augment.cutmix import Cutmix
+from pipeline.augment.multi import Multi
+from pipeline.augment.protocol import Resizing
 from pipeline.augment.randaugment import Randaugment
+from pipeline.augment.random_resized_crop import RandomResizedCrop
+from pipeline.augment.ssl import Ssl
 from pipeline.randomness import Keys
 from pipeline.transfer import place
 
@@ -24,6 +31,12 @@ SHAPES = [(32, 32), (28, 17)]
 def with_options() -> Iterator[tuple[str, Augment]]:
     yield "randaugment-modern", Randaugment(space="modern", operations=3)
     yield "cutmix-half", Cutmix(per_sample=True, probability=0.5)
+    yield "autoaugment-svhn", Autoaugment(policy="svhn")
+    yield "autoaugment-imagenet", Autoaugment(policy="imagenet")
+    yield "blur-long", Blur(probability=1.0, sigma=(1.0, 6.0), kernel=15)
+    yield "color_jitter-no-hue", ColorJitter(hue=0.0, probability=1.0)
+    yield "ssl-strong", Ssl(magnitude=12.0, solarize=0.5)
+    yield "multi-chains", Multi(parts=("none", "randaugment+standard", "ssl"), space="original")
 
 
 def variants() -> Iterator[tuple[str, Augment]]:
@@ -32,6 +45,10 @@ def variants() -> Iterator[tuple[str, Augment]]:
         if any(field.name == "per_sample" for field in fields(part)):  # type: ignore[arg-type]
             yield f"{name}-per_sample", part(per_sample=True)  # type: ignore[call-arg]
     yield from with_options()
+
+
+def resized() -> dict[str, Augment]:
+    return {"random_resized_crop": RandomResizedCrop(size=21), "ssl": Ssl(size=40)}
 
 
 def over(mixing: bool | None = None) -> pytest.MarkDecorator:
@@ -92,6 +109,28 @@ def test_keeps_shape_dtype_layout_and_its_input(
     assert out.dtype == images.dtype
     assert out.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("part", list(resized().values()), ids=list(resized()))
+@pytest.mark.parametrize("n", [0, 1, 6])
+def test_gives_the_size_that_it_says(part: Resizing, n: int) -> None:
+    images, chain = images_for(part, n, 30, 23), Chain([part], mean=[0.5] * 3, std=[0.25] * 3)
+    out = part.apply(images, drawn(part, keys_of(np.arange(n)), 30, 23))
+    assert tuple(out.shape) == (n, 3, *part.size_of(30, 23))
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    draws = drawn(part, keys_of(np.arange(n)), 30, 23)
+    with FakeTensorMode(allow_non_fake_inputs=False), torch.device("cuda"):
+        on_device = {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in draws.items()}
+        fake = torch.empty((n, 30, 23, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+        assert chain.transform(fake, [on_device]).shape == out.shape
+
+
+@every_part
+def test_grey_images_come_out_alike_in_one_channel_and_in_three(part: Augment) -> None:
+    grey = images_for(part, 40, 20, 26, channels=1)
+    draws = drawn(part, keys_of(np.arange(40)), 20, 26)
+    colours = grey.expand(40, 3, 20, 26).contiguous(memory_format=torch.channels_last)
+    assert torch.equal(part.apply(colours, draws)[:, :1], part.apply(grey, draws))
 
 
 @every_part

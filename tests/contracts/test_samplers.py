@@ -145,7 +145,7 @@ def test_orders_keep_any_budget_exactly(samples, epochs, budget, batch, length, 
     assert sum(len(order.ids) for order in _run(sampler)) == plan.steps * batch
 
 
-def test_a_remainder_heads_the_next_order_with_its_weights(build, name):
+def test_a_remainder_heads_the_next_order(build):
     whole, cut = build(batch_size=1), build(batch_size=7)
     ids = np.concatenate([order.ids for order in _run(whole, 1)])
     first = cut.next_order()
@@ -213,6 +213,7 @@ def test_a_pickled_sampler_goes_on_the_same(build):
     _assert_same(_run(other), _run(sampler))
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_another_process_gives_the_same_orders(name, build):
     context = multiprocessing.get_context("fork")
     queue = context.Queue()

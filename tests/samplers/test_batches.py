@@ -69,6 +69,7 @@ def test_items_come_with_their_ids():
     assert len(pairs) == 2
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_dataloader_follows_the_orders(plan, workers):
     from torch.utils.data import DataLoader

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from samplers.counter import derive, exponential, make_key, unit, word
+from samplers.counter import derive, exponential, gamma, make_key, unit, word
 
 
 @njit
@@ -75,3 +75,14 @@ def test_derived_streams_are_not_shifts_of_their_parent():
     parent = set(_stream(key, 5000).tolist())
     for number in range(4):
         assert not parent & set(_stream(derive(key, number), 5000).tolist())
+
+
+@pytest.mark.parametrize("shape", [1, 3, 500])
+def test_gamma_is_a_sum_of_exponentials(shape, deviation):
+    drawn = np.sort([gamma(shape, make_key(0, "gamma", number)) for number in range(4000)])
+    sums = np.random.default_rng(0).exponential(size=(20_000, shape)).sum(axis=1)
+    edges = np.quantile(sums, np.linspace(0, 1, 21)[1:-1])
+    counts = np.bincount(np.searchsorted(edges, drawn), minlength=20)
+    # The edges come from a sample, too: their own spread adds a fifth to the variance of the counts.
+    assert deviation(counts / np.sqrt(1.2), np.full(20, 200.0) / np.sqrt(1.2)) < 4.75
+    assert abs(drawn.mean() - shape) < 4.9 * np.sqrt(shape / 4000)

@@ -54,6 +54,14 @@ def test_diversity_spreads_the_first_choice_over_the_classes_and_loss_decides_wi
         assert set(plan.labels[sampler.next_order().ids]) == classes
 
 
+def test_diversity_fades_as_the_run_goes_on(plan, feed):
+    sampler = MCL(groups=20, first=0.2, last=0.2, diversity=5, decay=0.9).build(plan)
+    feed(sampler, range(200), loss=np.where(plan.labels == 2, 2.0, 1.0))
+    classes = [set(plan.labels[sampler.next_order().ids]) for _ in range(3)]
+    assert classes[0] == {0, 1, 2, 3}
+    assert classes[2] == {2}
+
+
 def test_a_round_draws_evenly_from_the_chosen_groups(plan, feed):
     sampler = MCL(groups=20, first=0.1, last=0.1).build(plan)
     feed(sampler, range(200), loss=1.0)

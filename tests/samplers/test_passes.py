@@ -75,6 +75,14 @@ class TestInfoBatch:
         np.testing.assert_allclose(new.weights, np.where(new.ids < 30, 30 / 9, 1), rtol=1e-6)
         assert new.weights.sum() == pytest.approx(40)
 
+    def test_the_multiplier_is_exact_where_the_number_kept_is_rounded(self, feed):
+        sampler = InfoBatch().build(Plan(40, epochs=10, seed=2))
+        feed(sampler, range(40), loss=np.where(np.arange(40) < 25, 0.1, 3.0))
+        sampler.fold_heard()
+        new = sampler.compose(0)
+        assert len(new.ids) == 15 + 12
+        assert new.weights.sum() == pytest.approx(40)
+
     def test_passes_follow_one_another_until_the_budget_is_used_up(self, feed):
         sampler = self._sampler(feed)
         first = sampler.next_order()  # 40 samples: a pass of 25 and 15 of the next
@@ -95,6 +103,19 @@ class TestInfoBatch:
         assert (weights[:350] > 1).any()
         assert sorted(ids[350:390]) == list(range(40))
         assert sorted(ids[390:]) == sorted(set(ids[390:].tolist()))
+
+    def test_batch_remainders_carry_their_weights(self, feed):
+        ids, weights = {}, {}
+        for batch in (1, 7):
+            sampler = InfoBatch().build(Plan(40, epochs=10, budget=1.0, seed=2, batch_size=batch))
+            feed(sampler, range(40), loss=self.LOSS)
+            orders = _all(sampler)
+            ids[batch] = np.concatenate([order.ids for order in orders])
+            weights[batch] = np.concatenate(
+                [np.ones(len(o.ids)) if o.weights is None else o.weights for o in orders]
+            )
+        np.testing.assert_array_equal(ids[7], ids[1][:399])
+        np.testing.assert_array_equal(weights[7], weights[1][:399])
 
     def test_nothing_is_left_out_before_a_loss_is_known(self):
         sampler = InfoBatch().build(Plan(40, epochs=10, budget=0.5, seed=2))
@@ -206,6 +227,11 @@ class TestKakurenbo:
         assert second.score_ids is None
         later = np.concatenate([second.ids[5:], *(sampler.next_order().ids for _ in range(2))])
         assert set(range(5)) <= set(later.tolist())
+
+    def test_only_the_last_round_of_a_pass_asks_for_scores(self, feed):
+        sampler = self._sampler(feed, budget=0.25, fraction=0.3)  # a pass of 15 in rounds of 5
+        asked = [sampler.next_order().score_ids is not None for _ in range(3)]
+        assert asked == [False, False, True]
 
     def test_an_order_over_two_passes_has_the_mean_of_their_learning_rates(self, feed):
         sampler = self._sampler(feed, fraction=0.3)

@@ -184,7 +184,7 @@ def test_more_orders_than_rounds_are_refused_and_the_state_can_still_be_saved(pl
 @pytest.mark.parametrize("mode", MODES)
 def test_many_rows_go_through_however_they_are_cut(mode):
     # More rows than all blocks of shared memory hold, in one call and in uneven ones.
-    plan = Plan(1000, epochs=4, budget=1.0, seed=1)
+    plan = Plan(1000, epochs=4, budget=0.3, seed=1)
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 1000, 700_000)
     p_true = rng.random(700_000).astype(np.float32)
@@ -200,6 +200,22 @@ def test_many_rows_go_through_however_they_are_cut(mode):
             cut = Feedback(2, ids[part], p_true[part], p_true[part], rows.trained[part])
             service.observe(cut)
             expected.observe(cut)
+        np.testing.assert_array_equal(service.next_order().ids, expected.next_order().ids)
+
+
+def test_many_rows_wait_here_while_the_process_is_busy():
+    plan = Plan(1000, epochs=4, budget=0.3, seed=1)
+    expected = PSGD().build(plan)
+    rng = np.random.default_rng(0)
+    with Service(PSGD().build(plan), plan, mode="process") as service:
+        os.kill(service._worker._process.pid, signal.SIGSTOP)
+        ids, p_true = np.empty(50_000, np.int64), np.empty(50_000, np.float32)
+        for _ in range(14):  # more than all blocks hold; each call writes over the last one's arrays
+            ids[:], p_true[:] = rng.integers(0, 1000, 50_000), rng.random(50_000)
+            rows = Feedback(1, ids, p_true, p_true, np.ones(50_000, bool))
+            service.observe(rows)
+            expected.observe(rows)
+        os.kill(service._worker._process.pid, signal.SIGCONT)
         np.testing.assert_array_equal(service.next_order().ids, expected.next_order().ids)
 
 

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from tools.arguments import parse
 from tools.listing import PARTS, SLOTS, List, description, headline, options, paragraphs
-from trainer.recipe import recipes
 from trainer.errors import RunError
+from trainer.recipe import recipes
 from trainer.schedules import OneCycle, Step
 
 EVERY_PART = [(slot, name) for slot, table in PARTS.items() for name in table]

@@ -18,6 +18,7 @@ from samplers.counter import make_key
 from samplers.service import Service
 from tools.bench import measure
 from tools.bench.measure import Row
+from tools.bench.rounds import RoundsBench
 
 _SIZES = {"5e4": 50_000, "1e6": 1_000_000, "1e7": 10_000_000}
 _REPEATS = {"5e4": 101, "1e6": 21, "1e7": 3}
@@ -55,7 +56,8 @@ class SamplersBench:
         uniform random float32. ``.../memory`` is the peak beyond the table of weights. ``observe/1e6`` is
         p_sgd's observe and fold of rows on a million samples, 4,096 rows a call. ``wait/MODE/1e6`` is the
         median time of ``next_order`` at a round's start in a service with a lead, a round being 30% of a
-        million samples.
+        million samples. ``run/p_sgd`` is whole rounds of training against uniform's, as `trainer bench
+        rounds` measures them.
         """
         return list(self._rows())
 
@@ -70,6 +72,7 @@ class SamplersBench:
         yield Row.compare("observe/1e6", _observe(3 if self.quick else 15), "rows/s")
         yield Row.compare("wait/thread/1e6", _wait("thread", 2 if self.quick else 8), "ms")
         yield Row.compare("wait/process/1e6", _wait("process", 2 if self.quick else 8), "ms")
+        yield from RoundsBench(repeats=1).rows() if self.quick else RoundsBench().rows()
 
     def _draws(self, name: str) -> Iterator[Row]:
         samples = _SIZES[name]

@@ -180,7 +180,8 @@ def test_a_call_draws_and_applies() -> None:
         assert torch.equal(mixed, torch.from_numpy(draws.partners))
         assert torch.equal(shares, torch.from_numpy(draws.shares))
         assert all(
-            torch.equal(*pair) for pair in zip(whole(images, labels, step=5, seed=3), (out, mixed, shares))
+            torch.equal(*pair)
+            for pair in zip(whole(images, labels, step=5, seed=3), (out, mixed, shares), strict=True)
         )
 
 

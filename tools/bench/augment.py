@@ -1,0 +1,190 @@
+"""Every augmentation, drawn and applied, against torchvision's image by image and kornia's."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from pipeline.augment import AUGMENTS, Augment, Chain
+from pipeline.augment.randaugment import Randaugment
+from pipeline.randomness import Keys
+from pipeline.transfer import place, resolve_device
+from tools.bench import measure
+
+BATCHES = {32: 512, 96: 256, 224: 64}
+"""Images a batch at each height and width."""
+
+_MEAN, _STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
+
+
+@dataclass(frozen=True)
+class AugmentBench:
+    """Rate of every augmentation, host draw and all, against torchvision v2 (an image a call) and kornia.
+
+    Cases are augment/NAME/PIXELS. RandAugment has the modern list, two operations and magnitude 9, as its
+    peers; ours normalise their result where they need floats (mixup, cutout), as the peers then do. Peers of
+    which torchvision has no equal are left out, and kornia where it isn't installed.
+    """
+
+    augment: tuple[str, ...] = tuple(name for name in AUGMENTS if name != "none")
+    """Augmentations to measure."""
+
+    pixels: tuple[int, ...] = tuple(BATCHES)
+    """Height and width of the images: 32 (batches of 512), 96 (of 256) or 224 (of 64)."""
+
+    repeats: int = 7
+    """Measurements a case; medians are given."""
+
+    device: str = "auto"
+    """Where ours are applied; the peers work on the CPU, but for kornia."""
+
+    def rows(self) -> list[measure.Row]:
+        """One row a case and peer, in images a second."""
+        if importlib.util.find_spec("kornia") is None:
+            print("kornia is not installed: its rows are left out (pip install kornia)")
+        rows = []
+        for pixels in self.pixels:
+            for name in self.augment:
+                rows += self._rows(name, pixels)
+        return rows
+
+    def _rows(self, name: str, pixels: int) -> list[measure.Row]:
+        images = photographs(BATCHES[pixels], pixels)
+        device = resolve_device(self.device)
+        works: dict[str | None, Callable[[], object]] = {None: ours(name, images.to(device))}
+        works.update(peers(name, images, device))
+        times = measure.interleave(list(works.values()), self.repeats)
+        rates = dict(zip(works, (len(images) / seconds for seconds in times), strict=True))
+        mine, case = rates.pop(None), f"augment/{name}/{pixels}"
+        if not rates:
+            return [measure.Row.compare(case, mine, "images/s")]
+        return [measure.Row.compare(case, mine, "images/s", peer, theirs) for peer, theirs in rates.items()]
+
+
+def photographs(count: int, pixels: int) -> Tensor:
+    """Smooth seeded pictures with some noise, uint8[count, 3, pixels, pixels], channels_last."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
+    pictures = np.stack(
+        [
+            np.asarray(Image.fromarray(one).resize((pixels, pixels), Image.Resampling.BICUBIC))
+            for one in coarse
+        ]
+    )
+    noise = rng.integers(-12, 13, pictures.shape)
+    return torch.from_numpy((pictures + noise).clip(0, 255).astype(np.uint8)).permute(0, 3, 1, 2)
+
+
+def ours(name: str, images: Tensor) -> Callable[[], object]:
+    """Draw a new batch's parameters, move them to the device, and apply them there."""
+    part = part_of(name)
+    chain = Chain([part], _MEAN, _STD)
+    source = chain.normalise(images) if part.domain == "float" else images
+    ids: NDArray[np.int64] = np.arange(len(images))
+    occurrences = np.zeros_like(ids)
+    step = 0
+
+    def work() -> object:
+        nonlocal step
+        step += 1
+        keys = Keys(0, step, step, ids, occurrences)
+        drawn = chain.draw(keys, images.shape[2], images.shape[3]).parts[0]
+        out = part.apply(source, {key: place(array, source.device) for key, array in drawn.items()})
+        if out.device.type == "cuda":
+            torch.cuda.synchronize(out.device)
+        return out
+
+    return work
+
+
+def part_of(name: str) -> Augment:
+    """The part with the options that its peers have."""
+    if name == "randaugment":
+        return Randaugment(operations=2, magnitude=9, space="modern")
+    return AUGMENTS[name]()
+
+
+def peers(name: str, images: Tensor, device: torch.device) -> Mapping[str, Callable[[], object]]:
+    """What the peers do to the same images: by name, a call that does one batch."""
+    found: dict[str, Callable[[], object]] = {}
+    batch = batch_transform(name, images)
+    if batch is not None:
+        found["torchvision-tensor"] = batch
+    transform = torchvision_transform(name, images.shape[2])
+    if transform is not None:
+        rows = images.permute(0, 2, 3, 1).numpy()
+        pictures = [Image.fromarray(one) for one in rows]
+        tensors = list(images.contiguous())
+        found["torchvision-pil"] = lambda: [transform(one) for one in pictures]
+        found["torchvision-tensor"] = lambda: [transform(one) for one in tensors]
+    korn = kornia_transform(name, images.shape[2])
+    if korn is not None:
+        floats = images.to(device).contiguous().to(torch.float32) / 255
+        found["kornia"] = lambda: korn(floats)
+    return found
+
+
+def torchvision_transform(name: str, pixels: int) -> Callable[[Any], object] | None:
+    """The v2 transform of one image that does the like, where there is one."""
+    crop = v2.RandomResizedCrop(pixels, antialias=True)
+    jitter = v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8)
+    length = max(3, pixels // 10 | 1)
+    blur = v2.RandomApply([v2.GaussianBlur(length, (0.1, 2.0))], p=0.5)
+    flip = v2.RandomHorizontalFlip()
+    known: dict[str, v2.Transform] = {
+        "standard": v2.Compose([v2.RandomCrop(pixels, padding=4), flip]),
+        "random_resized_crop": v2.Compose([crop, flip]),
+        "randaugment": v2.RandAugment(2, 9),
+        "autoaugment": v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10),
+        "trivialaugment_wide": v2.TrivialAugmentWide(),
+        "color_jitter": jitter,
+        "grayscale": v2.RandomGrayscale(0.2),
+        "blur": blur,
+        "solarize": v2.RandomSolarize(128, 0.2),
+        "ssl": v2.Compose([crop, flip, jitter, v2.RandomGrayscale(0.2), blur, v2.RandomSolarize(128, 0.1)]),
+    }
+    return known.get(name)
+
+
+def batch_transform(name: str, images: Tensor) -> Callable[[], object] | None:
+    """Torchvision's mixing, which takes a whole batch."""
+    known: dict[str, v2.Transform] = {
+        "mixup": v2.MixUp(alpha=0.3, num_classes=10),
+        "cutmix": v2.CutMix(num_classes=10),
+    }
+    if name not in known:
+        return None
+    labels = torch.arange(len(images)) % 10
+    source = Chain((), _MEAN, _STD).normalise(images) if name == "mixup" else images
+    return lambda: known[name](source, labels)
+
+
+def kornia_transform(name: str, pixels: int) -> Callable[[Tensor], object] | None:
+    """Kornia's transform of a batch of floats in [0, 1], where there is one and it is installed."""
+    if importlib.util.find_spec("kornia") is None:
+        return None
+    auto = importlib.import_module("kornia.augmentation.auto")
+    plain = importlib.import_module("kornia.augmentation")
+    length = max(3, pixels // 10 | 1)
+    known: dict[str, Callable[[], Callable[[Tensor], object]]] = {
+        "randaugment": lambda: auto.RandAugment(n=2, m=9),
+        "autoaugment": lambda: auto.AutoAugment("cifar10"),
+        "trivialaugment_wide": lambda: auto.TrivialAugment(),
+        "random_resized_crop": lambda: plain.RandomResizedCrop((pixels, pixels)),
+        "color_jitter": lambda: plain.ColorJiggle(0.4, 0.4, 0.4, 0.1, p=0.8),
+        "grayscale": lambda: plain.RandomGrayscale(p=0.2),
+        "blur": lambda: plain.RandomGaussianBlur((length, length), (0.1, 2.0), p=0.5),
+        "solarize": lambda: plain.RandomSolarize(p=0.2),
+        "mixup": lambda: plain.RandomMixUpV2(p=1.0),
+        "cutmix": lambda: plain.RandomCutMixV2(p=1.0),
+    }
+    return known[name]() if name in known else None
