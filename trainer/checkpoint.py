@@ -47,7 +47,8 @@ _ARRAY = "__array__"
 
 def _stored(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return {_ARRAY: torch.from_numpy(np.ascontiguousarray(value))}
+        # np.ascontiguousarray would give a 0-dimensional array a dimension.
+        return {_ARRAY: torch.from_numpy(np.array(value, order="C"))}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):

@@ -47,6 +47,24 @@ def test_every_sampler_trains_its_budget_exactly_under_every_mixing(
     assert np.isfinite(np.array(samples["last_loss"])[seen]).all()
 
 
+def test_hidden_samples_are_scored_and_cost_no_trained_samples(
+    recipe: Recipe, train_run: Train, watch: Watch
+) -> None:
+    easy = {"name": "kakurenbo", "confidence": 0.5}
+    run = recipe(sampler=easy, budget=1.0, epochs=6, name="whole")
+    session = train_run(run)
+    assert session.ledger.trained == 6 * 1280
+    assert session.ledger.scored > 0
+    assert session.ledger.seconds["score"] > 0
+    stopped = recipe(sampler=easy, budget=1.0, epochs=6, name="stopped", log_every=1)
+    folder = RunFolder(stopped.runs_dir / folder_name(stopped), stopped)
+    with pytest.raises(InterruptedRunError):
+        train(stopped, folder, World(), watch(stop_at=100))
+    again = train_run(stopped)
+    assert again.fingerprint() == session.fingerprint()
+    assert again.ledger.scored == session.ledger.scored
+
+
 @pytest.mark.parametrize("budget", [0.1, 0.3, 1.0])
 def test_the_budget_decides_how_many_samples_are_trained(
     recipe: Recipe, train_run: Train, budget: float
