@@ -26,6 +26,7 @@ _COLUMNS: dict[str, Any] = {
     "ids": np.int64,
     "loss": np.float32,
     "p_true": np.float32,
+    "error": np.float32,
     "share": np.float32,
     "trained": np.bool_,
 }
@@ -33,12 +34,17 @@ _COLUMNS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class RowsNote:
-    """What is in a block: how many rows, up to which step, and whether they have ``p_true``."""
+    """What is in a block: how many rows, up to which step, and which columns they have that rows may lack."""
 
     block: int
     count: int
     step: int
-    p_true: bool
+    has: tuple[str, ...]
+
+
+def optional_columns(feedback: Feedback) -> tuple[str, ...]:
+    """Names of the columns that are there, of those that feedback may lack."""
+    return tuple(name for name in ("p_true", "error") if getattr(feedback, name) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +135,10 @@ class Arena:
             note.step,
             columns["ids"],
             columns["loss"],
-            columns["p_true"] if note.p_true else None,
+            columns["p_true"] if "p_true" in note.has else None,
             columns["trained"],
             columns["share"],
+            columns["error"] if "error" in note.has else None,
         )
 
     def fits(self, order: Order) -> bool:

@@ -18,7 +18,7 @@ from samplers.errors import SamplingError
 from samplers.plan import Plan
 from samplers.protocol import Feedback, Order, State
 
-Heard = Literal["loss", "p_true"]
+Heard = Literal["loss", "p_true", "error"]
 
 _NO_IDS = np.empty(0, np.int64)
 
@@ -39,6 +39,11 @@ def check_feedback(feedback: Feedback, samples: int, hears: tuple[Heard, ...]) -
         raise SamplingError(
             "this sampler needs p_true, the probability of the true class, and the feedback has none: "
             "choose a sampler that works on the loss"
+        )
+    if "error" in hears and feedback.error is None:
+        raise SamplingError(
+            "this sampler needs error, the norm of softmax - onehot, and the feedback has none: "
+            "measure it, or choose another metric"
         )
     low, high = feedback.ids.min(), feedback.ids.max()
     if low < 0 or high >= samples:

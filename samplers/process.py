@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from samplers.arena import BLOCKS, ROWS, Arena, RowsNote
+from samplers.arena import BLOCKS, ROWS, Arena, RowsNote, optional_columns
 from samplers.errors import SamplingError
 from samplers.plan import Plan
 from samplers.protocol import Feedback, Order, Sampler, State
@@ -109,9 +109,7 @@ class ProcessWorker:
 
     def _write(self, rows: Feedback) -> None:
         note = self._open
-        if note is not None and (
-            note.count + len(rows.ids) > ROWS or note.p_true != (rows.p_true is not None)
-        ):
+        if note is not None and (note.count + len(rows.ids) > ROWS or note.has != optional_columns(rows)):
             self._seal()
             note = None
         if note is None:
@@ -121,9 +119,9 @@ class ProcessWorker:
                 self._outbox.append(("late rows", copy_feedback(rows)))
                 self._pump()
                 return
-            note = RowsNote(block, 0, 0, rows.p_true is not None)
+            note = RowsNote(block, 0, 0, optional_columns(rows))
         self._arena.write_rows(note.block, note.count, rows)
-        self._open = RowsNote(note.block, note.count + len(rows.ids), rows.step, note.p_true)
+        self._open = RowsNote(note.block, note.count + len(rows.ids), rows.step, note.has)
 
     def _seal(self) -> None:
         if self._open is not None:
@@ -152,7 +150,7 @@ class ProcessWorker:
                         return
                     block = self._free.pop()
                     self._arena.write_rows(block, 0, content)
-                    note = RowsNote(block, len(content.ids), content.step, content.p_true is not None)
+                    note = RowsNote(block, len(content.ids), content.step, optional_columns(content))
                     kind, content = "rows", note
                 self._outbox.popleft()
                 try:
@@ -235,6 +233,7 @@ def _rows(feedback: Feedback, part: slice) -> Feedback:
         None if feedback.p_true is None else feedback.p_true[part],
         feedback.trained[part],
         None if feedback.share is None else feedback.share[part],
+        None if feedback.error is None else feedback.error[part],
     )
 
 
@@ -247,6 +246,7 @@ def copy_feedback(feedback: Feedback) -> Feedback:
         None if feedback.p_true is None else feedback.p_true.copy(),
         feedback.trained.copy(),
         None if feedback.share is None else feedback.share.copy(),
+        None if feedback.error is None else feedback.error.copy(),
     )
 
 

@@ -64,6 +64,10 @@ class Feedback:
         bool[n], True where a backward pass was made, False where the row was only scored.
     share
         float32[n] in [0, 1], the owner's share of the image; None means all 1.
+    error
+        float32[n], the norm of the error vector, ||softmax - onehot(the owner's label)||_2: what EL2N
+        averages over networks, and the norm of the loss's gradient at the last layer's outputs. None where a
+        loop doesn't measure it.
     """
 
     step: int
@@ -72,6 +76,7 @@ class Feedback:
     p_true: NDArray[np.float32] | None
     trained: NDArray[np.bool_]
     share: NDArray[np.float32] | None = None
+    error: NDArray[np.float32] | None = None
 
 
 @runtime_checkable

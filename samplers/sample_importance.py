@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from samplers import draw
 from samplers.arrays import Doubles, Floats
-from samplers.base import Draw, RoundSampler, Rows
+from samplers.base import Draw, Heard, RoundSampler, Rows
 from samplers.checks import check_at_least, check_choice
 from samplers.errors import SamplingError
 from samplers.history import Recent, fill_unseen
@@ -21,6 +21,7 @@ from samplers.scores import Scores
 from samplers.tables import AliasTable
 from samplers.weighted import burn_in_rounds, normalised
 
+_HEARD: dict[str, Heard] = {"p": "p_true", "loss": "loss", "el2n": "error"}
 _LEAST = 2.0**-24  # stands in for 0 where gamma is negative
 
 
@@ -30,8 +31,7 @@ class ImportanceSampler(RoundSampler):
     part: SampleImportance
 
     def __init__(self, part: SampleImportance, plan: Plan) -> None:
-        hears: tuple[Literal["loss", "p_true"]] = ("loss",) if part.metric == "loss" else ("p_true",)
-        super().__init__(part, plan, () if part.scores is not None else hears)
+        super().__init__(part, plan, () if part.scores is not None else (_HEARD[part.metric],))
         if part.by_class and plan.labels is None:
             raise SamplingError("class_importance needs the plan's labels; got None: plan with labels")
         self.first = 0 if part.scores is not None else burn_in_rounds(plan, part.epochs)
@@ -76,7 +76,7 @@ class ImportanceSampler(RoundSampler):
     def _update(self) -> None:
         if not self._fixed:
             values = self._last.values
-            self._fix(fill_unseen(values if self.part.metric == "loss" else np.float32(1) - values))
+            self._fix(fill_unseen(np.float32(1) - values if self.part.metric == "p" else values))
 
     def probabilities(self) -> Doubles:
         """Return P of eq. 4, float64[N]; before the weights are taken, that of the scan."""
@@ -120,16 +120,17 @@ class SampleImportance:
     ImageNet). Its variants: weights taken anew every round (``online``, appendix E.1, which does so after
     every iteration: choose short rounds), gradients weighted by 1 / (N P) (``unbiased``, E.3; the paper
     weights by the inverse of w), the loss as metric, and focus on easy samples (gamma below 0).
-    EL2N and gradient norms as metrics (E.2, E.4) need the network's whole output, which feedback doesn't
-    carry: take them from a file of scores.
+    The EL2N metric (E.2, E.4) is the norm of softmax - onehot by this network alone, which is also the
+    norm of the loss's gradient at the last layer's outputs; averaged over networks it comes from a scores
+    file.
     """
 
     epochs: float = 10
     """E, epochs scanned before weights are taken; at most half of the run."""
     gamma: float = 0.5
     """Focus: above 0 on difficult samples, 0 uniform, below 0 on easy ones."""
-    metric: Literal["p", "loss"] = "p"
-    """What is raised to gamma: 1 - p_y, or the loss."""
+    metric: Literal["p", "loss", "el2n"] = "p"
+    """What is raised to gamma: 1 - p_y, the loss, or the norm of the error (and last-layer gradient)."""
     online: bool = False
     """Take the weights anew every round."""
     unbiased: bool = False
@@ -145,7 +146,7 @@ class SampleImportance:
         check_at_least("epochs", self.epochs, 0)
         if not np.isfinite(self.gamma):
             raise SamplingError(f"gamma must be finite; got {self.gamma}")
-        check_choice("metric", self.metric, ("p", "loss"))
+        check_choice("metric", self.metric, tuple(_HEARD))
         check_choice("draws", self.draws, ("replacement", "systematic"))
         if self.scores is not None and self.online:
             raise SamplingError("online must be off with a scores file, whose weights are fixed; got True")

@@ -15,7 +15,7 @@ from trainer.parallel import World
 class FeedbackBuffer:
     """Collects losses and probabilities a step at a time, and gives them up in one copy from the device.
 
-    Owners and shares are known on the host, so only two float32 numbers a constituent are copied. Under
+    Owners and shares are known on the host, so only three float32 numbers a constituent are copied. Under
     data parallelism the rows of all ranks are gathered, in rank order within each step, so that every rank
     observes the same.
     """
@@ -35,7 +35,7 @@ class FeedbackBuffer:
         self._trained.append(np.full(batch.owners.size, trained))
         self._owners.append(batch.owners.ravel())
         self._shares.append(batch.owner_shares.ravel())
-        self._values.append(torch.stack((losses.per_owner, losses.p_true)).flatten(1))
+        self._values.append(torch.stack((losses.per_owner, losses.p_true, losses.error)).flatten(1))
 
     def drain(self, step: int) -> Feedback:
         """All rows since the last drain, gathered over ranks; waits for the device.
@@ -49,7 +49,7 @@ class FeedbackBuffer:
             nothing = np.empty(0, np.float32)
             return Feedback(step, np.empty(0, np.int64), nothing, nothing, np.empty(0, np.bool_))
         sizes = [len(owners) for owners in self._owners]
-        loss, p_true = torch.cat(self._values, dim=1).cpu().numpy()
+        loss, p_true, error = torch.cat(self._values, dim=1).cpu().numpy()
         gather = self._world.interleave
         share = gather(np.concatenate(self._shares), sizes)
         heard = Feedback(
@@ -59,6 +59,7 @@ class FeedbackBuffer:
             p_true=gather(p_true, sizes),
             trained=gather(np.concatenate(self._trained), sizes),
             share=None if (share == 1).all() else share,
+            error=gather(error, sizes),
         )
         self._owners.clear()
         self._shares.clear()

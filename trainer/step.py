@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class Step:
             loss.backward()  # type: ignore[no-untyped-call]
         with self.ledger.phase("optimise"):
             self.optimizer.step()
-        return Losses(losses.per_owner.detach(), losses.p_true)
+        return replace(losses, per_owner=losses.per_owner.detach())
 
 
 def mixed_loss(per_owner: Tensor, shares: Tensor, weights: Tensor | None) -> Tensor:

@@ -49,5 +49,5 @@ def _rehearse_order(session: Session) -> None:
     ids = np.arange(session.run.batch_size, dtype=np.int64)
     loss = np.linspace(0.1, 2, len(ids), dtype=np.float32)
     for _ in range(min(2, twin.rounds)):
-        twin.observe(Feedback(0, ids, loss, np.exp(-loss), np.ones(len(ids), np.bool_)))
+        twin.observe(Feedback(0, ids, loss, np.exp(-loss), np.ones(len(ids), np.bool_), error=loss))
         twin.next_order()

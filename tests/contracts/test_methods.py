@@ -40,6 +40,12 @@ def test_losses_and_gradients_are_those_of_the_mixed_label(name: str, constituen
     by_label = p.detach().gather(1, labels).float()
     torch.testing.assert_close(losses.p_true, by_label, rtol=1e-5, atol=1e-7)
     assert not losses.p_true.requires_grad
+    for i in range(5):
+        for j in range(constituents):
+            error = p[i].detach().clone()
+            error[labels[i, j]] -= 1
+            assert losses.error[i, j].item() == pytest.approx(error.norm().item(), rel=1e-4)
+    assert not losses.error.requires_grad
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from samplers import ClassImportance, Plan, SampleImportance, SamplingError, Scores
+from samplers import ClassImportance, Feedback, Plan, SampleImportance, SamplingError, Scores
+from samplers.service import Service
 
 P_TRUE = np.array([0.9, 0.5, 0.2, 0.99, 0.7, 0.4])
 
@@ -51,6 +52,32 @@ def test_online_weights_follow_the_feedback(plan, feed):
     feed(sampler, [2], p_true=0.96)
     weights = np.sqrt(1 - np.where(np.arange(6) == 2, 0.96, P_TRUE))
     np.testing.assert_allclose(sampler.probabilities(), weights / weights.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["inline", "thread", "process"])
+def test_the_error_norm_can_be_the_metric_wherever_the_sampler_runs(plan, mode):
+    error = np.array([0.1, 0.4, 1.4, 0.01, 1.0, 0.5], np.float32)
+    # A single sampler shows its probabilities; a service, only the orders that they give.
+    alone = SampleImportance(epochs=1, metric="el2n").build(plan)
+    part = SampleImportance(epochs=1, metric="el2n")
+    with Service(part.build(plan), plan, mode=mode) as service:
+        for step in range(2):
+            ids = alone.next_order().ids
+            np.testing.assert_array_equal(service.next_order().ids, ids)
+            ones = np.ones(len(ids), np.float32)
+            rows = Feedback(step, ids, ones, ones, np.ones(len(ids), bool), error=error[ids])
+            alone.observe(rows)
+            service.observe(rows)
+        weights = np.sqrt(error)
+        np.testing.assert_allclose(alone.probabilities(), weights / weights.sum(), rtol=1e-5)
+        for _ in range(3):
+            np.testing.assert_array_equal(service.next_order().ids, alone.next_order().ids)
+
+
+def test_a_metric_that_is_not_measured_is_missed(plan, feed):
+    sampler = SampleImportance(epochs=1, metric="el2n").build(plan)
+    with pytest.raises(SamplingError, match="needs error, the norm of softmax - onehot"):
+        feed(sampler, sampler.next_order().ids, p_true=0.5)
 
 
 def test_the_loss_can_be_the_metric(plan, feed):
@@ -125,7 +152,7 @@ def test_all_weights_0_draw_uniformly(plan, feed):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metric": "el2n"}, "metric must be one of p, loss; got el2n"),
+        ({"metric": "margin"}, "metric must be one of p, loss, el2n; got margin"),
         ({"gamma": float("inf")}, "gamma must be finite"),
         ({"epochs": -1}, "epochs must be at least 0"),
         ({"draws": "alias"}, "draws must be one of"),

@@ -18,10 +18,13 @@ class Losses:
         float32[n, k], the loss of each image against each owner's label; carries the gradient.
     p_true
         float32[n, k], the probability given to each owner's label; detached.
+    error
+        float32[n, k], the norm of softmax - onehot(the owner's label); detached.
     """
 
     per_owner: Tensor
     p_true: Tensor
+    error: Tensor
 
 
 class MethodPart(Protocol):
