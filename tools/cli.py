@@ -15,6 +15,7 @@ COMMANDS = {
     "verify": ("tools.verify", "Verify", "read every sample of a data set and name the broken ones"),
     "report": ("tools.report", "Report", "write a page about one run, or several side by side"),
     "score": ("tools.score", "Score", "score every training sample, for samplers that keep a subset"),
+    "augment-gallery": ("tools.gallery", "Gallery", "show what augmentations do to a data set's images"),
     "list": ("tools.listing", "List", "show every part, its options and the recipes"),
     "bench": ("tools.bench.command", "Bench", "measure ours against peers, interleaved"),
 }
@@ -23,7 +24,7 @@ COMMANDS = {
 
 def usage() -> str:
     """What ``trainer --help`` prints."""
-    lines = [f"  {name:<9} {what}" for name, (_, _, what) in COMMANDS.items()]
+    lines = [f"  {name:<16} {what}" for name, (_, _, what) in COMMANDS.items()]
     return "\n".join(
         (
             "usage: trainer COMMAND [OPTIONS]",

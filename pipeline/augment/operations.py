@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augment import affine, levels
-from pipeline.augment.rows import byte_rectangle, choose, images_at_once, to_bytes
+from pipeline.augment.rows import byte_rectangle, choose, to_bytes
 from pipeline.batch import Draws
 
 Floats = NDArray[np.float64]
@@ -217,16 +217,13 @@ def apply_layer(pixels: Tensor, draws: Draws, prefix: str) -> Tensor:
         What `draw_layer` gave, every name behind ``prefix``.
     """
     waiting = torch.index_select(pixels, 0, draws[f"{prefix}order"])
-    piece = images_at_once(pixels)
     done = [waiting[:0]]
     first = 0
     for name, kind in KINDS.items():
         with_ = draws.get(f"{prefix}{name}/with")
         if with_ is not None and with_.shape[0] > 0:
             last = first + with_.shape[0]
-            for at in range(first, last, piece):
-                end = min(at + piece, last)
-                done.append(kind.work(waiting[at:end], with_[at - first : end - first]))
+            done.append(kind.work(waiting[first:last], with_))
             first = last
     return torch.index_select(torch.cat(done), 0, draws[f"{prefix}restore"])
 

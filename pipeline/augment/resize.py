@@ -12,10 +12,10 @@ import math
 import torch
 from torch import Tensor
 
+from pipeline.augment.rows import images_at_once
+
 # Halves are rounded up as in Pillow; this is more than rounding errors can take away from an exact half.
 _HALF = 0.5 + 2.0**-13
-# Bytes worked on at once on a CPU: what comes of them stays within its caches, where a batch's would not.
-_PIECE = 1 << 18
 
 
 def resize(pixels: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]) -> Tensor:
@@ -32,9 +32,7 @@ def resize(pixels: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, T
     -------
     uint8[n, S, T, C], contiguous.
     """
-    each = max(1, rows[0].shape[1] * max(pixels.shape[2], columns[0].shape[1]) * pixels.shape[3])
-    n = len(pixels)
-    piece = max(1, _PIECE // each if pixels.device.type == "cpu" else n)
+    n, piece = len(pixels), images_at_once(pixels)
     done = []
     for at in range(0, max(n, 1), piece):
         part = slice(at, at + piece)

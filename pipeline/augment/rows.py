@@ -17,7 +17,7 @@ def to_images(pixels: Tensor) -> Tensor:
 
 
 def images_at_once(pixels: Tensor) -> int:
-    """Say how many images of [n, H, W, C] to work on at once, where one operation makes many passes.
+    """Say how many images of [n, H, W, C] to work on at once, where many passes go over them.
 
     All of them, but on a CPU only so many that what comes of them stays within its caches: 2**18 values.
     """

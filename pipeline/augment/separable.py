@@ -1,6 +1,6 @@
-"""Resampling and blurring as two products with matrices of each sample's own: one for rows, one for columns.
+"""Separable filters as two products with matrices of each sample's own: one for rows, one for columns.
 
-Whatever was drawn, the matrices have the same shape, so a batch of different windows is two batched products.
+Whatever was drawn, the matrices have the same shape, so a batch of different kernels is two batched products.
 """
 
 from __future__ import annotations

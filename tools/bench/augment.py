@@ -18,6 +18,7 @@ from pipeline.augment import AUGMENTS, Augment, Chain
 from pipeline.augment.randaugment import Randaugment
 from pipeline.randomness import Keys
 from pipeline.transfer import place, resolve_device
+from tools.arguments import UsageError
 from tools.bench import measure
 
 BATCHES = {32: 512, 96: 256, 224: 64}
@@ -30,9 +31,10 @@ _MEAN, _STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 class AugmentBench:
     """Rate of every augmentation, host draw and all, against torchvision v2 (an image a call) and kornia.
 
-    Cases are augment/NAME/PIXELS. RandAugment has the modern list, two operations and magnitude 9, as its
-    peers; ours normalise their result where they need floats (mixup, cutout), as the peers then do. Peers of
-    which torchvision has no equal are left out, and kornia where it isn't installed.
+    Cases are augment/NAME/PIXELS. RandAugment has the modern list, two operations and magnitude 9, on all
+    sides. Mixup and cutout are given images that were normalised beforehand. A peer that has no like of an
+    augmentation has no row, and kornia none where it isn't installed. Torchvision's mixup and cutmix take the
+    whole batch at once, and kornia's operations are one choice for all of it.
     """
 
     augment: tuple[str, ...] = tuple(name for name in AUGMENTS if name != "none")
@@ -46,6 +48,12 @@ class AugmentBench:
 
     device: str = "auto"
     """Where ours are applied; the peers work on the CPU, but for kornia."""
+
+    def __post_init__(self) -> None:
+        for name, known, given in (("augment", AUGMENTS, self.augment), ("pixels", BATCHES, self.pixels)):
+            for value in given:
+                if value not in known:
+                    raise UsageError(f"{name} must be of {', '.join(map(str, known))}; got {value}")
 
     def rows(self) -> list[measure.Row]:
         """One row a case and peer, in images a second."""
@@ -184,7 +192,5 @@ def kornia_transform(name: str, pixels: int) -> Callable[[Tensor], object] | Non
         "grayscale": lambda: plain.RandomGrayscale(p=0.2),
         "blur": lambda: plain.RandomGaussianBlur((length, length), (0.1, 2.0), p=0.5),
         "solarize": lambda: plain.RandomSolarize(p=0.2),
-        "mixup": lambda: plain.RandomMixUpV2(p=1.0),
-        "cutmix": lambda: plain.RandomCutMixV2(p=1.0),
     }
     return known[name]() if name in known else None

@@ -17,6 +17,7 @@ from tools.bench import measure
 BENCHES = {
     "step": ("tools.bench.step", "StepBench"),
     "rounds": ("tools.bench.rounds", "RoundsBench"),
+    "augment": ("tools.bench.augment", "AugmentBench"),
     "samplers": ("tools.bench.samplers", "SamplersBench"),
 }
 """Each bench's module and its class there; a bench's fields are its options."""
