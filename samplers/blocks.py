@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Kernel = Callable[..., Any]
 
 SPAN = 16_384
 """Ranges shorter than this aren't worth a second thread."""
 
+_KEPT = 1 << 26
+"""Bytes up to which a thread keeps its working memory between draws."""
+
 _pool: ThreadPoolExecutor | None = None
+_kept = threading.local()
 
 
 def _forget_pool() -> None:
@@ -47,6 +53,20 @@ def spans(size: int, unit: int = 1) -> list[tuple[int, int]]:
     count = max(1, min(cores(), size // SPAN))
     cuts = [min(size, -(-size * i // count // unit) * unit) for i in range(count)] + [size]
     return [(a, b) for a, b in itertools.pairwise(cuts) if b > a] or [(0, size)]
+
+
+def working_memory(purpose: str, size: int, dtype: np.dtype[Any] | type) -> NDArray[Any]:
+    """Array of ``size`` with whatever is in it, this thread's until it asks again for the same purpose.
+
+    Up to 64 MiB are kept from call to call: having fresh pages mapped takes longer than filling them.
+    """
+    length = size * np.dtype(dtype).itemsize
+    memory: NDArray[np.uint8] | None = getattr(_kept, purpose, None)
+    if memory is None or len(memory) < length:
+        memory = np.empty(length, np.uint8)
+        if length <= _KEPT:
+            setattr(_kept, purpose, memory)
+    return memory[:length].view(dtype)
 
 
 def _call(kernel: Kernel, start: int, stop: int, slot: int, args: tuple[Any, ...]) -> Any:

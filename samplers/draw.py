@@ -88,7 +88,7 @@ def without_replacement(weights: Weights, size: int, key: np.uint64, *, fill: bo
             f"size must be from 0 to the {samples:,} samples without replacement; got {size:,}"
         )
     cuts = blocks.spans(samples)
-    keys = np.empty(samples, np.float32)
+    keys = blocks.working_memory("keys", samples, np.float32)
     counts = np.zeros((len(cuts), kernels.BINS), np.int64)
     blocks.run(kernels.make_keys, cuts, key, weights, top, keys, counts)
     totals = counts.sum(axis=0)
@@ -101,7 +101,7 @@ def without_replacement(weights: Weights, size: int, key: np.uint64, *, fill: bo
     edge = int(np.searchsorted(np.cumsum(totals), size))  # the bin of the size-th smallest key
     low, tied = counts[:, :edge].sum(axis=1), counts[:, edge]
     taken = int(low.sum())
-    chosen = np.empty(size, np.int32)
+    chosen = blocks.working_memory("chosen", size, np.int32)
     edge_ids = np.empty(int(tied.sum()), np.int32)
     starts = np.cumsum(low) - low, np.cumsum(tied) - tied
     blocks.run(kernels.collect, cuts, keys, edge, *starts, chosen, edge_ids)

@@ -32,14 +32,17 @@ def make_keys(
     counts: Counts,
 ) -> None:
     """Write exponential keys and count them by bin; ids of weight 0 get the key infinity."""
-    bits = keys.view(np.uint32)
+    own_counts = counts[slot]
     for chunk in range(start, stop, _CHUNK):
         end = min(chunk + _CHUNK, stop)
-        for i in range(chunk, end):
-            value = min(exponential(word(key, i)) * (top / np.float64(weights[i])), _LARGEST)
-            keys[i] = np.float32(value) if weights[i] > 0 else np.float32(np.inf)
-        for i in range(chunk, end):
-            counts[slot, bits[i] >> BIN_SHIFT] += 1
+        # Slices that count from 0: over an offset the compiler doesn't vectorise, at twice the time.
+        own_keys, own_weights = keys[chunk:end], weights[chunk:end]
+        for i in range(end - chunk):
+            value = min(exponential(word(key, chunk + i)) * (top / np.float64(own_weights[i])), _LARGEST)
+            own_keys[i] = np.float32(value) if own_weights[i] > 0 else np.float32(np.inf)
+        bits = own_keys.view(np.uint32)
+        for i in range(end - chunk):
+            own_counts[bits[i] >> BIN_SHIFT] += 1
 
 
 @njit(nogil=True, error_model="numpy")
@@ -56,23 +59,24 @@ def collect(
 ) -> None:
     """List the ids of keys in bins below ``edge``, and of those in it, in the order of their ids."""
     bits = keys.view(np.uint32)
-    found = np.empty(_CHUNK, np.int32)
+    bound = np.uint32(edge)
+    some_low, some_tied = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.int32)
     low, tied = low_starts[slot], edge_starts[slot]
     for chunk in range(start, stop, _CHUNK):
-        end = min(chunk + _CHUNK, stop)
-        # Every id is written and kept by moving on: branches on random keys would be mispredicted.
-        count = 0
-        for i in range(chunk, end):
-            found[count] = i
-            count += 1 if (bits[i] >> BIN_SHIFT) < edge else 0
-        low_ids[low : low + count] = found[:count]
-        low += count
-        count = 0
-        for i in range(chunk, end):
-            found[count] = i
-            count += 1 if (bits[i] >> BIN_SHIFT) == edge else 0
-        edge_ids[tied : tied + count] = found[:count]
-        tied += count
+        # Every id is written and kept by moving on: branches on random keys would be mispredicted. Places
+        # without a sign need no look at whether they count from the end.
+        a, b = np.uint64(0), np.uint64(0)
+        for i in range(chunk, min(chunk + _CHUNK, stop)):
+            some_low[a] = i
+            some_tied[b] = i
+            bin_of_key = bits[i] >> BIN_SHIFT
+            a += np.uint64(bin_of_key < bound)
+            b += np.uint64(bin_of_key == bound)
+        found_low, found_tied = np.int64(a), np.int64(b)
+        low_ids[low : low + found_low] = some_low[:found_low]
+        edge_ids[tied : tied + found_tied] = some_tied[:found_tied]
+        low += found_low
+        tied += found_tied
 
 
 @njit(nogil=True, error_model="numpy")

@@ -11,11 +11,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from samplers import blocks, counter
-from samplers.arrays import Counts, Ids, Places
+from samplers.arrays import Buckets, Counts, Ids, Places
 from samplers.counter import unit, word
 from samplers.errors import SamplingError
 
 _BUCKET = 4096  # mean items a bucket, 16 kB
+_CHUNK = 2048  # items whose buckets are found at a time
 _AHEAD = 256  # random numbers made at a time, which lets the compiler vectorise their making
 
 MOST = 2**31 - 1
@@ -23,9 +24,17 @@ MOST = 2**31 - 1
 
 
 @njit(nogil=True)
-def _count(start: int, stop: int, slot: int, key: np.uint64, shift: np.uint64, counts: Counts) -> None:
-    for i in range(start, stop):
-        counts[slot, word(key, i) >> shift] += 1
+def _count(
+    start: int, stop: int, slot: int, key: np.uint64, shift: np.uint64, buckets: Buckets, counts: Counts
+) -> None:
+    own_counts = counts[slot]
+    for chunk in range(start, stop, _CHUNK):
+        # Slices that count from 0, so that the compiler vectorises the hash.
+        own = buckets[chunk : min(chunk + _CHUNK, stop)]
+        for i in range(own.size):
+            own[i] = np.uint32(word(key, chunk + i) >> shift)
+        for i in range(own.size):
+            own_counts[own[i]] += 1
 
 
 @njit(nogil=True)
@@ -33,15 +42,14 @@ def _scatter(
     start: int,
     stop: int,
     slot: int,
-    key: np.uint64,
-    shift: np.uint64,
+    buckets: Buckets,
     items: Places,
     places: Counts,
     thrown: Places,
 ) -> None:
     own = places[slot]
     for i in range(start, stop):
-        bucket = word(key, i) >> shift
+        bucket = buckets[i]
         place = own[bucket]
         thrown[place] = items[i] if items.size else i
         own[bucket] = place + 1
@@ -56,8 +64,8 @@ def _shuffle(
         first, top = edges[bucket], edges[bucket + 1]
         while top > first:
             low = max(first, top - _AHEAD)
-            for i in range(low, top):
-                picks[i - low] = np.int32(unit(word(key, i)) * np.float64(i - first + 1))
+            for j in range(top - low):
+                picks[j] = np.int32(unit(word(key, low + j)) * np.float64(low + j - first + 1))
             for i in range(top - 1, low - 1, -1):
                 pick = first + picks[i - low]
                 out[i] = thrown[pick]
@@ -78,13 +86,14 @@ def _permute(items: Places, size: int, key: np.uint64) -> Ids:
     shift = np.uint64(64 - bits)
     cuts = blocks.spans(size)
     counts = np.zeros((len(cuts), buckets), np.int64)
-    blocks.run(_count, cuts, key, shift, counts)
+    bucket_of = blocks.working_memory("buckets", size, np.uint32)
+    blocks.run(_count, cuts, key, shift, bucket_of, counts)
     # Bucket by bucket, and within a bucket span by span: items keep their order however the range was cut.
     flat = counts.T.reshape(-1)
     places = np.ascontiguousarray((np.cumsum(flat) - flat).reshape(buckets, len(cuts)).T)
     edges = np.append(places[0], size)
-    thrown = np.empty(size, np.int32)
-    blocks.run(_scatter, cuts, key, shift, items, places, thrown)
+    thrown = blocks.working_memory("thrown", size, np.int32)
+    blocks.run(_scatter, cuts, bucket_of, items, places, thrown)
     halves = [(i * buckets // len(cuts), (i + 1) * buckets // len(cuts)) for i in range(len(cuts))]
     blocks.run(_shuffle, halves, counter.derive(key, 1), edges, thrown, out)
     return out
