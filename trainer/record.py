@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from trainer import config, recipe
 from trainer.errors import RunError
 
 SCHEMA = 1
+
+IDLE = ("name", "runs_dir", "data_dir", "log_every", "checkpoint_seconds", "service")
+"""Settings that two sessions of one run may differ in."""
 
 
 class RunFolder:
@@ -24,9 +28,9 @@ class RunFolder:
 
     def __init__(self, path: Path, run: config.Run) -> None:
         self.path = path
-        self._text = recipe.dumps(run)
+        self._run = run
         kept = path / "run.toml"
-        if kept.exists() and _digest(kept.read_text()) != _digest(self._text):
+        if kept.exists() and _digest(tomllib.loads(kept.read_text())) != _digest(recipe.to_table(run)):
             raise RunError(
                 f"run folder {path} holds a run with other settings; "
                 "give this one another --name, or move it away"
@@ -35,7 +39,7 @@ class RunFolder:
     def begin(self) -> None:
         """Make the folder with its recipe, unless an earlier session did."""
         if not (self.path / "run.toml").exists():
-            write_whole(self.path / "run.toml", self._text.encode())
+            write_whole(self.path / "run.toml", recipe.dumps(self._run).encode())
 
     @property
     def checkpoint(self) -> Path:
@@ -79,12 +83,11 @@ def folder_name(run: config.Run) -> str:
         return run.name
     chain = "+".join(config.part_name("augment", part) for part in run.augment)
     sampler = config.part_name("sampler", run.sampler)
-    digest = _digest(recipe.dumps(run))[:6]
+    digest = _digest(recipe.to_table(run))[:6]
     return f"{run.recipe}-{sampler}-{chain}-b{run.budget:g}-s{run.seed}-{digest}"
 
 
-def _digest(text: str) -> str:
-    """Digest of a run.toml without what doesn't bear on the result: names, places, how often to write."""
-    idle = ("name =", "runs_dir =", "data_dir =", "log_every =", "checkpoint_seconds =", "service =")
-    lines = [line for line in text.splitlines() if not line.startswith(idle)]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def _digest(table: Mapping[str, Any]) -> str:
+    """Digest of a run's table without what doesn't bear on the result: names, places, how often to write."""
+    told = {key: value for key, value in table.items() if key not in IDLE}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

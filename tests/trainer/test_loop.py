@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -182,8 +181,19 @@ def test_a_damaged_checkpoint_is_named_and_left_alone(recipe: Recipe, train_run:
 def test_a_folder_of_another_run_is_refused(recipe: Recipe, train_run: Train) -> None:
     run = recipe(name="mine", budget=0.2)
     train_run(run)
-    with pytest.raises(RunError, match="other settings"):
-        train_run(dataclasses.replace(run, lr=0.05))
+    for other in ({"lr": 0.05}, {"sampler": "rs2"}, {"augment": ["none"]}, {"model": "resnet18"}):
+        with pytest.raises(RunError, match="other settings"):
+            train_run(recipe(name="mine", budget=0.2, **other))
+    same = recipe(name="mine", budget=0.2, log_every=1, service="thread")
+    RunFolder(same.runs_dir / "mine", same)
+
+
+def test_a_folders_name_tells_runs_apart(recipe: Recipe) -> None:
+    others = ({}, {"sampler": "rs2"}, {"augment": ["none"]}, {"model": "resnet18"}, {"lr": 0.2}, {"seed": 1})
+    names = {folder_name(recipe(**other)) for other in others}
+    assert len(names) == len(others)
+    digests = {name.rsplit("-", 1)[1] for name in names}
+    assert len(digests) == len(others)
 
 
 def test_a_diverged_run_names_the_step_and_what_is_left(recipe: Recipe, train_run: Train) -> None:
