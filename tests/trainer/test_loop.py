@@ -214,8 +214,12 @@ def test_the_phases_account_for_the_training_clock(recipe: Recipe, train_run: Tr
     ledger = json.loads((session.folder.path / "ledger.json").read_text())
     phases = ledger["phases"]
     on_the_clock = sum(seconds for name, seconds in phases.items() if name not in ("evaluate", "checkpoint"))
-    assert 0.8 * ledger["train_seconds"] < on_the_clock <= ledger["train_seconds"]
-    assert phases["evaluate"] > 0
+    assert on_the_clock <= ledger["train_seconds"]
+    assert all(
+        phases[name] > 0 for name in ("wait", "augment", "forward", "backward", "optimise", "evaluate")
+    )
+    off_the_clock = phases["evaluate"] + phases["checkpoint"]
+    assert ledger["train_seconds"] == pytest.approx(ledger["wall_seconds"] - off_the_clock)
     assert ledger["stall"] == pytest.approx(phases["wait"] / ledger["train_seconds"])
     assert ledger["evaluated"] == 512 * len(session.folder.read("evaluations.jsonl"))
 
