@@ -339,7 +339,9 @@ def test_a_program_that_ends_takes_its_process_along(tmp_path, ending):
     # The program has no main guard and never closes its service.
     script = tmp_path / "program.py"
     script.write_text(
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        # A shell's background job starts with interrupts ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from samplers import PSGD, Plan\n"
         "from samplers.service import Service\n"
         "plan = Plan(50, epochs=3)\n"

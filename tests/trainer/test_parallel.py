@@ -17,6 +17,7 @@ import pytest
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.parallel import World, join
+from trainer.recipe import dumps
 
 RANK = """
 import sys
@@ -56,7 +57,7 @@ def test_two_ranks_end_alike_and_train_the_budget_once(
 ) -> None:
     run = recipe(sampler="p_sgd", augment=[augment], threads=1, budget=0.25)
     file = tmp_path / "recipe.toml"
-    file.write_text(recipe.dumps(run))
+    file.write_text(dumps(run))
     port = str(_free_port())
     ranks = [
         subprocess.Popen(
