@@ -55,9 +55,9 @@ class SamplersBench:
         ``draw/wr/N`` draws N of N with replacement, ``draw/wor30/N`` 30% of N without; the weights are
         uniform random float32. ``.../memory`` is the peak beyond the table of weights. ``observe/1e6`` is
         p_sgd's observe and fold of rows on a million samples, 4,096 rows a call. ``wait/MODE/1e6`` is the
-        median time of ``next_order`` at a round's start in a service with a lead, a round being 30% of a
-        million samples. ``run/p_sgd`` is whole rounds of training against uniform's, as `trainer bench
-        rounds` measures them.
+        median time of ``next_order`` at a round's start, a round being 30% of a million samples: with a lead
+        in a thread or a process; in line without one, where it is the drawing itself. ``run/p_sgd`` is whole
+        rounds of training against uniform's, as `trainer bench rounds` measures them.
         """
         return list(self._rows())
 
@@ -70,8 +70,8 @@ class SamplersBench:
             yield Row.compare("draw/wor30/1e8", seconds, "s")
             yield Row.compare("draw/wor30/1e8/memory", megabytes, "MB")
         yield Row.compare("observe/1e6", _observe(3 if self.quick else 15), "rows/s")
-        yield Row.compare("wait/thread/1e6", _wait("thread", 2 if self.quick else 8), "ms")
-        yield Row.compare("wait/process/1e6", _wait("process", 2 if self.quick else 8), "ms")
+        for mode in ("inline", "thread", "process"):
+            yield Row.compare(f"wait/{mode}/1e6", _wait(mode, 2 if self.quick else 8), "ms")
         yield from RoundsBench(repeats=1).rows() if self.quick else RoundsBench().rows()
 
     def _draws(self, name: str) -> Iterator[Row]:
@@ -132,7 +132,8 @@ def _observe(repeats: int) -> float:
 def _wait(mode: str, rounds: int) -> float:
     plan = Plan(1_000_000, epochs=rounds + 2, budget=0.3, batch_size=128)
     waits = []
-    with Service(PSGD().build(plan), plan, mode=mode, lead=1000) as service:  # type: ignore[arg-type]
+    lead = 0 if mode == "inline" else 1000  # in line there is nothing to overlap with
+    with Service(PSGD().build(plan), plan, mode=mode, lead=lead) as service:  # type: ignore[arg-type]
         generator = np.random.default_rng(0)
         for number in range(service.rounds):
             start = time.perf_counter()
