@@ -29,7 +29,7 @@ from trainer.session import Session, build
 
 DESCRIPTION = """Score every training sample by networks trained for it, or by those of finished runs.
 
-  trainer score cifar10 el2n.npz
+  trainer score cifar10 --out el2n.npz
   trainer run cifar10 --sampler subset --sampler.scores el2n.npz --sampler.keep 0.7
 
 Networks are trained by the recipe on the whole set, at a constant learning rate, for --after epochs, each
@@ -94,6 +94,7 @@ class Score:
         columns: list[NDArray[np.float32]] = []
         seen: NDArray[np.float32] | None = None
         cost = {"trained": 0, "scored": 0}
+        digests: set[str | None] = set()
         coreset = self.options.metric in ("k_center", "facility_location")
         for number in range(self._networks(coreset)):
             session, column = self._score(number, coreset, console)
@@ -103,11 +104,16 @@ class Score:
                 columns.append(column)
             cost["trained"] += session.ledger.trained
             cost["scored"] += session.ledger.scored
-            digest = session.data.train.card.digest
+            digests.add(session.data.train.card.digest)
+            if len(digests) > 1:
+                raise RunError(
+                    f"networks that score together must be of one training set; {self.options.runs[number]} "
+                    "was trained on another: leave it out"
+                )
         scores: NDArray[np.float32] = (
             np.stack(columns).mean(axis=0).astype(np.float32) if seen is None else self._choose(seen)
         )
-        about: dict[str, Any] = {**cost, "networks": max(1, len(columns)), "data_sha256": digest}
+        about: dict[str, Any] = {**cost, "networks": max(1, len(columns)), "data_sha256": digests.pop()}
         about |= {"recipe": self.run.recipe, "after_epochs": self.options.after, "seed": self.run.seed}
         self.options.out.parent.mkdir(parents=True, exist_ok=True)
         Scores(scores, self.options.metric, about, seen).save(self.options.out)
