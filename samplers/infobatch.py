@@ -4,41 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from samplers.arrays import Doubles, Floats, Ids
-from samplers.base import Rows
 from samplers.errors import SamplingError
-from samplers.history import Recent
-from samplers.passes import Pass, PassSampler
+from samplers.passes import LossPassSampler, Pass
 from samplers.plan import Plan
 
 
-class InfoBatchSampler(PassSampler):
+class InfoBatchSampler(LossPassSampler):
     """Passes that leave out part of the samples below the mean loss."""
 
     part: InfoBatch
 
     def __init__(self, part: InfoBatch, plan: Plan) -> None:
-        super().__init__(part, plan, ("loss",))
-        self._loss = Recent(plan.samples)
+        super().__init__(part, plan)
         self._anneal = math.ceil(part.delta * plan.total)
-
-    def fold(self, rows: Rows) -> None:
-        """Keep each sample's last loss."""
-        self._loss.fold(rows["ids"], rows["loss"], rows["share"])
-
-    def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the last losses and the pass under way."""
-        return {**super().memory(), **self._loss.columns()}
-
-    def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
-        """Take them in."""
-        super().load_memory(saved)
-        self._loss.recent[...] = saved["recent"]
 
     def _easy(self) -> Ids:
         losses = self._loss.values

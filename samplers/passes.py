@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from samplers import counter
 from samplers.arrays import Floats, Ids
-from samplers.base import Draw, Heard, RoundSampler
+from samplers.base import Draw, Heard, RoundSampler, Rows
+from samplers.history import Recent
 from samplers.plan import Plan
 from samplers.shuffle import permutation, shuffled
 
@@ -162,3 +163,24 @@ class PassSampler(RoundSampler):
         self._weights = np.array(saved["pending.weights"], np.float32)
         self._hidden = np.array(saved["pending.hidden"], np.int64)
         self._lr_scale = float(saved["pending.lr_scale"])
+
+
+class LossPassSampler(PassSampler):
+    """Passes composed by each sample's last loss."""
+
+    def __init__(self, part: object, plan: Plan) -> None:
+        super().__init__(part, plan, ("loss",))
+        self._loss = Recent(plan.samples)
+
+    def fold(self, rows: Rows) -> None:
+        """Keep each sample's last loss."""
+        self._loss.fold(rows["ids"], rows["loss"], rows["share"])
+
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """Return the last losses and the pass under way."""
+        return {**super().memory(), **self._loss.columns()}
+
+    def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
+        """Take them in."""
+        super().load_memory(saved)
+        self._loss.recent[...] = saved["recent"]

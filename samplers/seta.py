@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from samplers.arrays import Floats, Ids
-from samplers.base import Rows
 from samplers.checks import check_at_least, check_within
 from samplers.errors import SamplingError
-from samplers.history import Recent, fill_unseen
-from samplers.passes import Pass, PassSampler
+from samplers.history import fill_unseen
+from samplers.passes import LossPassSampler, Pass
 from samplers.plan import Plan
 
 
@@ -49,28 +46,14 @@ def k_means_line(values: Floats, groups: int, rounds: int = 100) -> Ids:
     return np.searchsorted((centres[1:] + centres[:-1]) / 2, values, side="right").astype(np.int64)
 
 
-class SeTaSampler(PassSampler):
+class SeTaSampler(LossPassSampler):
     """Passes over a window of difficulty groups."""
 
     part: SeTa
 
     def __init__(self, part: SeTa, plan: Plan) -> None:
-        super().__init__(part, plan, ("loss",))
-        self._loss = Recent(plan.samples)
+        super().__init__(part, plan)
         self._anneal = math.ceil(part.delta * plan.total)
-
-    def fold(self, rows: Rows) -> None:
-        """Keep each sample's last loss."""
-        self._loss.fold(rows["ids"], rows["loss"], rows["share"])
-
-    def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the last losses and the pass under way."""
-        return {**super().memory(), **self._loss.columns()}
-
-    def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
-        """Take them in."""
-        super().load_memory(saved)
-        self._loss.recent[...] = saved["recent"]
 
     def compose(self, drawn: int) -> Pass:
         """Keep part of the set at random, group it by loss, and take the window."""
