@@ -42,6 +42,12 @@ class Batch:
         float32[n] on the device, loss multipliers from the order; None means all 1.
     draws
         One entry an augmentation of the chain, in its order; empty without augmentation.
+    size
+        Height and width asked for, where that isn't what the chain gives by itself; None otherwise.
+    cropped
+        Whether the engine did the work of the chain's first part.
+    occurrences
+        int64[n] on the host, how often each id stood earlier in the order.
     """
 
     round: int
@@ -54,3 +60,6 @@ class Batch:
     owner_shares: NDArray[np.float32]
     weights: Tensor | None = None
     draws: tuple[Draws, ...] = ()
+    size: tuple[int, int] | None = None
+    cropped: bool = False
+    occurrences: NDArray[np.int64] | None = None

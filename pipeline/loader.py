@@ -5,42 +5,25 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from queue import SimpleQueue
 from types import TracebackType
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from pipeline.augment import Chain, HostDraws
+from pipeline.assembly import Assembly, tensors
+from pipeline.augment import Chain
 from pipeline.batch import Batch
-from pipeline.engines import Dataset, EnginePart, Reader
-from pipeline.engines.protocol import check_ids
+from pipeline.engines import Dataset, EnginePart
 from pipeline.engines.resident import ResidentEngine
 from pipeline.errors import DataError
-from pipeline.multiplied import Multiplied
 from pipeline.prefetch import Prefetch
-from pipeline.randomness import Keys, occurrences
-from pipeline.transfer import place, resolve_device, side_stream, timer
-
-
-class OrderLike(Protocol):
-    """What the loader needs of an order: ``samplers.Order``, or anything of this shape."""
-
-    @property
-    def round(self) -> int:
-        """The round's number, from 0."""
-
-    @property
-    def ids(self) -> NDArray[np.int64]:
-        """int64[n], any length, duplicates allowed."""
-
-    @property
-    def weights(self) -> NDArray[np.float32] | None:
-        """float32[n], loss multipliers; None means all 1."""
+from pipeline.request import OrderLike, Request, Requests
+from pipeline.resolution import Stage
+from pipeline.transfer import resolve_device, side_stream, timer
 
 
 @dataclass(slots=True)
@@ -128,14 +111,23 @@ class Loader:
         self.world_size = world_size
         self.times = LoaderTimes()
         self._prefetch = prefetch
-        self._multiplied = dataset if isinstance(dataset, Multiplied) else None
-        # Engines read, and resident keeps, every image once, however many copies stand in the set.
-        stored = dataset if self._multiplied is None else self._multiplied.dataset
-        self._reader: Reader | None = (engine or ResidentEngine()).open(stored, self.device)
+        self._assembly: Assembly | None = Assembly(dataset, engine or ResidentEngine(), self.device, seed)
         self._copies: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
-        self._running: weakref.WeakSet[Prefetch[_Made]] = weakref.WeakSet()
+        self._running: weakref.WeakSet[_Ahead] = weakref.WeakSet()
 
-    def batches(self, order: OrderLike, start: int = 0, *, plain: bool = False) -> Iterator[Batch]:
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width of the images as they are stored; None where they differ."""
+        return self._open().shape
+
+    def batches(
+        self,
+        order: OrderLike,
+        start: int = 0,
+        *,
+        augment: Chain | None = None,
+        stage: Stage | None = None,
+    ) -> Iterator[Batch]:
         """Iterate over an order's batches, each exactly once.
 
         ``labels``, ``shares`` and ``owners`` say what the images are once ``augment`` has been applied. The
@@ -145,44 +137,62 @@ class Loader:
         ----------
         start
             Number of the first batch to give, for resuming: those before it are neither read nor drawn.
-        plain
-            Draw nothing: each image alone with its own label, for scoring and evaluation. A chain without
-            parts (``augment.plain()``) normalises them.
+        augment
+            Draw for this chain instead of the loader's own: ``chain.plain()`` for scoring and evaluation.
+        stage
+            Resolution and strength of the augmentation; by default images come as they are stored, or as the
+            chain makes them.
 
         Raises
         ------
         DataError
-            On ids outside of the data set, weights of another length, a start beyond the order's end.
+            On ids outside of the data set, weights of another length, a start beyond the order's end, and images
+            of different shapes that nothing brings to one size.
         CorruptSampleError
             While iterating, when a sample of the batch can't be decoded.
         """
-        if self._reader is None:
-            raise DataError("a loader must be open to give batches; this one was closed")
-        if order.ids.ndim != 1 or order.ids.dtype.kind not in "iu":
-            raise DataError(
-                f"an order's ids must be whole numbers in one dimension; got {order.ids.dtype} of shape "
-                f"{order.ids.shape}"
-            )
-        ids = np.ascontiguousarray(order.ids, dtype=np.int64)
-        steps = -(-len(ids) // self.batch_size)
-        check_ids(ids, self.dataset)
-        if order.weights is not None and order.weights.shape != ids.shape:
-            raise DataError(
-                f"an order's weights must match its {len(ids):,} ids; got shape {order.weights.shape}"
-            )
+        request = self._requests(augment, stage).whole(order)
+        steps = request.steps(self.batch_size)
         if not 0 <= start <= steps:
             raise DataError(f"start must be in [0, {steps}], the batches of this order; got {start}")
-        chain = None if plain else self.augment
-        plan = _Plan(order.round, ids, order.weights, occurrences(ids), start, steps, chain)
-        return self._iterate(plan, self._reader)
+        return self._iterate(iter([request]), start)
+
+    def stream(
+        self, orders: Iterable[OrderLike], *, augment: Chain | None = None, stage: Stage | None = None
+    ) -> Iterator[Batch]:
+        """Iterate over the batches of one round whose order comes in parts, as it is decided.
+
+        For samplers that steer within a round. A part is asked for, on the caller's thread, only when no more
+        than ``prefetch`` batches of those before it are still to be given; for engines that don't read ahead,
+        when there is none. Every part but the last holds whole batches.
+
+        Parameters
+        ----------
+        orders
+            All of one round; the other parameters and errors are those of `batches`.
+        """
+        return self._iterate(self._requests(augment, stage).parts(orders, self.batch_size), 0)
+
+    def again(self, batch: Batch, places: NDArray[np.int64], augment: Chain, stage: Stage) -> Batch:
+        """Read some samples of a batch once more, at another stage: the same crops of the same images.
+
+        Parameters
+        ----------
+        places
+            int64[m], positions in ``batch``.
+        """
+        begin = time.perf_counter()
+        read = self._open().again(batch, places, augment, stage)
+        self.times.wait += time.perf_counter() - begin
+        return read
 
     def close(self) -> None:
         """End all threads and free the engine's memory; a second call does nothing."""
         for running in list(self._running):
             running.close()
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        if self._assembly is not None:
+            self._assembly.close()
+            self._assembly = None
 
     def __enter__(self) -> Loader:
         return self
@@ -192,17 +202,48 @@ class Loader:
     ) -> None:
         self.close()
 
-    def _iterate(self, plan: _Plan, reader: Reader) -> Iterator[Batch]:
-        if not reader.asynchronous:
-            yield from self._consume(self._make(plan, reader, None))
+    def _open(self) -> Assembly:
+        if self._assembly is None:
+            raise DataError("a loader must be open to give batches; this one was closed")
+        return self._assembly
+
+    def _requests(self, augment: Chain | None, stage: Stage | None) -> Requests:
+        chain, stage = self.augment if augment is None else augment, stage or Stage()
+        self._open().check(chain, stage)
+        return Requests(self.dataset, chain, stage)
+
+    def _iterate(self, requests: Iterator[Request], start: int) -> Iterator[Batch]:
+        assembly = self._open()
+        if not assembly.asynchronous:
+            for request in requests:
+                yield from self._consume(self._make(assembly, request, start, None))
             return
-        stream = side_stream(self.device)
-        ahead = Prefetch(self._make(plan, reader, stream), self._prefetch, "loader")
+        ahead = _Ahead(self, assembly, side_stream(self.device), start)
         self._running.add(ahead)
         try:
-            yield from self._consume(ahead)
+            yield from self._consume(self._feed(requests, ahead, start))
         finally:
             ahead.close()
+
+    def _feed(self, requests: Iterator[Request], ahead: _Ahead, start: int) -> Iterator[_Made]:
+        """Hand requests to the thread while it has few batches left to give."""
+        left = -start
+        more: Iterator[Request] | None = requests
+        while True:
+            while more is not None and left <= self._prefetch:
+                request = next(more, None)
+                if request is None:
+                    more = None
+                else:
+                    left += request.steps(self.batch_size)
+                ahead.requests.put(request)
+            if left <= 0 and more is None:
+                return
+            made = next(ahead.made, None)
+            if made is None:
+                return
+            left -= 1
+            yield made
 
     def _consume(self, source: Iterator[_Made]) -> Iterator[Batch]:
         """Take batches as they are asked for, on the consumer's thread and its current stream."""
@@ -222,7 +263,7 @@ class Loader:
         """Let the current stream wait for the copies, and keep their memory until it is done with it."""
         current = torch.cuda.current_stream(self.device)
         current.wait_event(copied[1])
-        for tensor in _tensors(batch):
+        for tensor in tensors(batch):
             # Allocated on the side stream: without this its memory could be given to the next copy while
             # kernels of this step still read it.
             tensor.record_stream(current)
@@ -231,24 +272,20 @@ class Loader:
             begin, end = self._copies.popleft()
             self.times.copy += begin.elapsed_time(end) / 1e3
 
-    def _make(self, plan: _Plan, reader: Reader, stream: torch.cuda.Stream | None) -> Iterator[_Made]:
+    def _make(
+        self, assembly: Assembly, request: Request, start: int, stream: torch.cuda.Stream | None
+    ) -> Iterator[_Made]:
         """Read, draw and copy one batch after the other; in the prefetching thread where there is one."""
-        for step in range(plan.start, plan.steps):
-            part = self._part(step, len(plan.ids))
-            ids = plan.ids[part].copy()
-            copies = None if self._multiplied is None else self._multiplied.copies[ids]
-            keys = Keys(self.seed, plan.round, step, ids, plan.occurrences[part], copies=copies)
-            draws = _draw(plan.chain, keys, reader)
-            weights = None if plan.weights is None else plan.weights[part].astype(np.float32)
-            images = reader.read(ids if self._multiplied is None else self._multiplied.stored[ids])
+        for step in range(start, request.steps(self.batch_size)):
+            part, number = self._part(step, len(request.ids)), request.first + step
             if self.device.type != "cuda":
-                yield _Made(self._place(keys, draws, weights, images))
+                yield _Made(assembly.batch(request, number, part))
                 continue
             # The thread's current device and stream are its own; without a side stream, the consumer's.
             with torch.cuda.device(self.device), torch.cuda.stream(stream):
                 begin, end = timer(), timer()
                 begin.record()
-                batch = self._place(keys, draws, weights, images)
+                batch = assembly.batch(request, number, part)
                 end.record()
             yield _Made(batch, (begin, end))
 
@@ -259,38 +296,6 @@ class Loader:
         low, high = (first + size * rank // self.world_size for rank in (self.rank, self.rank + 1))
         return slice(low, high)
 
-    def _place(
-        self, keys: Keys, draws: HostDraws, weights: NDArray[np.float32] | None, images: Tensor
-    ) -> Batch:
-        owners = keys.ids[draws.partners]
-        return Batch(
-            round=keys.round,
-            step=keys.step,
-            ids=keys.ids,
-            images=images.to(self.device, non_blocking=True),
-            labels=place(self.dataset.labels[owners], self.device),
-            shares=place(draws.shares.copy(), self.device),
-            owners=owners,
-            owner_shares=draws.shares,
-            weights=None if weights is None else place(weights, self.device),
-            draws=tuple(
-                {name: place(array, self.device) for name, array in part.items()} for part in draws.parts
-            ),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """An order, checked, with what its batches need to know of one another."""
-
-    round: int
-    ids: NDArray[np.int64]
-    weights: NDArray[np.float32] | None
-    occurrences: NDArray[np.int64]
-    start: int
-    steps: int
-    chain: Chain | None
-
 
 @dataclass(frozen=True, slots=True)
 class _Made:
@@ -300,16 +305,24 @@ class _Made:
     copied: tuple[torch.cuda.Event, torch.cuda.Event] | None = None
 
 
-def _draw(chain: Chain | None, keys: Keys, reader: Reader) -> HostDraws:
-    if chain is not None:
-        return chain.draw(keys, reader.height, reader.width)
-    alone = np.arange(len(keys), dtype=np.int64)[:, None]
-    return HostDraws((), alone, np.ones(alone.shape, dtype=np.float32))
+class _Ahead:
+    """The thread that makes batches of the requests it is given; None is the last request."""
 
+    def __init__(
+        self, loader: Loader, assembly: Assembly, stream: torch.cuda.Stream | None, start: int
+    ) -> None:
+        self.requests: SimpleQueue[Request | None] = SimpleQueue()
+        requests = self.requests
 
-def _tensors(batch: Batch) -> Iterator[Tensor]:
-    yield from (batch.images, batch.labels, batch.shares)
-    if batch.weights is not None:
-        yield batch.weights
-    for draws in batch.draws:
-        yield from draws.values()
+        def make() -> Iterator[_Made]:
+            first = start
+            while (request := requests.get()) is not None:
+                yield from loader._make(assembly, request, first, stream)
+                first = 0
+
+        self.made = Prefetch(make(), loader._prefetch, "loader")
+
+    def close(self) -> None:
+        """End the thread, also where it waits for a request; a second call does nothing."""
+        self.requests.put(None)
+        self.made.close()

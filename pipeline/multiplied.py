@@ -54,6 +54,8 @@ class Multiplied:
                 )
             chosen = np.flatnonzero(np.isin(dataset.labels, list(classes)))
         self.dataset = dataset
+        self.times = times
+        self.classes = classes
         self.stored: NDArray[np.int64] = np.concatenate([all_ids, np.tile(chosen, times - 1)])
         self.copies: NDArray[np.int64] = np.concatenate(
             [np.zeros(len(dataset), dtype=np.int64), np.repeat(np.arange(1, times), len(chosen))]
@@ -66,10 +68,16 @@ class Multiplied:
         self.offsets = dataset.offsets[self.stored]
         self.sizes = dataset.sizes[self.stored]
         self.checksums = None if dataset.checksums is None else dataset.checksums[self.stored]
-        self.data = dataset.data
+        self.shards = dataset.shards
+        self.shard = dataset.shard[self.stored]
+        self.levels = dataset.levels
 
     def __len__(self) -> int:
         return len(self.stored)
+
+    def at(self, level: int) -> Multiplied:
+        """Give the same view of the data set at one of its ``levels``."""
+        return Multiplied(self.dataset.at(level), self.times, self.classes)
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Decode one sample, as the data set does."""

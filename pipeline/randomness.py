@@ -41,6 +41,11 @@ class Keys:
     copies
         int64[n], which copy of its image a sample is, from 0, in a data set whose samples are multiplied
         (`pipeline.multiplied`); None in others. No draw depends on it, but a choice may.
+    magnitude
+        Factor on the strength of the augmentations that have one (`pipeline.resolution`).
+    resolution
+        Pixels of a side as delivered, by those of a side at full resolution. Options in pixels are meant at full
+        resolution and scale with it.
     """
 
     seed: int
@@ -50,6 +55,8 @@ class Keys:
     occurrences: NDArray[np.int64]
     scope: str = ""
     copies: NDArray[np.int64] | None = None
+    magnitude: float = 1.0
+    resolution: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 1 << 32:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from pipeline.augment import AUGMENTS, chain
 from pipeline.errors import DataError
-from pipeline.formats import Beton, open_dataset
+from pipeline.formats import Converted, open_dataset
 from pipeline.formats.whole import write_whole
 from pipeline.randomness import Keys
 from pipeline.transfer import place
@@ -79,7 +79,7 @@ class Gallery:
         console.print(f"gallery: {out}", highlight=False, markup=False, soft_wrap=True)
         return 0
 
-    def _augment(self, name: str, data: Beton, ids: NDArray[np.int64], originals: Pixels) -> Pixels:
+    def _augment(self, name: str, data: Converted, ids: NDArray[np.int64], originals: Pixels) -> Pixels:
         """Several draws of one column: uint8[draws, n, height, width, 3], back from normalised pixels."""
         mean, std = (np.array(values, dtype=np.float32) for values in (data.card.mean, data.card.std))
         whole = chain(name.split("+"), data.card.mean, data.card.std)
@@ -94,7 +94,7 @@ class Gallery:
         return np.stack(made)
 
 
-def choose(data: Beton, count: int) -> NDArray[np.int64]:
+def choose(data: Converted, count: int) -> NDArray[np.int64]:
     """Choose images of classes spread evenly over those that there are, int64[at most count]."""
     order = np.argsort(data.labels, kind="stable")
     # The middle of each of `count` equal stretches of the samples, sorted by class.
@@ -102,7 +102,7 @@ def choose(data: Beton, count: int) -> NDArray[np.int64]:
     return order[((np.arange(count) + 0.5) * len(order) / count).astype(np.int64)]
 
 
-def square(data: Beton, ids: NDArray[np.int64]) -> Pixels:
+def square(data: Converted, ids: NDArray[np.int64]) -> Pixels:
     """Read images, uint8[n, height, width, 3]; those of different sizes as their middles, 224 pixels wide."""
     images = [data.image(int(index)) for index in ids]
     if len({image.shape for image in images}) == 1:

@@ -21,6 +21,8 @@ HELP = {
     "schedule": "Learning rate over the budget",
     "method": "What is being learned",
     "engine": "How images are read",
+    "resolution": "Resolution and strength of the augmentation over the budget",
+    "selection": "Which of the loaded samples to learn from",
 }
 
 

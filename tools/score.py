@@ -25,7 +25,8 @@ from trainer.importance import ForgettingWatcher, el2n, features
 from trainer.loop import train
 from trainer.parallel import World
 from trainer.record import RunFolder, folder_name
-from trainer.session import Session, build
+from trainer.build import build
+from trainer.session import Session
 
 DESCRIPTION = """Score every training sample by networks trained for it, or by those of finished runs.
 

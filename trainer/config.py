@@ -10,11 +10,13 @@ from typing import Any, Literal
 from pipeline import AUGMENTS, ENGINES
 from pipeline.augment import Augment, Mixing
 from pipeline.engines import EnginePart
+from pipeline.resolution import RESOLUTIONS, ResolutionPart, check_pixels
 from samplers import SAMPLERS, SamplerPart
 from trainer.errors import RunError
 from trainer.methods import METHODS, MethodPart
 from trainer.models import MODELS, ModelPart
 from trainer.schedules import SCHEDULES, SchedulePart
+from trainer.selection import SELECTIONS, SelectionPart
 
 SLOTS: Mapping[str, Mapping[str, type]] = {
     "model": MODELS,
@@ -23,6 +25,8 @@ SLOTS: Mapping[str, Mapping[str, type]] = {
     "schedule": SCHEDULES,
     "method": METHODS,
     "engine": ENGINES,
+    "resolution": RESOLUTIONS,
+    "selection": SELECTIONS,
 }
 """Every slot of a run and the table of the parts that fit it."""
 
@@ -39,6 +43,10 @@ class Settings:
 
     budget: float = 0.3
     """Compute budget B in (0, 1]: the fraction of a full training's samples to train on."""
+
+    counts: Literal["trained", "compute"] = "trained"
+    """What the budget counts: trained, samples trained on, with scoring free, as the papers do; compute, every
+    pass by its cost: scoring as measured on this device, and other resolutions by the network's FLOPs."""
 
     epochs: float = 200
     """Epochs T of the full-budget training, which the budget is a fraction of."""
@@ -76,6 +84,13 @@ class Settings:
     augment_seed: int | None = None
     """Seed of the augmentation; None takes --seed."""
 
+    selection_seed: int | None = None
+    """Seed of the selection; None takes --seed."""
+
+    scoring: Literal["eval", "train"] = "eval"
+    """Mode of the network when a selection scores: eval normalises by running statistics, train by the
+    candidates' own. The statistics stay as they are in both."""
+
     round_length: float = 1.0
     """Length of a round in epoch equivalents; below 1 the sampler gives fresher orders."""
 
@@ -87,6 +102,13 @@ class Settings:
 
     evaluate_every: int = 1
     """Evaluate after every so many rounds, and always after the last one."""
+
+    evaluation_resolution: int | float = 1.0
+    """Resolution of evaluation: up to 1 a fraction of the full resolution, above 1 pixels of the shorter side."""
+
+    evaluation_crop: float | None = None
+    """Side of the square evaluated in the middle of each image, by its shorter side; None takes whole images,
+    and .875 (224 of 256) where they differ in shape."""
 
     log_every: int = 20
     """Steps between two lines of steps.jsonl; the device is waited for only here."""
@@ -127,7 +149,7 @@ class Settings:
             raise RunError(
                 f"budget must be above 0 and at most 1, a fraction of the full training; got {self.budget:g}"
             )
-        for name in ("seed", "init_seed", "order_seed", "augment_seed"):
+        for name in ("seed", "init_seed", "order_seed", "augment_seed", "selection_seed"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 2**32:
                 raise RunError(f"{name} must be at least 0 and below 2**32; got {value}")
@@ -141,6 +163,10 @@ class Settings:
             raise RunError(f"lead must be at least 0 steps; got {self.lead}")
         if self.weight_decay < 0:
             raise RunError(f"weight_decay must be at least 0; got {self.weight_decay:g}")
+        check_pixels("evaluation_resolution", self.evaluation_resolution)
+        crop = self.evaluation_crop
+        if crop is not None and not 0 < crop <= 1:
+            raise RunError(f"evaluation_crop must be above 0 and at most 1; got {crop:g}")
         if self.std is not None and not min(self.std) > 0:
             raise RunError(f"std must be above 0 in every channel; got {self.std}")
         if self.threads is not None and self.threads < 1:
@@ -162,6 +188,8 @@ class Run(Settings):
     schedule: SchedulePart = field(default_factory=lambda: _default(SCHEDULES, "linear"))
     method: MethodPart = field(default_factory=lambda: _default(METHODS, "supervised"))
     engine: EnginePart = field(default_factory=lambda: _default(ENGINES, "resident"))
+    resolution: ResolutionPart = field(default_factory=lambda: _default(RESOLUTIONS, "constant"))
+    selection: SelectionPart = field(default_factory=lambda: _default(SELECTIONS, "all"))
 
 
 def _default(table: Mapping[str, type], name: str) -> Any:

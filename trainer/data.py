@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline import DataError
 from pipeline.convert import ConvertOptions, convert
-from pipeline.formats import Beton, open_dataset
+from pipeline.formats import Converted, open_dataset
 from pipeline.sources import SOURCES, data_directory, open_source
 from trainer.config import Run
 from trainer.errors import RunError
@@ -23,8 +23,8 @@ Report = Callable[[str, int, int], None]
 class Data:
     """The two sets of a run, opened."""
 
-    train: Beton
-    test: Beton
+    train: Converted
+    test: Converted
 
 
 def open_data(run: Run, world: World, report: Report) -> Data:

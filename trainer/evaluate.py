@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline import Chain, Loader
-from trainer.forward import EverySample, predict
+from pipeline import Loader
+from trainer.forward import EverySample, View, predict
 from trainer.parallel import World
 
 
@@ -32,17 +32,17 @@ class Evaluation:
     samples: int
 
 
-def evaluate(model: nn.Module, loader: Loader, plain: Chain, *, bf16: bool, world: World) -> Evaluation:
+def evaluate(model: nn.Module, loader: Loader, view: View, *, bf16: bool, world: World) -> Evaluation:
     """Evaluate ``model`` on all samples of ``loader``'s set, each rank on its part.
 
     Parameters
     ----------
-    plain
-        Normalises only.
+    view
+        How the images are shown.
     """
     world.share_buffers(model)
     sums = torch.zeros(3, dtype=torch.float64, device=loader.device)
-    for batch, outputs in predict(model, loader, plain, EverySample(len(loader.dataset)), bf16=bf16):
+    for batch, outputs in predict(model, loader, view, EverySample(len(loader.dataset)), bf16=bf16):
         labels = batch.labels[:, 0]
         loss = F.cross_entropy(outputs, labels, reduction="sum").double()
         hits = (outputs.argmax(dim=1) == labels).sum().double()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline import Batch
 from samplers import Feedback
@@ -12,33 +15,90 @@ from trainer.methods import Losses
 from trainer.parallel import World
 
 
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """What the host knows of one pass over a batch; not its images, whose memory is needed.
+
+    ``owners`` [n, k] and ``images`` [n] are ids, or where ``candidates`` is there, positions among the chosen.
+    """
+
+    owners: NDArray[np.int64]
+    images: NDArray[np.int64]
+    shares: NDArray[np.float32]
+    trained: bool
+    candidates: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was collected since the last time.
+
+    Attributes
+    ----------
+    feedback
+        Rows of all passes, step by step, gathered over ranks.
+    losses
+        Mean loss of each trained step, over all ranks.
+    trained
+        int64[n], the id of each image that was trained, on all ranks.
+    """
+
+    feedback: Feedback
+    losses: list[float]
+    trained: NDArray[np.int64]
+
+
 class FeedbackBuffer:
     """Collects losses and probabilities a step at a time, and gives them up in one copy from the device.
 
-    Owners and shares are known on the host, so only three float32 numbers a constituent are copied. Under
-    data parallelism the rows of all ranks are gathered, in rank order within each step, so that every rank
-    observes the same.
+    Owners and shares are known on the host, so only three float32 numbers a constituent are copied; where the
+    device chose the samples, their places as well. Under data parallelism the rows of all ranks are gathered,
+    in rank order within each step, so that every rank observes the same.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._owners: list[NDArray[np.int64]] = []
-        self._shares: list[NDArray[np.float32]] = []
-        self._trained: list[NDArray[np.bool_]] = []
-        self._values: list[torch.Tensor] = []
+        self._clear()
 
     def __len__(self) -> int:
-        return len(self._values)
+        """Count the trained steps that wait to be collected."""
+        return self._steps
 
-    def add(self, batch: Batch, losses: Losses, *, trained: bool = True) -> None:
-        """Keep the rows of a batch that was trained on, or only scored; does not wait for the device."""
-        self._trained.append(np.full(batch.owners.size, trained))
-        self._owners.append(batch.owners.ravel())
-        self._shares.append(batch.owner_shares.ravel())
-        self._values.append(torch.stack((losses.per_owner, losses.p_true, losses.error)).flatten(1))
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits, trained or scored."""
+        return not self._passes
 
-    def drain(self, step: int) -> Feedback:
-        """All rows since the last drain, gathered over ranks; waits for the device.
+    def add(
+        self,
+        batch: Batch,
+        losses: Losses,
+        *,
+        trained: bool = True,
+        candidates: NDArray[np.int64] | None = None,
+        places: Tensor | None = None,
+        without: Tensor | None = None,
+    ) -> None:
+        """Keep the rows of a batch that was trained on, or only scored; does not wait for the device.
+
+        Parameters
+        ----------
+        candidates, places
+            Ids on the host and int64[n] on the device: the batch's owners are positions in
+            ``candidates[places]``.
+        without
+            int64[m] on the device, positions in the batch whose rows are left out: scored samples that are
+            trained next, and so will be heard of as that.
+        """
+        self._steps += trained
+        values = torch.stack((losses.per_owner, losses.p_true, losses.error)).flatten(1)
+        self._passes.append(_Pass(batch.owners, batch.ids, batch.owner_shares, trained, candidates))
+        self._values.append(values)
+        self._places.append(places)
+        self._without.append(without)
+
+    def drain(self, step: int) -> Heard:
+        """All rows since the last drain; waits for the device.
 
         Parameters
         ----------
@@ -47,22 +107,65 @@ class FeedbackBuffer:
         """
         if not self._values:
             nothing = np.empty(0, np.float32)
-            return Feedback(step, np.empty(0, np.int64), nothing, nothing, np.empty(0, np.bool_))
-        sizes = [len(owners) for owners in self._owners]
-        loss, p_true, error = torch.cat(self._values, dim=1).cpu().numpy()
+            none = np.empty(0, np.int64)
+            return Heard(Feedback(step, none, nothing, nothing, np.empty(0, np.bool_)), [], none)
+        values = torch.cat(self._values, dim=1).cpu().numpy()
+        places, without = _to_host(self._places), _to_host(self._without)
+        owners: list[NDArray[np.int64]] = []
+        shares: list[NDArray[np.float32]] = []
+        trained: list[NDArray[np.bool_]] = []
+        first: list[NDArray[np.int64]] = []
+        kept: list[NDArray[np.bool_]] = []
+        for one, chosen, left_out in zip(self._passes, places, without, strict=True):
+            whose, images = one.owners, one.images
+            if one.candidates is not None and chosen is not None:
+                whose, images = one.candidates[chosen][whose], one.candidates[chosen][images]
+            keep = np.ones(whose.shape, np.bool_)
+            if left_out is not None:
+                keep[left_out] = False
+            kept.append(keep.ravel())
+            owners.append(whose[keep])
+            shares.append(one.shares[keep])
+            trained.append(np.full(len(owners[-1]), one.trained))
+            first.append(images if one.trained else images[:0])
+        sizes = [len(one) for one in owners]
+        loss, p_true, error = values[:, np.concatenate(kept)]
         gather = self._world.interleave
-        share = gather(np.concatenate(self._shares), sizes)
-        heard = Feedback(
+        share = gather(np.concatenate(shares), sizes)
+        feedback = Feedback(
             step=step,
-            ids=gather(np.concatenate(self._owners), sizes),
+            ids=gather(np.concatenate(owners), sizes),
             loss=gather(loss, sizes),
             p_true=gather(p_true, sizes),
-            trained=gather(np.concatenate(self._trained), sizes),
+            trained=gather(np.concatenate(trained), sizes),
             share=None if (share == 1).all() else share,
             error=gather(error, sizes),
         )
-        self._owners.clear()
-        self._shares.clear()
-        self._trained.clear()
-        self._values.clear()
+        seen = gather(np.concatenate(first), [len(one) for one in first])
+        heard = Heard(feedback, self._step_losses(feedback, share, len(seen)), seen)
+        self._clear()
         return heard
+
+    def _step_losses(self, feedback: Feedback, share: NDArray[np.float32], images: int) -> list[float]:
+        if not self._steps:
+            return []
+        of_steps = (feedback.loss * share)[feedback.trained].reshape(self._steps, -1)
+        losses: list[float] = (of_steps.sum(axis=1) / (images / self._steps)).tolist()
+        return losses
+
+    def _clear(self) -> None:
+        self._steps = 0
+        self._passes: list[_Pass] = []
+        self._values: list[Tensor] = []
+        self._places: list[Tensor | None] = []
+        self._without: list[Tensor | None] = []
+
+
+def _to_host(tensors: list[Tensor | None]) -> list[NDArray[np.int64] | None]:
+    """Bring some tensors of whole numbers to the host in one copy."""
+    there = [tensor for tensor in tensors if tensor is not None]
+    if not there:
+        return [None] * len(tensors)
+    bounds = np.cumsum([len(tensor) for tensor in there])[:-1]
+    parts = iter(np.split(torch.cat(there).cpu().numpy(), bounds))
+    return [None if tensor is None else next(parts) for tensor in tensors]

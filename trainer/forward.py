@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline import Batch, Chain, Loader
-from pipeline.loader import OrderLike
+from pipeline.request import OrderLike
+from pipeline.resolution import Stage
 
 
 def forward(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
@@ -37,9 +38,25 @@ class EverySample:
         return np.arange(self.samples, dtype=np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """How images are shown without training: normalised, whole or their middle, at one resolution.
+
+    Attributes
+    ----------
+    chain
+        Without anything random.
+    stage
+        The resolution.
+    """
+
+    chain: Chain
+    stage: Stage
+
+
 @torch.no_grad()
 def predict(
-    model: nn.Module, loader: Loader, plain: Chain, order: OrderLike, *, bf16: bool
+    model: nn.Module, loader: Loader, view: View, order: OrderLike, *, bf16: bool
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Show ``model`` an order's images as they are, each with its own label, without training.
 
@@ -48,8 +65,8 @@ def predict(
 
     Parameters
     ----------
-    plain
-        Normalises only.
+    view
+        How the images are shown.
 
     Yields
     ------
@@ -58,8 +75,8 @@ def predict(
     training = model.training
     model.eval()
     try:
-        for raw in loader.batches(order, plain=True):
-            batch = plain.apply(raw)
+        for raw in loader.batches(order, augment=view.chain, stage=view.stage):
+            batch = view.chain.apply(raw)
             yield batch, forward(model, batch.images, bf16).float()
     finally:
         model.train(training)

@@ -27,10 +27,10 @@ def probabilities(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
     Softmax probabilities float32[b, classes] and labels int64[b], by id, on the device.
     """
     everything = EverySample(len(session.data.train))
-    seen = predict(session.model, session.loader, session.plain_chain, everything, bf16=session.bf16)
+    seen = predict(session.model, session.loader, session.view, everything, bf16=session.bf16)
     for batch, outputs in seen:
         yield torch.softmax(outputs, dim=1), batch.labels[:, 0]
-    session.ledger.scored += everything.samples
+    session.ledger.count_scored(everything.samples, session.full)
 
 
 def el2n(session: Session) -> NDArray[np.float32]:

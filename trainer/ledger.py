@@ -34,6 +34,19 @@ def _timer() -> torch.cuda.Event:
 class Ledger:
     """Counts and times of one run.
 
+    Attributes
+    ----------
+    trained_at, scored_at
+        Samples by the pixels of their shorter side.
+    score_costs
+        What scoring a sample costs, relative to training on one at full resolution, by pixels, as measured.
+    evaluated, steps, rounds
+        Counts.
+    compile_seconds
+        Of rehearsals and compilation, outside of the training clock.
+    seconds
+        By phase.
+
     On a CUDA device the phases that launch kernels are timed with events, which the device reaches in its
     own time; :meth:`settle` reads them where the caller waits for the device anyhow. Elsewhere the times are
     those of the host's clock. On a GPU the host runs ahead, so the phases' sum may fall short of the training
@@ -41,8 +54,9 @@ class Ledger:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.trained = 0
-        self.scored = 0
+        self.trained_at: dict[int, int] = {}
+        self.scored_at: dict[int, int] = {}
+        self.score_costs: dict[int, float] = {}
         self.evaluated = 0
         self.steps = 0
         self.rounds = 0
@@ -53,6 +67,24 @@ class Ledger:
         self._cuda = device.type == "cuda"
         self._wall_before = 0.0
         self._started = time.perf_counter()
+
+    @property
+    def trained(self) -> int:
+        """Samples trained, at whatever resolution."""
+        return sum(self.trained_at.values())
+
+    @property
+    def scored(self) -> int:
+        """Samples scored, at whatever resolution."""
+        return sum(self.scored_at.values())
+
+    def count_trained(self, samples: int, pixels: int) -> None:
+        """Count samples that went forward and backward with a shorter side of ``pixels``."""
+        self.trained_at[pixels] = self.trained_at.get(pixels, 0) + samples
+
+    def count_scored(self, samples: int, pixels: int) -> None:
+        """Count samples that went forward only."""
+        self.scored_at[pixels] = self.scored_at.get(pixels, 0) + samples
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -110,14 +142,21 @@ class Ledger:
         """The whole ledger at one instant, as it stands in ledger.json."""
         state = self.state_dict()
         clock = self._on_the_clock(state["wall_seconds"])
-        return {**state, "train_seconds": clock, "stall": self.seconds["wait"] / clock, "score_cost": None}
+        return {
+            **state,
+            "trained": self.trained,
+            "scored": self.scored,
+            "train_seconds": clock,
+            "stall": self.seconds["wait"] / clock,
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Counts and times so far, for a checkpoint."""
         self.settle()
         return {
-            "trained": self.trained,
-            "scored": self.scored,
+            "trained_at": {str(pixels): count for pixels, count in sorted(self.trained_at.items())},
+            "scored_at": {str(pixels): count for pixels, count in sorted(self.scored_at.items())},
+            "score_costs": {str(pixels): cost for pixels, cost in sorted(self.score_costs.items())},
             "evaluated": self.evaluated,
             "steps": self.steps,
             "rounds": self.rounds,
@@ -128,7 +167,9 @@ class Ledger:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's counts and times."""
-        for name in ("trained", "scored", "evaluated", "steps", "rounds", "compile_seconds"):
+        for name in ("trained_at", "scored_at", "score_costs"):
+            setattr(self, name, {int(pixels): value for pixels, value in state[name].items()})
+        for name in ("evaluated", "steps", "rounds", "compile_seconds"):
             setattr(self, name, state[name])
         self.seconds = dict(state["phases"])
         self._wall_before = state["wall_seconds"]

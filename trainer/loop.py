@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
+from pipeline import Batch
+from trainer.build import build
 from trainer.config import Run
 from trainer.data import open_data
 from trainer.device import choose_device
@@ -14,9 +18,8 @@ from trainer.interrupt import stop_on_signal
 from trainer.models import parameters
 from trainer.parallel import World
 from trainer.record import RunFolder
-from trainer.schedules import progress_of
 from trainer.score import score
-from trainer.session import Session, build
+from trainer.session import Session
 from trainer.warmup import warm_up
 from trainer.watch import Log, Watcher
 
@@ -44,7 +47,7 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
     device = choose_device(run.device, world)
     data = open_data(run, world, watcher.converting)
     session = build(run, folder, data, world, device)
-    ledger = session.ledger
+    ledger, budget = session.ledger, session.budget
     try:
         resumed = session.resume()
         if world.leads:
@@ -60,20 +63,22 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
         # --- Rounds --------------------------------------------------------------------------------------
         log = Log(session, watcher)
         with stop_on_signal() as asked:
-            while ledger.steps < session.plan.steps:
+            while session.goes_on():
                 if session.order is None:
-                    with ledger.phase("sampler"):
-                        session.order = session.sampler.next_order()
-                    session.done = 0
-                for batch in session.loader.batches(session.order, start=session.done):
-                    set_rates(session)
-                    with ledger.phase("augment"):
-                        augmented = session.chain.apply(batch)
-                    losses = session.step(augmented)
-                    session.feedback.add(augmented, losses)
-                    session.count_step()
-                    if ledger.steps % run.log_every == 0 or session.asks_ahead:
+                    session.begin_round()
+                for raw in candidates(session):
+                    for ready in session.selector.ready(raw, session.stage, budget.progress(ledger)):
+                        if not budget.affords(ledger, session.cost):
+                            break
+                        set_rates(session)
+                        session.train(ready)
+                        if ledger.steps % run.log_every == 0:
+                            log.write()
+                    session.done += 1
+                    if session.asks_ahead:
                         log.write()
+                    if not session.goes_on():
+                        break
                     # Ranks must agree on when to stop and to save; alone, one can look at every step.
                     if world.size > 1 and ledger.steps % run.log_every:
                         continue
@@ -81,7 +86,7 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
                         log.write()
                         session.save()
                         raise InterruptedRunError(
-                            f"stopped at step {ledger.steps:,} of {session.plan.steps:,}; "
+                            f"stopped at step {ledger.steps:,}, {budget.progress(ledger):.0%} of the budget; "
                             f"the same command goes on from {folder.checkpoint}"
                         )
                     if world.any(log.since_checkpoint() > run.checkpoint_seconds):
@@ -89,12 +94,8 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
                         session.save()
                         log.saved()
                 log.write()
-                if session.order.score_ids is not None:
-                    score(session, session.order.score_ids)
-                    session.collect()
-                session.order = None
-                ledger.rounds += 1
-                if ledger.rounds % run.evaluate_every == 0 or ledger.steps == session.plan.steps:
+                end_round(session)
+                if ledger.rounds % run.evaluate_every == 0 or not session.goes_on():
                     _evaluate(session, watcher)
 
         # --- End -----------------------------------------------------------------------------------------
@@ -106,16 +107,37 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
     return session
 
 
+def candidates(session: Session) -> Iterator[Batch]:
+    """What is left of the round's order, batch by batch, as the selector wants it."""
+    assert session.order is not None
+    selector = session.selector
+    return session.loader.batches(
+        session.order, start=session.done, augment=selector.chain, stage=selector.stage(session.stage)
+    )
+
+
 def set_rates(session: Session) -> None:
     """Set the learning rate, and the momentum where the schedule has one, for the step to come."""
     assert session.order is not None
     schedule = session.schedule
-    progress = progress_of(session.ledger.steps, session.plan.steps)
+    progress = session.budget.schedule_progress(session.ledger, session.cost, session.scoring_cost)
     momentum = schedule.momentum(progress)
     for group in session.step.optimizer.param_groups:
         group["lr"] = session.run.lr * schedule.factor(progress) * session.order.lr_scale
         if momentum is not None:
             group["momentum"] = momentum
+
+
+def end_round(session: Session) -> None:
+    """Let the sampler see what it asks for, and the selection draw its conclusions."""
+    assert session.order is not None
+    ids = session.order.score_ids
+    if ids is not None and session.goes_on():
+        score(session, ids)
+        session.collect()
+    session.selector.selection.end_round()
+    session.order = None
+    session.ledger.rounds += 1
 
 
 def _evaluate(session: Session, watcher: Watcher) -> None:
@@ -124,7 +146,7 @@ def _evaluate(session: Session, watcher: Watcher) -> None:
         result = evaluate(
             session.model,
             session.test_loader,
-            session.plain_chain,
+            session.evaluation_view,
             bf16=session.bf16,
             world=session.world,
         )
@@ -136,7 +158,7 @@ def _evaluate(session: Session, watcher: Watcher) -> None:
                 "step": ledger.steps,
                 "round": ledger.rounds,
                 "samples": ledger.trained,
-                "progress": ledger.steps / session.plan.steps,
+                "progress": session.budget.progress(ledger),
                 "seconds": ledger.train_seconds,
                 "accuracy": result.accuracy,
                 "loss": result.loss,
@@ -147,7 +169,8 @@ def _evaluate(session: Session, watcher: Watcher) -> None:
 
 def finish(session: Session) -> None:
     """Write what only the end of a run knows: the ledger and one row a sample."""
-    run, plan, totals = session.run, session.plan, session.ledger.summary()
+    run, budget, ledger = session.run, session.budget, session.ledger
+    totals = ledger.summary()
     if not session.world.leads:
         return
     train = session.data.train
@@ -157,9 +180,16 @@ def finish(session: Session) -> None:
         {
             "finished": True,
             "budget": run.budget,
-            "planned": plan.total,
-            "full_budget_samples": round(run.epochs * plan.samples),
+            "counts": run.counts,
+            "planned": budget.total,
+            "full_budget_samples": budget.full,
+            "spent": budget.spent(ledger),
+            "compute": budget.compute(ledger),
+            "charged": budget.charged,
             **totals,
+            "score_cost": session.score_cost,
+            "forward_flops": session.forward_flops,
+            "flops": 3 * session.forward_flops * budget.compute(ledger),
             "parameters": parameters(session.model),
             "weights": session.fingerprint(),
         },

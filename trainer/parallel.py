@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -77,6 +77,13 @@ class World:
             values = values.to(self._device())
             dist.all_reduce(values)
         return values
+
+    def agree(self, values: Mapping[int, float]) -> dict[int, float]:
+        """Take rank 0's values, so that what each rank measured doesn't lead them apart."""
+        told = [dict(values)]
+        if self.size > 1:
+            dist.broadcast_object_list(told, src=0)
+        return told[0]
 
     def share_buffers(self, model: nn.Module) -> None:
         """Give every rank the batch-normalisation statistics of rank 0."""

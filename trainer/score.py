@@ -23,8 +23,8 @@ def score(session: Session, ids: NDArray[np.int64]) -> None:
     ids = np.concatenate((ids, np.resize(ids, -len(ids) % session.world.size)))
     order = Order(round=0, ids=ids)
     with session.ledger.phase("score"):
-        scored = predict(session.model, session.loader, session.plain_chain, order, bf16=session.bf16)
+        scored = predict(session.model, session.loader, session.view, order, bf16=session.bf16)
         for batch, outputs in scored:
             losses = session.step.method.losses(outputs, batch.labels)
             session.feedback.add(batch, losses, trained=False)
-    session.ledger.scored += len(ids)
+    session.ledger.count_scored(len(ids), session.full)

@@ -1,4 +1,4 @@
-"""A session: the parts of one run, built from its recipe, and their state as one checkpoint."""
+"""A session: the parts of one run, the place it has reached, and its state as one checkpoint."""
 
 from __future__ import annotations
 
@@ -6,31 +6,30 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from pipeline import Chain, Loader
+from pipeline import Loader
 from pipeline.loader import LoaderTimes
+from pipeline.resolution import Stage
 from samplers import Order, Plan
 from samplers.service import Service
 from trainer import checkpoint
+from trainer.budget import Budget
 from trainer.config import Run
 from trainer.data import Data
-from trainer.device import use_bf16
 from trainer.errors import DivergedError, RunError
 from trainer.feedback import FeedbackBuffer
+from trainer.forward import View
 from trainer.ledger import Ledger
 from trainer.parallel import World
 from trainer.record import RunFolder
 from trainer.samples import SampleRecord
 from trainer.schedules import Schedule
+from trainer.select import Ready, Selector
 from trainer.step import Step
-
-EVALUATION_BATCH = 512
-"""Images a forward pass of the evaluation, on each rank."""
 
 
 @dataclass(slots=True)
@@ -39,10 +38,20 @@ class Session:
 
     Attributes
     ----------
+    plan
+        What orders are drawn by; it holds more than the budget where a selection loads more than it trains on.
+    full
+        Pixels of the shorter side at full resolution.
+    view, evaluation_view
+        How the training set is scored, and the test set evaluated.
+    forward_flops
+        FLOPs of one image's forward pass at full resolution.
     order
         The round under way; None before the first and between rounds.
+    stage
+        Resolution and strength of the augmentation in that round.
     done
-        Batches of ``order`` that have been trained.
+        Batches of ``order`` that have been used.
     """
 
     run: Run
@@ -52,28 +61,80 @@ class Session:
     device: torch.device
     bf16: bool
     ledger: Ledger
+    budget: Budget
     plan: Plan
     sampler: Service
     loader: Loader
     test_loader: Loader
-    chain: Chain
-    plain_chain: Chain
+    full: int
+    view: View
+    evaluation_view: View
+    forward_flops: int
     model: nn.Module
+    selector: Selector
     step: Step
     schedule: Schedule
     feedback: FeedbackBuffer
     samples: SampleRecord
     order: Order | None = None
+    stage: Stage = Stage()
     done: int = 0
 
-    def count_step(self) -> None:
-        """Count a step that was just made, and the samples that it showed on all ranks."""
-        assert self.order is not None
-        size = self.run.batch_size
-        self.samples.count(self.order.ids[self.done * size : (self.done + 1) * size])
-        self.done += 1
+    @property
+    def pixels(self) -> int:
+        """Pixels of the shorter side in the round under way."""
+        return self.full if self.stage.pixels is None else self.stage.pixels
+
+    @property
+    def cost(self) -> float:
+        """What a step of the round under way is charged, without scoring."""
+        return self.budget.step_cost(self.pixels)
+
+    @property
+    def scoring_cost(self) -> float:
+        """What scoring the candidates of a step is charged, where the selection is on."""
+        selector, progress = self.selector, self.budget.progress(self.ledger)
+        if self.run.counts == "trained" or not selector.part.scores or not selector.on(progress):
+            return 0.0
+        return self.loader.batch_size * self.ledger.score_costs[selector.scoring_pixels(self.stage)]
+
+    def goes_on(self) -> bool:
+        """Whether the budget affords another step, with the scoring before it."""
+        return self.budget.affords(self.ledger, self.cost + self.scoring_cost)
+
+    @property
+    def score_cost(self) -> float | None:
+        """What scoring a sample costs by training on one, where most were scored; None where none was measured."""
+        ledger = self.ledger
+        known = {pixels: ledger.scored_at.get(pixels, 0) for pixels in ledger.score_costs}
+        return ledger.score_costs[max(known, key=lambda pixels: known[pixels])] if known else None
+
+    def begin_round(self) -> None:
+        """Take the sampler's next order, and settle what its images are to be.
+
+        Raises
+        ------
+        RunError
+            When orders end before the budget: a selection kept far fewer samples than it promised.
+        """
+        if self.ledger.rounds >= self.sampler.rounds:
+            raise RunError(
+                f"a selection must keep enough of what it loads to spend the budget; after {self.ledger.rounds:,} "
+                f"rounds {self.budget.progress(self.ledger):.0%} of it are spent: raise --selection.keep"
+            )
+        with self.ledger.phase("sampler"):
+            self.order = self.sampler.next_order()
+        self.stage = self.run.resolution.at(self.budget.progress(self.ledger), self.full)
+        self.done = 0
+
+    def train(self, ready: Ready) -> None:
+        """Make a step, and count it."""
+        losses = self.step(ready.batch)
+        self.selector.selection.observe(losses, ready.batch.labels, ready.choice)
+        places = None if ready.choice is None else ready.choice.places
+        self.feedback.add(ready.batch, losses, candidates=ready.candidates, places=places)
         self.ledger.steps += 1
-        self.ledger.trained += size
+        self.ledger.count_trained(self.run.batch_size, self.pixels)
 
     def collect(self) -> list[float]:
         """Bring feedback from the device to the sampler and the record.
@@ -91,21 +152,16 @@ class Session:
         times, self.loader.times = self.loader.times, LoaderTimes()
         self.ledger.add("wait", times.wait)
         self.ledger.add("copy", times.copy)
-        steps = len(self.feedback)
-        if steps == 0:
+        if self.feedback.empty:
             return []
         with self.ledger.phase("feedback"):
             heard = self.feedback.drain(self.ledger.steps)
-        share = 1.0 if heard.share is None else heard.share
-        losses: list[float] = []
-        # Scored batches make no step and are collected apart from trained ones.
-        if heard.trained.all():
-            losses = ((heard.loss * share).reshape(steps, -1).sum(axis=1) / self.run.batch_size).tolist()
-        self._check_finite(losses)
+        self._check_finite(heard.losses)
         with self.ledger.phase("feedback"):
-            self.sampler.observe(heard)
-            self.samples.observe(heard)
-        return losses
+            self.sampler.observe(heard.feedback)
+            self.samples.observe(heard.feedback)
+            self.samples.count(heard.trained)
+        return heard.losses
 
     def _check_finite(self, losses: Sequence[float]) -> None:
         broken = [i for i, loss in enumerate(losses) if not math.isfinite(loss)]
@@ -131,8 +187,10 @@ class Session:
                 "model": self.model.state_dict(),
                 "optimizer": self.step.optimizer.state_dict(),
                 "sampler": self.sampler.state_dict(),
+                "selection": self.selector.state_dict(),
                 "samples": {name: getattr(self.samples, name) for name in SampleRecord.__slots__},
                 "order": None if self.order is None else _order_state(self.order),
+                "stage": {item.name: getattr(self.stage, item.name) for item in fields(Stage)},
                 "done": self.done,
                 "torch_rng": torch.get_rng_state(),
             }
@@ -147,8 +205,10 @@ class Session:
         self.model.load_state_dict(state["model"])
         self.step.optimizer.load_state_dict(state["optimizer"])
         self.sampler.load_state_dict(state["sampler"])
+        self.selector.load_state_dict(state["selection"])
         self.samples = SampleRecord(**state["samples"])
         self.order = None if state["order"] is None else Order(**state["order"])
+        self.stage = Stage(**state["stage"])
         self.done = state["done"]
         torch.set_rng_state(state["torch_rng"].cpu())
         self.ledger.load_state_dict(state["ledger"])
@@ -170,7 +230,7 @@ class Session:
         """
         if self.run.lead == 0 or self.order is None:
             return False
-        steps = len(self.order.ids) // self.run.batch_size
+        steps = len(self.order.ids) // self.loader.batch_size
         return self.done == max(1, steps - self.run.lead)
 
     def close(self) -> None:
@@ -182,73 +242,3 @@ class Session:
 
 def _order_state(order: Order) -> dict[str, Any]:
     return {item.name: getattr(order, item.name) for item in fields(order)}
-
-
-def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.device) -> Session:
-    """Build a run's parts, at their beginning.
-
-    Raises
-    ------
-    RunError, DataError, SamplingError
-        When a part refuses its options or its data.
-    """
-    card = data.train.card
-    bf16 = use_bf16(run, device)
-    plan = Plan(
-        samples=len(data.train),
-        epochs=run.epochs,
-        budget=run.budget,
-        batch_size=run.batch_size,
-        seed=run.seed if run.order_seed is None else run.order_seed,
-        round_length=run.round_length,
-        labels=data.train.labels,
-    )
-    if plan.steps == 0:
-        raise RunError(
-            f"a budget must hold at least one batch of {run.batch_size:,}; {run.budget:g} of {run.epochs:g} "
-            f"epochs of {len(data.train):,} samples is {plan.total:,}"
-        )
-    torch.manual_seed(run.seed if run.init_seed is None else run.init_seed)
-    model = run.model.build(classes=len(card.classes)).to(device)
-    if run.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=run.lr,
-        momentum=run.momentum,
-        nesterov=run.nesterov,
-        weight_decay=run.weight_decay,
-        fused=True,
-    )
-    wrapped = world.wrap(model, device)
-    if run.compile:
-        wrapped = torch.compile(wrapped)  # type: ignore[assignment]
-    mean, std = run.mean or card.mean, run.std or card.std
-    chain = Chain(run.augment, mean=mean, std=std)
-    ledger = Ledger(device)
-    open_loader = partial(Loader, engine=run.engine, device=device, rank=world.rank, world_size=world.size)
-    return Session(
-        run=run,
-        folder=folder,
-        data=data,
-        world=world,
-        device=device,
-        bf16=bf16,
-        ledger=ledger,
-        plan=plan,
-        sampler=Service(run.sampler.build(plan), plan, mode=run.service, lead=run.lead),
-        loader=open_loader(
-            data.train,
-            batch_size=run.batch_size,
-            augment=chain,
-            seed=run.seed if run.augment_seed is None else run.augment_seed,
-        ),
-        test_loader=open_loader(data.test, batch_size=EVALUATION_BATCH * world.size),
-        chain=chain,
-        plain_chain=chain.plain(),
-        model=model,
-        step=Step(wrapped, run.method, optimizer, bf16, ledger),
-        schedule=run.schedule.bind(plan.total / plan.samples),
-        feedback=FeedbackBuffer(world),
-        samples=SampleRecord.empty(len(data.train)),
-    )

@@ -11,6 +11,7 @@ from pipeline import Batch
 from trainer.forward import forward
 from trainer.ledger import Ledger
 from trainer.methods import Losses, MethodPart
+from trainer.selection import Weighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Step:
         Whether the forward pass runs under bf16 autocast.
     ledger
         Where the phases' times go.
+    weighting
+        Multiplies the losses by what they themselves say; None for none.
     """
 
     model: nn.Module
@@ -36,13 +39,18 @@ class Step:
     optimizer: torch.optim.Optimizer
     bf16: bool
     ledger: Ledger
+    weighting: Weighting | None = None
 
     def __call__(self, batch: Batch) -> Losses:
         """Train on an augmented batch; the losses come back detached, still on the device."""
         with self.ledger.phase("forward"):
             outputs = forward(self.model, batch.images, self.bf16)
             losses = self.method.losses(outputs, batch.labels)
-            loss = mixed_loss(losses.per_owner, batch.shares, batch.weights)
+            weights = batch.weights
+            if self.weighting is not None:
+                factors = self.weighting.weigh(losses, batch.labels, batch.shares)
+                weights = factors if weights is None else weights * factors
+            loss = mixed_loss(losses.per_owner, batch.shares, weights)
         with self.ledger.phase("backward"):
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -59,7 +67,7 @@ def mixed_loss(per_owner: Tensor, shares: Tensor, weights: Tensor | None) -> Ten
     per_owner, shares
         float32[n, k].
     weights
-        float32[n], loss multipliers of a sampler that promises unbiased or rescaled gradients, or None.
+        float32[n], loss multipliers of a sampler or selection, or None.
     """
     per_image = (per_owner * shares).sum(dim=1)
     return (per_image if weights is None else per_image * weights).mean()

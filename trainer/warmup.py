@@ -3,44 +3,129 @@
 from __future__ import annotations
 
 import time
+from statistics import median
 
 import numpy as np
 import torch
 
+from pipeline import Batch
 from pipeline.loader import LoaderTimes
+from pipeline.resolution import Stage
 from samplers import Feedback, Order
-from trainer.forward import forward
+from trainer.forward import forward, predict
 from trainer.session import Session
+
+_REPEATS = 5
 
 
 def warm_up(session: Session) -> None:
-    """Make one step and one order on the side, and leave no trace but the time that it took.
+    """Make steps at every resolution and an order on the side, and leave no trace but the time that it took.
 
     Compilation (of the model, where asked for, and of numba's kernels), kernel selection and memory pools
-    belong to the machine, not to the budget: they are timed apart, as the ledger's ``compile_seconds``.
+    belong to the machine, not to the budget: they are timed apart, as the ledger's ``compile_seconds``. So is
+    measuring what a scoring pass costs, which a run does once, at its beginning.
     """
     before = time.perf_counter()
     rng = torch.get_rng_state()
     weights = {name: value.clone() for name, value in session.model.state_dict().items()}
-    _rehearse_step(session)
+    stages = [Stage(pixels, resolution=pixels / session.full) for pixels in _resolutions(session)]
+    batches = {stage.pixels: _load(session, stage) for stage in stages}
+    for batch in batches.values():
+        _step(session, batch)
+    if _must_measure(session):
+        _measure(session, stages, batches[session.full])
     session.step.optimizer.zero_grad(set_to_none=True)
     session.model.load_state_dict(weights)
     torch.set_rng_state(rng)
     _rehearse_order(session)
     session.loader.times = LoaderTimes()
-    if session.device.type == "cuda":
-        torch.cuda.synchronize(session.device)
+    _wait(session)
     session.ledger.compile_seconds += time.perf_counter() - before
 
 
-def _rehearse_step(session: Session) -> None:
-    """Load, augment, and go forward and backward; the optimiser makes no step, so it holds no momentum."""
-    first = Order(round=0, ids=np.arange(session.run.batch_size, dtype=np.int64))
-    for raw in session.loader.batches(first):
-        batch = session.chain.apply(raw)
-        outputs = forward(session.step.model, batch.images, session.bf16)
-        losses = session.step.method.losses(outputs, batch.labels)
-        losses.per_owner.mean().backward()  # type: ignore[no-untyped-call]
+def _resolutions(session: Session) -> list[int]:
+    return sorted({*session.run.resolution.stages(session.full), session.full})
+
+
+def _load(session: Session, stage: Stage) -> Batch:
+    """A batch of the size that is trained on, augmented for ``stage``."""
+    size = session.run.batch_size
+    order = Order(round=0, ids=np.arange(session.loader.batch_size, dtype=np.int64))
+    chain = session.selector.chain
+    raw = next(session.loader.batches(order, augment=chain, stage=stage))
+    batch = chain.apply(raw)
+    part = slice(0, size // session.world.size)
+    return Batch(
+        round=0,
+        step=0,
+        ids=batch.ids[part],
+        images=batch.images[part],
+        labels=batch.labels[part],
+        shares=batch.shares[part],
+        owners=batch.owners[part],
+        owner_shares=batch.owner_shares[part],
+    )
+
+
+def _step(session: Session, batch: Batch) -> None:
+    """Go forward and backward; the optimiser makes no step, so it holds no momentum."""
+    outputs = forward(session.step.model, batch.images, session.bf16)
+    losses = session.step.method.losses(outputs, batch.labels)
+    losses.per_owner.mean().backward()  # type: ignore[no-untyped-call]
+
+
+# --- What scoring costs ----------------------------------------------------------------------------------
+
+
+def _must_measure(session: Session) -> bool:
+    """Whether the run may score, and no earlier session of it has measured what that costs."""
+    scores = session.selector.part.scores or session.run.counts == "compute"
+    return scores and not session.ledger.score_costs
+
+
+def _measure(session: Session, stages: list[Stage], batch: Batch) -> None:
+    """Time scoring passes against a training step at full resolution, a sample each, in turn.
+
+    At the resolutions that the selection scores at, and at full resolution, where a sampler may ask for scores.
+    """
+    selector = session.selector
+    works = {selector.scoring_pixels(stage): stage for stage in stages if selector.part.scores}
+    candidates = {pixels: _candidates(session, stage) for pixels, stage in works.items()}
+    times: dict[int | None, list[float]] = {}
+    for _ in range(_REPEATS + 1):
+        before = time.perf_counter()
+        _step(session, batch)
+        times.setdefault(None, []).append(_since(session, before) / len(batch.images))
+        for pixels, stage in works.items():
+            before = time.perf_counter()
+            selector.score(candidates[pixels], stage)
+            times.setdefault(pixels, []).append(_since(session, before) / len(candidates[pixels].images))
+        if session.full not in works:
+            before = time.perf_counter()
+            order = Order(round=0, ids=np.arange(session.run.batch_size, dtype=np.int64))
+            for _ in predict(session.model, session.loader, session.view, order, bf16=session.bf16):
+                pass
+            times.setdefault(session.full, []).append(_since(session, before) / session.run.batch_size)
+    step = median(times.pop(None)[1:])
+    costs = {pixels: median(seconds[1:]) / step for pixels, seconds in times.items() if pixels is not None}
+    session.ledger.score_costs = session.world.agree(costs)
+
+
+def _candidates(session: Session, stage: Stage) -> Batch:
+    """A batch of candidates as they are scored."""
+    order = Order(round=0, ids=np.arange(session.loader.batch_size, dtype=np.int64))
+    chain, asked = session.selector.chain, session.selector.stage(stage)
+    return chain.apply(next(session.loader.batches(order, augment=chain, stage=asked)))
+
+
+def _since(session: Session, before: float) -> float:
+    _wait(session)
+    return time.perf_counter() - before
+
+
+def _wait(session: Session) -> None:
+    if session.device.type == "cuda":
+        torch.cuda.synchronize(session.device)
 
 
 def _rehearse_order(session: Session) -> None:

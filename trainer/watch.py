@@ -53,7 +53,7 @@ class Log:
                     "step": ledger.steps,
                     "round": ledger.rounds,
                     "samples": ledger.trained,
-                    "progress": ledger.steps / session.plan.steps,
+                    "progress": session.budget.progress(ledger),
                     "lr": session.step.optimizer.param_groups[0]["lr"],
                     "loss": loss,
                     "seconds": seconds,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pipeline.augment.autoaugment import Autoaugment
 from pipeline.augment.blur import Blur
+from pipeline.augment.center_crop import CenterCrop
 from pipeline.augment.chain import Chain, HostDraws
 from pipeline.augment.color_jitter import ColorJitter
 from pipeline.augment.cutmix import Cutmix
@@ -17,7 +18,7 @@ from pipeline.augment.grayscale import Grayscale
 from pipeline.augment.mixup import Mixup
 from pipeline.augment.multi import Multi
 from pipeline.augment.none import NoAugment
-from pipeline.augment.protocol import Augment, Mixing
+from pipeline.augment.protocol import Augment, Cropping, Mixing
 from pipeline.augment.randaugment import Randaugment
 from pipeline.augment.random_resized_crop import RandomResizedCrop
 from pipeline.augment.ricap import Ricap
@@ -32,6 +33,7 @@ AUGMENTS: dict[str, type[Augment]] = {
     "none": NoAugment,
     "standard": Standard,
     "random_resized_crop": RandomResizedCrop,
+    "center_crop": CenterCrop,
     "mixup": Mixup,
     "ricap": Ricap,
     "cutmix": Cutmix,
@@ -78,4 +80,4 @@ def chain(
     return Chain(made, mean, std, dtype)
 
 
-__all__ = ["AUGMENTS", "Augment", "Chain", "HostDraws", "Mixing", "Transform", "chain"]
+__all__ = ["AUGMENTS", "Augment", "Chain", "Cropping", "HostDraws", "Mixing", "Transform", "chain"]

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.augment.center_crop import Resize
 from pipeline.augment.none import NoAugment
-from pipeline.augment.protocol import Augment, HostArrays, Mixing
+from pipeline.augment.protocol import Augment, Cropping, HostArrays, Mixing, Resizing
 from pipeline.augment.rows import to_images, to_pixels
 from pipeline.augment.sequence import scopes, size_after
 from pipeline.batch import Batch, Draws
@@ -49,7 +50,7 @@ class Chain:
         In the order in which they work. Parts on grey levels stand before parts on normalised floats, and
         mixing comes last: what changes an image after it was mixed would make its labels' shares untrue.
     mean, std
-        One value a channel, of pixels scaled to [0, 1].
+        One value a channel, of pixels scaled to [0, 1]; both None for images that are normalised already.
     dtype
         Of the normalised images.
 
@@ -62,15 +63,16 @@ class Chain:
     def __init__(
         self,
         parts: Sequence[Augment],
-        mean: Sequence[float],
-        std: Sequence[float],
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.parts = tuple(parts)
-        self.mean = tuple(float(value) for value in mean)
-        self.std = tuple(float(value) for value in std)
+        self.mean = tuple(float(value) for value in mean or ())
+        self.std = tuple(float(value) for value in std or ())
+        self.normalises = mean is not None
         self.dtype = dtype
-        if len(self.mean) != len(self.std) or not self.mean:
+        if len(self.mean) != len(self.std) or bool(self.mean) != self.normalises:
             raise DataError(
                 f"mean and std must hold one value a channel each; got {len(self.mean)} and {len(self.std)}"
             )
@@ -83,6 +85,7 @@ class Chain:
         self._scopes = scopes(self.parts)
         self._tiles: dict[tuple[torch.device, int], tuple[Tensor, Tensor]] = {}
         self._calls = 0
+        self._sized: dict[tuple[int, int], Chain] = {}
 
     def __call__(
         self, images: Tensor, labels: Tensor, *, step: int | None = None, seed: int = 0
@@ -134,16 +137,50 @@ class Chain:
         mixed = torch.index_select(labels, 0, partners.flatten()).view(partners.shape)
         return self.transform(images, draws), mixed, place(drawn.shares, images.device)
 
-    def plain(self) -> Chain:
-        """Give the chain without parts that normalises as this one does."""
-        return Chain((), self.mean, self.std, self.dtype)
+    def plain(self, *parts: Augment) -> Chain:
+        """Give the chain of other parts, by default none, that normalises as this one does."""
+        return Chain(parts, self.mean or None, self.std or None, self.dtype)
 
-    def draw(self, keys: Keys, height: int, width: int) -> HostDraws:
-        """Draw every part's parameters for a batch of images of ``height`` x ``width`` pixels."""
+    def parted(self) -> tuple[Chain, Chain]:
+        """Give what comes before mixing, normalising, and the mixing of what is normalised then."""
+        first = next((at for at, part in enumerate(self.parts) if isinstance(part, Mixing)), len(self.parts))
+        mixing = Chain(self.parts[first:], None, None, self.dtype)
+        return Chain(self.parts[:first], self.mean, self.std, self.dtype), mixing
+
+    @property
+    def cropping(self) -> Cropping | None:
+        """The first part, where it is one whose work an engine can do."""
+        first = self.parts[0] if self.parts else None
+        return first if isinstance(first, Cropping) else None
+
+    def at(self, size: tuple[int, int] | None) -> Chain:
+        """Give this chain for images that are to have another height and width from the first part on.
+
+        A first part that resizes gives that size; before any other, the whole image is resized. None gives the
+        chain itself.
+        """
+        if size is None:
+            return self
+        if size not in self._sized:
+            first = self.parts[0] if self.parts else None
+            if isinstance(first, Resizing):
+                parts: tuple[Augment, ...] = (first.sized(*size), *self.parts[1:])
+            else:
+                parts = (Resize(size=size), *self.parts)
+            self._sized[size] = Chain(parts, self.mean or None, self.std or None, self.dtype)
+        return self._sized[size]
+
+    def draw(self, keys: Keys, height: int, width: int, *, cropped: bool = False) -> HostDraws:
+        """Draw every part's parameters for a batch of images of ``height`` x ``width`` pixels.
+
+        ``cropped`` images have the first part behind them: nothing is drawn for it.
+        """
         drawn: list[HostArrays] = []
         partners = np.arange(len(keys), dtype=np.int64)[:, None]
         shares = np.ones((len(keys), 1), dtype=np.float32)
-        for part, scope in zip(self.parts, self._scopes, strict=True):
+        if cropped:
+            drawn.append({})
+        for part, scope in list(zip(self.parts, self._scopes, strict=True))[len(drawn) :]:
             draws = part.draw(replace(keys, scope=keys.scope + scope), height, width)
             drawn.append(draws)
             if isinstance(part, Mixing):
@@ -160,17 +197,20 @@ class Chain:
         Its labels, shares and owners are those of the mixed images already (`Loader.batches`), so only
         the images change.
         """
-        return replace(batch, images=self.transform(batch.images, batch.draws))
+        images = self.at(batch.size).transform(batch.images, batch.draws, cropped=batch.cropped)
+        return replace(batch, images=images)
 
-    def transform(self, images: Tensor, draws: Sequence[Draws]) -> Tensor:
+    def transform(self, images: Tensor, draws: Sequence[Draws], *, cropped: bool = False) -> Tensor:
         """Augment and normalise images.
 
         Parameters
         ----------
         images
-            uint8[n, C, H, W] in any memory layout.
+            uint8[n, C, H, W] in any memory layout; of the chain's dtype where it doesn't normalise.
         draws
             One entry a part, on the device of ``images``.
+        cropped
+            Whether the images have the first part behind them.
 
         Returns
         -------
@@ -181,15 +221,17 @@ class Chain:
                 f"a chain of {len(self.parts)} parts needs that many draws; got {len(draws)}: "
                 "give the loader the same chain (augment=...)"
             )
-        for part, drawn in zip(self.parts[: self._normalise_at], draws, strict=False):
-            images = part.apply(images, drawn)
-        images = self.normalise(images)
-        for part, drawn in zip(self.parts[self._normalise_at :], draws[self._normalise_at :], strict=True):
-            images = part.apply(images, drawn)
-        return images
+        for index, (part, drawn) in enumerate(zip(self.parts, draws, strict=True)):
+            if index == self._normalise_at:
+                images = self.normalise(images)
+            if index >= cropped:
+                images = part.apply(images, drawn)
+        return self.normalise(images) if self._normalise_at == len(self.parts) else images
 
     def normalise(self, images: Tensor) -> Tensor:
         """Turn uint8[n, C, H, W] into (x / 255 - mean) / std, of the chain's dtype, channels_last."""
+        if not self.normalises:
+            return images
         pixels = to_pixels(images)
         if pixels.shape[3] != len(self.mean):
             raise DataError(

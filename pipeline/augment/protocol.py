@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.batch import Draws
+from pipeline.crop import Windows
 from pipeline.randomness import Keys
 
 HostArrays = Mapping[str, NDArray[np.generic]]
@@ -72,3 +73,24 @@ class Resizing(Augment, Protocol):
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
         """Give height and width of what becomes of images of ``height`` x ``width`` pixels."""
+
+    def sized(self, height: int, width: int) -> Resizing:
+        """Give the same part, whose images are to have this size."""
+
+
+@runtime_checkable
+class Cropping(Resizing, Protocol):
+    """An augmentation that takes one window of each image and resizes it.
+
+    At the beginning of a chain an engine may do its work, so that no more of an image is read than it needs, and
+    images may differ in shape.
+    """
+
+    @property
+    def size(self) -> int | tuple[int, int] | None:
+        """Height and width to give; one number for both, None for the image's own."""
+
+    def windows(
+        self, keys: Keys, heights: NDArray[np.int64] | int, widths: NDArray[np.int64] | int
+    ) -> Windows:
+        """Draw the windows of a batch of images of these shapes: int64[n] each, or one number for all."""

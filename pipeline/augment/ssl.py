@@ -39,8 +39,8 @@ class Ssl:
     """Smallest and largest share of the image's area that is cut out; SimCLR begins at .08."""
     solarize: float = 0.1
     """How often an image is solarized at magnitude 5: .1 is half of BYOL's second view, 0 is SimCLR."""
-    size: int | None = None
-    """Height and width of the view in pixels; by default the image's own."""
+    size: int | tuple[int, int] | None = None
+    """Height and width of the view in pixels; by default the image's own, or the run's resolution."""
 
     domain: ClassVar[Domain] = "uint8"
 
@@ -73,11 +73,17 @@ class Ssl:
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
         """Give the view's size."""
-        return (height, width) if self.size is None else (self.size, self.size)
+        return RandomResizedCrop(size=self.size).size_of(height, width)
+
+    def sized(self, height: int, width: int) -> Ssl:
+        """Give the same part, whose views are to have this size."""
+        return replace(self, size=(height, width))
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw for every part k, named ``k/...``, in streams of the set's own."""
-        return draw_in_turn(self.parts(), replace(keys, scope=keys.scope + "ssl/"), height, width)
+        scaled = replace(self, magnitude=self.magnitude * keys.magnitude)
+        own = replace(keys, scope=keys.scope + "ssl/", magnitude=1.0)
+        return draw_in_turn(scaled.parts(), own, height, width)
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Apply one part after the other."""

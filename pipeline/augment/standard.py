@@ -23,7 +23,7 @@ class Standard:
     """
 
     padding: int = 4
-    """Pixels of black put around the image before the crop."""
+    """Pixels of black put around the image before the crop, at full resolution."""
     flip: bool = True
     """Flip half of the images left to right; off for digits and signs (SVHN)."""
 
@@ -34,12 +34,17 @@ class Standard:
             raise DataError(f"padding must be at least 0 pixels; got {self.padding}")
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw ``top`` and ``left``, int64[n] in [0, 2 * padding], and ``flip``, bool[n]."""
+        """Draw ``top`` and ``left``, int64[n] in [0, 2 * padding], and ``flip``, bool[n].
+
+        At a lower resolution the image moves by as much less: its shift is drawn from fewer places, around the
+        middle.
+        """
         uniform = uniforms(keys, "standard", 3)
-        places = 2 * self.padding + 1
+        reach = round(self.padding * min(1.0, keys.resolution))
+        places, first = 2 * reach + 1, self.padding - reach
         return {
-            "top": integers(uniform[:, 0], places),
-            "left": integers(uniform[:, 1], places),
+            "top": first + integers(uniform[:, 0], places),
+            "left": first + integers(uniform[:, 1], places),
             "flip": (uniform[:, 2] < 0.5) & self.flip,
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.crop import Crop
 from pipeline.errors import DataError
 
 
@@ -23,12 +25,12 @@ class Dataset(Protocol):
         int64[n].
     compressed
         bool[n]: True for JPEG bytes, False for raw HWC uint8 RGB.
-    offsets, sizes
-        int64[n]: sample i is ``data[offsets[i]:offsets[i] + sizes[i]]``.
+    shard, offsets, sizes
+        int64[n]: sample i is ``shards[shard[i]][offsets[i]:offsets[i] + sizes[i]]``.
     checksums
         uint32[n], CRC-32 of each sample's bytes, or None where the file holds none.
-    data
-        uint8, the whole file.
+    levels
+        Pixels of the shorter side at which the set holds its images besides the full size, ascending.
     """
 
     path: Path
@@ -36,12 +38,21 @@ class Dataset(Protocol):
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
     compressed: NDArray[np.bool_]
+    shard: NDArray[np.int64]
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     checksums: NDArray[np.uint32] | None
-    data: NDArray[np.uint8]
+
+    levels: tuple[int, ...]
 
     def __len__(self) -> int: ...
+
+    @property
+    def shards(self) -> Sequence[NDArray[np.uint8]]:
+        """The files that hold the samples, mapped."""
+
+    def at(self, level: int) -> Dataset:
+        """Give the same samples at one of the ``levels``."""
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Decode one sample: uint8[h, w, 3]; raises CorruptSampleError, which names file and sample."""
@@ -57,17 +68,28 @@ class Reader(Protocol):
     Attributes
     ----------
     height, width
-        Pixels, the same for every image.
+        Pixels, the same for every image; None where images differ in shape: then they come as crops only.
     asynchronous
         Whether reading takes long enough to be worth a thread that reads ahead.
+    crops
+        Whether to ask for a window of each image where the augmentation begins with one: JPEGs are then decoded
+        no larger and no further than their windows need. False where whole images are at hand, and the
+        device crops.
     """
 
-    height: int
-    width: int
+    height: int | None
+    width: int | None
     asynchronous: bool
+    crops: bool
 
-    def read(self, ids: NDArray[np.int64]) -> Tensor:
+    def read(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Tensor:
         """Read images, in the order asked for, duplicates included.
+
+        Parameters
+        ----------
+        crop
+            One window an id, and the size to resize it to: bilinearly, antialiased (Pillow's triangle filter),
+            mirrored where asked. None for whole images, where all share one shape.
 
         Returns
         -------

@@ -16,7 +16,8 @@ from trainer.config import Run
 from trainer.data import open_data
 from trainer.importance import Forgetting, el2n, features
 from trainer.parallel import World
-from trainer.session import Session, build
+from trainer.build import build
+from trainer.session import Session
 
 
 def test_el2n_and_features_are_those_of_the_definition(

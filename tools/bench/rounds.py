@@ -58,9 +58,9 @@ def one_round(session: Session) -> Callable[[], None]:
 
     def work() -> None:
         for batch in session.loader.batches(session.sampler.next_order()):
-            step(session, session.chain.apply(batch))
+            step(session, session.selector.chain.apply(batch))
             if len(session.feedback) == session.run.log_every:
-                session.sampler.observe(session.feedback.drain(0))
-        session.sampler.observe(session.feedback.drain(0))
+                session.sampler.observe(session.feedback.drain(0).feedback)
+        session.sampler.observe(session.feedback.drain(0).feedback)
 
     return work

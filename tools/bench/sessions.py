@@ -12,11 +12,12 @@ from pipeline.convert import ConvertOptions, convert
 from pipeline.formats import open_dataset
 from pipeline.sources import ArraySource
 from trainer import recipe
+from trainer.build import build
 from trainer.data import Data
 from trainer.device import choose_device
 from trainer.parallel import World
 from trainer.record import RunFolder
-from trainer.session import Session, build
+from trainer.session import Session
 from trainer.warmup import warm_up
 
 

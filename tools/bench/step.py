@@ -60,12 +60,13 @@ class StepBench:
             budget=1.0,
         )
         first = session.sampler.next_order()
-        fixed = session.plain_chain.apply(next(session.loader.batches(first, plain=True)))
+        view = session.view.chain
+        fixed = view.apply(next(session.loader.batches(first, augment=view)))
         from_pipeline = endless(session)
 
         def pipeline() -> None:
             for _ in range(self.steps):
-                step(session, session.chain.apply(next(from_pipeline)))
+                step(session, session.selector.chain.apply(next(from_pipeline)))
             session.feedback.drain(0)
 
         def memory() -> None:

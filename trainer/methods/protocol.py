@@ -20,11 +20,14 @@ class Losses:
         float32[n, k], the probability given to each owner's label; detached.
     error
         float32[n, k], the norm of softmax - onehot(the owner's label); detached.
+    hit
+        bool[n, k], whether the owner's label is the one predicted.
     """
 
     per_owner: Tensor
     p_true: Tensor
     error: Tensor
+    hit: Tensor
 
 
 class MethodPart(Protocol):

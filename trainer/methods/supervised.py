@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainer.methods.predictions import with_predictions
 from trainer.methods.protocol import Losses
 
 
@@ -22,10 +23,4 @@ class Supervised:
     def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
         """Cross-entropy of each image against each constituent's label, in nats."""
         log_p = torch.log_softmax(outputs.float(), dim=1)
-        per_owner = -log_p.gather(1, labels)
-        with torch.no_grad():
-            p_true = torch.exp(-per_owner)
-            # ||p - onehot(y)||^2 = sum_c p_c^2 - 2 p_y + 1; rounding can bring it below 0.
-            squared = torch.exp(2 * log_p).sum(dim=1, keepdim=True) - 2 * p_true + 1
-            error = squared.clamp_(min=0).sqrt_()
-        return Losses(per_owner, p_true, error)
+        return with_predictions(-log_p.gather(1, labels), log_p, labels)

@@ -1,0 +1,181 @@
+"""One batch from an order: this rank's samples read, their parameters drawn, all of it on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.augment import Chain, HostDraws
+from pipeline.batch import Batch
+from pipeline.crop import Crop
+from pipeline.engines import Dataset, EnginePart, Reader
+from pipeline.errors import DataError
+from pipeline.multiplied import Multiplied
+from pipeline.randomness import Keys
+from pipeline.request import Request
+from pipeline.resolution import Stage
+from pipeline.transfer import place
+
+
+class Assembly:
+    """Reads, draws and places the samples of batches; used by one thread at a time.
+
+    A data set that holds its images at several sizes is opened once a size, when that is first asked for.
+    """
+
+    def __init__(self, dataset: Dataset, engine: EnginePart, device: torch.device, seed: int) -> None:
+        self._labels = dataset.labels
+        self._multiplied = dataset if isinstance(dataset, Multiplied) else None
+        # Engines read, and resident keeps, every image once, however many copies stand in the set.
+        self._stored = dataset if self._multiplied is None else self._multiplied.dataset
+        self._engine = engine
+        self._device = device
+        self._seed = seed
+        self._full = engine.open(self._stored, device)
+        self._readers: dict[int, tuple[Dataset, Reader]] = {}
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether reading is worth a thread."""
+        return self._full.asynchronous
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width of all images, None where they differ."""
+        if self._full.height is None or self._full.width is None:
+            return None
+        return self._full.height, self._full.width
+
+    def close(self) -> None:
+        """Close every reader."""
+        self._full.close()
+        for _, reader in self._readers.values():
+            reader.close()
+
+    def check(self, chain: Chain | None, stage: Stage) -> None:
+        """Raise `DataError` where images that differ in shape would not come to one size."""
+        if self.shape is not None:
+            return
+        cropping = None if chain is None else chain.cropping
+        if cropping is None or (stage.pixels is None and cropping.size is None):
+            raise DataError(
+                f"the images of {self._stored.path} differ in shape: begin the augmentation with "
+                "random_resized_crop or center_crop and give a size or resolution in pixels, or convert them with "
+                "`trainer convert --square S`"
+            )
+
+    def batch(self, request: Request, step: int, part: slice) -> Batch:
+        """Make batch ``step`` of the round, of the request's samples ``part``."""
+        ids = request.ids[part].copy()
+        weights = None if request.weights is None else request.weights[part].astype(np.float32)
+        return self._assemble(
+            request.round, step, ids, request.occurrences[part], weights, request.chain, request.stage
+        )
+
+    def again(self, batch: Batch, places: NDArray[np.int64], chain: Chain, stage: Stage) -> Batch:
+        """Make a batch of some samples of another one, with the same random numbers, at another stage."""
+        assert batch.occurrences is not None
+        return self._assemble(
+            batch.round, batch.step, batch.ids[places], batch.occurrences[places], None, chain, stage
+        )
+
+    def _assemble(
+        self,
+        round_: int,
+        step: int,
+        ids: NDArray[np.int64],
+        occurrences: NDArray[np.int64],
+        weights: NDArray[np.float32] | None,
+        chain: Chain | None,
+        stage: Stage,
+    ) -> Batch:
+        keys = Keys(
+            self._seed,
+            round_,
+            step,
+            ids,
+            occurrences,
+            copies=None if self._multiplied is None else self._multiplied.copies[ids],
+            magnitude=stage.magnitude,
+            resolution=stage.resolution,
+        )
+        stored = ids if self._multiplied is None else self._multiplied.stored[ids]
+        dataset, reader = self._level(stage.pixels)
+        size = None if chain is None else _target(chain, reader, stage.pixels)
+        cropped = False
+        if chain is None:
+            images, draws = reader.read(stored), _alone(keys)
+        else:
+            sized = chain.at(size)
+            cropping = sized.cropping
+            if cropping is not None and reader.crops:
+                windows = cropping.windows(keys, dataset.heights[stored], dataset.widths[stored])
+                high, wide = cropping.size_of(reader.height or 0, reader.width or 0)
+                images = reader.read(stored, Crop(windows, high, wide))
+                draws, cropped = sized.draw(keys, high, wide, cropped=True), True
+            else:
+                assert reader.height is not None and reader.width is not None
+                images = reader.read(stored)
+                draws = sized.draw(keys, reader.height, reader.width)
+        owners = ids[draws.partners]
+        return Batch(
+            round=round_,
+            step=step,
+            ids=ids,
+            images=images.to(self._device, non_blocking=True),
+            labels=place(self._labels[owners], self._device),
+            shares=place(draws.shares.copy(), self._device),
+            owners=owners,
+            owner_shares=draws.shares,
+            weights=None if weights is None else place(weights, self._device),
+            draws=tuple(
+                {name: place(array, self._device) for name, array in drawn.items()} for drawn in draws.parts
+            ),
+            size=size,
+            cropped=cropped,
+            occurrences=occurrences,
+        )
+
+    def _level(self, pixels: int | None) -> tuple[Dataset, Reader]:
+        """The smallest size that serves ``pixels``, opened."""
+        levels: Sequence[int] = self._stored.levels
+        level = next((level for level in levels if pixels is not None and level >= pixels), None)
+        if level is None:
+            return self._stored, self._full
+        if level not in self._readers:
+            dataset = self._stored.at(level)
+            self._readers[level] = dataset, self._engine.open(dataset, self._device)
+        return self._readers[level]
+
+
+def _alone(keys: Keys) -> HostDraws:
+    """Nothing drawn: each image alone with its own label."""
+    alone = np.arange(len(keys), dtype=np.int64)[:, None]
+    return HostDraws((), alone, np.ones(alone.shape, dtype=np.float32))
+
+
+def _target(chain: Chain, reader: Reader, pixels: int | None) -> tuple[int, int] | None:
+    """Height and width to bring images to, the shorter side ``pixels``; None where they come so."""
+    if pixels is None:
+        return None
+    if reader.height is None or reader.width is None:
+        return pixels, pixels
+    scale = pixels / min(reader.height, reader.width)
+    size = max(1, round(reader.height * scale)), max(1, round(reader.width * scale))
+    if chain.cropping is None and size == (reader.height, reader.width):
+        return None
+    return size
+
+
+def tensors(batch: Batch) -> list[Tensor]:
+    """Everything of a batch that lies on the device."""
+    kept = [batch.images, batch.labels, batch.shares]
+    if batch.weights is not None:
+        kept.append(batch.weights)
+    for draws in batch.draws:
+        kept += draws.values()
+    return kept

@@ -1,0 +1,55 @@
+"""Centre crop: the middle of each image, resized; nothing is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.augment.window import Window
+from pipeline.crop import Windows
+from pipeline.errors import DataError
+from pipeline.randomness import Keys
+
+
+@dataclass(frozen=True)
+class CenterCrop(Window):
+    """Cut the square out of the middle and resize it: what networks trained on random crops are tested on."""
+
+    share: float = 0.875
+    """Side of the square by the image's shorter side; 224 of 256 is 0.875."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.share <= 1:
+            raise DataError(f"share must be above 0 and at most 1; got {self.share}")
+
+    def windows(
+        self, keys: Keys, heights: NDArray[np.int64] | int, widths: NDArray[np.int64] | int
+    ) -> Windows:
+        """Give the middle of each image."""
+        height = np.broadcast_to(np.asarray(heights, dtype=np.int64), len(keys))
+        width = np.broadcast_to(np.asarray(widths, dtype=np.int64), len(keys))
+        side = np.maximum(1, np.rint(np.minimum(height, width) * self.share).astype(np.int64))
+        return Windows(
+            top=(height - side) // 2,
+            left=(width - side) // 2,
+            height=side,
+            width=side,
+            flip=np.zeros(len(keys), np.bool_),
+        )
+
+
+@dataclass(frozen=True)
+class Resize(Window):
+    """Resize the whole image: what a run's resolution puts before augmentations that don't crop."""
+
+    def windows(
+        self, keys: Keys, heights: NDArray[np.int64] | int, widths: NDArray[np.int64] | int
+    ) -> Windows:
+        """Give all of each image."""
+        height = np.broadcast_to(np.asarray(heights, dtype=np.int64), len(keys)).copy()
+        width = np.broadcast_to(np.asarray(widths, dtype=np.int64), len(keys)).copy()
+        nothing = np.zeros(len(keys), np.int64)
+        return Windows(nothing, nothing.copy(), height, width, np.zeros(len(keys), np.bool_))

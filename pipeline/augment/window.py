@@ -1,0 +1,62 @@
+"""What the parts that take a window of each image share: drawing, applying, and their size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.augment.resize import resize, taps
+from pipeline.augment.rows import to_images, to_pixels
+from pipeline.batch import Draws
+from pipeline.crop import Windows
+from pipeline.errors import DataError
+from pipeline.randomness import Keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A part that takes one window of each image and resizes it, bilinearly and antialiased."""
+
+    size: int | tuple[int, int] | None = None
+    """Height and width to resize to, in pixels; by default the image's own, or the run's resolution."""
+
+    domain: ClassVar[Domain] = "uint8"
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not min(self.size_of(1, 1)) >= 1:
+            raise DataError(f"size must be at least 1 pixel; got {self.size}")
+
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """Give the images' size afterwards."""
+        if self.size is None:
+            return height, width
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
+
+    def sized(self, height: int, width: int) -> Self:
+        """Give the same part with another size."""
+        return replace(self, size=(height, width))
+
+    def windows(
+        self, keys: Keys, heights: NDArray[np.int64] | int, widths: NDArray[np.int64] | int
+    ) -> Windows:
+        """Draw the windows; see `Cropping`."""
+        raise NotImplementedError
+
+    def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
+        """Draw the window's ``top``, ``left``, ``height`` and ``width``, int64[n], and ``flip``, bool[n]."""
+        windows = self.windows(keys, height, width)
+        return {item.name: getattr(windows, item.name) for item in fields(windows)}
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Crop, resize and flip, all in what is gathered and weighed."""
+        pixels = to_pixels(images)
+        height, width = pixels.shape[1:3]
+        high, wide = self.size_of(height, width)
+        rows = taps(draws["top"], draws["height"], height, high)
+        columns = taps(draws["left"], draws["width"], width, wide, draws["flip"])
+        return to_images(resize(pixels, rows, columns))

@@ -1,0 +1,43 @@
+"""Windows: the part of each image that is asked of an engine, and the size that it is to have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """One window an image, in pixels of the image as it is stored.
+
+    Attributes
+    ----------
+    top, left, height, width
+        int64[n]; every window lies within its image and holds at least one pixel.
+    flip
+        bool[n], whether the window is mirrored left to right.
+    """
+
+    top: NDArray[np.int64]
+    left: NDArray[np.int64]
+    height: NDArray[np.int64]
+    width: NDArray[np.int64]
+    flip: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.top)
+
+    def __getitem__(self, part: slice | NDArray[np.int64]) -> Windows:
+        """Give the windows of some of the images."""
+        return Windows(self.top[part], self.left[part], self.height[part], self.width[part], self.flip[part])
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """What to make of a batch's images: their windows, each resized to ``height`` x ``width`` pixels."""
+
+    windows: Windows
+    height: int
+    width: int

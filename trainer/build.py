@@ -1,0 +1,224 @@
+"""Builds a session: every part of a run, at its beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from torch import nn
+
+from pipeline import Chain, Loader
+from pipeline.augment.center_crop import CenterCrop
+from pipeline.augment.protocol import Cropping
+from pipeline.resolution import Stage, in_pixels
+from samplers import Plan
+from samplers.service import Service
+from trainer.budget import Budget, candidates_needed, forward_flops
+from trainer.config import Run, part_name
+from trainer.data import Data
+from trainer.device import use_bf16
+from trainer.errors import RunError
+from trainer.feedback import FeedbackBuffer
+from trainer.forward import View
+from trainer.ledger import Ledger
+from trainer.parallel import World
+from trainer.record import RunFolder
+from trainer.samples import SampleRecord
+from trainer.select import Selector
+from trainer.selection import Selection, Setting, Weighting
+from trainer.session import Session
+from trainer.step import Step
+
+EVALUATION_BATCH = 512
+"""Images a forward pass of the evaluation, on each rank."""
+
+
+def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.device) -> Session:
+    """Build a run's parts, at their beginning.
+
+    Raises
+    ------
+    RunError, DataError, SamplingError
+        When a part refuses its options or its data.
+    """
+    card, classes = data.train.card, len(data.train.card.classes)
+    bf16 = use_bf16(run, device)
+    chain = Chain(run.augment, mean=run.mean or card.mean, std=run.std or card.std)
+    candidates = _candidates(run, data, world)
+    open_loader = partial(Loader, engine=run.engine, device=device, rank=world.rank, world_size=world.size)
+    loader = open_loader(
+        data.train, batch_size=candidates, augment=chain, seed=_seed(run, run.augment_seed)
+    )
+    test_loader = open_loader(data.test, batch_size=EVALUATION_BATCH * world.size)
+    full = run.resolution.full(_native(chain, loader))
+    flops = _forward_flops(run, classes, run.resolution.stages(full), full)
+    model, step_model = _models(run, classes, world, device)
+    setting = Setting(
+        batch_size=run.batch_size // world.size,
+        samples=len(data.train),
+        classes=classes,
+        device=device,
+        world=world,
+        model=model,
+    )
+    selection = run.selection.build(setting)
+    budget = Budget(
+        total=round(run.epochs * len(data.train) * run.budget),
+        full=round(run.epochs * len(data.train)),
+        batch_size=run.batch_size,
+        counts=run.counts,
+        train_costs={pixels: count / flops[full] for pixels, count in flops.items()},
+        charged=int(getattr(selection, "charged", 0)),
+    )
+    plan = _plan(run, data, budget, candidates, full)
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=run.lr,
+        momentum=run.momentum,
+        nesterov=run.nesterov,
+        weight_decay=run.weight_decay,
+        fused=True,
+    )
+    ledger, feedback = Ledger(device), FeedbackBuffer(world)
+    weighting = selection if isinstance(selection, Weighting) else None
+    view = _view(run, chain, loader, full)
+    return Session(
+        run=run,
+        folder=folder,
+        data=data,
+        world=world,
+        device=device,
+        bf16=bf16,
+        ledger=ledger,
+        budget=budget,
+        plan=plan,
+        sampler=Service(run.sampler.build(plan), plan, mode=run.service, lead=run.lead),
+        loader=loader,
+        test_loader=test_loader,
+        full=full,
+        view=view,
+        evaluation_view=View(view.chain, Stage(in_pixels(run.evaluation_resolution, full))),
+        forward_flops=flops[full],
+        model=model,
+        selector=_selector(run, selection, chain, model, bf16, loader, ledger, feedback, world),
+        step=Step(step_model, run.method, optimizer, bf16, ledger, weighting),
+        schedule=run.schedule.bind(budget.total / len(data.train)),
+        feedback=feedback,
+        samples=SampleRecord.empty(len(data.train)),
+    )
+
+
+def _seed(run: Run, own: int | None) -> int:
+    return run.seed if own is None else own
+
+
+def _candidates(run: Run, data: Data, world: World) -> int:
+    """Samples that a batch of the loader holds: a training batch, or what a selection chooses one from."""
+    part, name = run.selection, part_name("selection", run.selection)
+    count = -(-round(part.ratio * run.batch_size) // world.size) * world.size
+    if count > len(data.train):
+        raise RunError(
+            f"{name} loads {count:,} candidates a step, and this set has {len(data.train):,} samples: lower "
+            "--batch-size or --selection.ratio"
+        )
+    if world.size > 1 and not part.exact:
+        raise RunError(
+            f"{name} keeps a number of samples that differs between ranks, and they must step together; got "
+            f"{world.size} ranks: use selective_backprop_exact, foms or another selection, or one rank"
+        )
+    return count
+
+
+def _native(chain: Chain, loader: Loader) -> int | None:
+    """Pixels of the shorter side that images have without a resolution of the run's own."""
+    first = chain.parts[0] if chain.parts else None
+    if isinstance(first, Cropping) and first.size is not None:
+        return min(first.size_of(1, 1))
+    return None if loader.shape is None else min(loader.shape)
+
+
+def _forward_flops(run: Run, classes: int, stages: tuple[int, ...], full: int) -> Mapping[int, int]:
+    with torch.device("meta"):
+        model = run.model.build(classes=classes)
+    return {pixels: forward_flops(model, pixels) for pixels in {*stages, full}}
+
+
+def _models(run: Run, classes: int, world: World, device: torch.device) -> tuple[nn.Module, nn.Module]:
+    """The network, and what the training step calls: the network of all ranks, compiled where asked for."""
+    torch.manual_seed(_seed(run, run.init_seed))
+    model = run.model.build(classes=classes).to(device)
+    if run.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    wrapped = world.wrap(model, device)
+    if run.compile:
+        # One program a resolution, each compiled before the clock starts: a program for all sizes would be slower.
+        torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+        wrapped = torch.compile(wrapped, dynamic=False)  # type: ignore[assignment]
+    return model, wrapped
+
+
+def _plan(run: Run, data: Data, budget: Budget, candidates: int, full: int) -> Plan:
+    """What orders are drawn by: the budget's samples, or as many more as a selection loads."""
+    if budget.total < run.batch_size:
+        raise RunError(
+            f"a budget must hold at least one batch of {run.batch_size:,}; {run.budget:g} of {run.epochs:g} "
+            f"epochs of {len(data.train):,} samples is {budget.total:,}"
+        )
+
+    def pixels_at(progress: float) -> int:
+        return run.resolution.at(progress, full).pixels or full
+
+    needed = candidates_needed(budget, candidates / run.batch_size, run.selection.exact, pixels_at)
+    epochs = run.epochs
+    if needed > budget.total:
+        # A batch of candidates to spare, for what rounding takes away.
+        epochs = (needed + 2 * candidates) / (len(data.train) * run.budget)
+    return Plan(
+        samples=len(data.train),
+        epochs=epochs,
+        budget=run.budget,
+        batch_size=candidates,
+        seed=_seed(run, run.order_seed),
+        round_length=run.round_length,
+        labels=data.train.labels,
+    )
+
+
+def _view(run: Run, chain: Chain, loader: Loader, full: int) -> View:
+    """How images are shown without training: whole, or their middle."""
+    share = run.evaluation_crop
+    if share is None and loader.shape is None:
+        share = CenterCrop().share
+    return View(chain.plain() if share is None else chain.plain(CenterCrop(share=share)), Stage(full))
+
+
+def _selector(
+    run: Run,
+    selection: Selection,
+    chain: Chain,
+    model: nn.Module,
+    bf16: bool,
+    loader: Loader,
+    ledger: Ledger,
+    feedback: FeedbackBuffer,
+    world: World,
+) -> Selector:
+    return Selector(
+        run.selection,
+        selection,
+        chain=chain,
+        model=model,
+        method=run.method,
+        bf16=bf16,
+        loader=loader,
+        ledger=ledger,
+        feedback=feedback,
+        world=world,
+        batch_size=run.batch_size // world.size,
+        augment_seed=_seed(run, run.augment_seed),
+        seed=_seed(run, run.selection_seed),
+        mode=run.scoring,
+        # Where the set holds its images at lower resolutions, candidates are read there.
+        reread=run.selection.scores and bool(loader.dataset.levels) and chain.cropping is not None,
+    )

@@ -1,0 +1,39 @@
+"""Cross-entropy against smoothed labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.errors import RunError
+from trainer.methods.predictions import with_predictions
+from trainer.methods.protocol import Losses
+
+
+@dataclass(frozen=True)
+class LabelSmoothing:
+    """Classification with cross-entropy against labels that leave a little to every class.
+
+    Szegedy et al. (2016), section 7: with C classes the target is 1 - eps + eps / C for the true class and
+    eps / C for each other, so ::
+
+        loss = -(1 - eps) log p_y - eps mean_c log p_c
+
+    Probability and error are those against the label itself, as in `supervised`.
+    """
+
+    eps: float = 0.1
+    """Share of the target spread evenly over all classes, from 0 to below 1."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eps < 1:
+            raise RunError(f"method.eps must be at least 0 and below 1; got {self.eps:g}")
+
+    def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
+        """Cross-entropy of each image against each constituent's smoothed label, in nats."""
+        log_p = torch.log_softmax(outputs.float(), dim=1)
+        spread = log_p.mean(dim=1, keepdim=True)
+        per_owner = -(1 - self.eps) * log_p.gather(1, labels) - self.eps * spread
+        return with_predictions(per_owner, log_p, labels)

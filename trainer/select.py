@@ -1,0 +1,333 @@
+"""From loaded candidates to batches to train on: score, select, mix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline import Batch, Chain, Loader
+from pipeline.randomness import Keys
+from pipeline.randomness import uniforms as draw_uniforms
+from pipeline.resolution import Stage
+from pipeline.transfer import place
+from trainer.feedback import FeedbackBuffer
+from trainer.forward import forward
+from trainer.ledger import Ledger
+from trainer.methods import Losses, MethodPart
+from trainer.parallel import World
+from trainer.selection import Candidates, Choice, Selection, SelectionPart
+from trainer.selection.schedule import Scored
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A batch to train on.
+
+    Attributes
+    ----------
+    batch
+        Augmented, mixed and normalised. Where ``choice`` is there, its ids and owners are positions within the
+        chosen, whose ids only the device knows.
+    choice
+        Which of the candidates they are; None where the host knows the ids.
+    candidates
+        int64[n], the ids that ``choice`` speaks of.
+    """
+
+    batch: Batch
+    choice: Choice | None = None
+    candidates: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Lightly augmented samples that wait for a batch to be full; their ids are known on the host."""
+
+    ids: NDArray[np.int64]
+    images: Tensor
+    labels: Tensor
+    weights: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, part: slice) -> _Rows:
+        weights = None if self.weights is None else self.weights[part]
+        return _Rows(self.ids[part], self.images[part], self.labels[part], weights)
+
+    def __add__(self, other: _Rows) -> _Rows:
+        weights = None
+        if self.weights is not None and other.weights is not None:
+            weights = torch.cat((self.weights, other.weights))
+        return _Rows(
+            np.concatenate((self.ids, other.ids)),
+            torch.cat((self.images, other.images)),
+            torch.cat((self.labels, other.labels)),
+            weights,
+        )
+
+
+class Selector:
+    """Turns each batch of candidates into none, one or several batches to train on.
+
+    Light augmentation, scoring, selection, mixing, in this order: what is scored is the crop that is trained,
+    with its own label, and only selected samples are mixed with each other. A selection that loads no more than
+    it trains on passes every batch through as the loader drew it.
+
+    Parameters
+    ----------
+    part, selection
+        What selects.
+    chain
+        The run's whole augmentation.
+    batch_size
+        Samples a step on this rank.
+    augment_seed, seed
+        Of mixing, and of selection.
+    mode
+        Mode of the network in scoring passes; its batch-normalisation statistics stay as they are in both.
+    reread
+        Whether candidates come at the resolution of scoring, and the selected ones are read again.
+    """
+
+    def __init__(
+        self,
+        part: SelectionPart,
+        selection: Selection,
+        *,
+        chain: Chain,
+        model: nn.Module,
+        method: MethodPart,
+        bf16: bool,
+        loader: Loader,
+        ledger: Ledger,
+        feedback: FeedbackBuffer,
+        world: World,
+        batch_size: int,
+        augment_seed: int,
+        seed: int,
+        mode: Literal["eval", "train"],
+        reread: bool,
+    ) -> None:
+        self.part = part
+        self.selection = selection
+        self.loads_more = part.ratio > 1 or part.scores
+        light, self._mixing = chain.parted()
+        self.chain = light if self.loads_more else chain
+        self.reread = reread
+        self._model = model
+        self._method = method
+        self._bf16 = bf16
+        self._loader = loader
+        self._ledger = ledger
+        self._feedback = feedback
+        self._world = world
+        self._batch_size = batch_size
+        self._augment_seed = augment_seed
+        self._seed = seed
+        self._mode = mode
+        self._turns = 0
+        self._waiting: _Rows | None = None
+        self._features: list[Tensor] = []
+        if part.features:
+            _last_linear(model).register_forward_pre_hook(self._keep_features)
+
+    def stage(self, stage: Stage) -> Stage:
+        """What the loader is to deliver candidates at, for training at ``stage``."""
+        if not self.reread:
+            return stage
+        return replace(stage, pixels=self.scoring_pixels(stage))
+
+    def scoring_pixels(self, stage: Stage) -> int:
+        """Pixels of the shorter side at which candidates are scored when training at ``stage``."""
+        assert stage.pixels is not None
+        return self.part.scoring_pixels(stage.pixels) if isinstance(self.part, Scored) else stage.pixels
+
+    def on(self, progress: float) -> bool:
+        """Whether the next candidates will be selected from."""
+        return self.loads_more and self.selection.on(self._turns, progress)
+
+    def ready(self, raw: Batch, stage: Stage, progress: float) -> Iterator[Ready]:
+        """Give the batches to train on that candidates make.
+
+        Parameters
+        ----------
+        raw
+            From the loader, at ``self.stage(stage)``.
+        stage
+            What is trained on.
+        progress
+            Share of the budget that is spent.
+        """
+        if not self.loads_more:
+            with self._ledger.phase("augment"):
+                batch = self.chain.apply(raw)
+            yield Ready(batch)
+            return
+        turn, self._turns = self._turns, self._turns + 1
+        if not self.selection.on(turn, progress):
+            if self.reread:
+                raw = self._loader.again(raw, np.arange(len(raw.ids)), self.chain, stage)
+            with self._ledger.phase("augment"):
+                light = self.chain.apply(raw)
+            yield from self._full_batches(_rows(light), stage)
+            return
+        with self._ledger.phase("augment"):
+            light = self.chain.apply(raw)
+        candidates = self._candidates(light, stage)
+        with self._ledger.phase("score"):
+            choice = self.selection.choose(candidates)
+        if candidates.losses is not None:
+            self._feedback.add(light, candidates.losses, trained=False, without=choice.places)
+        if self.part.exact:
+            yield Ready(self._mixed(self._chosen(light, choice, stage), stage), choice, light.ids)
+            return
+        kept = choice.places.cpu().numpy()
+        rows = self._chosen(light, choice, stage)
+        yield from self._full_batches(replace(rows, ids=light.ids[kept]), stage)
+
+    def score(self, light: Batch, stage: Stage) -> tuple[Tensor, Losses, Tensor]:
+        """Show lightly augmented candidates to the network: outputs, losses, and the images as it saw them."""
+        images, pixels = light.images, self.scoring_pixels(stage)
+        height, width = images.shape[2:]
+        if pixels != min(height, width):
+            scale = pixels / min(height, width)
+            size = [max(1, round(height * scale)), max(1, round(width * scale))]
+            images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+        with torch.no_grad(), _scoring(self._model, self._mode):
+            outputs = forward(self._model, images, self._bf16).float()
+            losses = self._method.losses(outputs, light.labels)
+        return outputs, losses, images
+
+    # --- State -------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that later batches depend on."""
+        waiting = None
+        if self._waiting is not None:
+            rows = self._waiting
+            waiting = {"ids": rows.ids, "images": rows.images, "labels": rows.labels, "weights": rows.weights}
+        return {"selection": self.selection.state_dict(), "turns": self._turns, "waiting": waiting}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.selection.load_state_dict(state["selection"])
+        self._turns = state["turns"]
+        self._waiting = None if state["waiting"] is None else _Rows(**state["waiting"])
+
+    # --- Parts of the way --------------------------------------------------------------------------------
+
+    def _candidates(self, light: Batch, stage: Stage) -> Candidates:
+        assert light.occurrences is not None
+        keys = Keys(self._seed, light.round, light.step, light.ids, light.occurrences)
+        uniforms = place(draw_uniforms(keys, "selection", 2), light.images.device)
+        if not self.part.scores:
+            return Candidates(light.ids, light.images, light.labels[:, 0], uniforms)
+        with self._ledger.phase("score"):
+            outputs, losses, images = self.score(light, stage)
+        self._ledger.count_scored(len(light.ids) * self._world.size, self.scoring_pixels(stage))
+        features = self._features.pop() if self.part.features else None
+        return Candidates(light.ids, images, light.labels[:, 0], uniforms, outputs, losses, features)
+
+    def _chosen(self, light: Batch, choice: Choice, stage: Stage) -> _Rows:
+        """The chosen samples at the resolution of training; ids are positions among them."""
+        places = choice.places
+        weights = choice.weights
+        if light.weights is not None:
+            of_order = light.weights.index_select(0, places)
+            weights = of_order if weights is None else of_order * weights
+        if self.reread:
+            raw = self._loader.again(light, places.cpu().numpy(), self.chain, stage)
+            with self._ledger.phase("augment"):
+                again = self.chain.apply(raw)
+            images, labels = again.images, again.labels[:, 0]
+        else:
+            images = light.images.index_select(0, places)
+            labels = light.labels[:, 0].index_select(0, places)
+        return _Rows(np.arange(len(places), dtype=np.int64), images, labels, weights)
+
+    def _full_batches(self, rows: _Rows, stage: Stage) -> Iterator[Ready]:
+        """Give whole batches of what waits and ``rows``, and let the rest wait."""
+        if self._waiting is not None and self._waiting.images.shape[2:] == rows.images.shape[2:]:
+            rows = self._waiting + rows
+        # Samples of another resolution can't share a batch: those few that waited are given up.
+        while len(rows) >= self._batch_size:
+            batch, rows = rows[: self._batch_size], rows[self._batch_size :]
+            self._waiting = rows
+            yield Ready(self._mixed(batch, stage))
+        self._waiting = rows
+
+    def _mixed(self, rows: _Rows, stage: Stage) -> Batch:
+        """Mix a batch's samples with each other."""
+        step, count = self._ledger.steps, len(rows)
+        # The ids of chosen samples are on the device: draws a sample go by its place in the run.
+        first = (step * self._world.size + self._world.rank) * count
+        keys = Keys(
+            self._augment_seed,
+            0,
+            step,
+            np.arange(first, first + count),
+            np.zeros(count, np.int64),
+            scope="selected/",
+            magnitude=stage.magnitude,
+            resolution=stage.resolution,
+        )
+        drawn = self._mixing.draw(keys, rows.images.shape[2], rows.images.shape[3])
+        device = rows.images.device
+        with self._ledger.phase("augment"):
+            draws = tuple(
+                {name: place(array, device) for name, array in one.items()} for one in drawn.parts
+            )
+            images = self._mixing.transform(rows.images, draws)
+            partners = place(drawn.partners, device)
+            labels = rows.labels.index_select(0, partners.flatten()).view(partners.shape)
+        return Batch(
+            round=0,
+            step=step,
+            ids=rows.ids,
+            images=images,
+            labels=labels,
+            shares=place(drawn.shares.copy(), device),
+            owners=rows.ids[drawn.partners],
+            owner_shares=drawn.shares,
+            weights=rows.weights,
+        )
+
+    def _keep_features(self, module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if not torch.is_grad_enabled():
+            self._features[:] = [given[0].detach().float().flatten(1)]
+
+
+def _rows(light: Batch) -> _Rows:
+    return _Rows(light.ids, light.images, light.labels[:, 0], light.weights)
+
+
+def _last_linear(model: nn.Module) -> nn.Module:
+    return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+
+
+@contextmanager
+def _scoring(model: nn.Module, mode: Literal["eval", "train"]) -> Iterator[None]:
+    """Put a network into the mode it scores in, without touching batch-normalisation statistics."""
+    training = model.training
+    momenta = []
+    model.train(mode == "train")
+    if mode == "train":
+        norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        momenta = [(norm, norm.track_running_stats) for norm in norms]
+        for norm in norms:
+            norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, tracked in momenta:
+            norm.track_running_stats = tracked
+        model.train(training)

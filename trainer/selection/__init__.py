@@ -1,0 +1,38 @@
+"""Which of the loaded samples to learn from: one file a selection; a part is entered here by one line."""
+
+from trainer.selection.all_samples import AllSamples
+from trainer.selection.divbs import Divbs
+from trainer.selection.foms import Foms
+from trainer.selection.gradient_norm import GradientNorm
+from trainer.selection.greedy import Greedy
+from trainer.selection.impon import Impon, ImponLow
+from trainer.selection.ordered_sgd import OrderedSgd
+from trainer.selection.protocol import Candidates, Choice, Selection, SelectionPart, Setting, Weighting
+from trainer.selection.rho_loss import RhoLoss
+from trainer.selection.selective_backprop import SelectiveBackprop
+from trainer.selection.selective_backprop_exact import SelectiveBackpropExact
+
+SELECTIONS: dict[str, type[SelectionPart]] = {
+    "all": AllSamples,
+    "selective_backprop": SelectiveBackprop,
+    "selective_backprop_exact": SelectiveBackpropExact,
+    "ordered_sgd": OrderedSgd,
+    "foms": Foms,
+    "greedy": Greedy,
+    "impon": Impon,
+    "impon_low": ImponLow,
+    "gradient_norm": GradientNorm,
+    "rho_loss": RhoLoss,
+    "divbs": Divbs,
+}
+
+__all__ = [
+    "SELECTIONS",
+    "AllSamples",
+    "Candidates",
+    "Choice",
+    "Selection",
+    "SelectionPart",
+    "Setting",
+    "Weighting",
+]

@@ -1,0 +1,33 @@
+"""all: no selection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from trainer.selection.base import BaseSelection
+from trainer.selection.protocol import Setting
+from trainer.selection.schedule import Scheduled
+
+
+@dataclass(frozen=True)
+class AllSamples:
+    """Every loaded sample is trained on: no selection."""
+
+    ratio: ClassVar[float] = 1.0
+    scores: ClassVar[bool] = False
+    features: ClassVar[bool] = False
+    exact: ClassVar[bool] = True
+    syncs: ClassVar[bool] = False
+
+    def build(self, setting: Setting) -> AllSamplesSelection:
+        """Make the selection."""
+        return AllSamplesSelection(Scheduled(), setting)
+
+
+class AllSamplesSelection(BaseSelection):
+    """Is never on."""
+
+    def on(self, step: int, progress: float) -> bool:
+        """Leave every batch as it is loaded."""
+        return False

@@ -1,0 +1,117 @@
+"""divbs: candidates whose gradients together span the pool's mean gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.selection.base import BaseSelection
+from trainer.selection.checks import check_at_least
+from trainer.selection.protocol import Candidates, Choice, Setting
+from trainer.selection.schedule import Scored
+
+
+@dataclass(frozen=True)
+class Divbs(Scored):
+    """A diverse batch: each next candidate adds most to the span that holds the pool's mean gradient.
+
+    DivBS, Hong et al. (2024). A candidate stands for its last-layer gradient g_i = (p_i - y_i) (x) feature_i.
+    From an empty basis, b times the candidate is taken whose part orthogonal to those taken already (Gram and
+    Schmidt) points most along what is left of the pool's mean gradient, along or against::
+
+        argmax_i <g_i', r> ^ 2 / ||g_i'||^2,    g' and r: g_i and the mean less their projections
+
+    Redundant samples have little left once one of them is taken. Only inner products are needed, and those
+    of outer products are products of inner products, so no gradient is ever formed. Once the candidates' span
+    is used up the first ones left fill the batch.
+    """
+
+    ratio: float = 2.0
+    """Candidates loaded for each trained sample."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least("ratio", self.ratio, 1)
+
+    @property
+    def features(self) -> bool:
+        """The scoring pass gives what the last layer reads."""
+        return True
+
+    def build(self, setting: Setting) -> DivbsSelection:
+        """Make the selection."""
+        return DivbsSelection(self, setting)
+
+
+class DivbsSelection(BaseSelection):
+    """Chooses from each pool by its gradients' inner products."""
+
+    def choose(self, candidates: Candidates) -> Choice:
+        """Choose greedily."""
+        assert candidates.outputs is not None
+        assert candidates.features is not None
+        inner = gradient_products(candidates.outputs, candidates.labels, candidates.features)
+        return Choice(spanning(inner, self.count(candidates)))
+
+
+def gradient_products(outputs: Tensor, labels: Tensor, features: Tensor) -> Tensor:
+    """Inner products of the last layer's weight gradients of cross-entropy.
+
+    Parameters
+    ----------
+    outputs
+        float[n, classes]
+    labels
+        int64[n]
+    features
+        float[n, d], what the last layer read.
+
+    Returns
+    -------
+    float64[n, n]: <(p_i - y_i) (x) f_i, (p_j - y_j) (x) f_j>.
+    """
+    error = torch.softmax(outputs.float(), dim=1)
+    error = error.scatter_add(1, labels[:, None], error.new_full((len(labels), 1), -1.0))
+    features = features.float()
+    return (error @ error.T).double() * (features @ features.T).double()
+
+
+def spanning(inner: Tensor, count: int) -> Tensor:
+    """Take vectors greedily, so that the projection of their mean onto those taken grows most.
+
+    A pivoted Cholesky factorisation of the inner products is Gram and Schmidt's method without the vectors.
+
+    Parameters
+    ----------
+    inner
+        float64[n, n], the inner products of n vectors.
+    count
+        At most n.
+
+    Returns
+    -------
+    int64[count], in the order taken.
+    """
+    n = len(inner)
+    length = inner.diagonal().clone()
+    negligible = 1e-6 * length
+    along = inner.mean(dim=1)
+    basis = inner.new_zeros(n, count)
+    taken = torch.zeros(n, dtype=torch.bool, device=inner.device)
+    places = torch.zeros(count, dtype=torch.int64, device=inner.device)
+    for k in range(count):
+        left = length > negligible
+        gain = torch.where(left, along.square() / torch.where(left, length, 1), 0)
+        place = torch.where(taken, -1, gain).argmax(dim=0, keepdim=True)
+        places[k : k + 1] = place
+        taken = taken.index_fill(0, place, True)
+        # The chosen one's orthogonal part as a unit vector, in products with all; none where nothing is left.
+        scale = torch.where(left, length, torch.inf).index_select(0, place).rsqrt()
+        rest = inner.index_select(1, place)[:, 0] - basis @ basis.index_select(0, place)[0]
+        products = rest * scale
+        basis[:, k] = products
+        along = along - products * (along.index_select(0, place) * scale)
+        length = length - products.square()
+    return places

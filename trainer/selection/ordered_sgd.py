@@ -1,0 +1,86 @@
+"""ordered_sgd: only the highest losses of a batch count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from trainer.errors import RunError
+from trainer.methods import Losses
+from trainer.selection.base import BaseSelection
+from trainer.selection.draws import highest
+from trainer.selection.protocol import Setting
+from trainer.selection.schedule import Scheduled
+
+
+@dataclass(frozen=True)
+class OrderedSgd(Scheduled):
+    """The mean of each batch's q highest losses is minimised, q halving as training accuracy grows.
+
+    Ordered SGD, Kawaguchi and Lu (2020), as 000 section 3 uses it. Of a batch of s samples q = s count at
+    first, then s/2, s/4, s/8 and s/16 once the accuracy over a round of training has reached 80, 90, 95 and
+    99.5%; q never grows again. Nothing more is loaded than is trained: all samples go forward, and their
+    multipliers are s/q for the q highest losses and 0 for the others. Under mixing, an image's loss is that
+    of its constituents by their shares, and so is whether it is right.
+    """
+
+    thresholds: tuple[float, ...] = (0.8, 0.9, 0.95, 0.995)
+    """Training accuracies over a round, rising; q halves at each."""
+
+    ratio: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        inside = all(0 < bar <= 1 for bar in self.thresholds)
+        if not inside or any(a >= b for a, b in pairwise(self.thresholds)):
+            raise RunError(f"selection.thresholds must rise within (0, 1], accuracies; got {self.thresholds}")
+
+    def build(self, setting: Setting) -> OrderedSgdSelection:
+        """Make the selection."""
+        return OrderedSgdSelection(self, setting)
+
+
+class OrderedSgdSelection(BaseSelection):
+    """Counts what was right on the device, and halves q at a round's end."""
+
+    part: OrderedSgd
+
+    def __init__(self, part: OrderedSgd, setting: Setting) -> None:
+        super().__init__(part, setting)
+        self._halvings = 0
+        self._hits = torch.zeros((), dtype=torch.float64, device=setting.device)
+        self._seen = 0
+
+    def weigh(self, losses: Losses, labels: Tensor, shares: Tensor) -> Tensor:
+        """Give s/q to the q highest losses, 0 to the others."""
+        with torch.no_grad():
+            self._hits += (losses.hit * shares).sum(dtype=torch.float64)
+            self._seen += len(shares)
+            per_image = (losses.per_owner * shares).sum(dim=1)
+            counted = max(1, len(shares) >> self._halvings)
+            weights = torch.zeros_like(per_image)
+            return weights.index_fill_(0, highest(per_image, counted), len(shares) / counted)
+
+    def end_round(self) -> None:
+        """Read the round's accuracy, over all ranks, and halve q for every threshold it reaches."""
+        counts = torch.stack((self._hits, torch.full_like(self._hits, self._seen)))
+        hits, seen = self.setting.world.sum(counts).tolist()
+        if seen:
+            reached = sum(hits >= bar * seen for bar in self.part.thresholds)
+            self._halvings = max(self._halvings, reached)
+        self._hits.zero_()
+        self._seen = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the halvings so far and the round's counts."""
+        return {"halvings": self._halvings, "hits": self._hits.clone(), "seen": self._seen}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take them in."""
+        self._halvings, self._seen = state["halvings"], state["seen"]
+        self._hits.copy_(state["hits"])

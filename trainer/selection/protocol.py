@@ -1,0 +1,169 @@
+"""What a selection is: it chooses, on the device, which of the loaded samples to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from trainer.methods import Losses
+from trainer.parallel import World
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a selection is built for.
+
+    Attributes
+    ----------
+    batch_size
+        b, samples trained a step on this rank.
+    samples
+        N, the size of the training set.
+    classes
+        Of the training set.
+    device
+        Where candidates are.
+    world
+        The ranks that train together, for what they must agree on.
+    model
+        The network, of which a part may ask the size of its weights; None where there is none.
+    """
+
+    batch_size: int
+    samples: int
+    classes: int
+    device: torch.device
+    world: World = field(default_factory=World)
+    model: nn.Module | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """n loaded samples to choose from: lightly augmented, not mixed.
+
+    Attributes
+    ----------
+    ids
+        int64[n] on the host.
+    images
+        float[n, C, H, W], normalised, at the resolution at which they are scored.
+    labels
+        int64[n]
+    uniforms
+        float32[n, 2] in [0, 1), drawn on the host from the run's selection seed, by step and place.
+    outputs
+        float32[n, classes] of the scoring pass; None where the part doesn't score.
+    losses
+        Of the scoring pass, [n, 1] each, without gradients; None as above.
+    features
+        float32[n, d], what the network's last linear layer read in the scoring pass; None unless the part
+        asks for features.
+    """
+
+    ids: NDArray[np.int64]
+    images: Tensor
+    labels: Tensor
+    uniforms: Tensor
+    outputs: Tensor | None = None
+    losses: Losses | None = None
+    features: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The candidates to train on.
+
+    Attributes
+    ----------
+    places
+        int64[b], positions among the candidates, on the device.
+    weights
+        float32[b], loss multipliers, or None for all 1.
+    """
+
+    places: Tensor
+    weights: Tensor | None = None
+
+
+class Selection(Protocol):
+    """A selection at work. Everything it keeps is on the device; see `SelectionPart` for its traits.
+
+    A frozen part may be its own selection where it keeps nothing.
+    """
+
+    def on(self, step: int, progress: float) -> bool:
+        """Whether to select at optimiser step ``step`` (from 0), at ``progress`` in [0, 1] of the budget.
+
+        Off, the loaded candidates are trained on as they come, batch after batch, without scoring.
+        """
+
+    def choose(self, candidates: Candidates) -> Choice:
+        """Choose b of the candidates, or where the part isn't ``exact`` any number of them.
+
+        Without waiting for the device, unless the part declares that it does (``syncs``).
+        """
+
+    def observe(self, losses: Losses, labels: Tensor, choice: Choice | None) -> None:
+        """Hear what training on a batch gave: detached losses [n, k], labels int64[n, k] after mixing.
+
+        ``choice`` is what `choose` gave for this batch; None where the batch wasn't selected.
+        """
+
+    def end_round(self) -> None:
+        """A round of the order is over; the device may be waited for here."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that later choices depend on: tensors and plain numbers."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+
+
+@runtime_checkable
+class Weighting(Protocol):
+    """A selection that loads no more than it trains on, and weighs the losses of a batch instead."""
+
+    def weigh(self, losses: Losses, labels: Tensor, shares: Tensor) -> Tensor:
+        """Give each image's multiplier, float32[n] without gradient; the loss is mean(loss * multiplier).
+
+        ``losses`` carry the gradient of the training pass.
+        """
+
+
+class SelectionPart(Protocol):
+    """A frozen dataclass whose fields are the selection's options."""
+
+    @property
+    def ratio(self) -> float:
+        """Candidates loaded for each trained sample, at least 1; in expectation where not ``exact``."""
+
+    @property
+    def scores(self) -> bool:
+        """Whether candidates are shown to the network first, in evaluation mode."""
+
+    @property
+    def features(self) -> bool:
+        """Whether the scoring pass is to give features."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether `Selection.choose` always gives b."""
+
+    @property
+    def syncs(self) -> bool:
+        """Whether choosing waits for the device."""
+
+    def build(self, setting: Setting) -> Selection:
+        """Make the selection, at its beginning.
+
+        Raises
+        ------
+        RunError
+            When the options don't fit the setting, or a file is missing.
+        """

@@ -1,0 +1,90 @@
+"""When a selection is on, and at what resolution it scores: options that many selections share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from trainer.errors import RunError
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A selection that is on in one stretch of the run; it neither scores nor waits unless it says so."""
+
+    start: float = 0.0
+    """Progress in [0, 1] of the budget before which nothing is selected: the warm-up."""
+
+    end: float = 1.0
+    """Progress from which on nothing is selected: the cool-down; 1 selects to the last step."""
+
+    interrupt: int = 0
+    """Every so many steps one is trained without selection, as 2 for every other; 0 for none."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.end <= 1:
+            raise RunError(
+                "selection.start and end must rise within [0, 1], shares of the budget; "
+                f"got {self.start:g} and {self.end:g}"
+            )
+        if self.interrupt < 0 or self.interrupt == 1:
+            raise RunError(
+                f"selection.interrupt must be 0 or at least 2 steps; got {self.interrupt}: 0 never interrupts"
+            )
+
+    def on(self, step: int, progress: float) -> bool:
+        """Whether to select at optimiser step ``step`` (from 0), at ``progress`` in [0, 1] of the budget."""
+        if progress < self.start or (progress >= self.end and self.end < 1):
+            return False
+        return not self.interrupt or step % self.interrupt != self.interrupt - 1
+
+    @property
+    def scores(self) -> bool:
+        """Whether candidates are shown to the network first."""
+        return False
+
+    @property
+    def features(self) -> bool:
+        """Whether the scoring pass is to give features."""
+        return False
+
+    @property
+    def exact(self) -> bool:
+        """Whether a batch's worth is always chosen."""
+        return True
+
+    @property
+    def syncs(self) -> bool:
+        """Whether the device is waited for at every step or every so many."""
+        return False
+
+
+@dataclass(frozen=True)
+class Scored(Scheduled):
+    """A selection that looks at what the network says of the candidates."""
+
+    pixels: int | float = 1.0
+    """Resolution of scoring: up to 1 as a fraction of the training resolution, above 1 in pixels."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole = self.pixels <= 1 or (math.isfinite(self.pixels) and self.pixels == int(self.pixels))
+        if not self.pixels > 0 or not whole:
+            raise RunError(
+                "selection.pixels must be a fraction of the training resolution above 0 and at most 1, or a "
+                f"whole number of pixels; got {self.pixels}"
+            )
+
+    def scoring_pixels(self, training: int) -> int:
+        """Side in pixels at which candidates are scored when training at ``training`` pixels.
+
+        Never above the training resolution, which may itself be progressive.
+        """
+        if self.pixels <= 1:
+            return max(1, round(self.pixels * training))
+        return min(int(self.pixels), training)
+
+    @property
+    def scores(self) -> bool:
+        """Candidates are shown to the network first."""
+        return True
