@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -95,20 +96,27 @@ class Budget:
 
 
 def candidates_needed(
-    budget: Budget, ratio: float, exact: bool, pixels_at: Callable[[float], int]
+    budget: Budget, round_size: int, ratio: float, exact: bool, pixels_at: Callable[[float], int]
 ) -> int:
     """Most samples that orders may have to hold until a budget is spent.
 
     Where selecting costs nothing, every trained sample takes ``ratio`` of them; a selection that keeps by chance
-    may need more.
+    may need more. A round keeps the resolution that it begins with.
+
+    Parameters
+    ----------
+    round_size
+        Samples of a round's order.
     """
-    cells = 1000
-    total = 0.0
-    for cell in range(cells):
-        cost = budget.step_cost(pixels_at((cell + 0.5) / cells)) / budget.batch_size
-        total += budget.total / cells / cost
     spare = 1.0 if exact else 2.0
-    return round(total * ratio * spare)
+    spent, needed = 0.0, 0
+    while spent < budget.total:
+        price = budget.step_cost(pixels_at(spent / budget.total)) / budget.batch_size
+        left = math.ceil((budget.total - spent) / price * ratio * spare)
+        taken = min(round_size, left)
+        needed += taken
+        spent += taken / (ratio * spare) * price
+    return needed
 
 
 def forward_flops(model: nn.Module, pixels: int, channels: int = 3) -> int:

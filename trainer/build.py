@@ -141,7 +141,16 @@ def _native(chain: Chain, loader: Loader) -> int | None:
 def _forward_flops(run: Run, classes: int, stages: tuple[int, ...], full: int) -> Mapping[int, int]:
     with torch.device("meta"):
         model = run.model.build(classes=classes)
-    return {pixels: forward_flops(model, pixels) for pixels in {*stages, full}}
+    counts = {}
+    for pixels in {*stages, full}:
+        try:
+            counts[pixels] = forward_flops(model, pixels)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise RunError(
+                f"model {part_name('model', run.model)} must take images of {pixels} pixels; it can't ({error}): "
+                "give another --resolution or model"
+            ) from None
+    return counts
 
 
 def _models(run: Run, classes: int, world: World, device: torch.device) -> tuple[nn.Module, nn.Module]:
@@ -169,7 +178,9 @@ def _plan(run: Run, data: Data, budget: Budget, candidates: int, full: int) -> P
     def pixels_at(progress: float) -> int:
         return run.resolution.at(progress, full).pixels or full
 
-    needed = candidates_needed(budget, candidates / run.batch_size, run.selection.exact, pixels_at)
+    round_size = max(1, round(len(data.train) * run.budget * run.round_length))
+    ratio = candidates / run.batch_size
+    needed = candidates_needed(budget, round_size, ratio, run.selection.exact, pixels_at)
     epochs = run.epochs
     if needed > budget.total:
         # A batch of candidates to spare, for what rounding takes away.

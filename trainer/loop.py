@@ -67,8 +67,8 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
                 if session.order is None:
                     session.begin_round()
                 for raw in candidates(session):
-                    for ready in session.selector.ready(raw, session.stage, budget.progress(ledger)):
-                        if not budget.affords(ledger, session.cost):
+                    for ready in session.selector.ready(raw, session.stage, session.selects):
+                        if not session.goes_on():
                             break
                         set_rates(session)
                         session.train(ready)

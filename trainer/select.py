@@ -155,7 +155,7 @@ class Selector:
         """Whether the next candidates will be selected from."""
         return self.loads_more and self.selection.on(self._turns, progress)
 
-    def ready(self, raw: Batch, stage: Stage, progress: float) -> Iterator[Ready]:
+    def ready(self, raw: Batch, stage: Stage, select: bool) -> Iterator[Ready]:
         """Give the batches to train on that candidates make.
 
         Parameters
@@ -164,16 +164,16 @@ class Selector:
             From the loader, at ``self.stage(stage)``.
         stage
             What is trained on.
-        progress
-            Share of the budget that is spent.
+        select
+            Whether to select; else candidates are trained as they come.
         """
         if not self.loads_more:
             with self._ledger.phase("augment"):
                 batch = self.chain.apply(raw)
             yield Ready(batch)
             return
-        turn, self._turns = self._turns, self._turns + 1
-        if not self.selection.on(turn, progress):
+        self._turns += 1
+        if not select:
             if self.reread:
                 raw = self._loader.again(raw, np.arange(len(raw.ids)), self.chain, stage)
             with self._ledger.phase("augment"):
@@ -182,7 +182,7 @@ class Selector:
             return
         with self._ledger.phase("augment"):
             light = self.chain.apply(raw)
-        candidates = self._candidates(light, stage)
+        candidates = self.candidates_of(light, stage)
         with self._ledger.phase("score"):
             choice = self.selection.choose(candidates)
         if candidates.losses is not None:
@@ -225,7 +225,8 @@ class Selector:
 
     # --- Parts of the way --------------------------------------------------------------------------------
 
-    def _candidates(self, light: Batch, stage: Stage) -> Candidates:
+    def candidates_of(self, light: Batch, stage: Stage) -> Candidates:
+        """Give the selection's view of lightly augmented candidates; scores them where it wants scores."""
         assert light.occurrences is not None
         keys = Keys(self._seed, light.round, light.step, light.ids, light.occurrences)
         uniforms = place(draw_uniforms(keys, "selection", 2), light.images.device)

@@ -92,15 +92,21 @@ class Session:
 
     @property
     def scoring_cost(self) -> float:
-        """What scoring the candidates of a step is charged, where the selection is on."""
+        """What scoring the next candidates is charged, where the selection is to be on."""
         selector, progress = self.selector, self.budget.progress(self.ledger)
         if self.run.counts == "trained" or not selector.part.scores or not selector.on(progress):
             return 0.0
         return self.loader.batch_size * self.ledger.score_costs[selector.scoring_pixels(self.stage)]
 
+    @property
+    def selects(self) -> bool:
+        """Whether to select from the next candidates: not where scoring them would leave no step's worth."""
+        on = self.selector.on(self.budget.progress(self.ledger))
+        return on and self.budget.affords(self.ledger, self.cost + self.scoring_cost)
+
     def goes_on(self) -> bool:
-        """Whether the budget affords another step, with the scoring before it."""
-        return self.budget.affords(self.ledger, self.cost + self.scoring_cost)
+        """Whether the budget affords another step."""
+        return self.budget.affords(self.ledger, self.cost)
 
     @property
     def score_cost(self) -> float | None:

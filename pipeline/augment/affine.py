@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.augment.rows import gather_runs
+
 Floats = NDArray[np.float64]
 
 
@@ -48,6 +50,38 @@ def fixed_point(matrices: Floats) -> NDArray[np.int32]:
     return np.floor(centred * 65536 + 0.5).astype(np.int32)
 
 
+def offsets(matrices: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Keep what `slide` needs of fixed-point matrices that move whole rows: int32[m, 3]."""
+    return matrices[:, [1, 2, 5]]
+
+
+def slide(pixels: Tensor, moved: Tensor) -> Tensor:
+    """Take each row from another row, and from further left or right in it; black where that is outside.
+
+    Translations and `shear_x` do no more, and a row is one copy of a run of memory.
+
+    Parameters
+    ----------
+    pixels
+        uint8[m, H, W, C], contiguous.
+    moved
+        int32[m, 3] (b, c, f), in 16.16 fixed point: row y is taken from row y + f, from column b y + c on.
+    """
+    m, height, width, channels = pixels.shape
+    # Before and behind each row lies as much black, so a run that begins outside is as long as any other.
+    canvas = pixels.new_zeros((m * height + 1, 2, width, channels))
+    canvas[:-1, 1] = pixels.flatten(0, 1)
+    slope, across, down = moved[:, :, None].unbind(1)
+    y = torch.arange(height, device=pixels.device, dtype=torch.int32)
+    left = (slope * y + across).bitwise_right_shift_(16).clamp_(-width, width)
+    row = y + down.bitwise_right_shift(16)
+    within = row.clamp(0, height - 1)
+    left = torch.where(row == within, left, width)
+    first = torch.arange(m, device=pixels.device)[:, None] * height
+    starts = (first + within).mul_(2).add_(1).mul_(width).add_(left)
+    return gather_runs(canvas.view(-1, channels), starts.view(-1), width).view_as(pixels)
+
+
 def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
     """Take each pixel from where its image's matrix says, black where that is outside.
 
@@ -65,10 +99,10 @@ def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
     y = torch.arange(height, device=pixels.device, dtype=torch.int32)[:, None]
     a, b, c, d, e, f = matrices[:, :, None, None].unbind(1)
     # What lies outside, however far, is taken from the border of one black pixel.
-    column = ((b * y + c) + a * x).bitwise_right_shift_(16).clamp_(-1, width).add_(1)
-    row = ((e * y + f) + d * x).bitwise_right_shift_(16).clamp_(-1, height)
+    column = torch.add(b * y + c, a * x).bitwise_right_shift_(16).clamp_(-1, width)
+    row = torch.add(e * y + f, d * x).bitwise_right_shift_(16).clamp_(-1, height)
     image = torch.arange(m, device=pixels.device, dtype=torch.int32)[:, None, None] * (height + 2) + 1
-    places = row.add_(image).mul_(width + 2).add_(column)
+    places = row.mul_(width + 2).add_(column).add_(image * (width + 2) + 1)
     return torch.index_select(canvas.view(-1, channels), 0, places.view(-1)).view_as(pixels)
 
 

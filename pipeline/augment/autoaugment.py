@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment.operations import apply_layer, draw_layer
+from pipeline.augment.operations import apply_layers, draw_layer
 from pipeline.augment.policies import POLICIES
 from pipeline.augment.protocol import Domain, HostArrays
 from pipeline.augment.rows import to_images, to_pixels
@@ -58,7 +58,5 @@ class Autoaugment:
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Apply the first operations, then the second ones."""
-        pixels = to_pixels(images)
-        for layer in range(2):
-            pixels = apply_layer(pixels, draws, f"{layer}/")
-        return to_images(pixels)
+        prefixes = [f"{layer}/" for layer in range(2)]
+        return to_images(apply_layers(to_pixels(images), draws, prefixes))

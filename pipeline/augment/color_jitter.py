@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augment.chance import check_probability
-from pipeline.augment.operations import Floats, apply_layer, draw_layer
+from pipeline.augment.operations import Floats, apply_layers, draw_layer
 from pipeline.augment.protocol import Domain, HostArrays
 from pipeline.augment.rows import to_images, to_pixels
 from pipeline.batch import Draws
@@ -64,10 +64,8 @@ class ColorJitter:
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Apply one change after the other."""
-        pixels = to_pixels(images)
-        for place in range(4):
-            pixels = apply_layer(pixels, draws, f"{place}/")
-        return to_images(pixels)
+        prefixes = [f"{place}/" for place in range(4)]
+        return to_images(apply_layers(to_pixels(images), draws, prefixes))
 
     def _choices(self, uniform: Floats) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
         """Value and use of each of the four changes, and their order, from float64[n, 9]; each [n, 4]."""

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from pipeline.augment.chance import check_probability
-from pipeline.augment.operations import apply_layer, draw_chance
+from pipeline.augment.operations import apply_layers, draw_chance
 from pipeline.augment.protocol import Domain, HostArrays
 from pipeline.augment.rows import to_images, to_pixels
 from pipeline.batch import Draws
@@ -35,4 +35,4 @@ class Grayscale:
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Make grey those that were drawn."""
-        return to_images(apply_layer(to_pixels(images), draws, ""))
+        return to_images(apply_layers(to_pixels(images), draws, ("",)))

@@ -1,40 +1,99 @@
 """Operations on grey levels, batched, and bit for bit those of Pillow where it has them.
 
-All take and give uint8[m, H, W, C], contiguous, with 3 channels or 1.
+All take and give uint8[m, H, W, C], contiguous, with 3 channels or 1. On a CPU the time goes into passes over
+memory. So levels stay bytes where they can, every pass goes over contiguous rows, and there is no comparison and
+no cast from float32 to uint8, which PyTorch does level by level.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from pipeline.augment.rows import to_images, to_pixels
+# ITU-R 601 in Pillow's fixed point: 16 bits behind the point.
+_RED, _GREEN, _BLUE = 19595 / 65536, 38470 / 65536, 7471 / 65536
 
 
-def look_up(pixels: Tensor, tables: Tensor) -> Tensor:
-    """Replace every level by its entry in the image's table.
+def bits(pixels: Tensor, masks: Tensor) -> Tensor:
+    """Raise levels, invert those above a threshold, and clear and flip bits: posterize, solarize, invert.
 
     Parameters
     ----------
-    tables
-        uint8[m, 256]
+    masks
+        uint8[m, 5]: 255 less what is added to every level, the threshold, the amount added, bits to keep, and
+        bits to flip.
     """
-    return _look_up(pixels.flatten(1), tables).view_as(pixels)
+    most, threshold, raised, kept, flipped = masks[:, :, None].unbind(1)
+    levels = torch.minimum(pixels.flatten(1), most).add_(raised)
+    # 1 above the threshold and 0 elsewhere; its negative is 255 or 0.
+    above = torch.maximum(levels, threshold).sub_(threshold).clamp_(max=1).neg_()
+    return levels.bitwise_xor_(above).bitwise_and_(kept).bitwise_xor_(flipped).view_as(pixels)
+
+
+def brightness(pixels: Tensor, factors: Tensor) -> Tensor:
+    """Multiply: factor 0 is black, 1 the image (``ImageEnhance.Brightness``).
+
+    Parameters
+    ----------
+    factors
+        float32[m]
+    """
+    return _to_bytes(pixels.flatten(1).to(torch.float32).mul_(factors[:, None])).view_as(pixels)
+
+
+def contrast(pixels: Tensor, factors: Tensor) -> Tensor:
+    """Blend with the mean grey level: factor 0 is that level, 1 the image (``ImageEnhance.Contrast``)."""
+    m, height, width, channels = pixels.shape
+    levels = pixels.flatten(1).to(torch.float32)
+    grey = _grey(levels, channels)[:, :, 0].unflatten(1, (height, width))
+    # A row's sum is a whole number that float32 holds; the image's may not be.
+    total = grey.sum(2).sum(1, keepdim=True, dtype=torch.float64)
+    mean = total.div_(height * width).add_(0.5).floor_().to(torch.float32)
+    return _blend(levels, mean, factors).view_as(pixels)
+
+
+def colour(pixels: Tensor, factors: Tensor) -> Tensor:
+    """Blend with the grey image: factor 0 is grey, 1 the image (``ImageEnhance.Color``)."""
+    if pixels.shape[3] == 1:
+        return pixels
+    levels = pixels.flatten(1).to(torch.float32)
+    grey = _grey(levels, 3)
+    grey[:, :, 1].copy_(grey[:, :, 0])
+    grey[:, :, 2].copy_(grey[:, :, 0])
+    return _blend(levels, grey.flatten(1), factors).view_as(pixels)
+
+
+def sharpness(pixels: Tensor, factors: Tensor) -> Tensor:
+    """Blend with the smoothed image: factor 0 is smooth, 1 the image (``ImageEnhance.Sharpness``).
+
+    Smooth is the average over 3 x 3 pixels with weight 5 in the middle of 13, rounded; the border stays.
+    """
+    if min(pixels.shape[1:3]) < 3:
+        return pixels
+    wide = pixels.to(torch.int16)
+    rows = (wide[:, :-2] + wide[:, 1:-1]).add_(wide[:, 2:])
+    total = (rows[:, :, :-2] + rows[:, :, 1:-1]).add_(rows[:, :, 2:]).add_(wide[:, 1:-1, 1:-1], alpha=4)
+    # Sums are whole, so a thirteenth and a half is never whole, and float32 can't fall on the wrong side.
+    smooth = total.mul_(2).add_(13).to(torch.float32).mul_(1 / 26).floor_()
+    levels = pixels.to(torch.float32)
+    inner = levels[:, 1:-1, 1:-1]
+    inner.sub_(smooth).mul_(factors[:, None, None, None]).add_(smooth)
+    return _to_bytes(levels)
 
 
 def autocontrast(pixels: Tensor) -> Tensor:
     """Stretch each channel's levels to 0 to 255; a channel of one level stays (``ImageOps.autocontrast``)."""
-    planes = _planes(pixels)
-    low, high = planes.amin(1, keepdim=True), planes.amax(1, keepdim=True)
-    level = torch.arange(256, device=pixels.device, dtype=torch.float64)
+    low, high = (_extreme(pixels, which).to(torch.float64) for which in (torch.minimum, torch.maximum))
+    flat = (high == low).to(torch.float64)
     # Pillow's own operations in double precision: others may fall below a whole number, as PyTorch's
-    # number / tensor does, which takes the reciprocal.
-    first = low.to(torch.float64)
-    span = (high.to(torch.float64) - first).clamp_(min=1)
-    scale = torch.full_like(span, 255).div_(span)
-    tables = (level * scale + -first * scale).clamp_(0, 255).to(torch.uint8)
-    tables = torch.where(high > low, tables, level.to(torch.uint8))
-    return _from_planes(_look_up(planes, tables), pixels)
+    # number / tensor does, which takes the reciprocal. A flat channel gets scale 1 and nothing added.
+    span = (high - low).add_(flat)
+    scale = torch.full_like(span, 255).sub_(flat, alpha=254).div_(span)
+    level = torch.arange(256, device=pixels.device, dtype=torch.float64)
+    tables = _to_bytes((level * scale).add_((-low * scale).mul_(1 - flat)))
+    return _look_up(_entries(pixels), tables).view_as(pixels)
 
 
 def equalize(pixels: Tensor) -> Tensor:
@@ -43,40 +102,20 @@ def equalize(pixels: Tensor) -> Tensor:
     With step = (pixels - those of the highest level) // 255, level i becomes (step // 2 + pixels below i) //
     step; where step is 0 the channel stays.
     """
-    planes = _planes(pixels)
-    count, area = planes.shape
-    places = planes.to(torch.int64)
-    histogram = torch.zeros((count, 256), dtype=torch.int64, device=pixels.device)
-    histogram.scatter_add_(
-        1, places, torch.ones((1, 1), dtype=torch.int64, device=pixels.device).expand_as(places)
-    )
-    highest = planes.amax(1, keepdim=True).to(torch.int64)
-    step = torch.div(area - histogram.gather(1, highest), 255, rounding_mode="floor")
-    below = histogram.cumsum(1) - histogram + torch.div(step, 2, rounding_mode="floor")
-    tables = torch.div(below, step.clamp(min=1), rounding_mode="floor").clamp_(max=255)
-    level = torch.arange(256, device=pixels.device)
-    tables = torch.where(step > 0, tables, level).to(torch.uint8)
-    return _from_planes(_look_up(planes, tables), pixels)
-
-
-def contrast(pixels: Tensor, factors: Tensor) -> Tensor:
-    """Blend with the mean grey level: factor 0 is that level, 1 the image (``ImageEnhance.Contrast``).
-
-    Parameters
-    ----------
-    factors
-        float32[m]
-    """
-    grey = _grey(pixels).flatten(1)
-    area = grey.shape[1]
-    mean = torch.div(2 * grey.sum(1, dtype=torch.int64) + area, 2 * area, rounding_mode="floor")
-    return _blend(mean.to(torch.float32)[:, None], pixels.flatten(1), factors).view_as(pixels)
-
-
-def colour(pixels: Tensor, factors: Tensor) -> Tensor:
-    """Blend with the grey image: factor 0 is grey, 1 the image (``ImageEnhance.Color``)."""
-    grey = _grey(pixels).to(torch.float32)[..., None].expand_as(pixels).flatten(1)
-    return _blend(grey, pixels.flatten(1), factors).view_as(pixels)
+    m, height, width, channels = pixels.shape
+    entries, area = _entries(pixels), height * width
+    one = torch.ones(1, dtype=torch.int32, device=pixels.device)
+    histogram = torch.zeros(m * channels * 256, dtype=torch.int32, device=pixels.device)
+    histogram.index_add_(0, entries, one.expand(len(entries)))
+    # All numbers are whole and quotients of them never round up to a whole number in double precision.
+    counts = histogram.view(m, channels, 256).to(torch.float64)
+    highest = _extreme(pixels, torch.maximum).to(torch.int64)
+    step = (area - counts.gather(2, highest)).div_(255).floor_()
+    flat = (step == 0).to(torch.float64)
+    below = counts.cumsum(2).sub_(counts).add_((step / 2).floor_())
+    level = torch.arange(256, device=pixels.device, dtype=torch.float64)
+    tables = _to_bytes(below.mul_(1 - flat).add_(level * flat).div_(step.add_(flat)))
+    return _look_up(entries, tables).view_as(pixels)
 
 
 def hue(pixels: Tensor, turns: Tensor) -> Tensor:
@@ -109,50 +148,46 @@ def hue(pixels: Tensor, turns: Tensor) -> Tensor:
     return torch.stack(turned, dim=3).add_(0.5).to(torch.uint8)
 
 
-def sharpness(pixels: Tensor, factors: Tensor) -> Tensor:
-    """Blend with the smoothed image: factor 0 is smooth, 1 the image (``ImageEnhance.Sharpness``)."""
-    return _blend(_smooth(pixels).flatten(1), pixels.flatten(1), factors).view_as(pixels)
+def _grey(levels: Tensor, channels: int) -> Tensor:
+    """The luminance of float32[m, H * W * C], float32[m, H * W, C]: whole numbers in the first channel."""
+    if channels == 1:
+        return levels[:, :, None]
+    # Exact in any order of the sum: terms and sums are multiples of 2**-16 below 2**8. Shifted by one and two
+    # places whole rows are added, and the sums that begin in another channel are of no use.
+    grey = levels * _RED
+    grey[:, :-1].add_(levels[:, 1:], alpha=_GREEN)
+    grey[:, :-2].add_(levels[:, 2:], alpha=_BLUE)
+    return grey.add_(0.5).floor_().unflatten(1, (-1, channels))
 
 
-def _blend(degenerate: Tensor, levels: Tensor, factors: Tensor) -> Tensor:
-    """Go from ``degenerate`` (float32) towards ``levels``, cut off to 0 to 255, rounded down."""
-    away = levels.to(torch.float32).sub_(degenerate).mul_(factors[:, None])
-    return away.add_(degenerate).clamp_(0, 255).to(torch.uint8)
+def _blend(levels: Tensor, degenerate: Tensor, factors: Tensor) -> Tensor:
+    """Go from ``degenerate`` towards ``levels``, float32[m, l], which are overwritten, and round down."""
+    return _to_bytes(levels.sub_(degenerate).mul_(factors[:, None]).add_(degenerate))
 
 
-def _grey(pixels: Tensor) -> Tensor:
-    """int32[m, H, W], the luminance of ITU-R 601 in Pillow's fixed point."""
-    if pixels.shape[3] == 1:
-        return pixels[..., 0].to(torch.int32)
-    red, green, blue = pixels.to(torch.int32).unbind(3)
-    return (red * 19595 + green * 38470 + blue * 7471 + 32768) >> 16
+def _to_bytes(levels: Tensor) -> Tensor:
+    """Cut floats, which are overwritten, off to 0 to 255 and round down."""
+    return levels.clamp_(0, 255).to(torch.int16).to(torch.uint8)
 
 
-def _smooth(pixels: Tensor) -> Tensor:
-    """Average over 3 x 3 pixels with weight 5 in the middle of 13, rounded; the border stays; float32."""
-    smooth = pixels.to(torch.float32)
-    if min(pixels.shape[1:3]) < 3:
-        return smooth
-    wide = pixels.to(torch.int16)
-    rows = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
-    total = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:] + 4 * wide[:, 1:-1, 1:-1]
-    # Sums are whole, so a thirteenth and a half is never whole, and float32 can't fall on the wrong side.
-    smooth[:, 1:-1, 1:-1] = total.to(torch.float32).add_(6.5).div_(13).floor_()
-    return smooth
+def _extreme(pixels: Tensor, which: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """uint8[m, C, 1], the lowest or highest level of each channel, by ``torch.minimum`` or ``torch.maximum``."""
+    levels = pixels.flatten(1, 2)
+    # Halves, which overlap where the number is odd, are contiguous: faster than a reduction of few columns.
+    while levels.shape[1] > 1:
+        half = (levels.shape[1] + 1) // 2
+        levels = which(levels[:, :half], levels[:, -half:])
+    return levels.transpose(1, 2)
 
 
-def _planes(pixels: Tensor) -> Tensor:
-    """uint8[m * C, H * W], one channel of one image a row."""
-    return to_images(pixels).contiguous().flatten(2).flatten(0, 1)
+def _entries(pixels: Tensor) -> Tensor:
+    """int32[m * H * W * C]: for each level, its place in tables of 256 a channel of each image, end to end."""
+    m, _, width, channels = pixels.shape
+    image = torch.arange(m, device=pixels.device, dtype=torch.int32)[:, None, None]
+    channel = torch.arange(channels, device=pixels.device, dtype=torch.int32)
+    first = (image * channels + channel).mul_(256).expand(m, width, channels).reshape(m, 1, width * channels)
+    return pixels.flatten(2).to(torch.int32).add_(first).flatten()
 
 
-def _from_planes(planes: Tensor, pixels: Tensor) -> Tensor:
-    m, height, width, channels = pixels.shape
-    return to_pixels(planes.view(m, channels, height, width))
-
-
-def _look_up(levels: Tensor, tables: Tensor) -> Tensor:
-    """Replace ``levels``, uint8[k, l], by the entries of row k of ``tables``, uint8[k, 256]."""
-    base = torch.arange(levels.shape[0], device=levels.device, dtype=torch.int32) * 256
-    places = levels.to(torch.int32).add_(base[:, None])
-    return torch.index_select(tables.view(-1), 0, places.view(-1)).view_as(levels)
+def _look_up(entries: Tensor, tables: Tensor) -> Tensor:
+    return torch.index_select(tables.flatten(), 0, entries)

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augment import affine, levels
-from pipeline.augment.rows import byte_rectangle, choose, to_bytes
+from pipeline.augment.rows import as_units, byte_rectangle, choose, images_at_once, to_bytes
 from pipeline.batch import Draws
 
 Floats = NDArray[np.float64]
 Parameters = NDArray[np.generic]
 
-_LEVELS = np.arange(256)
 _CUTOUT_GREY = (125, 123, 114)
+
+# Grey levels to work on at once on a CPU: few passes of many kinds, whose memory the allocator should keep.
+_VALUES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +83,17 @@ _NOTHING = np.empty((0, 1), dtype=np.float32)
 _FACTORS = np.empty(0, dtype=np.float32)
 
 KINDS: dict[str, Kind] = {
+    "slide": Kind(affine.slide, np.empty((0, 3), dtype=np.int32)),
     "affine": Kind(affine.warp, np.empty((0, 6), dtype=np.int32)),
-    "table": Kind(levels.look_up, np.empty((0, 256), dtype=np.uint8)),
+    "bits": Kind(levels.bits, np.empty((0, 5), dtype=np.uint8)),
     "autocontrast": Kind(lambda pixels, _: levels.autocontrast(pixels), _NOTHING),
     "equalize": Kind(lambda pixels, _: levels.equalize(pixels), _NOTHING),
+    "brightness": Kind(levels.brightness, _FACTORS),
     "contrast": Kind(levels.contrast, _FACTORS),
     "colour": Kind(levels.colour, _FACTORS),
     "sharpness": Kind(levels.sharpness, _FACTORS),
     "hue": Kind(levels.hue, _FACTORS),
     "cutout": Kind(_paint, np.empty((0, 4), dtype=np.int64)),
-    "identity": Kind(lambda pixels, _: pixels, _NOTHING),
 }
 
 
@@ -109,24 +112,42 @@ def _moved(matrices: Callable[[Floats, int, int], Floats]) -> Operation:
     )
 
 
-def _tabled(entries: Callable[[Floats], Parameters]) -> Operation:
-    """An operation that is a table of 256 levels, from values of shape [m, 1]."""
-    return Operation(
-        "table", lambda chosen: np.clip(entries(chosen.values[:, None]), 0, 255).astype(np.uint8)
-    )
+def _slid(matrices: Callable[[Floats, int, int], Floats]) -> Operation:
+    whole = _moved(matrices)
+    return Operation("slide", lambda chosen: affine.offsets(whole.parameters(chosen)))
 
 
-def _solarize(values: Floats) -> NDArray[np.int64]:
-    return np.where(values > _LEVELS, _LEVELS, 255 - _LEVELS)
+def _masks(chosen: Chosen) -> NDArray[np.uint8]:
+    """Masks for `pipeline.augment.levels.bits` that change nothing."""
+    return np.tile(np.array([255, 255, 0, 255, 0], dtype=np.uint8), (len(chosen.values), 1))
 
 
-def _posterize(values: Floats) -> NDArray[np.int64]:
-    return _LEVELS & ~((1 << (8 - values.astype(np.int64))) - 1)
+def _invert(chosen: Chosen) -> Parameters:
+    masks = _masks(chosen)
+    masks[:, 4] = 255
+    return masks
 
 
-def _solarize_add(values: Floats) -> NDArray[np.int64]:
-    raised = np.minimum(_LEVELS + values.astype(np.int64), 255)
-    return np.where(raised < 128, raised, 255 - raised)
+def _posterize(chosen: Chosen) -> Parameters:
+    masks = _masks(chosen)
+    masks[:, 3] = 256 - (1 << (8 - chosen.values.astype(np.int64)))
+    return masks
+
+
+def _solarize(chosen: Chosen) -> Parameters:
+    masks, last = _masks(chosen), np.ceil(chosen.values) - 1
+    everything = last < 0
+    masks[:, 1] = np.where(everything, 255, np.minimum(last, 255))
+    masks[:, 4] = 255 * everything
+    return masks
+
+
+def _solarize_add(chosen: Chosen) -> Parameters:
+    masks, raised = _masks(chosen), chosen.values.astype(np.uint8)
+    masks[:, 0] = 255 - raised
+    masks[:, 1] = 127
+    masks[:, 2] = raised
+    return masks
 
 
 def _square(chosen: Chosen) -> Parameters:
@@ -139,27 +160,27 @@ def _square(chosen: Chosen) -> Parameters:
     return np.stack(ends, axis=1)
 
 
-OPERATIONS: dict[str, Operation] = {
-    "identity": Operation("identity", _bare),
+OPERATIONS: dict[str, Operation | None] = {
+    "identity": None,
     "autocontrast": Operation("autocontrast", _bare),
     "equalize": Operation("equalize", _bare),
-    "invert": _tabled(lambda values: np.broadcast_to(255 - _LEVELS, (len(values), 256))),
-    "posterize": _tabled(_posterize),
-    "solarize": _tabled(_solarize),
-    "solarize_add": _tabled(_solarize_add),
-    "brightness": _tabled(lambda values: values.astype(np.float32) * _LEVELS.astype(np.float32)),
+    "invert": Operation("bits", _invert),
+    "posterize": Operation("bits", _posterize),
+    "solarize": Operation("bits", _solarize),
+    "solarize_add": Operation("bits", _solarize_add),
+    "brightness": Operation("brightness", _factor),
     "contrast": Operation("contrast", _factor),
     "colour": Operation("colour", _factor),
     "sharpness": Operation("sharpness", _factor),
     "hue": Operation("hue", _factor),
-    "shear_x": _moved(affine.shear_x),
+    "shear_x": _slid(affine.shear_x),
     "shear_y": _moved(affine.shear_y),
-    "translate_x": _moved(affine.translate_x),
-    "translate_y": _moved(affine.translate_y),
+    "translate_x": _slid(affine.translate_x),
+    "translate_y": _slid(affine.translate_y),
     "rotate": _moved(affine.rotate),
     "cutout": Operation("cutout", _square),
 }
-"""Every operation. Values: bits kept (posterize), a threshold or a number of levels (solarize, solarize_add),
+"""Every operation; None changes nothing. Values: bits kept (posterize), a threshold or a number of levels (solarize, solarize_add),
 factors where 1 is the image (brightness, contrast, colour, sharpness), parts of a turn (hue), pixels
 (translate, cutout), degrees (rotate), slopes (shear)."""
 
@@ -182,50 +203,48 @@ def draw_layer(
 
     Returns
     -------
-    ``order``, int64[n], the samples sorted by kind, and ``restore``, int64[n], its inverse; for every kind
-    that ``names`` can lead to, in the order of `KINDS`, ``kind/with``, the parameters of its samples.
+    For every kind that ``names`` can lead to ``kind/at``, int64[m], its samples, and ``kind/with``, their
+    parameters, first axis m.
     """
-    sorted_ = np.argsort(choice, kind="stable")
-    bounds = np.searchsorted(choice[sorted_], np.arange(len(names) + 1))
+    order = np.argsort(choice.astype(np.uint8), kind="stable")
+    bounds = np.searchsorted(choice[order], np.arange(len(names) + 1))
     groups: dict[str, list[tuple[NDArray[np.int64], Parameters]]] = {}
     for index, name in enumerate(names):
         operation = OPERATIONS[name]
-        group = groups.setdefault(operation.kind, [])
-        at = sorted_[bounds[index] : bounds[index + 1]]
-        if len(at):
-            chosen = Chosen(values[at], places[at], height, width)
-            group.append((at, operation.parameters(chosen)))
+        if operation is not None:
+            kind = KINDS[operation.kind]
+            group = groups.setdefault(operation.kind, [(order[:0], kind.empty)])
+            at = order[bounds[index] : bounds[index + 1]]
+            if len(at):
+                group.append((at, operation.parameters(Chosen(values[at], places[at], height, width))))
     drawn: dict[str, Parameters] = {}
-    order = [np.empty(0, dtype=np.int64)]
-    for name, kind in KINDS.items():
-        if name in groups:
-            order += [at for at, _ in groups[name]]
-            drawn[f"{name}/with"] = np.concatenate([kind.empty, *(with_ for _, with_ in groups[name])])
-    drawn["order"] = np.concatenate(order)
-    drawn["restore"] = np.argsort(drawn["order"])
+    for kind_, group in groups.items():
+        drawn[f"{kind_}/at"] = np.concatenate([at for at, _ in group])
+        drawn[f"{kind_}/with"] = np.concatenate([with_ for _, with_ in group])
     return drawn
 
 
-def apply_layer(pixels: Tensor, draws: Draws, prefix: str) -> Tensor:
-    """Work on the groups of one layer.
+def apply_layers(pixels: Tensor, draws: Draws, prefixes: Sequence[str]) -> Tensor:
+    """Work on the groups of one layer after the other.
 
     Parameters
     ----------
     pixels
         uint8[n, H, W, C], contiguous; stays as it is.
     draws
-        What `draw_layer` gave, every name behind ``prefix``.
+        What `draw_layer` gave for each layer, every name behind the layer's prefix.
     """
-    waiting = torch.index_select(pixels, 0, draws[f"{prefix}order"])
-    done = [waiting[:0]]
-    first = 0
-    for name, kind in KINDS.items():
-        with_ = draws.get(f"{prefix}{name}/with")
-        if with_ is not None and with_.shape[0] > 0:
-            last = first + with_.shape[0]
-            done.append(kind.work(waiting[first:last], with_))
-            first = last
-    return torch.index_select(torch.cat(done), 0, draws[f"{prefix}restore"])
+    out = pixels.clone()
+    rows, piece = as_units(out), images_at_once(out, _VALUES)
+    for prefix in prefixes:
+        for name, kind in KINDS.items():
+            if f"{prefix}{name}/at" in draws:
+                samples, parameters = draws[f"{prefix}{name}/at"], draws[f"{prefix}{name}/with"]
+                for first in range(0, len(samples), piece):
+                    at = samples[first : first + piece]
+                    done = kind.work(torch.index_select(out, 0, at), parameters[first : first + piece])
+                    rows.index_copy_(0, at, as_units(done))
+    return out
 
 
 def draw_chance(

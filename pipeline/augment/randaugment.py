@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment.operations import Floats, apply_layer, draw_layer
+from pipeline.augment.operations import Floats, apply_layers, draw_layer
 from pipeline.augment.protocol import Domain, HostArrays
 from pipeline.augment.rows import to_images, to_pixels
 from pipeline.augment.spaces import ORIGINAL, Space, modern
@@ -60,10 +60,8 @@ class Randaugment:
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Apply one layer after the other."""
-        pixels = to_pixels(images)
-        for layer in range(self.operations):
-            pixels = apply_layer(pixels, draws, f"{layer}/")
-        return to_images(pixels)
+        prefixes = [f"{layer}/" for layer in range(self.operations)]
+        return to_images(apply_layers(to_pixels(images), draws, prefixes))
 
 
 def draw_from(

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from pipeline.augment.operations import apply_layer
+from pipeline.augment.operations import apply_layers
 from pipeline.augment.protocol import Domain, HostArrays
 from pipeline.augment.randaugment import draw_from
 from pipeline.augment.rows import to_images, to_pixels
@@ -32,4 +32,4 @@ class TrivialaugmentWide:
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Apply each sample's operation."""
-        return to_images(apply_layer(to_pixels(images), draws, ""))
+        return to_images(apply_layers(to_pixels(images), draws, ("",)))

@@ -19,7 +19,7 @@ class Scheduled:
     """Progress from which on nothing is selected: the cool-down; 1 selects to the last step."""
 
     interrupt: int = 0
-    """Every so many steps one is trained without selection, as 2 for every other; 0 for none."""
+    """Every so many pools of candidates one is trained without selection, as 2 for every other; 0 for none."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end <= 1:
@@ -29,11 +29,11 @@ class Scheduled:
             )
         if self.interrupt < 0 or self.interrupt == 1:
             raise RunError(
-                f"selection.interrupt must be 0 or at least 2 steps; got {self.interrupt}: 0 never interrupts"
+                f"selection.interrupt must be 0 or at least 2 pools; got {self.interrupt}: 0 never interrupts"
             )
 
     def on(self, step: int, progress: float) -> bool:
-        """Whether to select at optimiser step ``step`` (from 0), at ``progress`` in [0, 1] of the budget."""
+        """Whether to select from pool ``step`` (from 0), at ``progress`` in [0, 1] of the budget."""
         if progress < self.start or (progress >= self.end and self.end < 1):
             return False
         return not self.interrupt or step % self.interrupt != self.interrupt - 1

@@ -86,6 +86,7 @@ class SelectiveBackpropSelection(BaseSelection):
         """Keep each with probability F_R(loss)^beta; waits for the device to know how many."""
         losses = scored_losses(candidates).per_owner[:, 0]
         size = len(self._ring)
+        # Of a pool larger than the ring only the last go in: a place written twice has no order on a GPU.
         first = max(0, len(losses) - size)
         places = torch.arange(self._heard + first, self._heard + len(losses), device=losses.device) % size
         self._ring[places] = losses[first:]

@@ -21,7 +21,7 @@ class SelectiveBackpropExact(Scored):
 
         p_i proportional to [(r_i + 1/2) / n]^(1 / keep - 1),    r_i = losses of the pool below loss_i
 
-    in the middle of training, and at every other step there. Percentiles are among the pool, not among past
+    in the middle of training, and from every other pool there. Percentiles are among the pool, not among past
     losses, and the device is not waited for.
     """
 
@@ -32,7 +32,7 @@ class SelectiveBackpropExact(Scored):
     """Progress from which on nothing is selected."""
 
     interrupt: int = 2
-    """Every so many steps one is trained without selection, as 2 for every other; 0 for none."""
+    """Every so many pools of candidates one is trained without selection, as 2 for every other; 0 for none."""
 
     keep: float = 0.5
     """Part of the candidates that is trained on."""

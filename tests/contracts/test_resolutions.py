@@ -1,0 +1,83 @@
+"""What every resolution schedule keeps to, and what each is by its definition."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import DataError
+from pipeline.resolution import RESOLUTIONS, Constant, Progressive, SuperProgressive
+
+NAMES = sorted(RESOLUTIONS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=40, deadline=None)
+@given(full=st.integers(8, 512), progress=st.floats(0, 1))
+def test_every_stage_is_one_of_the_stages(name: str, full: int, progress: float) -> None:
+    part = RESOLUTIONS[name]()
+    assert part.full(full) == full
+    stage = part.at(progress, full)
+    assert stage.pixels in part.stages(full)
+    assert stage.pixels is not None
+    assert 1 <= stage.pixels <= full
+    assert stage.resolution == stage.pixels / full
+    assert list(part.stages(full)) == sorted(set(part.stages(full)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_ends_at_full_resolution(name: str) -> None:
+    assert RESOLUTIONS[name]().at(1.0, 224).pixels == 224
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_of_different_sizes_need_a_resolution_in_pixels(name: str) -> None:
+    with pytest.raises(DataError, match=r"--resolution.pixels 224"):
+        RESOLUTIONS[name]().full(None)
+    assert RESOLUTIONS[name](pixels=160).full(None) == 160  # type: ignore[call-arg]
+
+
+def test_progressive_divides_the_budget_evenly_among_its_resolutions() -> None:
+    # 003 section 3.4: 96 to 224 in steps of 32.
+    part = Progressive(lowest=96, step=32, magnitude=(0.8, 1.2))
+    assert part.stages(224) == (96, 128, 160, 192, 224)
+    stages = [part.at(i / 1000, 224) for i in range(1000)]
+    assert [sum(s.pixels == p for s in stages) for p in part.stages(224)] == [200] * 5
+    magnitudes = sorted({round(s.magnitude, 6) for s in stages})
+    assert magnitudes == [0.8, 0.9, 1.0, 1.1, 1.2]
+    assert all(a.magnitude <= b.magnitude for a, b in zip(stages, stages[1:], strict=False))
+
+
+def test_steps_that_do_not_fit_begin_at_the_lowest_all_the_same() -> None:
+    assert Progressive(lowest=0.5, step=12).stages(32) == (16, 20, 32)
+
+
+def test_super_progressive_warms_up_at_full_resolution_and_strengthens_throughout() -> None:
+    part = SuperProgressive(lowest=96, warmup=0.25, magnitude=(0.5, 1.5))
+    assert [part.at(p, 224).pixels for p in (0.0, 0.2, 0.25, 0.39, 0.41, 0.99)] == [224, 224, 96, 96, 128, 224]
+    assert part.at(0.0, 224).magnitude == 0.5
+    assert part.at(0.5, 224).magnitude == 1.0
+    assert part.at(1.0, 224).magnitude == 1.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lowest": 0}, "lowest must be a fraction"),
+        ({"lowest": 1.5}, "lowest must be a fraction"),
+        ({"step": 0}, "step must be at least 1 pixel"),
+        ({"magnitude": (1.2, 0.8)}, "magnitude must be two factors"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Progressive(**options)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="warmup must be"):
+        SuperProgressive(warmup=1.0)
+    with pytest.raises(DataError, match="lowest must be at most"):
+        Progressive(lowest=64).full(32)
+
+
+def test_a_fraction_and_its_pixels_are_the_same_resolution() -> None:
+    assert Constant(pixels=0.5).full(224) == Constant(pixels=112).full(224) == 112

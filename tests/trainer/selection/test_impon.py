@@ -1,0 +1,91 @@
+"""impon's linear model against the same in numpy, written from its definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from trainer.selection.impon import Impon, ImponLow
+
+MODEL = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 10))
+
+
+def norm_of(model: nn.Module) -> float:
+    """Frobenius norm of all weight matrices: neither biases nor normalisation are any."""
+    squares = [(layer.weight.double() ** 2).sum().item() for layer in (model[0], model[3])]
+    return float(np.sqrt(sum(squares)))
+
+
+def context(images: torch.Tensor, grid: int) -> np.ndarray:
+    n, side = len(images), images.shape[-1] // grid
+    squares = images.numpy().reshape(n, 3, grid, side, grid, side).mean(axis=(3, 5)).reshape(n, -1)
+    return np.concatenate([squares, np.full((n, 1), norm_of(MODEL)), np.ones((n, 1))], axis=1)
+
+
+@pytest.mark.parametrize("part", [Impon(lr=0.003, grid=2), ImponLow(lr=0.003, grid=2)], ids=["high", "low"])
+def test_predicts_chooses_and_learns_as_defined(setting, pool, told, part):
+    generator = torch.Generator().manual_seed(1)
+    rng = np.random.default_rng(1)
+    selection = part.build(setting(4, model=MODEL))
+    w = np.zeros(3 * 2 * 2 + 2)
+    for step in range(12):
+        images = torch.randn(6, 3, 4, 4, generator=generator)
+        rows = context(images, 2)
+        choice = selection.choose(pool(images=images))
+        predicted = rows @ w
+        order = np.argsort(predicted if isinstance(part, ImponLow) else -predicted, kind="stable")
+        places = order[:4]
+        assert choice.places.tolist() == places.tolist()
+        losses = rng.exponential(size=4)
+        selection.observe(told(losses), torch.zeros(4, 1, dtype=torch.int64), choice)
+        # d/dw of mean (row w - loss)^2.
+        w = w - part.lr * 2 / 4 * rows[places].T @ (rows[places] @ w - losses)
+        np.testing.assert_allclose(selection.state_dict()["weights"].numpy(), w, rtol=2e-3, atol=1e-5)
+        if step == 7:
+            selection.end_round()
+            w[:] = 0
+
+
+def test_begins_each_round_without_preference(setting, pool):
+    selection = Impon().build(setting(3, model=MODEL))
+    assert selection.choose(pool(images=torch.randn(5, 3, 4, 4))).places.tolist() == [0, 1, 2]
+
+
+def test_learns_to_tell_high_losses_from_low_ones(setting, pool, told):
+    """Bright images have high losses: after some batches the brightest are chosen."""
+    generator = torch.Generator().manual_seed(2)
+    selection = Impon(lr=0.01, grid=1).build(setting(4, model=MODEL))
+    for _ in range(60):
+        brightness = torch.rand(8, generator=generator)
+        images = brightness[:, None, None, None].expand(8, 3, 4, 4)
+        choice = selection.choose(pool(images=images))
+        selection.observe(told(5 * brightness[choice.places]), torch.zeros(4, 1, dtype=torch.int64), choice)
+    assert sorted(choice.places.tolist()) == sorted(brightness.argsort(descending=True)[:4].tolist())
+
+
+def test_reads_the_networks_features_where_asked(setting, pool, told):
+    part = Impon(inputs="penultimate", lr=0.01)
+    assert part.scores
+    assert part.features
+    assert not Impon().scores
+    selection = part.build(setting(2, model=MODEL))
+    features = torch.tensor([[0.0], [3.0], [1.0]])
+    shown = pool(outputs=torch.zeros(3, 10), labels=torch.zeros(3, dtype=torch.int64), features=features)
+    for _ in range(2):
+        choice = selection.choose(shown)
+        selection.observe(told(features[choice.places, 0]), torch.zeros(2, 1, dtype=torch.int64), choice)
+    assert selection.choose(shown).places.tolist() == [1, 2]
+    assert len(selection.state_dict()["weights"]) == 3
+
+
+def test_a_batch_that_was_not_chosen_teaches_nothing(setting, pool, told):
+    selection = Impon().build(setting(3, model=MODEL))
+    selection.choose(pool(images=torch.randn(5, 3, 4, 4)))
+    selection.observe(told(np.ones(3)), torch.zeros(3, 1, dtype=torch.int64), None)
+    assert not selection.state_dict()["weights"].any()
+
+
+def test_a_bank_holds_200_at_batches_of_128():
+    assert Impon().ratio * 128 == 200

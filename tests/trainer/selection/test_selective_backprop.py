@@ -1,0 +1,69 @@
+"""selective_backprop and its exact relative, against counting in numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainer.selection.selective_backprop import SelectiveBackprop
+from trainer.selection.selective_backprop_exact import SelectiveBackpropExact
+
+
+@pytest.mark.parametrize("size", [7, 40])
+def test_keeps_by_the_share_of_the_last_r_losses(setting, pool, size):
+    """Pools smaller and larger than the history, so that the ring is partly filled, wraps and is overrun."""
+    rng = np.random.default_rng(1)
+    selection = SelectiveBackprop(beta=1.7, history=25).build(setting(4))
+    past: list[float] = []
+    for _ in range(12):
+        losses = rng.integers(0, 12, size).astype(np.float32)
+        uniforms = rng.random(size, np.float32)
+        past = (past + losses.tolist())[-25:]
+        expected = [
+            i
+            for i, (loss, u) in enumerate(zip(losses, uniforms, strict=True))
+            if u < (sum(other <= loss for other in past) / len(past)) ** 1.7
+        ]
+        assert selection.choose(pool(losses, uniforms)).places.tolist() == expected
+
+
+@pytest.mark.parametrize(("keep", "beta"), [(0.2, 4.0), (0.3, 2.3333), (0.5, 1.0)])
+def test_keeps_the_budget_on_average(setting, pool, keep, beta):
+    part = SelectiveBackprop(keep=keep)
+    assert part.power == pytest.approx(beta, rel=1e-4)
+    assert part.ratio == pytest.approx(1 / keep)
+    assert SelectiveBackprop(beta=beta).ratio == pytest.approx(1 / keep, rel=1e-4)
+    rng = np.random.default_rng(2)
+    selection = part.build(setting(4))
+    selection.choose(pool(rng.exponential(size=1024), rng.random(1024, np.float32)))
+    n, pools = 100, 200
+    kept = sum(
+        len(selection.choose(pool(rng.exponential(size=n), rng.random(n, np.float32))).places)
+        for _ in range(pools)
+    )
+    # E[F^beta] over ranks 1/R .. 1 of R = 1024; the spread is at most that of coin tosses, as ranks even out.
+    expected = n * pools * np.mean((np.arange(1, 1025) / 1024) ** part.power)
+    assert abs(kept - expected) < 4.9 * np.sqrt(n * pools * keep * (1 - keep))
+
+
+def test_exact_draws_by_midpoint_percentiles(deviation, setting, pool):
+    losses = np.array([0.4, 2.5, 0.1, 2.0, 1.0])
+    ranks = np.argsort(np.argsort(losses))
+    weights = ((ranks + 0.5) / 5) ** (1 / 0.2 - 1)
+    part = SelectiveBackpropExact(keep=0.2)
+    assert part.ratio == pytest.approx(5)
+    selection = part.build(setting(1))
+    rows = 8000
+    counts = np.zeros(5)
+    for row in np.random.default_rng(3).random((rows, 5), np.float32):
+        counts[selection.choose(pool(losses, row)).places.item()] += 1
+    expected = rows * weights / weights.sum()
+    likely = expected > 5
+    observed = np.append(counts[likely], counts[~likely].sum())
+    assert deviation(observed, np.append(expected[likely], expected[~likely].sum())) < 4.75
+
+
+def test_exact_defaults_are_on_at_every_other_step_in_the_middle():
+    part = SelectiveBackpropExact()
+    on = [part.on(step, step / 100) for step in range(101)]
+    assert on == [50 <= step < 90 and step % 2 == 0 for step in range(101)]

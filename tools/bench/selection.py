@@ -1,0 +1,148 @@
+"""What selecting costs: steps with a selection against plain steps of the same training, in turn."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import Batch
+from pipeline.resolution import Stage
+from tools.arguments import UsageError
+from tools.bench import measure
+from tools.bench.sessions import noise, warm_session
+from trainer.data import Data
+from trainer.session import Session
+
+CASES = (
+    "foms/0.43",
+    "foms/0.29",
+    "ordered_sgd",
+    "focal",
+    "impon",
+    "selective_backprop",
+)
+
+
+@dataclass(frozen=True)
+class SelectionBench:
+    """Overhead of selections over plain training of the same samples: 0.1 is 10% more time.
+
+    select/foms/R scores a pool of twice the batch at R times the resolution of training, candidates' loading and
+    augmentation included. select/impon counts its linear model alone: choosing and learning. For
+    select/selective_backprop the figure is measured time by the ledger's prediction, less 1.
+    """
+
+    cases: tuple[str, ...] = CASES
+    """Which of foms/R (R a fraction), ordered_sgd, focal, impon and selective_backprop to measure."""
+
+    model: str = "torchvision"
+    """Network to train; its ResNet-18 by default."""
+
+    pixels: int = 96
+    """Height and width of the images."""
+
+    batch_size: int = 32
+    """Images a step."""
+
+    repeats: int = 15
+    """Measurements a case; medians are given."""
+
+    steps: int = 3
+    """Steps a measurement."""
+
+    device: str = "auto"
+    """Where to train."""
+
+    def __post_init__(self) -> None:
+        for case in self.cases:
+            if case not in CASES and not case.startswith("foms/"):
+                raise UsageError(f"cases must be of {', '.join(CASES)}, or foms/R; got {case!r}")
+
+    def rows(self) -> list[measure.Row]:
+        """One row a case, as a fraction of a plain step's time."""
+        with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
+            data = noise(Path(scratch), samples=1024, pixels=self.pixels)
+            return [self._row(case, data, Path(scratch)) for case in self.cases]
+
+    def _row(self, case: str, data: Data, scratch: Path) -> measure.Row:
+        name = case.split("/")[0]
+        if name == "impon":
+            return self._linear_model(data, scratch)
+        entries: dict[str, Any] = {"selection": name}
+        if name == "foms":
+            entries = {"selection": {"name": name, "pixels": float(case.split("/")[1]), "start": 0.0}}
+        elif name == "focal":
+            entries = {"method": name}
+        elif name == "selective_backprop":
+            entries = {"selection": {"name": name, "start": 0.0}}
+        ours, plain = self._session(data, scratch / "ours", **entries), self._session(data, scratch / "plain")
+        works = [self._steps(session) for session in (ours, plain)]
+        if name == "selective_backprop":
+            return self._prediction(case, ours, works)
+        mine, theirs = measure.interleave(works, self.repeats, warmup=2)
+        for session in (ours, plain):
+            session.close()
+        return measure.Row.compare(f"select/{case}", mine / theirs - 1, "fraction of a plain step")
+
+    def _prediction(self, case: str, ours: Session, works: list[Callable[[], object]]) -> measure.Row:
+        """Seconds of a selecting run by what its ledger charges, at the measured price of a plain sample."""
+        spent = ours.budget.compute(ours.ledger)
+        trained = self.steps * self.batch_size
+        mine, theirs = 0.0, 0.0
+        for _ in range(self.repeats):
+            mine += measure.seconds(works[0])
+            theirs += measure.seconds(works[1])
+        predicted = (ours.budget.compute(ours.ledger) - spent) * theirs / (self.repeats * trained)
+        ours.close()
+        return measure.Row.compare(f"select/{case}", mine / predicted - 1, "fraction of the ledger's prediction")
+
+    def _linear_model(self, data: Data, scratch: Path) -> measure.Row:
+        session = self._session(data, scratch / "impon", selection="impon")
+        selector = session.selector
+        raw = next(_candidates(session))
+        (ready,) = selector.ready(raw, session.stage, select=session.selector.on(0.5))
+        assert ready.choice is not None
+        losses = session.step(ready.batch)
+        candidates = selector.candidates_of(selector.chain.apply(raw), session.stage)
+
+        def linear() -> None:
+            choice = selector.selection.choose(candidates)
+            selector.selection.observe(losses, ready.batch.labels, choice)
+
+        def step() -> None:
+            session.step(ready.batch)
+
+        mine, theirs = measure.interleave([linear, step], self.repeats, warmup=2)
+        session.close()
+        return measure.Row.compare("select/impon", mine / theirs, "fraction of a plain step")
+
+    def _session(self, data: Data, folder: Path, **entries: Any) -> Session:
+        model = {"name": self.model, "arch": "resnet18"} if self.model == "torchvision" else self.model
+        common = {"model": model, "batch_size": self.batch_size, "device": self.device, "budget": 1.0}
+        session = warm_session(data, folder, counts="compute", **common, **entries)
+        session.stage = Stage(session.full)
+        return session
+
+    def _steps(self, session: Session) -> Callable[[], None]:
+        raws = _candidates(session)
+
+        def work() -> None:
+            end = session.ledger.steps + self.steps
+            while session.ledger.steps < end:
+                # In the middle of the budget, where every selection is on.
+                for ready in session.selector.ready(next(raws), session.stage, select=session.selector.on(0.5)):
+                    session.train(ready)
+            session.sampler.observe(session.feedback.drain(0).feedback)
+
+        return work
+
+
+def _candidates(session: Session) -> Iterator[Batch]:
+    """Candidates from the loader, order after order."""
+    stage = session.selector.stage(session.stage)
+    while True:
+        order = session.sampler.next_order()
+        yield from session.loader.batches(order, augment=session.selector.chain, stage=stage)
