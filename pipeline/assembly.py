@@ -64,7 +64,8 @@ class Assembly:
         if cropping is None or (stage.pixels is None and cropping.size is None):
             raise DataError(
                 f"the images of {self._stored.path} differ in shape: begin the augmentation with "
-                "random_resized_crop or center_crop and give a size or resolution in pixels, or convert them with "
+                "random_resized_crop or center_crop and give a size or resolution in pixels, or convert "
+                "them with "
                 "`trainer convert --square S`"
             )
 
@@ -118,7 +119,8 @@ class Assembly:
                 images = reader.read(stored, Crop(windows, high, wide))
                 draws, cropped = sized.draw(keys, high, wide, cropped=True), True
             else:
-                assert reader.height is not None and reader.width is not None
+                assert reader.height is not None
+                assert reader.width is not None
                 images = reader.read(stored)
                 draws = sized.draw(keys, reader.height, reader.width)
         owners = ids[draws.partners]

@@ -146,8 +146,8 @@ class Loader:
         Raises
         ------
         DataError
-            On ids outside of the data set, weights of another length, a start beyond the order's end, and images
-            of different shapes that nothing brings to one size.
+            On ids outside of the data set, weights of another length, a start beyond the order's end, and
+            images of different shapes that nothing brings to one size.
         CorruptSampleError
             While iterating, when a sample of the batch can't be decoded.
         """

@@ -44,8 +44,8 @@ class Keys:
     magnitude
         Factor on the strength of the augmentations that have one (`pipeline.resolution`).
     resolution
-        Pixels of a side as delivered, by those of a side at full resolution. Options in pixels are meant at full
-        resolution and scale with it.
+        Pixels of a side as delivered, by those of a side at full resolution. Options in pixels are meant at
+        full resolution and scale with it.
     """
 
     seed: int

@@ -61,7 +61,8 @@ def in_pixels(value: int | float, full: int) -> int:
 def _known(native: int | None) -> int:
     if native is None:
         raise DataError(
-            "images of different sizes need a resolution in pixels; got none: give --resolution.pixels 224, or "
+            "images of different sizes need a resolution in pixels; got none: give --resolution.pixels "
+            "224, or "
             "random_resized_crop a size"
         )
     return native
@@ -71,7 +72,8 @@ def check_pixels(name: str, value: int | float) -> None:
     """Refuse what is neither a fraction of the full resolution nor a whole number of pixels."""
     if not value > 0 or not math.isfinite(value) or (value > 1 and value != int(value)):
         raise DataError(
-            f"{name} must be a fraction of the full resolution above 0 and at most 1, or a whole number of pixels; "
+            f"{name} must be a fraction of the full resolution above 0 and at most 1, or a whole number "
+            "of pixels; "
             f"got {value:g}"
         )
 
@@ -108,7 +110,8 @@ class Progressive:
     """
 
     lowest: int | float = 0.43
-    """Resolution to begin with: up to 1 a fraction of the full one, as .43 for 96 of 224; above 1 in pixels."""
+    """Resolution to begin with: up to 1 a fraction of the full one, as .43 for 96 of 224; above 1 in
+    pixels."""
     pixels: int | float = 1.0
     """Full resolution: up to 1 a fraction of the images' own shorter side, above 1 its pixels."""
     step: int | None = None

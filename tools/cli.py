@@ -10,11 +10,13 @@ from importlib import metadata
 
 COMMANDS = {
     "run": ("tools.run", "Run", "train under a budget, timed, and write a report"),
+    "profile": ("tools.profile", "Profile", "time every stage of a training step and name the bottleneck"),
     "convert": ("tools.convert", "Convert", "convert images to a .beton data set"),
     "inspect": ("tools.inspect", "Inspect", "show a data set's card and a sheet of its images"),
     "verify": ("tools.verify", "Verify", "read every sample of a data set and name the broken ones"),
     "report": ("tools.report", "Report", "write a page about one run, or several side by side"),
     "score": ("tools.score", "Score", "score every training sample, for samplers that keep a subset"),
+    "advise": ("tools.advise", "Advise", "show what selecting from larger pools could save"),
     "augment-gallery": ("tools.gallery", "Gallery", "show what augmentations do to a data set's images"),
     "list": ("tools.listing", "List", "show every part, its options and the recipes"),
     "bench": ("tools.bench.command", "Bench", "measure ours against peers, interleaved"),

@@ -20,6 +20,7 @@ from rich.text import Text
 from pipeline.augment import AUGMENTS
 from pipeline.engines import ENGINES
 from pipeline.formats import FORMATS
+from pipeline.resolution import RESOLUTIONS
 from pipeline.sources import SOURCES
 from samplers import SAMPLERS
 from trainer.errors import RunError
@@ -27,6 +28,7 @@ from trainer.methods import METHODS
 from trainer.models import MODELS
 from trainer.recipe import recipes
 from trainer.schedules import SCHEDULES
+from trainer.selection import SELECTIONS
 
 PARTS: Mapping[str, Mapping[str, type]] = {
     "samplers": SAMPLERS,
@@ -35,6 +37,8 @@ PARTS: Mapping[str, Mapping[str, type]] = {
     "schedules": SCHEDULES,
     "methods": METHODS,
     "engines": ENGINES,
+    "resolutions": RESOLUTIONS,
+    "selections": SELECTIONS,
     "sources": SOURCES,
     "formats": FORMATS,
 }
@@ -47,6 +51,8 @@ PREFIXES: Mapping[str, str] = {
     "schedules": "--schedule.",
     "methods": "--method.",
     "engines": "--engine.",
+    "resolutions": "--resolution.",
+    "selections": "--selection.",
 }
 """What stands before an option of a part on the command line of `trainer run`."""
 

@@ -20,11 +20,11 @@ Counts = Literal["trained", "compute"]
 class Budget:
     """A run's budget, and the accounts that the ledger's counts make against it.
 
-    The unit is the training step's share of one sample: its forward and backward pass at full resolution. A full
-    training costs T * N of them. ``trained`` counts samples trained, whatever their resolution, and takes
-    scoring as free, as the papers do (000 section 4). ``compute`` charges every pass: training at another
-    resolution by the network's FLOPs there, scoring by what it was measured to cost on this device, and
-    samples that a selection needed to be trained on before the run.
+    The unit is the training step's share of one sample: its forward and backward pass at full resolution. A
+    full training costs T * N of them. ``trained`` counts samples trained, whatever their resolution, and
+    takes scoring as free, as the papers do (000 section 4). ``compute`` charges every pass: training at
+    another resolution by the network's FLOPs there, scoring by what it was measured to cost on this device,
+    and samples that a selection needed to be trained on before the run.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Budget:
         return ledger.trained if self.counts == "trained" else self.compute(ledger)
 
     def compute(self, ledger: Ledger) -> float:
-        """Everything that the run has computed, scoring included; scoring that wasn't measured counts as 1/3."""
+        """Everything that the run has computed; scoring whose cost wasn't measured counts as 1/3."""
         trained = sum(count * self.train_costs[pixels] for pixels, count in ledger.trained_at.items())
         scored = sum(
             count * ledger.score_costs.get(pixels, self.train_costs.get(pixels, 1.0) / 3)
@@ -84,8 +84,8 @@ class Budget:
         cost
             Of the step to come, without scoring.
         scoring
-            What was charged for the scoring before it, and will be before each later one. The last step is the
-            one after which no other is affordable.
+            What was charged for the scoring before it, and will be before each later one. The last step is
+            the one after which no other is affordable.
         """
         spent = self.spent(ledger)
         after = (self.total * (1 + 1e-12) - spent - cost) // (cost + scoring)
@@ -100,8 +100,8 @@ def candidates_needed(
 ) -> int:
     """Most samples that orders may have to hold until a budget is spent.
 
-    Where selecting costs nothing, every trained sample takes ``ratio`` of them; a selection that keeps by chance
-    may need more. A round keeps the resolution that it begins with.
+    Where selecting costs nothing, every trained sample takes ``ratio`` of them; a selection that keeps by
+    chance may need more. A round keeps the resolution that it begins with.
 
     Parameters
     ----------

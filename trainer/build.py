@@ -26,7 +26,7 @@ from trainer.parallel import World
 from trainer.record import RunFolder
 from trainer.samples import SampleRecord
 from trainer.select import Selector
-from trainer.selection import Selection, Setting, Weighting
+from trainer.selection import Selection, Setting
 from trainer.session import Session
 from trainer.step import Step
 
@@ -47,9 +47,7 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
     chain = Chain(run.augment, mean=run.mean or card.mean, std=run.std or card.std)
     candidates = _candidates(run, data, world)
     open_loader = partial(Loader, engine=run.engine, device=device, rank=world.rank, world_size=world.size)
-    loader = open_loader(
-        data.train, batch_size=candidates, augment=chain, seed=_seed(run, run.augment_seed)
-    )
+    loader = open_loader(data.train, batch_size=candidates, augment=chain, seed=_seed(run, run.augment_seed))
     test_loader = open_loader(data.test, batch_size=EVALUATION_BATCH * world.size)
     full = run.resolution.full(_native(chain, loader))
     flops = _forward_flops(run, classes, run.resolution.stages(full), full)
@@ -81,7 +79,6 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
         fused=True,
     )
     ledger, feedback = Ledger(device), FeedbackBuffer(world)
-    weighting = selection if isinstance(selection, Weighting) else None
     view = _view(run, chain, loader, full)
     return Session(
         run=run,
@@ -102,7 +99,7 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
         forward_flops=flops[full],
         model=model,
         selector=_selector(run, selection, chain, model, bf16, loader, ledger, feedback, world),
-        step=Step(step_model, run.method, optimizer, bf16, ledger, weighting),
+        step=Step(step_model, run.method, optimizer, bf16, ledger),
         schedule=run.schedule.bind(budget.total / len(data.train)),
         feedback=feedback,
         samples=SampleRecord.empty(len(data.train)),
@@ -147,7 +144,8 @@ def _forward_flops(run: Run, classes: int, stages: tuple[int, ...], full: int) -
             counts[pixels] = forward_flops(model, pixels)
         except (RuntimeError, AssertionError, ValueError) as error:
             raise RunError(
-                f"model {part_name('model', run.model)} must take images of {pixels} pixels; it can't ({error}): "
+                f"model {part_name('model', run.model)} must take images of {pixels} pixels; it can't "
+                f"({error}): "
                 "give another --resolution or model"
             ) from None
     return counts
@@ -161,7 +159,8 @@ def _models(run: Run, classes: int, world: World, device: torch.device) -> tuple
         model = model.to(memory_format=torch.channels_last)
     wrapped = world.wrap(model, device)
     if run.compile:
-        # One program a resolution, each compiled before the clock starts: a program for all sizes would be slower.
+        # One program a resolution, each compiled before the clock starts: a program for all sizes would be
+        # slower.
         torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
         wrapped = torch.compile(wrapped, dynamic=False)  # type: ignore[assignment]
     return model, wrapped

@@ -45,8 +45,8 @@ class Settings:
     """Compute budget B in (0, 1]: the fraction of a full training's samples to train on."""
 
     counts: Literal["trained", "compute"] = "trained"
-    """What the budget counts: trained, samples trained on, with scoring free, as the papers do; compute, every
-    pass by its cost: scoring as measured on this device, and other resolutions by the network's FLOPs."""
+    """What the budget counts. trained: samples trained on, with scoring free, as the papers do. compute: all
+    passes by their cost, scoring as measured on this device, and other resolutions by the network's FLOPs."""
 
     epochs: float = 200
     """Epochs T of the full-budget training, which the budget is a fraction of."""
@@ -104,7 +104,8 @@ class Settings:
     """Evaluate after every so many rounds, and always after the last one."""
 
     evaluation_resolution: int | float = 1.0
-    """Resolution of evaluation: up to 1 a fraction of the full resolution, above 1 pixels of the shorter side."""
+    """Resolution of evaluation: up to 1 a fraction of the full resolution, above 1 pixels of the shorter
+    side."""
 
     evaluation_crop: float | None = None
     """Side of the square evaluated in the middle of each image, by its shorter side; None takes whole images,

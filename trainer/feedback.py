@@ -19,7 +19,8 @@ from trainer.parallel import World
 class _Pass:
     """What the host knows of one pass over a batch; not its images, whose memory is needed.
 
-    ``owners`` [n, k] and ``images`` [n] are ids, or where ``candidates`` is there, positions among the chosen.
+    ``owners`` [n, k] and ``images`` [n] are ids, or where ``candidates`` is there, positions among the
+    chosen.
     """
 
     owners: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""What trained networks say of each training sample: EL2N, forgetting, and features for core-sets."""
+"""What trained networks say of each sample: EL2N, forgetting, features for core-sets, irreducible losses."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline import Loader
+from pipeline.formats import Converted
+from pipeline.formats.card import HeldOut
 from pipeline.formats.whole import write_whole
 from trainer.errors import RunError
 from trainer.evaluate import Evaluation
@@ -72,6 +75,61 @@ def features(session: Session) -> NDArray[np.float32]:
     finally:
         hook.remove()
     return torch.cat(seen).cpu().numpy()
+
+
+def irreducible_losses(session: Session, scored: Converted) -> NDArray[np.float32]:
+    """Losses of another set's samples, as they are, under a network that was trained without them.
+
+    What RHO-LOSS subtracts, Mindermann et al. (2022). The loss is that of the run's own method.
+
+    Returns
+    -------
+    float32[N], in the order of ``scored``
+    """
+    losses, everything = [], EverySample(len(scored))
+    size, method = session.test_loader.batch_size, session.run.method
+    with Loader(scored, engine=session.run.engine, batch_size=size, device=session.device) as loader:
+        for batch, outputs in predict(session.model, loader, session.view, everything, bf16=session.bf16):
+            losses.append(method.losses(outputs, batch.labels).per_owner[:, 0])
+    session.ledger.count_scored(everything.samples, session.full)
+    return torch.cat(losses).cpu().numpy()
+
+
+def check_holdout(holdout: Converted, scored: Converted) -> None:
+    """Check that a network trained on ``holdout`` can tell the irreducible losses of ``scored``.
+
+    Raises
+    ------
+    RunError
+        When the sets share samples, as far as their cards tell, or differ in classes; when only those of
+        ``scored`` are of many shapes.
+    """
+    ours, theirs = holdout.card, scored.card
+    same = ours.digest == theirs.digest if ours.digest and theirs.digest else holdout.path == scored.path
+    origins = [(card.name, card.split, card.source) for card in (ours, theirs)]
+    if same or (origins[0] == origins[1] and not _apart(ours.held_out, theirs.held_out)):
+        raise RunError(
+            f"irreducible losses are those of a network that never saw the samples; {holdout.path}, which it "
+            f"trains on, shares samples with {scored.path}: make both by one `trainer convert --validation`, "
+            "name the validation set by --data and the other by --of"
+        )
+    if ours.classes != theirs.classes:
+        raise RunError(
+            "the holdout set and the one to score must have the same classes in the same order; "
+            f"{holdout.path} has {len(ours.classes)}, {scored.path} has {len(theirs.classes)}, or other names"
+        )
+    if ours.height is not None and theirs.height is None:
+        raise RunError(
+            f"images to score must be of one shape where those of the holdout set are; {scored.path} has "
+            f"many: convert both sets alike, as {holdout.path} was"
+        )
+
+
+def _apart(one: HeldOut | None, other: HeldOut | None) -> bool:
+    """Whether two parts of one source are the two sides of one split."""
+    if one is None or other is None:
+        return False
+    return one.part != other.part and (one.fraction, one.seed) == (other.fraction, other.seed)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -77,6 +77,13 @@ class World:
             values = values.to(self._device())
             dist.all_reduce(values)
         return values
+
+    def gather(self, state: Any) -> list[Any]:
+        """Give every rank's state, by rank, to all of them."""
+        states = [state] * self.size
+        if self.size > 1:
+            dist.all_gather_object(states, state)
+        return states
 
     def agree(self, values: Mapping[int, float]) -> dict[int, float]:
         """Take rank 0's values, so that what each rank measured doesn't lead them apart."""

@@ -84,6 +84,9 @@ def folder_name(run: config.Run) -> str:
     chain = "+".join(config.part_name("augment", part) for part in run.augment)
     sampler = config.part_name("sampler", run.sampler)
     digest = _digest(recipe.to_table(run))[:6]
+    selection = config.part_name("selection", run.selection)
+    if selection != "all":
+        sampler = f"{sampler}-{selection}"
     return f"{run.recipe}-{sampler}-{chain}-b{run.budget:g}-s{run.seed}-{digest}"
 
 

@@ -23,7 +23,7 @@ from trainer.forward import forward
 from trainer.ledger import Ledger
 from trainer.methods import Losses, MethodPart
 from trainer.parallel import World
-from trainer.selection import Candidates, Choice, Selection, SelectionPart
+from trainer.selection import Candidates, Choice, Mixture, Selection, SelectionPart
 from trainer.selection.schedule import Scored
 
 
@@ -34,8 +34,10 @@ class Ready:
     Attributes
     ----------
     batch
-        Augmented, mixed and normalised. Where ``choice`` is there, its ids and owners are positions within the
-        chosen, whose ids only the device knows.
+        Augmented, mixed and normalised. Where ``choice`` is there, its ids and owners are positions within
+        the chosen, whose ids only the device knows.
+    mixture
+        What each image is made of; None where the loader mixed, before any selection.
     choice
         Which of the candidates they are; None where the host knows the ids.
     candidates
@@ -43,6 +45,7 @@ class Ready:
     """
 
     batch: Batch
+    mixture: Mixture | None = None
     choice: Choice | None = None
     candidates: NDArray[np.int64] | None = None
 
@@ -78,9 +81,9 @@ class _Rows:
 class Selector:
     """Turns each batch of candidates into none, one or several batches to train on.
 
-    Light augmentation, scoring, selection, mixing, in this order: what is scored is the crop that is trained,
-    with its own label, and only selected samples are mixed with each other. A selection that loads no more than
-    it trains on passes every batch through as the loader drew it.
+    Light augmentation, scoring, selection, mixing, in this order: what is scored is the crop that is
+    trained, with its own label, and only selected samples are mixed with each other. A selection that loads
+    no more than it trains on passes every batch through as the loader drew it.
 
     Parameters
     ----------
@@ -188,14 +191,14 @@ class Selector:
         if candidates.losses is not None:
             self._feedback.add(light, candidates.losses, trained=False, without=choice.places)
         if self.part.exact:
-            yield Ready(self._mixed(self._chosen(light, choice, stage), stage), choice, light.ids)
+            yield self._mixed(self._chosen(light, choice, stage), stage, choice, light.ids)
             return
         kept = choice.places.cpu().numpy()
         rows = self._chosen(light, choice, stage)
         yield from self._full_batches(replace(rows, ids=light.ids[kept]), stage)
 
     def score(self, light: Batch, stage: Stage) -> tuple[Tensor, Losses, Tensor]:
-        """Show lightly augmented candidates to the network: outputs, losses, and the images as it saw them."""
+        """Show light candidates to the network: outputs, losses, and the images as it saw them."""
         images, pixels = light.images, self.scoring_pixels(stage)
         height, width = images.shape[2:]
         if pixels != min(height, width):
@@ -263,10 +266,16 @@ class Selector:
         while len(rows) >= self._batch_size:
             batch, rows = rows[: self._batch_size], rows[self._batch_size :]
             self._waiting = rows
-            yield Ready(self._mixed(batch, stage))
+            yield self._mixed(batch, stage)
         self._waiting = rows
 
-    def _mixed(self, rows: _Rows, stage: Stage) -> Batch:
+    def _mixed(
+        self,
+        rows: _Rows,
+        stage: Stage,
+        choice: Choice | None = None,
+        candidates: NDArray[np.int64] | None = None,
+    ) -> Ready:
         """Mix a batch's samples with each other."""
         step, count = self._ledger.steps, len(rows)
         # The ids of chosen samples are on the device: draws a sample go by its place in the run.
@@ -284,13 +293,11 @@ class Selector:
         drawn = self._mixing.draw(keys, rows.images.shape[2], rows.images.shape[3])
         device = rows.images.device
         with self._ledger.phase("augment"):
-            draws = tuple(
-                {name: place(array, device) for name, array in one.items()} for one in drawn.parts
-            )
+            draws = tuple({name: place(array, device) for name, array in one.items()} for one in drawn.parts)
             images = self._mixing.transform(rows.images, draws)
             partners = place(drawn.partners, device)
             labels = rows.labels.index_select(0, partners.flatten()).view(partners.shape)
-        return Batch(
+        batch = Batch(
             round=0,
             step=step,
             ids=rows.ids,
@@ -301,6 +308,7 @@ class Selector:
             owner_shares=drawn.shares,
             weights=rows.weights,
         )
+        return Ready(batch, Mixture(partners, batch.shares), choice, candidates)
 
     def _keep_features(self, module: nn.Module, given: tuple[Tensor, ...]) -> None:
         if not torch.is_grad_enabled():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ from trainer.record import RunFolder
 from trainer.samples import SampleRecord
 from trainer.schedules import Schedule
 from trainer.select import Ready, Selector
+from trainer.selection import Weighting
 from trainer.step import Step
 
 
@@ -39,7 +40,8 @@ class Session:
     Attributes
     ----------
     plan
-        What orders are drawn by; it holds more than the budget where a selection loads more than it trains on.
+        What orders are drawn by; it holds more than the budget where a selection loads more than it trains
+        on.
     full
         Pixels of the shorter side at full resolution.
     view, evaluation_view
@@ -77,7 +79,7 @@ class Session:
     feedback: FeedbackBuffer
     samples: SampleRecord
     order: Order | None = None
-    stage: Stage = Stage()
+    stage: Stage = field(default_factory=Stage)
     done: int = 0
 
     @property
@@ -110,7 +112,7 @@ class Session:
 
     @property
     def score_cost(self) -> float | None:
-        """What scoring a sample costs by training on one, where most were scored; None where none was measured."""
+        """What scoring a sample costs by training on one, where most were scored; None where not measured."""
         ledger = self.ledger
         known = {pixels: ledger.scored_at.get(pixels, 0) for pixels in ledger.score_costs}
         return ledger.score_costs[max(known, key=lambda pixels: known[pixels])] if known else None
@@ -125,7 +127,8 @@ class Session:
         """
         if self.ledger.rounds >= self.sampler.rounds:
             raise RunError(
-                f"a selection must keep enough of what it loads to spend the budget; after {self.ledger.rounds:,} "
+                f"a selection must keep enough of what it loads to spend the budget; after "
+                f"{self.ledger.rounds:,} "
                 f"rounds {self.budget.progress(self.ledger):.0%} of it are spent: raise --selection.keep"
             )
         with self.ledger.phase("sampler"):
@@ -135,8 +138,13 @@ class Session:
 
     def train(self, ready: Ready) -> None:
         """Make a step, and count it."""
-        losses = self.step(ready.batch)
-        self.selector.selection.observe(losses, ready.batch.labels, ready.choice)
+        selection, progress = self.selector.selection, self.budget.progress(self.ledger)
+        weighting = selection if isinstance(selection, Weighting) else None
+        if weighting is not None and not selection.on(self.ledger.steps, progress):
+            weighting = None
+        losses = self.step(ready.batch, weighting)
+        if ready.mixture is not None:
+            selection.observe(losses, ready.mixture, ready.choice)
         places = None if ready.choice is None else ready.choice.places
         self.feedback.add(ready.batch, losses, candidates=ready.candidates, places=places)
         self.ledger.steps += 1
@@ -187,13 +195,14 @@ class Session:
         """Write a checkpoint from which the run ends with the same weights."""
         with self.ledger.phase("checkpoint"):
             self.world.share_buffers(self.model)
+            selections = self.world.gather(self.selector.state_dict())
             if not self.world.leads:
                 return
             state = {
                 "model": self.model.state_dict(),
                 "optimizer": self.step.optimizer.state_dict(),
                 "sampler": self.sampler.state_dict(),
-                "selection": self.selector.state_dict(),
+                "selections": selections,
                 "samples": {name: getattr(self.samples, name) for name in SampleRecord.__slots__},
                 "order": None if self.order is None else _order_state(self.order),
                 "stage": {item.name: getattr(self.stage, item.name) for item in fields(Stage)},
@@ -211,7 +220,7 @@ class Session:
         self.model.load_state_dict(state["model"])
         self.step.optimizer.load_state_dict(state["optimizer"])
         self.sampler.load_state_dict(state["sampler"])
-        self.selector.load_state_dict(state["selection"])
+        self.selector.load_state_dict(state["selections"][self.world.rank])
         self.samples = SampleRecord(**state["samples"])
         self.order = None if state["order"] is None else Order(**state["order"])
         self.stage = Stage(**state["stage"])

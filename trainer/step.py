@@ -30,8 +30,6 @@ class Step:
         Whether the forward pass runs under bf16 autocast.
     ledger
         Where the phases' times go.
-    weighting
-        Multiplies the losses by what they themselves say; None for none.
     """
 
     model: nn.Module
@@ -39,16 +37,18 @@ class Step:
     optimizer: torch.optim.Optimizer
     bf16: bool
     ledger: Ledger
-    weighting: Weighting | None = None
 
-    def __call__(self, batch: Batch) -> Losses:
-        """Train on an augmented batch; the losses come back detached, still on the device."""
+    def __call__(self, batch: Batch, weighting: Weighting | None = None) -> Losses:
+        """Train on an augmented batch; the losses come back detached, still on the device.
+
+        ``weighting`` multiplies them by what they themselves say.
+        """
         with self.ledger.phase("forward"):
             outputs = forward(self.model, batch.images, self.bf16)
             losses = self.method.losses(outputs, batch.labels)
             weights = batch.weights
-            if self.weighting is not None:
-                factors = self.weighting.weigh(losses, batch.labels, batch.shares)
+            if weighting is not None:
+                factors = weighting.weigh(losses, batch.labels, batch.shares)
                 weights = factors if weights is None else weights * factors
             loss = mixed_loss(losses.per_owner, batch.shares, weights)
         with self.ledger.phase("backward"):

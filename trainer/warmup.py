@@ -86,7 +86,8 @@ def _must_measure(session: Session) -> bool:
 def _measure(session: Session, stages: list[Stage], batch: Batch) -> None:
     """Time scoring passes against a training step at full resolution, a sample each, in turn.
 
-    At the resolutions that the selection scores at, and at full resolution, where a sampler may ask for scores.
+    At the resolutions that the selection scores at, and at full resolution, where a sampler may ask for
+    scores.
     """
     selector = session.selector
     works = {selector.scoring_pixels(stage): stage for stage in stages if selector.part.scores}

@@ -72,9 +72,9 @@ class Reader(Protocol):
     asynchronous
         Whether reading takes long enough to be worth a thread that reads ahead.
     crops
-        Whether to ask for a window of each image where the augmentation begins with one: JPEGs are then decoded
-        no larger and no further than their windows need. False where whole images are at hand, and the
-        device crops.
+        Whether to ask for a window of each image where the augmentation begins with one: JPEGs are then
+        decoded no larger and no further than their windows need. False where whole images are at hand, and
+        the device crops.
     """
 
     height: int | None
@@ -88,8 +88,8 @@ class Reader(Protocol):
         Parameters
         ----------
         crop
-            One window an id, and the size to resize it to: bilinearly, antialiased (Pillow's triangle filter),
-            mirrored where asked. None for whole images, where all share one shape.
+            One window an id, and the size to resize it to: bilinearly, antialiased (Pillow's triangle
+            filter), mirrored where asked. None for whole images, where all share one shape.
 
         Returns
         -------

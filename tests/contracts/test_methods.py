@@ -2,50 +2,134 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from pipeline import Batch
+from trainer.errors import RunError
 from trainer.ledger import Ledger
 from trainer.methods import METHODS
 from trainer.models import MODELS
 from trainer.step import Step, mixed_loss
 
+DEFINITIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "supervised": lambda p, y: -torch.log(p[y]),
+    "focal": lambda p, y: -((1 - p[y]) ** 2) * torch.log(p[y]),
+    "label_smoothing": lambda p, y: -0.9 * torch.log(p[y]) - 0.1 * torch.log(p).mean(),
+}
+"""Each method's loss at its defaults, of one sample's probabilities and label."""
+
+
+def drawn(n: int, constituents: int) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(10 * n + constituents)
+    labels = torch.randint(0, 7, (n, constituents), generator=generator)
+    shares = torch.rand(n, constituents, generator=generator)
+    outputs = torch.randn(n, 7, generator=generator)
+    return outputs.requires_grad_(), labels, shares / shares.sum(dim=1, keepdim=True)
+
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("constituents", [1, 2, 4])
 def test_losses_and_gradients_are_those_of_the_mixed_label(name: str, constituents: int) -> None:
-    torch.manual_seed(0)
-    method = METHODS[name]()
-    outputs = torch.randn(5, 7, dtype=torch.float32, requires_grad=True)
-    labels = torch.randint(0, 7, (5, constituents))
-    shares = torch.rand(5, constituents)
-    shares /= shares.sum(dim=1, keepdim=True)
-    weights = torch.rand(5)
-    losses = method.losses(outputs, labels)
+    outputs, labels, shares = drawn(5, constituents)
+    weights = torch.rand(5, generator=torch.Generator().manual_seed(0))
+    losses = METHODS[name]().losses(outputs, labels)
     mixed_loss(losses.per_owner, shares, weights).backward()
-    assert outputs.grad is not None
-    # By hand: cross-entropy against the label that is mixed as the image is.
+    # By hand: each image's losses against its labels, mixed as the image is.
     twin = outputs.detach().double().requires_grad_()
-    target = torch.zeros(5, 7, dtype=torch.float64)
-    for i in range(5):
-        for j in range(constituents):
-            target[i, labels[i, j]] += shares[i, j]
     p = torch.exp(twin) / torch.exp(twin).sum(dim=1, keepdim=True)
-    loss = (-(target * torch.log(p)).sum(dim=1) * weights).mean()
-    loss.backward()
+    rows = [[DEFINITIONS[name](p[i], int(y)) for y in labels[i]] for i in range(5)]
+    by_hand = torch.stack([torch.stack(row) for row in rows])
+    ((by_hand * shares).sum(dim=1) * weights).mean().backward()
+    assert outputs.grad is not None
     assert twin.grad is not None
+    torch.testing.assert_close(losses.per_owner.double(), by_hand, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(outputs.grad.double(), twin.grad, rtol=1e-5, atol=1e-7)
-    by_label = p.detach().gather(1, labels).float()
-    torch.testing.assert_close(losses.p_true, by_label, rtol=1e-5, atol=1e-7)
-    assert not losses.p_true.requires_grad
-    for i in range(5):
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("constituents", [1, 3])
+def test_predictions_are_described_alike_by_every_method(name: str, constituents: int) -> None:
+    outputs, labels, _ = drawn(6, constituents)
+    losses = METHODS[name]().losses(outputs, labels)
+    p = torch.softmax(outputs.detach().double(), dim=1)
+    torch.testing.assert_close(losses.p_true, p.gather(1, labels).float(), rtol=1e-5, atol=1e-7)
+    for i in range(6):
         for j in range(constituents):
-            error = p[i].detach().clone()
+            error = p[i].clone()
             error[labels[i, j]] -= 1
             assert losses.error[i, j].item() == pytest.approx(error.norm().item(), rel=1e-4)
+            assert losses.hit[i, j].item() == (p[i].argmax() == labels[i, j]).item()
+    assert losses.hit.dtype == torch.bool
+    assert losses.hit.any()
+    assert not losses.hit.all()
+    assert not losses.p_true.requires_grad
     assert not losses.error.requires_grad
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_is_computed_in_float32_and_stays_finite_at_the_extremes(name: str) -> None:
+    outputs = torch.tensor([[200.0, -200.0], [-200.0, 200.0], [0.0, 0.0]], dtype=torch.bfloat16)
+    outputs.requires_grad_()
+    losses = METHODS[name]().losses(outputs, torch.zeros(3, 1, dtype=torch.int64))
+    losses.per_owner.sum().backward()
+    assert losses.per_owner.dtype == torch.float32
+    for values in (losses.per_owner, losses.p_true, losses.error, outputs.grad):
+        assert values is not None
+        assert torch.isfinite(values).all()
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.1, 0.4])
+def test_label_smoothing_is_torchs_own(eps: float) -> None:
+    outputs, labels, _ = drawn(8, 1)
+    losses = METHODS["label_smoothing"](eps=eps).losses(outputs, labels)  # type: ignore[call-arg]
+    theirs = torch.nn.functional.cross_entropy(outputs, labels[:, 0], label_smoothing=eps, reduction="none")
+    torch.testing.assert_close(losses.per_owner[:, 0], theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 5.0])
+def test_focal_follows_its_gamma(gamma: float) -> None:
+    outputs, labels, _ = drawn(8, 2)
+    losses = METHODS["focal"](gamma=gamma).losses(outputs, labels)  # type: ignore[call-arg]
+    p = torch.softmax(outputs.detach().double(), dim=1).gather(1, labels)
+    torch.testing.assert_close(losses.per_owner.double(), -((1 - p) ** gamma) * p.log(), rtol=1e-5, atol=1e-7)
+
+
+def test_focal_has_a_gradient_where_the_prediction_is_certain() -> None:
+    outputs = torch.tensor([[200.0, -200.0]], requires_grad=True)
+    METHODS["focal"](gamma=0.5).losses(
+        outputs, torch.zeros(1, 1, dtype=torch.int64)
+    ).per_owner.sum().backward()  # type: ignore[call-arg]
+    assert outputs.grad is not None
+    assert torch.equal(outputs.grad, torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("focal", {"gamma": -1.0}, "method.gamma must be at least 0 and finite; got -1"),
+        ("focal", {"gamma": float("nan")}, "method.gamma must be at least 0"),
+        ("label_smoothing", {"eps": 1.0}, "method.eps must be at least 0 and below 1; got 1"),
+        ("label_smoothing", {"eps": -0.1}, "method.eps must be at least 0"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        METHODS[name](**options)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_is_a_frozen_dataclass_with_a_description(name: str) -> None:
+    part = METHODS[name]()
+    assert dataclasses.is_dataclass(part)
+    assert hash(part) == hash(METHODS[name]())
+    assert (METHODS[name].__doc__ or "").splitlines()[0].endswith(".")
 
 
 @pytest.mark.parametrize("name", METHODS)

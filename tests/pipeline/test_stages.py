@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -26,7 +24,8 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (24, 20, 30, 3), dtype=np.uint8)
     path = tmp_path_factory.mktemp("wide") / "train.beton"
-    convert(ArraySource("wide", "train", "noise", ("a", "b"), np.arange(24) % 2, images), path, ConvertOptions())
+    source = ArraySource("wide", "train", "noise", ("a", "b"), np.arange(24) % 2, images)
+    convert(source, path, ConvertOptions())
     return open_dataset(path)
 
 
@@ -61,8 +60,8 @@ def test_whole_images_are_resized_as_pillow_does_before_the_augmentation(wide: C
     assert ours.shape == (24, 3, 10, 15)
     for index in (0, 7):
         small = Image.fromarray(wide.image(index)).resize((15, 10), Image.Resampling.BILINEAR)
-        theirs = (torch.from_numpy(np.array(small)).permute(2, 0, 1) / 255 - torch.tensor(MEAN)[:, None, None])
-        theirs = theirs / torch.tensor(STD)[:, None, None]
+        theirs = torch.from_numpy(np.array(small)).permute(2, 0, 1) / 255
+        theirs = (theirs - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
         # One grey level is 1 / 255 / std.
         assert (ours[index] - theirs).abs().max() < 1.01 / 255 / min(STD)
 

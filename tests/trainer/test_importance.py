@@ -12,11 +12,11 @@ import torch
 
 from samplers import Scores
 from tools.cli import main
+from trainer.build import build
 from trainer.config import Run
 from trainer.data import open_data
 from trainer.importance import Forgetting, el2n, features
 from trainer.parallel import World
-from trainer.build import build
 from trainer.session import Session
 
 

@@ -160,7 +160,7 @@ def test_a_lower_resolution_is_charged_by_its_flops(recipe: Recipe, train_run: T
 def test_what_is_chosen_is_mixed_with_its_own_labels_and_shares(
     session: Callable[..., Session], name: str, augment: str
 ) -> None:
-    """The released code of 000 trains unmixed images with mixed labels here, or cuts them by other batches' cuts."""
+    """000's released code trains unmixed images with mixed labels, or cuts them by another batch's cuts."""
     made = session(selection={"name": name, **ALWAYS}, augment=["none", augment])
     seen = 0
     for ready in _many(made):
@@ -366,6 +366,19 @@ def test_losses_are_those_of_the_golden_file(
     assert len(watcher.losses) == 20
     assert all(map(math.isfinite, watcher.losses))
     np.testing.assert_allclose(watcher.losses, golden[key], rtol=2e-3)
+
+
+def test_a_weighting_follows_its_schedule(recipe: Recipe, train_run: Train) -> None:
+    settings: dict[str, Any] = {"epochs": 1, "budget": 0.3, "batch_size": 32}
+    # So short a run never reaches 80% of accuracy: q is s, and only another threshold tells the two apart.
+    always = {"name": "ordered_sgd", "thresholds": [0.001]}
+    runs = {
+        "plain": recipe(name="plain", round_length=0.2, **settings),
+        "late": recipe(name="late", round_length=0.2, selection={**always, "start": 0.999}, **settings),
+        "on": recipe(name="on", round_length=0.2, selection=always, **settings),
+    }
+    weights = {name: train_run(run).fingerprint() for name, run in runs.items()}
+    assert weights["late"] == weights["plain"] != weights["on"]
 
 
 # --- What can't work -------------------------------------------------------------------------------------

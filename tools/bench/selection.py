@@ -30,8 +30,8 @@ CASES = (
 class SelectionBench:
     """Overhead of selections over plain training of the same samples: 0.1 is 10% more time.
 
-    select/foms/R scores a pool of twice the batch at R times the resolution of training, candidates' loading and
-    augmentation included. select/impon counts its linear model alone: choosing and learning. For
+    select/foms/R scores a pool of twice the batch at R times the resolution of training, candidates' loading
+    and augmentation included. select/impon counts its linear model alone: choosing and learning. For
     select/selective_backprop the figure is measured time by the ledger's prediction, less 1.
     """
 
@@ -97,20 +97,23 @@ class SelectionBench:
             theirs += measure.seconds(works[1])
         predicted = (ours.budget.compute(ours.ledger) - spent) * theirs / (self.repeats * trained)
         ours.close()
-        return measure.Row.compare(f"select/{case}", mine / predicted - 1, "fraction of the ledger's prediction")
+        return measure.Row.compare(
+            f"select/{case}", mine / predicted - 1, "fraction of the ledger's prediction"
+        )
 
     def _linear_model(self, data: Data, scratch: Path) -> measure.Row:
         session = self._session(data, scratch / "impon", selection="impon")
         selector = session.selector
         raw = next(_candidates(session))
         (ready,) = selector.ready(raw, session.stage, select=session.selector.on(0.5))
-        assert ready.choice is not None
+        mixture = ready.mixture
+        assert mixture is not None
         losses = session.step(ready.batch)
         candidates = selector.candidates_of(selector.chain.apply(raw), session.stage)
 
         def linear() -> None:
             choice = selector.selection.choose(candidates)
-            selector.selection.observe(losses, ready.batch.labels, choice)
+            selector.selection.observe(losses, mixture, choice)
 
         def step() -> None:
             session.step(ready.batch)
@@ -133,7 +136,9 @@ class SelectionBench:
             end = session.ledger.steps + self.steps
             while session.ledger.steps < end:
                 # In the middle of the budget, where every selection is on.
-                for ready in session.selector.ready(next(raws), session.stage, select=session.selector.on(0.5)):
+                for ready in session.selector.ready(
+                    next(raws), session.stage, select=session.selector.on(0.5)
+                ):
                     session.train(ready)
             session.sampler.observe(session.feedback.drain(0).feedback)
 

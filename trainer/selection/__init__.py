@@ -7,7 +7,15 @@ from trainer.selection.gradient_norm import GradientNorm
 from trainer.selection.greedy import Greedy
 from trainer.selection.impon import Impon, ImponLow
 from trainer.selection.ordered_sgd import OrderedSgd
-from trainer.selection.protocol import Candidates, Choice, Selection, SelectionPart, Setting, Weighting
+from trainer.selection.protocol import (
+    Candidates,
+    Choice,
+    Mixture,
+    Selection,
+    SelectionPart,
+    Setting,
+    Weighting,
+)
 from trainer.selection.rho_loss import RhoLoss
 from trainer.selection.selective_backprop import SelectiveBackprop
 from trainer.selection.selective_backprop_exact import SelectiveBackpropExact
@@ -31,6 +39,7 @@ __all__ = [
     "AllSamples",
     "Candidates",
     "Choice",
+    "Mixture",
     "Selection",
     "SelectionPart",
     "Setting",

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from trainer.methods import Losses
-from trainer.selection.protocol import Candidates, Choice, Setting
+from trainer.selection.protocol import Candidates, Choice, Mixture, Setting
 from trainer.selection.schedule import Scheduled
 
 
@@ -28,7 +27,7 @@ class BaseSelection:
         """Choose all."""
         return Choice(torch.arange(len(candidates.labels), device=candidates.labels.device))
 
-    def observe(self, losses: Losses, labels: Tensor, choice: Choice | None) -> None:
+    def observe(self, losses: Losses, mixture: Mixture, choice: Choice | None) -> None:
         """Learn nothing from it."""
 
     def end_round(self) -> None:

@@ -14,7 +14,7 @@ from trainer.methods import Losses
 from trainer.selection.base import BaseSelection, scored_losses
 from trainer.selection.checks import check_at_least
 from trainer.selection.draws import weighted_with_replacement
-from trainer.selection.protocol import Candidates, Choice, Setting
+from trainer.selection.protocol import Candidates, Choice, Mixture, Setting
 from trainer.selection.schedule import Scored
 
 
@@ -103,10 +103,10 @@ class GradientNormSelection(BaseSelection):
         places = weighted_with_replacement(chances, candidates.uniforms[: self.count(candidates), 0])
         return Choice(places, (1 / (n * chances[places])).float())
 
-    def observe(self, losses: Losses, labels: Tensor, choice: Choice | None) -> None:
+    def observe(self, losses: Losses, mixture: Mixture, choice: Choice | None) -> None:
         """Take in an unselected batch's norms, and read tau when it is time."""
         if choice is None:
-            self._take_in(losses.error.mean(dim=1).double())
+            self._take_in(mixture.by_sample(losses.error).double())
         self._steps += 1
         if self._steps % self.part.check_every == 0:
             world = self.setting.world

@@ -14,7 +14,7 @@ from trainer.methods import Losses
 from trainer.selection.base import BaseSelection
 from trainer.selection.checks import check_at_least, check_choice
 from trainer.selection.draws import highest
-from trainer.selection.protocol import Candidates, Choice, Setting
+from trainer.selection.protocol import Candidates, Choice, Mixture, Setting
 from trainer.selection.schedule import Scheduled
 
 
@@ -32,8 +32,8 @@ class Impon(Scheduled):
 
     The paper's bank is 200 for batches of 128. It leaves the feature map open: here pixels averaged over a
     grid of squares, or what the network's last layer reads, which takes a scoring pass. It trains the
-    network at lr 1e-3 and its baselines at 0.1: report both at 0.1 too. Under mixing the observed loss is
-    that against the image's own label.
+    network at lr 1e-3 and its baselines at 0.1: report both at 0.1 too. Under mixing a sample's observed
+    loss is the mean over the images that show it, by its shares.
     """
 
     ratio: float = 200 / 128
@@ -108,11 +108,11 @@ class ImponSelection(BaseSelection):
         return Choice(places)
 
     @torch.no_grad()
-    def observe(self, losses: Losses, labels: Tensor, choice: Choice | None) -> None:
+    def observe(self, losses: Losses, mixture: Mixture, choice: Choice | None) -> None:
         """Make a step of SGD towards the losses of a chosen batch, whose rows are in the choice's order."""
         if choice is None or self._trained is None or self._weights is None:
             return
-        residuals = self._trained @ self._weights - losses.per_owner[:, 0]
+        residuals = self._trained @ self._weights - mixture.by_sample(losses.per_owner)
         slope = self._trained.T @ residuals * (2 / max(1, len(residuals)))
         self._weights = self._weights - self.part.lr * slope
         self._trained = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,21 +25,23 @@ class RhoLoss(Scored):
         loss_i - irreducible loss_i
 
     is trained on. Irreducible losses are those of the training samples under a model that was trained on
-    other data, in a scores file (``samplers.Scores(losses, "irreducible_loss", {"trained": n}).save(path)``).
-    Noisy samples have high losses under both models and are passed over, which loss alone would pick.
+    other data, in a scores file that ``trainer score --metric irreducible_loss`` writes; so does
+    ``samplers.Scores(losses, "irreducible_loss", {"trained": n}).save(path)``. Noisy samples have high losses
+    under both models and are passed over, which loss alone would pick.
 
-    Training that model is charged to the run: the samples it took stand in the file's metadata as
-    ``holdout_samples`` or ``trained``, unless the option gives them.
+    That model is charged to the run by the file's metadata: ``compute``, what training it and scoring with it
+    cost, in samples trained, or else ``trained``, the samples it was trained on; unless the option says it.
     """
 
     ratio: float = 10.0
     """Candidates loaded for each trained sample: 10 trains on a tenth of them."""
 
     irreducible: Path | None = None
-    """The scores file of irreducible losses, one for each training sample; required."""
+    """The scores file of irreducible losses, one for each training sample, made by `trainer score --metric
+    irreducible_loss`; required."""
 
     holdout_samples: int | None = None
-    """Samples that the holdout model was trained on, times seen; None takes them from the file."""
+    """What the holdout model cost, in samples of this run's network trained; None takes it from the file."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,18 +55,23 @@ class RhoLoss(Scored):
         Raises
         ------
         RunError
-            When no file is given, when it doesn't fit the training set, or when nobody says what the holdout
-            model cost.
+            When no file is given, when it holds other scores or doesn't fit the training set, or when nobody
+            says what the holdout model cost.
         """
         if self.irreducible is None:
             raise RunError(
                 "selection.irreducible must be the path of a scores file with each training sample's loss "
-                "under a holdout model; got None: make one with samplers.Scores"
+                "under a holdout model; got None: make one with trainer score --metric irreducible_loss"
             )
         try:
             kept = Scores.load(self.irreducible, setting.samples)
         except SamplingError as error:
             raise RunError(f"selection.irreducible: {error}") from error
+        if kept.method != "irreducible_loss":
+            raise RunError(
+                f"selection.irreducible must hold irreducible losses; {self.irreducible} holds "
+                f"{kept.method}: make it with trainer score --metric irreducible_loss"
+            )
         return RhoLossSelection(self, setting, kept)
 
 
@@ -73,20 +81,20 @@ class RhoLossSelection(BaseSelection):
     Attributes
     ----------
     charged
-        Samples, times seen, that the holdout model was trained on; part of this run's cost.
+        What the holdout model cost, in samples trained, rounded up; part of this run's cost.
     """
 
     def __init__(self, part: RhoLoss, setting: Setting, kept: Scores) -> None:
         super().__init__(part, setting)
         self._irreducible = place(kept.scores, setting.device)
-        told = kept.metadata.get("holdout_samples", kept.metadata.get("trained"))
-        charged = part.holdout_samples if part.holdout_samples is not None else told
-        if not isinstance(charged, int) or charged < 0:
+        told = kept.metadata.get("compute", kept.metadata.get("trained"))
+        cost = part.holdout_samples if part.holdout_samples is not None else told
+        if not isinstance(cost, int | float) or not 0 <= cost < math.inf:
             raise RunError(
-                "selection.holdout_samples must be given where the scores file doesn't say on how many "
-                f"samples its model was trained; {part.irreducible} says {charged!r}"
+                "selection.holdout_samples must be given where the scores file doesn't say what its model "
+                f"cost; {part.irreducible} says {cost!r}"
             )
-        self.charged = charged
+        self.charged = math.ceil(cost)
 
     def choose(self, candidates: Candidates) -> Choice:
         """Choose the highest reducible losses."""

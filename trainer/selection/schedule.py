@@ -19,7 +19,7 @@ class Scheduled:
     """Progress from which on nothing is selected: the cool-down; 1 selects to the last step."""
 
     interrupt: int = 0
-    """Every so many pools of candidates one is trained without selection, as 2 for every other; 0 for none."""
+    """Every so many pools of candidates one is trained as it comes, as 2 for every other; 0 for none."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end <= 1:

@@ -32,7 +32,7 @@ class SelectiveBackpropExact(Scored):
     """Progress from which on nothing is selected."""
 
     interrupt: int = 2
-    """Every so many pools of candidates one is trained without selection, as 2 for every other; 0 for none."""
+    """Every so many pools of candidates one is trained as it comes, as 2 for every other; 0 for none."""
 
     keep: float = 0.5
     """Part of the candidates that is trained on."""

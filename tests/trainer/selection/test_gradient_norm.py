@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
+from trainer.selection import Mixture
 from trainer.selection.gradient_norm import GradientNorm
 
 
@@ -42,14 +42,14 @@ def test_tau_is_the_moving_average_of_the_papers_estimate(setting, pool, told):
         tau = 0.8 * tau + 0.2 * gain
         if step % 3:
             choice = selection.choose(pool(losses, rng.random(12, np.float32)))
-            selection.observe(told(losses[:4]), torch.zeros(4, 1, dtype=torch.int64), choice)
+            selection.observe(told(losses[:4]), Mixture.alone(4), choice)
         else:
-            selection.observe(told(losses), torch.zeros(4, 1, dtype=torch.int64), None)
+            selection.observe(told(losses), Mixture.alone(4), None)
         assert selection.state_dict()["tau"].item() == pytest.approx(tau, rel=1e-5)
 
 
 def test_is_on_while_it_pays_as_last_read(setting, told):
-    labels = torch.zeros(50, 1, dtype=torch.int64)
+    alone = Mixture.alone(50)
     # One large norm among 50: tau is near sqrt(50 * sum P^2), far above 2; equal norms give 1.
     uneven = told(np.append(np.full(49, -0.499), 100.0))
     even = told(np.ones(50))
@@ -58,7 +58,7 @@ def test_is_on_while_it_pays_as_last_read(setting, told):
     assert GradientNorm(ratio=6.0).bar == pytest.approx((6 + 3) / 3)
     course = []
     for step in range(20):
-        selection.observe(uneven if 3 <= step < 12 else even, labels, None)
+        selection.observe(uneven if 3 <= step < 12 else even, alone, None)
         course.append(selection.on(step, 0.5))
     assert course == [False] * 4 + [True] * 10 + [False] * 6
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from trainer.selection import Mixture
 from trainer.selection.impon import Impon, ImponLow
 
 MODEL = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 10))
@@ -39,7 +40,7 @@ def test_predicts_chooses_and_learns_as_defined(setting, pool, told, part):
         places = order[:4]
         assert choice.places.tolist() == places.tolist()
         losses = rng.exponential(size=4)
-        selection.observe(told(losses), torch.zeros(4, 1, dtype=torch.int64), choice)
+        selection.observe(told(losses), Mixture.alone(4), choice)
         # d/dw of mean (row w - loss)^2.
         w = w - part.lr * 2 / 4 * rows[places].T @ (rows[places] @ w - losses)
         np.testing.assert_allclose(selection.state_dict()["weights"].numpy(), w, rtol=2e-3, atol=1e-5)
@@ -61,7 +62,7 @@ def test_learns_to_tell_high_losses_from_low_ones(setting, pool, told):
         brightness = torch.rand(8, generator=generator)
         images = brightness[:, None, None, None].expand(8, 3, 4, 4)
         choice = selection.choose(pool(images=images))
-        selection.observe(told(5 * brightness[choice.places]), torch.zeros(4, 1, dtype=torch.int64), choice)
+        selection.observe(told(5 * brightness[choice.places]), Mixture.alone(4), choice)
     assert sorted(choice.places.tolist()) == sorted(brightness.argsort(descending=True)[:4].tolist())
 
 
@@ -75,7 +76,7 @@ def test_reads_the_networks_features_where_asked(setting, pool, told):
     shown = pool(outputs=torch.zeros(3, 10), labels=torch.zeros(3, dtype=torch.int64), features=features)
     for _ in range(2):
         choice = selection.choose(shown)
-        selection.observe(told(features[choice.places, 0]), torch.zeros(2, 1, dtype=torch.int64), choice)
+        selection.observe(told(features[choice.places, 0]), Mixture.alone(2), choice)
     assert selection.choose(shown).places.tolist() == [1, 2]
     assert len(selection.state_dict()["weights"]) == 3
 
@@ -83,9 +84,17 @@ def test_reads_the_networks_features_where_asked(setting, pool, told):
 def test_a_batch_that_was_not_chosen_teaches_nothing(setting, pool, told):
     selection = Impon().build(setting(3, model=MODEL))
     selection.choose(pool(images=torch.randn(5, 3, 4, 4)))
-    selection.observe(told(np.ones(3)), torch.zeros(3, 1, dtype=torch.int64), None)
+    selection.observe(told(np.ones(3)), Mixture.alone(3), None)
     assert not selection.state_dict()["weights"].any()
 
 
 def test_a_bank_holds_200_at_batches_of_128():
     assert Impon().ratio * 128 == 200
+
+
+def test_under_mixing_a_sample_is_judged_by_its_shares(setting, pool, told):
+    """Sample 0 is shown by 3/4 of image 0 and 1/2 of image 1; sample 1 by the rest of both."""
+    mixture = Mixture(torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0.75, 0.25], [0.5, 0.5]]))
+    values = torch.tensor([[1.0, 2.0], [4.0, 8.0]])
+    expected = [(0.75 * 1 + 0.5 * 8) / 1.25, (0.25 * 2 + 0.5 * 4) / 0.75]
+    torch.testing.assert_close(mixture.by_sample(values), torch.tensor(expected))

@@ -1,0 +1,48 @@
+"""torch.compile: every resolution is compiled before the clock starts, and nothing afterwards."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch._dynamo.utils import counters
+
+from trainer.config import Run
+from trainer.session import Session
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_every_resolution_is_compiled_before_the_clock_starts(
+    recipe: Callable[..., Run], train_run: Callable[..., Session], watch: Callable[..., Any]
+) -> None:
+    class Compiled:
+        def __init__(self, watcher: Any) -> None:
+            self._watcher = watcher
+            self.graphs = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._watcher, name)
+
+        def started(self, session: Session, resumed: bool) -> None:
+            self.graphs = counters["stats"]["unique_graphs"]
+            self._watcher.started(session, resumed)
+
+    before = counters["stats"]["unique_graphs"]
+    watcher = Compiled(watch())
+    run = recipe(
+        model={"name": "resnet8", "width": 4},
+        compile=True,
+        resolution={"name": "progressive", "lowest": 14, "step": 14},
+        selection={"name": "foms", "start": 0.0},
+        epochs=2,
+        budget=0.5,
+        threads=1,
+    )
+    session = train_run(run, watcher)
+    assert set(session.ledger.trained_at) == {14, 28}
+    assert watcher.graphs - before == 2
+    assert counters["stats"]["unique_graphs"] == watcher.graphs
+    assert session.ledger.compile_seconds > 0
