@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline import Loader
 from pipeline.formats import Converted
-from pipeline.formats.card import HeldOut
+from pipeline.formats.card import Card
 from pipeline.formats.whole import write_whole
 from trainer.errors import RunError
 from trainer.evaluate import Evaluation
@@ -106,8 +106,7 @@ def check_holdout(holdout: Converted, scored: Converted) -> None:
     """
     ours, theirs = holdout.card, scored.card
     same = ours.digest == theirs.digest if ours.digest and theirs.digest else holdout.path == scored.path
-    origins = [(card.name, card.split, card.source) for card in (ours, theirs)]
-    if same or (origins[0] == origins[1] and not _apart(ours.held_out, theirs.held_out)):
+    if same or ((ours.name, ours.source) == (theirs.name, theirs.source) and _overlap(ours, theirs)):
         raise RunError(
             f"irreducible losses are those of a network that never saw the samples; {holdout.path}, which it "
             f"trains on, shares samples with {scored.path}: make both by one `trainer convert --validation`, "
@@ -125,11 +124,12 @@ def check_holdout(holdout: Converted, scored: Converted) -> None:
         )
 
 
-def _apart(one: HeldOut | None, other: HeldOut | None) -> bool:
-    """Whether two parts of one source are the two sides of one split."""
+def _overlap(ours: Card, theirs: Card) -> bool:
+    """Whether one of two sets of one source is a part of a split, and the other not its other part."""
+    one, other = ours.held_out, theirs.held_out
     if one is None or other is None:
-        return False
-    return one.part != other.part and (one.fraction, one.seed) == (other.fraction, other.seed)
+        return one is not other
+    return one.part == other.part or (one.fraction, one.seed) != (other.fraction, other.seed)
 
 
 @dataclass(slots=True)

@@ -254,7 +254,9 @@ class Selector:
                 again = self.chain.apply(raw)
             images, labels = again.images, again.labels[:, 0]
         else:
-            images = light.images.index_select(0, places)
+            # Picking images of [n, C, H, W] would lay the picked ones out anew, channels first.
+            pixels = light.images.permute(0, 2, 3, 1)
+            images = pixels.index_select(0, places).permute(0, 3, 1, 2)
             labels = light.labels[:, 0].index_select(0, places)
         return _Rows(np.arange(len(places), dtype=np.int64), images, labels, weights)
 
