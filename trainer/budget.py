@@ -49,6 +49,11 @@ class Budget:
     train_costs: Mapping[int, float]
     charged: int = 0
 
+    @property
+    def before(self) -> int:
+        """What was spent before the run, as this budget counts."""
+        return 0 if self.counts == "trained" else self.charged
+
     def spent(self, ledger: Ledger) -> float:
         """What the run has cost, as this budget counts."""
         return ledger.trained if self.counts == "trained" else self.compute(ledger)
@@ -72,27 +77,34 @@ class Budget:
         return self.spent(ledger) + cost <= self.total * (1 + 1e-12)
 
     def progress(self, ledger: Ledger) -> float:
-        """Share of the budget that is spent, in [0, 1]; counting samples, 1 after the last whole batch."""
+        """Share of the run's own budget that is spent, in [0, 1]; of samples, 1 after the last batch."""
         total = self.total // self.batch_size * self.batch_size if self.counts == "trained" else self.total
-        return min(1.0, self.spent(ledger) / total)
+        return min(1.0, (self.spent(ledger) - self.before) / (total - self.before))
 
-    def schedule_progress(self, ledger: Ledger, cost: float, scoring: float = 0.0) -> float:
-        """Progress of the learning rate at a step: 0 at the first, exactly 1 at the last.
+    def schedule_progress(
+        self, ledger: Ledger, cost: float, scoring: float = 0.0, scored: bool = False
+    ) -> float:
+        """Progress of the learning rate at a step: 0 at the first or only one, exactly 1 at the last.
 
         Parameters
         ----------
         cost
             Of the step to come, without scoring.
         scoring
-            What was charged for the scoring before it, and will be before each later one. The last step is
-            the one after which no other is affordable.
+            What scoring before a step will be charged, while that is affordable. The last step is the one
+            after which no other is.
+        scored
+            Whether so much was charged for this very step.
         """
         spent = self.spent(ledger)
-        after = (self.total * (1 + 1e-12) - spent - cost) // (cost + scoring)
-        if after <= 0:
-            return 1.0
-        before = max(0.0, spent - scoring)
-        return before / (before + after * (cost + scoring))
+        before = spent - self.before - scoring * scored
+        if before <= 1e-12 * self.total:
+            return 0.0
+        left = self.total * (1 + 1e-12) - spent - cost
+        selected = max(0.0, left // (cost + scoring)) * (cost + scoring)
+        # What affords no more scoring is spent on steps without.
+        after = selected + max(0.0, (left - selected) // cost) * cost
+        return before / (before + after)
 
 
 def candidates_needed(

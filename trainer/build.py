@@ -59,6 +59,7 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
         device=device,
         world=world,
         model=model,
+        digest=card.digest,
     )
     selection = run.selection.build(setting)
     budget = Budget(
@@ -172,6 +173,13 @@ def _plan(run: Run, data: Data, budget: Budget, candidates: int, full: int) -> P
         raise RunError(
             f"a budget must hold at least one batch of {run.batch_size:,}; {run.budget:g} of {run.epochs:g} "
             f"epochs of {len(data.train):,} samples is {budget.total:,}"
+        )
+
+    if budget.before > budget.total - run.batch_size:
+        raise RunError(
+            f"a compute budget must leave a batch of {run.batch_size:,} beside what is charged for the "
+            f"selection's model; that is {budget.charged:,} of {budget.total:,} samples: raise --budget, or "
+            "take a cheaper model"
         )
 
     def pixels_at(progress: float) -> int:

@@ -19,6 +19,7 @@ from trainer.models import parameters
 from trainer.parallel import World
 from trainer.record import RunFolder
 from trainer.score import score
+from trainer.select import Ready
 from trainer.session import Session
 from trainer.warmup import warm_up
 from trainer.watch import Log, Watcher
@@ -70,7 +71,7 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
                     for ready in session.selector.ready(raw, session.stage, session.selects):
                         if not session.goes_on():
                             break
-                        set_rates(session)
+                        set_rates(session, ready)
                         session.train(ready)
                         if ledger.steps % run.log_every == 0:
                             log.write()
@@ -116,11 +117,13 @@ def candidates(session: Session) -> Iterator[Batch]:
     )
 
 
-def set_rates(session: Session) -> None:
+def set_rates(session: Session, ready: Ready) -> None:
     """Set the learning rate, and the momentum where the schedule has one, for the step to come."""
     assert session.order is not None
     schedule = session.schedule
-    progress = session.budget.schedule_progress(session.ledger, session.cost, session.scoring_cost)
+    progress = session.budget.schedule_progress(
+        session.ledger, session.cost, session.scoring_cost, scored=ready.choice is not None
+    )
     momentum = schedule.momentum(progress)
     for group in session.step.optimizer.param_groups:
         group["lr"] = session.run.lr * schedule.factor(progress) * session.order.lr_scale

@@ -16,19 +16,14 @@ from typing import Protocol
 from trainer.errors import RunError
 
 
-def progress_of(step: int, steps: int) -> float:
-    """Progress in [0, 1] of ``step`` = 0 .. ``steps`` - 1: exactly 1 at the last one, 0 in a run of one."""
-    return step / max(1, steps - 1)
-
-
 class Schedule(Protocol):
     """What the training loop asks before every optimiser step."""
 
     def factor(self, progress: float) -> float:
         """Multiplier of the base learning rate at ``progress`` in [0, 1].
 
-        The loop calls it with ``progress_of(step, steps)``, so that the last step is taken at progress 1
-        and sees the floor.
+        The loop calls it with `Budget.schedule_progress`, so that the last step is taken at progress 1 and
+        sees the floor.
         """
 
     def momentum(self, progress: float) -> float | None:

@@ -19,6 +19,7 @@ from tools.cli import main
 from trainer.build import build
 from trainer.config import Run
 from trainer.data import open_data
+from trainer.errors import RunError
 from trainer.importance import Forgetting, el2n, features, irreducible_losses
 from trainer.parallel import World
 from trainer.recipe import load
@@ -110,12 +111,20 @@ def test_irreducible_losses_of_a_command_feed_rho_loss_and_their_cost_is_charged
     assert told["compute"] == pytest.approx(256 + 1151 / 3)
     assert told["data_sha256"] == open_dataset(split / "train.beton").card.digest
     assert told["holdout_sha256"] == open_dataset(split / "train-validation.beton").card.digest
-    selection = {"name": "rho_loss", "irreducible": str(out)}
-    session = train_run(recipe(data=str(split / "train.beton"), selection=selection, counts=counts))
+    options = {"data": str(split / "train.beton"), "counts": counts, "log_every": 1}
+    options |= {"selection": {"name": "rho_loss", "irreducible": str(out)}}
+    session = train_run(recipe(**options))
     ledger = json.loads((session.folder.path / "ledger.json").read_text())
     assert ledger["charged"] == math.ceil(256 + 1151 / 3)
     known = ledger["charged"] + ledger["trained"] + ledger["score_cost"] * ledger["scored"]
     assert ledger["compute"] == pytest.approx(known)
+    # The schedule is the run's own, from its beginning to its end, whatever was charged before.
+    rates = [line["lr"] for line in session.folder.read("steps.jsonl")]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[-1] == pytest.approx(1e-6)
+    if counts == "compute":
+        with pytest.raises(RunError, match="must leave a batch of 64"):
+            train_run(recipe(**options, epochs=1))
     if counts == "trained":
         assert ledger["spent"] == ledger["trained"] == 2302 // 64 * 64
         assert ledger["scored"] == 10 * ledger["trained"]

@@ -17,23 +17,17 @@ from trainer.schedules import (
     Rex,
     Step,
     WarmupCosine,
-    progress_of,
 )
 
 LENGTHS = [2, 3, 10, 201, 1024]
 
 
 def factors(schedule, steps: int) -> list[float]:
-    return [schedule.factor(progress_of(step, steps)) for step in range(steps)]
+    return [schedule.factor(step / max(1, steps - 1)) for step in range(steps)]
 
 
 def momenta(schedule, steps: int) -> list[float | None]:
-    return [schedule.momentum(progress_of(step, steps)) for step in range(steps)]
-
-
-def test_progress_reaches_both_ends():
-    assert [progress_of(step, 5) for step in range(5)] == [0, 0.25, 0.5, 0.75, 1]
-    assert progress_of(0, 1) == 0
+    return [schedule.momentum(step / max(1, steps - 1)) for step in range(steps)]
 
 
 def test_linear_goes_from_the_papers_rate_to_its_floor_in_equal_steps():

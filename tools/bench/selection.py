@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ class SelectionBench:
             session.close()
         return measure.Row.compare(f"select/{case}", mine / theirs - 1, "fraction of a plain step")
 
-    def _prediction(self, case: str, ours: Session, works: list[Callable[[], object]]) -> measure.Row:
+    def _prediction(self, case: str, ours: Session, works: Sequence[Callable[[], object]]) -> measure.Row:
         """Seconds of a selecting run by what its ledger charges, at the measured price of a plain sample."""
         spent = ours.budget.compute(ours.ledger)
         trained = self.steps * self.batch_size

@@ -33,6 +33,8 @@ class Setting:
         The ranks that train together, for what they must agree on.
     model
         The network, of which a part may ask the size of its weights; None where there is none.
+    digest
+        SHA-256 of the training set, as on its card; None where it isn't known.
     """
 
     batch_size: int
@@ -41,6 +43,7 @@ class Setting:
     device: torch.device
     world: World = field(default_factory=World)
     model: nn.Module | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,12 @@ class RhoLoss(Scored):
                 f"selection.irreducible must hold irreducible losses; {self.irreducible} holds "
                 f"{kept.method}: make it with trainer score --metric irreducible_loss"
             )
+        scored = kept.metadata.get("data_sha256")
+        if scored and setting.digest and scored != setting.digest:
+            raise RunError(
+                f"selection.irreducible must be of this training set; {self.irreducible} is of another "
+                "of the same size: make it anew with trainer score --metric irreducible_loss --of"
+            )
         return RhoLossSelection(self, setting, kept)
 
 

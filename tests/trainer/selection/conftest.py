@@ -32,8 +32,10 @@ def deviation() -> Callable[[ArrayLike, ArrayLike], float]:
 def setting() -> Callable[..., Setting]:
     """Make a setting; the network, where a part asks for it, has known weights."""
 
-    def make(batch_size: int, samples: int = 100, model: nn.Module | None = None) -> Setting:
-        return Setting(batch_size, samples, 10, torch.device("cpu"), model=model)
+    def make(
+        batch_size: int, samples: int = 100, model: nn.Module | None = None, digest: str | None = None
+    ) -> Setting:
+        return Setting(batch_size, samples, 10, torch.device("cpu"), model=model, digest=digest)
 
     return make
 

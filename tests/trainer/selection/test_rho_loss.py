@@ -55,3 +55,13 @@ def test_rho_loss_without_what_it_needs_is_refused_in_one_line(setting, tmp_path
         with pytest.raises(RunError, match=message) as error:
             part.build(setting(3, samples=samples))
         assert "\n" not in str(error.value)
+
+
+def test_rho_loss_refuses_the_losses_of_another_set_of_the_same_size(setting, tmp_path):
+    metadata = {"trained": 10, "data_sha256": "a1"}
+    Scores(np.zeros(9, np.float32), "irreducible_loss", metadata).save(tmp_path / "file.npz")
+    part = RhoLoss(irreducible=tmp_path / "file.npz")
+    part.build(setting(3, samples=9, digest="a1"))
+    part.build(setting(3, samples=9))
+    with pytest.raises(RunError, match="must be of this training set"):
+        part.build(setting(3, samples=9, digest="b2"))
