@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from pipeline.augment import Chain, HostDraws
 from pipeline.batch import Batch
 from pipeline.crop import Crop
 from pipeline.engines import Dataset, EnginePart, Reader
+from pipeline.engines.protocol import Pipelined
 from pipeline.errors import DataError
 from pipeline.multiplied import Multiplied
 from pipeline.randomness import Keys
@@ -69,8 +71,11 @@ class Assembly:
                 "`trainer convert --square S`"
             )
 
-    def batch(self, request: Request, step: int, part: slice) -> Batch:
-        """Make batch ``step`` of the round, of the request's samples ``part``."""
+    def begin(self, request: Request, step: int, part: slice) -> Callable[[], Batch]:
+        """Begin batch ``step`` of the round, of the request's samples ``part``; gives what ends it.
+
+        Engines that can decode in the background begin to here.
+        """
         ids = request.ids[part].copy()
         weights = None if request.weights is None else request.weights[part].astype(np.float32)
         return self._assemble(
@@ -82,7 +87,7 @@ class Assembly:
         assert batch.occurrences is not None
         return self._assemble(
             batch.round, batch.step, batch.ids[places], batch.occurrences[places], None, chain, stage
-        )
+        )()
 
     def _assemble(
         self,
@@ -93,7 +98,7 @@ class Assembly:
         weights: NDArray[np.float32] | None,
         chain: Chain | None,
         stage: Stage,
-    ) -> Batch:
+    ) -> Callable[[], Batch]:
         keys = Keys(
             self._seed,
             round_,
@@ -107,40 +112,47 @@ class Assembly:
         stored = ids if self._multiplied is None else self._multiplied.stored[ids]
         dataset, reader = self._level(stage.pixels)
         size = None if chain is None else _target(chain, reader, stage.pixels)
-        cropped = False
+        crop = None
         if chain is None:
-            images, draws = reader.read(stored), _alone(keys)
+            draws = _alone(keys)
         else:
             sized = chain.at(size)
             cropping = sized.cropping
             if cropping is not None and reader.crops:
                 windows = cropping.windows(keys, dataset.heights[stored], dataset.widths[stored])
-                high, wide = cropping.size_of(reader.height or 0, reader.width or 0)
-                images = reader.read(stored, Crop(windows, high, wide))
-                draws, cropped = sized.draw(keys, high, wide, cropped=True), True
+                crop = Crop(windows, *cropping.size_of(reader.height or 0, reader.width or 0))
+                draws = sized.draw(keys, crop.height, crop.width, cropped=True)
             else:
                 assert reader.height is not None
                 assert reader.width is not None
-                images = reader.read(stored)
                 draws = sized.draw(keys, reader.height, reader.width)
+        if isinstance(reader, Pipelined):
+            read = reader.begin(stored, crop)
+        else:
+            read = partial(reader.read, stored, crop)
         owners = ids[draws.partners]
-        return Batch(
-            round=round_,
-            step=step,
-            ids=ids,
-            images=images.to(self._device, non_blocking=True),
-            labels=place(self._labels[owners], self._device),
-            shares=place(draws.shares.copy(), self._device),
-            owners=owners,
-            owner_shares=draws.shares,
-            weights=None if weights is None else place(weights, self._device),
-            draws=tuple(
-                {name: place(array, self._device) for name, array in drawn.items()} for drawn in draws.parts
-            ),
-            size=size,
-            cropped=cropped,
-            occurrences=occurrences,
-        )
+
+        def end() -> Batch:
+            return Batch(
+                round=round_,
+                step=step,
+                ids=ids,
+                images=read().to(self._device, non_blocking=True),
+                labels=place(self._labels[owners], self._device),
+                shares=place(draws.shares.copy(), self._device),
+                owners=owners,
+                owner_shares=draws.shares,
+                weights=None if weights is None else place(weights, self._device),
+                draws=tuple(
+                    {name: place(array, self._device) for name, array in drawn.items()}
+                    for drawn in draws.parts
+                ),
+                size=size,
+                cropped=crop is not None,
+                occurrences=occurrences,
+            )
+
+        return end
 
     def _level(self, pixels: int | None) -> tuple[Dataset, Reader]:
         """The smallest size that serves ``pixels``, opened."""

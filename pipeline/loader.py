@@ -5,22 +5,21 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from queue import SimpleQueue
 from types import TracebackType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.ahead import Ahead, Made
 from pipeline.assembly import Assembly, tensors
 from pipeline.augment import Chain
 from pipeline.batch import Batch
 from pipeline.engines import Dataset, EnginePart
 from pipeline.engines.resident import ResidentEngine
 from pipeline.errors import DataError
-from pipeline.prefetch import Prefetch
 from pipeline.request import OrderLike, Request, Requests
 from pipeline.resolution import Stage
 from pipeline.transfer import resolve_device, side_stream, timer
@@ -113,7 +112,7 @@ class Loader:
         self._prefetch = prefetch
         self._assembly: Assembly | None = Assembly(dataset, engine or ResidentEngine(), self.device, seed)
         self._copies: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
-        self._running: weakref.WeakSet[_Ahead] = weakref.WeakSet()
+        self._running: weakref.WeakSet[Ahead] = weakref.WeakSet()
 
     @property
     def shape(self) -> tuple[int, int] | None:
@@ -218,14 +217,17 @@ class Loader:
             for request in requests:
                 yield from self._consume(self._make(assembly, request, start, None))
             return
-        ahead = _Ahead(self, assembly, side_stream(self.device), start)
+        stream = side_stream(self.device)
+        ahead = Ahead(
+            lambda request, first: self._make(assembly, request, first, stream), start, self._prefetch
+        )
         self._running.add(ahead)
         try:
             yield from self._consume(self._feed(requests, ahead, start))
         finally:
             ahead.close()
 
-    def _feed(self, requests: Iterator[Request], ahead: _Ahead, start: int) -> Iterator[_Made]:
+    def _feed(self, requests: Iterator[Request], ahead: Ahead, start: int) -> Iterator[Made]:
         """Hand requests to the thread while it has few batches left to give."""
         left = -start
         more: Iterator[Request] | None = requests
@@ -245,7 +247,7 @@ class Loader:
             left -= 1
             yield made
 
-    def _consume(self, source: Iterator[_Made]) -> Iterator[Batch]:
+    def _consume(self, source: Iterator[Made]) -> Iterator[Batch]:
         """Take batches as they are asked for, on the consumer's thread and its current stream."""
         while True:
             begin = time.perf_counter()
@@ -274,20 +276,33 @@ class Loader:
 
     def _make(
         self, assembly: Assembly, request: Request, start: int, stream: torch.cuda.Stream | None
-    ) -> Iterator[_Made]:
-        """Read, draw and copy one batch after the other; in the prefetching thread where there is one."""
+    ) -> Iterator[Made]:
+        """Read, draw and copy one batch after the other; in the prefetching thread where there is one.
+
+        There, a batch is begun before the one ahead of it is waited for.
+        """
+        begun: Callable[[], Batch] | None = None
         for step in range(start, request.steps(self.batch_size)):
-            part, number = self._part(step, len(request.ids)), request.first + step
-            if self.device.type != "cuda":
-                yield _Made(assembly.batch(request, number, part))
-                continue
-            # The thread's current device and stream are its own; without a side stream, the consumer's.
-            with torch.cuda.device(self.device), torch.cuda.stream(stream):
-                begin, end = timer(), timer()
-                begin.record()
-                batch = assembly.batch(request, number, part)
-                end.record()
-            yield _Made(batch, (begin, end))
+            ahead = assembly.begin(request, request.first + step, self._part(step, len(request.ids)))
+            if begun is not None:
+                yield self._end(begun, stream)
+            begun = ahead
+            if not assembly.asynchronous:
+                yield self._end(begun, stream)
+                begun = None
+        if begun is not None:
+            yield self._end(begun, stream)
+
+    def _end(self, begun: Callable[[], Batch], stream: torch.cuda.Stream | None) -> Made:
+        if self.device.type != "cuda":
+            return Made(begun())
+        # The thread's current device and stream are its own; without a side stream, the consumer's.
+        with torch.cuda.device(self.device), torch.cuda.stream(stream):
+            begin, end = timer(), timer()
+            begin.record()
+            batch = begun()
+            end.record()
+        return Made(batch, (begin, end))
 
     def _part(self, step: int, count: int) -> slice:
         """This rank's part of a global batch."""
@@ -295,34 +310,3 @@ class Loader:
         size = min(self.batch_size, count - first)
         low, high = (first + size * rank // self.world_size for rank in (self.rank, self.rank + 1))
         return slice(low, high)
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A batch, and on CUDA the events around its copies."""
-
-    batch: Batch
-    copied: tuple[torch.cuda.Event, torch.cuda.Event] | None = None
-
-
-class _Ahead:
-    """The thread that makes batches of the requests it is given; None is the last request."""
-
-    def __init__(
-        self, loader: Loader, assembly: Assembly, stream: torch.cuda.Stream | None, start: int
-    ) -> None:
-        self.requests: SimpleQueue[Request | None] = SimpleQueue()
-        requests = self.requests
-
-        def make() -> Iterator[_Made]:
-            first = start
-            while (request := requests.get()) is not None:
-                yield from loader._make(assembly, request, first, stream)
-                first = 0
-
-        self.made = Prefetch(make(), loader._prefetch, "loader")
-
-    def close(self) -> None:
-        """End the thread, also where it waits for a request; a second call does nothing."""
-        self.requests.put(None)
-        self.made.close()

@@ -19,32 +19,53 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from pipeline.convert import ConvertOptions, convert, validation_path
+from pipeline.convert import ConvertOptions, convert, skipped_path, validation_path
+from pipeline.errors import CorruptSampleError, DataError
 from pipeline.formats import card_path
+from pipeline.journal import journal_path
 from pipeline.sources import data_directory, open_source
+
+_MOST_NAMED = 100
 
 
 @dataclass(frozen=True)
 class Convert:
-    """Convert images to one .beton file with a card beside it: classes, counts, shapes, mean, std, digest.
+    """Convert images to a data set that trains fast, with a card: classes, counts, sizes, mean, std, digest.
 
-    An image folder holds SOURCE/CLASS/IMAGE, or SOURCE/SPLIT/CLASS/IMAGE with train, test or val as SPLIT.
+    SOURCE is one of these:
 
-    A killed conversion leaves nothing under the file's name; the same command starts it over. Afterwards
-    `trainer inspect OUT` shows what is in the file, and `trainer verify OUT` checks it.
+      cifar10, cifar100, svhn, fashion_mnist, imagenette, food101, places365, imagenet, mini_imagenet
+                            in the data directory, as torchvision lays them out (mini_imagenet: its CSVs)
+      FOLDER                of images: CLASS/IMAGE, or SPLIT/CLASS/IMAGE with train, test or val as SPLIT
+      FILE.npz              NumPy arrays images and labels, or train_images and train_labels
+      FILE.parquet          as on the Hugging Face hub; also a folder, or a pattern: 'data/train-*.parquet'
+      FILE.tar              WebDataset shards; also a folder, or a pattern: 'train-{000..099}.tar'
+      MODULE:NAME           a Python object with __len__ and __getitem__ that gives (image, label), or a
+                            function that makes one; the module is found from the current folder
+
+    Images may be grey, RGBA (laid over white), CMYK, 16 bits or palettes, and turned by EXIF: RGB comes out.
+
+    A conversion that was killed or interrupted goes on where it was when the same command is given again, and
+    ends with the same bytes. Until it is done nothing stands under the name OUT. Afterwards `trainer inspect
+    OUT` shows what is in the data set, and `trainer verify OUT` checks it.
     """
 
     source: tyro.conf.Positional[str]
-    """An image folder, or cifar10, cifar100, fashion_mnist or svhn with its files in the data directory."""
+    """What to convert; see above."""
 
     out: tyro.conf.Positional[Path]
-    """The file to write, ending in .beton."""
+    """The data set to write; its ending says the format: .beton (one file, FFCV's) or .wds (a folder of tar
+    shards, for WebDataset and DALI)."""
 
     split: str = "train"
-    """Part of the source: train, test, or val (svhn also has extra)."""
+    """Part of the source: train, test, or val (svhn also has extra, places365 challenge)."""
 
-    encoding: Literal["auto", "raw", "jpeg"] = "auto"
-    """auto: raw where the longer side is at most 64 pixels once resized (judged by 256 images), else jpeg."""
+    encoding: Literal["auto", "raw", "jpeg", "proportion"] = "auto"
+    """auto: raw where the longer side is at most 64 pixels once resized (judged by 256 images), else jpeg.
+    proportion: a random share as JPEG, the rest raw."""
+
+    jpeg_share: float = 0.5
+    """Of proportion: each image's chance to be stored as JPEG."""
 
     quality: int = 90
     """JPEG quality, 1 to 100. JPEG files that need no resizing are stored as they are."""
@@ -58,34 +79,46 @@ class Convert:
     square: int | None = None
     """Resize the shorter side to this and cut the centre square, so that all images share one shape."""
 
+    levels: str = ""
+    """Further sizes to hold every image at, as 96,224: sides of the square with --square, else shorter sides.
+    Training at low resolutions then reads and decodes less."""
+
     validation: float = 0.0
-    """Share of every class to set apart in a second file, OUT-validation.beton."""
+    """Share of every class to set apart in a second data set, OUT-validation."""
 
     seed: int = 0
-    """Of the choice of the validation set."""
+    """Of the choice of the validation set, and of the JPEGs of proportion."""
+
+    skip_corrupt: bool = False
+    """Leave out images that can't be decoded, and list them here and in a file beside OUT (.skipped.txt);
+    without it the first one stops the conversion."""
 
     workers: int | None = None
-    """Threads; one a core by default. The file is the same with any number."""
+    """Threads; one a core by default. The data set is the same with any number."""
 
     data_dir: Path | None = None
     """Where named sources have their files; by default the environment's BUDGETRAIN_DATA, else data."""
 
     download: bool = False
-    """Download a named source's files where they aren't in the data directory."""
+    """Download a named source's files where they aren't in the data directory (cifar10, cifar100, svhn and
+    fashion_mnist)."""
 
     overwrite: bool = False
-    """Replace OUT; the old file stays until the new one is whole."""
+    """Replace OUT; the old one stays until the new one is whole."""
 
     def execute(self, console: Console) -> int:
         """Convert, showing progress; see `pipeline.convert.convert` for the errors."""
         options = ConvertOptions(
             encoding=None if self.encoding == "auto" else self.encoding,
+            jpeg_share=self.jpeg_share,
             quality=self.quality,
             reencode=self.reencode,
             max_resolution=self.max_resolution,
             square=self.square,
+            levels=read_levels(self.levels),
             validation=self.validation,
             seed=self.seed,
+            skip_corrupt=self.skip_corrupt,
             workers=self.workers,
             overwrite=self.overwrite,
         )
@@ -95,12 +128,19 @@ class Convert:
             console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
         with image_progress(console) as progress:
             task = progress.add_task(f"{source.name} ({source.split})", total=len(source))
-            card = convert(
-                source, self.out, options, lambda done, total: progress.update(task, completed=done)
-            )
-        written = [self.out, *([validation_path(self.out)] if self.validation else [])]
-        for path in written:
-            size = path.stat().st_size / 1e6
+            try:
+                card = convert(
+                    source, self.out, options, lambda done, total: progress.update(task, completed=done)
+                )
+            except (KeyboardInterrupt, CorruptSampleError):
+                if journal_path(self.out).exists():
+                    console.print("what is done so far is kept: the same command goes on from here")
+                raise
+        for path in [self.out, *([validation_path(self.out)] if self.validation else [])]:
+            if skipped_path(path).exists():
+                say_skipped(console, path)
+            files = [path] if path.is_file() else list(path.iterdir())
+            size = sum(file.stat().st_size for file in files) / 1e6
             console.print(
                 f"{path} ({size:,.1f} MB), described by {card_path(path)}", highlight=False, markup=False
             )
@@ -108,6 +148,37 @@ class Convert:
             f"{card.samples:,} images in {len(card.classes):,} classes, {card.encoding}", highlight=False
         )
         return 0
+
+
+def read_levels(text: str) -> tuple[int, ...]:
+    """Read sizes between commas, and put them in ascending order.
+
+    Raises
+    ------
+    DataError
+        When one is no whole number.
+    """
+    words = [word.strip() for word in text.split(",")] if text.strip() else []
+    if not all(word.isdecimal() for word in words):
+        raise DataError(f"levels must be whole numbers between commas, as in 96,224; got {text}")
+    return tuple(sorted(int(word) for word in words))
+
+
+def say_skipped(console: Console, path: Path) -> None:
+    """Name the images that were left out of ``path``, or the first hundred of them."""
+    listed = skipped_path(path)
+    lines = listed.read_text().splitlines()
+    for line in lines[:_MOST_NAMED]:
+        name, _, fault = line.partition("\t")
+        console.print(
+            f"left out: {name}: {fault}", style="yellow", highlight=False, markup=False, soft_wrap=True
+        )
+    console.print(
+        f"{len(lines):,} corrupt images left out, listed in {listed}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def image_progress(console: Console) -> Progress:

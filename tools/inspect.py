@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.convert import skipped_path
 from pipeline.formats import Card, open_dataset
 from pipeline.formats.sheet import contact_sheet
 
@@ -45,6 +46,8 @@ def card_table(card: Card, file: Path) -> Table:
     table.add_column(overflow="fold")
     height, width = _range(card.min_height, card.max_height), _range(card.min_width, card.max_width)
     encoding = card.encoding if card.quality is None else f"{card.encoding}, quality {card.quality}"
+    if card.jpeg_share is not None:
+        encoding += f", {card.jpeg_share:.1%} JPEG at random, the rest raw"
     rows = {
         "name": f"{card.name} ({card.split})",
         "images": f"{card.samples:,}",
@@ -59,6 +62,11 @@ def card_table(card: Card, file: Path) -> Table:
         rows["resized"] = f"longer side at most {card.max_resolution} pixels"
     if card.square is not None:
         rows["resized"] = f"centre square of {card.square} pixels"
+    if card.levels:
+        sides = "squares of" if card.square is not None else "shorter side at most"
+        rows["levels"] = f"also at {sides} {', '.join(str(level) for level in card.levels)} pixels"
+    if card.skipped:
+        rows["left out"] = f"{card.skipped:,} corrupt images, listed in {skipped_path(file).name}"
     if card.held_out is not None:
         share, seed = card.held_out.fraction, card.held_out.seed
         rows["split off"] = f"{card.held_out.part} part; {share:.1%} for validation, seed {seed}"

@@ -5,9 +5,12 @@ from __future__ import annotations
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tools.reporting.folder import read_run
+from tools.reporting.settings import UNSAID
+from tools.reporting.wording import NONE, budget, count, duration, flops, percent
 from trainer.config import part_name
 from trainer.evaluate import Evaluation
 from trainer.record import RunFolder
@@ -22,7 +25,7 @@ class TerminalWatcher:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            TaskProgressColumn(),
             TextColumn("{task.fields[state]}"),
             TimeRemainingColumn(),
             console=console,
@@ -51,14 +54,18 @@ class TerminalWatcher:
 
     def started(self, session: Session, resumed: bool) -> None:
         """Say what is about to be trained."""
-        run, plan = session.run, session.plan
-        chain = " + ".join(part_name("augment", part) for part in run.augment)
+        run = session.run
+        parts = {slot: part_name(slot, getattr(run, slot)) for slot in ("sampler", "selection", "resolution")}
+        parts["augment"] = " + ".join(part_name("augment", part) for part in run.augment)
+        parts["engine"] = part_name("engine", run.engine)
+        named = ", ".join(f"{slot} {name}" for slot, name in parts.items() if (slot, name) not in UNSAID)
         precision = "bf16" if session.bf16 else "fp32"
+        steps = "steps" if self._steps(session) is None else f"{self._steps(session):,} steps"
+        of_what = "of the compute of " if run.counts == "compute" else "of "
         self._console.print(
-            f"{part_name('model', run.model)} on {session.data.train.card.name}: {plan.steps:,} steps of "
-            f"{run.batch_size}, {run.budget:.0%} of {run.epochs:g} epochs; "
-            f"sampler {part_name('sampler', run.sampler)}, augment {chain}, "
-            f"engine {part_name('engine', run.engine)}, {session.device} {precision}",
+            f"{part_name('model', run.model)} on {session.data.train.card.name}: {steps} of "
+            f"{run.batch_size}, {budget(run.budget)} {of_what}{run.epochs:g} epochs; {named}, "
+            f"{session.device} {precision}",
             soft_wrap=True,
             highlight=False,
         )
@@ -66,16 +73,23 @@ class TerminalWatcher:
             self._console.print(
                 f"going on from step {session.ledger.steps:,}, from {session.folder.checkpoint}"
             )
-        self._task = self._progress.add_task(
-            "training", total=plan.steps, completed=session.ledger.steps, state=""
-        )
+        self._task = self._progress.add_task("training", total=1.0, state="")
+        self._progress.update(self._task, completed=session.budget.progress(session.ledger))
 
     def stepped(self, session: Session, loss: float, rate: float) -> None:
         """Show how far the run is."""
         assert self._task is not None
-        stall = session.ledger.stall
-        state = f"round {session.ledger.rounds + 1}  {rate:,.0f} images/s  stall {stall:.1%}{self._accuracy}"
-        self._progress.update(self._task, completed=session.ledger.steps, state=state)
+        ledger, steps = session.ledger, self._steps(session)
+        of = "" if steps is None else f" of {steps:,}"
+        state = f"step {ledger.steps:,}{of}  round {ledger.rounds + 1}  {rate:,.0f} images/s  "
+        state += f"stall {ledger.stall:.1%}{self._accuracy}"
+        self._progress.update(self._task, completed=session.budget.progress(ledger), state=state)
+
+    @staticmethod
+    def _steps(session: Session) -> int | None:
+        """Steps of the whole run; not known beforehand where the budget counts compute."""
+        budget = session.budget
+        return budget.total // budget.batch_size if budget.counts == "trained" else None
 
     def evaluated(self, session: Session, evaluation: Evaluation) -> None:
         """Show or print the accuracy."""
@@ -85,21 +99,35 @@ class TerminalWatcher:
             rate = ledger.trained / ledger.train_seconds
             self._console.print(
                 f"round {ledger.rounds}: accuracy {evaluation.accuracy:.2%}, {ledger.trained:,} samples, "
-                f"{ledger.train_seconds:.0f} s, {rate:,.0f} images/s, stall {ledger.stall:.1%}"
+                f"{session.budget.progress(ledger):.0%} of the budget, {ledger.train_seconds:.0f} s, "
+                f"{rate:,.0f} images/s, stall {ledger.stall:.1%}",
+                soft_wrap=True,
             )
 
 
 def summary(folder: RunFolder) -> Table:
-    """What a finished run cost and what it bought."""
-    ledger, last = folder.read("ledger.json"), folder.read("evaluations.jsonl")[-1]
-    seconds = ledger["train_seconds"]
+    """What a finished run cost, by both ways of counting, and what it bought."""
+    run = read_run(folder.path)
+    trained, full, scored = run.number("trained"), run.number("full_budget_samples"), run.number("scored")
+    counted = "compute" if run.counts == "compute" else "samples trained"
     table = Table("", "", show_header=False)
     table.columns[1].justify = "right"
-    table.add_row("accuracy, last round", f"{last['accuracy']:.2%}")
-    table.add_row("samples trained", f"{ledger['trained']:,} of {ledger['full_budget_samples']:,}")
-    table.add_row("budget", f"{ledger['budget']:.0%}")
-    table.add_row("training time", f"{seconds:,.1f} s")
-    table.add_row("rate", f"{ledger['trained'] / seconds:,.0f} images/s")
-    table.add_row("stall", f"{ledger['stall']:.2%}")
-    table.add_row("weights", ledger["weights"][:12])
+    table.add_row("accuracy, last round", percent(run.accuracy, 2))
+    table.add_row("budget", f"{budget(run.number('budget'))} of {counted}")
+    table.add_row(
+        "samples trained", f"{count(trained)} of {count(full)}, {percent(run.share_of_full(trained))}"
+    )
+    table.add_row("compute", f"{percent(run.share_of_full(run.compute))} of a full training")
+    if scored:
+        table.add_row("scoring", f"{percent(run.scoring_share)} of that, {count(scored)} samples")
+        table.add_row("a scoring pass", _pass_cost(run.number("score_cost")))
+    table.add_row("FLOPs", flops(run.number("flops")))
+    table.add_row("training time", duration(run.number("train_seconds")))
+    table.add_row("rate", f"{count(run.rate)} images/s")
+    table.add_row("stall", percent(run.number("stall"), 2))
+    table.add_row("weights", str(run.ledger.get("weights", NONE))[:12])
     return table
+
+
+def _pass_cost(cost: float | None) -> str:
+    return "taken as a third of a training step" if cost is None else f"{cost:.2f} of a training step"

@@ -8,7 +8,6 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from pipeline.formats import format_of
 from pipeline.formats.verify import verify
 from tools.convert import image_progress
 
@@ -27,7 +26,6 @@ class Verify:
 
     def execute(self, console: Console) -> int:
         """Read, report and give the exit status; see `pipeline.formats.verify.verify` for the errors."""
-        format_of(self.file)
         with image_progress(console) as progress:
             task = progress.add_task(f"reading {self.file}", total=None)
             verdict = verify(

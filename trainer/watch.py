@@ -54,6 +54,7 @@ class Log:
                     "round": ledger.rounds,
                     "samples": ledger.trained,
                     "progress": session.budget.progress(ledger),
+                    "pixels": session.pixels,
                     "lr": session.step.optimizer.param_groups[0]["lr"],
                     "loss": loss,
                     "seconds": seconds,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -106,6 +106,20 @@ class Reader(Protocol):
 
     def close(self) -> None:
         """Free threads and memory; a second call does nothing."""
+
+
+@runtime_checkable
+class Pipelined(Reader, Protocol):
+    """A reader that can work on a batch while others are waited for."""
+
+    def begin(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Callable[[], Tensor]:
+        """Begin to read what `Reader.read` would, and give the function that waits for the images.
+
+        Raises
+        ------
+        DataError
+            As `read` does. A `CorruptSampleError` is the function's to raise, when the batch's turn comes.
+        """
 
 
 @runtime_checkable

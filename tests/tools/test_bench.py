@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tools.arguments import UsageError
 from tools.bench.measure import Row, interleave
+from tools.bench.selection import SelectionBench
 from tools.cli import main
 
 
@@ -48,3 +50,15 @@ def test_rounds_are_compared_with_uniforms(tmp_path: Path) -> None:
 def test_an_unknown_bench_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "stepp"]) == 2
     assert "bench must be one of step" in capsys.readouterr().err
+
+
+def test_selections_are_measured_against_plain_steps() -> None:
+    cases = ("foms/0.5", "ordered_sgd", "focal", "impon", "selective_backprop")
+    bench = SelectionBench(cases=cases, model="resnet8", pixels=16, batch_size=8, repeats=2, steps=2)
+    rows = {row.case: row for row in bench.rows()}
+    assert list(rows) == [f"select/{case}" for case in cases]
+    # A scoring pass of twice the batch can't be free; nothing takes negative time.
+    assert rows["select/impon"].ours > 0
+    assert all(row.ours > -1 for row in rows.values())
+    with pytest.raises(UsageError, match="cases must be of"):
+        SelectionBench(cases=("nothing",))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import io
 import os
+import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +20,11 @@ import tyro
 from PIL import Image
 from rich.console import Console
 
+from pipeline import conversion
 from pipeline.errors import DataError
-from pipeline.formats import card_path, open_dataset
+from pipeline.formats import FORMATS, card_path, open_dataset
+from pipeline.journal import journal_path
+from pipeline.sources import SHARDED, SOURCES
 from tools.cli import main
 from tools.convert import Convert
 from tools.inspect import Inspect
@@ -90,6 +97,72 @@ def test_every_option_reaches_the_conversion(folder: Path, tmp_path: Path) -> No
     assert (card.split, card.encoding, card.max_resolution, card.width) == ("train", "raw", 12, 12)
     assert "longer side at most 12 pixels" in type_in(Inspect, out, "--sheet", tmp_path / "s.png")[1]
     assert (tmp_path / "s.png").exists()
+    words = (
+        "--encoding",
+        "proportion",
+        "--jpeg-share",
+        "0.3",
+        "--levels",
+        "12, 8",
+        "--seed",
+        "1",
+        "--overwrite",
+    )
+    assert type_in(Convert, folder, out, *words)[0] == 0
+    data = open_dataset(out)
+    assert (data.card.levels, data.card.jpeg_share, data.card.encoding) == ((8, 12), 0.3, "mixed")
+    said = type_in(Inspect, out)[1]
+    assert "mixed, quality 90, 30.0% JPEG at random, the rest raw" in said
+    assert "also at shorter side at most 8, 12 pixels" in said
+    assert type_in(Verify, out)[0] == 0
+
+
+def test_corrupt_images_are_left_out_and_named(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.beton"
+    broken = folder / "train" / "dog [bold]" / "05.png"
+    broken.write_bytes(broken.read_bytes()[:-60])
+    with pytest.raises(DataError, match=r"05\.png must be .*, or leave such images out by --skip-corrupt"):
+        type_in(Convert, folder, out)
+    status, said = type_in(Convert, folder, out, "--skip-corrupt")
+    assert status == 0
+    assert "left out: dog [bold]/05.png: " in said
+    assert "1 corrupt images left out, listed in" in said.replace("\n", " ")
+    assert (tmp_path / "x.skipped.txt").read_text().startswith("dog [bold]/05.png\t")
+    assert open_dataset(out).card.samples == 29
+    assert "1 corrupt images, listed in x.skipped.txt" in type_in(Inspect, out)[1]
+
+
+def test_an_interrupted_conversion_says_that_it_goes_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion, "_SECONDS", 0.0)
+    for index in range(200):
+        shutil.copy(folder / "train" / "cat" / "00.png", folder / "train" / "cat" / f"more{index}.png")
+    out, console = tmp_path / "x.beton", Console(file=io.StringIO(), width=100)
+
+    def interrupt() -> None:
+        while not (journal_path(out).exists() and journal_path(out).stat().st_size > 200):
+            time.sleep(0.0001)
+        _thread.interrupt_main()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        tyro.cli(Convert, args=[str(folder), str(out), "--workers", "1"]).execute(console)
+    thread.join()
+    assert "the same command goes on from here" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert not out.exists()
+    assert type_in(Convert, folder, out)[0] == 0
+    assert open_dataset(out).card.samples == 230
+
+
+def test_the_help_tells_of_every_source_and_promise(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["convert", "--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    for text in (*SOURCES, *SHARDED, *(f".{ending}" for ending in FORMATS), ".npz", "MODULE:NAME", "goes on"):
+        assert text in said
 
 
 def test_a_named_source_is_read_from_the_data_directory(folder: Path, tmp_path: Path) -> None:
@@ -143,13 +216,24 @@ def test_inspect_lists_the_largest_and_smallest_of_many_classes(tmp_path: Path) 
     ("words", "message"),
     [
         (("convert", "{}/none", "{}/x.beton"), "a source must be one of cifar10"),
-        (("convert", "{}/pets", "{}/x.zip"), "must end in .beton; got"),
+        (("convert", "{}/pets", "{}/x.zip"), "must end in .beton or .wds; got"),
         (("convert", "{}/pets", "{}/x.beton", "--quality", "200"), "quality must be 1 to 100; got 200"),
         (("convert", "{}/pets", "{}/x.beton", "--encoding", "png"), "png"),
         (("convert", "{}/pets", "{}/x.beton", "--split", "val"), "holds: train, test; got val"),
+        (
+            ("convert", "{}/pets", "{}/x.beton", "--levels", "96,big"),
+            "whole numbers between commas, as in 96,224",
+        ),
+        (
+            ("convert", "{}/pets", "{}/x.beton", "--levels", "0"),
+            "levels must be different sizes of at least 1",
+        ),
+        (("convert", "{}/pets", "{}/x.beton", "--jpeg-share", "2"), "jpeg_share must be 0 to 1; got 2.0"),
+        (("convert", "{}/*.tar", "{}/x.beton"), "must be files that are there; got"),
+        (("convert", "nowhere:data", "{}/x.beton"), "No module named 'nowhere'"),
         (("inspect", "{}/none.beton"), "must exist; make it with `trainer convert"),
         (("verify", "{}/none.beton"), "must exist; make it with `trainer convert"),
-        (("verify", "{}/pets"), "must end in .beton; got"),
+        (("verify", "{}/pets/x.zip"), "must end in .beton or .wds; got"),
         (("verify", "{}/empty.beton", "--workers", "0"), "workers must be at least 1; got 0"),
         (("verify", "{}/empty.beton"), "must start with a header of 24 bytes; it has 0"),
     ],

@@ -286,7 +286,8 @@ def test_colours_stand_out_on_light_and_on_dark_paper():
 
 def test_headline_says_what_it_cost_and_what_it_bought(run):
     assert page(run).texts("h1") == [
-        "91.2% after 30% of the full budget: 6,000 of 20,000 samples, 2 min 5 s of training, stall 0.4%."
+        "91.2% after 30% of the full budget: 6,000 of 20,000 samples trained, 30.0% of the full compute, "
+        "2 min 5 s of training, stall 0.4%."
     ]
 
 
@@ -307,6 +308,8 @@ def test_figures_from_the_files_appear(run):
     assert "evaluate accuracy on the test set 12.0 9.6%" in rows
     assert not any(row.startswith("score ") for row in rows)
     assert "Evaluated 3,000" in rows
+    assert "The budget counts samples trained" in rows
+    assert "spent of it 100.0%" in rows
     assert "Digest of the last weights 0123456789ab" in rows
     assert "step 60 6,000 2 min 5 s 91.23% 0.4000" in rows
     assert "step 10 16.7% 1.8333 0.0833 48" in rows
@@ -380,17 +383,140 @@ def test_three_runs_side_by_side(tmp_path):
     made = page(*three(tmp_path))
     assert made.texts("h1") == [
         "uniform reached 91.2%, p_sgd 90.0% and c_sgd 92.2%, each on 6,000 trained samples "
-        "in 2 min 5 s to 2 min 30 s of training."
+        "with 30.0% to 33.0% of the full compute in 2 min 5 s to 2 min 30 s of training."
     ]
     rows = made.texts("tr")
-    assert "uniform 91.23% 6,000 30.0% 2 min 5 s 48 0.4%" in rows
+    assert "uniform 91.23% 30.0% 30.0% 0.0% 2 min 5 s 48 0.4%" in rows
     minus, x = wording.MINUS, wording.TIMES
-    assert f"p_sgd 90.01% {minus}1.22 6,000 1.00{x} 30.0% 1.00{x} 2 min 30 s 1.20{x} 40 0.83{x} 0.4%" in rows
-    assert f"c_sgd 92.23% +1.00 6,000 1.00{x} 33.0% 1.10{x} 2 min 5 s 1.00{x} 48 1.00{x} 0.4%" in rows
-    assert "Trained samples match: 6,000 in each run, to within a batch." in made.texts("li")
-    assert "Compute does not match once scored samples are charged at their measured cost." in made.texts(
-        "li"
+    assert (
+        f"p_sgd 90.01% {minus}1.22 30.0% 1.00{x} 30.0% 1.00{x} 0.0% 2 min 30 s 1.20{x} 40 0.83{x} 0.4%"
+        in rows
     )
+    assert f"c_sgd 92.23% +1.00 30.0% 1.00{x} 33.0% 1.10{x} 9.1% 2 min 5 s 1.00{x} 48 1.00{x} 0.4%" in rows
+    said = made.texts("li")
+    assert "Matched in trained samples: 6,000 in each run, to within a batch." in said
+    assert "Matched in compute, scoring included: uniform and p_sgd (30.0%); c_sgd (33.0%) is not." in said
+    assert (
+        "At equal trained samples compute differs: beside uniform, c_sgd took 10.0% more. Any accuracy "
+        "that this gains is gained with more computing."
+    ) in said
+
+
+NEW: dict[str, Any] = {
+    "counts": "compute",
+    "planned": 6000,
+    "trained": 4000,
+    "scored": 5000,
+    "trained_at": {"16": 1000, "32": 3000},
+    "scored_at": {"16": 4000, "32": 1000},
+    "score_costs": {"16": 0.1, "32": 0.35},
+    "score_cost": 0.1,
+    "spent": 4000.0,
+    "compute": 4000.0,
+    "charged": 0,
+    "forward_flops": 2e9,
+    "flops": 2.4e13,
+}
+"""What a ledger adds since budgets count compute: 750 steps of scoring in 4,000 of compute."""
+FOMS = {"selection": {"name": "foms", "ratio": 2.0}, "counts": "compute"}
+
+
+def test_both_ways_of_counting_stand_on_a_page(tmp_path):
+    made = page(write_run(tmp_path / "a", FOMS, **NEW))
+    assert made.texts("h1")[0].startswith(
+        "91.2% after 30% of the full budget in compute: 4,000 of 20,000 samples trained, "
+        "20.0% of the full compute"
+    )
+    tiles = list(zip(made.texts("dt"), *(made.texts("dd")[i::2] for i in (0, 1)), strict=False))
+    assert ("Trained samples", "4,000", "20.0% of the full training's") in tiles
+    assert ("Compute", "20.0%", "of the full training's; the budget counts this") in tiles
+    assert ("Scoring", "18.8%", "of compute, 5,000 samples; one costs 0.10 of a training step") in tiles
+    assert ("FLOPs", "24 TFLOP", "of the whole run, forward and backward") in tiles
+    rows = made.texts("tr")
+    assert "of it scoring 18.8%" in rows
+    assert "The budget counts compute" in rows
+    assert "spent of it 66.7%" in rows
+    assert "FLOPs, one image forward 2 GFLOP" in rows
+    assert [row for row in rows if row.startswith(("16 ", "32 "))] == [
+        "16 1,000 25.0%",
+        "32 3,000 75.0%",
+        "16 4,000 80.0% 0.10",
+        "32 1,000 20.0% 0.35",
+    ]
+    assert "selection.ratio" in made.texts("dt")
+    assert "foms" in made.texts("p")[0]
+
+
+def test_a_pass_that_was_not_measured_is_charged_as_a_third(tmp_path):
+    scores = {**NEW, "score_costs": {}, "score_cost": None, "scored_at": {"32": 3000}, "scored": 3000}
+    record = read_run(write_run(tmp_path / "a", FOMS, **scores))
+    assert record.scoring == pytest.approx(1000)
+    assert "one costs a third of a training step, not measured" in verdict.scoring_gloss(record)
+
+
+def test_runs_of_equal_compute_are_matched_to_two_percent(tmp_path):
+    runs = [write_run(tmp_path / "a", compute=6000.0, counts="trained")]
+    runs += [
+        write_run(
+            tmp_path / name,
+            {"selection": {"name": "foms", "ratio": ratio}},
+            compute=compute,
+            counts="trained",
+        )
+        for name, ratio, compute in (("b", 2.0, 6119.0), ("c", 3.0, 6121.0))
+    ]
+    said = page(*runs[:2], out=tmp_path / "1.html").texts("li")
+    assert "Matched in compute, scoring included, to within 2%." in said
+    assert not any(line.startswith("At equal trained samples") for line in said)
+    said = page(runs[0], runs[2], out=tmp_path / "2.html").texts("li")
+    assert (
+        "No two runs are matched in compute, scoring included: no selection (30.0%) and foms (30.6%)." in said
+    )
+    assert any("beside no selection, foms took 2.0% more" in line for line in said)
+
+
+def test_labels_with_commas_stand_in_quotation_marks(tmp_path):
+    runs = [write_run(tmp_path / "a"), write_run(tmp_path / "b", FOMS, **NEW)]
+    said = page(*runs).texts("li")
+    assert (
+        "No two runs are matched in trained samples: \u201cfoms, by compute\u201d (4,000) and "
+        "\u201cno selection, by samples\u201d (6,000)." in said
+    )
+
+
+def test_resolution_by_round_is_that_of_the_schedule_at_each_rounds_beginning(tmp_path):
+    options = {"lowest": 16, "pixels": 1.0, "step": 8, "magnitude": [0.5, 1.5]}
+    ledger = {"trained_at": {"16": 2000, "24": 2000, "32": 2000}, "compute": 3500.0, "counts": "trained"}
+    run = write_run(tmp_path / "a", {"resolution": {"name": "progressive", **options}}, **ledger)
+    lines = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+    # Six rounds that each end at their line: the third begins at 2/6, in the second of three stages.
+    told = [json.dumps({**line, "round": i}) for i, line in enumerate(lines)]
+    (run / "steps.jsonl").write_text("\n".join(told) + "\n")
+    rows = page(run).texts("tr")
+    x = wording.TIMES
+    assert [row for row in rows if x in row] == [
+        f"1 to 2 16 0.50{x}",
+        f"3 to 4 24 1.00{x}",
+        f"5 to 6 32 1.50{x}",
+    ]
+    assert "24 2,000 33.3%" in rows
+
+
+@pytest.mark.parametrize(
+    "options", [{"name": "unheard_of"}, {"name": "progressive", "lowest": "x"}, {"name": 3}, 4]
+)
+def test_a_resolution_that_is_not_understood_leaves_the_samples(tmp_path, options):
+    run = write_run(tmp_path / "a", {"resolution": options}, trained_at={"16": 3000, "32": 3000})
+    assert "32 3,000 50.0%" in page(run).texts("tr")
+
+
+def test_folders_of_earlier_versions_are_read_with_what_those_versions_did(tmp_path):
+    old = read_run(write_run(tmp_path / "a", scored=2000, score_cost=0.3))
+    assert (old.counts, old.compute, old.scoring) == ("trained", 6600, 600)
+    made = page(tmp_path / "a", write_run(tmp_path / "b", FOMS, **NEW), out=tmp_path / "out.html")
+    assert "selection all foms" in made.texts("tr")
+    assert "resolution" not in [row.split(" ")[0] for row in made.texts("tr")]
+    assert f"FLOPs, whole run {wording.NONE} 24 TFLOP" in made.texts("tr")
 
 
 def test_settings_that_differ_come_first_and_the_others_are_folded(tmp_path):
@@ -405,7 +531,7 @@ def test_settings_that_differ_come_first_and_the_others_are_folded(tmp_path):
         "The settings that differ uniform p_sgd c_sgd "
         f"sampler uniform p_sgd c_sgd sampler.warmup {none} 3 {none}"
     )
-    assert "14 settings in common" in made.texts("summary")
+    assert "17 settings in common" in made.texts("summary")
     assert made.source.index("Settings that differ") < made.source.index("Accuracy against trained samples")
     assert "batch_size" in made.texts("dt")
 
@@ -452,7 +578,7 @@ def test_unequal_runs_are_said_to_be_unequal(tmp_path):
     environment = json.loads((other / "environment.json").read_text()) | {"cpu": "another"}
     (other / "environment.json").write_text(json.dumps(environment))
     said = page(first, other).texts("li")
-    assert any(line.startswith("Trained samples do not match") for line in said)
+    assert "No two runs are matched in trained samples: budget 0.3 (6,000) and budget 0.6 (12,000)." in said
     assert any(line.startswith("Compute is not known for every run") for line in said)
     assert any(line.startswith("Times do not compare") for line in said)
     assert any(line.startswith("An unfinished run") for line in said)
@@ -541,6 +667,8 @@ def test_lines_that_cannot_be_read_are_counted(run):
         {"phases": {}, "budget": "x", "steps": True},
         {"phases": dict.fromkeys(PHASES, 0.0)},
         {"phases": {"wait": -1.0, "unheard_of": 3.0}},
+        {"counts": 3, "compute": "x", "trained_at": [1], "scored_at": {"x": 1, "8": None}, "flops": -1},
+        {"counts": "compute", "compute": 0, "trained_at": {"8": 0, "16": 0}, "score_costs": {"8": "y"}},
     ],
 )
 def test_strange_ledgers_do_not_break_the_page(run, tmp_path, values):

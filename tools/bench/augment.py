@@ -107,11 +107,16 @@ def ours(name: str, images: Tensor) -> Callable[[], object]:
         keys = Keys(0, step, step, ids, occurrences)
         drawn = chain.draw(keys, images.shape[2], images.shape[3]).parts[0]
         out = part.apply(source, {key: place(array, source.device) for key, array in drawn.items()})
-        if out.device.type == "cuda":
-            torch.cuda.synchronize(out.device)
-        return out
+        return finished(out)
 
     return work
+
+
+def finished(out: Tensor) -> Tensor:
+    """Wait until ``out`` is there: work on CUDA is only asked for."""
+    if out.device.type == "cuda":
+        torch.cuda.synchronize(out.device)
+    return out
 
 
 def part_of(name: str) -> Augment:
@@ -137,7 +142,7 @@ def peers(name: str, images: Tensor, device: torch.device) -> Mapping[str, Calla
     korn = kornia_transform(name, images.shape[2])
     if korn is not None:
         floats = images.to(device).contiguous().to(torch.float32) / 255
-        found["kornia"] = lambda: korn(floats)
+        found["kornia"] = lambda: finished(korn(floats))
     return found
 
 
@@ -151,6 +156,7 @@ def torchvision_transform(name: str, pixels: int) -> Callable[[Any], object] | N
     known: dict[str, v2.Transform] = {
         "standard": v2.Compose([v2.RandomCrop(pixels, padding=4), flip]),
         "random_resized_crop": v2.Compose([crop, flip]),
+        "center_crop": v2.Compose([v2.CenterCrop(round(0.875 * pixels)), v2.Resize((pixels, pixels))]),
         "randaugment": v2.RandAugment(2, 9),
         "autoaugment": v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10),
         "trivialaugment_wide": v2.TrivialAugmentWide(),
@@ -176,14 +182,14 @@ def batch_transform(name: str, images: Tensor) -> Callable[[], object] | None:
     return lambda: known[name](source, labels)
 
 
-def kornia_transform(name: str, pixels: int) -> Callable[[Tensor], object] | None:
+def kornia_transform(name: str, pixels: int) -> Callable[[Tensor], Tensor] | None:
     """Kornia's transform of a batch of floats in [0, 1], where there is one and it is installed."""
     if importlib.util.find_spec("kornia") is None:
         return None
     auto = importlib.import_module("kornia.augmentation.auto")
     plain = importlib.import_module("kornia.augmentation")
     length = max(3, pixels // 10 | 1)
-    known: dict[str, Callable[[], Callable[[Tensor], object]]] = {
+    known: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
         "randaugment": lambda: auto.RandAugment(n=2, m=9),
         "autoaugment": lambda: auto.AutoAugment("cifar10"),
         "trivialaugment_wide": lambda: auto.TrivialAugment(),

@@ -19,6 +19,7 @@ BENCHES = {
     "rounds": ("tools.bench.rounds", "RoundsBench"),
     "augment": ("tools.bench.augment", "AugmentBench"),
     "samplers": ("tools.bench.samplers", "SamplersBench"),
+    "loaders": ("tools.bench.loaders", "LoadersBench"),
     "selection": ("tools.bench.selection", "SelectionBench"),
 }
 """Each bench's module and its class there; a bench's fields are its options."""

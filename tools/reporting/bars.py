@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tools.reporting.figures import SERIES
-from tools.reporting.folder import RunRecord
 from tools.reporting.lineup import Lineup
 from tools.reporting.markup import Safe, el, join, table
+from tools.reporting.record import RunRecord
 from tools.reporting.wording import NONE, duration, percent
 
 OFF_THE_CLOCK = ("evaluate", "checkpoint", "compile")
@@ -29,7 +29,7 @@ MEANINGS: Mapping[str, str] = {
     "other": "what lies between the phases",
     "evaluate": "accuracy on the test set",
     "checkpoint": "writing checkpoints",
-    "compile": "first step's compilation",
+    "compile": "rehearsal and compilation",
 }
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from tools.reporting import figures
 from tools.reporting.figures import Line
-from tools.reporting.folder import Series
 from tools.reporting.lineup import Entry, Lineup
 from tools.reporting.markup import Child, Safe, details, el, table
+from tools.reporting.record import Series
 from tools.reporting.wording import NONE, count, duration, listed, percent
 
 SAMPLE_UNITS = ((1.0, ""), (1e3, "thousands"), (1e6, "millions"), (1e9, "billions"))
@@ -55,7 +55,9 @@ def accuracy(lineup: Lineup) -> list[Safe] | None:
         return None
     told = listed([_rise(entry) for entry in shown])
     x_end = max(_highest(entry.run.evaluations, "samples") for entry in shown)
-    x_end = max(x_end, *(entry.run.number("planned") or 0.0 for entry in shown))
+    # A budget of compute doesn't say how many samples it will train.
+    by_samples = [entry.run for entry in shown if entry.run.counts == "trained"]
+    x_end = max(x_end, *(run.number("planned") or 0.0 for run in by_samples), 0.0)
     size, of_samples = figures.unit(x_end, SAMPLE_UNITS)
     longest = max(_highest(entry.run.evaluations, "seconds") for entry in shown)
     second, of_time = figures.unit(longest, TIME_UNITS)

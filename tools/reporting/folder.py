@@ -6,151 +6,29 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from tools.reporting.record import RunRecord, Samples, Series, number
 from trainer.errors import RunError
 
 SCHEMA = 1
 """Newest schema of a run folder's files that is understood."""
 
+DEFAULTS: Mapping[str, Any] = {
+    "counts": "trained",
+    "resolution": {"name": "constant"},
+    "selection": {"name": "all"},
+}
+"""Settings that recipes of earlier versions don't hold, as those versions trained."""
+
 STEP_COLUMNS = ("step", "round", "samples", "progress", "lr", "loss", "seconds", "rate")
 SAMPLE_COLUMNS = ("label", "times_seen", "mean_probability")
 EVALUATION_COLUMNS = ("step", "round", "samples", "progress", "seconds", "accuracy", "loss")
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Lines of a .jsonl file as columns.
-
-    Attributes
-    ----------
-    columns
-        float64[n] each, nan where a line has no such number.
-    """
-
-    columns: Mapping[str, NDArray[np.float64]]
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
-
-    def __getitem__(self, name: str) -> NDArray[np.float64]:
-        return self.columns[name]
-
-    def last(self, name: str) -> float | None:
-        """The last line's number, None where there is none."""
-        return _number(float(self[name][-1])) if len(self) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """What happened to each training sample.
-
-    Attributes
-    ----------
-    label, times_seen
-        int64[n].
-    mean_probability
-        float64[n], probability given to the true class, nan for samples never seen.
-    classes
-        Names of the classes where the run recorded them.
-    """
-
-    label: NDArray[np.int64]
-    times_seen: NDArray[np.int64]
-    mean_probability: NDArray[np.float64]
-    classes: tuple[str, ...] | None
-
-    def class_name(self, label: int) -> str:
-        """The class's name, or its number where the run recorded no names."""
-        if self.classes is not None and 0 <= label < len(self.classes):
-            return self.classes[label]
-        return f"class {label}"
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """One run folder. What couldn't be read is empty or None here, and told in ``faults``.
-
-    Attributes
-    ----------
-    path
-        The folder.
-    recipe, environment, ledger
-        Contents of run.toml, environment.json and ledger.json.
-    steps, evaluations
-        Lines of the .jsonl files.
-    samples
-        Rows of samples.parquet.
-    faults
-        What is missing or damaged, a sentence's part each.
-    """
-
-    path: Path
-    recipe: Mapping[str, Any]
-    environment: Mapping[str, Any]
-    ledger: Mapping[str, Any]
-    steps: Series
-    evaluations: Series
-    samples: Samples | None
-    faults: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.path.resolve().name
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run spent its budget, by its own ledger."""
-        return self.ledger.get("finished") is True
-
-    @property
-    def accuracy(self) -> float | None:
-        """Accuracy in [0, 1] of the last evaluation."""
-        return self.evaluations.last("accuracy")
-
-    @property
-    def phases(self) -> dict[str, float]:
-        """Seconds a phase, in the ledger's order."""
-        phases = self.ledger.get("phases")
-        if not isinstance(phases, Mapping):
-            return {}
-        known = {str(name): _number(seconds) for name, seconds in phases.items()}
-        return {name: seconds for name, seconds in known.items() if seconds is not None}
-
-    def number(self, key: str) -> float | None:
-        """A number of the ledger; samples trained, steps and seconds fall back on the last logged step."""
-        value = _number(self.ledger.get(key))
-        if value is not None:
-            return value
-        if key == "budget":
-            return _number(self.recipe.get("budget"))
-        logged = {"trained": "samples", "train_seconds": "seconds", "steps": "step"}
-        return self.steps.last(logged[key]) if key in logged else None
-
-    @property
-    def rate(self) -> float | None:
-        """Trained samples a second of the training clock."""
-        trained, seconds = self.number("trained"), self.number("train_seconds")
-        return trained / seconds if trained is not None and seconds else None
-
-    @property
-    def compute(self) -> float | None:
-        """Compute spent, in trained samples: a scored sample counts by the measured cost of scoring."""
-        trained, scored = self.number("trained"), self.number("scored")
-        if trained is None or scored is None:
-            return None
-        cost = self.number("score_cost")
-        if scored and cost is None:
-            return None
-        return trained + scored * (cost or 0.0)
 
 
 def read_run(path: Path) -> RunRecord:
@@ -173,7 +51,7 @@ def read_run(path: Path) -> RunRecord:
     faults: list[str] = []
     return RunRecord(
         path=path,
-        recipe=recipe,
+        recipe={**DEFAULTS, **recipe},
         environment=_read_object(path / "environment.json", faults),
         ledger=_read_object(path / "ledger.json", faults),
         steps=_read_lines(path / "steps.jsonl", STEP_COLUMNS, faults),
@@ -223,7 +101,7 @@ def _read_lines(path: Path, names: Sequence[str], faults: list[str]) -> Series:
             lines.append(content)
     if len(lines) < len(whole):
         faults.append(f"{len(whole) - len(lines)} of {path.name}'s {len(whole)} lines can't be read")
-    numbers = {name: [_number(line.get(name)) for line in lines] for name in names}
+    numbers = {name: [number(line.get(name)) for line in lines] for name in names}
     return Series(
         {name: np.array([math.nan if n is None else n for n in column]) for name, column in numbers.items()}
     )
@@ -256,14 +134,3 @@ def _read_samples(path: Path, faults: list[str]) -> Samples | None:
 def _check_schema(schema: object, path: Path) -> None:
     if not isinstance(schema, int) or schema > SCHEMA:
         raise RunError(f"{path} must be of schema {SCHEMA} or older; got {schema}: update budgetrain")
-
-
-def _number(value: object) -> float | None:
-    """The number as it stands in a file, None where it is no finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tools.reporting import settings
-from tools.reporting.folder import RunRecord
+from tools.reporting.record import RunRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 
-from tools.reporting import bars, curves, settings, variety, verdict, wording
-from tools.reporting.folder import RunRecord
+from tools.reporting import accounts, bars, curves, settings, stages, variety, verdict, wording
 from tools.reporting.lineup import Lineup, line_up
 from tools.reporting.markup import Child, Safe, details, el, join, table
-from tools.reporting.wording import NONE, count, listed, percent
+from tools.reporting.matching import matching
+from tools.reporting.record import RunRecord
+from tools.reporting.wording import NONE, listed, percent
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """Tells the browser to load nothing, whatever stands on the page."""
@@ -31,6 +32,7 @@ def page(runs: Sequence[RunRecord]) -> str:
         _section("Accuracy", curves.accuracy(lineup) or el("p", "No evaluation is recorded.")),
         _section("Loss and learning rate", curves.training(lineup) or el("p", "No step is recorded.")),
         _ledger(lineup),
+        _resolutions(lineup),
         _samples(lineup),
         None if several else _settings(lineup),
         _environment(lineup),
@@ -55,9 +57,9 @@ def _head(title: str) -> Safe:
 def _subject(lineup: Lineup) -> str:
     """What the runs have in common, of the settings that people name a run by."""
     shared = []
-    for key in ("data", "model", "sampler", "augment"):
+    for key in ("data", "model", "sampler", "selection", "augment", "resolution"):
         values = {entry.recipe.get(key) for entry in lineup}
-        if len(values) == 1 and (value := values.pop()) is not None:
+        if len(values) == 1 and (value := values.pop()) is not None and (key, value) not in settings.UNSAID:
             shared.append(value)
     return " · ".join([*shared, f"{len(lineup)} runs"] if lineup.several else shared)
 
@@ -84,7 +86,7 @@ def _comparison(lineup: Lineup) -> Safe:
     return _section(
         "What each run cost and what it bought",
         verdict.comparison(lineup),
-        el("ul", [el("li", line) for line in verdict.matching(lineup)], class_="notes"),
+        el("ul", [el("li", line) for line in matching(lineup)], class_="notes"),
         verdict.seeds(lineup),
     )
 
@@ -96,34 +98,13 @@ def _ledger(lineup: Lineup) -> Safe:
     stalls = [stall for entry in lineup if (stall := entry.run.number("stall")) is not None]
     said = "Stall, the share of the training clock in which training waited for data: "
     said += f"{wording.span(stalls, percent) if stalls else 'not recorded'}."
-    beside = el("div", drawn.table, _accounts(lineup), class_="beside")
+    beside = el("div", drawn.table, accounts.accounts(lineup), class_="beside")
     return _section("Where the time went", el("p", said), drawn.bars, drawn.note, beside)
 
 
-def _accounts(lineup: Lineup) -> Safe:
-    """Samples counted, by what was done with them."""
-
-    def cost(run: RunRecord) -> str:
-        value = run.number("score_cost")
-        return NONE if value is None else f"{value:.2f}"
-
-    runs = [entry.run for entry in lineup]
-    head = ["", *([entry.label for entry in lineup] if lineup.several else [""])]
-    rows = [
-        [name, *(count(run.number(key)) for run in runs)]
-        for name, key in (
-            ("Trained, forward and backward", "trained"),
-            ("Scored, forward only", "scored"),
-            ("Evaluated", "evaluated"),
-            ("Optimiser steps", "steps"),
-            ("Rounds", "rounds"),
-        )
-    ]
-    rows.append(["Cost of scoring one, in trainings", *(cost(run) for run in runs)])
-    digests = [run.ledger.get("weights") for run in runs]
-    if any(digests):
-        rows.append(["Digest of the last weights", *(str(digest or NONE)[:12] for digest in digests)])
-    return table(head, rows, "Samples, by what was done with them")
+def _resolutions(lineup: Lineup) -> Safe | None:
+    tables = stages.resolutions(lineup)
+    return _section("At which resolution", el("div", tables, class_="beside packed")) if tables else None
 
 
 def _samples(lineup: Lineup) -> Safe:
@@ -200,10 +181,15 @@ def _reading() -> Safe:
     """What the figures mean, and what they do not."""
     lines = (
         "Accuracy is that of the last round, on the test set; never the best of several rounds.",
-        "The full budget is N samples times T epochs; a budget is a fraction of these samples, and the "
-        "learning rate's schedule ends with it.",
-        "Trained samples count forward and backward passes. Compute adds scored samples, forward only, at "
-        "the cost measured on this device.",
+        "The full training is N samples times T epochs, at full resolution; a budget is a fraction of it, "
+        "and the learning rate's schedule ends with it. A budget counts samples trained, or compute.",
+        "Trained samples count forward and backward passes, at whatever resolution, and take scoring as "
+        "free: the papers' accounting. Compute counts every pass in training steps at full resolution: "
+        "training at another resolution by the network's FLOPs, scoring by the cost measured on this device.",
+        "Comparisons matched in trained samples ask which samples to train on; comparisons matched in "
+        "compute ask what to spend computing on. A method that scores can win the first and lose the second.",
+        "FLOPs are those of the network's layers as torch counts them, and three forward passes' worth a "
+        "step of compute.",
         "The training clock leaves out evaluation, checkpoints and compilation; stall is its share spent "
         "waiting for data.",
         "One run says little about a difference between methods: repeat it with other seeds and look at "

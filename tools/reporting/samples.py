@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.reporting.folder import Samples
+from tools.reporting.record import Samples
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PLACES = ("name", "runs_dir", "data_dir", "log_every", "checkpoint_seconds")
+PLACES = ("name", "runs_dir", "data_dir", "log_every", "checkpoint_seconds", "service")
 """Settings that don't bear on a run's result."""
 
-SEEDS = ("seed", "init_seed", "order_seed", "augment_seed")
+SEEDS = ("seed", "init_seed", "order_seed", "augment_seed", "selection_seed")
 
-PARTS = ("data", "model", "sampler", "augment", "schedule", "method", "engine")
+PARTS = ("data", "model", "sampler", "selection", "augment", "resolution", "schedule", "method", "engine")
 """Settings whose values say by themselves what they are settings of."""
+
+UNSAID = {
+    ("selection", "all"): "no selection",
+    ("resolution", "constant"): "constant resolution",
+    ("counts", "trained"): "by samples",
+    ("counts", "compute"): "by compute",
+}
+"""What to call values whose own names say too little beside those of other settings."""
 
 
 def flatten(table: Mapping[str, Any]) -> dict[str, str]:
@@ -55,7 +63,8 @@ def _value(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, list):
         return ", ".join(_value(item) for item in value)
-    return str(value)
+    written = str(value)
+    return f"{value:.6g}" if isinstance(value, float) and len(written) > 8 else written
 
 
 def split(runs: Sequence[Mapping[str, str]]) -> tuple[list[str], list[str]]:
@@ -79,6 +88,8 @@ def labels(runs: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[str]
 
 
 def _say(key: str, value: str) -> str:
+    if (key, value) in UNSAID:
+        return UNSAID[key, value]
     return value if key in PARTS else f"{key} {value}"
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from tools.reporting import figures
 from tools.reporting.bars import dots
 from tools.reporting.curves import figure
-from tools.reporting.folder import Samples
 from tools.reporting.lineup import Lineup
 from tools.reporting.markup import Child, Safe, details, el, table
+from tools.reporting.record import Samples
 from tools.reporting.samples import Spread, class_probabilities, spread
 from tools.reporting.wording import NONE, count, listed, percent
 

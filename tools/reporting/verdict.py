@@ -5,30 +5,35 @@ from __future__ import annotations
 import statistics
 
 from tools.reporting.figures import SERIES
-from tools.reporting.folder import RunRecord
 from tools.reporting.lineup import Lineup
 from tools.reporting.markup import Child, Safe, el, join, table
+from tools.reporting.record import RunRecord
 from tools.reporting.samples import spread
-from tools.reporting.wording import NONE, budget, count, duration, matched, percent, points, ratio
+from tools.reporting.wording import NONE, budget, count, duration, flops, percent, points, ratio
 
 
 def tiles(run: RunRecord) -> Safe:
     """One run's key figures."""
-    trained, full, scored = run.number("trained"), run.number("full_budget_samples"), run.number("scored")
-    share = percent(trained / full) if trained is not None and full else NONE
-    charged = percent(run.compute / full) if run.compute is not None and full else NONE
     evenness = None if run.samples is None else spread(run.samples)
     entropy = NONE if evenness is None else f"{evenness.entropy:.3f}"
     nats = "nats" if evenness is None else f"nats, at most {evenness.highest_entropy:.3f}"
     with_evaluation = f"{duration(run.number('wall_seconds'))} with evaluation"
+    counted = {"trained": "", "compute": ""} | {run.counts: "; the budget counts this"}
+    trained = percent(run.share_of_full(run.number("trained")))
     figures: list[tuple[str, str, str]] = [
         ("Accuracy", percent(run.accuracy, 2), "of the last round" if run.finished else "so far, unfinished"),
-        ("Trained samples", count(trained), f"{share} of the full budget"),
+        (
+            "Trained samples",
+            count(run.number("trained")),
+            f"{trained} of the full training's{counted['trained']}",
+        ),
         (
             "Compute",
-            charged,
-            f"with {count(scored)} scored charged" if scored else "nothing scored to charge",
+            percent(run.share_of_full(run.compute)),
+            f"of the full training's{counted['compute']}",
         ),
+        ("Scoring", percent(run.scoring_share), scoring_gloss(run)),
+        ("FLOPs", flops(run.number("flops")), "of the whole run, forward and backward"),
         ("Training time", duration(run.number("train_seconds")), with_evaluation),
         ("Rate", count(run.rate), "images a second"),
         ("Stall", percent(run.number("stall")), "of that spent waiting for data"),
@@ -43,6 +48,15 @@ def tiles(run: RunRecord) -> Safe:
         ],
         class_="tiles",
     )
+
+
+def scoring_gloss(run: RunRecord) -> str:
+    """What a run's scoring passes were, and what one of them cost."""
+    if not run.number("scored"):
+        return "of compute: nothing was scored"
+    cost = run.number("score_cost")
+    each = "a third of a training step, not measured" if cost is None else f"{cost:.2f} of a training step"
+    return f"of compute, {count(run.number('scored'))} samples; one costs {each}"
 
 
 def swatch(colour: int) -> Safe:
@@ -69,57 +83,39 @@ def comparison(lineup: Lineup) -> Safe:
     rows: list[list[Child]] = []
     for index, entry in enumerate(lineup):
         run, other = entry.run, index > 0
-        full, compute, trained = run.number("full_budget_samples"), run.compute, run.number("trained")
-        clock = run.number("train_seconds")
-        charged = percent(compute / full) if compute is not None and full else NONE
+        trained, compute, clock = run.number("trained"), run.compute, run.number("train_seconds")
         state = None if run.finished else el("span", "unfinished", class_="tag")
         rows.append(
             [
                 join(swatch(entry.colour), " ", entry.label, " ", state),
                 _pair(percent(run.accuracy, 2), points(run.accuracy, first.accuracy), other),
-                _pair(count(trained), ratio(trained, first.number("trained")), other),
-                _pair(charged, ratio(compute, first.compute), other),
+                _pair(percent(run.share_of_full(trained)), ratio(trained, first.number("trained")), other),
+                _pair(percent(run.share_of_full(compute)), ratio(compute, first.compute), other),
+                percent(run.scoring_share),
                 _pair(duration(clock), ratio(clock, first.number("train_seconds")), other),
                 _pair(count(run.rate), ratio(run.rate, first.rate), other),
                 percent(run.number("stall")),
             ]
         )
-    head = ["Run", "Accuracy", "Trained samples", "Compute", "Training time", "Images/s", "Stall"]
-    caption = "Last round of each run; in small, points of accuracy and ratios against the first run"
+    head = [
+        "Run",
+        "Accuracy",
+        "Trained, of full",
+        "Compute, of full",
+        "Scoring, of compute",
+        "Training time",
+        "Images/s",
+        "Stall",
+    ]
+    caption = (
+        "Last round of each run; trained samples and compute by those of the full training; "
+        "in small, points of accuracy and ratios against the first run"
+    )
     return table(head, rows, caption, class_="comparison")
 
 
 def _pair(value: str, against: str, other: bool) -> Child:
     return join(value, el("span", against, class_="against")) if other and against != NONE else value
-
-
-def matching(lineup: Lineup) -> list[str]:
-    """Whether the runs may be compared: on trained samples, on compute, on time."""
-    runs = [entry.run for entry in lineup]
-    sizes = [size for run in runs if isinstance(size := run.recipe.get("batch_size"), int)]
-    trained = [run.number("trained") for run in runs]
-    compute = [run.compute for run in runs]
-    said = []
-    if matched(trained, max(sizes, default=1)):
-        said.append(f"Trained samples match: {count(trained[0])} in each run, to within a batch.")
-    else:
-        said.append(
-            "Trained samples do not match, so part of any difference in accuracy is a difference in training."
-        )
-    if None in compute:
-        said.append("Compute is not known for every run, for lack of a ledger or of scoring's measured cost.")
-    elif matched(compute, 0.01 * max(value for value in compute if value is not None)):
-        said.append("Compute matches to within 1%, scored samples charged at their measured cost.")
-    else:
-        said.append("Compute does not match once scored samples are charged at their measured cost.")
-    keys = ("cpu", "gpu", "device", "cores", "threads")
-    if len({tuple(str(run.environment.get(key)) for key in keys) for run in runs}) > 1:
-        said.append("Times do not compare: the runs were made on different machines, devices or threads.")
-    if not all(run.finished for run in runs):
-        said.append(
-            "An unfinished run has not come to its learning rate's floor; its accuracy is provisional."
-        )
-    return said
 
 
 def seeds(lineup: Lineup) -> Safe | None:
@@ -149,11 +145,16 @@ def unfinished(run: RunRecord) -> str:
     trained, planned = run.number("trained"), run.number("planned")
     if trained is None:
         return "This run is unfinished: it has logged no step yet."
-    far = f" of {count(planned)} ({percent(trained / planned)})" if planned else ""
     steps, share = run.number("steps"), budget(run.number("budget"))
     at = f" after step {count(steps)}" if steps is not None else ""
+    if run.counts == "compute":
+        spent = percent(run.steps.last("progress"))
+        far = f"{spent} of its budget of {share} of compute is spent, on {count(trained)} trained samples"
+    else:
+        of = f" of {count(planned)} ({percent(trained / planned)})" if planned else ""
+        far = f"{count(trained)}{of} samples of its budget of {share} are trained"
     return (
-        f"This run is unfinished: {count(trained)}{far} samples of its budget of {share} are trained{at}. "
+        f"This run is unfinished: {far}{at}. "
         "Its learning rate has not come to its floor, so its accuracy is provisional."
     )
 

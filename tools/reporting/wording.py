@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
-from tools.reporting.folder import RunRecord
 from tools.reporting.lineup import Group, Lineup
+from tools.reporting.record import RunRecord
 
 NONE = "\N{EN DASH}"
 """What a table shows where there is no figure."""
@@ -15,6 +14,8 @@ MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 SPACE = "\N{NO-BREAK SPACE}"
+
+FLOP_UNITS = {1e6: "MFLOP", 1e9: "GFLOP", 1e12: "TFLOP", 1e15: "PFLOP", 1e18: "EFLOP"}
 
 
 def count(value: float | None) -> str:
@@ -85,6 +86,18 @@ def points(value: float | None, base: float | None) -> str:
     return f"{sign}{abs(difference):.2f}"
 
 
+def flops(operations: float | None) -> str:
+    """Floating-point operations in a unit that leaves few digits.
+
+    >>> flops(1.234e15).replace(SPACE, " "), flops(5e5).replace(SPACE, " ")
+    ('1.23 PFLOP', '0.5 MFLOP')
+    """
+    if operations is None:
+        return NONE
+    unit = max((size for size in FLOP_UNITS if operations >= size), default=min(FLOP_UNITS))
+    return f"{operations / unit:,.3g}{SPACE}{FLOP_UNITS[unit]}"
+
+
 def listed(items: Sequence[str], last: str = "and") -> str:
     """Items in a row as in a sentence.
 
@@ -98,23 +111,24 @@ def listed(items: Sequence[str], last: str = "and") -> str:
 
 def headline(run: RunRecord) -> str:
     """What one run cost and what it bought, in a sentence."""
-    share = budget(run.number("budget"))
+    counted = " in compute" if run.counts == "compute" else ""
+    share = f"{budget(run.number('budget'))} of the full budget{counted}"
     trained, full = run.number("trained"), run.number("full_budget_samples")
     samples = (
         f"{count(trained)} of {count(full)} samples" if full is not None else f"{count(trained)} samples"
     )
-    if trained is None:
-        samples = "no step logged"
-    spent = [samples]
+    spent = ["no step logged" if trained is None else f"{samples} trained"]
+    if run.share_of_full(run.compute) is not None:
+        spent.append(f"{percent(run.share_of_full(run.compute))} of the full compute")
     if run.number("train_seconds") is not None:
         spent.append(f"{duration(run.number('train_seconds'))} of training")
     if run.number("stall") is not None:
         spent.append(f"stall {percent(run.number('stall'))}")
     if not run.finished:
         got = "no accuracy yet" if run.accuracy is None else f"{percent(run.accuracy)} so far"
-        return f"Unfinished, {got}, on the way to {share} of the full budget: {', '.join(spent)}."
+        return f"Unfinished, {got}, on the way to {share}: {', '.join(spent)}."
     got = "No accuracy recorded" if run.accuracy is None else percent(run.accuracy)
-    return f"{got} after {share} of the full budget: {', '.join(spent)}."
+    return f"{got} after {share}: {', '.join(spent)}."
 
 
 def comparison(lineup: Lineup) -> str:
@@ -125,7 +139,9 @@ def comparison(lineup: Lineup) -> str:
         return f"{len(runs)} runs, none of which has been evaluated yet."
     trained = [value for run in runs if (value := run.number("trained")) is not None]
     seconds = [value for run in runs if (value := run.number("train_seconds")) is not None]
+    compute = [share for run in runs if (share := run.share_of_full(run.compute)) is not None]
     cost = [f"on {span(trained, count)} trained samples"] if trained else []
+    cost += [f"with {span(compute, percent)} of the full compute"] if compute else []
     cost += [f"in {span(seconds, duration)} of training"] if seconds else []
     return f"{reached}, each {' '.join(cost)}." if cost else f"{reached}."
 
@@ -160,9 +176,3 @@ def span(values: Sequence[float], say: Callable[[float], str]) -> str:
     """Smallest to largest, or the one value that all share."""
     low, high = say(min(values)), say(max(values))
     return f"{low}" if low == high else f"{low} to {high}"
-
-
-def matched(values: Sequence[float | None], tolerance: float) -> bool:
-    """Whether all values are known and lie within ``tolerance`` of each other."""
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return len(known) == len(values) and max(known) - min(known) <= tolerance

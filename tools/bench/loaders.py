@@ -1,0 +1,228 @@
+"""What loading costs: our engines against FFCV's Loader, DALI, PyTorch's DataLoader and webdataset."""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import ENGINES, open_dataset
+from pipeline.convert import ConvertOptions, convert
+from pipeline.engines.protocol import thread_count
+from pipeline.formats import Converted, WebDatasetFormat
+from pipeline.sources import ArraySource
+from tools.arguments import UsageError
+from tools.bench.loader_sides import Work
+from tools.bench.loader_worker import Report, Worker, WorkerError
+from tools.bench.measure import Row
+from tools.bench.photographs import photographs
+from tools.bench.sessions import noise
+
+PEERS = {
+    "ffcv-loader": "ffcv",
+    "dali": "nvidia.dali",
+    "dataloader-pil": "torchvision",
+    "webdataset": "webdataset",
+}
+"""Every peer, and the module that it needs."""
+
+_SHARD = 1 << 23
+_GROWTH_ROUNDS = 50
+_SETTLED = 10
+_RAW_EPOCHS = 4
+
+
+@dataclass(frozen=True)
+class LoadersBench:
+    """Rate, processor time and memory of every engine and format, against loaders that people use."""
+
+    data: Path | None = None
+    """A .beton file of JPEGs to measure; by default one is made, of pictures of 500 px that are to a decoder
+    what photographs are, and another of raw images of 32 px."""
+
+    pixels: tuple[int, ...] = (224, 128, 64)
+    """Sizes of the random resized crops of JPEGs; none to leave JPEGs out."""
+
+    engines: tuple[str, ...] = tuple(ENGINES)
+    """Engines of ours to measure."""
+
+    peers: tuple[str, ...] = tuple(PEERS)
+    """Whom to compare with."""
+
+    formats: tuple[str, ...] = ("beton", "wds")
+    """Formats that ours read."""
+
+    images: int = 512
+    """Pictures to make."""
+
+    raw_images: int = 50_000
+    """Raw images of 32 px to make; 0 for none."""
+
+    threads: int = 0
+    """Threads, or processes, of every side; 0 for one a core."""
+
+    repeats: int = 7
+    """Measurements a case; medians are given."""
+
+    growth: bool = True
+    """Measure as well by how much memory grows from round 10 to round 50, at the last of the sizes."""
+
+    def __post_init__(self) -> None:
+        known = {"engines": tuple(ENGINES), "peers": tuple(PEERS), "formats": ("beton", "wds")}
+        for name, choices in known.items():
+            for value in getattr(self, name):
+                if value not in choices:
+                    raise UsageError(f"{name} must be of {', '.join(choices)}; got {value}")
+
+    def rows(self) -> list[Row]:
+        """One row a case and peer, all sides of a case measured in turn.
+
+        ``load/SET-PIXELS/ENGINE`` is the rate of random resized crops, ``load/raw32/ENGINE`` that of whole
+        raw images, in batches of 64 and 512; ``.../wds`` from tar shards instead of a ``.beton`` file.
+        ``cpu/...`` is the time of all cores, ``memory/...`` the most memory that the side's processes held,
+        ``growth/...`` what came to it between round 10 and round 50. Each side is a process of its own with
+        the same number of threads, and reads files that the operating system holds in memory.
+        """
+        with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
+            return list(self._rows(Path(scratch)))
+
+    def _rows(self, folder: Path) -> Iterator[Row]:
+        threads = thread_count(self.threads)
+        if self.raw_images and self.data is None:
+            noise(folder / "raw32", self.raw_images, 32)
+            work = Work("ours", "", str(folder / "raw32" / "train.beton"), "", 0, 512, threads)
+            yield from self._case("raw32", work, None)
+        if not self.pixels:
+            return
+        path = self.data or _pictures(folder / "jpeg500.beton", self.images)
+        data = open_dataset(path)
+        if not data.compressed.all():
+            raise UsageError(f"data must hold JPEGs, so that all can read it; {path} holds raw images")
+        files, shards = folder / "files", folder / "shards.wds"
+        _spread(data, files, shards)
+        for pixels in self.pixels:
+            work = Work("ours", "", str(path), str(files), pixels, 64, threads)
+            yield from self._case(f"{path.stem}-{pixels}", work, shards)
+
+    def _case(self, name: str, work: Work, shards: Path | None) -> Iterator[Row]:
+        """Measure all sides of one data set and size."""
+        sides = {(engine, ""): replace(work, engine=engine) for engine in self._engines(shards)}
+        if shards is not None and "wds" in self.formats:
+            sides |= {key: replace(one, data=str(shards)) for key, one in _with_format(sides)}
+        if "beton" not in self.formats:
+            sides = {key: one for key, one in sides.items() if key[1]}
+        ours = dict(sides)
+        for peer in (
+            self.peers if shards is not None else [peer for peer in self.peers if peer == "ffcv-loader"]
+        ):
+            if _installed(peer):
+                reads = str(shards) if peer in ("dali", "webdataset") else work.data
+                sides[peer, "peer"] = replace(work, side=peer, data=reads)
+        reports = self._measure(sides, 1 if shards is not None else _RAW_EPOCHS)
+        for key in ours:
+            case = "/".join([name, *filter(None, key)])
+            theirs = {other[0]: report for other, report in reports.items() if other[1] == "peer"}
+            yield from _compare(case, reports[key], theirs)
+        if self.growth and work.pixels == (self.pixels[-1] if shards is not None else 0):
+            for key, one in ours.items():
+                if not key[1]:
+                    yield Row.compare(f"growth/{name}/{key[0]}", _growth(one), "MB")
+
+    def _engines(self, shards: Path | None) -> tuple[str, ...]:
+        # Raw images don't go through DALI.
+        return tuple(name for name in self.engines if shards is not None or name != "dali")
+
+    def _measure(self, sides: dict[tuple[str, str], Work], epochs: int) -> dict[tuple[str, str], Report]:
+        """Medians of every side, measured in turn: A B C A B C ... ."""
+        reports: dict[tuple[str, str], list[Report]] = {key: [] for key in sides}
+        with ExitStack() as stack:
+            workers = {key: stack.enter_context(Worker(work)) for key, work in sides.items()}
+            for key, worker in workers.items():
+                try:
+                    worker.run(epochs)
+                except WorkerError as error:
+                    raise UsageError(f"{key[0]} can't be measured: {error}") from None
+            for _ in range(self.repeats):
+                for key, worker in workers.items():
+                    reports[key].append(worker.run(epochs))
+        return {key: _median(some) for key, some in reports.items()}
+
+
+def _with_format(sides: dict[tuple[str, str], Work]) -> Iterator[tuple[tuple[str, str], Work]]:
+    for (engine, _), work in sides.items():
+        yield (engine, "wds"), work
+
+
+def _compare(case: str, ours: Report, peers: dict[str, Report]) -> Iterator[Row]:
+    """Rows of one of ours against every peer, or alone where there is none."""
+    for kind, unit in (("load", "images/s"), ("cpu", "ms/image"), ("memory", "MB")):
+        mine = _figure(ours, kind)
+        if not peers:
+            yield Row.compare(f"{kind}/{case}", mine, unit)
+        for peer, report in peers.items():
+            yield Row.compare(f"{kind}/{case}", mine, unit, peer, _figure(report, kind))
+
+
+def _figure(report: Report, kind: str) -> float:
+    if kind == "load":
+        return report.images / report.seconds
+    return report.cpu / report.images * 1e3 if kind == "cpu" else report.peak / 1e6
+
+
+def _median(reports: list[Report]) -> Report:
+    return Report(
+        reports[0].images,
+        statistics.median(report.seconds for report in reports),
+        statistics.median(report.cpu for report in reports),
+        max(report.peak for report in reports),
+        reports[-1].memory,
+    )
+
+
+def _growth(work: Work) -> float:
+    with Worker(work) as worker:
+        early = worker.run(_SETTLED)
+        return (worker.run(_GROWTH_ROUNDS - _SETTLED).memory - early.memory) / 1e6
+
+
+def _installed(peer: str) -> bool:
+    module = PEERS[peer]
+    if importlib.util.find_spec(module.partition(".")[0]) is not None:
+        return True
+    print(f"{module} is not installed: the rows of {peer} are left out")
+    return False
+
+
+def _pictures(path: Path, count: int) -> Path:
+    labels = np.arange(count) % 10
+    classes = tuple(f"class {i}" for i in range(10))
+    source = ArraySource("pictures", "train", "seeded pictures", classes, labels, photographs(count, 500))
+    convert(source, path, ConvertOptions(encoding="jpeg", quality=90))
+    return path
+
+
+def _spread(data: Converted, files: Path, shards: Path) -> None:
+    """Write the same JPEGs as files in folders by class, and as tar shards of 8 MB, so that two can share."""
+    with WebDatasetFormat(shard_size=_SHARD).create(shards, len(data)) as writer:
+        for index in range(len(data)):
+            content, label = data.encoded(index), int(data.labels[index])
+            folder = files / f"{label:06}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{index:09}.jpg").write_bytes(content)
+            writer.append(
+                content,
+                height=int(data.heights[index]),
+                width=int(data.widths[index]),
+                compressed=True,
+                label=label,
+                checksum=zlib.crc32(content),
+                name=data.name(index),
+            )
+        writer.publish(writer.finish(data.card))

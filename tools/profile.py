@@ -1,0 +1,173 @@
+"""``trainer profile``: what a step of a run consists of, and what holds it up."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.formats.whole import write_whole
+from tools.profiling.finding import Measured, sentence
+from tools.profiling.stages import PART, Stages
+from tools.profiling.timing import take_turns
+from tools.profiling.whole import Loop, session_at
+from tools.progress import TerminalWatcher
+from tools.recipe_line import read_run
+from trainer import config
+from trainer.config import part_name
+from trainer.data import open_data
+from trainer.errors import RunError
+from trainer.parallel import World
+from trainer.session import Session
+
+DESCRIPTION = """Time every stage of a training step alone and all of them together; name the bottleneck.
+
+Takes the command line of `trainer run`. Stages are timed on a few batches that are at hand; then the training
+loop makes some dozens of steps, as the run would. Nothing is trained, and no run folder is made.
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a profile can be asked for, besides the run's own options."""
+
+    seconds: float = 20.0
+    """Seconds to measure for, beyond setting up; medians are given."""
+
+    at: float = 0.5
+    """Where in the run to look, a share of the budget: schedules of resolution and selection go by it."""
+
+    json: Path | None = None
+    """File to write the figures to."""
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise RunError(f"seconds must be above 0; got {self.seconds:g}")
+        if not 0 <= self.at < 1:
+            raise RunError(f"at must be at least 0 and below 1, a share of the budget; got {self.at:g}")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A run to be profiled."""
+
+    run: config.Run
+    options: Options
+
+    @classmethod
+    def from_words(cls, words: Sequence[str], prog: str) -> Profile:
+        """Read a command line: that of `trainer run`, and the profile's own options.
+
+        Raises
+        ------
+        UsageError
+            When the words aren't options, or an option's value is of the wrong type.
+        RunError
+            When the recipe or a part is unknown, or a value is out of range.
+        """
+        return cls(*read_run(words, prog, DESCRIPTION, Options))
+
+    def execute(self, console: Console) -> int:
+        """Measure, show a table and a sentence, and write the figures."""
+        if self.run.threads is not None:
+            torch.set_num_threads(self.run.threads)
+        with TerminalWatcher(console) as watcher:
+            data = open_data(self.run, World(), watcher.converting)
+        with tempfile.TemporaryDirectory(prefix="trainer-profile-") as scratch:
+            session = session_at(self.run, data, self.options.at, Path(scratch) / "run")
+            try:
+                measured = measure(session, self.run, self.options.seconds)
+                setting = _setting(session, self.options.at)
+            finally:
+                session.close()
+        console.print(setting, highlight=False, soft_wrap=True)
+        console.print(table(measured))
+        console.print(sentence(measured), highlight=False, markup=False, soft_wrap=not console.is_terminal)
+        if self.options.json is not None:
+            text = json.dumps({"schema": 1, "setting": setting, **figures(measured)}, indent=2)
+            write_whole(self.options.json, (text + "\n").encode())
+        return 0
+
+
+def measure(session: Session, run: config.Run, seconds: float) -> Measured:
+    """Time a session's stages and its loop in turn, for about ``seconds``."""
+    stages = Stages(session)
+    try:
+        medians = take_turns([*stages.works(), Loop(session)], seconds)
+    finally:
+        stages.close()
+    step, wait = medians.pop("loop"), medians.pop("wait")
+    parts = {name.removeprefix(PART): medians.pop(name) for name in list(medians) if name.startswith(PART)}
+    return Measured(run, medians, parts, step, wait, stages.beside, stages.loading.decodes)
+
+
+def _setting(session: Session, at: float) -> str:
+    run, device = session.run, session.device
+    precision = "bf16" if session.bf16 else "fp32"
+    number = torch.get_num_threads()
+    threads = f", {number} thread{'s' if number > 1 else ''}" if device.type == "cpu" else ""
+    return (
+        f"{part_name('model', run.model)} on {session.data.train.card.name}: batches of {run.batch_size} at "
+        f"{session.pixels} pixels, engine {part_name('engine', run.engine)}, selection "
+        f"{part_name('selection', run.selection)}, {device} {precision}{threads}; at {at:.0%} of the budget"
+    )
+
+
+def rows(measured: Measured) -> Iterator[tuple[str, float, bool]]:
+    """Give the table's rows: name, seconds a step, and whether it is a part of the row above."""
+    for name, seconds in measured.stages.items():
+        yield name, seconds, False
+        if name == "augmentation" and len(measured.parts) > 1:
+            for part, taken in measured.parts.items():
+                yield part, taken, True
+
+
+def table(measured: Measured) -> Table:
+    """Set a profile as a table; rates are of trained images."""
+    made = Table("stage", "ms a batch", "images/s alone", "share of a step")
+    for column in made.columns[1:]:
+        column.justify = "right"
+    batch = measured.run.batch_size
+    for name, seconds, of_chain in rows(measured):
+        style = "dim" if of_chain else None
+        label = f"  {name}" if of_chain else f"{name} (beside)" if name in measured.beside else name
+        rate = f"{batch / seconds:,.0f}" if seconds > 0 and name != "rest" else ""
+        made.add_row(label, f"{1e3 * seconds:,.3f}", rate, f"{measured.share(seconds):.1%}", style=style)
+    made.add_section()
+    made.add_row(
+        "together", f"{1e3 * measured.step:,.3f}", f"{batch / measured.step:,.0f}", "100.0%", style="bold"
+    )
+    made.add_row(
+        "  of it waiting for data", f"{1e3 * measured.wait:,.3f}", "", f"{measured.share(measured.wait):.1%}"
+    )
+    return made
+
+
+def figures(measured: Measured) -> dict[str, Any]:
+    """A profile as it stands in the JSON file; times in milliseconds a step."""
+
+    def row(name: str, seconds: float) -> dict[str, Any]:
+        return {
+            "stage": name,
+            "milliseconds": 1e3 * seconds,
+            "images_per_second": measured.run.batch_size / seconds if seconds > 0 else None,
+            "share": measured.share(seconds),
+            "beside": name in measured.beside,
+        }
+
+    return {
+        "batch_size": measured.run.batch_size,
+        "stages": [row(name, seconds) for name, seconds in measured.stages.items()],
+        "augmentations": [row(name, seconds) for name, seconds in measured.parts.items()],
+        "together": row("together", measured.step),
+        "stall": measured.share(measured.wait),
+        "bottleneck": measured.bottleneck,
+        "sentence": sentence(measured),
+    }

@@ -1,0 +1,51 @@
+"""A few samples of a data set as a set of their own, which stays in the caches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.engines import Dataset
+
+
+class Few:
+    """Some samples of ``dataset``, numbered from 0; itself a `Dataset`.
+
+    Parameters
+    ----------
+    ids
+        int64[n], of samples of ``dataset``.
+    """
+
+    def __init__(self, dataset: Dataset, ids: NDArray[np.int64]) -> None:
+        self.path = dataset.path
+        self.labels = dataset.labels[ids]
+        self.heights, self.widths = dataset.heights[ids], dataset.widths[ids]
+        self.compressed = dataset.compressed[ids]
+        self.shard, self.offsets, self.sizes = dataset.shard[ids], dataset.offsets[ids], dataset.sizes[ids]
+        self.checksums = None if dataset.checksums is None else dataset.checksums[ids]
+        self.levels = dataset.levels
+        self._dataset = dataset
+        self._ids = ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def shards(self) -> Sequence[NDArray[np.uint8]]:
+        """The files that hold the samples, mapped."""
+        return self._dataset.shards
+
+    def at(self, level: int) -> Few:
+        """Give the same samples at one of the ``levels``."""
+        return Few(self._dataset.at(level), self._ids)
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Decode one sample: uint8[h, w, 3]."""
+        return self._dataset.image(int(self._ids[index]))
+
+    def name(self, index: int) -> str:
+        """Name of a sample in its source."""
+        return self._dataset.name(int(self._ids[index]))

@@ -1,0 +1,233 @@
+"""What holds a run up, and what to do about it, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tools.reporting.wording import listed
+from trainer.config import Run, part_name
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "network": ("forward", "backward", "optimiser"),
+    "reading": ("reading",),
+    "rereading": ("reading again",),
+    "draws": ("draws",),
+    "copy": ("copy",),
+    "augmentation": ("augmentation", "augmenting again", "mixing"),
+    "selection": ("scoring", "selecting"),
+    "order": ("order",),
+    "feedback": ("feedback",),
+    "rest": ("rest",),
+}
+"""What can hold a run up, and the stages that belong to it."""
+
+_WAIT = 0.05
+"""Share of a step that training may wait for data without a word about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A run's profile.
+
+    Attributes
+    ----------
+    run
+        Its recipe.
+    stages
+        Seconds a step of every stage alone, in the order in which a batch meets them; last "rest", what
+        a step of the loop takes beyond its phases.
+    parts
+        Of the augmentation: seconds a step of each part of the chain.
+    step
+        Seconds a step of all stages together, in the training loop.
+    wait
+        Of these, seconds in which training waited for data.
+    beside
+        Stages that go on beside the training.
+    decodes
+        Whether reading is decoding JPEGs.
+    """
+
+    run: Run
+    stages: Mapping[str, float]
+    parts: Mapping[str, float]
+    step: float
+    wait: float
+    beside: frozenset[str]
+    decodes: bool
+
+    def group(self, name: str) -> float:
+        """Seconds a step of one of the `GROUPS`."""
+        return sum(self.stages.get(stage, 0.0) for stage in GROUPS[name])
+
+    @property
+    def loader(self) -> float:
+        """Seconds in which the loader alone would make a step's batch."""
+        return sum(self.stages.get(stage, 0.0) for stage in ("reading", "draws", "copy"))
+
+    @property
+    def bottleneck(self) -> str:
+        """What holds the run up: the longest of the `GROUPS` on the longer of the two ways.
+
+        Where a loader works beside the training, a step takes as long as the slower of them.
+        """
+        beside = {name for name, stages in GROUPS.items() if self.beside.intersection(stages)}
+        of_each = {name: self.group(name) for name in GROUPS}
+        ahead = sum(of_each[name] for name in beside)
+        longer = beside if ahead > sum(of_each.values()) - ahead else GROUPS.keys() - beside
+        return max((name for name in GROUPS if name in longer), key=lambda name: of_each[name])
+
+    def share(self, seconds: float) -> float:
+        """Seconds of a step by all of the step."""
+        return seconds / self.step
+
+
+def sentence(measured: Measured) -> str:
+    """Name what holds the run up, and what to do about it."""
+    name = measured.bottleneck
+    taken = measured.group(name)
+    said = {
+        "network": _network,
+        "reading": _reading,
+        "rereading": _rereading,
+        "draws": _draws,
+        "copy": _copy,
+        "augmentation": _augmentation,
+        "selection": _selection,
+        "order": _order,
+        "feedback": _feedback,
+        "rest": _rest,
+    }[name](measured, _percent(min(1.0, measured.share(taken))))
+    waits = measured.share(measured.wait)
+    if measured.beside and waits > _WAIT and name not in ("reading", "draws", "copy"):
+        said += f"; it also waits for data {_percent(waits)} of the time"
+    return f"{said}."
+
+
+def _network(measured: Measured, share: str) -> str:
+    run, times = measured.run, measured.step / measured.loader
+    help_ = ["train at lower resolutions (--resolution progressive)"] * (
+        part_name("resolution", run.resolution) == "constant"
+    )
+    help_ += ["compile the network (--compile)"] * (not run.compile) + ["take a smaller one"]
+    fed = (
+        f"the loader could feed {_times(times)} as many images"
+        if times >= 1
+        else "the loader keeps up beside it"
+    )
+    return (
+        f"Training is bound by the network, as it should be: forward, backward and update take {share} of a "
+        f"step, and {fed}; to go faster, {listed(help_, 'or')}"
+    )
+
+
+def _reading(measured: Measured, share: str) -> str:
+    engine = part_name("engine", measured.run.engine)
+    network = _times(measured.group("reading") / measured.group("network"))
+    if engine == "resident":
+        help_ = "convert smaller images (trainer convert --square)"
+    elif measured.decodes:
+        help_ = (
+            "decode in more threads (--engine.threads), or convert the set with resolution levels "
+            "(--levels), to smaller images (--max-resolution) or without compression (--encoding raw)"
+        )
+    else:
+        help_ = (
+            "keep the set in memory (--engine resident) or convert smaller images (trainer convert --square)"
+        )
+    what = "JPEG decoding" if measured.decodes and engine != "resident" else "images to be read"
+    return (
+        f"Training waits for {what}: it takes {_ms(measured.group('reading'))} where a whole step takes "
+        f"{_ms(measured.step)}, {network} the network's time; {help_}"
+    )
+
+
+def _rereading(measured: Measured, share: str) -> str:
+    return (
+        f"Training waits for chosen samples, which are read again at full resolution: that takes {share} of "
+        "a step; decode in more threads (--engine.threads), or convert the set without compression "
+        "(--encoding raw)"
+    )
+
+
+def _draws(measured: Measured, share: str) -> str:
+    return (
+        f"Training waits for the augmentation's random numbers: drawing them takes {share} of a step; "
+        "take a shorter chain (--augment), or larger images or networks, beside which it won't matter"
+    )
+
+
+def _copy(measured: Measured, share: str) -> str:
+    return (
+        f"Training waits for copies to the device: they take {share} of a step; keep the set on the device "
+        "(--engine resident), or read smaller images (trainer convert --levels)"
+    )
+
+
+def _augmentation(measured: Measured, share: str) -> str:
+    longest = max(measured.parts, key=lambda name: measured.parts[name], default="mixing")
+    of_it = measured.share(measured.parts.get(longest, measured.stages.get("mixing", 0.0)))
+    fewer = {
+        "randaugment": "ask it for fewer operations (--augment.randaugment.operations 1)",
+        "normalisation": "train on smaller images",
+        "resizing": "convert the set at the resolution of training (trainer convert --levels)",
+    }.get(longest, "do without it")
+    return (
+        f"Training waits for augmentation: it takes {share} of a step, most of that {longest} "
+        f"({_percent(min(1.0, of_it))}); {fewer}, take a cheaper chain (--augment), or train at lower "
+        "resolutions (--resolution progressive)"
+    )
+
+
+def _selection(measured: Measured, share: str) -> str:
+    name = part_name("selection", measured.run.selection)
+    if not measured.run.selection.scores:
+        return (
+            f"Training is bound by choosing among candidates: {name} takes {share} of a step; load fewer of "
+            "them (--selection.ratio) or select in every other step (--selection.interrupt 2)"
+        )
+    return (
+        f"Training is bound by scoring candidates for {name}: it takes {share} of a step; score at a lower "
+        "resolution (--selection.pixels), score fewer of them (--selection.ratio), or select in a part of "
+        "the run only (--selection.start, --selection.interrupt)"
+    )
+
+
+def _order(measured: Measured, share: str) -> str:
+    name = part_name("sampler", measured.run.sampler)
+    return (
+        f"Training waits for the sampler: {name}'s orders take {share} of a step; have them drawn beside the "
+        "training (--service process --lead 20), or less often (--round-length 1)"
+    )
+
+
+def _feedback(measured: Measured, share: str) -> str:
+    return (
+        f"Training is held up by bringing losses back to the sampler: that takes {share} of a step; do it "
+        "less often (--log-every) or in larger batches (--batch-size)"
+    )
+
+
+def _rest(measured: Measured, share: str) -> str:
+    help_ = "take larger batches (--batch-size)"
+    if measured.beside:
+        help_ += (
+            ", or leave cores to the loader, which works beside the training (--threads, --engine.threads)"
+        )
+    return (
+        f"Training is bound by what lies between its stages: {share} of a step belongs to none of them; "
+        f"{help_}"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
+
+
+def _times(times: float) -> str:
+    return f"{times:,.0f} times" if times >= 10 else f"{times:.1f} times"
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:,.3g} ms"

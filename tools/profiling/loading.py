@@ -1,0 +1,122 @@
+"""What the loader does for a batch, taken apart: reading, drawing, copying, on a few samples at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import Batch, Chain
+from pipeline.augment import HostDraws
+from pipeline.crop import Crop, Windows
+from pipeline.randomness import Keys
+from pipeline.transfer import place
+from tools.profiling.few import Few
+from tools.profiling.timing import Alone
+from trainer.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a batch is made of.
+
+    Attributes
+    ----------
+    ids
+        int64[n], its samples among the few.
+    chain
+        What is drawn for.
+    size
+        Height and width that are drawn for.
+    crop
+        What the engine is asked for; None for whole images.
+    """
+
+    ids: NDArray[np.int64]
+    chain: Chain
+    keys: Keys
+    size: tuple[int, int]
+    crop: Crop | None
+
+
+class Loading:
+    """The loader's stages for the batches ``raws``, which it gave."""
+
+    def __init__(self, session: Session, raws: Sequence[Batch]) -> None:
+        self._session = session
+        self._raws = raws
+        known = np.unique(np.concatenate([raw.ids for raw in raws]))
+        pixels = session.selector.stage(session.stage).pixels
+        few = Few(session.data.train, known)
+        level = next((level for level in few.levels if pixels is not None and level >= pixels), None)
+        self._few = few if level is None else few.at(level)
+        self._reader = session.run.engine.open(self._few, session.device)
+        self._asked = [self._ask(raw, np.searchsorted(known, raw.ids)) for raw in raws]
+
+    def close(self) -> None:
+        """Close the reader of the few samples."""
+        self._reader.close()
+
+    @property
+    def beside(self) -> frozenset[str]:
+        """Names of the stages that go on in the loader's own thread, where it has one."""
+        return frozenset({"reading", "draws", "copy"} if self._reader.asynchronous else ())
+
+    @property
+    def decodes(self) -> bool:
+        """Whether reading a batch is decoding JPEGs."""
+        return self._reader.crops and bool(self._few.compressed.any())
+
+    def works(self, steps: float) -> list[Alone]:
+        """Give the stages to time; a batch of the loader is for ``steps`` steps."""
+        device = self._session.device
+        read, draw = cycle(self._asked), cycle(self._asked)
+        works = [
+            Alone("reading", lambda: self._read(next(read)), steps, device),
+            Alone("draws", lambda: self._draw(next(draw)), steps, device),
+        ]
+        if device.type == "cuda":
+            made = cycle([(self._read(asked), self._draw(asked)) for asked in self._asked])
+            works.append(Alone("copy", lambda: self._copy(*next(made)), steps, device))
+        return works
+
+    def _ask(self, raw: Batch, ids: NDArray[np.int64]) -> _Asked:
+        session, chain = self._session, self._session.selector.chain.at(raw.size)
+        assert raw.occurrences is not None
+        stage = session.stage
+        keys = Keys(
+            session.loader.seed,
+            raw.round,
+            raw.step,
+            raw.ids,
+            raw.occurrences,
+            magnitude=stage.magnitude,
+            resolution=stage.resolution,
+        )
+        height, width = raw.images.shape[2:]
+        windows = self._windows(chain, keys, ids) if raw.cropped else None
+        crop = None if windows is None else Crop(windows, height, width)
+        return _Asked(ids, chain, keys, (height, width), crop)
+
+    def _windows(self, chain: Chain, keys: Keys, ids: NDArray[np.int64]) -> Windows:
+        assert chain.cropping is not None
+        return chain.cropping.windows(keys, self._few.heights[ids], self._few.widths[ids])
+
+    def _read(self, asked: _Asked) -> Tensor:
+        return self._reader.read(asked.ids, asked.crop)
+
+    def _draw(self, asked: _Asked) -> HostDraws:
+        cropped = asked.crop is not None
+        if cropped:
+            self._windows(asked.chain, asked.keys, asked.ids)
+        return asked.chain.draw(asked.keys, *asked.size, cropped=cropped)
+
+    def _copy(self, images: Tensor, drawn: HostDraws) -> list[Tensor]:
+        """Take images, which are pinned or on the device already, and what was drawn to a CUDA device."""
+        device = self._session.device
+        placed = [place(array, device) for draws in drawn.parts for array in draws.values()]
+        return [images.to(device, non_blocking=True), *placed]

@@ -1,0 +1,117 @@
+"""The whole loop of a run: built as `trainer run` builds it, warm, and in the middle of its budget."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from tools.profiling.timing import wait_for
+from trainer import config
+from trainer.build import build
+from trainer.data import Data
+from trainer.device import choose_device
+from trainer.loop import candidates, end_round, set_rates
+from trainer.parallel import World
+from trainer.record import RunFolder
+from trainer.session import Session
+from trainer.warmup import warm_up
+
+_STEPS = 100_000
+"""Steps of a pretended budget, so that those of a profile don't move the run through its schedules."""
+
+_LEAST = 5
+_SECONDS = 0.4
+"""A window of the loop has at least so many steps, and takes about so long."""
+
+
+def session_at(run: config.Run, data: Data, progress: float, scratch: Path) -> Session:
+    """Build and rehearse a run's session, with its next round begun at ``progress`` of the budget.
+
+    Raises
+    ------
+    RunError, DataError, SamplingError
+        When the run could not begin.
+    """
+    epochs = _STEPS * run.batch_size / (run.budget * len(data.train))
+    held = replace(run, epochs=max(run.epochs, epochs))
+    world = World()
+    session = build(held, RunFolder(scratch, held), data, world, choose_device(run.device, world))
+    try:
+        warm_up(session)
+        session.ledger.count_trained(round(progress * session.budget.total), session.full)
+        session.ledger.start_clock()
+        _hold_weights(session)
+        _begin_round(session)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _begin_round(session: Session) -> None:
+    session.begin_round()
+    # Where rounds are shorter than a batch, some have nothing but samples for the next one.
+    while session.order is not None and len(session.order.ids) == 0:
+        end_round(session)
+        session.begin_round()
+
+
+class Loop:
+    """Windows of the training loop; between them no thread of the loader's runs."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._steps = _LEAST
+
+    def __call__(self) -> dict[str, float]:
+        """Train for a window: seconds a step, those in which training waited for data, and those of no phase.
+
+        The first steps, in which the loader begins to read ahead, are not timed.
+        """
+        session, ledger = self._session, self._session.ledger
+        with closing(_steps(session)) as steps:
+            for _ in range(3):
+                next(steps)
+            session.collect()
+            ledger.settle()
+            wait_for(session.device)
+            phases, before = dict(ledger.seconds), time.perf_counter()
+            for _ in range(self._steps):
+                next(steps)
+            session.collect()
+            wait_for(session.device)
+            taken = (time.perf_counter() - before) / self._steps
+            ledger.settle()
+            spent = {name: (ledger.seconds[name] - seconds) / self._steps for name, seconds in phases.items()}
+        self._steps = max(_LEAST, min(session.run.log_every, math.ceil(_SECONDS / taken)))
+        return {"loop": taken, "wait": spent["wait"], "rest": max(0.0, taken - sum(spent.values()))}
+
+
+def _steps(session: Session) -> Generator[None, None, None]:
+    """Train as the training loop does, a step at a time."""
+    while True:
+        if session.order is None:
+            session.begin_round()
+        for raw in candidates(session):
+            for ready in session.selector.ready(raw, session.stage, session.selects):
+                set_rates(session, ready)
+                _hold_weights(session)
+                session.train(ready)
+                if session.ledger.steps % session.run.log_every == 0:
+                    session.collect()
+                yield
+            session.done += 1
+            if session.asks_ahead:
+                session.collect()
+        session.collect()
+        end_round(session)
+
+
+def _hold_weights(session: Session) -> None:
+    """Leave the weights as they are: steps cost the same, and no loss diverges for lack of a warm-up."""
+    for group in session.step.optimizer.param_groups:
+        group["lr"] = 0.0

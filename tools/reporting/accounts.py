@@ -1,0 +1,62 @@
+"""The accounts of runs: passes counted, what they come to, and what of that the budget counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tools.reporting.lineup import Lineup
+from tools.reporting.markup import Safe, table
+from tools.reporting.record import RunRecord
+from tools.reporting.wording import NONE, count, flops, percent
+
+Say = Callable[[RunRecord], str]
+
+
+def accounts(lineup: Lineup) -> Safe:
+    """Set what was done with samples, and what it cost by both ways of counting."""
+    runs = [entry.run for entry in lineup]
+    rows: list[tuple[str, Say]] = [
+        ("Trained, forward and backward", _count("trained")),
+        ("\N{EN SPACE}of the full training's", lambda run: percent(run.share_of_full(run.number("trained")))),
+        ("Scored, forward only", _count("scored")),
+        ("\N{EN SPACE}cost of one, in training steps", _score_cost),
+        ("Compute, in full training steps", lambda run: count(run.compute)),
+        ("\N{EN SPACE}of the full training's", lambda run: percent(run.share_of_full(run.compute))),
+        ("\N{EN SPACE}of it scoring", lambda run: percent(run.scoring_share)),
+        (
+            "The budget counts",
+            lambda run: {"trained": "samples trained", "compute": "compute"}.get(run.counts, NONE),
+        ),
+        ("\N{EN SPACE}spent of it", _spent),
+    ]
+    if any(run.number("charged") for run in runs):
+        rows.append(("Trained before the run, charged", _count("charged")))
+    rows += [
+        ("FLOPs, one image forward", lambda run: flops(run.number("forward_flops"))),
+        ("FLOPs, whole run", lambda run: flops(run.number("flops"))),
+        ("Evaluated", _count("evaluated")),
+        ("Optimiser steps", _count("steps")),
+        ("Rounds", _count("rounds")),
+    ]
+    if any(run.ledger.get("weights") for run in runs):
+        rows.append(("Digest of the last weights", lambda run: str(run.ledger.get("weights") or NONE)[:12]))
+    head = ["", *([entry.label for entry in lineup] if lineup.several else [""])]
+    return table(
+        head, [[name, *(say(run) for run in runs)] for name, say in rows], "Passes, and what they come to"
+    )
+
+
+def _count(key: str) -> Say:
+    return lambda run: count(run.number(key))
+
+
+def _score_cost(run: RunRecord) -> str:
+    cost = run.number("score_cost")
+    return NONE if cost is None else f"{cost:.2f}"
+
+
+def _spent(run: RunRecord) -> str:
+    spent, planned = run.number("spent"), run.number("planned")
+    if spent is None:
+        spent = run.number("trained") if run.counts == "trained" else None
+    return percent(spent / planned) if spent is not None and planned else NONE

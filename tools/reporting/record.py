@@ -1,0 +1,185 @@
+"""One run as a report sees it: what its folder says, and the figures that follow from that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Lines of a .jsonl file as columns.
+
+    Attributes
+    ----------
+    columns
+        float64[n] each, nan where a line has no such number.
+    """
+
+    columns: Mapping[str, NDArray[np.float64]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        return self.columns[name]
+
+    def last(self, name: str) -> float | None:
+        """The last line's number, None where there is none."""
+        return number(float(self[name][-1])) if len(self) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What happened to each training sample.
+
+    Attributes
+    ----------
+    label, times_seen
+        int64[n].
+    mean_probability
+        float64[n], probability given to the true class, nan for samples never seen.
+    classes
+        Names of the classes where the run recorded them.
+    """
+
+    label: NDArray[np.int64]
+    times_seen: NDArray[np.int64]
+    mean_probability: NDArray[np.float64]
+    classes: tuple[str, ...] | None
+
+    def class_name(self, label: int) -> str:
+        """The class's name, or its number where the run recorded no names."""
+        if self.classes is not None and 0 <= label < len(self.classes):
+            return self.classes[label]
+        return f"class {label}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run folder. What couldn't be read is empty or None here, and told in ``faults``.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    recipe, environment, ledger
+        Contents of run.toml, environment.json and ledger.json.
+    steps, evaluations
+        Lines of the .jsonl files.
+    samples
+        Rows of samples.parquet.
+    faults
+        What is missing or damaged, a sentence's part each.
+    """
+
+    path: Path
+    recipe: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    ledger: Mapping[str, Any]
+    steps: Series
+    evaluations: Series
+    samples: Samples | None
+    faults: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run spent its budget, by its own ledger."""
+        return self.ledger.get("finished") is True
+
+    @property
+    def accuracy(self) -> float | None:
+        """Accuracy in [0, 1] of the last evaluation."""
+        return self.evaluations.last("accuracy")
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Seconds a phase, in the ledger's order."""
+        phases = self.ledger.get("phases")
+        if not isinstance(phases, Mapping):
+            return {}
+        known = {str(name): number(seconds) for name, seconds in phases.items()}
+        return {name: seconds for name, seconds in known.items() if seconds is not None}
+
+    def number(self, key: str) -> float | None:
+        """A number of the ledger; samples trained, steps and seconds fall back on the last logged step."""
+        value = number(self.ledger.get(key))
+        if value is not None:
+            return value
+        if key == "budget":
+            return number(self.recipe.get("budget"))
+        logged = {"trained": "samples", "train_seconds": "seconds", "steps": "step"}
+        return self.steps.last(logged[key]) if key in logged else None
+
+    @property
+    def rate(self) -> float | None:
+        """Trained samples a second of the training clock."""
+        trained, seconds = self.number("trained"), self.number("train_seconds")
+        return trained / seconds if trained is not None and seconds else None
+
+    @property
+    def counts(self) -> str:
+        """What the run's budget counts: "trained" or "compute"."""
+        return str(self.ledger.get("counts", self.recipe["counts"]))
+
+    @property
+    def compute(self) -> float | None:
+        """Compute spent, in samples trained at full resolution; made up of the counts of older ledgers."""
+        known = self.number("compute")
+        if known is not None or "counts" in self.ledger:
+            return known
+        trained, scoring = self.number("trained"), self.scoring
+        return None if trained is None or scoring is None else trained + scoring
+
+    @property
+    def scoring(self) -> float | None:
+        """Compute of scoring passes, in samples trained at full resolution."""
+        at, costs = self.by_pixels("scored_at"), self.by_pixels("score_costs")
+        if at:
+            # A pass that wasn't measured is charged as the third of a training step that it is in FLOPs.
+            return sum(count * costs.get(pixels, 1 / 3) for pixels, count in at.items())
+        scored, cost = self.number("scored"), self.number("score_cost")
+        if scored is None or (scored and cost is None):
+            return None
+        return scored * (cost or 0.0)
+
+    @property
+    def scoring_share(self) -> float | None:
+        """Scoring's share of the compute."""
+        scoring, compute = self.scoring, self.compute
+        return None if scoring is None or not compute else scoring / compute
+
+    def share_of_full(self, samples: float | None) -> float | None:
+        """A number of samples by that of the full training."""
+        full = self.number("full_budget_samples")
+        return samples / full if samples is not None and full else None
+
+    def by_pixels(self, key: str) -> dict[int, float]:
+        """Numbers of the ledger that stand by resolution, in pixels of the shorter side."""
+        known = self.ledger.get(key)
+        if not isinstance(known, Mapping):
+            return {}
+        numbers = {int(pixels): number(value) for pixels, value in known.items() if str(pixels).isdecimal()}
+        return {pixels: value for pixels, value in numbers.items() if value is not None}
+
+
+def number(value: object) -> float | None:
+    """The number as it stands in a file, None where it is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
