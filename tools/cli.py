@@ -11,7 +11,7 @@ from importlib import metadata
 COMMANDS = {
     "run": ("tools.run", "Run", "train under a budget, timed, and write a report"),
     "profile": ("tools.profile", "Profile", "time every stage of a training step and name the bottleneck"),
-    "convert": ("tools.convert", "Convert", "convert images to a .beton data set"),
+    "convert": ("tools.convert", "Convert", "convert images to a data set: .beton, or .wds tar shards"),
     "inspect": ("tools.inspect", "Inspect", "show a data set's card and a sheet of its images"),
     "verify": ("tools.verify", "Verify", "read every sample of a data set and name the broken ones"),
     "report": ("tools.report", "Report", "write a page about one run, or several side by side"),

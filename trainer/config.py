@@ -36,10 +36,11 @@ class Settings:
     """The settings of a run that are plain values."""
 
     data: str = "fashion_mnist"
-    """Data set: a name under the data directory, converted on first use, or the path of a training .beton."""
+    """Data set: a name under the data directory, converted on first use, or the path of a training .beton or
+    .wds."""
 
     test_data: str | None = None
-    """Path of the .beton to evaluate on; None takes the test set that goes with --data."""
+    """Path of the .beton or .wds to evaluate on; None takes the test set that goes with --data."""
 
     budget: float = 0.3
     """Compute budget B in (0, 1]: the fraction of a full training's samples to train on."""

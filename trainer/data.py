@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline import DataError
 from pipeline.convert import ConvertOptions, convert
-from pipeline.formats import Converted, open_dataset
+from pipeline.formats import FORMATS, Converted, open_dataset
 from pipeline.sources import SOURCES, data_directory, open_source
 from trainer.config import Run
 from trainer.errors import RunError
@@ -38,7 +38,7 @@ def open_data(run: Run, world: World, report: Report) -> Data:
         When the two sets don't fit each other or the run.
     """
     train_path, test_path = paths(run)
-    if world.leads and not run.data.endswith(".beton"):
+    if world.leads and not _is_path(run.data):
         for split, path in (("train", train_path), ("test", test_path)):
             if not path.exists():
                 _convert(run, split, path, report)
@@ -54,19 +54,25 @@ def open_data(run: Run, world: World, report: Report) -> Data:
 
 
 def paths(run: Run) -> tuple[Path, Path]:
-    """Where a run's training and test .beton are, or will be.
+    """Where a run's training and test sets are, or will be.
 
-    A path given as ``data`` goes with the ``test.beton`` beside it, unless ``test_data`` names another.
+    A path given as ``data`` goes with the test set of the same format beside it, unless ``test_data`` names
+    another.
     """
-    if run.data.endswith(".beton"):
+    if _is_path(run.data):
         train = Path(run.data)
-        test = train.with_name("test.beton")
+        test = train.with_name("test" + train.suffix)
     else:
         folder = (run.data_dir or data_directory()) / run.data
         train, test = folder / "train.beton", folder / "test.beton"
     if run.test_data is not None:
         test = Path(run.test_data)
     return train, test
+
+
+def _is_path(data: str) -> bool:
+    """Whether ``data`` is the path of a converted set, by its ending, rather than a name."""
+    return Path(data).suffix.removeprefix(".") in FORMATS
 
 
 def _convert(run: Run, split: str, path: Path, report: Report) -> None:

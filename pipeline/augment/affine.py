@@ -50,9 +50,9 @@ def fixed_point(matrices: Floats) -> NDArray[np.int32]:
     return np.floor(centred * 65536 + 0.5).astype(np.int32)
 
 
-def offsets(matrices: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Keep what `slide` needs of fixed-point matrices that move whole rows: int32[m, 3]."""
-    return matrices[:, [1, 2, 5]]
+def offsets(matrices: Floats) -> NDArray[np.int32]:
+    """Turn matrices that move whole rows into what `slide` needs of their fixed point, int32[m, 3]."""
+    return fixed_point(matrices)[:, [1, 2, 5]]
 
 
 def slide(pixels: Tensor, moved: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
     column = torch.add(b * y + c, a * x).bitwise_right_shift_(16).clamp_(-1, width)
     row = torch.add(e * y + f, d * x).bitwise_right_shift_(16).clamp_(-1, height)
     image = torch.arange(m, device=pixels.device, dtype=torch.int32)[:, None, None] * (height + 2) + 1
-    places = row.mul_(width + 2).add_(column).add_(image * (width + 2) + 1)
+    places = column.add_(row, alpha=width + 2).add_(image * (width + 2) + 1)
     return torch.index_select(canvas.view(-1, channels), 0, places.view(-1)).view_as(pixels)
 
 

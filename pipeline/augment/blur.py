@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pipeline.augment.chance import check_probability
 from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.augment.rows import to_images, to_pixels
-from pipeline.augment.separable import convolution, resample
+from pipeline.augment.rows import rework, to_images, to_pixels
+from pipeline.augment.separable import smooth
 from pipeline.batch import Draws
 from pipeline.errors import DataError
 from pipeline.randomness import Keys, sample_doubles
@@ -28,9 +27,10 @@ class Blur:
     probability: float = 0.5
     """How often an image is blurred."""
     sigma: tuple[float, float] = (0.1, 2.0)
-    """Smallest and largest standard deviation of the Gaussian in pixels."""
+    """Smallest and largest standard deviation of the Gaussian, in pixels at full resolution."""
     kernel: int | None = None
-    """Odd length of the kernel in pixels; by default a tenth of the shorter side, at least 3."""
+    """Odd length of the kernel in pixels at full resolution; by default a tenth of the shorter side, at least
+    3."""
 
     domain: ClassVar[Domain] = "uint8"
 
@@ -42,33 +42,25 @@ class Blur:
             raise DataError(f"kernel must be an odd number of pixels; got {self.kernel}")
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw who is blurred, and the kernels.
+        """Draw who is blurred, ``blurred/at`` int64[m], and the kernels of those.
 
-        ``order`` int64[n], the samples with the blurred ones first, and ``restore``, its inverse; for those,
-        ``blurred/kernel`` float32[m, k], the kernel's middle and what follows it to one side.
+        ``blurred/kernel`` float32[m, k] holds the kernel's middle and what follows it to one side.
         """
         uniform = sample_doubles(keys, "blur", 2)
-        blurred = uniform[:, 0] < self.probability
-        order = np.argsort(~blurred, kind="stable")
+        at = np.flatnonzero(uniform[:, 0] < self.probability)
         low, high = self.sigma
-        sigma = (low + (high - low) * uniform[:, 1])[blurred]
+        sigma = (low + (high - low) * uniform[at, 1]) * keys.resolution
         side = min(height, width)
-        length = max(3, side // 10 | 1) if self.kernel is None else self.kernel
+        default = max(1, side // 10 // 2)
+        reach = default if self.kernel is None else round(self.kernel // 2 * keys.resolution)
         # What lies beyond one reflection of a small image has no pixel.
-        away = np.arange(min(length // 2, side - 1) + 1)
+        away = np.arange(min(reach, side - 1) + 1)
         weights = np.exp(-0.5 * (away / sigma[:, None]) ** 2)
         weights /= 2 * weights.sum(axis=1, keepdims=True) - 1
-        return {
-            "order": order,
-            "restore": np.argsort(order),
-            "blurred/kernel": weights.astype(np.float32),
-        }
+        return {"blurred/at": at, "blurred/kernel": weights.astype(np.float32)}
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Blur those that were drawn."""
-        kernels = draws["blurred/kernel"]
-        count = kernels.shape[0]
-        waiting = torch.index_select(to_pixels(images), 0, draws["order"])
-        height, width = waiting.shape[1:3]
-        blurred = resample(waiting[:count], convolution(kernels, height), convolution(kernels, width))
-        return to_images(torch.index_select(torch.cat([blurred, waiting[count:]]), 0, draws["restore"]))
+        out = to_pixels(images).clone()
+        rework(out, draws["blurred/at"], draws["blurred/kernel"], smooth)
+        return to_images(out)

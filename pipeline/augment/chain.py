@@ -156,8 +156,8 @@ class Chain:
     def at(self, size: tuple[int, int] | None) -> Chain:
         """Give this chain for images that are to have another height and width from the first part on.
 
-        A first part that resizes gives that size; before any other, the whole image is resized. None gives the
-        chain itself.
+        A first part that resizes gives that size; before any other, the whole image is resized. None gives
+        the chain itself.
         """
         if size is None:
             return self

@@ -51,7 +51,7 @@ class ColorJitter:
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw for each place k in the order what `draw_layer` gives, named ``k/...``."""
-        values, applied, order = self._choices(sample_doubles(keys, "color_jitter", 9))
+        values, applied, order = self._choices(sample_doubles(keys, "color_jitter", 9), keys.magnitude)
         nowhere = np.zeros((len(keys), 2))
         drawn: dict[str, NDArray[np.generic]] = {}
         for place in range(4):
@@ -67,11 +67,14 @@ class ColorJitter:
         prefixes = [f"{place}/" for place in range(4)]
         return to_images(apply_layers(to_pixels(images), draws, prefixes))
 
-    def _choices(self, uniform: Floats) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
+    def _choices(
+        self, uniform: Floats, magnitude: float
+    ) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
         """Value and use of each of the four changes, and their order, from float64[n, 9]; each [n, 4]."""
-        strength = np.array([self.brightness, self.contrast, self.saturation, self.hue])
-        low = np.append(np.maximum(0, 1 - strength[:3]), -self.hue)
-        high = np.append(1 + strength[:3], self.hue)
+        strength = np.array([self.brightness, self.contrast, self.saturation, self.hue]) * magnitude
+        turn = min(strength[3], 0.5)
+        low = np.append(np.maximum(0, 1 - strength[:3]), -turn)
+        high = np.append(1 + strength[:3], turn)
         values = low + (high - low) * uniform[:, :4]
         applied = (uniform[:, 8:] < self.probability) & (strength > 0)
         return values, applied, np.argsort(uniform[:, 4:8], axis=1)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.augment.rows import byte_rectangle, to_bytes, to_images, to_pixels
+from pipeline.augment.rows import to_images, to_pixels
 from pipeline.batch import Draws
 from pipeline.errors import DataError
 from pipeline.randomness import Keys, integers, uniforms
@@ -24,7 +26,8 @@ class Cutout:
     """
 
     size: int = 16
-    """Side of the square in pixels; the authors use 16 for CIFAR-10, 8 for CIFAR-100, 20 for SVHN."""
+    """Side of the square in pixels at full resolution; the authors use 16 for CIFAR-10, 8 for CIFAR-100, 20
+    for SVHN."""
 
     domain: ClassVar[Domain] = "float"
 
@@ -33,20 +36,20 @@ class Cutout:
             raise DataError(f"size must be at least 1 pixel; got {self.size}")
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw the square within the image: ``top``, ``bottom``, ``left``, ``right``, int64[n]."""
-        uniform = uniforms(keys, "cutout", 2)
-        top = integers(uniform[:, 0], height) - self.size // 2
-        left = integers(uniform[:, 1], width) - self.size // 2
-        return {
-            "top": np.maximum(top, 0),
-            "bottom": np.minimum(top + self.size, height),
-            "left": np.maximum(left, 0),
-            "right": np.minimum(left + self.size, width),
-        }
+        """Draw the square's ``rows`` and ``columns``, int64[n, size], the last again for what is cut off."""
+        uniform, size = uniforms(keys, "cutout", 2), max(1, round(self.size * keys.resolution))
+        places = np.arange(size) - size // 2
+        drawn: dict[str, NDArray[np.generic]] = {}
+        for name, toss, count in (("rows", uniform[:, 0], height), ("columns", uniform[:, 1], width)):
+            drawn[name] = np.clip(integers(toss, count)[:, None] + places, 0, count - 1)
+        return drawn
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Blot out: bytes of zeros are the number 0 in every format."""
-        pixels = to_pixels(images)
-        mask = byte_rectangle(pixels, draws["top"], draws["bottom"], draws["left"], draws["right"])
-        kept = to_bytes(pixels).bitwise_and(mask.bitwise_not_())
-        return to_images(kept.view(pixels.dtype).view_as(pixels))
+        """Blot out."""
+        out = to_pixels(images).clone()
+        n, height, width, channels = out.shape
+        image = torch.arange(n, device=out.device)[:, None]
+        first = (image * height + draws["rows"]).mul_(width)
+        places = first[:, :, None] + draws["columns"][:, None, :]
+        out.view(-1, channels).index_fill_(0, places.view(-1), 0)
+        return to_images(out)

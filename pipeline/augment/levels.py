@@ -1,8 +1,8 @@
 """Operations on grey levels, batched, and bit for bit those of Pillow where it has them.
 
 All take and give uint8[m, H, W, C], contiguous, with 3 channels or 1. On a CPU the time goes into passes over
-memory. So levels stay bytes where they can, every pass goes over contiguous rows, and there is no comparison and
-no cast from float32 to uint8, which PyTorch does level by level.
+memory. So levels stay bytes where they can, passes go over contiguous rows, and there is no comparison and no
+cast from float32 to uint8, which PyTorch does level by level.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ def contrast(pixels: Tensor, factors: Tensor) -> Tensor:
     """Blend with the mean grey level: factor 0 is that level, 1 the image (``ImageEnhance.Contrast``)."""
     m, height, width, channels = pixels.shape
     levels = pixels.flatten(1).to(torch.float32)
-    grey = _grey(levels, channels)[:, :, 0].unflatten(1, (height, width))
+    grey = _grey(levels, channels)[:, :, 0].view(m, height, width)
     # A row's sum is a whole number that float32 holds; the image's may not be.
-    total = grey.sum(2).sum(1, keepdim=True, dtype=torch.float64)
-    mean = total.div_(height * width).add_(0.5).floor_().to(torch.float32)
-    return _blend(levels, mean, factors).view_as(pixels)
+    total = grey.sum(2).to(torch.int64).sum(1, keepdim=True)
+    area = height * width
+    mean = torch.div(2 * total + area, 2 * area, rounding_mode="floor")
+    return _blend(levels, mean.to(torch.float32), factors).view_as(pixels)
 
 
 def colour(pixels: Tensor, factors: Tensor) -> Tensor:
@@ -85,7 +86,7 @@ def sharpness(pixels: Tensor, factors: Tensor) -> Tensor:
 
 def autocontrast(pixels: Tensor) -> Tensor:
     """Stretch each channel's levels to 0 to 255; a channel of one level stays (``ImageOps.autocontrast``)."""
-    low, high = (_extreme(pixels, which).to(torch.float64) for which in (torch.minimum, torch.maximum))
+    low, high = (_extreme(pixels, which).to(torch.float64) for which in (torch.amin, torch.amax))
     flat = (high == low).to(torch.float64)
     # Pillow's own operations in double precision: others may fall below a whole number, as PyTorch's
     # number / tensor does, which takes the reciprocal. A flat channel gets scale 1 and nothing added.
@@ -107,11 +108,12 @@ def equalize(pixels: Tensor) -> Tensor:
     one = torch.ones(1, dtype=torch.int32, device=pixels.device)
     histogram = torch.zeros(m * channels * 256, dtype=torch.int32, device=pixels.device)
     histogram.index_add_(0, entries, one.expand(len(entries)))
-    # All numbers are whole and quotients of them never round up to a whole number in double precision.
-    counts = histogram.view(m, channels, 256).to(torch.float64)
-    highest = _extreme(pixels, torch.maximum).to(torch.int64)
-    step = (area - counts.gather(2, highest)).div_(255).floor_()
+    histogram = histogram.view(m, channels, 256)
+    highest = _extreme(pixels, torch.amax).to(torch.int64)
+    step = torch.div(area - histogram.gather(2, highest), 255, rounding_mode="floor").to(torch.float64)
     flat = (step == 0).to(torch.float64)
+    # In double precision, where a quotient of two such whole numbers never rounds up to a whole number.
+    counts = histogram.to(torch.float64)
     below = counts.cumsum(2).sub_(counts).add_((step / 2).floor_())
     level = torch.arange(256, device=pixels.device, dtype=torch.float64)
     tables = _to_bytes(below.mul_(1 - flat).add_(level * flat).div_(step.add_(flat)))
@@ -121,9 +123,9 @@ def equalize(pixels: Tensor) -> Tensor:
 def hue(pixels: Tensor, turns: Tensor) -> Tensor:
     """Turn the hue in the HSV hexcone, its saturation and value kept; grey levels stay.
 
-    With v the highest and c the highest less the lowest channel, each channel is v - c min(1, max(0, min(k,
-    4 - k))), k = n + hue modulo 6, and n = 5, 3, 1 for red, green, blue. Pillow has no such operation, and
-    torchvision's rounds down; this rounds to the nearest level.
+    With l the lowest channel, c the highest less the lowest, and h the hue in [0, 6), red is
+    l + c (|h - 3| - 1), green l + c (2 - |h - 2|) and blue l + c (2 - |h - 4|), the brackets cut off to 0 to
+    1. Pillow has no such operation, and torchvision's rounds down; this rounds to the nearest level.
 
     Parameters
     ----------
@@ -132,20 +134,25 @@ def hue(pixels: Tensor, turns: Tensor) -> Tensor:
     """
     if pixels.shape[3] == 1:
         return pixels
-    red, green, blue = pixels.to(torch.float32).unbind(3)
-    value = torch.maximum(torch.maximum(red, green), blue)
-    chroma = value - torch.minimum(torch.minimum(red, green), blue)
-    span = chroma.clamp(min=1)
-    sextant = torch.where(
-        value == red,
-        (green - blue) / span,
-        torch.where(value == green, (blue - red) / span + 2, (red - green) / span + 4),
-    ).add_(6 * turns[:, None, None])
-    turned = []
-    for n in (5, 3, 1):
-        k = (sextant + n).remainder_(6)
-        turned.append(value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1))
-    return torch.stack(turned, dim=3).add_(0.5).to(torch.uint8)
+    red, green, blue = (channel.flatten(1).to(torch.float32) for channel in pixels.unbind(3))
+    highest = torch.maximum(torch.maximum(red, green), blue)
+    lowest = torch.minimum(torch.minimum(red, green), blue)
+    chroma = highest - lowest
+    # Levels are whole, so these are 1 for the first channel that is highest and 0 for the others.
+    in_red = (red - highest).add_(1).clamp_(min=0)
+    in_green = (green - highest).add_(1).clamp_(min=0).mul_(1 - in_red)
+    in_blue = (1 - in_red).sub_(in_green)
+    angle = in_red * (green - blue)
+    angle.add_(in_green * (blue - red)).add_(in_blue * (red - green)).div_(chroma.clamp(min=1))
+    angle.add_(in_green, alpha=2).add_(in_blue, alpha=4).add_(6 * turns[:, None])
+    angle.sub_((angle / 6).floor_(), alpha=6)
+    shares = (
+        (angle - 3).abs_().sub_(1),
+        (angle - 2).abs_().neg_().add_(2),
+        (angle - 4).abs_().neg_().add_(2),
+    )
+    turned = [_to_bytes(share.clamp_(0, 1).mul_(chroma).add_(lowest).add_(0.5)) for share in shares]
+    return torch.stack(turned, dim=2).view_as(pixels)
 
 
 def _grey(levels: Tensor, channels: int) -> Tensor:
@@ -157,7 +164,7 @@ def _grey(levels: Tensor, channels: int) -> Tensor:
     grey = levels * _RED
     grey[:, :-1].add_(levels[:, 1:], alpha=_GREEN)
     grey[:, :-2].add_(levels[:, 2:], alpha=_BLUE)
-    return grey.add_(0.5).floor_().unflatten(1, (-1, channels))
+    return grey.add_(0.5).floor_().view(len(levels), -1, channels)
 
 
 def _blend(levels: Tensor, degenerate: Tensor, factors: Tensor) -> Tensor:
@@ -170,22 +177,24 @@ def _to_bytes(levels: Tensor) -> Tensor:
     return levels.clamp_(0, 255).to(torch.int16).to(torch.uint8)
 
 
-def _extreme(pixels: Tensor, which: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """uint8[m, C, 1], the lowest or highest level of each channel, by ``torch.minimum`` or ``torch.maximum``."""
+def _extreme(pixels: Tensor, which: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """uint8[m, C, 1], the lowest or highest level of each channel, by ``torch.amin`` or ``torch.amax``."""
+    m, channels = len(pixels), pixels.shape[3]
     levels = pixels.flatten(1, 2)
-    # Halves, which overlap where the number is odd, are contiguous: faster than a reduction of few columns.
-    while levels.shape[1] > 1:
-        half = (levels.shape[1] + 1) // 2
-        levels = which(levels[:, :half], levels[:, -half:])
-    return levels.transpose(1, 2)
+    # A few long rows are reduced much faster than many short ones. Where pixels don't divide, rows overlap.
+    while (count := levels.shape[1]) > 64:
+        step = count // 8
+        rest = count - 7 * step
+        rows = levels.as_strided((m, 8, rest * channels), (count * channels, step * channels, 1))
+        levels = which(rows, 1).view(m, rest, channels)
+    return which(levels, 1)[:, :, None]
 
 
 def _entries(pixels: Tensor) -> Tensor:
-    """int32[m * H * W * C]: for each level, its place in tables of 256 a channel of each image, end to end."""
+    """int32[m * H * W * C]: the place of each level in tables of 256 a channel of each image, end to end."""
     m, _, width, channels = pixels.shape
-    image = torch.arange(m, device=pixels.device, dtype=torch.int32)[:, None, None]
-    channel = torch.arange(channels, device=pixels.device, dtype=torch.int32)
-    first = (image * channels + channel).mul_(256).expand(m, width, channels).reshape(m, 1, width * channels)
+    tables = torch.arange(0, m * channels * 256, 256, device=pixels.device, dtype=torch.int32)
+    first = tables.view(m, 1, channels).expand(m, width, channels).reshape(m, 1, width * channels)
     return pixels.flatten(2).to(torch.int32).add_(first).flatten()
 
 

@@ -15,16 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augment import affine, levels
-from pipeline.augment.rows import as_units, byte_rectangle, choose, images_at_once, to_bytes
+from pipeline.augment.rows import byte_rectangle, choose, rework, to_bytes
 from pipeline.batch import Draws
 
 Floats = NDArray[np.float64]
 Parameters = NDArray[np.generic]
 
 _CUTOUT_GREY = (125, 123, 114)
-
-# Grey levels to work on at once on a CPU: few passes of many kinds, whose memory the allocator should keep.
-_VALUES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +110,17 @@ def _moved(matrices: Callable[[Floats, int, int], Floats]) -> Operation:
 
 
 def _slid(matrices: Callable[[Floats, int, int], Floats]) -> Operation:
-    whole = _moved(matrices)
-    return Operation("slide", lambda chosen: affine.offsets(whole.parameters(chosen)))
+    return Operation(
+        "slide",
+        lambda chosen: affine.offsets(matrices(chosen.values, chosen.height, chosen.width)),
+    )
 
 
 def _masks(chosen: Chosen) -> NDArray[np.uint8]:
     """Masks for `pipeline.augment.levels.bits` that change nothing."""
-    return np.tile(np.array([255, 255, 0, 255, 0], dtype=np.uint8), (len(chosen.values), 1))
+    masks = np.empty((len(chosen.values), 5), dtype=np.uint8)
+    masks[:] = (255, 255, 0, 255, 0)
+    return masks
 
 
 def _invert(chosen: Chosen) -> Parameters:
@@ -180,9 +181,9 @@ OPERATIONS: dict[str, Operation | None] = {
     "rotate": _moved(affine.rotate),
     "cutout": Operation("cutout", _square),
 }
-"""Every operation; None changes nothing. Values: bits kept (posterize), a threshold or a number of levels (solarize, solarize_add),
-factors where 1 is the image (brightness, contrast, colour, sharpness), parts of a turn (hue), pixels
-(translate, cutout), degrees (rotate), slopes (shear)."""
+"""Every operation; None changes nothing. Values: bits kept (posterize), a threshold or a number of levels
+(solarize, solarize_add), factors where 1 is the image (brightness, contrast, colour, sharpness), parts of a
+turn (hue), pixels (translate, cutout), degrees (rotate), slopes (shear)."""
 
 
 def draw_layer(
@@ -235,15 +236,10 @@ def apply_layers(pixels: Tensor, draws: Draws, prefixes: Sequence[str]) -> Tenso
         What `draw_layer` gave for each layer, every name behind the layer's prefix.
     """
     out = pixels.clone()
-    rows, piece = as_units(out), images_at_once(out, _VALUES)
     for prefix in prefixes:
         for name, kind in KINDS.items():
             if f"{prefix}{name}/at" in draws:
-                samples, parameters = draws[f"{prefix}{name}/at"], draws[f"{prefix}{name}/with"]
-                for first in range(0, len(samples), piece):
-                    at = samples[first : first + piece]
-                    done = kind.work(torch.index_select(out, 0, at), parameters[first : first + piece])
-                    rows.index_copy_(0, at, as_units(done))
+                rework(out, draws[f"{prefix}{name}/at"], draws[f"{prefix}{name}/with"], kind.work)
     return out
 
 

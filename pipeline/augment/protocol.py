@@ -82,8 +82,8 @@ class Resizing(Augment, Protocol):
 class Cropping(Resizing, Protocol):
     """An augmentation that takes one window of each image and resizes it.
 
-    At the beginning of a chain an engine may do its work, so that no more of an image is read than it needs, and
-    images may differ in shape.
+    At the beginning of a chain an engine may do its work, so that no more of an image is read than it needs,
+    and images may differ in shape.
     """
 
     @property

@@ -12,7 +12,7 @@ from torch import Tensor
 from pipeline.augment.operations import Floats, apply_layers, draw_layer
 from pipeline.augment.protocol import Domain, HostArrays
 from pipeline.augment.rows import to_images, to_pixels
-from pipeline.augment.spaces import ORIGINAL, Space, modern
+from pipeline.augment.spaces import BINS, Space, modern, original
 from pipeline.batch import Draws
 from pipeline.errors import DataError
 from pipeline.randomness import Keys, integers, sample_doubles
@@ -24,8 +24,8 @@ class Randaugment:
 
     Cubuk et al., 2020. ``original`` is the list of 16 that the budgeted-training paper uses (000), where some
     operations grow weaker with the magnitude, so that magnitude 4 is strong. ``modern`` is torchvision's
-    list of 14, which all grow stronger. Operations are drawn with replacement, one draw a sample. Stands
-    before crop and flip.
+    list of 14, which all grow stronger; the magnitude that a run's resolution brings scales this one's alone.
+    Operations are drawn with replacement, one draw a sample. Stands before crop and flip.
     """
 
     operations: int = 2
@@ -47,13 +47,16 @@ class Randaugment:
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw for every layer k what `draw_layer` gives, named ``k/...``."""
-        space = ORIGINAL if self.space == "original" else modern(height, width)
-        default = 4 if self.space == "original" else 9
+        if self.space == "original":
+            space, default, scale = original(keys.resolution), 4, 1.0
+        else:
+            space, default, scale = modern(height, width), 9, keys.magnitude
         magnitude = default if self.magnitude is None else self.magnitude
+        bin_ = min(round(magnitude * scale), BINS - 1)
         drawn: dict[str, NDArray[np.generic]] = {}
         for layer in range(self.operations):
             uniform = sample_doubles(keys, f"randaugment/{layer}", 4)
-            bins = np.full(len(keys), magnitude)
+            bins = np.full(len(keys), bin_)
             for name, array in draw_from(space, uniform, bins, height, width).items():
                 drawn[f"{layer}/{name}"] = array
         return drawn

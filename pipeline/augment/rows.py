@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -21,8 +23,8 @@ def to_images(pixels: Tensor) -> Tensor:
 def images_at_once(pixels: Tensor, values: int = 1 << 18) -> int:
     """Say how many images of [n, H, W, C] to work on at once, where many passes go over them.
 
-    All of them, but on a CPU only so many as have ``values`` values: by default those whose intermediate results
-    stay within its caches.
+    All of them, but on a CPU only so many as have ``values`` values: by default those whose intermediate
+    results stay within its caches.
     """
     n, height, width, channels = pixels.shape
     if pixels.device.type != "cpu":
@@ -30,15 +32,27 @@ def images_at_once(pixels: Tensor, values: int = 1 << 18) -> int:
     return max(1, values // max(1, height * width * channels))
 
 
-def as_units(pixels: Tensor) -> Tensor:
-    """View contiguous [n, ...] as [n, k] of the widest numbers that fill a row, to copy whole rows with.
+def rework(
+    pixels: Tensor, samples: Tensor, parameters: Tensor, work: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    """Replace some images by what ``work(images, parameters)`` makes of them.
 
-    ``index_copy_`` moves number by number on a CPU; 16 bytes at a time it is as fast as memory.
+    Parameters
+    ----------
+    pixels
+        [n, H, W, C], contiguous; written to.
+    samples
+        int64[m], positions of the images.
+    parameters
+        First axis m.
     """
-    rows = pixels.flatten(1)
-    size = rows.shape[1] * rows.element_size()
-    fitting = (dtype for dtype in _UNITS if size % dtype.itemsize == 0)
-    return rows.view(next(fitting))
+    # On a CPU a few megabytes at once: what more is freed after each batch goes back to the system, and comes
+    # anew page by page.
+    rows, piece = _units(pixels), images_at_once(pixels, 1 << 20)
+    for first in range(0, len(samples), piece):
+        at = samples[first : first + piece]
+        done = work(torch.index_select(pixels, 0, at), parameters[first : first + piece])
+        rows.index_copy_(0, at, _units(done))
 
 
 def gather_runs(pixels: Tensor, starts: Tensor, length: int) -> Tensor:
@@ -111,3 +125,13 @@ def _between(count: int, first: Tensor, last: Tensor) -> Tensor:
     place = torch.arange(count, device=first.device)
     within = (place >= first[:, None]) & (place < last[:, None])
     return within.to(torch.uint8).mul_(255)
+
+
+def _units(pixels: Tensor) -> Tensor:
+    """View contiguous [n, ...] as [n, k] of the widest numbers that fill a row.
+
+    ``index_copy_`` moves number by number on a CPU: 16 bytes at a time it is as fast as memory.
+    """
+    rows = pixels.flatten(1)
+    size = rows.shape[1] * rows.element_size()
+    return rows.view(next(dtype for dtype in _UNITS if size % dtype.itemsize == 0))

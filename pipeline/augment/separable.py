@@ -1,6 +1,7 @@
-"""Separable filters as two products with matrices of each sample's own: one for rows, one for columns.
+"""Symmetric separable filters, one of its own for every image.
 
-Whatever was drawn, the matrices have the same shape, so a batch of different kernels is two batched products.
+All kernels of a batch are equally long, so a filter is a few passes over whole rows for each weight. Each
+pass rounds on its own, so what comes out depends neither on threads nor on the batch around an image.
 """
 
 from __future__ import annotations
@@ -8,59 +9,41 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pipeline.augment.rows import to_images
-
-# Halves are rounded up as in Pillow. What is exactly a half may come out a little below it, depending on how
-# a product is split between threads; this is more than that, and less than most other fractions are away.
+# Halves are rounded up as in Pillow. What is exactly a half may come out a little below it after the sums;
+# this is more than that, and less than most other fractions are away.
 _HALF = 0.5 + 2.0**-13
 
 
-def resample(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Weigh the rows of each image, then its columns, and round to levels.
+def smooth(pixels: Tensor, kernels: Tensor) -> Tensor:
+    """Filter columns and rows of each image, mirrored at its border pixels, and round to levels.
 
     Parameters
     ----------
     pixels
-        uint8[n, H, W, C], contiguous.
-    rows
-        float32[n, S, H], weights that sum to 1 for every new row.
-    columns
-        float32[n, T, W], likewise for new columns.
-
-    Returns
-    -------
-    uint8[n, S, T, C], contiguous.
-    """
-    n, height, width, channels = pixels.shape
-    high, wide = rows.shape[1], columns.shape[1]
-    weighed = torch.bmm(rows, pixels.view(n, height, width * channels).to(torch.float32))
-    planes = to_images(weighed.view(n, high, width, channels)).reshape(n, channels * high, width)
-    levels = torch.bmm(planes, columns.transpose(1, 2)).add_(_HALF).to(torch.uint8)
-    planes = levels.view(n, channels, high, wide)
-    return planes.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
-
-
-def convolution(kernels: Tensor, size: int) -> Tensor:
-    """Weights of a symmetric convolution, the image mirrored at its border pixels.
-
-    Parameters
-    ----------
+        uint8[m, H, W, C], contiguous.
     kernels
-        float32[n, k]: the middle and what follows it to one side, k at most ``size``.
-    size
-        Pixels.
+        float32[m, k], the kernel's middle and what follows it to one side; k at most H and at most W.
 
     Returns
     -------
-    float32[n, size, size]
+    uint8[m, H, W, C], contiguous.
     """
-    place = torch.arange(size, device=kernels.device)
-    here, other = place[:, None], place[None]
-    last = 2 * (size - 1)
-    distance = torch.arange(kernels.shape[1], device=kernels.device)[:, None, None]
-    straight = distance == (here - other).abs()
-    # Pixel j of the mirror images lies at -j and at 2 (size - 1) - j; the border pixels are not repeated.
-    before = (distance == here + other) & (other > 0)
-    after = (distance == last - here - other) & (other < size - 1)
-    taps = straight.to(torch.float32).add_(before).add_(after)
-    return torch.mm(kernels, taps.flatten(1)).view(kernels.shape[0], size, size)
+    levels = pixels.to(torch.float32)
+    for dim in (1, 2):
+        levels = _filter(levels, kernels, dim)
+    return levels.add_(_HALF).to(torch.int16).to(torch.uint8)
+
+
+def _filter(levels: Tensor, kernels: Tensor, dim: int) -> Tensor:
+    """Filter float32[m, H, W, C] along ``dim``; ``levels`` may be overwritten."""
+    size, reach = levels.shape[dim], kernels.shape[1] - 1
+    if reach == 0:
+        return levels.mul_(kernels[:, 0, None, None, None])
+    before = levels.narrow(dim, 1, reach).flip(dim)
+    behind = levels.narrow(dim, size - 1 - reach, reach).flip(dim)
+    mirrored = torch.cat([before, levels, behind], dim)
+    total = levels.mul_(kernels[:, 0, None, None, None])
+    for away in range(1, reach + 1):
+        pair = mirrored.narrow(dim, reach - away, size) + mirrored.narrow(dim, reach + away, size)
+        total.add_(pair.mul_(kernels[:, away, None, None, None]))
+    return total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +59,15 @@ _MOVES = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 _ENHANCERS = ("brightness", "colour", "contrast", "sharpness")
 _NONE = np.zeros(BINS)
 
-ORIGINAL = _space(
-    {
+
+@lru_cache(maxsize=64)
+def original(resolution: float = 1.0) -> Space:
+    """Give the non-monotonic list of 16: magnitude / 30 * (max - min) + min.
+
+    Translations and the side of cutout are in pixels whatever the image's size, at full resolution;
+    ``resolution`` scales them.
+    """
+    values = {
         "autocontrast": _NONE,
         "equalize": _NONE,
         "invert": _NONE,
@@ -73,16 +81,14 @@ ORIGINAL = _space(
         "sharpness": _even(0.1, 1.9),
         "shear_x": _even(0, 0.3),
         "shear_y": _even(0, 0.3),
-        "cutout": _even(0, 40),
-        "translate_x": _even(0, 100),
-        "translate_y": _even(0, 100),
-    },
-    signed=_MOVES,
-    around_one=(),
-)
-"""The non-monotonic list of 16: magnitude / 30 * (max - min) + min, in pixels whatever the image's size."""
+        "cutout": _even(0, 40 * resolution),
+        "translate_x": _even(0, 100 * resolution),
+        "translate_y": _even(0, 100 * resolution),
+    }
+    return _space(values, signed=_MOVES, around_one=())
 
 
+@lru_cache(maxsize=64)
 def modern(height: int, width: int) -> Space:
     """Torchvision's list of 14 for RandAugment; translations in proportion to the image, in whole pixels."""
     return _monotonic(
@@ -95,6 +101,7 @@ def modern(height: int, width: int) -> Space:
     )
 
 
+@lru_cache(maxsize=64)
 def learned(height: int, width: int) -> Space:
     """AutoAugment's operations at its ten magnitudes: those of `modern`, and invert."""
     return _monotonic(
@@ -109,9 +116,14 @@ def learned(height: int, width: int) -> Space:
     )
 
 
-def wide() -> Space:
-    """TrivialAugment's wide space of 14 operations (torchvision's values)."""
-    return _monotonic(shear=0.99, translate_x=32, translate_y=32, rotate=135, enhance=0.99, bits=6)
+@lru_cache(maxsize=64)
+def wide(resolution: float = 1.0) -> Space:
+    """TrivialAugment's wide space of 14 operations (torchvision's values).
+
+    Translations go up to 32 pixels at full resolution; ``resolution`` scales them.
+    """
+    reach = 32 * resolution
+    return _monotonic(shear=0.99, translate_x=reach, translate_y=reach, rotate=135, enhance=0.99, bits=6)
 
 
 def _monotonic(

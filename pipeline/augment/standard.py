@@ -36,8 +36,8 @@ class Standard:
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw ``top`` and ``left``, int64[n] in [0, 2 * padding], and ``flip``, bool[n].
 
-        At a lower resolution the image moves by as much less: its shift is drawn from fewer places, around the
-        middle.
+        At a lower resolution the image moves by as much less: its shift is drawn from fewer places, around
+        the middle.
         """
         uniform = uniforms(keys, "standard", 3)
         reach = round(self.padding * min(1.0, keys.resolution))

@@ -28,7 +28,7 @@ class TrivialaugmentWide:
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw what `pipeline.augment.operations.draw_layer` gives."""
         uniform = sample_doubles(keys, "trivialaugment_wide", 5)
-        return draw_from(wide(), uniform[:, :4], integers(uniform[:, 4], BINS), height, width)
+        return draw_from(wide(keys.resolution), uniform[:, :4], integers(uniform[:, 4], BINS), height, width)
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Apply each sample's operation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.engines.dali import DaliEngine
 from pipeline.engines.ffcv import FfcvEngine
 from pipeline.engines.protocol import Dataset, EnginePart, Reader
 from pipeline.engines.resident import ResidentEngine
@@ -9,6 +10,7 @@ from pipeline.engines.resident import ResidentEngine
 ENGINES: dict[str, type[EnginePart]] = {
     "resident": ResidentEngine,
     "ffcv": FfcvEngine,
+    "dali": DaliEngine,
 }
 """Every engine by the name that recipes use."""
 

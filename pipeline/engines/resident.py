@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+import warnings
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.engines.protocol import Dataset, check_ids, check_threads, common_shape, thread_count
+from pipeline.augment.resize import resize, taps
+from pipeline.crop import Crop
+from pipeline.engines.blocks import Blocks
+from pipeline.engines.crew import Crew
+from pipeline.engines.protocol import Dataset, check_ids, check_threads, thread_count
+from pipeline.engines.stored import StoredSamples, check_crop, check_whole, describe, shared_shape, sides
 from pipeline.errors import DataError
+from pipeline.kernels.memory import gather
+from pipeline.kernels.resize import resize_windows
 from pipeline.transfer import place
 
+Decoder = Literal["cpu", "gpu"]
+
 _CHUNK = 1 << 26
-"""Bytes that are decoded on the host at a time on their way to a device."""
+"""Bytes that are decoded at a time on their way to a device."""
 _STRETCH = 64
 """Samples that a thread decodes in one go."""
+_SMALL = 128 * 128
+"""Pixels of an image that is cropped too fast for another thread to be worth it."""
+_COPIED, _RESIZED = 1 << 19, 1 << 16
+"""Bytes of a batch a thread at least: less is done sooner than another thread wakes up."""
 
 
 @dataclass(frozen=True)
@@ -26,59 +40,149 @@ class ResidentEngine:
     """Decode everything once into memory (the GPU's, where there is one): fastest for what fits."""
 
     threads: int = 0
-    """Threads that decode when the set is opened; 0 for one a core."""
+    """Threads that decode when the set is opened, and read on the CPU; 0 for one a core."""
+    decoder: Decoder = "cpu"
+    """Where JPEGs are decoded for a CUDA device: "cpu", or "gpu" for torchvision's decoder on that device,
+    which rounds otherwise."""
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
+        if self.decoder not in get_args(Decoder):
+            raise DataError(f"decoder must be one of {', '.join(get_args(Decoder))}; got {self.decoder!r}")
 
     def open(self, dataset: Dataset, device: torch.device) -> ResidentReader:
         """Decode the data set; see `EnginePart.open`."""
-        return ResidentReader(dataset, device, thread_count(self.threads))
+        return ResidentReader(dataset, device, thread_count(self.threads), self.decoder)
 
 
 class ResidentReader:
-    """A data set held as uint8[n, H, W, 3] on the device."""
+    """A data set held decoded on the device: uint8, image after image, rows of RGB pixels."""
 
-    asynchronous = False
-
-    def __init__(self, dataset: Dataset, device: torch.device, threads: int) -> None:
-        self.height, self.width = common_shape(dataset)
+    def __init__(
+        self, dataset: Dataset, device: torch.device, threads: int, decoder: Decoder = "cpu"
+    ) -> None:
+        self.height: int | None
+        self.width: int | None
+        self.height, self.width = shared_shape(dataset)
+        # On the CPU the kernels here are faster than what crops on a device.
+        self.crops = self.height is None or device.type == "cpu"
+        # Cropping large images is worth a thread; gathering whole ones, and cropping small ones, isn't.
+        self.asynchronous = self.crops and int((dataset.heights * dataset.widths).max()) > _SMALL
         self._dataset = dataset
         self._device = device
-        shape = (len(dataset), self.height, self.width, 3)
-        _check_memory(dataset, int(np.prod(shape, dtype=np.int64)), device)
-        self._store = torch.empty(shape, dtype=torch.uint8, device=device)
-        with ThreadPoolExecutor(threads, thread_name_prefix="resident") as pool:
+        self._blocks = Blocks(pinned=False)
+        ends = np.cumsum(3 * dataset.heights * dataset.widths)
+        _check_memory(dataset, int(ends[-1]), device)
+        self._store = torch.empty(int(ends[-1]), dtype=torch.uint8, device=device)
+        with Crew(threads, "resident") as crew:
             if device.type == "cpu":
-                _decode(dataset, 0, self._store.numpy(), pool)
-                return
-            step = max(1, _CHUNK // (self.height * self.width * 3))
-            for start in range(0, len(dataset), step):
-                chunk = torch.empty_like(self._store[start : start + step], device="cpu")
-                _decode(dataset, start, chunk.numpy(), pool)
-                self._store[start : start + step].copy_(chunk)
+                self._samples = describe(dataset, self._store.data_ptr() + np.append(0, ends[:-1]))
+                _decode(dataset, slice(0, len(dataset)), self._store.numpy(), crew)
+            else:
+                images = self._store.view(len(dataset), *check_whole(dataset, (self.height, self.width)), 3)
+                _fill(dataset, images, crew, decoder)
+        self._crew = Crew(threads, "resident")
 
-    def read(self, ids: NDArray[np.int64]) -> Tensor:
+    def read(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Tensor:
         """Gather images on the device; see `Reader.read`."""
         check_ids(ids, self._dataset)
-        images = torch.index_select(self._store, 0, place(ids, self._device))
-        return images.permute(0, 3, 1, 2)
+        if crop is not None:
+            check_crop(ids, crop, self._dataset)
+            return self._crop(ids, crop) if self._device.type == "cpu" else self._crop_there(ids, crop)
+        height, width = check_whole(self._dataset, (self.height, self.width))
+        if self._device.type != "cpu":
+            return self._whole_there(ids, height, width).permute(0, 3, 1, 2)
+        batch = self._blocks.empty(len(ids), height, width, 3)
+        rows = self._store.numpy().reshape(-1, 3 * height * width)
+        out = batch.numpy().reshape(-1, 3 * height * width)
+        parts = min(self._crew.threads, out.nbytes // _COPIED)
+        self._crew.share_out(len(ids), parts, lambda part: gather(rows, ids[part], out[part]))
+        return batch.permute(0, 3, 1, 2)
 
     def close(self) -> None:
-        """Free the memory."""
-        self._store = torch.empty((0, self.height, self.width, 3), dtype=torch.uint8)
+        """End the threads and free the memory."""
+        self._crew.close()
+        self._store = torch.empty(0, dtype=torch.uint8)
+
+    def _crop(self, ids: NDArray[np.int64], crop: Crop) -> Tensor:
+        batch = self._blocks.empty(len(ids), crop.height, crop.width, 3)
+        out, windows = batch.numpy(), sides(crop.windows)
+
+        def work(part: slice) -> None:
+            flips = crop.windows.flip[part]
+            resize_windows(self._samples, ids[part], windows[part], flips, out[part])
+
+        self._crew.share_out(len(ids), out.nbytes // _RESIZED, work)
+        return batch.permute(0, 3, 1, 2)
+
+    def _whole_there(self, ids: NDArray[np.int64], height: int, width: int) -> Tensor:
+        return torch.index_select(self._store.view(-1, height, width, 3), 0, place(ids, self._device))
+
+    def _crop_there(self, ids: NDArray[np.int64], crop: Crop) -> Tensor:
+        """Crop on the device, as an augmentation does."""
+        height, width = check_whole(self._dataset, (self.height, self.width))
+        windows, there = crop.windows, self._device
+        top, left, high, wide, flip = (
+            place(side, there)
+            for side in (windows.top, windows.left, windows.height, windows.width, windows.flip)
+        )
+        rows = taps(top, high, height, crop.height)
+        columns = taps(left, wide, width, crop.width, flip)
+        return resize(self._whole_there(ids, height, width), rows, columns).permute(0, 3, 1, 2)
 
 
-def _decode(dataset: Dataset, start: int, out: NDArray[np.uint8], pool: ThreadPoolExecutor) -> None:
-    """Decode ``len(out)`` samples from ``start`` on."""
+def _decode(dataset: Dataset, samples: slice, out: NDArray[np.uint8], crew: Crew) -> None:
+    """Decode some samples, one after the other, into ``out``, uint8[bytes]."""
+    sizes = 3 * dataset.heights[samples] * dataset.widths[samples]
+    ends = np.cumsum(sizes)
 
-    def work(first: int) -> None:
-        for index in range(first, min(first + _STRETCH, len(out))):
-            out[index] = dataset.image(start + index)
+    def work(part: slice) -> None:
+        for index in range(part.start, part.stop):
+            image = dataset.image(samples.start + index)
+            out[ends[index] - sizes[index] : ends[index]] = image.reshape(-1)
 
-    # Leaving early, by an error or by Ctrl-C, cancels the stretches that haven't begun.
-    for _ in pool.map(work, range(0, len(out), _STRETCH)):
-        pass
+    crew.share_out(len(sizes), -(-len(sizes) // _STRETCH), work)
+
+
+def _fill(dataset: Dataset, images: Tensor, crew: Crew, decoder: Decoder) -> None:
+    """Decode all samples on their way to ``images``, uint8[n, H, W, 3] on another device."""
+    stored = StoredSamples(dataset)
+    step = max(1, _CHUNK // max(1, images[0].numel()))
+    for start in range(0, len(images), step):
+        chunk, samples = images[start : start + step], slice(start, min(start + step, len(images)))
+        vouched = dataset.checksums is not None and bool(dataset.compressed[samples].all())
+        if decoder == "gpu" and vouched and decode_there(stored, np.arange(len(images))[samples], chunk):
+            continue
+        host = torch.empty(chunk.shape, dtype=torch.uint8)
+        _decode(dataset, samples, host.view(-1).numpy(), crew)
+        chunk.copy_(host)
+
+
+def decode_there(stored: StoredSamples, ids: NDArray[np.int64], out: Tensor) -> bool:
+    """Decode JPEGs by torchvision on the device of ``out``, uint8[n, H, W, 3]; False where it refuses any.
+
+    Which one and why, the decoder on the CPU then says.
+
+    Raises
+    ------
+    CorruptSampleError
+        When bytes aren't those that were written.
+    """
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    stored.check(ids)
+    files = [torch.from_numpy(stored.bytes(index).copy()) for index in ids]
+    try:
+        with warnings.catch_warnings():
+            # Deprecated since 0.29, in favour of another package that isn't asked for here.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pictures = decode_jpeg(files, mode=ImageReadMode.RGB, device=out.device)
+    except RuntimeError:
+        return False
+    if any(picture.shape != (3, *out.shape[1:3]) for picture in pictures):
+        return False
+    torch.stack([picture.permute(1, 2, 0) for picture in pictures], out=out)
+    return True
 
 
 def _check_memory(dataset: Dataset, needed: int, device: torch.device) -> None:

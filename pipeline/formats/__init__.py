@@ -7,12 +7,14 @@ from pathlib import Path
 from pipeline.errors import DataError
 from pipeline.formats.beton import Beton, BetonFormat
 from pipeline.formats.card import Card, card_path
+from pipeline.formats.protocol import Converted, Format, Writer
+from pipeline.formats.webdataset import WebDataset, WebDatasetFormat
 
-FORMATS: dict[str, type[BetonFormat]] = {"beton": BetonFormat}
+FORMATS: dict[str, type[Format]] = {"beton": BetonFormat, "wds": WebDatasetFormat}
 """Every format, by the ending of its files."""
 
 
-def open_dataset(path: Path | str) -> Beton:
+def open_dataset(path: Path | str) -> Converted:
     """Open a converted data set, checking its structure.
 
     Raises
@@ -23,8 +25,8 @@ def open_dataset(path: Path | str) -> Beton:
     return format_of(Path(path)).open(Path(path))
 
 
-def format_of(path: Path) -> BetonFormat:
-    """Give the format that a file's ending asks for.
+def format_of(path: Path) -> Format:
+    """Give the format that a path's ending asks for; a folder is a WebDataset whatever its ending.
 
     Raises
     ------
@@ -32,6 +34,8 @@ def format_of(path: Path) -> BetonFormat:
         When no format has that ending.
     """
     ending = path.suffix.removeprefix(".")
+    if ending not in FORMATS and path.is_dir():
+        return WebDatasetFormat()
     if ending not in FORMATS:
         raise DataError(
             f"a converted data set must end in {' or '.join('.' + name for name in FORMATS)}; got {path}: "
@@ -40,4 +44,17 @@ def format_of(path: Path) -> BetonFormat:
     return FORMATS[ending]()
 
 
-__all__ = ["FORMATS", "Beton", "BetonFormat", "Card", "card_path", "format_of", "open_dataset"]
+__all__ = [
+    "FORMATS",
+    "Beton",
+    "BetonFormat",
+    "Card",
+    "Converted",
+    "Format",
+    "WebDataset",
+    "WebDatasetFormat",
+    "Writer",
+    "card_path",
+    "format_of",
+    "open_dataset",
+]

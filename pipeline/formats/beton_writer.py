@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -14,12 +15,16 @@ import numpy as np
 from pipeline.errors import DataError
 from pipeline.formats import layout
 from pipeline.formats.card import Card, card_path, write_card
+from pipeline.formats.protocol import LevelImage
 from pipeline.formats.structure import frame_checksum
 from pipeline.formats.whole import PartialFile, unwritable
 
+_WRITTEN_AT_ONCE = 1 << 20
+"""Bytes of a run: images of several runs lie far apart, and a small one isn't worth a call of its own."""
+
 
 class BetonWriter:
-    """One file in the making: `append` every sample, `finish`, then `publish`.
+    """One file in the making: `append` every sample, `finish`, then `publish`; see `pipeline.formats.Writer`.
 
     Nothing stands under the final name before `publish`; leaving the ``with`` block earlier removes what was
     written. The bytes depend on what is appended and on nothing else.
@@ -29,7 +34,11 @@ class BetonWriter:
     path
         The final name.
     samples
-        How many will be appended.
+        How many will be appended at most.
+    levels
+        Further sizes of every sample, ascending; each becomes an image field of its own.
+    resume
+        Keep what an earlier writer left, for `take_over`.
 
     Raises
     ------
@@ -37,23 +46,27 @@ class BetonWriter:
         When there are no samples, the file can't be written, or another process is writing it.
     """
 
-    def __init__(self, path: Path, samples: int) -> None:
+    def __init__(self, path: Path, samples: int, *, levels: Sequence[int] = (), resume: bool = False) -> None:
         if samples < 1:
             raise DataError(f"{path} must hold at least 1 sample; got none")
+        if path.is_dir():
+            raise DataError(f"the file to write must not be a folder; got {path}")
         self.path = path
-        self._fields = np.zeros(2, layout.FIELD)
-        self._fields["type_id"] = layout.IMAGE_TYPE, layout.INT_TYPE
-        self._fields["name"] = b"image", b"label"
-        self._rows = np.zeros(samples, layout.metadata_type([layout.IMAGE_TYPE, layout.INT_TYPE]))
-        self._allocations = np.zeros(samples, layout.ALLOCATION)
-        self._checksums = np.zeros(samples, "<u4")
+        # The label comes before the levels, so that every file of ours begins alike.
+        types = [layout.IMAGE_TYPE, layout.INT_TYPE, *[layout.IMAGE_TYPE for _ in levels]]
+        self._fields = np.zeros(len(types), layout.FIELD)
+        self._fields["type_id"] = types
+        self._fields["name"] = [b"image", b"label", *[layout.level_name(level).encode() for level in levels]]
+        self._images = [0, *range(2, len(types))]
+        self._rows = np.zeros(samples, layout.metadata_type(types))
+        self._allocations = np.zeros(samples * len(self._images), layout.ALLOCATION)
+        self._allocated = 0
+        self._checksums = np.zeros((len(self._images), samples), "<u4")
         self._names: list[str] = []
-        self._page_size = layout.PAGE_SIZE
-        self._position = _aligned(
-            layout.HEADER.itemsize + self._fields.nbytes + self._rows.nbytes, self._page_size
-        )
-        self._partial = PartialFile(path)
-        self._partial.file.seek(self._position)
+        start = layout.HEADER.itemsize + self._fields.nbytes + self._rows.nbytes
+        self._pages = layout.Pages(start, len(self._images))
+        self._waiting: list[tuple[int, bytearray]] = [(0, bytearray()) for _ in self._images]
+        self._partial = PartialFile(path, keep=resume)
 
     def append(
         self,
@@ -65,6 +78,7 @@ class BetonWriter:
         label: int,
         checksum: int,
         name: str,
+        levels: Sequence[LevelImage] = (),
     ) -> None:
         """Add the next sample.
 
@@ -80,56 +94,89 @@ class BetonWriter:
             CRC-32 of ``content``.
         name
             In its source.
+        levels
+            The sample at each of the file's levels, in their order.
 
         Raises
         ------
         DataError
             When the image is larger than the format can hold, or the disk is full.
         """
-        index = len(self._names)
-        if max(height, width) > layout.LARGEST_SIDE or len(content) > layout.LARGEST_PAGE_SIZE:
-            raise DataError(
-                f"an image must have at most {layout.LARGEST_SIDE:,} pixels a side and "
-                f"{layout.LARGEST_PAGE_SIZE:,} bytes; {name} has {height:,}x{width:,} pixels and "
-                f"{len(content):,} bytes: give a max_resolution"
-            )
-        while len(content) > self._page_size:
-            # Pages are counted from the file's start, so what fits the smaller ones fits the larger.
-            self._page_size *= 2
-        if self._position // self._page_size != (self._position + len(content) - 1) // self._page_size:
-            self._position = _aligned(self._position, self._page_size)
-        mode = layout.JPEG_MODE if compressed else layout.RAW_MODE
-        self._rows[index] = (mode, width, height, self._position), label
-        self._allocations[index] = index, self._position, len(content)
-        self._checksums[index] = checksum
-        self._names.append(name)
-        self._write(content)
+        images = (LevelImage(content, len(content), checksum, height, width), *levels)
+        places = self._place(images, compressed, label, name)
+        for run, (image, place) in enumerate(zip(images, places, strict=True)):
+            if image.content is not None and (run == 0 or place != places[0]):
+                self._write(run, place, image.content)
+
+    def take_over(
+        self,
+        size: int,
+        *,
+        height: int,
+        width: int,
+        compressed: bool,
+        label: int,
+        checksum: int,
+        name: str,
+        levels: Sequence[LevelImage] = (),
+    ) -> bool:
+        """Account for the next sample where an earlier writer left its bytes; see `Writer.take_over`."""
+        images = (LevelImage(None, size, checksum, height, width), *levels)
+        for image, place in zip(images, self._place(images, compressed, label, name), strict=True):
+            try:
+                self._partial.file.seek(place)
+                content = self._partial.file.read(image.size)
+            except OSError as error:
+                raise unwritable(self.path, error) from None
+            if len(content) != image.size or zlib.crc32(content) != image.checksum:
+                return False
+        return True
+
+    def flush(self) -> None:
+        """Hand everything appended so far to the operating system, so that a kill doesn't lose it."""
+        for run in range(len(self._waiting)):
+            self._write_out(run)
+        try:
+            self._partial.file.flush()
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+
+    def suspend(self) -> None:
+        """Close, and leave what was written for a writer with ``resume``."""
+        if not self._partial.file.closed:
+            self.flush()
+            self._partial.suspend()
 
     def finish(self, card: Card) -> Card:
         """Write what frames the samples, wait for the disk, and give the card with the file's digest."""
-        if len(self._names) != len(self._rows):
-            raise AssertionError(f"{len(self._names)} of {len(self._rows)} samples were appended")
-        extras = np.zeros((), layout.EXTRAS)
-        extras["magic"], extras["schema"] = layout.MAGIC, layout.EXTRAS_SCHEMA
+        samples = len(self._names)
+        if samples != card.samples:
+            raise AssertionError(f"{samples} samples were appended; the card counts {card.samples}")
+        rows, checksums = self._rows[:samples].tobytes(), self._checksums[:, :samples].tobytes()
         names = zlib.compress("\0".join(self._names).encode())
         # Digest and version stay outside: the one can't be known within, the other would change the bytes.
         text = json.dumps(json.loads(replace(card, digest=None, created_by="").to_json())).encode()
-        extras["checksums_ptr"] = self._write(self._checksums.tobytes())
-        extras["names_ptr"], extras["names_size"] = self._write(names), len(names)
-        extras["card_ptr"], extras["card_size"] = self._write(text), len(text)
-        extras["frame_checksum"] = frame_checksum(
-            self._rows.tobytes(), self._checksums.tobytes(), names, text
-        )
+        extras = np.zeros((), layout.EXTRAS)
+        extras["magic"], extras["schema"] = layout.MAGIC, layout.EXTRAS_SCHEMA
+        position = self._pages.used
+        extras["checksums_ptr"] = position
+        extras["names_ptr"], extras["names_size"] = position + len(checksums), len(names)
+        extras["card_ptr"], extras["card_size"] = position + len(checksums) + len(names), len(text)
+        extras["frame_checksum"] = frame_checksum(rows, checksums, names, text)
+        for run in range(len(self._waiting)):
+            self._write_out(run)
+        self._write_now(position, checksums + names + text)
         self._fields["arguments"][0] = extras.tobytes().ljust(layout.FIELD["arguments"].itemsize, b"\0")
         header = np.zeros((), layout.HEADER)
         header["version"], header["num_fields"] = layout.VERSION, len(self._fields)
-        header["page_size"], header["num_samples"] = self._page_size, len(self._rows)
-        self._position = _aligned(self._position, 8)
-        header["alloc_table_ptr"] = self._write(self._allocations.tobytes())
-        self._position = 0
-        for part in (header, self._fields, self._rows):
-            self._write(part.tobytes())
+        header["page_size"], header["num_samples"] = self._pages.size, samples
+        table = layout.aligned(position + len(checksums) + len(names) + len(text), 8)
+        header["alloc_table_ptr"] = table
+        allocations = self._allocations[: self._allocated].tobytes()
+        self._write_now(table, allocations)
+        self._write_now(0, header.tobytes() + self._fields.tobytes() + rows)
         try:
+            self._partial.file.truncate(table + len(allocations))
             self._partial.sync()
             self._partial.file.seek(0)
             return card.stamped(hashlib.file_digest(self._partial.file, "sha256").hexdigest())
@@ -154,17 +201,49 @@ class BetonWriter:
     ) -> None:
         self._partial.discard()
 
-    def _write(self, content: bytes) -> int:
-        """Write at the current position, move it on, and give where it was."""
-        start = self._position
+    def _place(self, images: Sequence[LevelImage], compressed: bool, label: int, name: str) -> list[int]:
+        """Enter the next sample, and give where each of its images lies."""
+        full = images[0]
+        if max(full.height, full.width) > layout.LARGEST_SIDE or full.size > layout.LARGEST_PAGE_SIZE:
+            raise DataError(
+                f"an image must have at most {layout.LARGEST_SIDE:,} pixels a side and "
+                f"{layout.LARGEST_PAGE_SIZE:,} bytes; {name} has {full.height:,}x{full.width:,} pixels and "
+                f"{full.size:,} bytes: give a max_resolution"
+            )
+        index, row = len(self._names), self._rows[len(self._names)]
+        mode = layout.JPEG_MODE if compressed else layout.RAW_MODE
+        places: list[int] = []
+        for run, image in enumerate(images):
+            shared = run > 0 and (image.height, image.width) == (full.height, full.width)
+            place = places[0] if shared else self._pages.place(run, image.size)
+            if not shared:
+                self._allocations[self._allocated] = index, place, image.size
+                self._allocated += 1
+            row[f"f{self._images[run]}"] = mode, image.width, image.height, place
+            self._checksums[run, index] = image.checksum
+            places.append(place)
+        row["f1"] = label
+        self._names.append(name)
+        return places
+
+    def _write(self, run: int, position: int, content: bytes) -> None:
+        """Write content that continues a run, by and by."""
+        start, waiting = self._waiting[run]
+        if position != start + len(waiting) or len(waiting) > _WRITTEN_AT_ONCE:
+            self._write_out(run)
+            start, waiting = position, bytearray()
+            self._waiting[run] = start, waiting
+        waiting += content
+
+    def _write_out(self, run: int) -> None:
+        start, waiting = self._waiting[run]
+        if waiting:
+            self._write_now(start, waiting)
+            self._waiting[run] = start + len(waiting), bytearray()
+
+    def _write_now(self, position: int, content: bytes | bytearray) -> None:
         try:
-            if self._partial.file.tell() != start:
-                self._partial.file.seek(start)
-            self._position += self._partial.file.write(content)
+            self._partial.file.seek(position)
+            self._partial.file.write(content)
         except OSError as error:
             raise unwritable(self.path, error) from None
-        return start
-
-
-def _aligned(position: int, size: int) -> int:
-    return -(-position // size) * size

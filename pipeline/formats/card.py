@@ -8,6 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.errors import DataError
 from pipeline.formats.whole import write_whole
 
@@ -65,6 +68,14 @@ class Card:
         Always 3: grey images are stored as RGB.
     max_resolution, square
         How images were resized in conversion; None where they were not.
+    levels
+        Further sizes in which every image is there, in pixels: the side of the square where ``square`` is
+        set, else the shorter side, and never more than the image's own.
+    jpeg_share
+        Share of the images that was to be stored as JPEG, drawn at random, the rest raw; None where the
+        encoding was the same for all.
+    skipped
+        How many corrupt images of the source were left out.
     held_out
         The validation split that this file is one part of; None without one.
     digest
@@ -94,6 +105,9 @@ class Card:
     channels: int = 3
     max_resolution: int | None = None
     square: int | None = None
+    levels: tuple[int, ...] = ()
+    jpeg_share: float | None = None
+    skipped: int = 0
     held_out: HeldOut | None = None
     digest: str | None = None
     created_by: str = ""
@@ -139,6 +153,19 @@ class Card:
             )
         return card
 
+    def of_sizes(self, heights: NDArray[np.int64], widths: NDArray[np.int64]) -> Card:
+        """Give the card with the sizes of these images, int64[n] in pixels."""
+        height, width = int(heights[0]), int(widths[0])
+        return replace(
+            self,
+            height=height if (heights == height).all() else None,
+            width=width if (widths == width).all() else None,
+            min_height=int(heights.min()),
+            max_height=int(heights.max()),
+            min_width=int(widths.min()),
+            max_width=int(widths.max()),
+        )
+
     def stamped(self, digest: str) -> Card:
         """Give the card of a finished file: with its digest, and who wrote it."""
         return replace(self, digest=digest, created_by=creator())
@@ -153,8 +180,8 @@ def creator() -> str:
 
 
 def card_path(path: Path) -> Path:
-    """Where the card of the data file ``path`` lies: ``train.beton`` -> ``train.card.json``."""
-    return path.with_suffix(".card.json")
+    """Where a data set's card lies: ``train.beton`` -> ``train.card.json``, ``train.wds`` -> within."""
+    return path / "card.json" if path.suffix == ".wds" or path.is_dir() else path.with_suffix(".card.json")
 
 
 def read_card(path: Path) -> Card | None:

@@ -11,13 +11,14 @@ from pipeline.formats.statistics import PixelSums
 
 if TYPE_CHECKING:
     from pipeline.formats.beton import Beton
+    from pipeline.formats.webdataset import WebDataset
 
 _PROBES = 512
 _MOST_CLASSES = 1_000_000
 
 
-def describe(data: Beton) -> Card:
-    """Describe a ``.beton`` without a card: classes named by number, mean and std of some of its images.
+def describe(data: Beton | WebDataset) -> Card:
+    """Describe a data set without a card: classes named by number, mean and std of some of its images.
 
     Labels up to a million are taken as they are; what lies outside is left to the reader to complain about.
 

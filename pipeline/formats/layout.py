@@ -4,18 +4,22 @@
 
     header               24 bytes
     field descriptors    1,041 bytes each
-    metadata             one row a sample: image (mode, width, height, pointer), label
+    metadata             one row a sample: image (mode, width, height, pointer), label, image at each level
     padding              to the start of a page
-    pages                the images' bytes
+    pages                the images' bytes, each level's on pages of its own
     extras               of ours only
     allocation table     one row a sample (number, pointer, size), to the end of the file
 
 A sample's bytes lie within one page, which is what FFCV's process cache relies on. FFCV never reads the
-arguments of its image field; files of ours keep pointers to three extras there (a checksum a sample, the
-samples' names, the card), with a checksum of those and of the metadata, and stay ordinary FFCV files.
+arguments of its image field; files of ours keep pointers to three extras there (a checksum for each sample,
+then for each sample at each level; the samples' names; the card), with a checksum of those and of the
+metadata, and stay ordinary FFCV files. A level's field is called ``image_<level>``; an image that is no
+larger than the level shares the bytes of the sample's full image.
 """
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 
@@ -81,3 +85,60 @@ def metadata_type(type_ids: list[int]) -> np.dtype[np.void]:
         When a type is not one of FFCV's own.
     """
     return np.dtype([(f"f{i}", METADATA_TYPES[type_id]) for i, type_id in enumerate(type_ids)], align=True)
+
+
+_LEVEL = re.compile(r"image_([1-9][0-9]{0,8})")
+
+
+def level_name(level: int) -> str:
+    """Name the image field that holds a level."""
+    return f"image_{level}"
+
+
+def level_of(name: str) -> int | None:
+    """Give the level that an image field of this name holds; None for other names."""
+    found = _LEVEL.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+class Pages:
+    """Where images go, for one or several runs of images that each fill pages of their own.
+
+    A run apart for each level keeps a level's images together, so that reading one level touches few pages of
+    the others. Places follow from the sizes alone.
+
+    Parameters
+    ----------
+    start
+        First byte that is free.
+    runs
+        How many runs there are.
+    """
+
+    def __init__(self, start: int, runs: int) -> None:
+        self.size = PAGE_SIZE
+        self._free = aligned(start, self.size)
+        self._cursors = [self._free] * runs
+        self._ends = [self._free] * runs
+
+    @property
+    def used(self) -> int:
+        """First byte after every image so far."""
+        return max(self._cursors)
+
+    def place(self, run: int, size: int) -> int:
+        """Give the place of the next image of ``size`` bytes in a run."""
+        while size > self.size:
+            # Pages are counted from the file's start, so what lies within a smaller one lies within a larger.
+            self.size *= 2
+        if self._cursors[run] + size > self._ends[run]:
+            self._cursors[run] = aligned(self._free, self.size)
+            self._ends[run] = self._free = self._cursors[run] + self.size
+        place = self._cursors[run]
+        self._cursors[run] += size
+        return place
+
+
+def aligned(position: int, size: int) -> int:
+    """Round ``position`` up to a multiple of ``size``."""
+    return -(-position // size) * size

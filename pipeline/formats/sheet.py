@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.formats.beton import Beton
+from pipeline.formats.protocol import Converted
 from pipeline.formats.whole import write_whole
 
 _MOST_CLASSES = 200
@@ -18,7 +18,7 @@ _GAP, _MARGIN = 4, 24
 _INK, _FAINT, _PAPER, _HOLE = (24, 24, 27), (113, 113, 122), (255, 255, 255), (244, 244, 245)
 
 
-def contact_sheet(data: Beton, path: Path) -> None:
+def contact_sheet(data: Converted, path: Path) -> None:
     """Draw images of every class, spread evenly over the file, into a PNG.
 
     Small images are enlarged by whole factors, so that a pixel stays a pixel; large ones are scaled down. Of
@@ -76,11 +76,11 @@ def _spread(members: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return members[np.linspace(0, len(members) - 1, count).astype(np.int64)]
 
 
-def _title(data: Beton) -> str:
+def _title(data: Converted) -> str:
     return f"{data.card.name} ({data.card.split})"
 
 
-def _subtitle(data: Beton, shown: int) -> str:
+def _subtitle(data: Converted, shown: int) -> str:
     card = data.card
     sizes = f"{card.height}x{card.width}"
     if card.height is None or card.width is None:
@@ -91,7 +91,7 @@ def _subtitle(data: Beton, shown: int) -> str:
     return f"{card.samples:,} images, {classes}, {sizes} pixels, {card.encoding}"
 
 
-def _label(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, data: Beton, label: int) -> None:
+def _label(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, data: Converted, label: int) -> None:
     """Write a class's name and count above its images, cut to the width there is."""
     name_font, count_font = ImageFont.load_default(14), ImageFont.load_default(12)
     count = f"{data.card.class_counts[label]:,}"

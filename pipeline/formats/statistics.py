@@ -16,12 +16,12 @@ _SMALL = 1 << 16
 class PixelSums:
     """How often each value of each channel occurs, over any number of images.
 
-    Counts are integers of any size, so the order in which images are added, and how they are shared out over
+    Counts are whole numbers, so the order in which images are added, and how they are shared out over
     workers, can't be told from the result.
     """
 
     def __init__(self) -> None:
-        self._counts: list[int] = [0] * 768
+        self._counts: NDArray[np.int64] = np.zeros(768, np.int64)
         self._waiting: list[NDArray[np.uint8]] = []
         self._waiting_pixels = 0
 
@@ -38,14 +38,25 @@ class PixelSums:
     def merge(self, other: PixelSums) -> None:
         """Add the counts of another; ``other`` stays as it is but for pixels not counted yet."""
         other._count()
-        self._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
+        self._counts += other._counts
+
+    def counts(self) -> list[int]:
+        """Give the counts so far: 256 values of red, then of green, then of blue."""
+        self._count()
+        counts: list[int] = self._counts.tolist()
+        return counts
+
+    def merge_counts(self, counts: list[int]) -> None:
+        """Add counts that `counts` gave."""
+        self._counts += np.array(counts, np.int64)
 
     def mean_and_std(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
         """Give mean and population standard deviation a channel, of pixels scaled to [0, 1]."""
         self._count()
         means, deviations = [], []
         for channel in range(3):
-            counts = self._counts[256 * channel : 256 * (channel + 1)]
+            # As Python's integers, which can't overflow.
+            counts = self._counts[256 * channel : 256 * (channel + 1)].tolist()
             pixels = max(sum(counts), 1)
             total = sum(value * count for value, count in enumerate(counts))
             squares = sum(value * value * count for value, count in enumerate(counts))
@@ -61,5 +72,4 @@ class PixelSums:
 
     def _fold(self, image: NDArray[np.uint8]) -> None:
         # Pillow's histogram is an exact count at a quarter of the cost of np.bincount.
-        histogram = Image.fromarray(image).histogram()
-        self._counts = [count + more for count, more in zip(self._counts, histogram, strict=True)]
+        self._counts += np.array(Image.fromarray(image).histogram(), np.int64)

@@ -18,7 +18,7 @@ _AGAIN = "get or convert it anew"
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What files of ours hold besides FFCV's own parts."""
+    """What files of ours hold besides FFCV's own parts; checksums are uint32[1 + levels, samples]."""
 
     checksums: NDArray[np.uint32]
     names: slice
@@ -87,8 +87,14 @@ def _truncated(path: Path, needed: int, found: int) -> DataError:
     )
 
 
-def pick_fields(path: Path, fields: NDArray[np.void]) -> tuple[int, int]:
-    """Choose the image and the label field: by name, else the only one of its type."""
+def pick_fields(path: Path, fields: NDArray[np.void]) -> tuple[int, int, dict[int, int]]:
+    """Choose the image field and the label field, by name or else the only one of its type, and the levels'.
+
+    Returns
+    -------
+    tuple
+        Numbers of the image field, of the label field, and of each level's field by level, ascending.
+    """
     names = [name.decode("ascii", "replace") for name in fields["name"]]
     chosen = []
     for wanted, type_id in (("image", layout.IMAGE_TYPE), ("label", layout.INT_TYPE)):
@@ -102,13 +108,21 @@ def pick_fields(path: Path, fields: NDArray[np.void]) -> tuple[int, int]:
                 )
             )
         chosen.append((named or candidates)[0])
-    return chosen[0], chosen[1]
+    levels = {}
+    for number, name in enumerate(names):
+        level = layout.level_of(name)
+        if level is not None and number != chosen[0] and fields["type_id"][number] == layout.IMAGE_TYPE:
+            levels[level] = number
+    return chosen[0], chosen[1], dict(sorted(levels.items()))
 
 
 def read_extras(
-    path: Path, data: NDArray[np.uint8], arguments: np.void, rows: NDArray[np.void]
+    path: Path, data: NDArray[np.uint8], arguments: np.void, rows: NDArray[np.void], images: int
 ) -> Extras | None:
-    """Find what a file of ours holds besides FFCV's parts; None in a file that FFCV wrote."""
+    """Find what a file of ours holds besides FFCV's parts; None in a file that FFCV wrote.
+
+    ``images`` is how many images each sample has: its own, and one a level.
+    """
     extras = np.frombuffer(arguments.tobytes(), layout.EXTRAS, 1)[0]
     if extras["magic"] != layout.MAGIC:
         return None
@@ -117,7 +131,8 @@ def read_extras(
             f"{path} must have extras of schema {layout.EXTRAS_SCHEMA}; got {extras['schema']}: "
             "install a newer budgetrain"
         )
-    checksums = slice(int(extras["checksums_ptr"]), int(extras["checksums_ptr"]) + 4 * len(rows))
+    start = int(extras["checksums_ptr"])
+    checksums = slice(start, start + 4 * images * len(rows))
     names = slice(int(extras["names_ptr"]), int(extras["names_ptr"]) + int(extras["names_size"]))
     card = slice(int(extras["card_ptr"]), int(extras["card_ptr"]) + int(extras["card_size"]))
     whole = max(checksums.stop, names.stop, card.stop)
@@ -125,4 +140,4 @@ def read_extras(
         raise _truncated(path, whole, data.size)
     blocks = [data[block].tobytes() for block in (checksums, names, card)]
     framed = frame_checksum(rows.tobytes(), *blocks) == int(extras["frame_checksum"])
-    return Extras(np.frombuffer(blocks[0], "<u4"), names, card, framed)
+    return Extras(np.frombuffer(blocks[0], "<u4").reshape(images, len(rows)), names, card, framed)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import DataError
-from pipeline.formats.beton import Beton
+from pipeline.formats import format_of
 from pipeline.formats.parallel import cores, in_order
 
 _CHUNK = 64
@@ -42,7 +41,7 @@ class Verdict:
 def verify(
     path: Path, workers: int | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Verdict:
-    """Read and decode every sample of a file, and compare the file with its card.
+    """Read and decode every sample of a data set at every level, and compare the data with their card.
 
     Parameters
     ----------
@@ -56,18 +55,28 @@ def verify(
     Raises
     ------
     DataError
-        When the file is missing, or so damaged that samples can't be told apart, or ``workers`` is below 1.
+        When the file is missing, of no known format, or so damaged that samples can't be told apart, or
+        ``workers`` is below 1.
     """
     if workers is not None and workers < 1:
         raise DataError(f"workers must be at least 1; got {workers}")
-    data = Beton(path, lenient=True)
+    form = format_of(path)
+    data = form.open(path, lenient=True)
     unaltered = data.framed
     if data.card.digest is not None:
-        with path.open("rb") as file:
-            unaltered = hashlib.file_digest(file, "sha256").hexdigest() == data.card.digest
+        unaltered = form.digest(path) == data.card.digest
+    levels = {level: data.at(level) for level in data.levels}
 
     def work(chunk: range) -> list[tuple[int, str]]:
-        return [(index, fault) for index in chunk if (fault := data.fault(index)) is not None]
+        found = []
+        for index in chunk:
+            faults = [
+                f"at level {level} {fault}" for level in levels if (fault := levels[level].fault(index))
+            ]
+            first = data.fault(index) or next(iter(faults), None)
+            if first is not None:
+                found.append((index, first))
+        return found
 
     total = len(data)
     chunks = [range(start, min(start + _CHUNK, total)) for start in range(0, total, _CHUNK)]

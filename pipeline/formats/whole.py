@@ -27,6 +27,9 @@ class PartialFile:
     ----------
     path
         The final name. Its folder is made where missing.
+    keep
+        Keep what an earlier writer left there; without it the file is emptied. Where there is no partial file
+        and a file has the final name, that one is taken back: its writer was killed after publishing it.
 
     Raises
     ------
@@ -34,11 +37,13 @@ class PartialFile:
         When another process is writing the same file, or the folder can't be written to.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keep: bool = False) -> None:
         self.path = path
         self._partial = partial_path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if keep and path.exists() and not self._partial.exists():
+                path.replace(self._partial)
             descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise unwritable(path, error) from None
@@ -50,7 +55,8 @@ class PartialFile:
         except (BlockingIOError, FileNotFoundError):
             os.close(descriptor)
             raise DataError(f"{path} must have one writer at a time; another process is writing it") from None
-        os.ftruncate(descriptor, 0)
+        if not keep:
+            os.ftruncate(descriptor, 0)
         self.file: BufferedRandom = os.fdopen(descriptor, "r+b")
 
     def sync(self) -> None:
@@ -65,8 +71,12 @@ class PartialFile:
         self.file.close()
         _sync_folder(self.path.parent)
 
+    def suspend(self) -> None:
+        """Close the partial file and leave it for a writer that keeps it."""
+        self.file.close()
+
     def discard(self) -> None:
-        """Remove the partial file; does nothing once published."""
+        """Remove the partial file; does nothing once published or suspended."""
         if not self.file.closed:
             self._partial.unlink(missing_ok=True)
             # On a full disk what is still buffered fails once more; it is to be thrown away anyhow.

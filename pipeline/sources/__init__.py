@@ -1,23 +1,46 @@
-"""What a conversion can read from: data sets by name, and image folders."""
+"""What a conversion can read from: data sets by name, files, folders, and Python objects."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.errors import DataError
 from pipeline.sources.arrays import ArraySource
-from pipeline.sources.image_folder import ImageFolder
+from pipeline.sources.image_folder import ImageFolder, splits_in
+from pipeline.sources.mini_imagenet import MiniImageNet
+from pipeline.sources.named import NamedSource
+from pipeline.sources.npz import open_npz
+from pipeline.sources.parquet import ParquetSource
+from pipeline.sources.photographs import Food101, ImageNet, Imagenette, Places365
 from pipeline.sources.protocol import Source
-from pipeline.sources.torchvision import Cifar10, Cifar100, FashionMnist, NamedSource, Svhn
+from pipeline.sources.python_object import open_object
+from pipeline.sources.shards import find_shards, name_of
+from pipeline.sources.tars import TarSource
+from pipeline.sources.torchvision import Cifar10, Cifar100, FashionMnist, Svhn
 
 SOURCES: dict[str, type[NamedSource]] = {
     "cifar10": Cifar10,
     "cifar100": Cifar100,
     "fashion_mnist": FashionMnist,
+    "food101": Food101,
+    "imagenet": ImageNet,
+    "imagenette": Imagenette,
+    "mini_imagenet": MiniImageNet,
+    "places365": Places365,
     "svhn": Svhn,
 }
 """Every data set that has a name."""
+
+SHARDED: dict[str, Callable[[str, str, Sequence[Path]], Source]] = {
+    ".parquet": ParquetSource,
+    ".tar": TarSource,
+}
+"""Every kind of file that a data set may consist of many of, by its ending."""
+
+_OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def data_directory() -> Path:
@@ -28,12 +51,13 @@ def data_directory() -> Path:
 def open_source(
     text: str, *, split: str = "train", data_dir: Path | None = None, download: bool = False
 ) -> Source:
-    """Open a source by name or by path; a name of the table goes first.
+    """Open a source by name, path or import path; a name of the table goes first.
 
     Parameters
     ----------
     text
-        A name in `SOURCES`, or the path of an image folder.
+        A name in `SOURCES`; an image folder; an ``.npz``; ``.parquet`` files or ``.tar`` shards, as one file,
+        a folder or a pattern; or ``module:name`` of a Python object.
     split
         Which part of it.
     data_dir
@@ -44,15 +68,27 @@ def open_source(
     Raises
     ------
     DataError
-        When ``text`` is neither, or the source has no such split or no files.
+        When ``text`` is none of these, or the source has no such split or no files.
     """
     if text in SOURCES:
         return SOURCES[text]().open(split, data_dir or data_directory(), download)
-    if Path(text).is_dir():
-        return ImageFolder(Path(text), split)
+    path = Path(text)
+    if path.suffix == ".npz" and path.is_file():
+        return open_npz(path, split)
+    if path.is_dir() and splits_in(path):
+        return ImageFolder(path, split)
+    for ending, kind in SHARDED.items():
+        shards = find_shards(text, ending, split)
+        if shards:
+            return kind(name_of(text), split, shards)
+    if path.is_dir():
+        return ImageFolder(path, split)
+    if _OBJECT.fullmatch(text) and not path.exists():
+        return open_object(text, split)
     raise DataError(
-        f"a source must be one of {', '.join(SOURCES)}, or an image folder that is there; got {text}"
+        f"a source must be one of {', '.join(SOURCES)}, an image folder, .npz, .parquet or .tar that is "
+        f"there, or MODULE:NAME; got {text}"
     )
 
 
-__all__ = ["SOURCES", "ArraySource", "ImageFolder", "Source", "data_directory", "open_source"]
+__all__ = ["SHARDED", "SOURCES", "ArraySource", "ImageFolder", "Source", "data_directory", "open_source"]

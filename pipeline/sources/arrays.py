@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
+from pipeline.errors import CorruptSampleError, DataError
+from pipeline.sources.pixels import array_to_rgb
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,10 @@ class ArraySource:
     name, split, origin, classes, labels, notes
         See `Source`.
     images
-        uint8[n, h, w] for grey, or uint8[n, h, w, 3].
+        [n, h, w] for grey, [n, h, w, c] or [n, c, h, w], each of what `array_to_rgb` takes; a map of a file
+        serves as well.
+    stamp
+        The fingerprint, where there is a quicker one than a checksum of all pixels.
 
     Raises
     ------
@@ -32,8 +38,9 @@ class ArraySource:
     origin: str
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
-    images: NDArray[np.uint8]
+    images: NDArray[Any]
     notes: tuple[str, ...] = ()
+    stamp: str = ""
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
@@ -51,12 +58,23 @@ class ArraySource:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def fingerprint(self) -> str:
+        """Give ``stamp``, or else a checksum of all pixels; see `Source.fingerprint`."""
+        if self.stamp:
+            return self.stamp
+        checksum = 0
+        for image in self.images:
+            checksum = zlib.crc32(np.ascontiguousarray(image).data, checksum)
+        return f"{self.images.shape} {checksum:08x}"
+
     def read(self, index: int) -> NDArray[np.uint8]:
         """Copy image ``index``; see `Source.read`."""
-        image = self.images[index]
-        if image.ndim == 2:
-            return np.repeat(image[:, :, None], 3, axis=2)
-        return np.array(image)
+        try:
+            return array_to_rgb(self.images[index])
+        except ValueError as error:
+            raise CorruptSampleError(
+                f"{self.sample_name(index)} of {self.origin} must be an image; {error}: mend or remove it"
+            ) from None
 
     def encoded(self, index: int) -> bytes | None:
         """Give None: there are no files to take over."""

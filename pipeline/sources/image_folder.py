@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pipeline.errors import CorruptSampleError, DataError
-from pipeline.sources.pixels import decode, is_plain_jpeg
+from pipeline.errors import DataError
+from pipeline.sources.image_files import ImageFiles
 
 SPLITS = ("train", "test", "val")
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-_JPEG_ENDINGS = (".jpeg", ".jpg")
 
 
-class ImageFolder:
+class ImageFolder(ImageFiles):
     """Images in ``folder/<class>/...`` or ``folder/<split>/<class>/...``, in the order of their names.
 
     Classes are the names of the class folders, sorted; of a folder with splits they are those of all splits
@@ -49,61 +44,36 @@ class ImageFolder:
         if present and split not in present:
             raise DataError(f"the split must be one that {folder} holds: {', '.join(present)}; got {split}")
         if not present and folder.name in SPLITS:
-            self.name, self.split = name or folder.parent.name, folder.name
+            name, split = name or folder.parent.name, folder.name
         else:
-            self.name, self.split = name or folder.name, split
-        self._root = folder / split if present else folder
+            name = name or folder.name
+        root = folder / split if present else folder
         roots = [folder / one for one in present] or [folder]
-        self.classes: tuple[str, ...] = tuple(sorted({sub for root in roots for sub in _subfolders(root)}))
+        classes = tuple(sorted({sub for root in roots for sub in _subfolders(root)}))
         files, labels, others = [], [], 0
-        for label, class_name in enumerate(self.classes):
-            found, left = _images(self._root / class_name)
+        for label, class_name in enumerate(classes):
+            found, left = images_below(root / class_name)
             files += found
             labels += [label] * len(found)
             others += left
         if not files:
             raise DataError(
-                f"an image folder must hold class folders with images ({', '.join(ENDINGS)}); {self._root} "
-                f"holds {len(self.classes)} folders and no images in them: arrange it as CLASS/IMAGE"
+                f"an image folder must hold class folders with images ({', '.join(ENDINGS)}); {root} "
+                f"holds {len(classes)} folders and no images in them: arrange it as CLASS/IMAGE"
             )
-        self._files: list[Path] = files
-        self.labels: NDArray[np.int64] = np.array(labels, np.int64)
-        self.origin: str = f"image folder {self.name}" + (f"/{self.split}" if present else "")
-        empty = [self.classes[label] for label in sorted(set(range(len(self.classes))) - set(labels))]
+        empty = [classes[label] for label in sorted(set(range(len(classes))) - set(labels))]
         notes = [f"class {class_name} has no images" for class_name in empty]
         if others:
             notes.append(f"{others:,} files that are no images ({', '.join(ENDINGS)}) are left out")
-        self.notes: tuple[str, ...] = tuple(notes)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """Decode image ``index``; see `Source.read`."""
-        try:
-            return decode(io.BytesIO(self._files[index].read_bytes()))
-        except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
-            raise self._unreadable(index, error) from None
-
-    def encoded(self, index: int) -> bytes | None:
-        """Give the file of image ``index`` where it is an upright RGB or grey JPEG; see `Source.encoded`."""
-        path = self._files[index]
-        if path.suffix.lower() not in _JPEG_ENDINGS:
-            return None
-        try:
-            content = path.read_bytes()
-            return content if is_plain_jpeg(io.BytesIO(content)) else None
-        except Exception as error:
-            raise self._unreadable(index, error) from None
-
-    def sample_name(self, index: int) -> str:
-        """Give the path of image ``index`` within the split."""
-        return self._files[index].relative_to(self._root).as_posix()
-
-    def _unreadable(self, index: int, error: Exception) -> CorruptSampleError:
-        return CorruptSampleError(
-            f"{self._files[index]} must be a whole image file; it can't be decoded "
-            f"({error or type(error).__name__}): mend or remove it"
+        super().__init__(
+            name=name,
+            split=split,
+            origin=f"image folder {name}" + (f"/{split}" if present else ""),
+            classes=classes,
+            root=root,
+            files=files,
+            labels=labels,
+            notes=tuple(notes),
         )
 
 
@@ -117,7 +87,7 @@ def _subfolders(folder: Path) -> list[str]:
     return [entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")]
 
 
-def _images(folder: Path) -> tuple[list[Path], int]:
+def images_below(folder: Path) -> tuple[list[Path], int]:
     """List the images below a folder in the order of their paths, and count the other files."""
     images, others = [], 0
     for parent, folders, names in os.walk(folder, followlinks=True):

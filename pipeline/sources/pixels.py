@@ -1,8 +1,8 @@
-"""Any image file to upright RGB pixels."""
+"""Any image file, Pillow image or array to upright RGB pixels."""
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ def decode(file: BinaryIO) -> NDArray[np.uint8]:
         that have no agreed range.
     """
     with _open(file) as image:
-        return _to_rgb(image)
+        return to_rgb(image)
 
 
 def is_plain_jpeg(file: BinaryIO) -> bool:
@@ -44,21 +44,83 @@ def _open(file: BinaryIO) -> Image.Image:
         raise ValueError(f"it is none of {', '.join(_FORMATS)}") from None
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Give an image's pixels as `decode` does.
+
+    Raises
+    ------
+    Exception
+        As `decode` does.
+    """
     upright = image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
     if upright.mode in _WIDE_GREY or (upright.mode == "I" and image.format == "PNG"):
-        # Pillow clips 16 bits where they should be scaled; 65,535 / 257 = 255.
-        grey = np.round(np.asarray(upright).astype(np.float64) / 257).astype(np.uint8)
+        # Pillow clips 16 bits where they should be scaled.
+        grey = eight_bits(np.asarray(upright).astype(np.uint16))
         return np.repeat(grey[:, :, None], 3, axis=2)
     if upright.mode in ("I", "F"):
         raise ValueError(
             f"pixels must have 8 or 16 bits; these have mode {upright.mode}, whose range isn't known"
         )
     if upright.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in upright.info:
-        coloured = upright.convert("RGBA")
-        white = Image.new("RGBA", coloured.size, (255, 255, 255, 255))
-        upright = Image.alpha_composite(white, coloured)
+        upright = _over_white(upright.convert("RGBA"))
     return np.array(upright.convert("RGB"))
+
+
+def array_to_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Give an image that is an array as uint8[h, w, 3], RGB, in memory of its own.
+
+    Parameters
+    ----------
+    array
+        [h, w], [h, w, c] or [c, h, w] with 1, 3 or 4 channels, the fourth being opacity; 8 or 16 bits, truth
+        values, or floats in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        When it has another shape, or values without an agreed range.
+    """
+    shape = array.shape
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or not {array.shape[0], array.shape[2]} & {1, 3, 4} or array.size == 0:
+        raise ValueError(
+            f"an image must be [h, w], [h, w, c] or [c, h, w] with 1, 3 or 4 channels; got shape {shape}"
+        )
+    if array.shape[2] not in (1, 3, 4):
+        array = array.transpose(1, 2, 0)
+    pixels = eight_bits(array)
+    if pixels.shape[2] == 1:
+        return np.repeat(pixels, 3, axis=2)
+    if pixels.shape[2] == 4:
+        return np.array(_over_white(Image.fromarray(np.ascontiguousarray(pixels))).convert("RGB"))
+    return np.array(pixels, order="C")
+
+
+def eight_bits(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale an array's range to 0 to 255: that of 16 bits, truth values, or floats in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        When it is of another type, or floats lie outside of [0, 1].
+    """
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.uint16:
+        # 65,535 / 257 = 255.
+        return np.round(array / np.float64(257)).astype(np.uint8)
+    if array.dtype == np.bool_:
+        return array * np.uint8(255)
+    if array.dtype.kind != "f":
+        raise ValueError(f"pixels must be uint8, uint16, bool or floats in [0, 1]; got {array.dtype}")
+    if not (array.min() >= 0 and array.max() <= 1):
+        raise ValueError(f"pixels that are floats must lie in [0, 1]; got {array.min()} to {array.max()}")
+    return np.round(array.astype(np.float64) * 255).astype(np.uint8)
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -46,6 +46,13 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
+    def fingerprint(self) -> str:
+        """Give a text that is another one where images are others: quick, from sizes and times where it can.
+
+        A conversion that was killed goes on only if this is still the same.
+        """
+        ...
+
     def read(self, index: int) -> NDArray[np.uint8]:
         """Decode image ``index``: uint8[h, w, 3], RGB, upright.
 

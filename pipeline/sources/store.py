@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import CorruptSampleError, DataError
+from pipeline.formats.protocol import LevelImage
 from pipeline.sources.pixels import decode
 from pipeline.sources.protocol import Source
 
@@ -22,7 +23,7 @@ class Storage:
     Attributes
     ----------
     compressed
-        As JPEG rather than raw.
+        bool[n]: which images of the source are stored as JPEG rather than raw.
     quality
         Of JPEGs that have to be encoded.
     reencode
@@ -31,31 +32,33 @@ class Storage:
         Cap on the longer side, in pixels; None for none.
     square
         Side of the square that every image becomes; None for none.
+    levels
+        Further sizes, in pixels, ascending: sides of squares where ``square`` is set, else shorter sides.
     """
 
-    compressed: bool
+    compressed: NDArray[np.bool_]
     quality: int
     reencode: bool
     max_resolution: int | None
     square: int | None
+    levels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One image as it is stored: its bytes, their CRC-32, and its size in pixels.
+    """One image as it is stored: in full, and at every level.
 
-    ``encoded`` tells a JPEG that was encoded here from one that was taken over as it was.
+    ``encoded`` tells an image of which a JPEG was encoded here from one that was taken over as it was.
     """
 
-    content: bytes
-    checksum: int
-    height: int
-    width: int
+    full: LevelImage
+    levels: tuple[LevelImage, ...]
+    compressed: bool
     encoded: bool
 
 
 def store(source: Source, index: int, storage: Storage) -> tuple[Stored, NDArray[np.uint8]]:
-    """Give image ``index`` of a source as it is to be stored, and its pixels, uint8[h, w, 3].
+    """Give image ``index`` of a source as it is to be stored, and its pixels in full, uint8[h, w, 3].
 
     Pixels are those before JPEG encoding where an image has to be encoded.
 
@@ -63,24 +66,37 @@ def store(source: Source, index: int, storage: Storage) -> tuple[Stored, NDArray
     ------
     CorruptSampleError
         When the image can't be decoded; the line names it.
+    DataError
+        When the image is larger than a JPEG can be.
     """
-    taken = source.encoded(index) if storage.compressed and not storage.reencode else None
+    compressed = bool(storage.compressed[index])
+    taken = source.encoded(index) if compressed and not storage.reencode else None
     original = source.read(index) if taken is None else _decode(source, index, taken)
     pixels = fit(original, storage.max_resolution, storage.square)
-    encoded = storage.compressed and (taken is None or pixels is not original)
-    if not storage.compressed:
-        content = pixels.tobytes()
-    elif taken is None or encoded:
+    encoded = compressed and (taken is None or pixels is not original)
+
+    def contents(image: NDArray[np.uint8]) -> bytes:
+        if not compressed:
+            return image.tobytes()
         try:
-            content = _jpeg(pixels, storage.quality)
+            return _jpeg(image, storage.quality)
         except (OSError, ValueError) as error:
             raise DataError(
                 f"{source.sample_name(index)} of {source.origin} must fit into a JPEG; its "
-                f"{pixels.shape[0]:,}x{pixels.shape[1]:,} pixels don't ({error}): give a max_resolution"
+                f"{image.shape[0]:,}x{image.shape[1]:,} pixels don't ({error}): give a max_resolution"
             ) from None
-    else:
-        content = taken
-    return Stored(content, zlib.crc32(content), pixels.shape[0], pixels.shape[1], encoded), pixels
+
+    full = _image(contents(pixels) if taken is None or encoded else taken, pixels)
+    levels = []
+    for level in storage.levels:
+        if storage.square is None and min(pixels.shape[:2]) <= level:
+            levels.append(full)
+            continue
+        # From the original: two resamplings in a row would blur more than one.
+        smaller = fit(original, None, level) if storage.square else _shorter(original, pixels.shape, level)
+        levels.append(_image(contents(smaller), smaller))
+        encoded |= compressed
+    return Stored(full, tuple(levels), compressed, encoded), pixels
 
 
 def fit(image: NDArray[np.uint8], max_resolution: int | None, square: int | None) -> NDArray[np.uint8]:
@@ -104,6 +120,17 @@ def fit(image: NDArray[np.uint8], max_resolution: int | None, square: int | None
         return image
     resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box)
     return np.array(resized)
+
+
+def _shorter(image: NDArray[np.uint8], full: tuple[int, ...], level: int) -> NDArray[np.uint8]:
+    """Resize so that the shorter side has ``level`` pixels, in the shape of the image in full."""
+    scale = level / min(full[:2])
+    height, width = round(full[0] * scale), round(full[1] * scale)
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _image(content: bytes, pixels: NDArray[np.uint8]) -> LevelImage:
+    return LevelImage(content, len(content), zlib.crc32(content), pixels.shape[0], pixels.shape[1])
 
 
 def _decode(source: Source, index: int, content: bytes) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 import pytest
@@ -16,11 +16,13 @@ from pipeline.augment.autoaugment import Autoaugment
 from pipeline.augment.blur import Blur
 from pipeline.augment.color_jitter import ColorJitter
 from pipeline.augment.cutmix import Cutmix
+from pipeline.augment.cutout import Cutout
 from pipeline.augment.multi import Multi
 from pipeline.augment.protocol import Resizing
 from pipeline.augment.randaugment import Randaugment
 from pipeline.augment.random_resized_crop import RandomResizedCrop
 from pipeline.augment.ssl import Ssl
+from pipeline.augment.trivialaugment_wide import TrivialaugmentWide
 from pipeline.randomness import Keys
 from pipeline.transfer import place
 
@@ -164,6 +166,69 @@ def test_draws_say_everything(part: Augment) -> None:
     assert torch.equal(part.apply(images, draws), part.apply(images, draws))
     assert torch.equal(state, torch.get_rng_state())
     assert (numpy_state == np.random.get_state()[1]).all()  # noqa: NPY002
+
+
+@every_part
+@pytest.mark.parametrize("magnitude", [0.0, 0.5, 3.0])
+def test_strength_and_resolution_change_values_alone(part: Augment, magnitude: float) -> None:
+    """Whatever a run's progress makes of them, the same arrays are drawn, for as many samples each."""
+    keys = keys_of(np.arange(9))
+    usual = part.draw(keys, 16, 12)
+    other = part.draw(replace(keys, magnitude=magnitude, resolution=0.5), 16, 12)
+    assert {name: array.dtype for name, array in other.items()} == {
+        name: array.dtype for name, array in usual.items()
+    }
+    images = images_for(part, 9, 16, 12)
+    draws = {name: place(array, CPU) for name, array in other.items()}
+    out = part.apply(images, draws)
+    assert out.shape == part.apply(images, drawn(part, keys, 16, 12)).shape
+    again = part.draw(replace(keys, magnitude=1.0, resolution=1.0), 16, 12)
+    assert all(np.array_equal(again[name], array) for name, array in usual.items())
+
+
+@pytest.mark.parametrize(
+    ("part", "magnitude", "resolution", "same"),
+    [
+        (Randaugment(space="modern", magnitude=10), 0.5, 1.0, Randaugment(space="modern", magnitude=5)),
+        (Randaugment(space="modern"), 1.5, 0.5, Randaugment(space="modern", magnitude=14)),
+        (Randaugment(space="modern"), 9.0, 1.0, Randaugment(space="modern", magnitude=30)),
+        (Randaugment(), 0.5, 1.0, Randaugment()),
+        (TrivialaugmentWide(), 0.5, 1.0, TrivialaugmentWide()),
+        (Autoaugment(), 0.5, 0.5, Autoaugment()),
+        (ColorJitter(), 0.5, 0.5, ColorJitter(0.2, 0.2, 0.2, 0.05)),
+        (ColorJitter(), 6.0, 1.0, ColorJitter(2.4, 2.4, 2.4, 0.5)),
+        (Cutout(size=12), 0.5, 0.5, Cutout(size=6)),
+        (Cutout(size=2), 1.0, 0.1, Cutout(size=1)),
+        (Blur(sigma=(0.5, 3.0)), 0.5, 0.5, Blur(sigma=(0.25, 1.5))),
+        (Blur(kernel=9), 1.0, 0.5, Blur(kernel=5, sigma=(0.05, 1.0))),
+    ],
+    ids=lambda value: type(value).__name__ if is_dataclass(value) else str(value),
+)
+def test_strength_and_resolution_are_as_options_scaled(
+    part: Augment, magnitude: float, resolution: float, same: Augment
+) -> None:
+    keys = keys_of(np.arange(60))
+    scaled = part.draw(replace(keys, magnitude=magnitude, resolution=resolution), 24, 20)
+    expected = same.draw(keys, 24, 20)
+    assert scaled.keys() == expected.keys()
+    for name, array in expected.items():
+        # Factors come of products in another order.
+        assert np.allclose(scaled[name], array, rtol=1e-6, atol=1e-6), name
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "furthest"),
+    [(Randaugment(magnitude=15), "0/slide/with", 50), (TrivialaugmentWide(), "slide/with", 32)],
+)
+@pytest.mark.parametrize("resolution", [0.25, 0.5, 1.0])
+def test_moves_in_pixels_scale_with_the_resolution(
+    part: Augment, name: str, furthest: int, resolution: float
+) -> None:
+    """How far down rows are taken from, in 16.16 fixed point and from middle to middle."""
+    keys = replace(keys_of(np.arange(4000)), resolution=resolution)
+    down = part.draw(keys, 200, 8)[name][:, 2].astype(np.float64) / 65536 - 0.5
+    assert abs(down.max() - furthest * resolution) < 1
+    assert abs(down.min() + furthest * resolution) < 1
 
 
 @every_part

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import pickle
 import struct
+import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.convert import ConvertOptions, convert
 from pipeline.errors import DataError
 from pipeline.formats import open_dataset
-from pipeline.sources import SOURCES, Source, open_source
+from pipeline.sources import SHARDED, SOURCES, Source, open_source
 
 SAMPLES = 12
 
@@ -89,24 +95,173 @@ def image_folder(folder: Path) -> None:
             Image.fromarray(noise(number, 20 + number, 30, 3)).save(path)
 
 
+def save(path: Path, seed: int, **options: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(noise(seed, 20 + seed % 7, 30, 3)).save(path, **options)
+
+
+def imagenette(folder: Path) -> None:
+    for number in range(SAMPLES):
+        for seed, split in enumerate(("train", "val")):
+            wnid = ("n01440764", "n02102040", "n03888257")[number % 3]
+            save(folder / "imagenette2-320" / split / wnid / f"{wnid}_{number}.JPEG", 100 * seed + number)
+
+
+def imagenet(folder: Path) -> None:
+    for number in range(SAMPLES):
+        for seed, split in enumerate(("train", "val")):
+            wnid = ("n02012849", "n03126707", "n01440764")[number % 3]
+            save(folder / "imagenet" / split / wnid / f"{wnid}_{number}.JPEG", 100 * seed + number)
+    synonyms = {"n02012849": ("crane",), "n03126707": ("crane",), "n01440764": ("tench", "Tinca tinca")}
+    torch.save((synonyms, []), folder / "imagenet" / "meta.bin")
+
+
+def food101(folder: Path) -> None:
+    root = folder / "food-101"
+    (root / "meta").mkdir(parents=True)
+    for seed, split in enumerate(("train", "test")):
+        listed: dict[str, list[str]] = {"apple_pie": [], "waffles": []}
+        for number in range(SAMPLES):
+            dish = ("apple_pie", "waffles")[number % 2]
+            listed[dish].append(f"{dish}/{100 * seed + number}")
+            save(root / "images" / dish / f"{100 * seed + number}.jpg", 100 * seed + number)
+        (root / "meta" / f"{split}.json").write_text(json.dumps(listed))
+
+
+def places365(folder: Path) -> None:
+    root, scenes = folder / "places365", ("/a/abbey", "/b/bakery/shop", "/z/zoo")
+    root.mkdir()
+    rows = "".join(f"{scene} {number}\n" for number, scene in enumerate(scenes))
+    (root / "categories_places365.txt").write_text(rows)
+    train, val = [], []
+    for number in range(SAMPLES):
+        train.append(f"{scenes[number % 3]}/{number:08}.jpg {number % 3}")
+        save(root / "data_256_standard" / f".{scenes[number % 3]}" / f"{number:08}.jpg", number)
+        val.append(f"Places365_val_{number:08}.jpg {number * 2 % 3}")
+        save(root / "val_256" / f"Places365_val_{number:08}.jpg", 100 + number)
+    (root / "places365_train_standard.txt").write_text("\n".join(train))
+    (root / "places365_val.txt").write_text("\n".join(val) + "\n")
+
+
+def mini_imagenet(folder: Path) -> None:
+    root = folder / "mini-imagenet"
+    for part, name in enumerate(("train", "val", "test")):
+        rows = ["filename,label"]
+        for number in range(24):
+            rows.append(f"n{part}{number % 2}{number:05}.jpg,n{part}{number % 2}")
+            save(root / "images" / f"n{part}{number % 2}{number:05}.jpg", 100 * part + number)
+        (root / f"{name}.csv").write_text("\n".join(rows) + "\n")
+
+
 LAYOUTS: dict[str, Callable[[Path], None]] = {
     "cifar10": cifar10,
     "cifar100": cifar100,
     "fashion_mnist": fashion_mnist,
+    "food101": food101,
+    "imagenet": imagenet,
+    "imagenette": imagenette,
+    "mini_imagenet": mini_imagenet,
+    "places365": places365,
     "svhn": svhn,
+}
+
+
+def npz(folder: Path) -> str:
+    arrays = {"classes": np.array(["a", "b", "c"])}
+    for seed, split in enumerate(("train", "test")):
+        arrays[f"{split}_images"] = noise(seed, SAMPLES, 9, 7, 3)
+        arrays[f"{split}_labels"] = labels(3, seed)
+    np.savez(folder / "some.npz", **arrays)
+    return str(folder / "some.npz")
+
+
+def encoded(seed: int, kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(noise(seed, 20 + seed % 7, 30, 3)).save(file, kind)
+    return file.getvalue()
+
+
+def parquet(folder: Path) -> str:
+    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["a", "b", "c"]}}
+    for seed, split in enumerate(("train", "test")):
+        for shard in range(2):
+            numbers = range(1000 * seed + 100 * shard, 1000 * seed + 100 * shard + SAMPLES)
+            kinds = [("JPEG", "PNG")[number % 2] for number in numbers]
+            images = [{"bytes": encoded(*one), "path": "x"} for one in zip(numbers, kinds, strict=True)]
+            table = pa.table({"image": images, "label": [number % 3 for number in numbers]})
+            table = table.replace_schema_metadata(
+                {"huggingface": json.dumps({"info": {"features": features}})}
+            )
+            path = folder / "hub" / "data" / f"{split}-{shard:05}-of-00002.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, path, row_group_size=5)
+    return str(folder / "hub")
+
+
+def tars(folder: Path) -> str:
+    (folder / "shards").mkdir()
+    for seed, split in enumerate(("train", "test")):
+        for shard in range(2):
+            with tarfile.open(folder / "shards" / f"{split}-{shard:04}.tar", "w") as tar:
+                for number in range(1000 * seed + 100 * shard, 1000 * seed + 100 * shard + SAMPLES):
+                    kind = ("jpg", "png")[number % 2]
+                    add(tar, f"{number:06}.{kind}", encoded(number, {"jpg": "JPEG", "png": "PNG"}[kind]))
+                    add(tar, f"{number:06}.cls", str(number % 3).encode())
+    return str(folder / "shards")
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+class Noise:
+    """A data set as people write them for PyTorch."""
+
+    classes = ("a", "b", "c")
+
+    def __init__(self, split: str) -> None:
+        if split not in ("train", "test"):
+            raise DataError(f"the split of Noise must be one of train, test; got {split}")
+        self.seed = 1000 * (split == "test")
+        self.targets = [number % 3 for number in range(SAMPLES)]
+
+    def __len__(self) -> int:
+        return SAMPLES
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image = noise(self.seed + index, 20, 30, 3)
+        kinds = (Image.fromarray, np.asarray, lambda pixels: torch.from_numpy(pixels).permute(2, 0, 1))
+        return kinds[index % 3](image), self.targets[index]
+
+
+def python_object(folder: Path) -> str:
+    return f"{__name__}:Noise"
+
+
+FILES: dict[str, Callable[[Path], str]] = {
+    "npz": npz,
+    "parquet": parquet,
+    "tars": tars,
+    "python_object": python_object,
 }
 
 
 def test_every_named_source_is_tried_here() -> None:
     assert LAYOUTS.keys() == SOURCES.keys()
+    assert len(FILES) == len(SHARDED) + 2
 
 
-@pytest.fixture(params=[*SOURCES, "image_folder"])
+@pytest.fixture(params=[*SOURCES, "image_folder", *FILES])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Source]:
     """Open a split of one source, laid out in a data directory of its own."""
     if request.param == "image_folder":
         image_folder(tmp_path)
         return lambda split: open_source(str(tmp_path / "folder"), split=split)
+    if request.param in FILES:
+        text = FILES[request.param](tmp_path)
+        return lambda split: open_source(text, split=split)
     LAYOUTS[request.param](tmp_path)
     return lambda split: open_source(request.param, split=split, data_dir=tmp_path)
 
@@ -165,8 +320,16 @@ def test_splits_share_their_classes_and_not_their_images(opened: Callable[[str],
 
 
 def test_an_unknown_split_lists_those_that_are(opened: Callable[[str], Source]) -> None:
-    with pytest.raises(DataError, match=r"split .*train, test.*; got middle"):
+    with pytest.raises(DataError, match=r"train.*test|test.*train") as caught:
         opened("middle")
+    assert "middle" in str(caught.value)
+
+
+def test_a_fingerprint_is_the_same_every_time_and_another_for_other_images(
+    opened: Callable[[str], Source],
+) -> None:
+    assert opened("train").fingerprint() == opened("train").fingerprint()
+    assert opened("train").fingerprint() != opened("test").fingerprint()
 
 
 def test_it_converts(opened: Callable[[str], Source], tmp_path: Path) -> None:
@@ -183,10 +346,10 @@ def test_it_converts(opened: Callable[[str], Source], tmp_path: Path) -> None:
 def test_a_missing_named_source_says_where_it_looked_and_what_to_do(name: str, tmp_path: Path) -> None:
     # Fashion-MNIST is also looked for in the folder of a package, which may be installed here.
     source = SOURCES[name]() if name != "fashion_mnist" else SOURCES[name](package=tmp_path / "none")
-    with pytest.raises(
-        DataError, match=r"must be on disk; looked for .*: put them there, or give --download"
-    ) as e:
+    remedy = "or give --download" if source.remotes("train") else "get them from "
+    with pytest.raises(DataError, match=rf"must be on disk; looked for .*: put them there, {remedy}") as e:
         source.open("train", tmp_path)
+    assert source.published in str(e.value)
     for place in source.places("train", tmp_path):
         assert str(place) in str(e.value)
     assert f"{tmp_path / name}/train/CLASS/IMAGE" in str(e.value)

@@ -162,6 +162,25 @@ def test_no_sample_crosses_a_page_and_pages_grow_to_the_largest_sample(tmp_path:
     np.testing.assert_array_equal(data.image(5), images[5])
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    images=st.lists(
+        st.tuples(st.integers(0, 2), st.integers(1, 3 * layout.PAGE_SIZE)), min_size=1, max_size=40
+    ),
+    start=st.integers(1, 3 * layout.PAGE_SIZE),
+)
+def test_runs_of_images_fill_pages_of_their_own(images: list[tuple[int, int]], start: int) -> None:
+    pages = layout.Pages(start, 3)
+    places = sorted((pages.place(run, size), size, run) for run, size in images)
+    assert places[0][0] >= start
+    assert pages.used == max(place + size for place, size, _ in places)
+    owners: dict[int, int] = {}
+    for (place, size, run), after in zip(places, [*places[1:], (1 << 62, 0, 0)], strict=True):
+        assert place + size <= after[0]
+        assert place // pages.size == (place + size - 1) // pages.size
+        assert owners.setdefault(place // layout.PAGE_SIZE, run) == run
+
+
 def test_an_image_larger_than_the_format_holds_is_refused(tmp_path: Path) -> None:
     message = "at most 65,535 pixels a side .* wide.png has 1x65,536 pixels .* max_resolution"
     with BetonWriter(tmp_path / "wide.beton", 1) as writer, pytest.raises(DataError, match=message):
@@ -369,7 +388,7 @@ def test_files_that_ffcv_wrote_are_read(tmp_path: Path) -> None:
 def test_a_missing_file_and_an_unknown_ending_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"must exist; make it with `trainer convert"):
         open_dataset(tmp_path / "none.beton")
-    with pytest.raises(DataError, match=r"must end in .beton; got .*none.zip"):
+    with pytest.raises(DataError, match=r"must end in .beton or .wds; got .*none.zip"):
         open_dataset(tmp_path / "none.zip")
     (tmp_path / "folder.beton").mkdir()
     with pytest.raises(DataError, match=r"folder.beton must be a readable .beton file"):

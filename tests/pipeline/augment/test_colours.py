@@ -113,8 +113,9 @@ def test_hue_is_within_one_level_of_torchvisions() -> None:
         (Blur(probability=1.0, sigma=(0.3, 5.0), kernel=9), 18, 25),
         (Blur(probability=1.0, kernel=9), 5, 40),
         (Blur(probability=1.0), 110, 97),
+        (Blur(probability=1.0, kernel=1), 9, 12),
     ],
-    ids=["32", "wide", "as long as the image", "large"],
+    ids=["32", "wide", "as long as the image", "large", "one pixel"],
 )
 def test_blur_is_within_one_level_of_torchvisions(part: Blur, height: int, width: int) -> None:
     n = 40

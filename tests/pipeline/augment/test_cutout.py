@@ -23,20 +23,20 @@ def test_equals_blotting_out_one_by_one(size: int, dtype: torch.dtype) -> None:
     out = part.apply(images, {name: place(array, torch.device("cpu")) for name, array in draws.items()})
     for i in range(n):
         expected = images[i].clone()
-        rows, columns = (
-            slice(int(draws[a][i]), int(draws[b][i])) for a, b in (("top", "bottom"), ("left", "right"))
-        )
-        expected[:, rows, columns] = 0
+        for row in draws["rows"][i]:
+            for column in draws["columns"][i]:
+                expected[:, row, column] = 0
         assert torch.equal(out[i], expected)
 
 
 def test_middles_are_uniform_and_squares_are_cut_off_at_the_borders() -> None:
     n, side, size = 50_000, 10, 4
     draws = Cutout(size=size).draw(keys_of(n), side, side)
-    for first, last in (("top", "bottom"), ("left", "right")):
-        assert draws[first].min() == 0
-        assert draws[last].max() == side
-        spans = np.bincount(draws[first] * 100 + draws[last])
+    for name in ("rows", "columns"):
+        first, last = draws[name].min(axis=1), draws[name].max(axis=1) + 1
+        assert (np.diff(draws[name], axis=1) <= 1).all()
+        assert (first.min(), last.max()) == (0, side)
+        spans = np.bincount(first * 100 + last)
         expected: dict[int, float] = {}
         for middle in range(side):
             span = max(middle - 2, 0) * 100 + min(middle + 2, side)

@@ -13,8 +13,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.autoaugment import AutoAugment, RandAugment, TrivialAugmentWide, _apply_op
 
 from pipeline.augment import levels
-from pipeline.augment.operations import OPERATIONS, apply_layer, draw_layer
-from pipeline.augment.spaces import ORIGINAL, Space, learned, modern, wide
+from pipeline.augment.operations import OPERATIONS, apply_layers, draw_layer
+from pipeline.augment.rows import images_at_once
+from pipeline.augment.spaces import Space, learned, modern, original, wide
 from pipeline.transfer import place
 
 Pixels = NDArray[np.uint8]
@@ -66,7 +67,7 @@ def ours(
         width,
     )
     draws = {key: place(array, torch.device("cpu")) for key, array in drawn.items()}
-    return apply_layer(torch.from_numpy(stack), draws, "").numpy()
+    return apply_layers(torch.from_numpy(stack), draws, [""]).numpy()
 
 
 def affine(image: Image.Image, *matrix: float) -> Image.Image:
@@ -98,7 +99,7 @@ PILLOW: dict[str, Callable[[Image.Image, float], Image.Image]] = {
 def every_value(name: str) -> list[float]:
     """Every value of every list, to both sides where it is tossed for."""
     found: set[float] = set()
-    for space in (ORIGINAL, modern(32, 40), learned(32, 40), wide()):
+    for space in (original(), modern(32, 40), learned(32, 40), wide()):
         if name in space.names:
             row = space.names.index(name)
             for value in space.values[row]:
@@ -118,6 +119,17 @@ def test_equals_pillow_bit_for_bit(name: str, height: int, width: int) -> None:
         for value in values:
             expected = np.asarray(PILLOW[name](Image.fromarray(image), value))
             assert (next(results) == expected).all(), f"{name} at {value}"
+
+
+@pytest.mark.parametrize("name", [name for name in PILLOW if name != "identity"])
+def test_large_images_are_worked_on_a_few_at_once(name: str) -> None:
+    """Images of which one is worked on at once, and whose sums of levels no float32 holds."""
+    rng = np.random.default_rng(0)
+    pixels = [rng.integers(low, 256, (700, 601, 3), dtype=np.uint8) for low in (0, 201)]
+    assert images_at_once(torch.from_numpy(pixels[0][None]), 1 << 20) == 1
+    value = every_value(name)[-1]
+    for image, result in zip(pixels, ours(name, pixels, [value]), strict=True):
+        assert (result == np.asarray(PILLOW[name](Image.fromarray(image), value))).all()
 
 
 def test_autocontrast_for_every_lowest_and_highest_level() -> None:
@@ -193,7 +205,8 @@ def test_lists_and_values_are_torchvisions(
 
 
 def test_the_papers_values_at_magnitude_4() -> None:
-    value = {name: ORIGINAL.values[row, 4] for row, name in enumerate(ORIGINAL.names)}
+    space = original()
+    value = {name: space.values[row, 4] for row, name in enumerate(space.names)}
     assert len(value) == 16
     assert value["posterize"] == 1
     assert int(np.ceil(value["solarize"])) == 35
@@ -218,11 +231,12 @@ def test_groups_touch_nobody_else() -> None:
     choice, values = rng.integers(0, len(names), 64), np.full(64, 1.0)
     places = rng.random((64, 2))
     drawn = draw_layer(names, choice, values, places, 16, 12)
-    assert sorted(drawn["order"].tolist()) == list(range(64))
-    out = apply_layer(
+    at = np.concatenate([array for name, array in drawn.items() if name.endswith("/at")])
+    assert sorted(at.tolist()) == np.flatnonzero(choice != names.index("identity")).tolist()
+    out = apply_layers(
         torch.from_numpy(stack),
         {name: place(array, torch.device("cpu")) for name, array in drawn.items()},
-        "",
+        [""],
     )
     for index in range(64):
         alone = ours(names[choice[index]], [stack[index]], [1.0], places[index : index + 1])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.augment.operations import KINDS, OPERATIONS, apply_layer, draw_layer
+from pipeline.augment.operations import OPERATIONS, apply_layers, draw_layer
 from pipeline.augment.randaugment import Randaugment
-from pipeline.augment.spaces import ORIGINAL, Space, modern, wide
+from pipeline.augment.spaces import Space, modern, original, wide
 from pipeline.augment.trivialaugment_wide import TrivialaugmentWide
 from pipeline.errors import DataError
 from pipeline.randomness import Keys, integers, sample_doubles
@@ -29,7 +29,7 @@ def one_by_one(pixels: np.ndarray, space: Space, uniform: np.ndarray, bins: np.n
             [space.names[row]], np.zeros(1, int), np.array([value]), np.array([spot]), *image.shape[:2]
         )
         draws = {name: place(array, CPU) for name, array in drawn.items()}
-        out.append(apply_layer(torch.from_numpy(image[None].copy()), draws, "")[0].numpy())
+        out.append(apply_layers(torch.from_numpy(image[None].copy()), draws, [""])[0].numpy())
     return np.stack(out)
 
 
@@ -40,7 +40,7 @@ def test_layers_follow_each_other(name: str, magnitude: int | None) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (n, 15, 20, 3), dtype=np.uint8)
     draws = {key: place(array, CPU) for key, array in part.draw(keys_of(n), 15, 20).items()}
     out = part.apply(torch.from_numpy(pixels).permute(0, 3, 1, 2), draws)
-    space = ORIGINAL if name == "original" else modern(15, 20)
+    space = original() if name == "original" else modern(15, 20)
     strength = {"original": 4, "modern": 9}[name] if magnitude is None else magnitude
     expected = pixels
     for layer in range(2):
@@ -63,16 +63,17 @@ def test_operations_are_drawn_evenly_and_independently() -> None:
     n = 40_000
     draws = Randaugment(operations=2).draw(keys_of(n), 32, 32)
     layers = np.zeros((2, n), dtype=np.int64)
-    kinds = [kind for kind in KINDS if kind in {OPERATIONS[name].kind for name in ORIGINAL.names}]
-    share = [sum(OPERATIONS[name].kind == kind for name in ORIGINAL.names) / 16 for kind in kinds]
+    operations = [OPERATIONS[name] for name in original().names]
+    kinds = sorted({operation.kind for operation in operations if operation is not None})
+    share = [sum(one is not None and one.kind == kind for one in operations) / 16 for kind in kinds]
     for layer in range(2):
-        sizes = [len(draws[f"{layer}/{kind}/with"]) for kind in kinds]
-        layers[layer, draws[f"{layer}/order"]] = np.repeat(np.arange(len(kinds)), sizes)
+        for index, kind in enumerate(kinds):
+            layers[layer, draws[f"{layer}/{kind}/at"]] += index
     counts = np.bincount(layers[0] * len(kinds) + layers[1], minlength=len(kinds) ** 2)
     expected = n * np.outer(share, share).ravel()
-    # 8 kinds: 63 degrees of freedom: 134 has p = 4e-7.
-    assert len(kinds) == 8
-    assert ((counts - expected) ** 2 / expected).sum() < 134
+    # 10 kinds: 99 degrees of freedom: 183 has p = 7e-7.
+    assert len(kinds) == 10
+    assert ((counts - expected) ** 2 / expected).sum() < 183
 
 
 def test_signs_are_tossed_for() -> None:

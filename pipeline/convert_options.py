@@ -1,0 +1,110 @@
+"""What a conversion can be asked for, and where its files go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipeline.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertOptions:
+    """What a conversion makes of its source.
+
+    Attributes
+    ----------
+    encoding
+        "raw", "jpeg" or "proportion", a random share of JPEGs among raw images; None stores raw what has at
+        most 64 pixels on its longer side once resized (judged by 256 of the images, spread evenly), and else
+        JPEG.
+    jpeg_share
+        Of "proportion": an image's chance to be stored as JPEG. Whether it is depends on the seed and the
+        image's place in the source.
+    quality
+        Of JPEGs that have to be encoded, 1 to 100. JPEG files that need no resizing are taken over as they
+        are.
+    reencode
+        Encode those as well.
+    max_resolution
+        Cap on the longer side, in pixels.
+    square
+        Side in pixels of the centred square that every image is cut and resized to.
+    levels
+        Further sizes at which the set holds every image, in pixels: sides of the square where ``square`` is
+        given, else shorter sides; an image that is no larger is held once.
+    validation
+        Share of every class that goes to a second file, ``<stem>-validation.beton``; 0 for none.
+    seed
+        Of the choice of the validation set, and of the JPEGs of "proportion".
+    skip_corrupt
+        Leave images that can't be decoded out, and list them in ``<stem>.skipped.txt``.
+    workers
+        Threads; None for one a core. The bytes written don't depend on it.
+    overwrite
+        Replace files that are there.
+
+    Raises
+    ------
+    DataError
+        When a value is out of its range.
+    """
+
+    encoding: Literal["raw", "jpeg", "proportion"] | None = None
+    jpeg_share: float = 0.5
+    quality: int = 90
+    reencode: bool = False
+    max_resolution: int | None = None
+    square: int | None = None
+    levels: tuple[int, ...] = ()
+    validation: float = 0.0
+    seed: int = 0
+    skip_corrupt: bool = False
+    workers: int | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.encoding not in (None, "raw", "jpeg", "proportion"):
+            raise DataError(f"encoding must be raw, jpeg or proportion; got {self.encoding}")
+        if not 0 <= self.jpeg_share <= 1:
+            raise DataError(f"jpeg_share must be 0 to 1; got {self.jpeg_share}")
+        if not 1 <= self.quality <= 100:
+            raise DataError(f"quality must be 1 to 100; got {self.quality}")
+        for option in ("max_resolution", "square", "workers"):
+            value = getattr(self, option)
+            if value is not None and value < 1:
+                raise DataError(f"{option} must be at least 1; got {value}")
+        if self.square is not None and self.max_resolution is not None:
+            raise DataError(
+                f"square and max_resolution must not be given together; got {self.square} and "
+                f"{self.max_resolution}: square alone settles the size"
+            )
+        bound = self.square or self.max_resolution
+        if list(self.levels) != sorted(set(self.levels)) or any(level < 1 for level in self.levels):
+            raise DataError(
+                f"levels must be different sizes of at least 1, ascending; got {_listed(self.levels)}"
+            )
+        if self.levels and bound is not None and self.levels[-1] >= bound:
+            raise DataError(
+                f"levels must be below the full size of {bound}; got {_listed(self.levels)}: leave out those "
+                "from there on"
+            )
+        if not 0 <= self.validation < 1:
+            raise DataError(f"validation must be at least 0 and below 1, a share; got {self.validation}")
+        if not 0 <= self.seed < 1 << 32:
+            raise DataError(f"seed must be at least 0 and below 2**32; got {self.seed}")
+
+
+def validation_path(out: Path) -> Path:
+    """Where the validation set of a conversion to ``out`` goes."""
+    return out.with_name(f"{out.stem}-validation{out.suffix}")
+
+
+def skipped_path(path: Path) -> Path:
+    """Where images left out of ``path`` as corrupt are listed: a name, a tab and the fault a line."""
+    return path.with_suffix(".skipped.txt")
+
+
+def _listed(levels: tuple[int, ...]) -> str:
+    return ",".join(str(level) for level in levels)

@@ -1,0 +1,217 @@
+"""JPEGs decoded by NVIDIA DALI, on a CUDA device where there is one, batch by batch ahead of the training.
+
+DALI's own readers can't be asked for samples by number, so none takes part: our code finds the bytes and
+hands them to a pipeline that decodes windows. On the CPU DALI decodes with libjpeg-turbo, as Pillow does, and
+gives the same pixels bit for bit. On a GPU nvJPEG decodes, whose pixels may differ by a grey level or two.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.crop import Crop
+from pipeline.engines.dali_pipeline import JpegPipeline, Work, library
+from pipeline.engines.protocol import Dataset, check_ids, check_threads, thread_count
+from pipeline.engines.stored import StoredSamples, check_crop, check_whole, shared_shape
+from pipeline.errors import CorruptSampleError, DataError
+from pipeline.formats.jpeg_header import read_frame
+from pipeline.kernels.resize import resize_window
+
+
+@dataclass(frozen=True)
+class DaliEngine:
+    """Decode with NVIDIA DALI, on the GPU where there is one, ahead of the training (extra: dali).
+
+    JPEGs are decoded at full scale, and only as far as their windows need. Raw images don't go through DALI.
+    """
+
+    threads: int = 0
+    """Threads that decode; 0 for one a core."""
+
+    def __post_init__(self) -> None:
+        check_threads(self.threads)
+
+    def open(self, dataset: Dataset, device: torch.device) -> DaliReader:
+        """Map the data set; see `EnginePart.open`."""
+        return DaliReader(dataset, device, thread_count(self.threads))
+
+
+class DaliReader:
+    """A mapped data set, and the DALI pipelines that decode from it.
+
+    `begin` starts to read a batch and gives a function that waits for it: with another batch begun before the
+    first is waited for, DALI's threads are never idle. `read` is the two at once.
+
+    A sample is compared with its checksum, and a JPEG with its shape, when it is read for the first time.
+    """
+
+    asynchronous = True
+
+    def __init__(self, dataset: Dataset, device: torch.device, threads: int) -> None:
+        library()
+        shape = shared_shape(dataset)
+        self.height: int | None = shape[0]
+        self.width: int | None = shape[1]
+        self.crops = self.height is None or bool(dataset.compressed.any())
+        self._dataset = dataset
+        self._device = device
+        self._threads = threads
+        self._stored = StoredSamples(dataset)
+        self._new = dataset.compressed.copy()
+        # What Pillow reads and DALI doesn't.
+        self._refused = np.zeros(len(dataset), np.bool_)
+        self._pipelines: dict[bool, JpegPipeline] | None = {}
+        self._lock = threading.Lock()
+
+    def read(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Tensor:
+        """Decode images; see `Reader.read`."""
+        return self.begin(ids, crop)()
+
+    def begin(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Callable[[], Tensor]:
+        """Begin to read what `read` would, and give the function that waits for the images.
+
+        Up to three batches are decoded ahead; beyond that the oldest is waited for here. Batches that nobody
+        waits for are dropped.
+
+        Raises
+        ------
+        DataError
+            As `read` does. A `CorruptSampleError` is the function's to raise, when the batch's turn comes.
+        """
+        check_ids(ids, self._dataset)
+        if crop is None:
+            shape = check_whole(self._dataset, (self.height, self.width))
+        else:
+            check_crop(ids, crop, self._dataset)
+            shape = crop.height, crop.width
+        try:
+            return self._begin(ids, crop, shape)
+        except CorruptSampleError as corrupt:
+            error = corrupt
+
+        def fail() -> Tensor:
+            raise error
+
+        return fail
+
+    def _begin(
+        self, ids: NDArray[np.int64], crop: Crop | None, shape: tuple[int, int]
+    ) -> Callable[[], Tensor]:
+        self._check(ids)
+        decoded = self._dataset.compressed[ids] & ~self._refused[ids]
+        places, rest = np.flatnonzero(decoded), np.flatnonzero(~decoded)
+        if not len(places):
+            images = self._host(ids, crop, shape)
+            return lambda: images.permute(0, 3, 1, 2)
+        pipeline = self._pipeline(resizes=crop is not None)
+        work = self._work(ids[places], _part(crop, places))
+        ticket = pipeline.submit(work)
+        others = self._host(ids[rest], _part(crop, rest), shape)
+
+        def wait() -> Tensor:
+            images = pipeline.finish(ticket)
+            if images is None:
+                self._examine(ids[places], work, pipeline, ticket.refusal)
+                return self.read(ids, crop)
+            if len(rest):
+                whole = torch.empty((len(ids), *shape, 3), dtype=torch.uint8, device=images.device)
+                for part, pixels in ((places, images), (rest, others)):
+                    whole.index_copy_(0, torch.from_numpy(part).to(whole.device), pixels.to(whole.device))
+                images = whole
+            return images.permute(0, 3, 1, 2)
+
+        return wait
+
+    def close(self) -> None:
+        """End DALI's threads and free its memory."""
+        with self._lock:
+            pipelines, self._pipelines = self._pipelines, None
+        for pipeline in (pipelines or {}).values():
+            pipeline.close()
+
+    def _check(self, ids: NDArray[np.int64]) -> None:
+        """Compare samples that weren't read before with their checksums, and JPEGs with their shapes.
+
+        A file without its end or with another shape is Pillow's to judge. DALI would notice some of those by
+        itself, but not where a window stays clear of the damage, and that varies from one read to the next.
+        """
+        self._stored.check(ids)
+        for index in ids[self._new[ids]]:
+            content = self._stored.bytes(index)
+            frame = read_frame(content)
+            shape = self._dataset.heights[index], self._dataset.widths[index]
+            if frame is None or (frame.height, frame.width) != shape or bytes(content[-2:]) != b"\xff\xd9":
+                self._dataset.image(int(index))
+            self._new[index] = False
+
+    def _work(self, ids: NDArray[np.int64], crop: Crop | None) -> Work:
+        contents = [self._stored.bytes(index) for index in ids]
+        if crop is None:
+            shapes = np.stack((self._dataset.heights[ids], self._dataset.widths[ids]), axis=1)
+            starts, sizes = np.zeros_like(shapes), None
+        else:
+            windows = crop.windows
+            starts = np.stack((windows.top, windows.left), axis=1)
+            shapes = np.stack((windows.height, windows.width), axis=1)
+            across = np.where(windows.flip, -crop.width, crop.width)
+            sizes = np.stack((np.full_like(across, crop.height), across), axis=1).astype(np.float32)
+        return Work(contents, starts.astype(np.int32), shapes.astype(np.int32), sizes)
+
+    def _pipeline(self, *, resizes: bool) -> JpegPipeline:
+        with self._lock:
+            if self._pipelines is None:
+                raise DataError(
+                    f"a reader must be open to be read from; that of {self._dataset.path} was closed"
+                )
+            if resizes not in self._pipelines:
+                self._pipelines[resizes] = JpegPipeline(self._threads, self._device, resizes=resizes)
+            return self._pipelines[resizes]
+
+    def _host(self, ids: NDArray[np.int64], crop: Crop | None, shape: tuple[int, int]) -> Tensor:
+        """Read raw images, and what DALI refuses, uint8[n, H, W, 3] on the host."""
+        pinned = self._device.type == "cuda"
+        batch = torch.empty((len(ids), *shape, 3), dtype=torch.uint8, pin_memory=pinned)
+        out = batch.numpy()
+        for i, index in enumerate(ids):
+            content = self._stored.bytes(index)
+            if self._dataset.compressed[index]:
+                content = self._dataset.image(int(index)).reshape(-1)
+            height, width = int(self._dataset.heights[index]), int(self._dataset.widths[index])
+            if crop is None:
+                out[i] = content.reshape(height, width, 3)
+                continue
+            one = crop.windows
+            top, left, high, wide = (float(side[i]) for side in (one.top, one.left, one.height, one.width))
+            resize_window(content, width, top, left, high, wide, bool(one.flip[i]), out[i])
+        return batch
+
+    def _examine(self, ids: NDArray[np.int64], work: Work, pipeline: JpegPipeline, refusal: str) -> None:
+        """Find out which samples of a batch DALI refuses, and whether Pillow reads them.
+
+        Raises
+        ------
+        CorruptSampleError
+            Where Pillow doesn't either.
+        DataError
+            Where DALI refuses none of them alone.
+        """
+        found = False
+        for i, index in enumerate(ids):
+            self._dataset.image(int(index))
+            if pipeline.finish(pipeline.submit(work.part(i))) is None:
+                self._refused[index] = found = True
+        if not found:
+            raise DataError(
+                f"DALI can't decode a batch of {self._dataset.path}, and its samples are sound: {refusal}"
+            )
+
+
+def _part(crop: Crop | None, places: NDArray[np.int64]) -> Crop | None:
+    return None if crop is None else Crop(crop.windows[places], crop.height, crop.width)

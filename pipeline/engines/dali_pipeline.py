@@ -1,0 +1,234 @@
+"""One DALI pipeline that is handed JPEG bytes and windows, and decodes several batches ahead."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from pipeline.errors import MissingExtraError
+
+_AHEAD = 3
+"""Batches under way at once: one being decoded, one that waits its turn, one done and not taken yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A batch to decode.
+
+    Attributes
+    ----------
+    contents
+        n JPEG files, uint8 each; they stay as they are until the batch is done.
+    starts, shapes
+        int32[n, 2], the window of each image: top and left, height and width.
+    sizes
+        float32[n, 2], height and width to resize the windows to, negative for mirrored ones; None leaves them
+        as they are.
+    """
+
+    contents: Sequence[NDArray[np.uint8]]
+    starts: NDArray[np.int32]
+    shapes: NDArray[np.int32]
+    sizes: NDArray[np.float32] | None
+
+    def part(self, place: int) -> Work:
+        """Give the work of one image."""
+        one = slice(place, place + 1)
+        sizes = None if self.sizes is None else self.sizes[one]
+        return Work(self.contents[one], self.starts[one], self.shapes[one], sizes)
+
+
+@dataclass(slots=True)
+class Ticket:
+    """A batch under way.
+
+    Attributes
+    ----------
+    work
+        None once it is done.
+    images
+        uint8[n, H, W, 3] on the device, once done; None where DALI refused one of the files.
+    refusal
+        What DALI said then.
+    """
+
+    work: Work | None
+    images: Tensor | None = None
+    refusal: str = ""
+
+
+@dataclass(slots=True)
+class _State:
+    """A DALI pipeline, None where it is to be built, and the batches handed to it, oldest first."""
+
+    pipeline: Any
+    under_way: deque[Ticket]
+
+    def end(self) -> None:
+        # The pipeline goes first: until it is gone its threads read what the tickets hold.
+        self.pipeline = None
+        self.under_way.clear()
+
+
+class JpegPipeline:
+    """Decodes windows of JPEGs, and where ``resizes`` resizes them, on the CPU or on a CUDA device.
+
+    DALI has no reader that can be told what to read, so the files' bytes are handed over, by reference. An
+    error in one batch is the end of a DALI pipeline: the batches behind it are then handed to a new one. Used
+    by any number of threads.
+    """
+
+    def __init__(self, threads: int, device: torch.device, *, resizes: bool) -> None:
+        self._dali = library()
+        self._threads = threads
+        self._device = device
+        self._resizes = resizes
+        self._lock = threading.RLock()
+        self._most = 0
+        self._state = _State(None, deque())
+        self._end = weakref.finalize(self, self._state.end)
+
+    def submit(self, work: Work) -> Ticket:
+        """Begin to decode a batch; waits for the oldest one under way where there are three."""
+        ticket = Ticket(work)
+        state = self._state
+        with self._lock:
+            while len(state.under_way) >= _AHEAD:
+                self._finish_oldest()
+            if len(work.contents) > self._most:
+                while state.under_way:
+                    self._finish_oldest()
+                self._most = 1 << (len(work.contents) - 1).bit_length()
+                state.pipeline = None
+            try:
+                self._feed(work)
+            except BaseException:
+                self._start_over()
+                raise
+            state.under_way.append(ticket)
+        return ticket
+
+    def finish(self, ticket: Ticket) -> Tensor | None:
+        """Wait until a batch, and with it those submitted before it, are done, and give its images."""
+        with self._lock:
+            while ticket.work is not None and self._state.under_way:
+                self._finish_oldest()
+        return ticket.images
+
+    def close(self) -> None:
+        """End DALI's threads and free its memory; batches under way are dropped."""
+        with self._lock:
+            self._end()
+
+    def _finish_oldest(self) -> None:
+        state = self._state
+        ticket = state.under_way[0]
+        try:
+            (images,) = state.pipeline.outputs()
+            ticket.images = self._taken(from_dlpack(images.as_tensor()))
+        except Exception as error:  # DALI gives each of its errors the Python type that fits it best.
+            ticket.refusal = str(error)
+        except BaseException:
+            # Ctrl-C: whether DALI has given this batch or will give it next can't be told.
+            self._start_over()
+            raise
+        state.under_way.popleft()
+        ticket.work = None
+        if ticket.images is None:
+            self._start_over()
+
+    def _start_over(self) -> None:
+        """Hand the batches under way to a new pipeline."""
+        self._state.pipeline = None
+        for ticket in self._state.under_way:
+            assert ticket.work is not None
+            self._feed(ticket.work)
+
+    def _taken(self, images: Tensor) -> Tensor:
+        """Take a batch out of DALI's hands.
+
+        On the CPU the memory is ours from here on. On a GPU DALI uses it again in the order of a stream of
+        its own, which knows nothing of the kernels that PyTorch still has to run on it: hence the copy, and
+        the wait until it is made.
+        """
+        if self._device.type != "cuda":
+            return images
+        copy = images.clone()
+        torch.cuda.current_stream(self._device).synchronize()
+        return copy
+
+    def _feed(self, work: Work) -> None:
+        if self._state.pipeline is None:
+            self._state.pipeline = self._built()
+        pipeline = self._state.pipeline
+        pipeline.feed_input("jpeg", list(work.contents))
+        pipeline.feed_input("start", work.starts)
+        pipeline.feed_input("shape", work.shapes)
+        if self._resizes:
+            pipeline.feed_input("size", work.sizes)
+        pipeline.schedule_run()
+
+    def _built(self) -> Any:
+        fn, types = self._dali.fn, self._dali.types
+        on_gpu = self._device.type == "cuda"
+        pipeline = self._dali.Pipeline(
+            self._most,
+            self._threads,
+            self._device.index if on_gpu else None,
+            # More would want as many batches before it gives the first; runs can be scheduled ahead anyhow.
+            prefetch_queue_depth=1,
+        )
+        with pipeline:
+            jpeg = fn.external_source(name="jpeg", dtype=types.UINT8, ndim=1, no_copy=True)
+            start = fn.external_source(name="start", dtype=types.INT32, ndim=1)
+            shape = fn.external_source(name="shape", dtype=types.INT32, ndim=1)
+            images = fn.decoders.image_slice(
+                jpeg,
+                start,
+                shape,
+                device="mixed" if on_gpu else "cpu",
+                axis_names="HW",
+                output_type=types.RGB,
+                # Windows are of the image as it is stored, whatever its EXIF entries say.
+                adjust_orientation=False,
+                jpeg_fancy_upsampling=True,
+            )
+            if self._resizes:
+                size = fn.external_source(name="size", dtype=types.FLOAT, ndim=1)
+                images = fn.resize(images, size=size, antialias=True, interp_type=types.INTERP_LINEAR)
+            pipeline.set_outputs(images)
+        pipeline.build()
+        return pipeline
+
+
+@cache
+def library() -> Any:
+    """Import DALI.
+
+    Raises
+    ------
+    MissingExtraError
+        When DALI isn't installed.
+    """
+    try:
+        dali = importlib.import_module("nvidia.dali")
+        for part in ("fn", "types"):
+            importlib.import_module(f"nvidia.dali.{part}")
+    except ImportError as error:
+        raise MissingExtraError(
+            f"the dali engine needs NVIDIA DALI, which can't be imported ({error}): "
+            "pip install 'budgetrain[dali]'; or use the resident engine"
+        ) from None
+    return dali

@@ -1,0 +1,50 @@
+"""The frame header of a JPEG file: what it says of the image before anything is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BARE = frozenset((0x01, *range(0xD0, 0xD8)))
+_SCAN = 0xDA
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Size and kind of a JPEG image.
+
+    Attributes
+    ----------
+    height, width
+        In pixels.
+    components
+        1 for grey, 3 for colour, 4 for CMYK.
+    """
+
+    height: int
+    width: int
+    components: int
+
+
+def read_frame(content: NDArray[np.uint8]) -> Frame | None:
+    """Find the frame header in a JPEG file's bytes, uint8[n]; None where none comes before the first scan."""
+    head = content.data
+    if bytes(head[:2]) != b"\xff\xd8":
+        return None
+    at = 2
+    while at + 10 <= len(head) and head[at] == 0xFF:
+        marker = head[at + 1]
+        if marker == 0xFF:
+            at += 1
+        elif marker in _BARE:
+            at += 2
+        elif marker in _FRAMES:
+            return Frame(head[at + 5] << 8 | head[at + 6], head[at + 7] << 8 | head[at + 8], head[at + 9])
+        elif marker == _SCAN:
+            return None
+        else:
+            at += 2 + (head[at + 2] << 8 | head[at + 3])
+    return None

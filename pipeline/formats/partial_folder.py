@@ -1,0 +1,118 @@
+"""Folders that appear under their name whole or not at all, whatever kills the writer."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+from pipeline.errors import DataError
+from pipeline.formats.whole import partial_path, unwritable
+
+
+class PartialFolder:
+    """A folder in the making: locked, and renamed to ``path`` by `publish`; see `pipeline.formats.whole`.
+
+    Parameters
+    ----------
+    path
+        The final name. The folder that is to hold it is made where missing.
+    keep
+        Keep what an earlier writer left there. Where there is no partial folder and one has the final name,
+        that one is taken back: its writer was killed after publishing it.
+
+    Attributes
+    ----------
+    folder
+        Where to write.
+
+    Raises
+    ------
+    DataError
+        When another process is writing the same folder, or it can't be written to.
+    """
+
+    def __init__(self, path: Path, *, keep: bool = False) -> None:
+        self.path = path
+        self.folder = partial_path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _restore(path)
+            if keep and path.exists() and not self.folder.exists():
+                path.replace(self.folder)
+            self.folder.mkdir(exist_ok=True)
+            self._lock: int | None = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise unwritable(path, error) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Between open and lock another writer may have published the folder under its final name.
+            if os.fstat(self._lock).st_ino != self.folder.stat().st_ino:
+                raise BlockingIOError
+        except (BlockingIOError, FileNotFoundError):
+            self.suspend()
+            raise DataError(f"{path} must have one writer at a time; another process is writing it") from None
+        if not keep:
+            for entry in self.folder.iterdir():
+                entry.unlink()
+
+    def publish(self) -> None:
+        """Give the folder its final name, in place of any older one; its files are on the disk by now."""
+        if self._lock is not None:
+            os.fsync(self._lock)
+        aside = _aside(self.path)
+        if self.path.exists():
+            # A folder can't be renamed over one that isn't empty. Killed in between, the next writer puts the
+            # old one back.
+            self.path.replace(aside)
+        self.folder.replace(self.path)
+        parent = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+        _remove(aside)
+        self.suspend()
+
+    def suspend(self) -> None:
+        """Let go of the partial folder and leave it for a writer that keeps it."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def discard(self) -> None:
+        """Remove the partial folder; does nothing once published or suspended."""
+        if self._lock is not None:
+            _remove(self.folder)
+            self.suspend()
+
+
+def remove_stale_folder(path: Path) -> None:
+    """Remove the partial folder that a killed writer of ``path`` left, unless somebody writes it."""
+    _restore(path)
+    if partial_path(path).exists():
+        PartialFolder(path).discard()
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.replaced")
+
+
+def _restore(path: Path) -> None:
+    """Finish what a writer began that was killed while it published ``path``."""
+    aside = _aside(path)
+    if aside.exists():
+        if path.exists():
+            _remove(aside)
+        else:
+            aside.replace(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()

@@ -1,0 +1,180 @@
+"""What a format on disk is: something that opens data sets, and something that writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.formats.card import Card
+
+
+@dataclass(frozen=True, slots=True)
+class LevelImage:
+    """A sample at one of the set's further sizes, as it is stored: JPEG or raw as the sample itself.
+
+    Where it has the sample's own height and width it is the sample's own image, and needs no bytes of its
+    own.
+
+    Attributes
+    ----------
+    content
+        Its bytes; None in `Writer.take_over`.
+    size
+        Number of its bytes.
+    checksum
+        CRC-32 of its bytes.
+    height, width
+        In pixels.
+    """
+
+    content: bytes | None
+    size: int
+    checksum: int
+    height: int
+    width: int
+
+
+class Writer(Protocol):
+    """One data set in the making: `append` every sample, `finish`, then `publish`.
+
+    Nothing stands under the final name before `publish`. Leaving the ``with`` block removes what was written,
+    unless it was published or `suspend` was called. Where samples lie follows from what is appended and from
+    nothing else.
+    """
+
+    def append(
+        self,
+        content: bytes,
+        *,
+        height: int,
+        width: int,
+        compressed: bool,
+        label: int,
+        checksum: int,
+        name: str,
+        levels: Sequence[LevelImage] = (),
+    ) -> None:
+        """Add the next sample, with an image a level in the levels' order."""
+        ...
+
+    def take_over(
+        self,
+        size: int,
+        *,
+        height: int,
+        width: int,
+        compressed: bool,
+        label: int,
+        checksum: int,
+        name: str,
+        levels: Sequence[LevelImage] = (),
+    ) -> bool:
+        """Account for the next sample as `append` does, where an earlier writer has left its bytes in place.
+
+        Only for writers made with ``resume``. ``levels`` come without content. False where the bytes that are
+        there don't have these checksums; the writer must then be left.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Hand everything appended so far to the operating system, so that a kill doesn't lose it."""
+        ...
+
+    def suspend(self) -> None:
+        """Close, and leave what was written for a writer with ``resume``."""
+        ...
+
+    def finish(self, card: Card) -> Card:
+        """Write what frames the samples, wait for the disk, and give the card with the data's digest."""
+        ...
+
+    def publish(self, card: Card) -> None:
+        """Give the finished data set its name, and put its card beside it."""
+        ...
+
+    def __enter__(self) -> Writer: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Converted(Protocol):
+    """A data set opened: what engines need (`pipeline.engines.Dataset`), and what people ask of it."""
+
+    path: Path
+    card: Card
+    labels: NDArray[np.int64]
+    heights: NDArray[np.int64]
+    widths: NDArray[np.int64]
+    compressed: NDArray[np.bool_]
+    shards: Sequence[NDArray[np.uint8]]
+    shard: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    checksums: NDArray[np.uint32] | None
+    levels: tuple[int, ...]
+    """Further sizes in which every image is there, in pixels, ascending."""
+    framed: bool | None
+    """Whether labels, shapes, names and card are those that were written; None where nothing tells."""
+
+    def __len__(self) -> int: ...
+
+    def at(self, level: int) -> Converted:
+        """Give the same samples at one of ``levels``."""
+        ...
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Decode sample ``index``: uint8[h, w, 3], RGB."""
+        ...
+
+    def encoded(self, index: int) -> bytes:
+        """Give the bytes of sample ``index`` as they are stored."""
+        ...
+
+    def fault(self, index: int) -> str | None:
+        """Read sample ``index`` and say what is wrong with it; None for a sound one."""
+        ...
+
+    def name(self, index: int) -> str:
+        """Name sample ``index`` as its source does."""
+        ...
+
+
+class Format(Protocol):
+    """A way to keep a data set on disk."""
+
+    def open(self, path: Path, *, lenient: bool = False) -> Converted:
+        """Open a data set; where ``lenient``, also one with broken samples, which `Converted.fault` tells."""
+        ...
+
+    def create(self, path: Path, samples: int, *, levels: Sequence[int] = (), resume: bool = False) -> Writer:
+        """Start a data set of at most ``samples`` images.
+
+        Parameters
+        ----------
+        path
+            Its final name.
+        samples
+            The most that will be appended; the same number where a conversion is resumed.
+        levels
+            The further sizes that every sample will have, ascending.
+        resume
+            Keep what an earlier writer of the same path left, suspended, killed or published, for
+            `Writer.take_over`; without it, start from nothing.
+        """
+        ...
+
+    def digest(self, path: Path) -> str:
+        """Compute the SHA-256 of the data as `Writer.finish` states it on the card."""
+        ...
+
+    def remove_stale(self, path: Path) -> None:
+        """Remove what a killed or suspended writer of ``path`` left, if there is any and nobody writes it."""
+        ...

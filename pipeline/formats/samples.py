@@ -1,0 +1,129 @@
+"""Samples in mapped files: what every format does once it knows where they are."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.errors import CorruptSampleError, DataError
+
+
+class Samples:
+    """Images with labels, each a stretch of a mapped file; a format's reader fills in the attributes.
+
+    Attributes
+    ----------
+    path
+        The data set.
+    level
+        The level that these are the images of, in pixels; None for their full size.
+    labels, heights, widths
+        int64[n]; sizes in pixels.
+    compressed
+        bool[n]: True for JPEG bytes, False for raw HWC uint8 RGB.
+    shards
+        uint8 each, the mapped files.
+    shard, offsets, sizes
+        int64[n]: sample i is ``shards[shard[i]][offsets[i]:offsets[i] + sizes[i]]``.
+    checksums
+        uint32[n], CRC-32 of each sample's bytes, or None.
+    faults
+        What is known to be wrong with samples before they are read, by number.
+    """
+
+    path: Path
+    level: int | None
+    labels: NDArray[np.int64]
+    heights: NDArray[np.int64]
+    widths: NDArray[np.int64]
+    compressed: NDArray[np.bool_]
+    shards: Sequence[NDArray[np.uint8]]
+    shard: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    checksums: NDArray[np.uint32] | None
+    faults: dict[int, str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, index: int) -> str:
+        """Name of sample ``index`` in its source ("airplane/0001.jpg"), or "sample 17" where not known."""
+        return f"sample {self.checked(index)}"
+
+    def encoded(self, index: int) -> bytes:
+        """Give the bytes of sample ``index`` as they are stored: a JPEG file, or raw HWC pixels."""
+        index = self.checked(index)
+        start = int(self.offsets[index])
+        content: bytes = self.shards[self.shard[index]][start : start + int(self.sizes[index])].tobytes()
+        return content
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Decode sample ``index``: uint8[h, w, 3], RGB, a copy of its own.
+
+        Raises
+        ------
+        DataError
+            When there is no such sample.
+        CorruptSampleError
+            When its bytes aren't those that were written, or no JPEG of the expected shape.
+        """
+        pixels = self._read(self.checked(index))
+        if isinstance(pixels, str):
+            raise self.corrupt(index, pixels)
+        return pixels
+
+    def fault(self, index: int) -> str | None:
+        """Read sample ``index`` and say what is wrong with it; None for a sound one."""
+        pixels = self._read(self.checked(index))
+        return pixels if isinstance(pixels, str) else None
+
+    def checked(self, index: int) -> int:
+        """Give ``index`` back where there is such a sample."""
+        if not 0 <= index < len(self):
+            raise DataError(f"a sample of {self.path} must be one of 0 to {len(self) - 1}; got {index}")
+        return int(index)
+
+    def blame(self, broken: NDArray[np.bool_], fault: str) -> None:
+        """Note a fault of these samples, bool[n], where none is known yet."""
+        for index in np.flatnonzero(broken):
+            self.faults.setdefault(int(index), fault)
+
+    def blame_labels(self, classes: int) -> None:
+        """Note labels outside of the classes."""
+        for index in np.flatnonzero((self.labels < 0) | (self.labels >= classes)):
+            fault = f"has label {self.labels[index]}, and there are {classes} classes, numbered from 0"
+            self.faults.setdefault(int(index), fault)
+
+    def corrupt(self, index: int, fault: str) -> CorruptSampleError:
+        """Make the error that names file and sample."""
+        number = f"sample {index}"
+        name = self.name(index)
+        named = number if name == number else f"{number} ({name})"
+        if self.level is not None:
+            named += f" at level {self.level}"
+        return CorruptSampleError(f"{self.path}: {named} {fault}; `trainer verify` lists all broken ones")
+
+    def _read(self, index: int) -> NDArray[np.uint8] | str:
+        """Decode a sample, or say what is wrong with it."""
+        if index in self.faults:
+            return self.faults[index]
+        content = self.encoded(index)
+        shape = (int(self.heights[index]), int(self.widths[index]), 3)
+        if self.checksums is not None and zlib.crc32(content) != self.checksums[index]:
+            return "holds other bytes than were written (its checksum differs)"
+        if not self.compressed[index]:
+            return np.frombuffer(bytearray(content), np.uint8).reshape(shape)
+        try:
+            pixels = np.array(Image.open(io.BytesIO(content), formats=["JPEG"]).convert("RGB"))
+        except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
+            return f"can't be decoded ({error})"
+        if pixels.shape != shape:
+            return f"is {pixels.shape[0]}x{pixels.shape[1]}, and the file says {shape[0]}x{shape[1]}"
+        return pixels

@@ -1,0 +1,184 @@
+"""Reader of WebDataset folders: tar shards, ours with a table of where everything is, or anybody's."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+from pipeline.formats import webdataset_layout as layout
+from pipeline.formats.card import Card, read_card
+from pipeline.formats.describe import describe
+from pipeline.formats.partial_folder import remove_stale_folder
+from pipeline.formats.samples import Samples
+from pipeline.formats.webdataset_scan import gather_table
+from pipeline.formats.webdataset_table import Table, check_keys, digest_of, read_table
+from pipeline.formats.webdataset_writer import WebDatasetWriter
+
+
+@dataclass(frozen=True)
+class WebDatasetFormat:
+    """WebDataset: a folder of tar shards with DALI's indices; DALI and webdataset read it by themselves."""
+
+    shard_size: int = layout.SHARD_SIZE
+    """Bytes of a shard, at most."""
+
+    def open(self, path: Path, *, lenient: bool = False) -> WebDataset:
+        """Open a folder for reading; see `WebDataset`."""
+        return WebDataset(path, lenient=lenient)
+
+    def create(
+        self, path: Path, samples: int, *, levels: Sequence[int] = (), resume: bool = False
+    ) -> WebDatasetWriter:
+        """Start a folder of at most ``samples`` images; see `WebDatasetWriter`."""
+        return WebDatasetWriter(path, samples, levels=levels, resume=resume, shard_size=self.shard_size)
+
+    def digest(self, path: Path) -> str:
+        """Compute the SHA-256 of the folder's shards, indices and table."""
+        return digest_of(path)
+
+    def remove_stale(self, path: Path) -> None:
+        """Remove what a killed or suspended writer of ``path`` left; see `pipeline.formats.Format`."""
+        remove_stale_folder(path)
+
+
+class WebDataset(Samples):
+    """A data set in a folder of tar shards, mapped into memory.
+
+    A folder of ours is opened by its table. Of any other the shards are looked through, which takes about a
+    minute a million samples: ``.jpg`` and binary ``.ppm`` images with a class number in ``.cls``; the index
+    beside a shard, where there is one, must agree with it.
+
+    Opening checks the whole structure (places, sizes, shapes, labels), so that a reader which goes straight
+    to ``shards`` stays within the files. Pixels are looked at only when asked for.
+
+    Parameters
+    ----------
+    path
+        The folder; its card is looked for in it, then in its table, and else made from the shards.
+    lenient
+        Open also when single samples are broken, as `trainer verify` wants; see `fault`.
+    level
+        Which level to give the samples at; None for their full size. `at` does the same.
+
+    Attributes
+    ----------
+    path, card
+        The folder and its description; heights and widths on the card are those of ``level``.
+    levels
+        Further sizes in which every image is there, in pixels, ascending.
+    framed
+        True where a table of ours was found sound, else None.
+
+    Raises
+    ------
+    DataError
+        When the folder is missing or empty, or a shard is missing, truncated, or at odds with table or index.
+    CorruptSampleError
+        When a sample isn't an image, or its label lies outside of the classes.
+    """
+
+    def __init__(self, path: Path | str, *, lenient: bool = False, level: int | None = None) -> None:
+        self.path = Path(path)
+        self.lenient = lenient
+        self.level = level
+        if not self.path.is_dir():
+            raise DataError(
+                f"{self.path} must be a folder of tar shards; make one with "
+                f"`trainer convert SOURCE {self.path}`"
+            )
+        table = read_table(self.path)
+        if table is not None:
+            self.shards = tuple(_map(self.path / name) for name in table.shards)
+            check_keys(self.path, table, self.shards)
+        else:
+            names = sorted(entry.name for entry in self.path.iterdir() if entry.suffix == ".tar")
+            self.shards = tuple(_map(self.path / name) for name in names)
+            table = gather_table(self.path, list(zip(names, self.shards, strict=True)))
+        self.levels = table.levels
+        if level is not None and level not in self.levels:
+            raise DataError(
+                f"a level of {self.path} must be one that it holds: {self.levels}; got {level}: convert with "
+                "--levels"
+            )
+        self._fill(table, 0 if level is None else 1 + self.levels.index(level))
+        self.framed: bool | None = None if table.card is None else True
+        self.card: Card = self._find_card(table)
+        self.blame_labels(len(self.card.classes))
+        if self.faults and not lenient:
+            raise self.corrupt(min(self.faults), self.faults[min(self.faults)])
+
+    def __reduce__(
+        self,
+    ) -> tuple[Callable[[Path, bool, int | None], WebDataset], tuple[Path, bool, int | None]]:
+        # A memory map would be pickled as its bytes: another process had better map the files itself.
+        return _reopen, (self.path, self.lenient, self.level)
+
+    def at(self, level: int) -> WebDataset:
+        """Give the same samples at one of ``levels``: as large as they were asked for, or smaller by nature.
+
+        Raises
+        ------
+        DataError
+            When the folder holds no such level.
+        """
+        return WebDataset(self.path, lenient=self.lenient, level=level)
+
+    def name(self, index: int) -> str:
+        """Name of sample ``index`` in its source, or in its shard where that is all there is."""
+        return self._names[self.checked(index)]
+
+    def _fill(self, table: Table, row: int) -> None:
+        self.labels = table.labels
+        self.compressed = table.compressed
+        self.heights, self.widths, self.shard, self.offsets, self.sizes = (
+            np.ascontiguousarray(table.columns[name][row])
+            for name in ("heights", "widths", "shard", "offsets", "sizes")
+        )
+        self.checksums = None if table.checksums is None else np.ascontiguousarray(table.checksums[row])
+        self._names = table.names
+        self.faults = dict(table.faults)
+        within = (self.shard >= 0) & (self.shard < len(self.shards))
+        lengths = np.array([shard.size for shard in self.shards])[np.where(within, self.shard, 0)]
+        within &= (self.offsets >= 0) & (self.sizes >= 0) & (self.sizes <= lengths)
+        within &= self.offsets <= lengths - np.minimum(self.sizes, lengths)
+        self.blame(~within, "points outside of its shard")
+        self.blame((self.heights < 1) | (self.widths < 1), "has no pixels")
+        self.blame(
+            ~self.compressed & (self.sizes != self.heights * self.widths * 3),
+            "holds another number of bytes than its shape needs",
+        )
+        # So that also of a broken sample something can be read.
+        self.offsets = np.where(within, self.offsets, 0)
+        self.sizes = np.where(within, self.sizes, 0)
+        self.shard = np.where(within, self.shard, 0)
+
+    def _find_card(self, table: Table) -> Card:
+        card = read_card(self.path)
+        if card is None and table.card is not None:
+            card = Card.from_json(table.card, self.path / layout.TABLE)
+        if card is None:
+            return describe(self)
+        if card.samples != len(self):
+            raise DataError(
+                f"the card of {self.path} must describe its {len(self):,} samples; it describes "
+                f"{card.samples:,}: delete the card to have one made from the shards"
+            )
+        return card if self.level is None else card.of_sizes(self.heights, self.widths)
+
+
+def _map(path: Path) -> NDArray[np.uint8]:
+    try:
+        with path.open("rb") as file:
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} must be a readable tar file; got {error}: get or convert it anew") from None
+
+
+def _reopen(path: Path, lenient: bool, level: int | None) -> WebDataset:
+    return WebDataset(path, lenient=lenient, level=level)

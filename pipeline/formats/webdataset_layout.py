@@ -1,0 +1,104 @@
+"""Where things are in a WebDataset of ours: tar shards, an index beside each, and one table of all samples.
+
+::
+
+    train.wds/
+        train-000000.tar      000000000.jpg, 000000000.96.jpg, 000000000.cls, 000000001.jpg, ...
+        train-000000.idx      DALI's index of that shard
+        ...
+        samples.npz           labels, shapes, places, checksums and names of all samples, and the card
+        card.json
+
+A sample's files share a name, its number over all shards. Images are ``.jpg``, or ``.ppm`` where they are
+raw: such a file ends in plain rows of RGB pixels. Images at a level have its size before their ending. What
+is no larger than the level is not stored twice.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+BLOCK = tarfile.BLOCKSIZE
+RECORD = tarfile.RECORDSIZE
+TABLE = "samples.npz"
+TABLE_SCHEMA = 1
+SHARD_SIZE = 1 << 28
+"""Bytes of a shard, at most; a larger sample has one of its own."""
+INDEX_VERSION = "v1.2"
+JPEG, RAW, LABEL = "jpg", "ppm", "cls"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file within a shard: what comes before its content, and how many bytes of content there are.
+
+    Attributes
+    ----------
+    name
+        Of the file.
+    head
+        The tar header, and for a raw image the PPM header.
+    prefix
+        Bytes of the PPM header.
+    size
+        Of the content that follows.
+    """
+
+    name: str
+    head: bytes
+    prefix: int
+    size: int
+
+    @property
+    def padding(self) -> int:
+        """Bytes from the content's end to the next file."""
+        return -(len(self.head) + self.size) % BLOCK
+
+    @property
+    def length(self) -> int:
+        """Bytes in all."""
+        return len(self.head) + self.size + self.padding
+
+
+def member(name: str, size: int, prefix: bytes = b"") -> Member:
+    """Describe a file of ``prefix`` and ``size`` more bytes; nothing of it depends on the day or the user."""
+    entry = tarfile.TarInfo(name)
+    entry.size = len(prefix) + size
+    return Member(name, entry.tobuf(tarfile.USTAR_FORMAT) + prefix, len(prefix), size)
+
+
+def image_member(index: int, level: int | None, height: int, width: int, size: int, *, raw: bool) -> Member:
+    """Describe the file of an image: a JPEG, or raw pixels."""
+    key = f"{index:09}" if level is None else f"{index:09}.{level}"
+    if raw:
+        return member(f"{key}.{RAW}", size, b"P6\n%d %d\n255\n" % (width, height))
+    return member(f"{key}.{JPEG}", size)
+
+
+def ended(size: int) -> int:
+    """Give the size of a tar file once it has ended: with two empty blocks, in whole records."""
+    return -(-(size + 2 * BLOCK) // RECORD) * RECORD
+
+
+def index_text(samples: Sequence[Sequence[tuple[str, int, int]]]) -> str:
+    """Give DALI's index of a shard, as its ``wds2idx`` writes it.
+
+    Parameters
+    ----------
+    samples
+        For each sample its files' names, offsets and sizes, in the shard's order.
+    """
+    lines = [f"{INDEX_VERSION} {len(samples)}\n"]
+    for files in samples:
+        entries = [f"{split_name(name)[1]} {offset} {size} {name}" for name, offset, size in files]
+        lines.append(" ".join(entries) + "\n")
+    return "".join(lines)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Split a file's name where WebDataset does: at the first point of its last part."""
+    folder, slash, last = name.rpartition("/")
+    key, _, ending = last.partition(".")
+    return folder + slash + key, ending

@@ -1,0 +1,182 @@
+"""The table of a WebDataset that has none: gathered from tar headers and the headers of images."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+from pipeline.formats import webdataset_layout as layout
+from pipeline.formats.jpeg_header import read_frame
+from pipeline.formats.webdataset_table import AGAIN, COLUMNS, Table
+
+_IMAGE = re.compile(r"(?:([1-9][0-9]{0,5})\.)?(jpg|jpeg|ppm)", re.IGNORECASE)
+_LABEL = re.compile(rb"\s*(-?[0-9]{1,18})\s*")
+_GAP = rb"(?:\s|#[^\n]*\n)+"
+_PPM = re.compile(rb"P6" + _GAP + rb"([0-9]{1,9})" + _GAP + rb"([0-9]{1,9})" + _GAP + rb"255\s")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file in a shard: its name, and where its content lies."""
+
+    name: str
+    offset: int
+    size: int
+
+    @property
+    def key(self) -> str:
+        return layout.split_name(self.name)[0]
+
+    @property
+    def ending(self) -> str:
+        return layout.split_name(self.name)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An image in a shard; ``place`` holds what `Table.columns` has of it, in their order."""
+
+    place: tuple[int, int, int, int, int]
+    raw: bool
+
+
+def gather_table(folder: Path, shards: list[tuple[str, NDArray[np.uint8]]]) -> Table:
+    """Make the table of a folder's shards.
+
+    Parameters
+    ----------
+    shards
+        Name and mapped bytes of each, in their order.
+
+    Raises
+    ------
+    DataError
+        When a shard is damaged or at odds with the index beside it, or a sample has no image or no label.
+    """
+    table = _Gathering()
+    for number, (name, data) in enumerate(shards):
+        path = folder / name
+        samples = [list(group) for _, group in groupby(_files(path, data), lambda file: file.key)]
+        _check_index(path, samples)
+        for files in samples:
+            table.add(path, number, data, files)
+    if not table.labels:
+        raise DataError(f"{folder} must hold at least 1 sample in .tar files; it holds none")
+    return table.done([name for name, _ in shards])
+
+
+class _Gathering:
+    """The samples found so far."""
+
+    def __init__(self) -> None:
+        self.labels: list[int] = []
+        self.names: list[str] = []
+        self.images: list[dict[int | None, _Image]] = []
+        self.faults: dict[int, str] = {}
+
+    def add(self, path: Path, number: int, data: NDArray[np.uint8], files: list[_File]) -> None:
+        """Enter a sample of shard ``number``."""
+        images: dict[int | None, _Image] = {}
+        label = None
+        for file in files:
+            content = data[file.offset : file.offset + file.size]
+            if file.ending == layout.LABEL:
+                text = _LABEL.fullmatch(content.tobytes())
+                label = None if text is None else int(text[1])
+            elif (matched := _IMAGE.fullmatch(file.ending)) is not None:
+                raw = matched[2].lower() == layout.RAW
+                found = _shape(content, raw=raw)
+                if isinstance(found, str):
+                    self.faults.setdefault(len(self.labels), found)
+                    found = 0, 0, 0
+                height, width, before = found
+                place = (height, width, number, file.offset + before, file.size - before)
+                images[int(matched[1]) if matched[1] else None] = _Image(place, raw)
+        if None not in images or label is None:
+            raise DataError(
+                f"{path}: a sample must have an image, .jpg or .ppm, and a label, .cls, a whole number; "
+                f"{files[0].key} has {', '.join('.' + file.ending for file in files)}: convert the images "
+                "with `trainer convert`"
+            )
+        if len({image.raw for image in images.values()}) > 1:
+            self.faults.setdefault(len(self.labels), "is a JPEG at one level and raw at another")
+        self.images.append(images)
+        self.labels.append(label)
+        self.names.append(files[0].key)
+
+    def done(self, shards: list[str]) -> Table:
+        levels = sorted({level for images in self.images for level in images if level is not None})
+        rows = [
+            [images.get(level, images[None]).place for images in self.images] for level in (None, *levels)
+        ]
+        places = np.array(rows, np.int64)
+        return Table(
+            levels=tuple(levels),
+            shards=shards,
+            labels=np.array(self.labels, np.int64),
+            compressed=np.array([not images[None].raw for images in self.images], np.bool_),
+            columns={name: places[:, :, column] for column, name in enumerate(COLUMNS)},
+            checksums=None,
+            names=self.names,
+            card=None,
+            faults=self.faults,
+        )
+
+
+def _files(path: Path, data: NDArray[np.uint8]) -> Iterator[_File]:
+    """Give the files in a tar, in its order, without those with hidden names, as DALI's index does."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for entry in archive:
+                key = layout.split_name(entry.name)[0]
+                if entry.isreg() and key and not key.endswith("/"):
+                    yield _File(entry.name, entry.offset_data, entry.size)
+            end = archive.offset
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise DataError(f"{path} must be a whole tar file; got {error}: {AGAIN}") from None
+    # tarfile takes the first header that it can't read for the end.
+    rest = data[end : end + layout.BLOCK]
+    if len(rest) < layout.BLOCK or rest.any():
+        raise DataError(
+            f"{path} must be a whole tar file; it is damaged or cut off after {end:,} bytes: {AGAIN}"
+        )
+
+
+def _check_index(shard: Path, samples: list[list[_File]]) -> None:
+    """Compare a shard with the index beside it, where there is one."""
+    index = shard.with_suffix(".idx")
+    try:
+        lines = index.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    version, _, count = lines[0].partition(" ") if lines else ("", "", "")
+    agrees = version.startswith("v1.") and count == str(len(samples)) and len(lines) == len(samples) + 1
+    fields = 4 if version == layout.INDEX_VERSION else 3
+    for line, files in zip(lines[1:], samples, strict=False):
+        words = line.split(" ")
+        places = [words[at + 1 : at + 3] for at in range(0, len(words), fields)]
+        agrees = agrees and places == [[str(file.offset), str(file.size)] for file in files]
+    if not agrees:
+        raise DataError(
+            f"{index} must say where the {len(samples):,} samples of {shard.name} are; it says otherwise: "
+            "make it anew with DALI's wds2idx, or remove it"
+        )
+
+
+def _shape(content: NDArray[np.uint8], *, raw: bool) -> tuple[int, int, int] | str:
+    """Give height, width and the bytes before the pixels of an image, or say what is wrong with it."""
+    if not raw:
+        frame = read_frame(content)
+        return "is no JPEG" if frame is None else (frame.height, frame.width, 0)
+    head = _PPM.match(content[: layout.BLOCK].tobytes())
+    if head is None:
+        return "is no binary PPM image of 8 bits a channel"
+    return int(head[2]), int(head[1]), head.end()

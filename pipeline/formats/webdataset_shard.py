@@ -1,0 +1,85 @@
+"""One tar shard in the making, with DALI's index beside it."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from io import BufferedRandom
+from pathlib import Path
+
+from pipeline.formats import webdataset_layout as layout
+from pipeline.formats.webdataset_layout import Member
+
+
+class ShardWriter:
+    """A tar file that grows by one file after the other, or finds that they are there already.
+
+    What an earlier writer left in it stays until it is written over; `end` cuts the rest off.
+
+    Attributes
+    ----------
+    size
+        Bytes so far.
+    samples
+        For each sample its files' names, offsets and sizes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self.file: BufferedRandom = os.fdopen(descriptor, "r+b")
+        self.size = 0
+        self.samples: list[list[tuple[str, int, int]]] = []
+
+    def begin_sample(self) -> None:
+        """Let the next files be another sample's."""
+        self.samples.append([])
+
+    def append(self, member: Member, content: bytes) -> int:
+        """Write a file, and give where its content lies."""
+        self._write(b"".join((member.head, content, bytes(member.padding))))
+        return self._account(member)
+
+    def take_over(self, member: Member, checksum: int) -> tuple[int, bool]:
+        """Account for a file, and give where its content lies and whether it is there, with this CRC-32."""
+        self.file.seek(self.size)
+        found = self.file.read(member.length)
+        start, stop = len(member.head), len(member.head) + member.size
+        sound = len(found) == member.length and found[:start] == member.head and not any(found[stop:])
+        return self._account(member), sound and zlib.crc32(found[start:stop]) == checksum
+
+    def end(self) -> int:
+        """End the tar file and write its index, wait for the disk, and give the file's size."""
+        size = layout.ended(self.size)
+        self._write(bytes(size - self.size))
+        self.file.truncate()
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        write_synced(index_path(self.path), layout.index_text(self.samples).encode())
+        self.file.close()
+        return size
+
+    def _write(self, content: bytes) -> None:
+        # Seeking writes out what is buffered, so it is left where the file stands there already.
+        if self.file.tell() != self.size:
+            self.file.seek(self.size)
+        self.file.write(content)
+
+    def _account(self, member: Member) -> int:
+        offset = self.size + len(member.head)
+        self.samples[-1].append((member.name, offset - member.prefix, member.prefix + member.size))
+        self.size += member.length
+        return offset
+
+
+def index_path(shard: Path) -> Path:
+    """Where the index of a shard lies."""
+    return shard.with_suffix(".idx")
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file within a partial folder, and wait for the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,296 @@
+"""Writer of WebDataset shards that DALI's and webdataset's own readers read."""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+from pipeline.formats import webdataset_layout as layout
+from pipeline.formats.card import Card, card_path
+from pipeline.formats.partial_folder import PartialFolder
+from pipeline.formats.protocol import LevelImage
+from pipeline.formats.webdataset_layout import Member
+from pipeline.formats.webdataset_shard import ShardWriter, index_path, write_synced
+from pipeline.formats.webdataset_table import digest_of
+from pipeline.formats.whole import unwritable
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A file of a sample: an image, for one size or several that share it, or the label.
+
+    Attributes
+    ----------
+    content, checksum
+        What follows the header.
+    rows
+        Of the table: 0 for the full size, then the levels.
+    """
+
+    member: Member
+    content: bytes
+    checksum: int
+    rows: list[int]
+
+
+class WebDatasetWriter:
+    """A folder of shards in the making; see `pipeline.formats.Writer`.
+
+    The bytes of every file depend on what is appended and on nothing else.
+
+    Parameters
+    ----------
+    path
+        The folder's final name.
+    samples
+        How many will be appended at most.
+    levels
+        Further sizes of every sample, ascending.
+    resume
+        Keep what an earlier writer left, for `take_over`.
+    shard_size
+        Bytes of a shard, at most.
+
+    Raises
+    ------
+    DataError
+        When there are no samples, the folder can't be written, another process is writing it, or something
+        else than a WebDataset has its name.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        samples: int,
+        *,
+        levels: Sequence[int] = (),
+        resume: bool = False,
+        shard_size: int = layout.SHARD_SIZE,
+    ) -> None:
+        if samples < 1:
+            raise DataError(f"{path} must hold at least 1 sample; got none")
+        _check_replaceable(path)
+        self.path = path
+        self._levels = tuple(levels)
+        self._shard_size = shard_size
+        self._labels = np.zeros(samples, np.int64)
+        self._compressed = np.zeros(samples, np.bool_)
+        self._columns = {
+            name: np.zeros((1 + len(self._levels), samples), kind)
+            for name, kind in (
+                ("heights", np.int64),
+                ("widths", np.int64),
+                ("shard", np.int64),
+                ("offsets", np.int64),
+                ("sizes", np.int64),
+                ("checksums", np.uint32),
+            )
+        }
+        self._names: list[str] = []
+        self._shards: list[str] = []
+        self._sizes: list[int] = []
+        self._shard: ShardWriter | None = None
+        self._partial = PartialFolder(path, keep=resume)
+
+    def append(
+        self,
+        content: bytes,
+        *,
+        height: int,
+        width: int,
+        compressed: bool,
+        label: int,
+        checksum: int,
+        name: str,
+        levels: Sequence[LevelImage] = (),
+    ) -> None:
+        """Add the next sample; see `Writer.append`.
+
+        Raises
+        ------
+        DataError
+            When the disk is full.
+        """
+        full = LevelImage(content=content, checksum=checksum, size=len(content), height=height, width=width)
+        self._add((full, *levels), compressed, label, name, taken_over=False)
+
+    def take_over(
+        self,
+        size: int,
+        *,
+        height: int,
+        width: int,
+        compressed: bool,
+        label: int,
+        checksum: int,
+        name: str,
+        levels: Sequence[LevelImage] = (),
+    ) -> bool:
+        """Account for the next sample where an earlier writer left its bytes; see `Writer.take_over`."""
+        full = LevelImage(content=None, checksum=checksum, size=size, height=height, width=width)
+        return self._add((full, *levels), compressed, label, name, taken_over=True)
+
+    def flush(self) -> None:
+        """Hand everything appended so far to the operating system, so that a kill doesn't lose it."""
+        if self._shard is not None:
+            try:
+                self._shard.file.flush()
+            except OSError as error:
+                raise unwritable(self.path, error) from None
+
+    def suspend(self) -> None:
+        """Close, and leave what was written for a writer with ``resume``."""
+        self.flush()
+        self._close_shard()
+        self._partial.suspend()
+
+    def finish(self, card: Card) -> Card:
+        """Write the last index and the table, wait for the disk, and give the card with the data's digest."""
+        samples = len(self._names)
+        if samples != card.samples:
+            raise AssertionError(f"{samples} samples were appended; the card counts {card.samples}")
+        try:
+            self._end_shard()
+            # Digest and version stay outside: the one can't be known within, the other changes the bytes.
+            text = json.dumps(json.loads(replace(card, digest=None, created_by="").to_json()))
+            arrays: dict[str, NDArray[Any]] = {
+                "schema": np.array(layout.TABLE_SCHEMA),
+                "levels": np.array(self._levels, np.int64),
+                "shards": np.array(self._shards),
+                "shard_sizes": np.array(self._sizes, np.int64),
+                "labels": self._labels[:samples],
+                "compressed": self._compressed[:samples],
+                **{name: column[:, :samples] for name, column in self._columns.items()},
+                "names": _as_bytes(zlib.compress("\0".join(self._names).encode())),
+                "card": _as_bytes(text.encode()),
+            }
+            table = io.BytesIO()
+            np.savez(table, allow_pickle=False, **arrays)
+            write_synced(self._partial.folder / layout.TABLE, table.getvalue())
+            kept = {layout.TABLE, *self._shards, *(index_path(Path(shard)).name for shard in self._shards)}
+            for entry in self._partial.folder.iterdir():
+                # Shards that an earlier writer began further on, and its card.
+                if entry.name not in kept:
+                    entry.unlink()
+            return card.stamped(digest_of(self._partial.folder))
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+
+    def publish(self, card: Card) -> None:
+        """Give the finished folder its name, with its card in it."""
+        try:
+            _check_replaceable(self.path)
+            write_synced(self._partial.folder / card_path(self.path).name, card.to_json().encode())
+            self._partial.publish()
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+
+    def __enter__(self) -> WebDatasetWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close_shard()
+        self._partial.discard()
+
+    def _add(
+        self, images: Sequence[LevelImage], compressed: bool, label: int, name: str, *, taken_over: bool
+    ) -> bool:
+        """Enter the next sample, and write it, or where ``taken_over`` say whether it is there."""
+        index, whole = len(self._names), True
+        parts = self._parts(index, images, compressed, label)
+        try:
+            shard = self._room_for(sum(part.member.length for part in parts))
+            shard.begin_sample()
+            for part in parts:
+                if taken_over:
+                    offset, sound = shard.take_over(part.member, part.checksum)
+                    whole = whole and sound
+                else:
+                    offset = shard.append(part.member, part.content)
+                for row in part.rows:
+                    self._enter(row, index, images[row], offset)
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+        self._labels[index], self._compressed[index] = label, compressed
+        self._names.append(name)
+        return whole
+
+    def _parts(self, index: int, images: Sequence[LevelImage], compressed: bool, label: int) -> list[_Part]:
+        """Give the files of a sample, in their order."""
+        full = images[0]
+        parts: list[_Part] = []
+        for row, (level, image) in enumerate(zip((None, *self._levels), images, strict=True)):
+            if row and (image.height, image.width) == (full.height, full.width):
+                parts[0].rows.append(row)
+                continue
+            member = layout.image_member(
+                index, level, image.height, image.width, image.size, raw=not compressed
+            )
+            parts.append(_Part(member, image.content or b"", image.checksum, [row]))
+        mark = layout.member(f"{index:09}.{layout.LABEL}", 0, str(label).encode())
+        return [*parts, _Part(mark, b"", zlib.crc32(b""), [])]
+
+    def _enter(self, row: int, index: int, image: LevelImage, offset: int) -> None:
+        for column, value in (
+            ("heights", image.height),
+            ("widths", image.width),
+            ("shard", len(self._shards) - 1),
+            ("offsets", offset),
+            ("sizes", image.size),
+            ("checksums", image.checksum),
+        ):
+            self._columns[column][row, index] = value
+
+    def _room_for(self, length: int) -> ShardWriter:
+        """Give the shard for the next sample, a new one where it would become too large."""
+        if self._shard is not None and layout.ended(self._shard.size + length) > self._shard_size:
+            self._end_shard()
+        if self._shard is None:
+            name = f"{self.path.stem}-{len(self._shards):06}.tar"
+            self._shard = ShardWriter(self._partial.folder / name)
+            self._shards.append(name)
+        return self._shard
+
+    def _end_shard(self) -> None:
+        if self._shard is not None:
+            self._sizes.append(self._shard.end())
+            self._shard = None
+
+    def _close_shard(self) -> None:
+        if self._shard is not None:
+            self._shard.file.close()
+            self._shard = None
+
+
+def _check_replaceable(path: Path) -> None:
+    """Check that what is replaced, and so removed, is nothing but a WebDataset."""
+    if path.suffix != ".wds":
+        raise DataError(f"a WebDataset folder to write must end in .wds; got {path}: give it such a name")
+    if not path.exists():
+        return
+    others = [path] if not path.is_dir() else [entry for entry in path.iterdir() if not _is_ours(entry)]
+    if others:
+        raise DataError(
+            f"{path} must be a WebDataset and nothing else to be replaced; there is {min(others)}: move that "
+            "away, or give another name"
+        )
+
+
+def _is_ours(entry: Path) -> bool:
+    return entry.suffix in (".tar", ".idx") or entry.name in (layout.TABLE, "card.json")
+
+
+def _as_bytes(content: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(content, np.uint8)

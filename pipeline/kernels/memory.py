@@ -1,0 +1,57 @@
+"""Bytes at an address: how a kernel reads samples that lie in several mapped files."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+SAMPLE = np.dtype(
+    [("address", "<i8"), ("size", "<i8"), ("height", "<i4"), ("width", "<i4"), ("compressed", "?")],
+    align=True,
+)
+"""What a kernel has to know of a sample, side by side so that it is fetched at once."""
+
+bytes_at: Callable[[int, int], NDArray[np.uint8]]
+"""View ``size`` bytes at an address as uint8[size]; whoever asks keeps that memory alive."""
+
+if getattr(numba.config, "DISABLE_JIT"):  # noqa: B009  (numba sets its options by name)
+
+    def _view(address: int, size: int) -> NDArray[np.uint8]:
+        return np.ctypeslib.as_array((ctypes.c_uint8 * int(size)).from_address(int(address)))
+
+    bytes_at = _view
+else:
+
+    @intrinsic
+    def _pointer(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.inttoptr(values[0], context.get_value_type(signature.return_type))
+
+        pointer: Any = numba.types.CPointer
+        return pointer(numba.types.uint8)(address), generate
+
+    # Untyped, because numba reads these as a pointer and a view of what is there.
+    _to_pointer: Any = _pointer
+    _carray: Any = getattr(numba, "carray")  # noqa: B009
+
+    @numba.njit(nogil=True)
+    def _carry(address: int, size: int) -> NDArray[np.uint8]:
+        view: NDArray[np.uint8] = _carray(_to_pointer(address), (size,))
+        return view
+
+    bytes_at = _carry
+
+
+@numba.njit(nogil=True)
+def gather(rows: NDArray[np.uint8], ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    """Copy rows: ``rows``, uint8[N, m], of which ``ids``, int64[n], into ``out``, uint8[n, m]."""
+    for i in range(ids.shape[0]):
+        row, target = rows[ids[i]], out[i]
+        for j in range(row.shape[0]):
+            target[j] = row[j]

@@ -1,0 +1,192 @@
+"""A window of an image resized on the host: bilinear, antialiased, mirrored where asked.
+
+Pillow's triangle filter, as wide as two pixels of the coarser side, cut off at the window's ends: what
+``image.crop(window).resize(size, BILINEAR)`` gives, within one grey level, because Pillow rounds between the
+two directions and this doesn't. A window may begin and end within a pixel, as it does in an image that was
+scaled while it was decoded; the filter then ends with that pixel.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.kernels.memory import bytes_at
+
+# Halves are rounded up as in Pillow; this is more than rounding errors can take away from an exact half.
+_HALF = np.float32(0.5 + 2.0**-13)
+_ZERO = np.float32(0)
+_1, _2, _3 = np.uint64(1), np.uint64(2), np.uint64(3)
+
+
+@numba.njit(nogil=True)
+def find_taps(
+    low: float,
+    length: float,
+    mirrored: bool,
+    starts: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    weights: NDArray[np.float32],
+) -> None:
+    """Fill in the pixels and weights that make up each of ``len(starts)`` new pixels along one direction.
+
+    Pixel i is the sum of ``counts[i]`` pixels from ``starts[i]`` on, counted from the window's first pixel,
+    ``floor(low)``. ``weights``, flat, hold equal stretches of at least ``2 * ceil(max(length / n, 1)) + 1``.
+    """
+    count = starts.shape[0]
+    stretch = weights.shape[0] // count
+    first = np.floor(low)
+    pixels = int(np.ceil(low + length) - first)
+    scale = length / count
+    reach = max(scale, 1.0)
+    for i in range(count):
+        place = count - 1 - i if mirrored else i
+        centre = low - first + (place + 0.5) * scale
+        begin = max(0, int(centre - reach + 0.5))
+        end = min(pixels, int(centre + reach + 0.5))
+        row = weights[i * stretch : (i + 1) * stretch]
+        total = 0.0
+        taps = 0
+        for j in range(end - begin):
+            weight = 1.0 - abs(begin + j + 0.5 - centre) / reach
+            if weight > 0.0:
+                row[taps] = weight
+                taps += 1
+                total += weight
+            elif taps == 0:
+                begin += 1
+        counts[i] = taps
+        starts[i] = begin
+        for j in range(taps):
+            row[j] = np.float32(row[j] / total)
+
+
+@numba.njit(nogil=True)
+def resize_window(
+    pixels: NDArray[np.uint8],
+    columns: int,
+    top: float,
+    left: float,
+    height: float,
+    width: float,
+    flip: bool,
+    out: NDArray[np.uint8],
+) -> None:
+    """Resize one window of an image into ``out``, uint8[H, W, 3], contiguous.
+
+    Parameters
+    ----------
+    pixels
+        uint8, flat: the image's rows of ``columns`` RGB pixels, without gaps.
+    top, left, height, width
+        The window, in pixels of this image, fractions of them allowed; it lies within the image.
+    flip
+        Whether to mirror it left to right.
+    """
+    rows, wide = out.shape[0], 3 * out.shape[1]
+    down, across = np.empty((2, rows), np.int64), np.empty((2, out.shape[1]), np.int64)
+    down_weights = np.empty(rows * (2 * int(np.ceil(max(height / rows, 1.0))) + 1), np.float32)
+    reach = int(np.ceil(max(width / out.shape[1], 1.0)))
+    across_weights = np.empty(out.shape[1] * (2 * reach + 1), np.float32)
+    find_taps(top, height, False, down[0], down[1], down_weights)
+    find_taps(left, width, flip, across[0], across[1], across_weights)
+    first_row, first_column = int(np.floor(top)), int(np.floor(left))
+    span = 3 * (int(np.ceil(left + width)) - first_column)
+    line, sums = np.empty(span, np.float32), np.empty(wide, np.float32)
+    stretch = down_weights.shape[0] // rows
+    for i in range(rows):
+        begin = 3 * ((first_row + down[0, i]) * columns + first_column)
+        _weigh_rows(pixels, begin, 3 * columns, down_weights[i * stretch :], down[1, i], line)
+        _weigh_columns(line, across[0], across[1], across_weights, sums)
+        row = out[i].reshape(-1)
+        for j in range(wide):
+            row[j] = np.uint8(np.int32(sums[j] + _HALF))
+
+
+@numba.njit(nogil=True)
+def _weigh_rows(
+    pixels: NDArray[np.uint8],
+    begin: int,
+    step: int,
+    weights: NDArray[np.float32],
+    count: int,
+    line: NDArray[np.float32],
+) -> None:
+    """Sum ``count`` stretches of the image, ``step`` bytes apart, into ``line``."""
+    span = line.shape[0]
+    weight = weights[0]
+    row = pixels[begin : begin + span]
+    if count == 1:
+        for j in range(span):
+            line[j] = weight * np.float32(row[j])
+        return
+    other_weight = weights[1]
+    other = pixels[begin + step : begin + step + span]
+    for j in range(span):
+        line[j] = weight * np.float32(row[j]) + other_weight * np.float32(other[j])
+    for tap in range(2, count):
+        weight = weights[tap]
+        row = pixels[begin + tap * step : begin + tap * step + span]
+        for j in range(span):
+            line[j] += weight * np.float32(row[j])
+
+
+@numba.njit(nogil=True, fastmath={"contract"})
+def _weigh_columns(
+    line: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    sums: NDArray[np.float32],
+) -> None:
+    """Sum weighted pixels of ``line``, three numbers a new pixel.
+
+    Unsigned indices, because signed ones are checked for being negative, here in half of the time.
+    """
+    stretch = weights.shape[0] // starts.shape[0]
+    for i in range(starts.shape[0]):
+        red, green, blue = _ZERO, _ZERO, _ZERO
+        source, place = np.uint64(3 * starts[i]), np.uint64(i * stretch)
+        for _ in range(counts[i]):
+            weight = weights[place]
+            red += weight * line[source]
+            green += weight * line[source + _1]
+            blue += weight * line[source + _2]
+            source += _3
+            place += _1
+        target = np.uint64(3 * i)
+        sums[target] = red
+        sums[target + _1] = green
+        sums[target + _2] = blue
+
+
+@numba.njit(nogil=True)
+def resize_windows(
+    samples: NDArray[np.void],
+    ids: NDArray[np.int64],
+    windows: NDArray[np.int64],
+    flips: NDArray[np.bool_],
+    out: NDArray[np.uint8],
+) -> None:
+    """Fill ``out``, uint8[n, H, W, 3], with the resized windows of images that lie in memory.
+
+    What engines share for images that need no decoding, so that all give the same crops. Nothing is checked.
+
+    Parameters
+    ----------
+    samples
+        `SAMPLE`[N]: where each image's rows of RGB pixels begin, and its height and width.
+    ids
+        int64[n], which of them.
+    windows
+        int64[n, 4]: top, left, height, width, within their images.
+    flips
+        bool[n], which to mirror left to right.
+    """
+    for i in range(ids.shape[0]):
+        sample = samples[ids[i]]
+        height, width = int(sample["height"]), int(sample["width"])
+        pixels = bytes_at(int(sample["address"]), 3 * height * width)
+        top, left, rows, columns = windows[i, 0], windows[i, 1], windows[i, 2], windows[i, 3]
+        resize_window(pixels, width, top / 1, left / 1, rows / 1, columns / 1, flips[i], out[i])

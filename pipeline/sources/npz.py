@@ -1,0 +1,111 @@
+"""NumPy arrays in an ``.npz`` file, mapped rather than loaded."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+from pipeline.sources.arrays import ArraySource
+from pipeline.sources.labels import numbered
+
+_PAIRS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"), ("images", "labels"))
+"""Names of the arrays; {} stands for the split."""
+_SPLITS = ("train", "test", "val")
+_LOCAL_HEADER = struct.Struct("<26x2H")
+
+
+def open_npz(path: Path, split: str) -> ArraySource:
+    """Open a split of an ``.npz``.
+
+    Its arrays are ``train_images`` and ``train_labels``, ``x_train`` and ``y_train``, or ``images`` and
+    ``labels``, which are taken whatever the split; ``classes`` may name the classes.
+
+    Images are read from the disk one by one. Where the file is compressed they are unpacked into a temporary
+    file first.
+
+    Raises
+    ------
+    DataError
+        When the file is damaged, or holds no such arrays.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read(path, archive, split)
+    except (OSError, zipfile.BadZipFile, ValueError, EOFError, struct.error) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{path} must be a whole .npz file; reading it gave: {error}: save it again"
+        ) from None
+
+
+def _read(path: Path, archive: zipfile.ZipFile, split: str) -> ArraySource:
+    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    pair = next((pair for pair in _pairs(split) if members.keys() >= set(pair)), None)
+    if pair is None:
+        raise DataError(
+            f"{path} must hold arrays images and labels, or {split}_images and {split}_labels; it holds "
+            f"{', '.join(members) or 'nothing'}: save it under such names"
+        )
+    others = [other[1] for part in _SPLITS for other in _pairs(part)[:2] if members.keys() >= set(other)]
+    names = _small(archive, members["classes"]).tolist() if "classes" in members else None
+    elsewhere = [label for other in others for label in _small(archive, members[other]).ravel().tolist()]
+    labels, classes = numbered(_small(archive, members[pair[1]]), path.name, names, elsewhere)
+    images = _mapped(path, archive, members[pair[0]])
+    if images.ndim not in (3, 4):
+        raise DataError(
+            f"{pair[0]} of {path} must be [n, h, w], [n, h, w, c] or [n, c, h, w]; got shape {images.shape}"
+        )
+    status = path.stat()
+    return ArraySource(
+        name=path.stem,
+        split=split,
+        origin=f"{path.name}, {pair[0]} and {pair[1]}",
+        classes=classes,
+        labels=labels,
+        images=images,
+        stamp=f"{path.name} {pair[0]} {status.st_size} {status.st_mtime_ns}",
+    )
+
+
+def _pairs(split: str) -> list[tuple[str, str]]:
+    return [(images.format(split), labels.format(split)) for images, labels in _PAIRS]
+
+
+def _small(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    with archive.open(member) as file:
+        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return array
+
+
+def _mapped(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    """Map an array of the archive: in place where it is stored as it is, else in a temporary file."""
+    if member.compress_type == zipfile.ZIP_STORED:
+        with path.open("rb") as file:
+            file.seek(member.header_offset)
+            name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+            file.seek(name + extra, 1)
+            return _map(file)
+    with archive.open(member) as packed, tempfile.TemporaryFile() as file:
+        shutil.copyfileobj(packed, file)
+        file.seek(0)
+        # The map keeps the file's bytes alive when its name and descriptor are gone.
+        return _map(file)
+
+
+def _map(file: IO[bytes]) -> NDArray[Any]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("an array of Python objects is none of images")
+    order: Any = "F" if fortran else "C"
+    return np.memmap(file, dtype, "r", file.tell(), shape, order)

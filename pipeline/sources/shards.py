@@ -1,0 +1,95 @@
+"""Finding the files that a sharded data set is made of."""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+
+from pipeline.errors import DataError
+
+_SPLITS = {"train": ("train", "training"), "test": ("test",), "val": ("val", "valid", "validation", "dev")}
+_FOLDERS = (".", "data", "train", "test", "val", "validation")
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+def find_shards(text: str, ending: str, split: str) -> list[Path]:
+    """List the files of a data set that end in ``ending``, sorted by name; empty where it is none of such.
+
+    Parameters
+    ----------
+    text
+        A file, a folder, or a pattern with ``*``, ``?``, ``[...]`` or ``{000..123}``.
+    ending
+        As in ".tar".
+    split
+        In a folder whose files, or their folders, are named after splits, those of this one.
+
+    Raises
+    ------
+    DataError
+        When a pattern matches nothing or a file of a range is missing, or a folder has other splits only.
+    """
+    path = Path(text)
+    if path.is_dir():
+        return _of_split(path, ending, split)
+    if not text.endswith(ending):
+        return []
+    if path.is_file():
+        return [path]
+    found = sorted({one for each in _expanded(text) for one in _matches(each)})
+    missing = next((one for one in found if not one.is_file()), None)
+    if missing is not None or not found:
+        raise DataError(
+            f"a source must be files that are there; got {text}, and there is no {missing or text}"
+        )
+    return found
+
+
+def _matches(text: str) -> list[Path]:
+    if not glob.has_magic(text):
+        return [Path(text)]
+    # A pattern may begin anywhere and go through folders, which are two cases for Path.glob.
+    return [Path(one) for one in glob.glob(text)]  # noqa: PTH207
+
+
+def _of_split(folder: Path, ending: str, split: str) -> list[Path]:
+    found = sorted({path for below in _FOLDERS for path in (folder / below).glob(f"*{ending}")})
+    named = {path: _split_of(path.relative_to(folder)) for path in found}
+    splits = {one for one in named.values() if one is not None}
+    if not splits:
+        return found
+    if split not in splits:
+        raise DataError(
+            f"the split must be one that {folder} holds: {', '.join(sorted(splits))}; got {split}: name "
+            "the files of another by a pattern"
+        )
+    return [path for path in found if named[path] == split]
+
+
+def _split_of(path: Path) -> str | None:
+    words = {word for part in path.parts for word in re.split(r"[^a-z]+", part.lower())}
+    return next((split for split, names in _SPLITS.items() if words & set(names)), None)
+
+
+def _expanded(text: str) -> list[str]:
+    """Write ranges of numbers out, as shells and WebDataset do."""
+    found = _RANGE.search(text)
+    if found is None:
+        return [text]
+    first, last = found[1], found[2]
+    numbers = [f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1)]
+    return [
+        whole
+        for number in numbers
+        for whole in _expanded(text[: found.start()] + number + text[found.end() :])
+    ]
+
+
+def name_of(text: str) -> str:
+    """Name a data set after its files: "pets" for pets, pets.tar, and pets/train-{00..09}.tar."""
+    path = Path(text)
+    if path.is_dir():
+        return path.resolve().name
+    name = re.sub(r"[-_.]\d*$", "", re.split(r"[*?\[{]", path.stem)[0])
+    return name if name and _split_of(Path(name)) is None else path.resolve().parent.name
