@@ -174,7 +174,7 @@ def say_skipped(console: Console, path: Path) -> None:
             f"left out: {name}: {fault}", style="yellow", highlight=False, markup=False, soft_wrap=True
         )
     console.print(
-        f"{len(lines):,} corrupt images left out, listed in {listed}",
+        f"corrupt images left out: {len(lines):,}, listed in {listed}",
         highlight=False,
         markup=False,
         soft_wrap=True,

@@ -66,7 +66,7 @@ def card_table(card: Card, file: Path) -> Table:
         sides = "squares of" if card.square is not None else "shorter side at most"
         rows["levels"] = f"also at {sides} {', '.join(str(level) for level in card.levels)} pixels"
     if card.skipped:
-        rows["left out"] = f"{card.skipped:,} corrupt images, listed in {skipped_path(file).name}"
+        rows["corrupt, left out"] = f"{card.skipped:,}, listed in {skipped_path(file).name}"
     if card.held_out is not None:
         share, seed = card.held_out.fraction, card.held_out.seed
         rows["split off"] = f"{card.held_out.part} part; {share:.1%} for validation, seed {seed}"

@@ -161,6 +161,9 @@ def _square(chosen: Chosen) -> Parameters:
     return np.stack(ends, axis=1)
 
 
+CUTOUT = Operation("cutout", _square)
+"""The one operation that chooses a place."""
+
 OPERATIONS: dict[str, Operation | None] = {
     "identity": None,
     "autocontrast": Operation("autocontrast", _bare),
@@ -179,7 +182,7 @@ OPERATIONS: dict[str, Operation | None] = {
     "translate_x": _slid(affine.translate_x),
     "translate_y": _slid(affine.translate_y),
     "rotate": _moved(affine.rotate),
-    "cutout": Operation("cutout", _square),
+    "cutout": CUTOUT,
 }
 """Every operation; None changes nothing. Values: bits kept (posterize), a threshold or a number of levels
 (solarize, solarize_add), factors where 1 is the image (brightness, contrast, colour, sharpness), parts of a

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment.operations import Floats, apply_layers, draw_layer
+from pipeline.augment.operations import CUTOUT, KINDS, OPERATIONS, Chosen, Floats, apply_layers
 from pipeline.augment.protocol import Domain, HostArrays
 from pipeline.augment.rows import to_images, to_pixels
 from pipeline.augment.spaces import BINS, Space, modern, original
@@ -46,7 +47,7 @@ class Randaugment:
             raise DataError(f"space must be original or modern; got {self.space!r}")
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw for every layer k what `draw_layer` gives, named ``k/...``."""
+        """Draw for every layer k what `pipeline.augment.operations.draw_layer` gives, named ``k/...``."""
         if self.space == "original":
             space, default, scale = original(keys.resolution), 4, 1.0
         else:
@@ -70,14 +71,55 @@ class Randaugment:
 def draw_from(
     space: Space, uniform: Floats, bins: NDArray[np.int64], height: int, width: int
 ) -> dict[str, NDArray[np.generic]]:
-    """Choose operations, look up their values at ``bins``, and toss for the sign.
+    """Choose operations, look up their parameters at ``bins``, and toss for the sign.
+
+    Returns what `pipeline.augment.operations.draw_layer` does.
 
     Parameters
     ----------
     uniform
         float64[n, 4]: operation, sign, and two for a place.
     """
+    kinds, kind_of, tables = _parameters(space, height, width)
     choice = integers(uniform[:, 0], len(space.names))
-    sign = np.where(space.signed[choice] & (uniform[:, 1] < 0.5), -1.0, 1.0)
-    values = space.neutral[choice] + sign * space.values[choice, bins]
-    return draw_layer(space.names, choice, values, uniform[:, 2:], height, width)
+    negative = (space.signed[choice] & (uniform[:, 1] < 0.5)).astype(np.int64)
+    kind = kind_of[choice]
+    order = np.argsort(kind, kind="stable")
+    bounds = np.searchsorted(kind[order], np.arange(len(kinds) + 1, dtype=np.uint8))
+    drawn: dict[str, NDArray[np.generic]] = {}
+    for index, name in enumerate(kinds):
+        at = order[bounds[index] : bounds[index + 1]]
+        drawn[f"{name}/at"] = at
+        if name == "cutout":
+            chosen = Chosen(space.values[choice[at], bins[at]], uniform[at, 2:], height, width)
+            drawn[f"{name}/with"] = CUTOUT.parameters(chosen)
+        else:
+            drawn[f"{name}/with"] = tables[index][choice[at], bins[at], negative[at]]
+    return drawn
+
+
+@lru_cache(maxsize=64)
+def _parameters(
+    space: Space, height: int, width: int
+) -> tuple[tuple[str, ...], NDArray[np.uint8], tuple[NDArray[np.generic], ...]]:
+    """Kinds, the kind of each operation, and a kind's parameters: [operations, bins, sign, ...].
+
+    Few values occur, so they are worked out once. An operation that changes nothing has the number behind the
+    last kind, and what a place is drawn for is not in the tables.
+    """
+    operations = [OPERATIONS[name] for name in space.names]
+    kinds = tuple(dict.fromkeys(one.kind for one in operations if one is not None))
+    count, bins = space.values.shape
+    kind_of = np.full(count, len(kinds), dtype=np.uint8)
+    tables = [
+        np.zeros((count, bins, 2, *KINDS[kind].empty.shape[1:]), KINDS[kind].empty.dtype) for kind in kinds
+    ]
+    for row, operation in enumerate(operations):
+        if operation is not None:
+            sign = np.array([1.0, -1.0 if space.signed[row] else 1.0])
+            values = space.neutral[row] + space.values[row][:, None] * sign
+            chosen = Chosen(values.ravel(), np.zeros((2 * bins, 2)), height, width)
+            kind_of[row] = kinds.index(operation.kind)
+            table = tables[kind_of[row]]
+            table[row] = operation.parameters(chosen).reshape(table.shape[1:])
+    return kinds, kind_of, tuple(tables)

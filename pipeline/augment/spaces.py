@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 BINS = 31
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Space:
     """Operations with their values at each magnitude.
 
