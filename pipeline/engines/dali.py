@@ -21,7 +21,7 @@ from pipeline.engines.dali_pipeline import JpegPipeline, Work, library
 from pipeline.engines.protocol import Dataset, check_ids, check_threads, thread_count
 from pipeline.engines.stored import StoredSamples, check_crop, check_whole, shared_shape
 from pipeline.errors import CorruptSampleError, DataError
-from pipeline.formats.jpeg_header import read_frame
+from pipeline.formats.jpeg_header import is_plain, read_frame
 from pipeline.kernels.resize import resize_window
 
 
@@ -59,7 +59,7 @@ class DaliReader:
         shape = shared_shape(dataset)
         self.height: int | None = shape[0]
         self.width: int | None = shape[1]
-        self.crops = self.height is None or bool(dataset.compressed.any())
+        self.crops = self.height is None or device.type == "cpu" or bool(dataset.compressed.any())
         self._dataset = dataset
         self._device = device
         self._threads = threads
@@ -139,16 +139,18 @@ class DaliReader:
     def _check(self, ids: NDArray[np.int64]) -> None:
         """Compare samples that weren't read before with their checksums, and JPEGs with their shapes.
 
-        A file without its end or with another shape is Pillow's to judge. DALI would notice some of those by
-        itself, but not where a window stays clear of the damage, and that varies from one read to the next.
+        A file that isn't plain or has another shape is Pillow's to judge, and to read from then on. DALI would
+        notice some of those by itself, but not where a window stays clear of the damage; and where its parser
+        gives up in the middle of a batch, its threads go on with memory that is gone (seen in 2.4).
         """
         self._stored.check(ids)
         for index in ids[self._new[ids]]:
             content = self._stored.bytes(index)
             frame = read_frame(content)
             shape = self._dataset.heights[index], self._dataset.widths[index]
-            if frame is None or (frame.height, frame.width) != shape or bytes(content[-2:]) != b"\xff\xd9":
+            if frame is None or (frame.height, frame.width) != shape or not is_plain(content):
                 self._dataset.image(int(index))
+                self._refused[index] = True
             self._new[index] = False
 
     def _work(self, ids: NDArray[np.int64], crop: Crop | None) -> Work:

@@ -32,7 +32,7 @@ from pipeline.kernels.decode import READ, Kernels, make_kernels
 from pipeline.kernels.memory import SAMPLE
 from pipeline.kernels.resize import resize_windows
 
-_RAW_STRETCH = 1 << 19
+_RAW_STRETCH = 1 << 22
 """Raw bytes a thread at least: less is copied sooner than another thread wakes up."""
 _STRETCH = 1 << 15
 """Bytes a thread at least where they are decoded or resized."""

@@ -73,8 +73,8 @@ class Reader(Protocol):
         Whether reading takes long enough to be worth a thread that reads ahead.
     crops
         Whether to ask for a window of each image where the augmentation begins with one: JPEGs are then
-        decoded no larger and no further than their windows need. False where whole images are at hand, and
-        the device crops.
+        decoded no larger and no further than their windows need, and on the CPU the engines' kernels are
+        faster than what crops on a device. False where whole images are at hand on another device.
     """
 
     height: int | None

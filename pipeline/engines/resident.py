@@ -31,7 +31,7 @@ _STRETCH = 64
 """Samples that a thread decodes in one go."""
 _SMALL = 128 * 128
 """Pixels of an image that is cropped too fast for another thread to be worth it."""
-_COPIED, _RESIZED = 1 << 19, 1 << 16
+_COPIED, _RESIZED = 1 << 22, 1 << 16
 """Bytes of a batch a thread at least: less is done sooner than another thread wakes up."""
 
 

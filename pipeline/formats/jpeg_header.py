@@ -48,3 +48,28 @@ def read_frame(content: NDArray[np.uint8]) -> Frame | None:
         else:
             at += 2 + (head[at + 2] << 8 | head[at + 3])
     return None
+
+
+def is_plain(content: NDArray[np.uint8]) -> bool:
+    """Whether a JPEG file, uint8[n], is one that strict parsers take, too.
+
+    Segment follows segment from the first marker to the first scan, without stray or fill bytes; Huffman
+    coding, 8 bits, one to four components; and an end marker closes the file.
+    """
+    head = content.data
+    if bytes(head[:2]) != b"\xff\xd8" or bytes(head[-2:]) != b"\xff\xd9":
+        return False
+    at, framed = 2, False
+    while at + 4 <= len(head) and head[at] == 0xFF:
+        marker, length = head[at + 1], head[at + 2] << 8 | head[at + 3]
+        if marker == _SCAN:
+            return framed
+        if marker in _FRAMES:
+            plain = marker <= 0xC2 and at + 10 <= len(head) and head[at + 4] == 8 and head[at + 9] in (1, 3, 4)
+            if framed or not plain:
+                return False
+            framed = True
+        elif marker in _BARE or marker < 0xC0 or marker == 0xFF or length < 2:
+            return False
+        at += 2 + length
+    return False

@@ -66,7 +66,7 @@ def test_a_peer_goes_through_the_data_every_epoch(peer: str, pictures: dict[str,
     assert report.images == (2 if peer == "dali" else 3) * IMAGES
     assert report.seconds > 0
     assert report.cpu > 0
-    assert report.peak >= report.memory > 0
+    assert min(report.peak, report.memory) > 100e6
 
 
 def test_a_worker_that_fails_says_why(pictures: dict[str, str]) -> None:

@@ -119,10 +119,12 @@ def main() -> None:
 
 def _come_to_rest() -> None:
     """Wait until no thread works ahead any more, so that it doesn't disturb the next."""
-    before = -1.0
-    while _cpu() > before:
-        before = _cpu()
+    before, busy = _cpu(), True
+    while busy:
         time.sleep(_REST)
+        now = _cpu()
+        # To look takes a little as well.
+        before, busy = now, now - before > 0.2 * _REST
 
 
 def _family(process: str) -> Iterator[str]:
