@@ -30,8 +30,9 @@ CASES = (
 class SelectionBench:
     """Overhead of selections over plain training of the same samples: 0.1 is 10% more time.
 
-    select/foms/R scores a pool of twice the batch at R times the resolution of training, candidates' loading
-    and augmentation included. select/impon counts its linear model alone: choosing and learning. For
+    select/foms/R scores a pool of twice the batch at R times the resolution of training, all else that it
+    needs included: candidates are read at that level of the data set, and the chosen again in full.
+    select/impon counts its linear model alone: choosing and learning. For
     select/selective_backprop the figure is measured time by the ledger's prediction, less 1.
     """
 
@@ -41,7 +42,7 @@ class SelectionBench:
     model: str = "torchvision"
     """Network to train; its ResNet-18 by default."""
 
-    pixels: int = 96
+    pixels: int = 224
     """Height and width of the images."""
 
     batch_size: int = 32
@@ -64,7 +65,8 @@ class SelectionBench:
     def rows(self) -> list[measure.Row]:
         """One row a case, as a fraction of a plain step's time."""
         with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
-            data = noise(Path(scratch), samples=1024, pixels=self.pixels)
+            levels = {round(float(case[5:]) * self.pixels) for case in self.cases if case.startswith("foms/")}
+            data = noise(Path(scratch), 256, self.pixels, tuple(sorted(levels)))
             return [self._row(case, data, Path(scratch)) for case in self.cases]
 
     def _row(self, case: str, data: Data, scratch: Path) -> measure.Row:
@@ -73,7 +75,7 @@ class SelectionBench:
             return self._linear_model(data, scratch)
         entries: dict[str, Any] = {"selection": name}
         if name == "foms":
-            entries = {"selection": {"name": name, "pixels": float(case.split("/")[1]), "start": 0.0}}
+            entries = {"selection": {"name": name, "pixels": float(case[5:]), "start": 0.0}}
         elif name == "focal":
             entries = {"method": name}
         elif name == "selective_backprop":
@@ -125,6 +127,7 @@ class SelectionBench:
     def _session(self, data: Data, folder: Path, **entries: Any) -> Session:
         model = {"name": self.model, "arch": "resnet18"} if self.model == "torchvision" else self.model
         common = {"model": model, "batch_size": self.batch_size, "device": self.device, "budget": 1.0}
+        common["augment"] = ["random_resized_crop"]
         session = warm_session(data, folder, counts="compute", **common, **entries)
         session.stage = Stage(session.full)
         return session

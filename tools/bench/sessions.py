@@ -21,14 +21,14 @@ from trainer.session import Session
 from trainer.warmup import warm_up
 
 
-def noise(folder: Path, samples: int, pixels: int) -> Data:
+def noise(folder: Path, samples: int, pixels: int, levels: tuple[int, ...] = ()) -> Data:
     """Convert square images of seeded noise, in ten classes: what is in them bears on no time measured."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (samples, pixels, pixels, 3), dtype=np.uint8)
     classes = tuple(f"class {i}" for i in range(10))
     source = ArraySource("noise", "train", "seeded noise", classes, np.arange(samples) % 10, images)
     path = folder / "train.beton"
-    convert(source, path, ConvertOptions())
+    convert(source, path, ConvertOptions(encoding="raw", levels=levels))
     opened = open_dataset(path)
     return Data(opened, opened)
 
