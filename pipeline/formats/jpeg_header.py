@@ -65,7 +65,9 @@ def is_plain(content: NDArray[np.uint8]) -> bool:
         if marker == _SCAN:
             return framed
         if marker in _FRAMES:
-            plain = marker <= 0xC2 and at + 10 <= len(head) and head[at + 4] == 8 and head[at + 9] in (1, 3, 4)
+            plain = (
+                marker <= 0xC2 and at + 10 <= len(head) and head[at + 4] == 8 and head[at + 9] in (1, 3, 4)
+            )
             if framed or not plain:
                 return False
             framed = True

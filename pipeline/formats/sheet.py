@@ -91,7 +91,9 @@ def _subtitle(data: Converted, shown: int) -> str:
     return f"{card.samples:,} images, {classes}, {sizes} pixels, {card.encoding}"
 
 
-def _label(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, data: Converted, label: int) -> None:
+def _label(
+    draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, data: Converted, label: int
+) -> None:
     """Write a class's name and count above its images, cut to the width there is."""
     name_font, count_font = ImageFont.load_default(14), ImageFont.load_default(12)
     count = f"{data.card.class_counts[label]:,}"
