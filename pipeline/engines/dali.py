@@ -139,9 +139,9 @@ class DaliReader:
     def _check(self, ids: NDArray[np.int64]) -> None:
         """Compare samples that weren't read before with their checksums, and JPEGs with their shapes.
 
-        A file that isn't plain or has another shape is Pillow's to judge, and to read from then on. DALI would
-        notice some of those by itself, but not where a window stays clear of the damage; and where its parser
-        gives up in the middle of a batch, its threads go on with memory that is gone (seen in 2.4).
+        A file that isn't plain or has another shape is Pillow's to judge, and to read from then on. DALI
+        would notice some of those by itself, but not where a window stays clear of the damage; and where its
+        parser gives up in the middle of a batch, its threads go on with memory that is gone (seen in 2.4).
         """
         self._stored.check(ids)
         for index in ids[self._new[ids]]:

@@ -125,9 +125,13 @@ class SelectionBench:
         return measure.Row.compare("select/impon", mine / theirs, "fraction of a plain step")
 
     def _session(self, data: Data, folder: Path, **entries: Any) -> Session:
-        model = {"name": self.model, "arch": "resnet18"} if self.model == "torchvision" else self.model
-        common = {"model": model, "batch_size": self.batch_size, "device": self.device, "budget": 1.0}
-        common["augment"] = ["random_resized_crop"]
+        common: dict[str, Any] = {
+            "model": {"name": self.model, "arch": "resnet18"} if self.model == "torchvision" else self.model,
+            "augment": ["random_resized_crop"],
+            "batch_size": self.batch_size,
+            "device": self.device,
+            "budget": 1.0,
+        }
         session = warm_session(data, folder, counts="compute", **common, **entries)
         session.stage = Stage(session.full)
         return session
