@@ -22,6 +22,9 @@ from pipeline.request import Request
 from pipeline.resolution import Stage
 from pipeline.transfer import place
 
+_Begin = Callable[[NDArray[np.int64], Crop | None], Callable[[], Tensor]]
+_Level = tuple[Dataset, Reader, _Begin]
+
 
 class Assembly:
     """Reads, draws and places the samples of batches; used by one thread at a time.
@@ -38,7 +41,8 @@ class Assembly:
         self._device = device
         self._seed = seed
         self._full = engine.open(self._stored, device)
-        self._readers: dict[int, tuple[Dataset, Reader]] = {}
+        self._whole: _Level = self._stored, self._full, _begins(self._full)
+        self._readers: dict[int, _Level] = {}
 
     @property
     def asynchronous(self) -> bool:
@@ -55,7 +59,7 @@ class Assembly:
     def close(self) -> None:
         """Close every reader."""
         self._full.close()
-        for _, reader in self._readers.values():
+        for _, reader, _ in self._readers.values():
             reader.close()
 
     def check(self, chain: Chain | None, stage: Stage) -> None:
@@ -110,7 +114,7 @@ class Assembly:
             resolution=stage.resolution,
         )
         stored = ids if self._multiplied is None else self._multiplied.stored[ids]
-        dataset, reader = self._level(stage.pixels)
+        dataset, reader, begin = self._level(stage.pixels)
         size = None if chain is None else _target(chain, reader, stage.pixels)
         crop = None
         if chain is None:
@@ -126,10 +130,7 @@ class Assembly:
                 assert reader.height is not None
                 assert reader.width is not None
                 draws = sized.draw(keys, reader.height, reader.width)
-        if isinstance(reader, Pipelined):
-            read = reader.begin(stored, crop)
-        else:
-            read = partial(reader.read, stored, crop)
+        read = begin(stored, crop)
         owners = ids[draws.partners]
 
         def end() -> Batch:
@@ -154,16 +155,24 @@ class Assembly:
 
         return end
 
-    def _level(self, pixels: int | None) -> tuple[Dataset, Reader]:
+    def _level(self, pixels: int | None) -> _Level:
         """The smallest size that serves ``pixels``, opened."""
         levels: Sequence[int] = self._stored.levels
         level = next((level for level in levels if pixels is not None and level >= pixels), None)
         if level is None:
-            return self._stored, self._full
+            return self._whole
         if level not in self._readers:
             dataset = self._stored.at(level)
-            self._readers[level] = dataset, self._engine.open(dataset, self._device)
+            reader = self._engine.open(dataset, self._device)
+            self._readers[level] = dataset, reader, _begins(reader)
         return self._readers[level]
+
+
+def _begins(reader: Reader) -> _Begin:
+    """How a reader begins a batch: in the background where it can, else when the batch is waited for."""
+    if isinstance(reader, Pipelined):
+        return reader.begin
+    return lambda ids, crop: partial(reader.read, ids, crop)
 
 
 def _alone(keys: Keys) -> HostDraws:

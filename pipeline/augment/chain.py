@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from pipeline.augment.center_crop import Resize
 from pipeline.augment.none import NoAugment
 from pipeline.augment.protocol import Augment, Cropping, HostArrays, Mixing, Resizing
 from pipeline.augment.rows import to_images, to_pixels
-from pipeline.augment.sequence import scopes, size_after
+from pipeline.augment.sequence import scopes
 from pipeline.batch import Batch, Draws
 from pipeline.errors import DataError
 from pipeline.randomness import Keys
@@ -54,6 +55,11 @@ class Chain:
     dtype
         Of the normalised images.
 
+    Attributes
+    ----------
+    cropping
+        The first part, where it is one whose work an engine can do; else None.
+
     Raises
     ------
     DataError
@@ -83,6 +89,11 @@ class Chain:
             (index for index, part in enumerate(self.parts) if part.domain == "float"), len(self.parts)
         )
         self._scopes = scopes(self.parts)
+        # Looking through a protocol takes as long as drawing for a batch: once a chain is enough.
+        first = self.parts[0] if self.parts else None
+        self.cropping: Cropping | None = first if isinstance(first, Cropping) else None
+        self._mixes = tuple(isinstance(part, Mixing) for part in self.parts)
+        self._resizes = tuple(isinstance(part, Resizing) for part in self.parts)
         self._tiles: dict[tuple[torch.device, int], tuple[Tensor, Tensor]] = {}
         self._calls = 0
         self._sized: dict[tuple[int, int], Chain] = {}
@@ -147,12 +158,6 @@ class Chain:
         mixing = Chain(self.parts[first:], None, None, self.dtype)
         return Chain(self.parts[:first], self.mean, self.std, self.dtype), mixing
 
-    @property
-    def cropping(self) -> Cropping | None:
-        """The first part, where it is one whose work an engine can do."""
-        first = self.parts[0] if self.parts else None
-        return first if isinstance(first, Cropping) else None
-
     def at(self, size: tuple[int, int] | None) -> Chain:
         """Give this chain for images that are to have another height and width from the first part on.
 
@@ -180,15 +185,17 @@ class Chain:
         shares = np.ones((len(keys), 1), dtype=np.float32)
         if cropped:
             drawn.append({})
-        for part, scope in list(zip(self.parts, self._scopes, strict=True))[len(drawn) :]:
-            draws = part.draw(replace(keys, scope=keys.scope + scope), height, width)
+        for index in range(len(drawn), len(self.parts)):
+            part = self.parts[index]
+            draws = part.draw(replace(keys, scope=keys.scope + self._scopes[index]), height, width)
             drawn.append(draws)
-            if isinstance(part, Mixing):
-                mixed, weights = part.constituents(draws)
+            if self._mixes[index]:
+                mixed, weights = cast(Mixing, part).constituents(draws)
                 # Each of the m images that are mixed now may itself be a mixture of k: m * k constituents.
                 partners = partners[mixed].reshape(len(keys), mixed.shape[1] * partners.shape[1])
                 shares = (weights[:, :, None] * shares[mixed]).reshape(partners.shape)
-            height, width = size_after(part, height, width)
+            if self._resizes[index]:
+                height, width = cast(Resizing, part).size_of(height, width)
         return HostDraws(tuple(drawn), partners, shares)
 
     def apply(self, batch: Batch) -> Batch:

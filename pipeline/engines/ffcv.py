@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ _RAW_STRETCH = 1 << 22
 """Raw bytes a thread at least: less is copied sooner than another thread wakes up."""
 _STRETCH = 1 << 15
 """Bytes a thread at least where they are decoded or resized."""
+_SMALL = 64 * 64
+"""Pixels of an image that is copied too fast for another thread to be worth it."""
 _SHARES = 8
 """Parts of a batch a thread at most, so that no thread waits long for another."""
 
@@ -65,8 +68,6 @@ class FfcvReader:
     is compared with its checksum when it is read for the first time.
     """
 
-    asynchronous = True
-
     def __init__(self, dataset: Dataset, device: torch.device, threads: int) -> None:
         self.height: int | None
         self.width: int | None
@@ -78,6 +79,11 @@ class FfcvReader:
         self._library = _library()
         self._stored = StoredSamples(dataset)
         self._raw = not dataset.compressed.any()
+        # Raw images that are small, in files that the system keeps in memory, are copied sooner than a thread
+        # hands them over.
+        cached = self._raw and sum(shard.size for shard in dataset.shards) < _memory() // 2
+        small = int((dataset.heights * dataset.widths).max()) <= _SMALL
+        self.asynchronous = not (cached and small and device.type == "cpu")
         self._crew = Crew(threads, "ffcv")
         desks = [_Desk(self._library.start()) for _ in range(threads)]
         self._free = weakref.finalize(self, _end_all, self._library, [desk.decoder for desk in desks])
@@ -170,6 +176,11 @@ class FfcvReader:
                 "or ends early: convert its source again"
             )
         return image if crop is None else crop_image(image, crop, place)
+
+
+def _memory() -> int:
+    """Bytes of memory that the machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def crop_image(image: NDArray[np.uint8], crop: Crop, place: int) -> NDArray[np.uint8]:

@@ -19,7 +19,6 @@ from pipeline.engines.crew import Crew
 from pipeline.engines.protocol import Dataset, check_ids, check_threads, thread_count
 from pipeline.engines.stored import StoredSamples, check_crop, check_whole, describe, shared_shape, sides
 from pipeline.errors import DataError
-from pipeline.kernels.memory import gather
 from pipeline.kernels.resize import resize_windows
 from pipeline.transfer import place
 
@@ -31,7 +30,7 @@ _STRETCH = 64
 """Samples that a thread decodes in one go."""
 _SMALL = 128 * 128
 """Pixels of an image that is cropped too fast for another thread to be worth it."""
-_COPIED, _RESIZED = 1 << 22, 1 << 16
+_RESIZED = 1 << 16
 """Bytes of a batch a thread at least: less is done sooner than another thread wakes up."""
 
 
@@ -93,10 +92,8 @@ class ResidentReader:
         if self._device.type != "cpu":
             return self._whole_there(ids, height, width).permute(0, 3, 1, 2)
         batch = self._blocks.empty(len(ids), height, width, 3)
-        rows = self._store.numpy().reshape(-1, 3 * height * width)
-        out = batch.numpy().reshape(-1, 3 * height * width)
-        parts = min(self._crew.threads, out.nbytes // _COPIED)
-        self._crew.share_out(len(ids), parts, lambda part: gather(rows, ids[part], out[part]))
+        rows = self._store.view(-1, 3 * height * width)
+        torch.index_select(rows, 0, place(ids, self._device), out=batch.view(len(ids), rows.shape[1]))
         return batch.permute(0, 3, 1, 2)
 
     def close(self) -> None:

@@ -46,12 +46,3 @@ else:
         return view
 
     bytes_at = _carry
-
-
-@numba.njit(nogil=True)
-def gather(rows: NDArray[np.uint8], ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-    """Copy rows: ``rows``, uint8[N, m], of which ``ids``, int64[n], into ``out``, uint8[n, m]."""
-    for i in range(ids.shape[0]):
-        row, target = rows[ids[i]], out[i]
-        for j in range(row.shape[0]):
-            target[j] = row[j]

@@ -174,10 +174,10 @@ def test_raw_images_and_jpegs_share_a_batch(tmp_path: Path) -> None:
     reader.close()
 
 
-def test_asks_for_crops_where_something_is_decoded_or_shapes_differ(photos: Beton, tmp_path: Path) -> None:
+def test_asks_for_crops_on_the_cpu(photos: Beton, tmp_path: Path) -> None:
     raw = write(tmp_path / "raw.beton", [photo(i, 8, 8) for i in range(3)])
     shapes = write(tmp_path / "shapes.beton", [photo(i, 8, 8 + i) for i in range(3)])
-    for data, crops, shape in ((photos, True, None), (raw, False, 8), (shapes, True, None)):
+    for data, crops, shape in ((photos, True, None), (raw, True, 8), (shapes, True, None)):
         reader = DaliEngine().open(data, CPU)
         assert (reader.crops, reader.height) == (crops, shape)
         reader.close()
@@ -220,7 +220,7 @@ def refused_by_dali(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("cropped", [False, True])
-def test_what_dali_refuses_and_pillow_reads_is_read_by_pillow_from_then_on(
+def test_what_dali_would_refuse_and_pillow_reads_is_read_by_pillow(
     cropped: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     contents = [jpeg(photo(i, 48, 64)) for i in range(8)]
@@ -233,8 +233,8 @@ def test_what_dali_refuses_and_pillow_reads_is_read_by_pillow_from_then_on(
     ahead = [reader.begin(ids, crop), reader.begin(following)]
     assert_close(ahead[0](), as_pillow(data, ids, crop), MOST_OFF if cropped else 0)
     assert_close(ahead[1](), as_pillow(data, following, None), 0)
-    assert "jpeg" in capfd.readouterr().err
     assert_close(reader.read(ids, crop), as_pillow(data, ids, crop), MOST_OFF if cropped else 0)
+    # DALI was never asked.
     assert capfd.readouterr().err == ""
     reader.close()
 
