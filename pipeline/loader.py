@@ -283,6 +283,8 @@ class Loader:
         """
         begun: Callable[[], Batch] | None = None
         for step in range(start, request.steps(self.batch_size)):
+            if self._assembly is None:
+                raise DataError("a loader must stay open while its batches are used; it was closed")
             ahead = assembly.begin(request, request.first + step, self._part(step, len(request.ids)))
             if begun is not None:
                 yield self._end(begun, stream)

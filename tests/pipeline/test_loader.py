@@ -23,11 +23,13 @@ from pipeline import Batch, Chain, DataError, Loader, chain, open_dataset
 from pipeline.augment.mixup import Mixup
 from pipeline.augment.ricap import Ricap
 from pipeline.augment.standard import Standard
+from pipeline.convert import ConvertOptions, convert
 from pipeline.engines.ffcv import FfcvEngine
 from pipeline.engines.resident import ResidentEngine
 from pipeline.formats import Beton
 from pipeline.prefetch import Prefetch
 from pipeline.randomness import Keys, occurrences
+from pipeline.sources import ArraySource
 
 MEAN, STD = (0.3,) * 3, (0.35,) * 3
 
@@ -42,6 +44,15 @@ class Order:
 @pytest.fixture
 def data(fashion: Path) -> Beton:
     return open_dataset(fashion / "fashion_mnist" / "train.beton")
+
+
+@pytest.fixture
+def jpegs(data: Beton, tmp_path: Path) -> Beton:
+    """The same as JPEGs, which are worth a thread that reads ahead; raw images of this size aren't."""
+    images = np.stack([data.image(index) for index in range(len(data))])
+    source = ArraySource("jpegs", "train", "test", data.card.classes, data.labels, images)
+    convert(source, tmp_path / "jpegs.beton", ConvertOptions(encoding="jpeg"))
+    return open_dataset(tmp_path / "jpegs.beton")
 
 
 @pytest.fixture
@@ -283,8 +294,11 @@ def test_a_closed_loader_says_so(
         loader.batches(Order(np.arange(4)))
 
 
-def test_closing_a_loader_in_use_ends_its_iterations(data: Beton, no_thread_left: None) -> None:
-    loader = Loader(data, engine=FfcvEngine(), batch_size=2, device="cpu")
+@pytest.mark.parametrize("stored", ["data", "jpegs"])
+def test_closing_a_loader_in_use_ends_its_iterations(
+    stored: str, request: pytest.FixtureRequest, no_thread_left: None
+) -> None:
+    loader = Loader(request.getfixturevalue(stored), engine=FfcvEngine(), batch_size=2, device="cpu")
     iterator = loader.batches(Order(np.arange(1000)))
     next(iterator)
     loader.close()
@@ -331,8 +345,8 @@ def test_an_exception_comes_after_the_items_before_it(no_thread_left: None) -> N
     ahead.close()
 
 
-def test_an_exception_in_the_loop_leaves_no_thread(data: Beton, no_thread_left: None) -> None:
-    loader = Loader(data, engine=FfcvEngine(), batch_size=2, device="cpu")
+def test_an_exception_in_the_loop_leaves_no_thread(jpegs: Beton, no_thread_left: None) -> None:
+    loader = Loader(jpegs, engine=FfcvEngine(), batch_size=2, device="cpu")
 
     def train() -> None:
         for batch in loader.batches(Order(np.arange(1000))):
@@ -345,8 +359,8 @@ def test_an_exception_in_the_loop_leaves_no_thread(data: Beton, no_thread_left: 
     loader.close()
 
 
-def test_iterators_that_are_dropped_or_never_used_leave_no_thread(data: Beton, no_thread_left: None) -> None:
-    loader = Loader(data, engine=FfcvEngine(), batch_size=2, device="cpu")
+def test_iterators_that_are_dropped_or_never_used_leave_no_thread(jpegs: Beton, no_thread_left: None) -> None:
+    loader = Loader(jpegs, engine=FfcvEngine(), batch_size=2, device="cpu")
     loader.batches(Order(np.arange(1000)))
     used = loader.batches(Order(np.arange(1000)))
     next(used)
@@ -358,9 +372,9 @@ def test_iterators_that_are_dropped_or_never_used_leave_no_thread(data: Beton, n
     loader.close()
 
 
-def test_two_orders_at_once(data: Beton, no_thread_left: None) -> None:
-    with Loader(data, engine=FfcvEngine(), batch_size=8, device="cpu") as loader:
-        one, other = random_order(80, len(data)), random_order(79, len(data))
+def test_two_orders_at_once(jpegs: Beton, no_thread_left: None) -> None:
+    with Loader(jpegs, engine=FfcvEngine(), batch_size=8, device="cpu") as loader:
+        one, other = random_order(80, len(jpegs)), random_order(79, len(jpegs))
         pairs = list(zip(loader.batches(one), loader.batches(other), strict=True))
     assert [row for first, _ in pairs for row in first.ids] == one.ids.tolist()
     assert [row for _, second in pairs for row in second.ids] == other.ids.tolist()

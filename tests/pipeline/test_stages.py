@@ -30,6 +30,16 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Converted:
 
 
 @pytest.fixture(scope="module")
+def photos(wide: Converted, tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """The same as JPEGs, which are worth a thread that reads ahead."""
+    path = tmp_path_factory.mktemp("photos") / "train.beton"
+    images = np.stack([wide.image(index) for index in range(len(wide))])
+    source = ArraySource("photos", "train", "noise", ("a", "b"), wide.labels, images)
+    convert(source, path, ConvertOptions(encoding="jpeg"))
+    return open_dataset(path)
+
+
+@pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     """Raw images whose sizes differ."""
     folder = tmp_path_factory.mktemp("mixed")
@@ -123,13 +133,13 @@ def test_a_sample_read_again_is_the_same_crop_at_another_resolution(wide: Conver
 
 
 @pytest.mark.parametrize("engine", ["resident", "ffcv"])
-def test_an_order_in_parts_gives_the_batches_of_the_whole(wide: Converted, engine: str) -> None:
+def test_an_order_in_parts_gives_the_batches_of_the_whole(photos: Converted, engine: str) -> None:
     from pipeline import ENGINES
 
     chain = Chain([AUGMENTS["standard"](), AUGMENTS["mixup"]()], MEAN, STD)
     ids = np.random.default_rng(0).integers(0, 24, 44)
     with Loader(
-        wide, engine=ENGINES[engine](), augment=chain, batch_size=8, device="cpu", prefetch=2
+        photos, engine=ENGINES[engine](), augment=chain, batch_size=8, device="cpu", prefetch=2
     ) as loader:
         whole = [chain.apply(batch) for batch in loader.batches(Order(0, ids))]
         parts = (Order(0, part) for part in (ids[:8], ids[8:32], ids[32:]))
@@ -141,7 +151,9 @@ def test_an_order_in_parts_gives_the_batches_of_the_whole(wide: Converted, engin
 
 
 @pytest.mark.parametrize(("engine", "late"), [("resident", 0), ("ffcv", 2)])
-def test_parts_are_asked_for_only_when_few_batches_are_left(wide: Converted, engine: str, late: int) -> None:
+def test_parts_are_asked_for_only_when_few_batches_are_left(
+    photos: Converted, engine: str, late: int
+) -> None:
     from pipeline import ENGINES
 
     given: list[int] = []
@@ -152,7 +164,7 @@ def test_parts_are_asked_for_only_when_few_batches_are_left(wide: Converted, eng
             asked.append(len(given))
             yield Order(0, np.arange(8) + part)
 
-    with Loader(wide, engine=ENGINES[engine](), batch_size=4, device="cpu", prefetch=2) as loader:
+    with Loader(photos, engine=ENGINES[engine](), batch_size=4, device="cpu", prefetch=2) as loader:
         for batch in loader.stream(parts()):  # type: ignore[arg-type]
             given.append(batch.step)
     assert len(given) == 12
@@ -160,7 +172,7 @@ def test_parts_are_asked_for_only_when_few_batches_are_left(wide: Converted, eng
     assert all(2 * part - done <= late for part, done in enumerate(asked))
 
 
-def test_a_stream_left_early_leaves_no_thread(wide: Converted) -> None:
+def test_a_stream_left_early_leaves_no_thread(photos: Converted) -> None:
     import threading
 
     from pipeline import ENGINES
@@ -171,7 +183,7 @@ def test_a_stream_left_early_leaves_no_thread(wide: Converted) -> None:
         while True:
             yield Order(0, np.arange(8))
 
-    loader = Loader(wide, engine=ENGINES["ffcv"](threads=1), batch_size=4, device="cpu")
+    loader = Loader(photos, engine=ENGINES["ffcv"](threads=1), batch_size=4, device="cpu")
     stream = loader.stream(endless())  # type: ignore[arg-type]
     next(stream)
     loader.close()
@@ -180,9 +192,9 @@ def test_a_stream_left_early_leaves_no_thread(wide: Converted) -> None:
     assert threading.active_count() == before
 
 
-def test_only_the_last_part_may_end_within_a_batch(wide: Converted) -> None:
+def test_only_the_last_part_may_end_within_a_batch(photos: Converted) -> None:
     with (
-        Loader(wide, batch_size=8, device="cpu") as loader,
+        Loader(photos, batch_size=8, device="cpu") as loader,
         pytest.raises(DataError, match="whole batches of 8; got 5 ids"),
     ):
         list(loader.stream([Order(0, np.arange(5)), Order(0, np.arange(8))]))

@@ -59,7 +59,7 @@ class LoadersBench:
     formats: tuple[str, ...] = ("beton", "wds")
     """Formats that ours read."""
 
-    images: int = 512
+    images: int = 1536
     """Pictures to make."""
 
     raw_images: int = 50_000
@@ -68,7 +68,7 @@ class LoadersBench:
     threads: int = 0
     """Threads, or processes, of every side; 0 for one a core."""
 
-    repeats: int = 7
+    repeats: int = 5
     """Measurements a case; medians are given."""
 
     growth: bool = True
