@@ -101,11 +101,11 @@ def test_a_selection_that_scores_has_its_stages(fashion: Path, tmp_path: Path) -
 
 
 def test_an_engine_that_reads_ahead_works_beside_the_training(fashion: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ffcv")
+    pytest.importorskip("nvidia.dali")
     figures = profile(
         fashion,
         tmp_path,
-        *("--engine", "ffcv", "--resolution", "progressive", "--at", "0.9"),
+        *("--engine", "dali", "--resolution", "progressive", "--at", "0.9"),
         *("--augment", "random_resized_crop", "--sampler", "c_sgd", "--log-every", "3"),
     )
     beside = {name for name, row in stages(figures).items() if row["beside"]}
