@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import os
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from pipeline.crop import Crop
 from pipeline.engines.blocks import Blocks
 from pipeline.engines.crew import Crew
 from pipeline.engines.protocol import Dataset, check_ids, check_threads, thread_count
-from pipeline.engines.stored import StoredSamples, check_crop, check_whole, shared_shape, sides
+from pipeline.engines.stored import StoredSamples, check_crop, check_whole, memory, shared_shape, sides
 from pipeline.errors import CorruptSampleError, MissingExtraError
 from pipeline.kernels.decode import READ, Kernels, make_kernels
 from pipeline.kernels.memory import SAMPLE
@@ -81,7 +80,7 @@ class FfcvReader:
         self._raw = not dataset.compressed.any()
         # Raw images that are small, in files that the system keeps in memory, are copied sooner than a thread
         # hands them over.
-        cached = self._raw and sum(shard.size for shard in dataset.shards) < _memory() // 2
+        cached = self._raw and sum(shard.size for shard in dataset.shards) < memory() // 2
         small = int((dataset.heights * dataset.widths).max()) <= _SMALL
         self.asynchronous = not (cached and small and device.type == "cpu")
         self._crew = Crew(threads, "ffcv")
@@ -176,11 +175,6 @@ class FfcvReader:
                 "or ends early: convert its source again"
             )
         return image if crop is None else crop_image(image, crop, place)
-
-
-def _memory() -> int:
-    """Bytes of memory that the machine has."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def crop_image(image: NDArray[np.uint8], crop: Crop, place: int) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -17,7 +16,15 @@ from pipeline.crop import Crop
 from pipeline.engines.blocks import Blocks
 from pipeline.engines.crew import Crew
 from pipeline.engines.protocol import Dataset, check_ids, check_threads, thread_count
-from pipeline.engines.stored import StoredSamples, check_crop, check_whole, describe, shared_shape, sides
+from pipeline.engines.stored import (
+    StoredSamples,
+    check_crop,
+    check_whole,
+    describe,
+    memory,
+    shared_shape,
+    sides,
+)
 from pipeline.errors import DataError
 from pipeline.kernels.resize import resize_windows
 from pipeline.transfer import place
@@ -183,10 +190,7 @@ def decode_there(stored: StoredSamples, ids: NDArray[np.int64], out: Tensor) -> 
 
 
 def _check_memory(dataset: Dataset, needed: int, device: torch.device) -> None:
-    if device.type == "cuda":
-        room = torch.cuda.mem_get_info(device)[0]
-    else:
-        room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    room = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory()
     if needed > room:
         raise DataError(
             f"the resident engine must hold all of {dataset.path} decoded, {needed / 2**30:,.1f} GiB, and "

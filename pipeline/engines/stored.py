@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from threading import Lock
 
@@ -135,3 +136,8 @@ def check_crop(ids: NDArray[np.int64], crop: Crop, dataset: Dataset) -> None:
 def sides(windows: Windows) -> NDArray[np.int64]:
     """Give windows as kernels take them: int64[n, 4], top, left, height, width."""
     return np.stack([windows.top, windows.left, windows.height, windows.width], axis=1, dtype=np.int64)
+
+
+def memory() -> int:
+    """Bytes of memory that the machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
