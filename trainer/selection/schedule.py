@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pipeline.resolution import in_pixels
 from trainer.errors import RunError
 
 
@@ -80,9 +81,7 @@ class Scored(Scheduled):
 
         Never above the training resolution, which may itself be progressive.
         """
-        if self.pixels <= 1:
-            return max(1, round(self.pixels * training))
-        return min(int(self.pixels), training)
+        return min(in_pixels(self.pixels, training), training)
 
     @property
     def scores(self) -> bool:
