@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from pipeline import Batch, Chain, Loader
 from pipeline.request import OrderLike
 from pipeline.resolution import Stage
+from trainer.errors import RunError
 
 
 def forward(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
@@ -22,6 +24,39 @@ def forward(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
     with autocast:
         outputs: Tensor = model(images)
     return outputs
+
+
+@contextmanager
+def scoring(model: nn.Module, mode: Literal["eval", "train"]) -> Iterator[None]:
+    """Put a network into the mode it scores in, without touching batch-normalisation statistics."""
+    training = model.training
+    tracking = []
+    model.train(mode == "train")
+    if mode == "train":
+        norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        tracking = [(norm, norm.track_running_stats) for norm in norms]
+        for norm in norms:
+            norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, tracked in tracking:
+            norm.track_running_stats = tracked
+        model.train(training)
+
+
+def last_linear(model: nn.Module) -> nn.Linear:
+    """Give the last linear layer, whose inputs are a network's features.
+
+    Raises
+    ------
+    RunError
+        When the network has none.
+    """
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise RunError("a network must end in a linear layer to give features; this one has none")
+    return linear[-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline import Loader
 from pipeline.formats import Converted
@@ -18,7 +18,7 @@ from pipeline.formats.card import Card
 from pipeline.formats.whole import write_whole
 from trainer.errors import RunError
 from trainer.evaluate import Evaluation
-from trainer.forward import EverySample, predict
+from trainer.forward import EverySample, last_linear, predict
 from trainer.session import Session
 
 
@@ -64,11 +64,9 @@ def features(session: Session) -> NDArray[np.float32]:
     RunError
         When the network has no linear layer.
     """
-    linear = [module for module in session.model.modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise RunError("a network must end in a linear layer to give features; this one has none")
+    linear = last_linear(session.model)
     seen: list[Tensor] = []
-    hook = linear[-1].register_forward_pre_hook(lambda _, given: seen.append(given[0].float().flatten(1)))
+    hook = linear.register_forward_pre_hook(lambda _, given: seen.append(given[0].float().flatten(1)))
     try:
         for _ in probabilities(session):
             pass

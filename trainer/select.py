@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,10 +18,11 @@ from pipeline.randomness import uniforms as draw_uniforms
 from pipeline.resolution import Stage
 from pipeline.transfer import place
 from trainer.feedback import FeedbackBuffer
-from trainer.forward import forward
+from trainer.forward import forward, last_linear, scoring
 from trainer.ledger import Ledger
 from trainer.methods import Losses, MethodPart
 from trainer.parallel import World
+from trainer.rows import Rows
 from trainer.selection import Candidates, Choice, Mixture, Selection, SelectionPart
 from trainer.selection.schedule import Scored
 
@@ -48,34 +48,6 @@ class Ready:
     mixture: Mixture | None = None
     choice: Choice | None = None
     candidates: NDArray[np.int64] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Lightly augmented samples that wait for a batch to be full; their ids are known on the host."""
-
-    ids: NDArray[np.int64]
-    images: Tensor
-    labels: Tensor
-    weights: Tensor | None
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, part: slice) -> _Rows:
-        weights = None if self.weights is None else self.weights[part]
-        return _Rows(self.ids[part], self.images[part], self.labels[part], weights)
-
-    def __add__(self, other: _Rows) -> _Rows:
-        weights = None
-        if self.weights is not None and other.weights is not None:
-            weights = torch.cat((self.weights, other.weights))
-        return _Rows(
-            np.concatenate((self.ids, other.ids)),
-            torch.cat((self.images, other.images)),
-            torch.cat((self.labels, other.labels)),
-            weights,
-        )
 
 
 class Selector:
@@ -138,10 +110,10 @@ class Selector:
         self._seed = seed
         self._mode = mode
         self._turns = 0
-        self._waiting: _Rows | None = None
+        self._waiting: Rows | None = None
         self._features: list[Tensor] = []
         if part.features:
-            _last_linear(model).register_forward_pre_hook(self._keep_features)
+            last_linear(model).register_forward_pre_hook(self._keep_features)
 
     def stage(self, stage: Stage) -> Stage:
         """What the loader is to deliver candidates at, for training at ``stage``."""
@@ -181,7 +153,7 @@ class Selector:
                 raw = self._loader.again(raw, np.arange(len(raw.ids)), self.chain, stage)
             with self._ledger.phase("augment"):
                 light = self.chain.apply(raw)
-            yield from self._full_batches(_rows(light), stage)
+            yield from self._full_batches(Rows.of(light), stage)
             return
         with self._ledger.phase("augment"):
             light = self.chain.apply(raw)
@@ -205,7 +177,7 @@ class Selector:
             scale = pixels / min(height, width)
             size = [max(1, round(height * scale)), max(1, round(width * scale))]
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
-        with torch.no_grad(), _scoring(self._model, self._mode):
+        with torch.no_grad(), scoring(self._model, self._mode):
             outputs = forward(self._model, images, self._bf16).float()
             losses = self._method.losses(outputs, light.labels)
         return outputs, losses, images
@@ -224,7 +196,7 @@ class Selector:
         """Go on from a saved state."""
         self.selection.load_state_dict(state["selection"])
         self._turns = state["turns"]
-        self._waiting = None if state["waiting"] is None else _Rows(**state["waiting"])
+        self._waiting = None if state["waiting"] is None else Rows(**state["waiting"])
 
     # --- Parts of the way --------------------------------------------------------------------------------
 
@@ -241,7 +213,7 @@ class Selector:
         features = self._features.pop() if self.part.features else None
         return Candidates(light.ids, images, light.labels[:, 0], uniforms, outputs, losses, features)
 
-    def _chosen(self, light: Batch, choice: Choice, stage: Stage) -> _Rows:
+    def _chosen(self, light: Batch, choice: Choice, stage: Stage) -> Rows:
         """The chosen samples at the resolution of training; ids are positions among them."""
         places = choice.places
         weights = choice.weights
@@ -258,9 +230,9 @@ class Selector:
             pixels = light.images.permute(0, 2, 3, 1)
             images = pixels.index_select(0, places).permute(0, 3, 1, 2)
             labels = light.labels[:, 0].index_select(0, places)
-        return _Rows(np.arange(len(places), dtype=np.int64), images, labels, weights)
+        return Rows(np.arange(len(places), dtype=np.int64), images, labels, weights)
 
-    def _full_batches(self, rows: _Rows, stage: Stage) -> Iterator[Ready]:
+    def _full_batches(self, rows: Rows, stage: Stage) -> Iterator[Ready]:
         """Give whole batches of what waits and ``rows``, and let the rest wait."""
         if self._waiting is not None and self._waiting.images.shape[2:] == rows.images.shape[2:]:
             rows = self._waiting + rows
@@ -273,7 +245,7 @@ class Selector:
 
     def _mixed(
         self,
-        rows: _Rows,
+        rows: Rows,
         stage: Stage,
         choice: Choice | None = None,
         candidates: NDArray[np.int64] | None = None,
@@ -315,30 +287,3 @@ class Selector:
     def _keep_features(self, module: nn.Module, given: tuple[Tensor, ...]) -> None:
         if not torch.is_grad_enabled():
             self._features[:] = [given[0].detach().float().flatten(1)]
-
-
-def _rows(light: Batch) -> _Rows:
-    return _Rows(light.ids, light.images, light.labels[:, 0], light.weights)
-
-
-def _last_linear(model: nn.Module) -> nn.Module:
-    return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-
-
-@contextmanager
-def _scoring(model: nn.Module, mode: Literal["eval", "train"]) -> Iterator[None]:
-    """Put a network into the mode it scores in, without touching batch-normalisation statistics."""
-    training = model.training
-    momenta = []
-    model.train(mode == "train")
-    if mode == "train":
-        norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-        momenta = [(norm, norm.track_running_stats) for norm in norms]
-        for norm in norms:
-            norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm, tracked in momenta:
-            norm.track_running_stats = tracked
-        model.train(training)

@@ -27,6 +27,7 @@ from trainer.loop import train
 from trainer.methods import Losses
 from trainer.parallel import World
 from trainer.record import RunFolder, folder_name
+from trainer.rows import Rows
 from trainer.select import Ready
 from trainer.selection import SELECTIONS
 from trainer.session import Session
@@ -395,6 +396,27 @@ def test_a_selection_of_varying_size_is_refused_on_several_ranks(
     run = recipe(selection="selective_backprop", batch_size=8)
     with pytest.raises(RunError, match=r"differs between ranks.*use selective_backprop_exact, foms"):
         build(run, RunFolder(tmp_path / "run", run), tiles, World(0, 2), torch.device("cpu"))
+
+
+def test_features_of_a_network_without_a_linear_layer_are_refused(session: Callable[..., Session]) -> None:
+    with pytest.raises(RunError, match="must end in a linear layer to give features"):
+        session(
+            model={"name": "torchvision", "arch": "squeezenet1_1"},
+            selection="divbs",
+            resolution={"name": "constant", "pixels": 32},
+        )
+
+
+def test_waiting_samples_keep_their_weights_whatever_order_they_come_from() -> None:
+    def rows(count: int, weights: torch.Tensor | None) -> Rows:
+        return Rows(
+            np.arange(count), torch.zeros(count, 3, 2, 2), torch.zeros(count, dtype=torch.int64), weights
+        )
+
+    weighted, plain = rows(2, torch.tensor([0.5, 2.0])), rows(1, None)
+    assert (weighted + plain).weights.tolist() == [0.5, 2.0, 1.0]  # type: ignore[union-attr]
+    assert (plain + weighted).weights.tolist() == [1.0, 0.5, 2.0]  # type: ignore[union-attr]
+    assert (plain + plain).weights is None
 
 
 def test_a_model_that_cannot_take_a_resolution_is_refused(session: Callable[..., Session]) -> None:

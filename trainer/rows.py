@@ -1,0 +1,50 @@
+"""Lightly augmented samples on their way to a batch, cut and joined as rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Lightly augmented samples that wait for a batch to be full; their ids are known on the host."""
+
+    ids: NDArray[np.int64]
+    images: Tensor
+    labels: Tensor
+    weights: Tensor | None
+
+    @classmethod
+    def of(cls, light: Batch) -> Rows:
+        """Give the samples of a lightly augmented batch."""
+        return cls(light.ids, light.images, light.labels[:, 0], light.weights)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, part: slice) -> Rows:
+        weights = None if self.weights is None else self.weights[part]
+        return Rows(self.ids[part], self.images[part], self.labels[part], weights)
+
+    def __add__(self, other: Rows) -> Rows:
+        weights = None
+        if self.weights is not None or other.weights is not None:
+            # Where one side's order has none, they are 1.
+            sides = (
+                torch.ones_like(rows.labels, dtype=torch.float32) if rows.weights is None else rows.weights
+                for rows in (self, other)
+            )
+            weights = torch.cat(tuple(sides))
+        return Rows(
+            np.concatenate((self.ids, other.ids)),
+            torch.cat((self.images, other.images)),
+            torch.cat((self.labels, other.labels)),
+            weights,
+        )
