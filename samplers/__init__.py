@@ -6,7 +6,7 @@ with the four methods of ``Sampler``.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from samplers.c_sgd import CSGD
 from samplers.dihcl import DIHCL
@@ -34,6 +34,19 @@ class SamplerPart(Protocol):
 
     def build(self, plan: Plan) -> Sampler:
         """Make the sampler for one run."""
+
+
+@runtime_checkable
+class ScoringPart(SamplerPart, Protocol):
+    """A sampler whose orders may ask for samples to be scored (``Order.score_ids``), at a cost.
+
+    Attributes
+    ----------
+    scores
+        True.
+    """
+
+    scores: ClassVar[bool]
 
 
 SAMPLERS: dict[str, type[SamplerPart]] = {
@@ -81,6 +94,7 @@ __all__ = [
     "SamplingError",
     "Scan",
     "Scores",
+    "ScoringPart",
     "SeTa",
     "State",
     "Subset",

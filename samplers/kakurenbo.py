@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,8 @@ class Kakurenbo:
     """F, the part of the set that may hide at first."""
     confidence: float = 0.7
     """tau, the probability of the true class below which a sample moves back."""
+
+    scores: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.fraction < 1:

@@ -11,7 +11,7 @@ import torch
 from pipeline import Batch
 from pipeline.loader import LoaderTimes
 from pipeline.resolution import Stage
-from samplers import Feedback, Order
+from samplers import Feedback, Order, ScoringPart
 from trainer.forward import forward, predict
 from trainer.session import Session
 
@@ -79,7 +79,8 @@ def _step(session: Session, batch: Batch) -> None:
 
 def _must_measure(session: Session) -> bool:
     """Whether the run may score, and no earlier session of it has measured what that costs."""
-    scores = session.selector.part.scores or session.run.counts == "compute"
+    run = session.run
+    scores = run.selection.scores or isinstance(run.sampler, ScoringPart) or run.counts == "compute"
     return scores and not session.ledger.score_costs
 
 

@@ -55,6 +55,9 @@ def test_hidden_samples_are_scored_and_cost_no_trained_samples(
     assert session.ledger.trained == 6 * 1280
     assert session.ledger.scored > 0
     assert session.ledger.seconds["score"] > 0
+    # What that cost was measured, not assumed.
+    assert set(session.ledger.score_costs) == {28}
+    assert session.ledger.score_costs[28] > 0
     stopped = recipe(sampler=easy, budget=1.0, epochs=6, name="stopped", log_every=1)
     folder = RunFolder(stopped.runs_dir / folder_name(stopped), stopped)
     with pytest.raises(InterruptedRunError):
