@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CorruptSampleError
-from pipeline.sources.pixels import decode, is_plain_jpeg
+from pipeline.sources.encoded import EncodedImages
 
 _JPEG_ENDINGS = (".jpeg", ".jpg")
 
 
-class ImageFiles:
+class ImageFiles(EncodedImages):
     """Images in files of their own, with a label each.
 
     Parameters
@@ -68,27 +67,15 @@ class ImageFiles:
             digest.update(f"{self.sample_name(index)} {found}\n".encode())
         return digest.hexdigest()
 
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """Decode image ``index``; see `Source.read`."""
-        try:
-            return decode(io.BytesIO(self._files[index].read_bytes()))
-        except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
-            raise self._unreadable(index, error) from None
-
-    def encoded(self, index: int) -> bytes | None:
-        """Give the file of image ``index`` where it is an upright RGB or grey JPEG; see `Source.encoded`."""
-        path = self._files[index]
-        if path.suffix.lower() not in _JPEG_ENDINGS:
-            return None
-        try:
-            content = path.read_bytes()
-            return content if is_plain_jpeg(io.BytesIO(content)) else None
-        except Exception as error:
-            raise self._unreadable(index, error) from None
-
     def sample_name(self, index: int) -> str:
         """Give the path of image ``index`` within the split."""
         return self._files[index].relative_to(self._root).as_posix()
+
+    def _bytes(self, index: int) -> bytes:
+        return self._files[index].read_bytes()
+
+    def _may_be_jpeg(self, index: int) -> bool:
+        return self._files[index].suffix.lower() in _JPEG_ENDINGS
 
     def _unreadable(self, index: int, error: Exception) -> CorruptSampleError:
         return CorruptSampleError(

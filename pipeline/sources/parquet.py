@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import threading
 from collections import OrderedDict
@@ -14,11 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from pipeline.errors import CorruptSampleError, DataError
+from pipeline.errors import DataError
+from pipeline.sources.encoded import EncodedImages, shards_fingerprint
 from pipeline.sources.labels import numbered
-from pipeline.sources.pixels import decode, is_plain_jpeg
 
 _LABELS = ("label", "labels", "class", "target", "fine_label")
 _MOST_BYTES = 256 << 20
@@ -26,7 +23,7 @@ _MOST_BYTES = 256 << 20
 _JPEG = b"\xff\xd8\xff"
 
 
-class ParquetSource:
+class ParquetSource(EncodedImages):
     """Rows with an image, a struct of ``bytes`` and ``path`` or plain bytes, and a label.
 
     Row groups are unpacked one by one, as rows of them are asked for, and few are kept.
@@ -75,23 +72,7 @@ class ParquetSource:
 
     def fingerprint(self) -> str:
         """Digest names, sizes and times of the files; see `Source.fingerprint`."""
-        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self._shards]
-        return hashlib.sha256(repr(stats).encode()).hexdigest()
-
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """Decode image ``index``; see `Source.read`."""
-        try:
-            return decode(io.BytesIO(self._bytes(index)))
-        except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
-            raise self._unreadable(index, error) from None
-
-    def encoded(self, index: int) -> bytes | None:
-        """Give image ``index`` as it is where it is an upright RGB or grey JPEG; see `Source.encoded`."""
-        try:
-            content = self._bytes(index)
-            return content if content.startswith(_JPEG) and is_plain_jpeg(io.BytesIO(content)) else None
-        except Exception as error:
-            raise self._unreadable(index, error) from None
+        return shards_fingerprint(self._shards)
 
     def sample_name(self, index: int) -> str:
         """Give the file and the row of image ``index``, counted from 0."""
@@ -109,6 +90,9 @@ class ParquetSource:
             raise ValueError(f"the row holds no bytes, only the path {path}" if path else "the row is empty")
         return bytes(content)
 
+    def _may_be_jpeg(self, index: int) -> bool:
+        return self._bytes(index).startswith(_JPEG)
+
     def _group(self, place: int) -> pa.Array:
         # One at a time: threads that wait here wait for the same row group, or would fight for the disk.
         with self._lock:
@@ -120,12 +104,6 @@ class ParquetSource:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(place)
             return self._kept[place]
-
-    def _unreadable(self, index: int, error: Exception) -> CorruptSampleError:
-        return CorruptSampleError(
-            f"{self.sample_name(index)} of {self.origin} must be a whole image; it can't be decoded "
-            f"({error or type(error).__name__}): mend or remove it"
-        )
 
 
 def _schema(path: Path) -> pa.Schema:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -12,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.errors import CorruptSampleError, DataError
+from pipeline.errors import DataError
 from pipeline.formats.card import read_card
+from pipeline.sources.encoded import EncodedImages, shards_fingerprint
 from pipeline.sources.labels import numbered
-from pipeline.sources.pixels import decode, is_plain_jpeg
 
 _JPEGS = ("jpg", "jpeg")
 _IMAGES = (*_JPEGS, "png", "ppm", "pgm", "webp", "bmp", "tif", "tiff", "gif")
@@ -36,7 +33,7 @@ class _Sample:
     label: int | str | None = None
 
 
-class TarSource:
+class TarSource(EncodedImages):
     """Samples of an image (jpg, png, ppm, ...) and a label (cls, or an entry ``label`` of json).
 
     The shards are gone through once, for labels and places; images are then read where they lie.
@@ -84,25 +81,7 @@ class TarSource:
 
     def fingerprint(self) -> str:
         """Digest names, sizes and times of the shards; see `Source.fingerprint`."""
-        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self._shards]
-        return hashlib.sha256(repr(stats).encode()).hexdigest()
-
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """Decode image ``index``; see `Source.read`."""
-        try:
-            return decode(io.BytesIO(self._bytes(index)))
-        except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
-            raise self._unreadable(index, error) from None
-
-    def encoded(self, index: int) -> bytes | None:
-        """Give image ``index`` as it is where it is an upright RGB or grey JPEG; see `Source.encoded`."""
-        if not self._places[index][3]:
-            return None
-        try:
-            content = self._bytes(index)
-            return content if is_plain_jpeg(io.BytesIO(content)) else None
-        except Exception as error:
-            raise self._unreadable(index, error) from None
+        return shards_fingerprint(self._shards)
 
     def sample_name(self, index: int) -> str:
         """Give shard and member of image ``index``."""
@@ -117,11 +96,8 @@ class TarSource:
             raise ValueError(f"the shard ends {size - len(content):,} bytes before it does")
         return content
 
-    def _unreadable(self, index: int, error: Exception) -> CorruptSampleError:
-        return CorruptSampleError(
-            f"{self.sample_name(index)} of {self.origin} must be a whole image; it can't be decoded "
-            f"({error or type(error).__name__}): mend or remove it"
-        )
+    def _may_be_jpeg(self, index: int) -> bool:
+        return self._places[index][3]
 
 
 def _samples(path: Path) -> Iterator[_Sample]:
