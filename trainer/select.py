@@ -23,7 +23,7 @@ from trainer.ledger import Ledger
 from trainer.methods import Losses, MethodPart
 from trainer.parallel import World
 from trainer.rows import Rows
-from trainer.selection import Candidates, Choice, Mixture, Selection, SelectionPart
+from trainer.selection import Candidates, Choice, Mixture, Selection, SelectionPart, Weighting
 from trainer.selection.schedule import Scored
 
 
@@ -94,6 +94,8 @@ class Selector:
     ) -> None:
         self.part = part
         self.selection = selection
+        # Looking through a protocol takes as long as a small kernel: once a run is enough.
+        self.weighting = selection if isinstance(selection, Weighting) else None
         self.loads_more = part.ratio > 1 or part.scores
         light, self._mixing = chain.parted()
         self.chain = light if self.loads_more else chain

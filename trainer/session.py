@@ -29,7 +29,6 @@ from trainer.record import RunFolder
 from trainer.samples import SampleRecord
 from trainer.schedules import Schedule
 from trainer.select import Ready, Selector
-from trainer.selection import Weighting
 from trainer.step import Step
 
 
@@ -139,7 +138,7 @@ class Session:
     def train(self, ready: Ready) -> None:
         """Make a step, and count it."""
         selection, progress = self.selector.selection, self.budget.progress(self.ledger)
-        weighting = selection if isinstance(selection, Weighting) else None
+        weighting = self.selector.weighting
         if weighting is not None and not selection.on(self.ledger.steps, progress):
             weighting = None
         losses = self.step(ready.batch, weighting)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment.protocol import Augment, Resizing
+from pipeline.augment.protocol import Augment
 from pipeline.batch import Draws
 from pipeline.randomness import Keys
 
@@ -26,7 +26,9 @@ def scopes(parts: Sequence[Augment]) -> tuple[str, ...]:
 
 def size_after(part: Augment, height: int, width: int) -> tuple[int, int]:
     """Height and width of what a part makes of images of ``height`` x ``width`` pixels."""
-    return part.size_of(height, width) if isinstance(part, Resizing) else (height, width)
+    # By name: looking a part through the protocol `Resizing` takes as long as drawing for a batch.
+    size_of: Callable[[int, int], tuple[int, int]] | None = getattr(part, "size_of", None)
+    return (height, width) if size_of is None else size_of(height, width)
 
 
 def draw_in_turn(
