@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import resource
 import sys
 import threading
@@ -834,9 +835,7 @@ def test_importing_ffcv_leaves_the_number_of_threads(data: dict[tuple[str, str],
 def test_a_set_that_memory_cannot_hold_is_refused_with_the_remedy(
     data: dict[tuple[str, str], Converted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.engines import resident
-
-    monkeypatch.setattr(resident.os, "sysconf", lambda name: 100 if name == "SC_PHYS_PAGES" else 256)
+    monkeypatch.setattr(os, "sysconf", lambda name: 100 if name == "SC_PHYS_PAGES" else 256)
     with pytest.raises(DataError, match="use the ffcv engine, or convert to smaller images"):
         ENGINES["resident"]().open(data["beton", "raw"], CPU)
 
