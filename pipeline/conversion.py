@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.errors import CorruptSampleError
 from pipeline.formats.card import Card, Encoding, HeldOut
 from pipeline.formats.parallel import in_order
-from pipeline.formats.protocol import LevelImage, Writer
+from pipeline.formats.protocol import Sample, StoredImage, Writer
 from pipeline.formats.statistics import PixelSums
 from pipeline.journal import Journal
 from pipeline.sources.protocol import Source
@@ -42,8 +42,8 @@ class Tally:
     def add(self, label: int, stored: Stored) -> None:
         """Count one more image."""
         self.labels.append(label)
-        self.heights.append(stored.full.height)
-        self.widths.append(stored.full.width)
+        self.heights.append(stored.images[0].height)
+        self.widths.append(stored.images[0].width)
         self.compressed += stored.compressed
         self.encoded += stored.encoded
 
@@ -187,21 +187,9 @@ class Conversion:
         if isinstance(outcome, str):
             self.tallies[part].skipped.append((name, outcome))
             return
-        label = int(self._source.labels[index])
-        full = outcome.full
-        if full.content is None:
-            raise AssertionError("an image to be appended must have its content")
-        self._writers[part].append(
-            full.content,
-            height=full.height,
-            width=full.width,
-            compressed=outcome.compressed,
-            label=label,
-            checksum=full.checksum,
-            name=name,
-            levels=outcome.levels,
-        )
-        self.tallies[part].add(label, outcome)
+        sample = self._sample(index, outcome)
+        self._writers[part].append(sample)
+        self.tallies[part].add(sample.label, outcome)
 
     def _take(self, record: dict[str, Any]) -> bool:
         """Take over the images of one record; False where their bytes are not what it says."""
@@ -214,31 +202,25 @@ class Conversion:
                     return False
                 tally.skipped.append((name, outcome))
                 continue
-            label, full = int(self._source.labels[index]), outcome.full
-            there = self._writers[part].take_over(
-                full.size,
-                height=full.height,
-                width=full.width,
-                compressed=outcome.compressed,
-                label=label,
-                checksum=full.checksum,
-                name=name,
-                levels=outcome.levels,
-            )
-            if not there:
+            sample = self._sample(index, outcome)
+            if not self._writers[part].take_over(sample):
                 return False
-            tally.add(label, outcome)
+            tally.add(sample.label, outcome)
         for tally, counts in zip(self.tallies, record["counts"], strict=True):
             tally.sums.merge_counts(counts)
         self.done = record["stop"]
         return True
+
+    def _sample(self, index: int, stored: Stored) -> Sample:
+        name, label = self._source.sample_name(index), int(self._source.labels[index])
+        return Sample(stored.images, stored.compressed, label, name)
 
 
 def _row(index: int, outcome: Stored | str) -> list[Any]:
     """One image as the journal keeps it."""
     if isinstance(outcome, str):
         return [index, outcome]
-    images = [[one.size, one.checksum, one.height, one.width] for one in (outcome.full, *outcome.levels)]
+    images = [[one.size, one.checksum, one.height, one.width] for one in outcome.images]
     return [index, outcome.compressed, outcome.encoded, images]
 
 
@@ -247,5 +229,4 @@ def _outcome(row: list[Any]) -> tuple[int, Stored | str]:
     if len(row) == 2:
         return row[0], row[1]
     index, compressed, encoded, numbers = row
-    full, *levels = [LevelImage(None, *one) for one in numbers]
-    return index, Stored(full, tuple(levels), compressed, encoded)
+    return index, Stored(tuple(StoredImage(None, *one) for one in numbers), compressed, encoded)

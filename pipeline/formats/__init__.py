@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.errors import DataError
 from pipeline.formats.beton import Beton, BetonFormat
 from pipeline.formats.card import Card, card_path
-from pipeline.formats.protocol import Converted, Format, Writer
+from pipeline.formats.protocol import Converted, Format, Sample, StoredImage, Writer
 from pipeline.formats.webdataset import WebDataset, WebDatasetFormat
 
 FORMATS: dict[str, type[Format]] = {"beton": BetonFormat, "wds": WebDatasetFormat}
@@ -51,6 +51,8 @@ __all__ = [
     "Card",
     "Converted",
     "Format",
+    "Sample",
+    "StoredImage",
     "WebDataset",
     "WebDatasetFormat",
     "Writer",

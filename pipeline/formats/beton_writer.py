@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.errors import DataError
 from pipeline.formats import layout
 from pipeline.formats.card import Card, card_path, write_card
-from pipeline.formats.protocol import LevelImage
+from pipeline.formats.protocol import Sample
 from pipeline.formats.structure import frame_checksum
 from pipeline.formats.whole import PartialFile, unwritable
 
@@ -68,61 +68,17 @@ class BetonWriter:
         self._waiting: list[tuple[int, bytearray]] = [(0, bytearray()) for _ in self._images]
         self._partial = PartialFile(path, keep=resume)
 
-    def append(
-        self,
-        content: bytes,
-        *,
-        height: int,
-        width: int,
-        compressed: bool,
-        label: int,
-        checksum: int,
-        name: str,
-        levels: Sequence[LevelImage] = (),
-    ) -> None:
-        """Add the next sample.
-
-        Parameters
-        ----------
-        content
-            A JPEG file where ``compressed``, else raw HWC uint8 pixels, RGB.
-        height, width
-            In pixels.
-        label
-            Index of its class.
-        checksum
-            CRC-32 of ``content``.
-        name
-            In its source.
-        levels
-            The sample at each of the file's levels, in their order.
-
-        Raises
-        ------
-        DataError
-            When the image is larger than the format can hold, or the disk is full.
-        """
-        images = (LevelImage(content, len(content), checksum, height, width), *levels)
-        places = self._place(images, compressed, label, name)
-        for run, (image, place) in enumerate(zip(images, places, strict=True)):
-            if image.content is not None and (run == 0 or place != places[0]):
+    def append(self, sample: Sample) -> None:
+        """Add the next sample; see `Writer.append`."""
+        places = self._place(sample)
+        for run, (image, place) in enumerate(zip(sample.images, places, strict=True)):
+            if run == 0 or place != places[0]:
+                assert image.content is not None
                 self._write(run, place, image.content)
 
-    def take_over(
-        self,
-        size: int,
-        *,
-        height: int,
-        width: int,
-        compressed: bool,
-        label: int,
-        checksum: int,
-        name: str,
-        levels: Sequence[LevelImage] = (),
-    ) -> bool:
+    def take_over(self, sample: Sample) -> bool:
         """Account for the next sample where an earlier writer left its bytes; see `Writer.take_over`."""
-        images = (LevelImage(None, size, checksum, height, width), *levels)
-        for image, place in zip(images, self._place(images, compressed, label, name), strict=True):
+        for image, place in zip(sample.images, self._place(sample), strict=True):
             try:
                 self._partial.file.seek(place)
                 content = self._partial.file.read(image.size)
@@ -201,19 +157,19 @@ class BetonWriter:
     ) -> None:
         self._partial.discard()
 
-    def _place(self, images: Sequence[LevelImage], compressed: bool, label: int, name: str) -> list[int]:
+    def _place(self, sample: Sample) -> list[int]:
         """Enter the next sample, and give where each of its images lies."""
-        full = images[0]
+        full = sample.images[0]
         if max(full.height, full.width) > layout.LARGEST_SIDE or full.size > layout.LARGEST_PAGE_SIZE:
             raise DataError(
                 f"an image must have at most {layout.LARGEST_SIDE:,} pixels a side and "
-                f"{layout.LARGEST_PAGE_SIZE:,} bytes; {name} has {full.height:,}x{full.width:,} pixels and "
-                f"{full.size:,} bytes: give a max_resolution"
+                f"{layout.LARGEST_PAGE_SIZE:,} bytes; {sample.name} has {full.height:,}x{full.width:,} "
+                f"pixels and {full.size:,} bytes: give a max_resolution"
             )
         index, row = len(self._names), self._rows[len(self._names)]
-        mode = layout.JPEG_MODE if compressed else layout.RAW_MODE
+        mode = layout.JPEG_MODE if sample.compressed else layout.RAW_MODE
         places: list[int] = []
-        for run, image in enumerate(images):
+        for run, image in enumerate(sample.images):
             shared = run > 0 and (image.height, image.width) == (full.height, full.width)
             place = places[0] if shared else self._pages.place(run, image.size)
             if not shared:
@@ -222,8 +178,8 @@ class BetonWriter:
             row[f"f{self._images[run]}"] = mode, image.width, image.height, place
             self._checksums[run, index] = image.checksum
             places.append(place)
-        row["f1"] = label
-        self._names.append(name)
+        row["f1"] = sample.label
+        self._names.append(sample.name)
         return places
 
     def _write(self, run: int, position: int, content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,13 @@ from pipeline.formats.card import Card
 
 
 @dataclass(frozen=True, slots=True)
-class LevelImage:
-    """A sample at one of the set's further sizes, as it is stored: JPEG or raw as the sample itself.
-
-    Where it has the sample's own height and width it is the sample's own image, and needs no bytes of its
-    own.
+class StoredImage:
+    """An image as it is stored.
 
     Attributes
     ----------
     content
-        Its bytes; None in `Writer.take_over`.
+        A JPEG file or raw HWC uint8 pixels, RGB; None where only its frame is known.
     size
         Number of its bytes.
     checksum
@@ -39,6 +37,34 @@ class LevelImage:
     height: int
     width: int
 
+    @classmethod
+    def of(cls, content: bytes, height: int, width: int) -> StoredImage:
+        """Describe bytes that are at hand."""
+        return cls(content, len(content), zlib.crc32(content), height, width)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A sample as it is stored.
+
+    Attributes
+    ----------
+    images
+        In full, then at each of the set's levels. A level of the full image's height and width is that image,
+        and needs no bytes of its own.
+    compressed
+        Whether its images are JPEGs rather than raw.
+    label
+        Index of its class.
+    name
+        In its source.
+    """
+
+    images: Sequence[StoredImage]
+    compressed: bool
+    label: int
+    name: str
+
 
 class Writer(Protocol):
     """One data set in the making: `append` every sample, `finish`, then `publish`.
@@ -48,37 +74,21 @@ class Writer(Protocol):
     nothing else.
     """
 
-    def append(
-        self,
-        content: bytes,
-        *,
-        height: int,
-        width: int,
-        compressed: bool,
-        label: int,
-        checksum: int,
-        name: str,
-        levels: Sequence[LevelImage] = (),
-    ) -> None:
-        """Add the next sample, with an image a level in the levels' order."""
+    def append(self, sample: Sample) -> None:
+        """Add the next sample.
+
+        Raises
+        ------
+        DataError
+            When an image is larger than the format can hold, or the disk is full.
+        """
         ...
 
-    def take_over(
-        self,
-        size: int,
-        *,
-        height: int,
-        width: int,
-        compressed: bool,
-        label: int,
-        checksum: int,
-        name: str,
-        levels: Sequence[LevelImage] = (),
-    ) -> bool:
+    def take_over(self, sample: Sample) -> bool:
         """Account for the next sample as `append` does, where an earlier writer has left its bytes in place.
 
-        Only for writers made with ``resume``. ``levels`` come without content. False where the bytes that are
-        there don't have these checksums; the writer must then be left.
+        Only for writers made with ``resume``; the images' content is not looked at. False where the bytes
+        that are there don't have these checksums; the writer must then be left.
         """
         ...
 

@@ -18,7 +18,7 @@ from pipeline.errors import DataError
 from pipeline.formats import webdataset_layout as layout
 from pipeline.formats.card import Card, card_path
 from pipeline.formats.partial_folder import PartialFolder
-from pipeline.formats.protocol import LevelImage
+from pipeline.formats.protocol import Sample, StoredImage
 from pipeline.formats.webdataset_layout import Member
 from pipeline.formats.webdataset_shard import ShardWriter, index_path, write_synced
 from pipeline.formats.webdataset_table import digest_of
@@ -32,13 +32,13 @@ class _Part:
     Attributes
     ----------
     content, checksum
-        What follows the header.
+        What follows the header; no content where that is there already.
     rows
         Of the table: 0 for the full size, then the levels.
     """
 
     member: Member
-    content: bytes
+    content: bytes | None
     checksum: int
     rows: list[int]
 
@@ -102,43 +102,13 @@ class WebDatasetWriter:
         self._shard: ShardWriter | None = None
         self._partial = PartialFolder(path, keep=resume)
 
-    def append(
-        self,
-        content: bytes,
-        *,
-        height: int,
-        width: int,
-        compressed: bool,
-        label: int,
-        checksum: int,
-        name: str,
-        levels: Sequence[LevelImage] = (),
-    ) -> None:
-        """Add the next sample; see `Writer.append`.
+    def append(self, sample: Sample) -> None:
+        """Add the next sample; see `Writer.append`."""
+        self._add(sample, taken_over=False)
 
-        Raises
-        ------
-        DataError
-            When the disk is full.
-        """
-        full = LevelImage(content=content, checksum=checksum, size=len(content), height=height, width=width)
-        self._add((full, *levels), compressed, label, name, taken_over=False)
-
-    def take_over(
-        self,
-        size: int,
-        *,
-        height: int,
-        width: int,
-        compressed: bool,
-        label: int,
-        checksum: int,
-        name: str,
-        levels: Sequence[LevelImage] = (),
-    ) -> bool:
+    def take_over(self, sample: Sample) -> bool:
         """Account for the next sample where an earlier writer left its bytes; see `Writer.take_over`."""
-        full = LevelImage(content=None, checksum=checksum, size=size, height=height, width=width)
-        return self._add((full, *levels), compressed, label, name, taken_over=True)
+        return self._add(sample, taken_over=True)
 
     def flush(self) -> None:
         """Hand everything appended so far to the operating system, so that a kill doesn't lose it."""
@@ -204,12 +174,10 @@ class WebDatasetWriter:
         self._close_shard()
         self._partial.discard()
 
-    def _add(
-        self, images: Sequence[LevelImage], compressed: bool, label: int, name: str, *, taken_over: bool
-    ) -> bool:
+    def _add(self, sample: Sample, *, taken_over: bool) -> bool:
         """Enter the next sample, and write it, or where ``taken_over`` say whether it is there."""
         index, whole = len(self._names), True
-        parts = self._parts(index, images, compressed, label)
+        parts = self._parts(index, sample)
         try:
             shard = self._room_for(sum(part.member.length for part in parts))
             shard.begin_sample()
@@ -218,31 +186,32 @@ class WebDatasetWriter:
                     offset, sound = shard.take_over(part.member, part.checksum)
                     whole = whole and sound
                 else:
+                    assert part.content is not None
                     offset = shard.append(part.member, part.content)
                 for row in part.rows:
-                    self._enter(row, index, images[row], offset)
+                    self._enter(row, index, sample.images[row], offset)
         except OSError as error:
             raise unwritable(self.path, error) from None
-        self._labels[index], self._compressed[index] = label, compressed
-        self._names.append(name)
+        self._labels[index], self._compressed[index] = sample.label, sample.compressed
+        self._names.append(sample.name)
         return whole
 
-    def _parts(self, index: int, images: Sequence[LevelImage], compressed: bool, label: int) -> list[_Part]:
+    def _parts(self, index: int, sample: Sample) -> list[_Part]:
         """Give the files of a sample, in their order."""
-        full = images[0]
+        full = sample.images[0]
         parts: list[_Part] = []
-        for row, (level, image) in enumerate(zip((None, *self._levels), images, strict=True)):
+        for row, (level, image) in enumerate(zip((None, *self._levels), sample.images, strict=True)):
             if row and (image.height, image.width) == (full.height, full.width):
                 parts[0].rows.append(row)
                 continue
             member = layout.image_member(
-                index, level, image.height, image.width, image.size, raw=not compressed
+                index, level, image.height, image.width, image.size, raw=not sample.compressed
             )
-            parts.append(_Part(member, image.content or b"", image.checksum, [row]))
-        mark = layout.member(f"{index:09}.{layout.LABEL}", 0, str(label).encode())
+            parts.append(_Part(member, image.content, image.checksum, [row]))
+        mark = layout.member(f"{index:09}.{layout.LABEL}", 0, str(sample.label).encode())
         return [*parts, _Part(mark, b"", zlib.crc32(b""), [])]
 
-    def _enter(self, row: int, index: int, image: LevelImage, offset: int) -> None:
+    def _enter(self, row: int, index: int, image: StoredImage, offset: int) -> None:
         for column, value in (
             ("heights", image.height),
             ("widths", image.width),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import CorruptSampleError, DataError
-from pipeline.formats.protocol import LevelImage
+from pipeline.formats.protocol import StoredImage
 from pipeline.sources.pixels import decode
 from pipeline.sources.protocol import Source
 
@@ -46,13 +45,12 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One image as it is stored: in full, and at every level.
+    """One image as it is stored: in full, then at every level.
 
     ``encoded`` tells an image of which a JPEG was encoded here from one that was taken over as it was.
     """
 
-    full: LevelImage
-    levels: tuple[LevelImage, ...]
+    images: tuple[StoredImage, ...]
     compressed: bool
     encoded: bool
 
@@ -86,17 +84,20 @@ def store(source: Source, index: int, storage: Storage) -> tuple[Stored, NDArray
                 f"{image.shape[0]:,}x{image.shape[1]:,} pixels don't ({error}): give a max_resolution"
             ) from None
 
-    full = _image(contents(pixels) if taken is None or encoded else taken, pixels)
-    levels = []
+    def image_of(pixels: NDArray[np.uint8], content: bytes | None = None) -> StoredImage:
+        return StoredImage.of(contents(pixels) if content is None else content, *pixels.shape[:2])
+
+    full = image_of(pixels, None if encoded else taken)
+    images = [full]
     for level in storage.levels:
         if storage.square is None and min(pixels.shape[:2]) <= level:
-            levels.append(full)
+            images.append(full)
             continue
         # From the original: two resamplings in a row would blur more than one.
         smaller = fit(original, None, level) if storage.square else _shorter(original, pixels.shape, level)
-        levels.append(_image(contents(smaller), smaller))
+        images.append(image_of(smaller))
         encoded |= compressed
-    return Stored(full, tuple(levels), compressed, encoded), pixels
+    return Stored(tuple(images), compressed, encoded), pixels
 
 
 def fit(image: NDArray[np.uint8], max_resolution: int | None, square: int | None) -> NDArray[np.uint8]:
@@ -127,10 +128,6 @@ def _shorter(image: NDArray[np.uint8], full: tuple[int, ...], level: int) -> NDA
     scale = level / min(full[:2])
     height, width = round(full[0] * scale), round(full[1] * scale)
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _image(content: bytes, pixels: NDArray[np.uint8]) -> LevelImage:
-    return LevelImage(content, len(content), zlib.crc32(content), pixels.shape[0], pixels.shape[1])
 
 
 def _decode(source: Source, index: int, content: bytes) -> NDArray[np.uint8]:

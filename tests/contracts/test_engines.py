@@ -7,7 +7,6 @@ import os
 import resource
 import sys
 import threading
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, is_dataclass
@@ -24,7 +23,16 @@ from pipeline import ENGINES, CorruptSampleError, DataError, EnginePart, Loader,
 from pipeline.crop import Crop, Windows
 from pipeline.engines.resident import ResidentReader, decode_there
 from pipeline.engines.stored import StoredSamples
-from pipeline.formats import FORMATS, Card, Converted, Format, WebDatasetFormat, open_dataset
+from pipeline.formats import (
+    FORMATS,
+    Card,
+    Converted,
+    Format,
+    Sample,
+    StoredImage,
+    WebDatasetFormat,
+    open_dataset,
+)
 
 CPU = torch.device("cpu")
 SAMPLES, HEIGHT, WIDTH = 37, 24, 18
@@ -66,15 +74,8 @@ def write(path: Path, images: Sequence[NDArray[np.uint8]], contents: Sequence[by
     heights, widths = [image.shape[0] for image in images], [image.shape[1] for image in images]
     with format_in_parts(path.suffix[1:]).create(path, len(images)) as writer:
         for index, (image, content) in enumerate(zip(images, contents, strict=True)):
-            writer.append(
-                content,
-                height=image.shape[0],
-                width=image.shape[1],
-                compressed=encoding == "jpeg",
-                label=index % 5,
-                checksum=zlib.crc32(content),
-                name=f"class{index % 5}/{index:03}.jpg",
-            )
+            full = StoredImage.of(content, image.shape[0], image.shape[1])
+            writer.append(Sample([full], encoding == "jpeg", index % 5, f"class{index % 5}/{index:03}.jpg"))
         card = Card(
             name="test",
             split="train",

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from pipeline.crop import Crop, Windows
 from pipeline.engines.dali import DaliEngine, DaliReader
 from pipeline.engines.dali_pipeline import library
 from pipeline.errors import CorruptSampleError, DataError, MissingExtraError
+from pipeline.formats import Sample, StoredImage
 from pipeline.formats.beton import Beton
 from pipeline.formats.beton_writer import BetonWriter
 from pipeline.formats.card import Card
@@ -61,15 +61,8 @@ def write(
     with BetonWriter(path, len(contents)) as writer:
         for index, (content, (height, width)) in enumerate(zip(contents, shapes, strict=True)):
             stored = content.tobytes() if isinstance(content, np.ndarray) else content
-            writer.append(
-                stored,
-                height=height,
-                width=width,
-                compressed=not isinstance(content, np.ndarray),
-                label=0,
-                checksum=zlib.crc32(stored),
-                name=f"{index}.jpg",
-            )
+            full = StoredImage.of(stored, height, width)
+            writer.append(Sample([full], not isinstance(content, np.ndarray), 0, f"{index}.jpg"))
         heights, widths = [shape[0] for shape in shapes], [shape[1] for shape in shapes]
         card = Card(
             name="photos",

@@ -10,7 +10,6 @@ import io
 import re
 import shutil
 import threading
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,15 @@ from PIL import Image
 from pipeline.crop import Crop, Windows
 from pipeline.engines import ENGINES, EnginePart
 from pipeline.errors import CorruptSampleError, DataError
-from pipeline.formats import Converted, format_of, layout, open_dataset, webdataset_layout
+from pipeline.formats import (
+    Converted,
+    Sample,
+    StoredImage,
+    format_of,
+    layout,
+    open_dataset,
+    webdataset_layout,
+)
 from pipeline.formats.card import Card, card_path
 from pipeline.formats.verify import verify
 
@@ -54,15 +61,8 @@ def write(path: Path, *, shard_size: int = 30_000) -> Path:
             image, file = photo(index), io.BytesIO()
             Image.fromarray(image).save(file, "JPEG", quality=90)
             content = image.tobytes() if index % 3 == 0 else file.getvalue()
-            writer.append(
-                content,
-                height=HEIGHT,
-                width=WIDTH,
-                compressed=index % 3 > 0,
-                label=index % 2,
-                checksum=zlib.crc32(content),
-                name=f"{index:09}",
-            )
+            full = StoredImage.of(content, HEIGHT, WIDTH)
+            writer.append(Sample([full], index % 3 > 0, index % 2, f"{index:09}"))
         card = Card(
             name="photos",
             split="train",

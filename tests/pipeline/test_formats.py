@@ -8,7 +8,6 @@ import json
 import pickle
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import CorruptSampleError, DataError
-from pipeline.formats import Beton, card_path, layout, open_dataset
+from pipeline.formats import Beton, Sample, StoredImage, card_path, layout, open_dataset
 from pipeline.formats.beton_writer import BetonWriter
 from pipeline.formats.card import Card, HeldOut, write_card
 from pipeline.formats.parallel import in_order
@@ -72,15 +71,9 @@ def write(
     with BetonWriter(path, len(images)) as writer:
         for index, image in enumerate(images):
             content = jpeg(image) if compressed(index) else image.tobytes()
-            writer.append(
-                content,
-                height=image.shape[0],
-                width=image.shape[1],
-                compressed=compressed(index),
-                label=labels[index],
-                checksum=zlib.crc32(content),
-                name=f"{CARD.classes[labels[index]]}/{index:03}.img",
-            )
+            full = StoredImage.of(content, image.shape[0], image.shape[1])
+            name = f"{CARD.classes[labels[index]]}/{index:03}.img"
+            writer.append(Sample([full], compressed(index), labels[index], name))
         card = writer.finish(card)
         writer.publish(card)
     return card
@@ -183,8 +176,9 @@ def test_runs_of_images_fill_pages_of_their_own(images: list[tuple[int, int]], s
 
 def test_an_image_larger_than_the_format_holds_is_refused(tmp_path: Path) -> None:
     message = "at most 65,535 pixels a side .* wide.png has 1x65,536 pixels .* max_resolution"
+    wide = Sample([StoredImage.of(b"", 1, 65_536)], True, 0, "wide.png")
     with BetonWriter(tmp_path / "wide.beton", 1) as writer, pytest.raises(DataError, match=message):
-        writer.append(b"", height=1, width=65_536, compressed=True, label=0, checksum=0, name="wide.png")
+        writer.append(wide)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -507,9 +501,8 @@ def test_damaged_jpegs_of_a_file_without_checksums_are_named(tmp_path: Path) -> 
     with BetonWriter(path, 4) as writer:
         for content in contents:
             # The checksum holds: what is wrong was wrong before.
-            writer.append(
-                content, height=40, width=30, compressed=True, label=0, checksum=zlib.crc32(content), name="x"
-            )
+            full = StoredImage.of(content, 40, 30)
+            writer.append(Sample([full], True, 0, "x"))
         writer.publish(writer.finish(card))
     data = open_dataset(path)
     with pytest.raises(CorruptSampleError, match="can't be decoded"):
@@ -580,7 +573,8 @@ def test_files_of_other_fields_are_refused(raw: Path) -> None:
 def test_nothing_appears_before_a_file_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "x.beton"
     with BetonWriter(path, 2) as writer:
-        writer.append(bytes(3), height=1, width=1, compressed=False, label=0, checksum=0, name="x")
+        full = StoredImage.of(bytes(3), 1, 1)
+        writer.append(Sample([full], False, 0, "x"))
         assert not path.exists()
         assert partial_path(path).exists()
     assert list(path.parent.iterdir()) == []
@@ -643,15 +637,8 @@ def test_a_contact_sheet_shows_every_class_or_an_even_choice(tmp_path: Path, cla
     with BetonWriter(path, classes) as writer:
         for label, colour in enumerate(colours):
             content = np.full((8, 8, 3), colour).tobytes()
-            writer.append(
-                content,
-                height=8,
-                width=8,
-                compressed=False,
-                label=label,
-                checksum=zlib.crc32(content),
-                name="x",
-            )
+            full = StoredImage.of(content, 8, 8)
+            writer.append(Sample([full], False, label, "x"))
         writer.publish(writer.finish(card))
     contact_sheet(open_dataset(path), tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as sheet:

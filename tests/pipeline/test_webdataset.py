@@ -9,7 +9,6 @@ import pickle
 import shutil
 import tarfile
 import warnings
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import CorruptSampleError, DataError
-from pipeline.formats import FORMATS, card_path, open_dataset
+from pipeline.formats import FORMATS, Sample, StoredImage, card_path, open_dataset
 from pipeline.formats import webdataset_layout as layout
 from pipeline.formats.card import Card
 from pipeline.formats.jpeg_header import Frame, read_frame
-from pipeline.formats.protocol import LevelImage
 from pipeline.formats.sheet import contact_sheet
 from pipeline.formats.verify import verify
 from pipeline.formats.webdataset import WebDataset, WebDatasetFormat
@@ -76,49 +74,32 @@ def stored(image: Pixels, compressed: bool) -> bytes:
     return jpeg(image) if compressed else image.tobytes()
 
 
-def at_level(image: Pixels, level: int, compressed: bool) -> LevelImage:
-    """Shrink an image to ``level`` pixels a side; one that is no larger stays as it is."""
-    small = image[: min(level, image.shape[0]), : min(level, image.shape[1])]
-    content = stored(small, compressed)
-    return LevelImage(
-        content=content,
-        size=len(content),
-        checksum=zlib.crc32(content),
-        height=small.shape[0],
-        width=small.shape[1],
+def at_level(image: Pixels, level: int) -> Pixels:
+    """Cut an image down to ``level`` pixels a side; one that is no larger stays as it is."""
+    return image[: min(level, image.shape[0]), : min(level, image.shape[1])]
+
+
+def sample(index: int, image: Pixels, compressed: bool, levels: Sequence[int] = ()) -> Sample:
+    images = [image, *[at_level(image, level) for level in levels]]
+    return Sample(
+        [StoredImage.of(stored(one, compressed), *one.shape[:2]) for one in images],
+        compressed,
+        label=index % 2,
+        name=f"{CLASSES[index % 2]}/{index:03}.img",
     )
 
 
 def append(
     writer: WebDatasetWriter, index: int, image: Pixels, compressed: bool, levels: Sequence[int] = ()
 ) -> None:
-    content = stored(image, compressed)
-    writer.append(
-        content,
-        height=image.shape[0],
-        width=image.shape[1],
-        compressed=compressed,
-        label=index % 2,
-        checksum=zlib.crc32(content),
-        name=f"{CLASSES[index % 2]}/{index:03}.img",
-        levels=[at_level(image, level, compressed) for level in levels],
-    )
+    writer.append(sample(index, image, compressed, levels))
 
 
 def take_over(
     writer: WebDatasetWriter, index: int, image: Pixels, compressed: bool, levels: Sequence[int] = ()
 ) -> bool:
-    content = stored(image, compressed)
-    return writer.take_over(
-        len(content),
-        height=image.shape[0],
-        width=image.shape[1],
-        compressed=compressed,
-        label=index % 2,
-        checksum=zlib.crc32(content),
-        name=f"{CLASSES[index % 2]}/{index:03}.img",
-        levels=[replace(at_level(image, level, compressed), content=None) for level in levels],
-    )
+    made = sample(index, image, compressed, levels)
+    return writer.take_over(replace(made, images=[replace(one, content=None) for one in made.images]))
 
 
 def write(

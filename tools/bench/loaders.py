@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import statistics
 import tempfile
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ import numpy as np
 from pipeline import ENGINES, open_dataset
 from pipeline.convert import ConvertOptions, convert
 from pipeline.engines.protocol import thread_count
-from pipeline.formats import Converted, WebDatasetFormat
+from pipeline.formats import Converted, Sample, StoredImage, WebDatasetFormat
 from pipeline.sources import ArraySource
 from tools.arguments import UsageError
 from tools.bench.loader_sides import Work
@@ -216,13 +215,6 @@ def _spread(data: Converted, files: Path, shards: Path) -> None:
             folder = files / f"{label:06}"
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{index:09}.jpg").write_bytes(content)
-            writer.append(
-                content,
-                height=int(data.heights[index]),
-                width=int(data.widths[index]),
-                compressed=True,
-                label=label,
-                checksum=zlib.crc32(content),
-                name=data.name(index),
-            )
+            full = StoredImage.of(content, int(data.heights[index]), int(data.widths[index]))
+            writer.append(Sample([full], True, label, data.name(index)))
         writer.publish(writer.finish(data.card))
