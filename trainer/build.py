@@ -25,6 +25,7 @@ from trainer.ledger import Ledger
 from trainer.parallel import World
 from trainer.record import RunFolder
 from trainer.samples import SampleRecord
+from trainer.scoring import Scorer
 from trainer.select import Selector
 from trainer.selection import Selection, Setting
 from trainer.session import Session
@@ -222,13 +223,15 @@ def _selector(
     feedback: FeedbackBuffer,
     world: World,
 ) -> Selector:
+    scorer = Scorer(
+        model, run.scoring, bf16=bf16, compiled=run.compile, keeps_features=run.selection.features
+    )
     return Selector(
         run.selection,
         selection,
         chain=chain,
-        model=model,
+        scorer=scorer,
         method=run.method,
-        bf16=bf16,
         loader=loader,
         ledger=ledger,
         feedback=feedback,
@@ -236,7 +239,6 @@ def _selector(
         batch_size=run.batch_size // world.size,
         augment_seed=_seed(run, run.augment_seed),
         seed=_seed(run, run.selection_seed),
-        mode=run.scoring,
         # Where the set holds its images at lower resolutions, candidates are read there.
         reread=run.selection.scores and bool(loader.dataset.levels) and chain.cropping is not None,
     )

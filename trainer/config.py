@@ -128,7 +128,7 @@ class Settings:
     """Keep images and weights in channels_last memory format."""
 
     compile: bool = False
-    """Compile the model with torch.compile before the clock starts."""
+    """Compile training steps and scoring passes with torch.compile before the clock starts."""
 
     threads: int | None = None
     """CPU threads within an operation; None takes PyTorch's own number."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -24,25 +23,6 @@ def forward(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
     with autocast:
         outputs: Tensor = model(images)
     return outputs
-
-
-@contextmanager
-def scoring(model: nn.Module, mode: Literal["eval", "train"]) -> Iterator[None]:
-    """Put a network into the mode it scores in, without touching batch-normalisation statistics."""
-    training = model.training
-    tracking = []
-    model.train(mode == "train")
-    if mode == "train":
-        norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-        tracking = [(norm, norm.track_running_stats) for norm in norms]
-        for norm in norms:
-            norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm, tracked in tracking:
-            norm.track_running_stats = tracked
-        model.train(training)
 
 
 def last_linear(model: nn.Module) -> nn.Linear:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline import Batch, Chain, Loader
 from pipeline.randomness import Keys
@@ -18,11 +18,11 @@ from pipeline.randomness import uniforms as draw_uniforms
 from pipeline.resolution import Stage
 from pipeline.transfer import place
 from trainer.feedback import FeedbackBuffer
-from trainer.forward import forward, last_linear, scoring
 from trainer.ledger import Ledger
 from trainer.methods import Losses, MethodPart
 from trainer.parallel import World
 from trainer.rows import Rows
+from trainer.scoring import Scorer
 from trainer.selection import Candidates, Choice, Mixture, Selection, SelectionPart, Weighting
 from trainer.selection.schedule import Scored
 
@@ -63,12 +63,12 @@ class Selector:
         What selects.
     chain
         The run's whole augmentation.
+    scorer
+        How the network scores.
     batch_size
         Samples a step on this rank.
     augment_seed, seed
         Of mixing, and of selection.
-    mode
-        Mode of the network in scoring passes; its batch-normalisation statistics stay as they are in both.
     reread
         Whether candidates come at the resolution of scoring, and the selected ones are read again.
     """
@@ -79,9 +79,8 @@ class Selector:
         selection: Selection,
         *,
         chain: Chain,
-        model: nn.Module,
+        scorer: Scorer,
         method: MethodPart,
-        bf16: bool,
         loader: Loader,
         ledger: Ledger,
         feedback: FeedbackBuffer,
@@ -89,7 +88,6 @@ class Selector:
         batch_size: int,
         augment_seed: int,
         seed: int,
-        mode: Literal["eval", "train"],
         reread: bool,
     ) -> None:
         self.part = part
@@ -100,9 +98,8 @@ class Selector:
         light, self._mixing = chain.parted()
         self.chain = light if self.loads_more else chain
         self.reread = reread
-        self._model = model
+        self._scorer = scorer
         self._method = method
-        self._bf16 = bf16
         self._loader = loader
         self._ledger = ledger
         self._feedback = feedback
@@ -110,12 +107,8 @@ class Selector:
         self._batch_size = batch_size
         self._augment_seed = augment_seed
         self._seed = seed
-        self._mode = mode
         self._turns = 0
         self._waiting: Rows | None = None
-        self._features: list[Tensor] = []
-        if part.features:
-            last_linear(model).register_forward_pre_hook(self._keep_features)
 
     def stage(self, stage: Stage) -> Stage:
         """What the loader is to deliver candidates at, for training at ``stage``."""
@@ -179,8 +172,8 @@ class Selector:
             scale = pixels / min(height, width)
             size = [max(1, round(height * scale)), max(1, round(width * scale))]
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
-        with torch.no_grad(), scoring(self._model, self._mode):
-            outputs = forward(self._model, images, self._bf16).float()
+        outputs = self._scorer(images)
+        with torch.no_grad():
             losses = self._method.losses(outputs, light.labels)
         return outputs, losses, images
 
@@ -212,8 +205,9 @@ class Selector:
         with self._ledger.phase("score"):
             outputs, losses, images = self.score(light, stage)
         self._ledger.count_scored(len(light.ids) * self._world.size, self.scoring_pixels(stage))
-        features = self._features.pop() if self.part.features else None
-        return Candidates(light.ids, images, light.labels[:, 0], uniforms, outputs, losses, features)
+        return Candidates(
+            light.ids, images, light.labels[:, 0], uniforms, outputs, losses, self._scorer.features
+        )
 
     def _chosen(self, light: Batch, choice: Choice, stage: Stage) -> Rows:
         """The chosen samples at the resolution of training; ids are positions among them."""
@@ -285,7 +279,3 @@ class Selector:
             weights=rows.weights,
         )
         return Ready(batch, Mixture(partners, batch.shares), choice, candidates)
-
-    def _keep_features(self, module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        if not torch.is_grad_enabled():
-            self._features[:] = [given[0].detach().float().flatten(1)]

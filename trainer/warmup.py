@@ -32,8 +32,11 @@ def warm_up(session: Session) -> None:
     batches = {stage.pixels: _load(session, stage) for stage in stages}
     for batch in batches.values():
         _step(session, batch)
+    scored = _scored(session, stages)
+    for stage, batch in scored:
+        session.selector.score(batch, stage)
     if _must_measure(session):
-        _measure(session, stages, batches[session.full])
+        _measure(session, scored, batches[session.full])
     session.step.optimizer.zero_grad(set_to_none=True)
     session.model.load_state_dict(weights)
     torch.set_rng_state(rng)
@@ -84,24 +87,32 @@ def _must_measure(session: Session) -> bool:
     return scores and not session.ledger.score_costs
 
 
-def _measure(session: Session, stages: list[Stage], batch: Batch) -> None:
+def _scored(session: Session, stages: list[Stage]) -> list[tuple[Stage, Batch]]:
+    """Candidates of each resolution that the selection scores at, with the stage that they are scored for."""
+    selector = session.selector
+    if not selector.part.scores:
+        return []
+    works = {selector.scoring_pixels(stage): stage for stage in stages}
+    return [(stage, _candidates(session, stage)) for stage in works.values()]
+
+
+def _measure(session: Session, scored: list[tuple[Stage, Batch]], batch: Batch) -> None:
     """Time scoring passes against a training step at full resolution, a sample each, in turn.
 
     At the resolutions that the selection scores at, and at full resolution, where a sampler may ask for
     scores.
     """
     selector = session.selector
-    works = {selector.scoring_pixels(stage): stage for stage in stages if selector.part.scores}
-    candidates = {pixels: _candidates(session, stage) for pixels, stage in works.items()}
+    works = {selector.scoring_pixels(stage): (stage, candidates) for stage, candidates in scored}
     times: dict[int | None, list[float]] = {}
     for _ in range(_REPEATS + 1):
         before = time.perf_counter()
         _step(session, batch)
         times.setdefault(None, []).append(_since(session, before) / len(batch.images))
-        for pixels, stage in works.items():
+        for pixels, (stage, candidates) in works.items():
             before = time.perf_counter()
-            selector.score(candidates[pixels], stage)
-            times.setdefault(pixels, []).append(_since(session, before) / len(candidates[pixels].images))
+            selector.score(candidates, stage)
+            times.setdefault(pixels, []).append(_since(session, before) / len(candidates.images))
         if session.full not in works:
             before = time.perf_counter()
             order = Order(round=0, ids=np.arange(session.run.batch_size, dtype=np.int64))

@@ -43,6 +43,7 @@ def test_every_resolution_is_compiled_before_the_clock_starts(
     )
     session = train_run(run, watcher)
     assert set(session.ledger.trained_at) == {14, 28}
-    assert watcher.graphs - before == 2
+    # Of each resolution a step and a scoring pass.
+    assert watcher.graphs - before == 4
     assert counters["stats"]["unique_graphs"] == watcher.graphs
     assert session.ledger.compile_seconds > 0
