@@ -17,7 +17,7 @@ from samplers.service import Service
 from trainer.budget import Budget, candidates_needed, forward_flops
 from trainer.config import Run, part_name
 from trainer.data import Data
-from trainer.device import use_bf16
+from trainer.device import keep_freed_memory, use_bf16
 from trainer.errors import RunError
 from trainer.feedback import FeedbackBuffer
 from trainer.forward import View
@@ -43,6 +43,8 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
     RunError, DataError, SamplingError
         When a part refuses its options or its data.
     """
+    if device.type == "cpu":
+        keep_freed_memory()
     card, classes = data.train.card, len(data.train.card.classes)
     bf16 = use_bf16(run, device)
     chain = Chain(run.augment, mean=run.mean or card.mean, std=run.std or card.std)
