@@ -96,7 +96,7 @@ def test_a_level_has_the_shape_of_the_image_in_full(height: int, width: int, cap
 
     source = ArraySource("x", "train", "x", ("a",), np.zeros(1, int), smooth(0, height, width)[None])
     stored, pixels = store(source, 0, Storage(np.zeros(1, bool), 90, False, cap, None, (level,)))
-    small = stored.levels[0]
+    small = stored.images[1]
     assert (small.height, small.width) == wanted(pixels.shape[:2], level)
     assert min(small.height, small.width) == min(level, *pixels.shape[:2])
 
