@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import io
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -136,8 +135,9 @@ def test_an_interrupted_conversion_says_that_it_goes_on(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversion, "_SECONDS", 0.0)
-    for index in range(200):
-        shutil.copy(folder / "train" / "cat" / "00.png", folder / "train" / "cat" / f"more{index}.png")
+    # So many that the thread below gets its turn long before the end.
+    for index in range(2000):
+        (folder / "train" / "cat" / f"more{index}.png").hardlink_to(folder / "train" / "cat" / "00.png")
     out, console = tmp_path / "x.beton", Console(file=io.StringIO(), width=100)
 
     def interrupt() -> None:
@@ -153,7 +153,7 @@ def test_an_interrupted_conversion_says_that_it_goes_on(
     assert "the same command goes on from here" in console.file.getvalue()  # type: ignore[attr-defined]
     assert not out.exists()
     assert type_in(Convert, folder, out)[0] == 0
-    assert open_dataset(out).card.samples == 230
+    assert open_dataset(out).card.samples == 2030
 
 
 def test_the_help_tells_of_every_source_and_promise(capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,7 @@ def _free_port() -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("augment", "selection"),
-    [("standard", "all"), ("ricap", "all"), ("mixup", "ordered_sgd"), ("ricap", "foms")],
+    [("ricap", "all"), ("mixup", "ordered_sgd"), ("ricap", "foms")],
 )
 def test_two_ranks_end_alike_and_train_the_budget_once(
     recipe: Callable[..., Run], tmp_path: Path, augment: str, selection: str
