@@ -57,8 +57,13 @@ def test_selections_are_measured_against_plain_steps() -> None:
     bench = SelectionBench(cases=cases, model="resnet8", pixels=16, batch_size=8, repeats=2, steps=2)
     rows = {row.case: row for row in bench.rows()}
     assert list(rows) == [f"select/{case}" for case in cases]
-    # A scoring pass of twice the batch can't be free; nothing takes negative time.
+    # A scoring pass of twice the batch can't be free, nor a linear model; nothing takes negative time.
+    assert rows["select/foms/0.5"].ours > 0
     assert rows["select/impon"].ours > 0
     assert all(row.ours > -1 for row in rows.values())
-    with pytest.raises(UsageError, match="cases must be of"):
-        SelectionBench(cases=("nothing",))
+
+
+@pytest.mark.parametrize("case", ["nothing", "foms/", "foms/0.4,foms/0.3", "foms/1.5"])
+def test_an_unknown_case_of_selection_lists_those_there_are(case: str) -> None:
+    with pytest.raises(UsageError, match=r"cases must be of foms/0\.43, .*, or foms/R"):
+        SelectionBench(cases=(case,))
