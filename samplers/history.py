@@ -7,7 +7,8 @@ cut into calls. A row's share is the part that its sample had in the image (1 fo
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 from numba import njit
@@ -15,15 +16,8 @@ from numba import njit
 from samplers.arrays import Floats, Ids
 from samplers.errors import SamplingError
 
-
-class Table(Protocol):
-    """One statistic a sample."""
-
-    def fold(self, ids: Ids, values: Floats, shares: Floats) -> None:
-        """Take rows in; ids are known to be valid, a value that isn't finite is a SamplingError."""
-
-    def columns(self) -> dict[str, Floats]:
-        """Return the arrays themselves by name, for saving and loading."""
+# Each kernel has a loop of its own: one loop that is given the rule as a function and the columns as a tuple
+# took up to six times as long.
 
 
 @njit(nogil=True)
@@ -127,173 +121,162 @@ def _fold_change(
     return -1
 
 
-def check_row(row: int, ids: Ids, values: Floats) -> None:
-    """Raise the SamplingError for the row that a kernel stopped at; -1 means that it didn't."""
-    if row >= 0:
-        raise SamplingError(
-            f"feedback must be finite; got {values[row]} for sample {ids[row]} (has training diverged?)"
-        )
+class Table:
+    """Statistics of samples, in columns of float32[N].
 
-
-class Mean:
-    """Share-weighted mean of everything heard about a sample; NaN where nothing was.
-
-    Attributes
+    Parameters
     ----------
-    weight
-        float32[N], sum of shares: the times seen.
-    mean
-        float32[N].
+    samples
+        N.
+    rates
+        float32 constants of the kernel.
+    columns
+        The columns' names, and the value that each starts from.
     """
 
-    def __init__(self, samples: int) -> None:
-        self.weight: Floats = np.zeros(samples, np.float32)
-        self.mean: Floats = np.full(samples, np.nan, np.float32)
+    _kernel: ClassVar[Callable[..., int]]
+    """Folds rows in, given ids, values, shares, rates and columns; gives the first not finite, or -1."""
+
+    def __init__(self, samples: int, *rates: float, **columns: float) -> None:
+        self._rates = tuple(np.float32(rate) for rate in rates)
+        self._columns = {name: np.full(samples, start, np.float32) for name, start in columns.items()}
 
     def fold(self, ids: Ids, values: Floats, shares: Floats) -> None:
-        """Take rows in."""
-        check_row(_fold_mean(ids, values, shares, self.weight, self.mean), ids, values)
+        """Take rows in, one after the other.
+
+        Parameters
+        ----------
+        ids
+            int64[n], known to be valid.
+        values, shares
+            float32[n].
+
+        Raises
+        ------
+        SamplingError
+            For a value that isn't finite, of a row with a share.
+        """
+        row = self._kernel(ids, values, shares, *self._rates, *self._columns.values())
+        if row >= 0:
+            raise SamplingError(
+                f"feedback must be finite; got {values[row]} for sample {ids[row]} (has training diverged?)"
+            )
 
     def columns(self) -> dict[str, Floats]:
-        """Return ``weight`` and ``mean``."""
-        return {"weight": self.weight, "mean": self.mean}
+        """Return the arrays themselves by name, for saving and loading."""
+        return dict(self._columns)
+
+
+class Mean(Table):
+    """Share-weighted mean of everything heard about a sample; NaN where nothing was.
+
+    Columns: ``weight``, the sum of shares, which is the times seen, and ``mean``.
+    """
+
+    _kernel = staticmethod(_fold_mean)
+
+    def __init__(self, samples: int) -> None:
+        super().__init__(samples, weight=0, mean=np.nan)
 
     @property
     def values(self) -> Floats:
-        """The means."""
-        return self.mean
+        """The means, float32[N]."""
+        return self._columns["mean"]
 
 
-class Recent:
+class Recent(Table):
     """Exponential moving average of what was heard about a sample; NaN where nothing was.
 
     A row of share s moves the average by ``rate * s`` of the way to its value: at rate 1 a plain row
     replaces the average, which then is the last value heard, and a row of a mixture replaces its share.
-
-    Attributes
-    ----------
-    recent
-        float32[N].
+    Column: ``recent``.
     """
 
+    _kernel = staticmethod(_fold_recent)
+
     def __init__(self, samples: int, rate: float = 1.0) -> None:
-        self.rate = np.float32(rate)
-        self.recent: Floats = np.full(samples, np.nan, np.float32)
-
-    def fold(self, ids: Ids, values: Floats, shares: Floats) -> None:
-        """Take rows in."""
-        check_row(_fold_recent(ids, values, shares, self.rate, self.recent), ids, values)
-
-    def columns(self) -> dict[str, Floats]:
-        """Return ``recent``."""
-        return {"recent": self.recent}
+        super().__init__(samples, rate, recent=np.nan)
 
     @property
     def values(self) -> Floats:
-        """The averages."""
-        return self.recent
+        """The averages, float32[N]."""
+        return self._columns["recent"]
 
 
-class Moments:
+class Moments(Table):
     """Share-weighted mean and scatter of everything heard about a sample (West 1979).
 
-    Attributes
-    ----------
-    weight, square
-        float32[N], sums of the shares and of their squares.
-    mean, scatter
-        float32[N], mean and share-weighted sum of squared deviations from it.
+    Columns: ``weight`` and ``square``, the sums of the shares and of their squares; ``mean``; and
+    ``scatter``, the share-weighted sum of squared deviations from it.
     """
 
+    _kernel = staticmethod(_fold_moments)
+
     def __init__(self, samples: int) -> None:
-        self.weight: Floats = np.zeros(samples, np.float32)
-        self.square: Floats = np.zeros(samples, np.float32)
-        self.mean: Floats = np.zeros(samples, np.float32)
-        self.scatter: Floats = np.zeros(samples, np.float32)
-
-    def fold(self, ids: Ids, values: Floats, shares: Floats) -> None:
-        """Take rows in."""
-        check_row(_fold_moments(ids, values, shares, *self.columns().values()), ids, values)
-
-    def columns(self) -> dict[str, Floats]:
-        """Return ``weight``, ``square``, ``mean`` and ``scatter``."""
-        return {"weight": self.weight, "square": self.square, "mean": self.mean, "scatter": self.scatter}
+        super().__init__(samples, weight=0, square=0, mean=0, scatter=0)
 
     def count(self) -> Floats:
         """Return n, float32[N]: times heard, (sum of shares)^2 / sum of squared shares where they differ."""
-        count: Floats = np.zeros_like(self.weight)
-        np.divide(self.weight**2, self.square, out=count, where=self.square > 0)
+        weight, square = self._columns["weight"], self._columns["square"]
+        count: Floats = np.zeros_like(weight)
+        np.divide(weight**2, square, out=count, where=square > 0)
         return count
 
     def variance(self) -> Floats:
         """Return the unbiased variances, float32[N]; NaN where fewer than two rows were heard."""
         count = self.count()
-        free = self.weight * (1 - np.divide(1, count, out=np.ones_like(count), where=count > 0))
+        free = self._columns["weight"] * (1 - np.divide(1, count, out=np.ones_like(count), where=count > 0))
         # Below 1 by rounding of the shares only: two rows of any shares have a count above 1.
         variance: Floats = np.full_like(free, np.nan)
-        np.divide(self.scatter, free, out=variance, where=count > 1.0001)
+        np.divide(self._columns["scatter"], free, out=variance, where=count > 1.0001)
         return variance
 
 
-class Tracked:
+class Tracked(Table):
     """Recent average, the spread about it, and the times heard.
 
-    Attributes
-    ----------
-    weight
-        float32[N], sum of shares.
-    recent
-        float32[N], exponential moving average as in ``Recent``; NaN where nothing was heard.
-    variance
-        float32[N], moving average, at the same rate, of squared distances from the average before.
+    Columns: ``weight``, the sum of shares; ``recent``, an exponential moving average as in ``Recent``; and
+    ``variance``, a moving average at the same rate of squared distances from the average before.
     """
+
+    _kernel = staticmethod(_fold_tracked)
 
     def __init__(self, samples: int, rate: float) -> None:
-        self.rate = np.float32(rate)
-        self.weight: Floats = np.zeros(samples, np.float32)
-        self.recent: Floats = np.full(samples, np.nan, np.float32)
-        self.variance: Floats = np.zeros(samples, np.float32)
+        super().__init__(samples, rate, weight=0, recent=np.nan, variance=0)
 
-    def fold(self, ids: Ids, values: Floats, shares: Floats) -> None:
-        """Take rows in."""
-        check_row(_fold_tracked(ids, values, shares, self.rate, *self.columns().values()), ids, values)
+    @property
+    def weight(self) -> Floats:
+        """Times heard, float32[N]."""
+        return self._columns["weight"]
 
-    def columns(self) -> dict[str, Floats]:
-        """Return ``weight``, ``recent`` and ``variance``."""
-        return {"weight": self.weight, "recent": self.recent, "variance": self.variance}
+    @property
+    def recent(self) -> Floats:
+        """The averages, float32[N]; NaN where nothing was heard."""
+        return self._columns["recent"]
+
+    @property
+    def variance(self) -> Floats:
+        """The spread about them, float32[N]."""
+        return self._columns["variance"]
 
 
-class Change:
+class Change(Table):
     """Moving average of how far a sample's value moved between two times that it was heard.
 
-    Attributes
-    ----------
-    last
-        float32[N], the last value heard; a row of share s moves it by s of the way.
-    change
-        float32[N], exponential moving average of abs(value - last), each at most ``most``; NaN where fewer
-        than two rows were heard.
+    Columns: ``last``, the last value heard, which a row of share s moves by s of the way; and ``change``, an
+    exponential moving average of abs(value - last), each at most ``most``, NaN where fewer than two rows were
+    heard.
     """
 
+    _kernel = staticmethod(_fold_change)
+
     def __init__(self, samples: int, rate: float, most: float) -> None:
-        self.rate = np.float32(rate)
-        self.most = np.float32(most)
-        self.last: Floats = np.full(samples, np.nan, np.float32)
-        self.change: Floats = np.full(samples, np.nan, np.float32)
-
-    def fold(self, ids: Ids, values: Floats, shares: Floats) -> None:
-        """Take rows in."""
-        bounds = self.rate, self.most
-        check_row(_fold_change(ids, values, shares, *bounds, *self.columns().values()), ids, values)
-
-    def columns(self) -> dict[str, Floats]:
-        """Return ``last`` and ``change``."""
-        return {"last": self.last, "change": self.change}
+        super().__init__(samples, rate, most, last=np.nan, change=np.nan)
 
     @property
     def values(self) -> Floats:
-        """The changes."""
-        return self.change
+        """The changes, float32[N]."""
+        return self._columns["change"]
 
 
 def fill_unseen(values: Floats) -> Floats:

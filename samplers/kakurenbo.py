@@ -36,13 +36,13 @@ class KakurenboSampler(PassSampler):
 
     def memory(self) -> dict[str, NDArray[Any]]:
         """Return both and the pass under way."""
-        return {**super().memory(), "loss": self._loss.recent, "p_true": self._p_true.recent}
+        return {**super().memory(), "loss": self._loss.values, "p_true": self._p_true.values}
 
     def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
         """Take them in."""
         super().load_memory(saved)
-        self._loss.recent[...] = saved["loss"]
-        self._p_true.recent[...] = saved["p_true"]
+        self._loss.values[...] = saved["loss"]
+        self._p_true.values[...] = saved["p_true"]
 
     def _hide(self, drawn: int) -> Ids:
         progress = drawn / self.plan.total

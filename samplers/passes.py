@@ -183,4 +183,4 @@ class LossPassSampler(PassSampler):
     def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
         """Take them in."""
         super().load_memory(saved)
-        self._loss.recent[...] = saved["recent"]
+        self._loss.values[...] = saved["recent"]

@@ -33,11 +33,11 @@ def test_mean(rows):
     for i in range(4):
         heard = _of(rows, i)
         weight = sum(s for _, s in heard)
-        assert table.weight[i] == pytest.approx(weight, rel=1e-5)
+        assert table.columns()["weight"][i] == pytest.approx(weight, rel=1e-5)
         if heard:
-            assert table.mean[i] == pytest.approx(sum(v * s for v, s in heard) / weight, rel=1e-4, abs=1e-5)
+            assert table.values[i] == pytest.approx(sum(v * s for v, s in heard) / weight, rel=1e-4, abs=1e-5)
         else:
-            assert np.isnan(table.mean[i])
+            assert np.isnan(table.values[i])
 
 
 @given(rows)
@@ -79,7 +79,7 @@ def test_recent_and_tracked(rows, rate):
                 gap = value - average
                 variance += (gap**2 - variance) * share * rate
                 average += gap * share * rate
-        np.testing.assert_allclose(recent.recent[i], average, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(recent.values[i], average, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(tracked.recent[i], average, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(tracked.variance[i], variance, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(tracked.weight[i], weight, rtol=1e-5)
@@ -98,7 +98,7 @@ def test_change(rows):
                 step = min(abs(value - last), 2.0)
                 change = step if np.isnan(change) else change + (step - change) * share * 0.3
                 last += (value - last) * share
-        np.testing.assert_allclose(table.last[i], last, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(table.columns()["last"][i], last, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(table.values[i], change, rtol=1e-3, atol=1e-4)
 
 
