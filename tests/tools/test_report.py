@@ -66,9 +66,16 @@ PHASES = {
 
 
 def write_run(
-    path: Path, recipe: dict[str, Any] | None = None, accuracy: float = 0.9123, **ledger: Any
+    path: Path,
+    recipe: dict[str, Any] | None = None,
+    accuracy: float = 0.9123,
+    charge: float = 1.0,
+    **ledger: Any,
 ) -> Path:
-    """Write a finished run of 60 steps; 119 of its 125 seconds are in phases on the training clock."""
+    """Write a finished run of 60 steps; 119 of its 125 seconds are in phases on the training clock.
+
+    ``charge`` is what its evaluations charge a trained sample, with all that was scored for it.
+    """
     path.mkdir(parents=True)
     (path / "run.toml").write_text(tomli_w.dumps({**RECIPE, **(recipe or {})}))
     environment = {
@@ -91,6 +98,7 @@ def write_run(
             p = round_ / T
             line = {"step": int(p * STEPS), "round": round_, "samples": int(p * STEPS) * BATCH, "progress": p}
             line |= {"seconds": 125 * p, "accuracy": accuracy - 0.3 * (1 - p), "loss": 0.4}
+            line["compute"] = line["samples"] * charge
             file.write(json.dumps(line) + "\n")
     counts: dict[str, Any] = {
         "schema": 1,
@@ -311,7 +319,7 @@ def test_figures_from_the_files_appear(run):
     assert "The budget counts samples trained" in rows
     assert "spent of it 100.0%" in rows
     assert "Digest of the last weights 0123456789ab" in rows
-    assert "step 60 6,000 2 min 5 s 91.23% 0.4000" in rows
+    assert "step 60 6,000 6,000 2 min 5 s 91.23% 0.4000" in rows
     assert "step 10 16.7% 1.8333 0.0833 48" in rows
     assert "trainer run fashion_mnist_cpu --name uniform-run" in made.text
     assert "augment.ricap.alpha" in made.texts("dt")
@@ -517,6 +525,28 @@ def test_folders_of_earlier_versions_are_read_with_what_those_versions_did(tmp_p
     assert "selection all foms" in made.texts("tr")
     assert "resolution" not in [row.split(" ")[0] for row in made.texts("tr")]
     assert f"FLOPs, whole run {wording.NONE} 24 TFLOP" in made.texts("tr")
+
+
+def test_accuracy_is_drawn_against_compute_where_that_is_not_training_alone(tmp_path):
+    plain = write_run(tmp_path / "plain")
+    assert [title for title in page(plain).texts("figcaption") if title.startswith("Accuracy")] == [
+        "Accuracy against trained samples",
+        "Accuracy against wall-clock",
+    ]
+    made = page(plain, write_run(tmp_path / "foms", FOMS, charge=1.4), out=tmp_path / "out.html")
+    assert "Accuracy against compute" in made.texts("figcaption")
+    assert f"step {STEPS} 6,000 8,400 2 min 5 s 91.23% 0.4000" in made.texts("tr")
+
+
+def test_evaluations_of_earlier_versions_have_no_compute_to_draw(tmp_path):
+    run = write_run(tmp_path / "a")
+    lines = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["compute"]
+    (run / "evaluations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    made = page(run)
+    assert "Accuracy against compute" not in made.texts("figcaption")
+    assert f"step {STEPS} 6,000 {wording.NONE} 2 min 5 s 91.23% 0.4000" in made.texts("tr")
 
 
 def test_settings_that_differ_come_first_and_the_others_are_folded(tmp_path):

@@ -16,10 +16,14 @@ from tools.reporting.wording import NONE, count, duration, listed, percent
 SAMPLE_UNITS = ((1.0, ""), (1e3, "thousands"), (1e6, "millions"), (1e9, "billions"))
 TIME_UNITS = ((1.0, "seconds"), (60.0, "minutes"), (3600.0, "hours"))
 
+COUNTED = {"trained": "samples", "compute": "compute"}
+"""Columns of the evaluations that hold what a budget counts."""
+
 MOST_ROWS = 40
 """Rows of a table of numbers; longer series are shown at so many evenly spaced lines."""
 
 CLOCK_NOTE = "The training clock: wall-clock less evaluation, checkpoints and compilation."
+COMPUTE_NOTE = "Compute: every pass of training and of scoring, in samples trained at full resolution."
 LOSS_NOTE = (
     "The loss is a mean since the line before, on augmented images. It doesn't compare between "
     "augmentations, nor between samplers that prefer hard samples."
@@ -31,6 +35,7 @@ Column = tuple[str, str, Say]
 
 EVALUATION: tuple[Column, ...] = (
     ("Trained samples", "samples", count),
+    ("Compute", "compute", count),
     ("Training clock", "seconds", duration),
     ("Accuracy", "accuracy", lambda share: percent(share, 2)),
     ("Test loss", "loss", lambda loss: f"{loss:.4f}"),
@@ -49,43 +54,52 @@ def figure(drawing: Safe, heading: str, *below: Child) -> Safe:
 
 
 def accuracy(lineup: Lineup) -> list[Safe] | None:
-    """Plot accuracy against trained samples and against the training clock; None without evaluations."""
+    """Plot accuracy against trained samples, the training clock, and compute where that is something else.
+
+    None without evaluations.
+    """
     shown = [entry for entry in lineup if len(entry.run.evaluations)]
     if not shown:
         return None
-    told = listed([_rise(entry) for entry in shown])
-    x_end = max(_highest(entry.run.evaluations, "samples") for entry in shown)
-    # A budget of compute doesn't say how many samples it will train.
-    by_samples = [entry.run for entry in shown if entry.run.counts == "trained"]
-    x_end = max(x_end, *(run.number("planned") or 0.0 for run in by_samples), 0.0)
-    size, of_samples = figures.unit(x_end, SAMPLE_UNITS)
-    longest = max(_highest(entry.run.evaluations, "seconds") for entry in shown)
-    second, of_time = figures.unit(longest, TIME_UNITS)
-    against_samples = figures.lines(
-        "accuracy-samples",
-        [_line(entry, entry.run.evaluations, "samples", 1 / size, "accuracy", 100) for entry in shown],
-        title="Accuracy against trained samples",
-        description=f"Line plot: {told}.",
-        x_label=f"trained samples, {of_samples}".removesuffix(", "),
-        y_label="accuracy, %",
-        x_end=x_end / size,
-    )
-    against_clock = figures.lines(
-        "accuracy-clock",
-        [_line(entry, entry.run.evaluations, "seconds", 1 / second, "accuracy", 100) for entry in shown],
-        title="Accuracy against wall-clock",
-        description=f"Line plot over the training clock: {told}.",
-        x_label=f"training clock, {of_time}",
-        y_label="accuracy, %",
-    )
-    pair = el(
-        "div",
-        figure(against_samples, "Accuracy against trained samples"),
-        figure(against_clock, "Accuracy against wall-clock", el("p", CLOCK_NOTE, class_="note")),
-        class_="pair",
-    )
+    samples = _against("samples", "trained samples", "trained samples", SAMPLE_UNITS, shown)
+    clock = _against("seconds", "wall-clock", "training clock", TIME_UNITS, shown, CLOCK_NOTE)
+    compute = None
+    if any(_computes_otherwise(entry) for entry in shown):
+        measured = "samples trained at full resolution"
+        compute = _against("compute", "compute", measured, SAMPLE_UNITS, shown, COMPUTE_NOTE)
     series = [(entry.label, entry.run.evaluations) for entry in shown]
-    return [pair, _numbers(series, "Evaluations", EVALUATION)]
+    return [el("div", samples, compute, clock, class_="pair"), _numbers(series, "Evaluations", EVALUATION)]
+
+
+def _against(
+    column: str,
+    heading: str,
+    measured: str,
+    units: Sequence[tuple[float, str]],
+    shown: Sequence[Entry],
+    note: str | None = None,
+) -> Safe:
+    """Plot accuracy against a column of the evaluations, as far as its budget goes where that counts it."""
+    ends = [_highest(entry.run.evaluations, column) for entry in shown]
+    ends += [entry.run.number("planned") or 0.0 for entry in shown if COUNTED.get(entry.run.counts) == column]
+    size, of = figures.unit(max(ends), units)
+    drawing = figures.lines(
+        f"accuracy-{column}",
+        [_line(entry, entry.run.evaluations, column, 1 / size, "accuracy", 100) for entry in shown],
+        title=f"Accuracy against {heading}",
+        description=f"Line plot over {measured}: {listed([_rise(entry) for entry in shown])}.",
+        x_label=f"{measured}, {of}".removesuffix(", "),
+        y_label="accuracy, %",
+        x_end=max(ends) / size,
+    )
+    return figure(drawing, f"Accuracy against {heading}", el("p", note, class_="note") if note else None)
+
+
+def _computes_otherwise(entry: Entry) -> bool:
+    """Whether a run's compute is not the number of its trained samples."""
+    compute, samples = (entry.run.evaluations[name] for name in ("compute", "samples"))
+    known = np.isfinite(compute) & np.isfinite(samples)
+    return not np.allclose(compute[known], samples[known], rtol=1e-3)
 
 
 def training(lineup: Lineup) -> list[Safe] | None:

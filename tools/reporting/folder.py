@@ -28,7 +28,7 @@ DEFAULTS: Mapping[str, Any] = {
 
 STEP_COLUMNS = ("step", "round", "samples", "progress", "lr", "loss", "seconds", "rate")
 SAMPLE_COLUMNS = ("label", "times_seen", "mean_probability")
-EVALUATION_COLUMNS = ("step", "round", "samples", "progress", "seconds", "accuracy", "loss")
+EVALUATION_COLUMNS = ("step", "round", "samples", "progress", "compute", "seconds", "accuracy", "loss")
 
 
 def read_run(path: Path) -> RunRecord:
