@@ -64,14 +64,14 @@ class PruningSampler(RoundSampler):
 
     def _need(self) -> int:
         ahead = range(self.round, min(self.round + self._period, self.rounds))
-        return min(max(self.size(number) for number in ahead), self.plan.samples)
+        return min(max((self.size(number) for number in ahead), default=0), self.plan.samples)
 
     def probabilities(self) -> Doubles:
         """Return equal chances for those selected by score, and a share of the rest for all others."""
         self.fold_heard()
         chances = np.zeros(self.plan.samples)
         if self._renews():
-            size = self._need()
+            size = max(1, self._need())  # a round of none, or the run's end: as if one more were drawn
             ranked, best = self._ranked(), self.greedy(size)
             chances[ranked[:best]] = 1
             chances[ranked[best:]] = (size - best) / max(1, len(ranked) - best)

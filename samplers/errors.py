@@ -3,3 +3,7 @@
 
 class SamplingError(ValueError):
     """A mistake that the caller can mend: one line with the rule, the value and the remedy."""
+
+
+class LateAnswerError(SamplingError):
+    """An answer is late rather than lost: waiting for it once more may get it."""

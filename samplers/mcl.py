@@ -39,7 +39,7 @@ def choose_groups(gains: Doubles, features: Doubles, diversity: float, chosen: I
             for u in range(width):
                 gain += np.sqrt(covered[u] + features[best, u]) - np.sqrt(covered[u])
             bounds[best] = gains[best] + diversity * gain
-            if bounds[best] >= np.max(bounds):
+            if not bounds[best] < np.max(bounds):  # NaN, too, ends the search
                 break
         chosen[step] = best
         bounds[best] = -np.inf
@@ -63,8 +63,15 @@ class MCLSampler(RoundSampler):
         self._loss.fold(rows["ids"], rows["loss"], rows["share"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the last losses and the groups."""
-        return {**self._loss.columns(), "group": self._group}
+        """Return the last losses, and the groups with their features, which no file can change any more."""
+        return {**self._loss.columns(), "group": self._group, "features": self._features}
+
+    def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
+        """Take them in; there may be another number of groups, with other features."""
+        self._group = np.array(saved["group"], np.int64)
+        self._features = np.array(saved["features"], np.float64)
+        for name, column in self._loss.columns().items():
+            column[...] = saved[name]
 
     def chosen_groups(self) -> Ids:
         """Return the groups of the round to come, in the order of the greedy choice."""
@@ -156,6 +163,10 @@ class MCL:
             if (features < 0).any():
                 raise SamplingError(
                     f"mcl's features must be at least 0, as behind a ReLU; got {features.min()}"
+                )
+            if not (features > 0).any():
+                raise SamplingError(
+                    f"mcl's features must not all be 0; those in {self.features} are: score the set anew"
                 )
             group = _without_gaps(k_means(features, count, plan.seed))
             sums = np.zeros((group.max() + 1, features.shape[1]))

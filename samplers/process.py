@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from samplers.arena import BLOCKS, ROWS, Arena, RowsNote, optional_columns
-from samplers.errors import SamplingError
+from samplers.errors import LateAnswerError, SamplingError
 from samplers.plan import Plan
 from samplers.protocol import Feedback, Order, Sampler, State
 
@@ -60,7 +60,16 @@ class ProcessWorker:
                 f"a sampler in a process needs memory to share; there is none to be had ({error}): "
                 "run it in a thread"
             ) from error
-        self._process, self._messages, answers = _start()
+        try:
+            self._process, self._messages, answers = _start()
+        except BaseException as error:
+            self._arena.close()  # nothing else knows of it yet
+            if not isinstance(error, OSError):
+                raise
+            raise SamplingError(
+                f"a sampler in a process needs to start {sys.executable}; it can't be started ({error}): "
+                "run it in a thread"
+            ) from error
         self._finalizer = weakref.finalize(self, _end, self._process, self._messages, self._arena)
         self._listener = threading.Thread(
             target=_listen, args=(weakref.ref(self), answers), name="samplers-listener", daemon=True
@@ -85,7 +94,7 @@ class ProcessWorker:
         self._order = self._post("ask")
 
     def take(self) -> Order:
-        """Wait for the order asked for."""
+        """Wait for the order asked for; after a timeout it may be waited for again."""
         order: Order = self._wait(self._order)
         return order
 
@@ -206,7 +215,7 @@ class ProcessWorker:
                 if not self._listener.is_alive():
                     self.ended()
                 elif time.monotonic() > limit:
-                    raise SamplingError(
+                    raise LateAnswerError(
                         f"a sampler's process must answer within {self._patience:g} seconds; it hasn't: "
                         "give it more patience, or run the sampler in a thread"
                     ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zipfile
@@ -61,7 +62,13 @@ class Scores:
             )
 
     def save(self, path: Path) -> None:
-        """Write the file whole or not at all."""
+        """Write the file whole or not at all.
+
+        Raises
+        ------
+        SamplingError
+            When it can't be written.
+        """
         columns: dict[str, Any] = {
             "schema": 1,
             "scores": self.scores,
@@ -71,11 +78,20 @@ class Scores:
         if self.features is not None:
             columns["features"] = self.features
         partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
-            np.savez(file, **columns)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        try:
+            with partial.open("wb") as file:
+                np.savez(file, **columns)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            if not isinstance(error, OSError):
+                raise
+            raise SamplingError(
+                f"a scores file must be one that can be written; {path} can't be: {error.strerror or error}"
+            ) from error
 
     @classmethod
     def load(cls, path: Path, samples: int) -> Scores:

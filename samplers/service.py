@@ -11,7 +11,7 @@ import numpy as np
 
 from samplers.base import Heard, check_feedback
 from samplers.checks import check_at_least, check_choice
-from samplers.errors import SamplingError
+from samplers.errors import LateAnswerError, SamplingError
 from samplers.plan import Plan
 from samplers.process import ProcessWorker, copy_feedback
 from samplers.protocol import Feedback, Order, Sampler, State
@@ -162,7 +162,7 @@ class Service:
     ------
     SamplingError
         From any method: what the sampler raises; when its process has ended, naming the exit status, or
-        doesn't answer.
+        doesn't answer in time. An order that is late is waited for again by the next call.
     """
 
     def __init__(
@@ -213,6 +213,8 @@ class Service:
         if self._ready is None:
             try:
                 self._ready = self._worker.take()
+            except LateAnswerError:
+                raise  # it's still on its way: asking for another would leave its round out
             except SamplingError:
                 self._asked = False
                 raise

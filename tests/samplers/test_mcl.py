@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from samplers import MCL, Plan, SamplingError, Scores
 from samplers.mcl import choose_groups
+
+ROOT = Path(__file__).parents[2]
 
 
 def _value(groups, gains, features, diversity):
@@ -91,6 +97,45 @@ def test_what_it_needs_is_asked_for(tmp_path, plan):
     Scores(np.zeros(200, np.float32), "x", features=negative).save(tmp_path / "b.npz")
     with pytest.raises(SamplingError, match="at least 0, as behind a ReLU"):
         MCL(features=tmp_path / "b.npz").build(plan)
+    Scores(np.zeros(200, np.float32), "x", features=np.zeros((200, 2), np.float32)).save(tmp_path / "c.npz")
+    with pytest.raises(SamplingError, match=r"must not all be 0; those in .*c\.npz are"):
+        MCL(features=tmp_path / "c.npz").build(plan)
+
+
+@pytest.mark.parametrize("diversity", ["nan", "inf"])
+def test_the_choice_ends_even_where_nothing_can_be_compared(diversity):
+    # In a process of its own, which can be ended if the choice doesn't.
+    program = (
+        "import numpy as np\n"
+        "from samplers.mcl import choose_groups\n"
+        "chosen = np.empty(3, np.int64)\n"
+        f"choose_groups(np.ones(4), np.zeros((4, 2)), float({diversity!r}), chosen)\n"
+        "print(len(set(chosen.tolist())))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], env=environment, capture_output=True, timeout=60
+    )
+    assert done.stdout == b"3\n", done.stderr
+
+
+@pytest.mark.parametrize("kinds", [200, 7])
+def test_a_resumed_run_keeps_its_groups_whatever_the_file_holds_by_then(tmp_path, plan, feed, kinds):
+    # Seven kinds of features make seven groups where there were twenty.
+    part = MCL(features=tmp_path / "f.npz", groups=20, first=0.2)
+    rng = np.random.default_rng(0)
+    none = np.zeros(200, np.float32)
+    Scores(none, "x", features=rng.random((200, 6), np.float32)).save(tmp_path / "f.npz")
+    sampler = part.build(plan)
+    feed(sampler, range(200), loss=rng.random(200))
+    sampler.next_order()
+    state = sampler.state_dict()
+    other = rng.random((kinds, 3), np.float32)[np.arange(200) % kinds]
+    Scores(none, "x", features=other).save(tmp_path / "f.npz")
+    resumed = part.build(plan)
+    resumed.load_state_dict(state)
+    for _ in range(3):
+        np.testing.assert_array_equal(resumed.next_order().ids, sampler.next_order().ids)
 
 
 @pytest.mark.parametrize(

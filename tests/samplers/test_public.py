@@ -47,3 +47,17 @@ def test_rounds_add_up_to_the_total(epochs, budget, length):
     sizes = [plan.size(number) for number in range(plan.rounds)]
     assert sum(sizes) == plan.total == round(997 * epochs * budget)
     assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("name", samplers.SAMPLERS)
+@pytest.mark.parametrize(("size", "budget"), [(3, 0.01), (7, 0.1), (1, 0.3)])
+def test_probabilities_can_be_asked_for_where_rounds_are_empty_and_at_the_end(name, size, budget):
+    plan = Plan(size, epochs=10, budget=budget, labels=np.zeros(size, np.int64))
+    assert 0 in [plan.size(number) for number in range(plan.rounds)]
+    sampler = samplers.SAMPLERS[name]().build(plan)
+    for left in range(sampler.rounds, -1, -1):
+        chances = sampler.probabilities()
+        assert (chances >= 0).all()
+        assert chances.sum() == pytest.approx(1)
+        if left:
+            sampler.next_order()

@@ -18,6 +18,14 @@ def test_a_file_gives_back_what_was_saved(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["scores.npz"]
 
 
+@pytest.mark.parametrize("where", ["folder", "none/a.npz"])
+def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path, where):
+    (tmp_path / "folder").mkdir()  # takes the name: what was written can't be moved there
+    with pytest.raises(SamplingError, match=rf"must be one that can be written; .*{where} can't be: "):
+        Scores(np.zeros(2, np.float32), "el2n").save(tmp_path / where)
+    assert [file.name for file in tmp_path.iterdir()] == ["folder"]
+
+
 def test_features_may_be_missing(tmp_path):
     Scores(np.zeros(2, np.float32), "el2n").save(tmp_path / "a.npz")
     assert Scores.load(tmp_path / "a.npz", 2).features is None

@@ -323,6 +323,49 @@ def test_a_process_that_does_not_answer_is_given_up(plan):
             os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.parametrize("lead", [0, 2])
+def test_an_order_that_was_late_is_still_given(plan, lead):
+    with Service(PSGD().build(plan), plan, lead=lead) as service:
+        expected = _run(service)
+    with Service(PSGD().build(plan), plan, mode="process", lead=lead) as service:
+        worker = service._worker
+        patience = worker._patience
+        orders = _run_some(service, 2)
+        worker._patience = 0
+        os.kill(worker._process.pid, signal.SIGSTOP)
+        try:
+            for call in (service.next_order, service.next_order, service.state_dict):
+                with pytest.raises(SamplingError, match="must answer within 0 seconds"):
+                    call()
+        finally:
+            os.kill(worker._process.pid, signal.SIGCONT)
+        worker._patience = patience
+        state = service.state_dict()
+        orders.append(service.next_order())
+    _assert_same(orders, expected[:3])
+    with Service(PSGD().build(plan), plan, lead=lead) as service:
+        service.load_state_dict(state)
+        _assert_same([service.next_order()], expected[2:3])
+
+
+def _run_some(service, rounds):
+    orders, step = [], 0
+    for _ in range(rounds):
+        orders.append(service.next_order())
+        for at in range(0, len(orders[-1].ids), 8):
+            step += 1
+            _step(service, orders[-1], at, step)
+    return orders
+
+
+def test_a_process_that_cannot_be_started_is_an_error(plan, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    before = _shared()
+    with pytest.raises(SamplingError, match=r"needs to start .*none; it can't be started .*in a thread"):
+        Service(PSGD().build(plan), plan, mode="process")
+    assert _shared() == before
+
+
 def test_no_room_for_shared_memory_is_an_error(plan, monkeypatch):
     def full(handle, offset, size):
         raise OSError(28, "No space left on device")
