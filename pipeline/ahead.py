@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 
 import torch
@@ -51,9 +52,9 @@ class Ahead:
                 yield from make(request, first)
                 first = 0
 
-        self.made = Prefetch(work(), depth, "loader")
+        # The interpreter's exit ends the thread without `close`, and must not wait for a request either.
+        self.made = Prefetch(work(), depth, "loader", wake=partial(requests.put, None))
 
     def close(self) -> None:
         """End the thread, also where it waits for a request; a second call does nothing."""
-        self.requests.put(None)
         self.made.close()

@@ -22,6 +22,7 @@ from pipeline.request import Request
 from pipeline.resolution import Stage
 from pipeline.transfer import place
 
+End = Callable[[Callable[[], object]], Batch]
 _Begin = Callable[[NDArray[np.int64], Crop | None], Callable[[], Tensor]]
 _Level = tuple[Dataset, Reader, _Begin]
 
@@ -75,10 +76,11 @@ class Assembly:
                 "`trainer convert --square S`"
             )
 
-    def begin(self, request: Request, step: int, part: slice) -> Callable[[], Batch]:
+    def begin(self, request: Request, step: int, part: slice) -> End:
         """Begin batch ``step`` of the round, of the request's samples ``part``; gives what ends it.
 
-        Engines that can decode in the background begin to here.
+        Engines that can decode in the background begin to here. What ends it calls its argument once the
+        images are read, before anything is placed on the device.
         """
         ids = request.ids[part].copy()
         weights = None if request.weights is None else request.weights[part].astype(np.float32)
@@ -91,7 +93,7 @@ class Assembly:
         assert batch.occurrences is not None
         return self._assemble(
             batch.round, batch.step, batch.ids[places], batch.occurrences[places], None, chain, stage
-        )()
+        )(lambda: None)
 
     def _assemble(
         self,
@@ -102,7 +104,7 @@ class Assembly:
         weights: NDArray[np.float32] | None,
         chain: Chain | None,
         stage: Stage,
-    ) -> Callable[[], Batch]:
+    ) -> End:
         keys = Keys(
             self._seed,
             round_,
@@ -133,17 +135,19 @@ class Assembly:
         read = begin(stored, crop)
         owners = ids[draws.partners]
 
-        def end() -> Batch:
+        def end(placing: Callable[[], object]) -> Batch:
+            images = read()
+            placing()
             return Batch(
                 round=round_,
                 step=step,
                 ids=ids,
-                images=read().to(self._device, non_blocking=True),
+                images=images.to(self._device, non_blocking=True),
                 labels=place(self._labels[owners], self._device),
                 shares=place(draws.shares.copy(), self._device),
                 owners=owners,
                 owner_shares=draws.shares,
-                weights=None if weights is None else place(weights, self._device),
+                weights=None if weights is None else place(weights[draws.partners], self._device),
                 draws=tuple(
                     {name: place(array, self._device) for name, array in drawn.items()}
                     for drawn in draws.parts

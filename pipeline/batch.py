@@ -17,9 +17,10 @@ Draws = Mapping[str, Tensor]
 class Batch:
     """One step's samples.
 
-    An image can be a mixture of k constituents (mixup 2, RICAP 4, plain 1). ``labels``, ``shares`` and
-    ``owners`` are aligned: the loss of image i is ``sum_j shares[i, j] * loss(output[i], labels[i, j])``,
-    and sample ``owners[i, j]`` hears about its own label only.
+    An image can be a mixture of k constituents (mixup 2, RICAP 4, plain 1). ``labels``, ``shares``,
+    ``weights`` and ``owners`` are aligned: the loss of image i is
+    ``sum_j weights[i, j] * shares[i, j] * loss(output[i], labels[i, j])``, and sample ``owners[i, j]`` hears
+    about its own label only.
 
     Attributes
     ----------
@@ -39,7 +40,7 @@ class Batch:
     owner_shares
         float32[n, k] on the host: ``shares`` again, so that feedback needs no copy from the device.
     weights
-        float32[n] on the device, loss multipliers from the order; None means all 1.
+        float32[n, k] on the device, the order's loss multiplier of each constituent; None means all 1.
     draws
         One entry an augmentation of the chain, in its order; empty without augmentation.
     size

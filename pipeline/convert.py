@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image, features
+from PIL import features
 
 from pipeline.conversion import Conversion, Progress, Tally
 from pipeline.convert_options import ConvertOptions, skipped_path, validation_path
@@ -24,6 +24,7 @@ from pipeline.formats.parallel import cores
 from pipeline.formats.protocol import Writer
 from pipeline.formats.whole import partial_path, write_whole
 from pipeline.journal import Journal
+from pipeline.pillow import any_size
 from pipeline.randomness import Keys, uniforms
 from pipeline.sources.holdout import hold_out
 from pipeline.sources.protocol import Source
@@ -70,11 +71,10 @@ def convert(source: Source, out: Path, options: ConvertOptions, progress: Progre
     _check(source)
     paths = [out, validation_path(out)] if options.validation else [out]
     format_of(out)
-    with warnings.catch_warnings():
-        # Pillow warns of odd metadata (EXIF above all), which say nothing about the pixels, and of images so
-        # large that they might be an attack; these are the user's own.
+    # Images so large that Pillow takes them for an attack are the user's own.
+    with warnings.catch_warnings(), any_size():
+        # Pillow warns of odd metadata (EXIF above all), which say nothing about the pixels.
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
-        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
         journal = Journal(out, _conversion(source, options))
         _make_way(out, paths, options, journal)
         held = _held(source, options)

@@ -20,7 +20,17 @@ _FRAME = struct.Struct("<II")
 
 
 def journal_path(out: Path) -> Path:
-    """Where the journal of a conversion into ``out`` lies: a hidden file beside it."""
+    """Where the journal of a conversion into ``out`` lies: a hidden file beside it.
+
+    Raises
+    ------
+    DataError
+        When ``out`` has no name, as the current folder has none.
+    """
+    if not out.name:
+        raise DataError(
+            f"a converted data set must have a name; got {str(out)!r}: name one such as train.beton"
+        )
     return out.with_name(f".{out.name}.journal")
 
 

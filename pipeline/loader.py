@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.ahead import Ahead, Made
-from pipeline.assembly import Assembly, tensors
+from pipeline.assembly import Assembly, End, tensors
 from pipeline.augment import Chain
 from pipeline.batch import Batch
 from pipeline.engines import Dataset, EnginePart
@@ -281,7 +281,7 @@ class Loader:
 
         There, a batch is begun before the one ahead of it is waited for.
         """
-        begun: Callable[[], Batch] | None = None
+        begun: End | None = None
         for step in range(start, request.steps(self.batch_size)):
             if self._assembly is None:
                 raise DataError("a loader must stay open while its batches are used; it was closed")
@@ -295,14 +295,14 @@ class Loader:
         if begun is not None:
             yield self._end(begun, stream)
 
-    def _end(self, begun: Callable[[], Batch], stream: torch.cuda.Stream | None) -> Made:
+    def _end(self, begun: End, stream: torch.cuda.Stream | None) -> Made:
         if self.device.type != "cuda":
-            return Made(begun())
+            return Made(begun(lambda: None))
         # The thread's current device and stream are its own; without a side stream, the consumer's.
         with torch.cuda.device(self.device), torch.cuda.stream(stream):
             begin, end = timer(), timer()
-            begin.record()
-            batch = begun()
+            # Between the two lies what is placed, and not the reading and decoding before it.
+            batch = begun(begin.record)
             end.record()
         return Made(batch, (begin, end))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from pipeline.errors import DataError
@@ -31,12 +31,26 @@ class Prefetch(Generic[T]):
 
     An exception of the source's is raised here, after the items that came before it. The thread ends when the
     source is used up, on `close`, when this object is dropped, and when the interpreter exits.
+
+    Parameters
+    ----------
+    source
+        What to iterate over.
+    depth
+        Items that may wait to be taken.
+    name
+        Of the thread.
+    wake
+        Called once, from any thread, when the thread is to end: makes a source come back that waits for
+        something. Must not hold on to this object, which would then never be dropped.
     """
 
-    def __init__(self, source: Iterator[T], depth: int, name: str) -> None:
+    def __init__(
+        self, source: Iterator[T], depth: int, name: str, wake: Callable[[], object] | None = None
+    ) -> None:
         self._channel: _Channel[T] = _Channel(depth)
         thread = threading.Thread(target=_fill, args=(self._channel, source), name=name, daemon=True)
-        self._finalizer = weakref.finalize(self, _stop, self._channel, thread)
+        self._finalizer = weakref.finalize(self, _stop, self._channel, thread, wake)
         thread.start()
 
     def __iter__(self) -> Prefetch[T]:
@@ -84,10 +98,12 @@ def _fill(channel: _Channel[T], source: Iterator[T]) -> None:
             channel.changed.notify_all()
 
 
-def _stop(channel: _Channel[T], thread: threading.Thread) -> None:
+def _stop(channel: _Channel[T], thread: threading.Thread, wake: Callable[[], object] | None) -> None:
     with channel.changed:
         channel.closed = True
         channel.items.clear()
         channel.changed.notify_all()
+    if wake is not None:
+        wake()
     if thread.is_alive() and thread is not threading.current_thread():
         thread.join()

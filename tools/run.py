@@ -47,7 +47,7 @@ class Run:
 
     def execute(self, console: Console) -> int:
         """Train, write the report, and print what it cost and what it bought."""
-        world = join()
+        world = join(self.run.device)
         try:
             return self._execute(console, world)
         finally:

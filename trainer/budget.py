@@ -37,7 +37,7 @@ class Budget:
     counts
         What is charged.
     train_costs
-        Of a sample, by the pixels of its shorter side; 1 at full resolution.
+        Of a sample, by the pixels of its shorter side, those of scoring among them; 1 at full resolution.
     charged
         Samples trained on before the run.
     """
@@ -66,6 +66,15 @@ class Budget:
             for pixels, count in ledger.scored_at.items()
         )
         return self.charged + trained + scored
+
+    def forward_passes(self, ledger: Ledger) -> float:
+        """All that was computed, by the network's FLOPs, in forward passes of a sample at full resolution.
+
+        A training step is three of them; unlike in `compute`, nothing that was measured bears on it.
+        """
+        trained = sum(count * self.train_costs[pixels] for pixels, count in ledger.trained_at.items())
+        scored = sum(count * self.train_costs[pixels] for pixels, count in ledger.scored_at.items())
+        return 3 * (self.charged + trained) + scored
 
     def step_cost(self, pixels: int) -> float:
         """What a step at this resolution is charged, without scoring."""

@@ -28,6 +28,7 @@ from trainer.samples import SampleRecord
 from trainer.scoring import Scorer
 from trainer.select import Selector
 from trainer.selection import Selection, Setting
+from trainer.selection.schedule import Scored
 from trainer.session import Session
 from trainer.step import Step
 
@@ -53,8 +54,11 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
     loader = open_loader(data.train, batch_size=candidates, augment=chain, seed=_seed(run, run.augment_seed))
     test_loader = open_loader(data.test, batch_size=EVALUATION_BATCH * world.size)
     full = run.resolution.full(_native(chain, loader))
-    flops = _forward_flops(run, classes, run.resolution.stages(full), full)
+    flops = _forward_flops(run, classes, full)
     model, step_model = _models(run, classes, world, device)
+    if world.size > 1:
+        # Ranks begin alike and then drop out units of their own.
+        torch.manual_seed(_seed(run, run.init_seed) + world.rank)
     setting = Setting(
         batch_size=run.batch_size // world.size,
         samples=len(data.train),
@@ -104,7 +108,7 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
         model=model,
         selector=_selector(run, selection, chain, model, bf16, loader, ledger, feedback, world),
         step=Step(step_model, run.method, optimizer, bf16, ledger),
-        schedule=run.schedule.bind(budget.total / len(data.train)),
+        schedule=run.schedule.bind((budget.total - budget.before) / len(data.train)),
         feedback=feedback,
         samples=SampleRecord.empty(len(data.train)),
     )
@@ -117,6 +121,11 @@ def _seed(run: Run, own: int | None) -> int:
 def _candidates(run: Run, data: Data, world: World) -> int:
     """Samples that a batch of the loader holds: a training batch, or what a selection chooses one from."""
     part, name = run.selection, part_name("selection", run.selection)
+    if run.batch_size % world.size:
+        raise RunError(
+            f"--batch-size must be a multiple of the {world.size} ranks; got {run.batch_size}: take "
+            f"{-(-run.batch_size // world.size) * world.size}"
+        )
     count = -(-round(part.ratio * run.batch_size) // world.size) * world.size
     if count > len(data.train):
         raise RunError(
@@ -139,11 +148,14 @@ def _native(chain: Chain, loader: Loader) -> int | None:
     return None if loader.shape is None else min(loader.shape)
 
 
-def _forward_flops(run: Run, classes: int, stages: tuple[int, ...], full: int) -> Mapping[int, int]:
+def _forward_flops(run: Run, classes: int, full: int) -> Mapping[int, int]:
+    """By the pixels of every resolution that the run trains or scores at."""
+    part, trained = run.selection, {*run.resolution.stages(full), full}
+    scored = {part.scoring_pixels(pixels) for pixels in trained} if isinstance(part, Scored) else set()
     with torch.device("meta"):
         model = run.model.build(classes=classes)
     counts = {}
-    for pixels in {*stages, full}:
+    for pixels in trained | scored:
         try:
             counts[pixels] = forward_flops(model, pixels)
         except (RuntimeError, AssertionError, ValueError) as error:

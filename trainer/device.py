@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 
 import torch
 
@@ -39,6 +40,8 @@ def choose_device(name: str, world: World) -> torch.device:
                 f"device must be one of the {torch.cuda.device_count()} GPUs here; got cuda:{index}"
             )
         device = torch.device("cuda", index)
+        # Events of the ledger are recorded on the current device's stream.
+        torch.cuda.set_device(device)
     return device
 
 
@@ -54,6 +57,21 @@ def use_bf16(run: Run, device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities()
     return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """Give the state of torch's random numbers, on the host and on ``device``: what dropout goes by."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def restore_random_state(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
+    """Go on with random numbers from a saved state."""
+    torch.set_rng_state(states["cpu"].cpu())
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
 
 
 def keep_freed_memory() -> None:

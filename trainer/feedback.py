@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from pipeline import Batch
 from samplers import Feedback
 from trainer.methods import Losses
 from trainer.parallel import World
+
+S = TypeVar("S", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,24 +128,29 @@ class FeedbackBuffer:
             if left_out is not None:
                 keep[left_out] = False
             kept.append(keep.ravel())
-            owners.append(whose[keep])
-            shares.append(one.shares[keep])
-            trained.append(np.full(len(owners[-1]), one.trained))
+            owners.append(whose.ravel())
+            shares.append(one.shares.ravel())
+            trained.append(np.full(whose.size, one.trained))
             first.append(images if one.trained else images[:0])
         sizes = [len(one) for one in owners]
-        loss, p_true, error = values[:, np.concatenate(kept)]
-        gather = self._world.interleave
-        share = gather(np.concatenate(shares), sizes)
+        # Ranks leave out different numbers of rows where one draws a sample twice: first gather, then drop.
+        stays = self._world.interleave(np.concatenate(kept), sizes)
+
+        def gather(rows: NDArray[S]) -> NDArray[S]:
+            return self._world.interleave(rows, sizes)[stays]
+
+        share = gather(np.concatenate(shares))
+        loss, p_true, error = (gather(row) for row in values)
         feedback = Feedback(
             step=step,
-            ids=gather(np.concatenate(owners), sizes),
-            loss=gather(loss, sizes),
-            p_true=gather(p_true, sizes),
-            trained=gather(np.concatenate(trained), sizes),
+            ids=gather(np.concatenate(owners)),
+            loss=loss,
+            p_true=p_true,
+            trained=gather(np.concatenate(trained)),
             share=None if (share == 1).all() else share,
-            error=gather(error, sizes),
+            error=error,
         )
-        seen = gather(np.concatenate(first), [len(one) for one in first])
+        seen = self._world.interleave(np.concatenate(first), [len(one) for one in first])
         heard = Heard(feedback, self._step_losses(feedback, share, len(seen)), seen)
         self._clear()
         return heard

@@ -63,7 +63,7 @@ class Ledger:
         self.compile_seconds = 0.0
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
-        self._on_device = {"copy", "augment", "score", "forward", "backward", "optimise"}
+        self._on_device = {"augment", "score", "forward", "backward", "optimise"}
         self._cuda = device.type == "cuda"
         self._wall_before = 0.0
         self._started = time.perf_counter()

@@ -53,7 +53,7 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
         resumed = session.resume()
         if world.leads:
             folder.begin()
-            folder.rewind(ledger.steps)
+            folder.rewind(ledger.steps, ledger.rounds)
             if not resumed:
                 sets = {"train": data.train.card.digest, "test": data.test.card.digest}
                 folder.write_json("environment.json", {**environment(device), "data_sha256": sets})
@@ -63,6 +63,7 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
 
         # --- Rounds --------------------------------------------------------------------------------------
         log = Log(session, watcher)
+        looked = 0
         with stop_on_signal() as asked:
             while session.goes_on():
                 if session.order is None:
@@ -81,8 +82,9 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
                     if not session.goes_on():
                         break
                     # Ranks must agree on when to stop and to save; alone, one can look at every step.
-                    if world.size > 1 and ledger.steps % run.log_every:
+                    if world.size > 1 and ledger.steps // run.log_every == looked:
                         continue
+                    looked = ledger.steps // run.log_every
                     if world.any(asked()):
                         log.write()
                         session.save()
@@ -135,7 +137,7 @@ def end_round(session: Session) -> None:
     """Let the sampler see what it asks for, and the selection draw its conclusions."""
     assert session.order is not None
     ids = session.order.score_ids
-    if ids is not None and session.goes_on():
+    if ids is not None and session.affords_scores(len(ids)):
         score(session, ids)
         session.collect()
     session.selector.selection.end_round()
@@ -194,7 +196,7 @@ def finish(session: Session) -> None:
             **totals,
             "score_cost": session.score_cost,
             "forward_flops": session.forward_flops,
-            "flops": 3 * session.forward_flops * budget.compute(ledger),
+            "flops": session.forward_flops * budget.forward_passes(ledger),
             "parameters": parameters(session.model),
             "weights": session.fingerprint(),
         },

@@ -44,7 +44,7 @@ class World:
         if self.size == 1:
             return model
         ids = [device.index] if device.type == "cuda" else None
-        # Statistics are shared before each evaluation and checkpoint (share_buffers), not at every step.
+        # Statistics are shared before each evaluation (share_buffers), not at every step.
         return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
 
     def interleave(self, rows: NDArray[S], sizes: Sequence[int]) -> NDArray[S]:
@@ -82,7 +82,8 @@ class World:
         """Give every rank's state, by rank, to all of them."""
         states = [state] * self.size
         if self.size > 1:
-            dist.all_gather_object(states, state)
+            # As pickles: a GPU's tensors would come back on that GPU, in every process.
+            dist.all_gather_object(states, _on_host(state))
         return states
 
     def agree(self, values: Mapping[int, float]) -> dict[int, float]:
@@ -114,8 +115,23 @@ class World:
         return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
 
-def join() -> World:
+def _on_host(state: Any) -> Any:
+    if isinstance(state, Tensor):
+        return state.cpu()
+    if isinstance(state, Mapping):
+        return {key: _on_host(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(_on_host(value) for value in state)
+    return state
+
+
+def join(device: str = "auto") -> World:
     """Join the processes that torchrun started; alone when it started none.
+
+    Parameters
+    ----------
+    device
+        What the run asks for: it decides how ranks talk to each other.
 
     Raises
     ------
@@ -132,7 +148,7 @@ def join() -> World:
             f"RANK is set, so {missing.args[0]} must be too; start the run with torchrun"
         ) from None
     if size > 1 and not dist.is_initialized():
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        backend = "nccl" if device != "cpu" and torch.cuda.is_available() else "gloo"
         if backend == "nccl":
             torch.cuda.set_device(local_rank)
         dist.init_process_group(backend, rank=rank, world_size=size)

@@ -24,7 +24,8 @@ class Rows:
     @classmethod
     def of(cls, light: Batch) -> Rows:
         """Give the samples of a lightly augmented batch."""
-        return cls(light.ids, light.images, light.labels[:, 0], light.weights)
+        weights = None if light.weights is None else light.weights[:, 0]
+        return cls(light.ids, light.images, light.labels[:, 0], weights)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -32,6 +33,13 @@ class Rows:
     def __getitem__(self, part: slice) -> Rows:
         weights = None if self.weights is None else self.weights[part]
         return Rows(self.ids[part], self.images[part], self.labels[part], weights)
+
+    def apart(self) -> Rows | None:
+        """Give the same in memory of its own, so as not to keep a whole pool's; None where there are none."""
+        if not len(self):
+            return None
+        weights = None if self.weights is None else self.weights.clone()
+        return Rows(self.ids.copy(), self.images.clone(), self.labels.clone(), weights)
 
     def __add__(self, other: Rows) -> Rows:
         weights = None

@@ -27,7 +27,7 @@ class SampleRecord:
     times_seen
         int64[N], how often the sample was loaded and trained on.
     last_loss
-        float32[N], nan where it never was.
+        float32[N], the last that was heard of the sample, whatever its share; nan where nothing was.
     probability, share
         float64[N], sums over feedback of share * p_true and of share.
     """
@@ -52,11 +52,12 @@ class SampleRecord:
         np.add.at(self.times_seen, ids, 1)
 
     def observe(self, feedback: Feedback) -> None:
-        """Take in losses and probabilities, each owner by its share."""
+        """Take in losses, and probabilities by each owner's share."""
         if feedback.p_true is None:
             raise RunError("per-sample records need a method that gives probabilities; this one gives none")
         share = np.ones(len(feedback.ids)) if feedback.share is None else feedback.share.astype(np.float64)
-        self.last_loss[feedback.ids] = feedback.loss
+        heard = share > 0
+        self.last_loss[feedback.ids[heard]] = feedback.loss[heard]
         np.add.at(self.probability, feedback.ids, share * feedback.p_true)
         np.add.at(self.share, feedback.ids, share)
 

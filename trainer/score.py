@@ -22,9 +22,12 @@ def score(session: Session, ids: NDArray[np.int64]) -> None:
         return
     ids = np.concatenate((ids, np.resize(ids, -len(ids) % session.world.size)))
     order = Order(round=0, ids=ids)
+    waited = session.loader.times.wait
     with session.ledger.phase("score"):
         scored = predict(session.model, session.loader, session.view, order, bf16=session.bf16)
         for batch, outputs in scored:
             losses = session.step.method.losses(outputs, batch.labels)
             session.feedback.add(batch, losses, trained=False)
+    # Waiting for images has a phase of its own.
+    session.ledger.add("score", waited - session.loader.times.wait)
     session.ledger.count_scored(len(ids), session.full)

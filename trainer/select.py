@@ -214,7 +214,7 @@ class Selector:
         places = choice.places
         weights = choice.weights
         if light.weights is not None:
-            of_order = light.weights.index_select(0, places)
+            of_order = light.weights[:, 0].index_select(0, places)
             weights = of_order if weights is None else of_order * weights
         if self.reread:
             raw = self._loader.again(light, places.cpu().numpy(), self.chain, stage)
@@ -235,9 +235,9 @@ class Selector:
         # Samples of another resolution can't share a batch: those few that waited are given up.
         while len(rows) >= self._batch_size:
             batch, rows = rows[: self._batch_size], rows[self._batch_size :]
-            self._waiting = rows
+            self._waiting = rows.apart()
             yield self._mixed(batch, stage)
-        self._waiting = rows
+        self._waiting = rows.apart()
 
     def _mixed(
         self,
@@ -267,6 +267,9 @@ class Selector:
             images = self._mixing.transform(rows.images, draws)
             partners = place(drawn.partners, device)
             labels = rows.labels.index_select(0, partners.flatten()).view(partners.shape)
+            weights = rows.weights
+            if weights is not None:
+                weights = weights.index_select(0, partners.flatten()).view(partners.shape)
         batch = Batch(
             round=0,
             step=step,
@@ -276,6 +279,6 @@ class Selector:
             shares=place(drawn.shares.copy(), device),
             owners=rows.ids[drawn.partners],
             owner_shares=drawn.shares,
-            weights=rows.weights,
+            weights=weights,
         )
         return Ready(batch, Mixture(partners, batch.shares), choice, candidates)

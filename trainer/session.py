@@ -20,6 +20,7 @@ from trainer import checkpoint
 from trainer.budget import Budget
 from trainer.config import Run
 from trainer.data import Data
+from trainer.device import random_state, restore_random_state
 from trainer.errors import DivergedError, RunError
 from trainer.feedback import FeedbackBuffer
 from trainer.forward import View
@@ -109,6 +110,13 @@ class Session:
         """Whether the budget affords another step."""
         return self.budget.affords(self.ledger, self.cost)
 
+    def affords_scores(self, samples: int) -> bool:
+        """Whether the budget affords scores that a sampler asks for, and a step after them."""
+        cost = 0.0
+        if self.run.counts == "compute":
+            cost = samples * self.ledger.score_costs[self.full]
+        return self.budget.affords(self.ledger, cost + self.cost)
+
     @property
     def score_cost(self) -> float | None:
         """What scoring a sample costs by training on one, where most were scored; None where not measured."""
@@ -193,38 +201,57 @@ class Session:
     def save(self) -> None:
         """Write a checkpoint from which the run ends with the same weights."""
         with self.ledger.phase("checkpoint"):
-            self.world.share_buffers(self.model)
-            selections = self.world.gather(self.selector.state_dict())
+            # Statistics, selections and random numbers are each rank's own.
+            own = {
+                "buffers": dict(self.model.named_buffers()),
+                "selection": self.selector.state_dict(),
+                "random": random_state(self.device),
+            }
+            ranks = self.world.gather(own)
             if not self.world.leads:
                 return
             state = {
                 "model": self.model.state_dict(),
                 "optimizer": self.step.optimizer.state_dict(),
                 "sampler": self.sampler.state_dict(),
-                "selections": selections,
+                "ranks": ranks,
                 "samples": {name: getattr(self.samples, name) for name in SampleRecord.__slots__},
                 "order": None if self.order is None else _order_state(self.order),
                 "stage": {item.name: getattr(self.stage, item.name) for item in fields(Stage)},
                 "done": self.done,
-                "torch_rng": torch.get_rng_state(),
             }
             checkpoint.save(self.folder.checkpoint, {**state, "ledger": self.ledger.state_dict()})
 
     def resume(self) -> bool:
-        """Go on from the folder's checkpoint where there is one; returns whether there was."""
+        """Go on from the folder's checkpoint where there is one; returns whether there was.
+
+        Raises
+        ------
+        RunError
+            When it can't be read, or another number of ranks wrote it.
+        """
         path = self.folder.checkpoint
         if not path.exists():
             return False
         state = checkpoint.load(path, self.device)
+        ranks = state["ranks"]
+        if len(ranks) != self.world.size:
+            raise RunError(
+                f"a run must go on with the {len(ranks)} ranks that it began with; got {self.world.size}: "
+                f"start it with torchrun --nproc-per-node {len(ranks)}, or give another --name"
+            )
+        own = ranks[self.world.rank]
         self.model.load_state_dict(state["model"])
         self.step.optimizer.load_state_dict(state["optimizer"])
         self.sampler.load_state_dict(state["sampler"])
-        self.selector.load_state_dict(state["selections"][self.world.rank])
+        self.selector.load_state_dict(own["selection"])
         self.samples = SampleRecord(**state["samples"])
         self.order = None if state["order"] is None else Order(**state["order"])
         self.stage = Stage(**state["stage"])
         self.done = state["done"]
-        torch.set_rng_state(state["torch_rng"].cpu())
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(own["buffers"][name])
+        restore_random_state(own["random"], self.device)
         self.ledger.load_state_dict(state["ledger"])
         return True
 

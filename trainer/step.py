@@ -48,7 +48,7 @@ class Step:
             losses = self.method.losses(outputs, batch.labels)
             weights = batch.weights
             if weighting is not None:
-                factors = weighting.weigh(losses, batch.labels, batch.shares)
+                factors = weighting.weigh(losses, batch.labels, batch.shares)[:, None]
                 weights = factors if weights is None else weights * factors
             loss = mixed_loss(losses.per_owner, batch.shares, weights)
         with self.ledger.phase("backward"):
@@ -67,7 +67,7 @@ def mixed_loss(per_owner: Tensor, shares: Tensor, weights: Tensor | None) -> Ten
     per_owner, shares
         float32[n, k].
     weights
-        float32[n], loss multipliers of a sampler or selection, or None.
+        float32[n, k], or [n, 1] for whole images: loss multipliers of a sampler or selection, or None.
     """
-    per_image = (per_owner * shares).sum(dim=1)
-    return (per_image if weights is None else per_image * weights).mean()
+    losses = per_owner * shares
+    return (losses if weights is None else losses * weights).sum(dim=1).mean()

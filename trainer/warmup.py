@@ -12,7 +12,8 @@ from pipeline import Batch
 from pipeline.loader import LoaderTimes
 from pipeline.resolution import Stage
 from samplers import Feedback, Order, ScoringPart
-from trainer.forward import forward, predict
+from trainer.device import random_state, restore_random_state
+from trainer.forward import forward
 from trainer.session import Session
 
 _REPEATS = 5
@@ -26,7 +27,7 @@ def warm_up(session: Session) -> None:
     measuring what a scoring pass costs, which a run does once, at its beginning.
     """
     before = time.perf_counter()
-    rng = torch.get_rng_state()
+    random = random_state(session.device)
     weights = {name: value.clone() for name, value in session.model.state_dict().items()}
     stages = [Stage(pixels, resolution=pixels / session.full) for pixels in _resolutions(session)]
     batches = {stage.pixels: _load(session, stage) for stage in stages}
@@ -39,7 +40,7 @@ def warm_up(session: Session) -> None:
         _measure(session, scored, batches[session.full])
     session.step.optimizer.zero_grad(set_to_none=True)
     session.model.load_state_dict(weights)
-    torch.set_rng_state(rng)
+    restore_random_state(random, session.device)
     _rehearse_order(session)
     session.loader.times = LoaderTimes()
     _wait(session)
@@ -104,6 +105,7 @@ def _measure(session: Session, scored: list[tuple[Stage, Batch]], batch: Batch) 
     """
     selector = session.selector
     works = {selector.scoring_pixels(stage): (stage, candidates) for stage, candidates in scored}
+    shown = _shown(session)
     times: dict[int | None, list[float]] = {}
     for _ in range(_REPEATS + 1):
         before = time.perf_counter()
@@ -114,14 +116,23 @@ def _measure(session: Session, scored: list[tuple[Stage, Batch]], batch: Batch) 
             selector.score(candidates, stage)
             times.setdefault(pixels, []).append(_since(session, before) / len(candidates.images))
         if session.full not in works:
+            session.model.eval()
             before = time.perf_counter()
-            order = Order(round=0, ids=np.arange(session.run.batch_size, dtype=np.int64))
-            for _ in predict(session.model, session.loader, session.view, order, bf16=session.bf16):
-                pass
-            times.setdefault(session.full, []).append(_since(session, before) / session.run.batch_size)
+            with torch.no_grad():
+                forward(session.model, shown, session.bf16)
+            times.setdefault(session.full, []).append(_since(session, before) / len(shown))
+            session.model.train()
     step = median(times.pop(None)[1:])
     costs = {pixels: median(seconds[1:]) / step for pixels, seconds in times.items() if pixels is not None}
     session.ledger.score_costs = session.world.agree(costs)
+
+
+def _shown(session: Session) -> torch.Tensor:
+    """Images of a batch as a sampler's own scores are made of them."""
+    order = Order(round=0, ids=np.arange(session.loader.batch_size, dtype=np.int64))
+    view = session.view
+    batch = view.chain.apply(next(session.loader.batches(order, augment=view.chain, stage=view.stage)))
+    return batch.images[: session.run.batch_size // session.world.size]
 
 
 def _candidates(session: Session, stage: Stage) -> Batch:

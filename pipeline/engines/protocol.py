@@ -127,35 +127,15 @@ class EnginePart(Protocol):
     """A frozen dataclass whose fields are the engine's options."""
 
     def open(self, dataset: Dataset, device: torch.device) -> Reader:
-        """Open a data set for reading.
+        """Open a data set for reading; one whose images differ in shape opens too, to be read by crops.
 
         Raises
         ------
         DataError
-            When its images differ in shape, or need more memory than there is.
+            When it is empty, or its images need more memory than there is.
         MissingExtraError
             When a library is missing; names the command that installs it.
         """
-
-
-def common_shape(dataset: Dataset) -> tuple[int, int]:
-    """Give the height and width that all images of a set share.
-
-    Raises
-    ------
-    DataError
-        When they differ, or the set is empty.
-    """
-    if len(dataset) == 0:
-        raise DataError(f"a data set must hold at least 1 sample; {dataset.path} holds none")
-    heights, widths = dataset.heights, dataset.widths
-    if (heights != heights[0]).any() or (widths != widths[0]).any():
-        raise DataError(
-            f"the images of {dataset.path} must share one shape to be read in batches; they range from "
-            f"{heights.min()}x{widths.min()} to {heights.max()}x{widths.max()}: "
-            "convert the source with `trainer convert --square S`"
-        )
-    return int(heights[0]), int(widths[0])
 
 
 def check_ids(ids: NDArray[np.int64], dataset: Dataset) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import CorruptSampleError, DataError
+from pipeline.pillow import any_size
 
 
 class Samples:
@@ -121,9 +122,11 @@ class Samples:
         if not self.compressed[index]:
             return np.frombuffer(bytearray(content), np.uint8).reshape(shape)
         try:
-            pixels = np.array(Image.open(io.BytesIO(content), formats=["JPEG"]).convert("RGB"))
+            with any_size():
+                image = Image.open(io.BytesIO(content), formats=["JPEG"])
+            # Before it is decoded: only the size that the file says may be as large as it likes.
+            if (image.height, image.width) != shape[:2]:
+                return f"is {image.height}x{image.width}, and the file says {shape[0]}x{shape[1]}"
+            return np.array(image.convert("RGB"))
         except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
             return f"can't be decoded ({error})"
-        if pixels.shape != shape:
-            return f"is {pixels.shape[0]}x{pixels.shape[1]}, and the file says {shape[0]}x{shape[1]}"
-        return pixels

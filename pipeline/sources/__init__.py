@@ -17,7 +17,7 @@ from pipeline.sources.parquet import ParquetSource
 from pipeline.sources.photographs import Food101, ImageNet, Imagenette, Places365
 from pipeline.sources.protocol import Source
 from pipeline.sources.python_object import open_object
-from pipeline.sources.shards import find_shards, name_of
+from pipeline.sources.shards import find_shards, name_of, other_shards
 from pipeline.sources.tars import TarSource
 from pipeline.sources.torchvision import Cifar10, Cifar100, FashionMnist, Svhn
 
@@ -34,7 +34,7 @@ SOURCES: dict[str, type[NamedSource]] = {
 }
 """Every data set that has a name."""
 
-SHARDED: dict[str, Callable[[str, str, Sequence[Path]], Source]] = {
+SHARDED: dict[str, Callable[[str, str, Sequence[Path], Sequence[Path]], Source]] = {
     ".parquet": ParquetSource,
     ".tar": TarSource,
 }
@@ -80,7 +80,7 @@ def open_source(
     for ending, kind in SHARDED.items():
         shards = find_shards(text, ending, split)
         if shards:
-            return kind(name_of(text), split, shards)
+            return kind(name_of(text), split, shards, other_shards(text, ending, split))
     if path.is_dir():
         return ImageFolder(path, split)
     if _OBJECT.fullmatch(text) and not path.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -31,7 +32,7 @@ def download(url: str, path: Path, md5: str) -> None:
                 while chunk := answer.read(_CHUNK):
                     digest.update(chunk)
                     partial.file.write(chunk)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             raise DataError(f"{url} must be reachable to be downloaded; got {error}: {remedy}") from None
         except OSError as error:
             raise unwritable(path, error) from None

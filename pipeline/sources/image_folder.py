@@ -26,7 +26,7 @@ class ImageFolder(ImageFiles):
         The set, or one split of it.
     split
         "train", "test" or "val": the subfolder of that name where the set has any of them; a folder without
-        such subfolders is taken as it is, whatever the split.
+        such subfolders is taken as it is, whatever the split, and ``notes`` say so of any but train.
     name
         Of the data set; the folder's own by default.
 
@@ -41,6 +41,7 @@ class ImageFolder(ImageFiles):
         if not folder.is_dir():
             raise DataError(f"an image folder must be a folder; got {folder}")
         present = splits_in(folder)
+        asked = split
         if present and split not in present:
             raise DataError(f"the split must be one that {folder} holds: {', '.join(present)}; got {split}")
         if not present and folder.name in SPLITS:
@@ -65,6 +66,11 @@ class ImageFolder(ImageFiles):
         notes = [f"class {class_name} has no images" for class_name in empty]
         if others:
             notes.append(f"{others:,} files that are no images ({', '.join(ENDINGS)}) are left out")
+        if asked != "train" and not present and folder.name != asked:
+            notes.append(
+                f"{folder} holds no split folders ({', '.join(SPLITS)}): all {len(files):,} images of it are "
+                f"taken as its {split} split; to hold some out instead, convert it with --validation"
+            )
         super().__init__(
             name=name,
             split=split,

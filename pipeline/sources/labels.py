@@ -33,7 +33,7 @@ def numbered(
     classes
         Names of the classes, in the order of their numbers.
     others
-        Labels of further images that are to share the classes, as of another split.
+        Labels of further images that are to share the classes, as of another split: whole numbers or texts.
 
     Raises
     ------
@@ -48,6 +48,10 @@ def numbered(
             f"labels of {origin} must be all whole numbers or all texts, one an image; got "
             f"{values.dtype} of shape {values.shape}"
         )
+    others = () if classes else tuple(others)
+    if any(isinstance(other, str) for other in others):
+        # NumPy makes texts of a mixture; one that is spread over splits must not number them differently.
+        values = values.astype(np.str_)
     if values.dtype.kind == "U":
         named = classes or sorted({str(value) for value in (*values.tolist(), *others)})
         numbers = {name: number for number, name in enumerate(named)}

@@ -34,6 +34,8 @@ class ParquetSource(EncodedImages):
         See `Source`.
     shards
         The files, in order.
+    others
+        Those of other splits, whose labels are read where the files don't name the classes.
 
     Raises
     ------
@@ -41,7 +43,7 @@ class ParquetSource(EncodedImages):
         When a file is damaged, or its columns are not of this kind.
     """
 
-    def __init__(self, name: str, split: str, shards: Sequence[Path]) -> None:
+    def __init__(self, name: str, split: str, shards: Sequence[Path], others: Sequence[Path] = ()) -> None:
         self.name = name
         self.split = split
         self.origin = f"Parquet {name} ({split}), {len(shards):,} files"
@@ -53,17 +55,18 @@ class ParquetSource(EncodedImages):
         found: list[Any] = []
         groups: list[tuple[int, int, int]] = []
         for number, path in enumerate(self._shards):
-            try:
-                with pq.ParquetFile(path) as file:
-                    found += file.read([self._label]).column(0).to_pylist()
-                    sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-            except (pa.ArrowException, OSError, KeyError, IndexError) as error:
-                raise _damaged(path, error) from None
+            labels, sizes = _labels(path, self._label)
+            found += labels
             groups += [(number, group, size) for group, size in enumerate(sizes)]
         missing = next((row for row, label in enumerate(found) if label is None), None)
         if missing is not None:
             raise DataError(f"every row of {self.origin} must have a label; row {missing} has none")
-        self.labels, self.classes = numbered(found or np.zeros(0, np.int64), self.origin, classes)
+        self.labels, self.classes = numbered(
+            found or np.zeros(0, np.int64),
+            self.origin,
+            classes,
+            _elsewhere(others, self._label) if classes is None else (),
+        )
         self._groups = [(number, group) for number, group, _ in groups]
         self._starts = np.cumsum([0, *[size for _, _, size in groups]])
 
@@ -112,6 +115,23 @@ def _schema(path: Path) -> pa.Schema:
             return file.schema_arrow
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from None
+
+
+def _labels(path: Path, column: str) -> tuple[list[Any], list[int]]:
+    """Read a file's labels, and the sizes of its row groups."""
+    try:
+        with pq.ParquetFile(path) as file:
+            sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+            return file.read([column]).column(0).to_pylist(), sizes
+    except (pa.ArrowException, OSError, KeyError, IndexError) as error:
+        raise _damaged(path, error) from None
+
+
+def _elsewhere(others: Sequence[Path], column: str) -> list[int | str]:
+    """Read the labels of other splits, which may have none: tests are often published without."""
+    there = [path for path in others if column in _schema(path).names]
+    found = [label for path in there for label in _labels(path, column)[0]]
+    return [label for label in found if isinstance(label, int | str)]
 
 
 def _columns(path: Path, schema: pa.Schema) -> tuple[str, str, list[str] | None]:

@@ -12,6 +12,8 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What a file may be, whatever its ending: Pillow would go as far as to run other programs for some."""
 _ORIENTATION = 0x0112
 _WIDE_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
+_WIDE_AS_I = ("PNG", "PPM")
+"""Formats whose grey of 16 bits Pillow gives with 32: as 0 to 65,535, whatever a PGM says its white is."""
 
 
 def decode(file: BinaryIO) -> NDArray[np.uint8]:
@@ -53,7 +55,7 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         As `decode` does.
     """
     upright = image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
-    if upright.mode in _WIDE_GREY or (upright.mode == "I" and image.format == "PNG"):
+    if upright.mode in _WIDE_GREY or (upright.mode == "I" and image.format in _WIDE_AS_I):
         # Pillow clips 16 bits where they should be scaled.
         grey = eight_bits(np.asarray(upright).astype(np.uint16))
         return np.repeat(grey[:, :, None], 3, axis=2)

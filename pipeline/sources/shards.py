@@ -53,18 +53,42 @@ def _matches(text: str) -> list[Path]:
     return [Path(one) for one in glob.glob(text)]  # noqa: PTH207
 
 
-def _of_split(folder: Path, ending: str, split: str) -> list[Path]:
+def other_shards(text: str, ending: str, split: str) -> list[Path]:
+    """List the files of a data set's other splits, whose classes are numbered together with this one's.
+
+    Parameters
+    ----------
+    text, ending, split
+        As `find_shards` was given them.
+
+    Returns
+    -------
+    list[Path]
+        Of a folder, sorted by name; none for files that are named one by one or by a pattern, as what lies
+        beside them may belong to anything.
+    """
+    path = Path(text)
+    named = _named(path, ending) if path.is_dir() else {}
+    return [path for path, one in named.items() if one not in (None, split)]
+
+
+def _named(folder: Path, ending: str) -> dict[Path, str | None]:
+    """Find a folder's files, sorted by name, and the splits that they are named after."""
     found = sorted({path for below in _FOLDERS for path in (folder / below).glob(f"*{ending}")})
-    named = {path: _split_of(path.relative_to(folder)) for path in found}
+    return {path: _split_of(path.relative_to(folder)) for path in found}
+
+
+def _of_split(folder: Path, ending: str, split: str) -> list[Path]:
+    named = _named(folder, ending)
     splits = {one for one in named.values() if one is not None}
     if not splits:
-        return found
+        return list(named)
     if split not in splits:
         raise DataError(
             f"the split must be one that {folder} holds: {', '.join(sorted(splits))}; got {split}: name "
             "the files of another by a pattern"
         )
-    return [path for path in found if named[path] == split]
+    return [path for path, one in named.items() if one == split]
 
 
 def _split_of(path: Path) -> str | None:

@@ -44,6 +44,8 @@ class TarSource(EncodedImages):
         See `Source`.
     shards
         The files, in order.
+    others
+        Those of other splits, gone through for their labels where no card names the classes.
 
     Raises
     ------
@@ -51,7 +53,7 @@ class TarSource(EncodedImages):
         When a shard is damaged, or a sample has no image or no label.
     """
 
-    def __init__(self, name: str, split: str, shards: Sequence[Path]) -> None:
+    def __init__(self, name: str, split: str, shards: Sequence[Path], others: Sequence[Path] = ()) -> None:
         self.name = name
         self.split = split
         self.origin = f"WebDataset {name} ({split}), {len(shards):,} shards"
@@ -74,7 +76,14 @@ class TarSource(EncodedImages):
         # A folder of ours has a card, which knows what the numbers stand for.
         card = read_card(self._shards[0].parent)
         classes = None if card is None else card.classes
-        self.labels, self.classes = numbered(found or np.zeros(0, np.int64), self.origin, classes)
+        further = [sample.label for path in others for sample in _samples(path)] if classes is None else []
+        self.labels, self.classes = numbered(
+            found or np.zeros(0, np.int64),
+            self.origin,
+            classes,
+            # Tests are often published without their labels.
+            [label for label in further if label is not None],
+        )
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -38,7 +38,7 @@ def drawn(n: int, constituents: int) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("constituents", [1, 2, 4])
 def test_losses_and_gradients_are_those_of_the_mixed_label(name: str, constituents: int) -> None:
     outputs, labels, shares = drawn(5, constituents)
-    weights = torch.rand(5, generator=torch.Generator().manual_seed(0))
+    weights = torch.rand(5, constituents, generator=torch.Generator().manual_seed(0))
     losses = METHODS[name]().losses(outputs, labels)
     mixed_loss(losses.per_owner, shares, weights).backward()
     # By hand: each image's losses against its labels, mixed as the image is.
@@ -46,7 +46,7 @@ def test_losses_and_gradients_are_those_of_the_mixed_label(name: str, constituen
     p = torch.exp(twin) / torch.exp(twin).sum(dim=1, keepdim=True)
     rows = [[DEFINITIONS[name](p[i], int(y)) for y in labels[i]] for i in range(5)]
     by_hand = torch.stack([torch.stack(row) for row in rows])
-    ((by_hand * shares).sum(dim=1) * weights).mean().backward()
+    (by_hand * shares * weights).sum(dim=1).mean().backward()
     assert outputs.grad is not None
     assert twin.grad is not None
     torch.testing.assert_close(losses.per_owner.double(), by_hand, rtol=1e-5, atol=1e-7)
@@ -140,7 +140,7 @@ def test_a_whole_step_never_waits_for_the_device(name: str) -> None:
         model = MODELS["resnet8"](width=4).build(classes=10)  # type: ignore[call-arg]
         images = torch.empty(6, 3, 32, 32)
         labels = torch.zeros(6, 2, dtype=torch.int64)
-        shares, weights = torch.empty(6, 2), torch.empty(6)
+        shares, weights = torch.empty(6, 2), torch.empty(6, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     ids = np.arange(6)
     owners, host_shares = np.stack([ids, ids], axis=1), np.full((6, 2), 0.5, np.float32)

@@ -22,6 +22,7 @@ from pipeline.errors import CorruptSampleError, DataError
 from pipeline.formats import card_path, open_dataset
 from pipeline.formats.card import HeldOut
 from pipeline.formats.whole import partial_path
+from pipeline.pillow import any_size
 from pipeline.sources import ArraySource, ImageFolder, open_source
 from pipeline.sources.store import fit
 
@@ -326,6 +327,31 @@ def test_a_corrupt_image_stops_the_conversion_and_nothing_is_left(
     with pytest.raises(CorruptSampleError, match=broken.name):
         convert(ImageFolder(folder), out, ConvertOptions(encoding=encoding, validation=0.2))
     assert files(tmp_path) == []
+
+
+def test_images_beyond_pillows_limit_are_converted_and_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    for encoding in ("raw", "jpeg"):
+        path = tmp_path / f"{encoding}.beton"
+        source = ImageFolder(folder)
+        convert(source, path, ConvertOptions(encoding=encoding, workers=3))
+        assert Image.MAX_IMAGE_PIXELS == 10
+        data = open_dataset(path)
+        assert [data.fault(index) for index in range(len(source))] == [None] * len(source)
+        assert Image.MAX_IMAGE_PIXELS == 10
+
+
+def test_pillows_limit_is_back_when_the_last_one_leaves() -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    one, other = any_size(), any_size()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert Image.MAX_IMAGE_PIXELS is None
+    other.__exit__(None, None, None)
+    assert limit == Image.MAX_IMAGE_PIXELS
 
 
 def test_a_source_whose_labels_are_outside_of_its_classes_is_refused(tmp_path: Path) -> None:

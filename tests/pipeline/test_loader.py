@@ -8,8 +8,10 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from pipeline.augment.mixup import Mixup
 from pipeline.augment.ricap import Ricap
 from pipeline.augment.standard import Standard
 from pipeline.convert import ConvertOptions, convert
+from pipeline.crop import Crop
 from pipeline.engines.ffcv import FfcvEngine
 from pipeline.engines.resident import ResidentEngine
 from pipeline.formats import Beton
@@ -129,7 +132,18 @@ def test_weights_go_with_their_samples(data: Beton) -> None:
     with Loader(data, batch_size=16, device="cpu") as loader:
         given_weights = [batch.weights for batch in loader.batches(order)]
     assert all(isinstance(tensor, Tensor) and tensor.dtype == torch.float32 for tensor in given_weights)
-    assert torch.cat(given_weights).tolist() == weights.tolist()  # type: ignore[arg-type]
+    assert torch.cat(given_weights).tolist() == weights[:, None].tolist()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix", "ricap"])
+def test_a_constituent_brings_its_own_weight_into_a_mixture(data: Beton, mixing: str) -> None:
+    weights = np.random.default_rng(0).random(40).astype(np.float32)
+    augment = chain([mixing], data.card.mean, data.card.std)
+    with Loader(data, augment=augment, batch_size=40, device="cpu") as loader:
+        (batch,) = loader.batches(Order(np.arange(40), weights=weights))
+    assert batch.weights is not None
+    assert (batch.owners != np.arange(40)[:, None]).any()
+    assert (batch.weights.numpy() == weights[batch.owners]).all()
 
 
 def test_a_batch_shares_no_memory_with_the_order(data: Beton) -> None:
@@ -415,6 +429,33 @@ def test_ctrl_c_ends_the_process(data: Beton, engine: str) -> None:
     assert process.returncode in (1, -signal.SIGINT, 130)
 
 
+@pytest.mark.parametrize("engine", ["FfcvEngine", "DaliEngine"])
+@pytest.mark.parametrize("error", [False, True])
+def test_an_iterator_in_use_does_not_keep_the_process(jpegs: Beton, engine: str, error: bool) -> None:
+    """Its thread has read all it was asked for, and waits for more when the interpreter exits."""
+    name = engine.removesuffix("Engine").lower()
+    pytest.importorskip({"ffcv": "ffcv", "dali": "nvidia.dali"}[name])
+    program = textwrap.dedent(
+        f"""
+        import sys, time, types
+        import numpy as np
+        from pipeline import Loader, open_dataset
+        from pipeline.engines.{name} import {engine}
+        loader = Loader(open_dataset({str(jpegs.path)!r}), engine={engine}(1), batch_size=8, device="cpu")
+        batches = loader.batches(types.SimpleNamespace(round=0, ids=np.arange(32), weights=None))
+        next(batches)
+        time.sleep(0.5)
+        print("done", flush=True)
+        if {error}:
+            raise RuntimeError("in the training step")
+        """
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert ended.stdout == "done\n"
+    assert ended.stderr.rstrip().endswith("RuntimeError: in the training step") == error
+    assert ended.returncode == int(error)
+
+
 def test_memory_does_not_grow_with_rounds(data: Beton) -> None:
     """Fifty rounds leave as many tensors behind as one does."""
 
@@ -449,3 +490,38 @@ def test_waiting_is_counted_and_the_loop_is_not(data: Beton, engine: ResidentEng
         total = time.perf_counter() - begin
         assert 0 < loader.times.wait <= total - slept
         assert loader.times.copy == 0.0
+
+
+def test_copying_is_timed_from_when_the_images_are_read(data: Beton, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a device that only says it were CUDA."""
+    seen: list[str] = []
+
+    class Event:
+        def record(self) -> None:
+            seen.append("record")
+
+    with Loader(data, engine=ResidentEngine(), batch_size=4, device="cpu") as loader:
+        reader = loader._open()._full
+        read = reader.read
+
+        def reading(ids: NDArray[np.int64], crop: Crop | None = None) -> Tensor:
+            seen.append("read")
+            return read(ids, crop)
+
+        def placing(array: NDArray[Any], device: torch.device) -> Tensor:
+            seen.append("place")
+            return torch.from_numpy(array)
+
+        loader.device = torch.device("cuda:0")
+        monkeypatch.setattr(reader, "read", reading)
+        monkeypatch.setattr("pipeline.assembly.place", placing)
+        monkeypatch.setattr("pipeline.loader.timer", Event)
+        monkeypatch.setattr(torch.cuda, "device", nullcontext)
+        monkeypatch.setattr(torch.cuda, "stream", nullcontext)
+        request = loader._requests(None, None).whole(Order(np.arange(4)))
+        begun = loader._open().begin(request, 0, slice(0, 4))
+        seen.clear()
+        loader._end(begun, None)
+    assert seen[:2] == ["read", "record"]
+    assert seen[2:-1] == ["place"] * len(seen[2:-1])
+    assert seen[-1] == "record"

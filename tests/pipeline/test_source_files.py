@@ -284,6 +284,9 @@ def test_labels_are_numbers_or_texts_within_their_classes() -> None:
     assert (labels.tolist(), classes) == ([1, 0], ("a", "b", "c"))
     labels, classes = numbered([0, 1], "x", others=[4])
     assert classes == ("0", "1", "2", "3", "4")
+    # A mixture is texts, also where each split is of one kind.
+    labels, classes = numbered([10, 9], "x", others=["a", 9])
+    assert (labels.tolist(), classes) == ([0, 1], ("10", "9", "a"))
     for found, names, message in (
         (["d"], ["a"], "one of its 1 classes; got d"),
         ([3], ["a"], "one of its 1 classes, numbered from 0; image 0 has 3"),
@@ -370,6 +373,42 @@ def test_parquet_columns_are_found_by_kind_or_name(tmp_path: Path) -> None:
     write_parquet(path, range(3), None, label=pa.array([0.5] * 3), a=pa.array([1] * 3), b=pa.array([2] * 3))
     with pytest.raises(DataError, match=r"one of labels .* called label; its columns are image \(struct"):
         open_source(str(path))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "tar"])
+def test_splits_in_a_folder_share_their_classes(tmp_path: Path, kind: str) -> None:
+    splits: dict[str, list[Any]] = {"train": ["ant", "bee", "cat"], "test": ["cat", "bee"], "val": [None]}
+
+    def write(prefix: str, splits: dict[str, list[Any]]) -> str:
+        folder = tmp_path / prefix
+        folder.mkdir()
+        for split, labels in splits.items():
+            path = folder / f"{split}-000.{kind}"
+            if kind == "parquet":
+                rows = pa.array([{"bytes": encoded(0), "path": None}] * len(labels), IMAGE)
+                table = {"image": rows} if labels == [None] else {"image": rows, "label": labels}
+                pq.write_table(pa.table(table), path)
+            else:
+                images = {f"{place}.png": encoded(0) for place in range(len(labels))}
+                texts = {f"{place}.cls": str(label).encode() for place, label in enumerate(labels) if label}
+                write_tar(path, dict(sorted((images | texts).items())))
+        return str(folder)
+
+    text = write("texts", splits)
+    for split in ("train", "test"):
+        source = open_source(text, split=split)
+        assert source.classes == ("ant", "bee", "cat")
+        assert [source.classes[label] for label in source.labels] == splits[split]
+    # A file that is named by itself may be all there is of its set.
+    assert open_source(f"{text}/test-000.{kind}", split="test").classes == ("bee", "cat")
+    numbers = write("numbers", {"train": [0, 4], "test": [1]})
+    assert open_source(numbers, split="test").classes == ("0", "1", "2", "3", "4")
+
+
+def test_parquet_that_names_its_classes_needs_no_other_split(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "test-0.parquet", range(3), hub())
+    (tmp_path / "train-0.parquet").write_bytes(b"half")
+    assert open_source(str(tmp_path), split="test").classes == ("ant", "bee", "cat")
 
 
 def test_parquet_without_a_label_or_with_one_outside_is_refused(tmp_path: Path) -> None:

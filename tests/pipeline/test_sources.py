@@ -58,12 +58,17 @@ def test_black_and_white_become_0_and_255() -> None:
     np.testing.assert_array_equal(image, np.stack([bits * 255] * 3, 2))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 def test_16_bits_are_scaled_to_8(kind: str) -> None:
     grey = np.array([[0, 128, 257, 32_896, 65_535]], np.uint16)
     image = decode(file_of(Image.fromarray(grey), kind))
     assert image[0, :, 0].tolist() == [0, 0, 1, 128, 255]
     assert image.shape == (1, 5, 3)
+
+
+def test_a_pgm_is_scaled_by_the_white_that_it_names() -> None:
+    image = decode(io.BytesIO(b"P5\n3 1\n1023\n" + np.array([0, 512, 1023], ">u2").tobytes()))
+    assert image[0].tolist() == [[0] * 3, [128] * 3, [255] * 3]
 
 
 def test_transparent_pixels_are_laid_over_white() -> None:
@@ -200,6 +205,15 @@ def test_a_split_named_directly_knows_its_name(tmp_path: Path) -> None:
     save(tmp_path / "pets" / "test" / "cat" / "0.png")
     source = ImageFolder(tmp_path / "pets" / "test")
     assert (source.name, source.split) == ("pets", "test")
+    assert ImageFolder(tmp_path / "pets" / "test", "test").notes == ()
+
+
+def test_a_split_of_a_folder_without_any_is_told(tmp_path: Path) -> None:
+    save(tmp_path / "pets" / "cat" / "0.png")
+    assert ImageFolder(tmp_path / "pets").notes == ()
+    (note,) = ImageFolder(tmp_path / "pets", "test").notes
+    assert "holds no split folders (train, test, val): all 1 images of it are taken as its test split" in note
+    assert "--validation" in note
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
@@ -515,6 +529,27 @@ def test_a_download_arrives_whole_or_not_at_all(tmp_path: Path, server: tuple[st
 def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"must be reachable to be downloaded; got .*refused"):
         download("http://127.0.0.1:1/x", tmp_path / "x", "")
+
+
+def test_a_server_that_hangs_up_is_one_line(tmp_path: Path) -> None:
+    class HangsUp(Quiet):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"10\r\n0123")
+            self.close_connection = True
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), HangsUp) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        with pytest.raises(DataError, match=r"reachable to be downloaded; got IncompleteRead\(.*: try"):
+            download(f"http://127.0.0.1:{http.server_port}/x", tmp_path / "x", "")
+        http.shutdown()
+        thread.join()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_named_source_is_downloaded_only_when_asked_and_only_once(

@@ -188,8 +188,8 @@ def _reading() -> Safe:
         "training at another resolution by the network's FLOPs, scoring by the cost measured on this device.",
         "Comparisons matched in trained samples ask which samples to train on; comparisons matched in "
         "compute ask what to spend computing on. A method that scores can win the first and lose the second.",
-        "FLOPs are those of the network's layers as torch counts them, and three forward passes' worth a "
-        "step of compute.",
+        "FLOPs are those of the network's layers as torch counts them: a training step counts as three "
+        "forward passes, a scoring pass as one.",
         "The training clock leaves out evaluation, checkpoints and compilation; stall is its share spent "
         "waiting for data.",
         "One run says little about a difference between methods: repeat it with other seeds and look at "

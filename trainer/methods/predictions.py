@@ -22,8 +22,12 @@ def with_predictions(per_owner: Tensor, log_p: Tensor, labels: Tensor) -> Losses
     """
     with torch.no_grad():
         p_true = torch.exp(log_p.gather(1, labels))
-        # ||p - onehot(y)||^2 = sum_c p_c^2 - 2 p_y + 1; rounding can bring it below 0.
-        squared = torch.exp(2 * log_p).sum(dim=1, keepdim=True) - 2 * p_true + 1
-        error = squared.clamp_(min=0).sqrt_()
+        # ||p - onehot(y)||^2 = sum_{c != y} p_c^2 + (sum_{c != y} p_c)^2: as 1 - p_y, the latter would be
+        # nothing but rounding for samples that are learned well.
+        p, errors = torch.exp(log_p), []
+        for label in labels.unbind(dim=1):
+            others = p.scatter(1, label[:, None], 0)
+            errors.append(torch.hypot(others.norm(dim=1), others.sum(dim=1)))
+        error = torch.stack(errors, dim=1)
         hit = log_p.argmax(dim=1, keepdim=True) == labels
     return Losses(per_owner, p_true, error, hit)

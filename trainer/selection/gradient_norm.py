@@ -35,8 +35,8 @@ class GradientNorm(Scored):
         tau = [1 - ||P - u||^2 / ||P||^2]^(-1/2) = sqrt(n sum_i P_i^2)
 
     for u uniform over the n samples at hand, and selection is on while it is above (b' + 3b) / (3b): scoring
-    costs b' forward passes, a step 3b. Under mixing a step without selection counts the mean norm against an
-    image's labels. The decision is read from the device every ``check_every`` steps.
+    costs b' forward passes, a step 3b. Under mixing a step without selection counts each sample's mean norm
+    over the images that show it. The decision is read from the device every ``check_every`` steps.
     """
 
     ratio: float = 3.0
