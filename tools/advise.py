@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.formats.whole import write_whole
+from tools.outputs import check_output
 from trainer.errors import RunError
 from trainer.selection.pareto import Pareto
 
@@ -63,7 +64,11 @@ class Advise:
         ------
         RunError
             When the cost of scoring is not known, or an option makes no sense.
+        UsageError
+            When ``json`` isn't a file to write.
         """
+        if self.json is not None:
+            check_output("--json", self.json, "advice.json", mark=b'"speed_up"')
         told = advice(self.scoring_cost(), self.ratios, Pareto(self.alpha, self.x_min))
         _show(told, console)
         if self.json is not None:
@@ -90,6 +95,8 @@ def measured_cost(run: Path) -> float:
         When there is no ledger, or none that measured it.
     """
     path = run / "ledger.json"
+    if not run.is_dir():
+        raise RunError(f"a run must be a folder made by `trainer run`; got {run}: name one, or give --cost")
     try:
         cost = json.loads(path.read_text(encoding="utf-8"))["score_cost"]
     except (OSError, ValueError, KeyError, TypeError):

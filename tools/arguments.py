@@ -42,25 +42,55 @@ def _one_line(boxed: str, prog: str) -> str:
     """The message out of tyro's box, without the box, its title and the option's help text."""
     lines = [line.strip("│ ").strip() for line in boxed.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("╭", "╰"))]
-    rules = [i for i, line in enumerate(lines) if set(line) == {"─"}]
-    message = " ".join(lines[: rules[0]] if rules else lines)
+    if "╭" not in boxed:
+        # Where output isn't UTF-8 there is no box: the title stands first, above a rule.
+        lines = lines[2:]
+    rules = [i for i, line in enumerate(lines) if set(line) in ({"─"}, {"-"})]
+    message = _plain(" ".join(lines[: rules[0]] if rules else lines))
     meant = re.search(r"Perhaps you meant: (--[\w.-]+)", " ".join(lines))
     if meant:
         message += f"; perhaps you meant {meant[1]}"
     return f"{message}; see `{prog} --help`"
 
 
-def chosen(words: Sequence[str], option: str) -> list[str]:
-    """The values given to ``option`` the last time it stands in ``words``; empty where it doesn't.
+def _plain(message: str) -> str:
+    """A message without tyro's markup, and of a value that fits no type only what would have fitted.
+
+    >>> _plain("Error parsing --mean: no type matching {None}|{FLOAT FLOAT FLOAT} could be instantiated from"
+    ...        " ['0', '0'].  Got errors: - <class 'NoneType'>: ...")
+    '--mean must be None or FLOAT FLOAT FLOAT; got 0 0'
+    """
+    plain = re.sub(r"\[/?bold\]", "", message)
+    unfit = re.match(
+        r"Error parsing (\S+): no type matching (.+?) could be instantiated from \[(.*?)\]\.\s+Got errors",
+        plain,
+    )
+    if not unfit:
+        return plain
+    fitting = re.sub(r"[{}]", "", unfit[2].replace("|", " or "))
+    given = " ".join(re.findall(r"""['"](.*?)['"](?:, |$)""", unfit[3]))
+    return f"{unfit[1]} must be {fitting}; got {given or 'none'}"
+
+
+def chosen(words: Sequence[str], option: str) -> list[str] | None:
+    """The values given to ``option`` the last time it stands in ``words``; None where it doesn't.
 
     Looked at before the real parsing, since the parts that a person names decide which options there are.
+
+    >>> chosen(["--augment=standard", "ricap", "-h"], "--augment")
+    ['standard', 'ricap']
     """
-    values: list[str] = []
+    values: list[str] | None = None
     for i, word in enumerate(words):
-        if word == option:
+        name, equals, first = word.partition("=")
+        if name == option:
             rest = words[i + 1 :]
-            end = next((j for j, other in enumerate(rest) if other.startswith("--")), len(rest))
-            values = list(rest[:end])
-        elif word.startswith(option + "="):
-            values = [word.partition("=")[2]]
+            # No value begins with a dash, so -h ends the values as --help does.
+            end = next((j for j, other in enumerate(rest) if other.startswith("-")), len(rest))
+            values = [*([first] if equals else []), *rest[:end]]
     return values
+
+
+def asks_for_help(words: Sequence[str]) -> bool:
+    """Whether ``words`` ask for help, which is shown whatever else they say."""
+    return "-h" in words or "--help" in words

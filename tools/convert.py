@@ -21,7 +21,7 @@ from rich.text import Text
 
 from pipeline.convert import ConvertOptions, convert, skipped_path, validation_path
 from pipeline.errors import CorruptSampleError, DataError
-from pipeline.formats import card_path
+from pipeline.formats import FORMATS, card_path
 from pipeline.journal import journal_path
 from pipeline.sources import data_directory, open_source
 
@@ -122,6 +122,10 @@ class Convert:
             workers=self.workers,
             overwrite=self.overwrite,
         )
+        # Also a folder's ending is looked at: converting into one that happens to be there is a slip.
+        if self.out.suffix.removeprefix(".") not in FORMATS:
+            endings = " or ".join(f".{name}" for name in FORMATS)
+            raise DataError(f"OUT must end in {endings}; got {str(self.out)!r}: name one such as train.beton")
         data_dir = self.data_dir or data_directory()
         source = open_source(self.source, split=self.split, data_dir=data_dir, download=self.download)
         for note in source.notes:

@@ -20,6 +20,7 @@ from pipeline.formats import Converted, open_dataset
 from pipeline.formats.whole import write_whole
 from pipeline.randomness import Keys
 from pipeline.transfer import place
+from tools.outputs import check_output
 
 Pixels = NDArray[np.uint8]
 
@@ -60,7 +61,11 @@ class Gallery:
         ------
         DataError
             On options that can't work, unknown augmentations, and as `pipeline.formats.open_dataset` does.
+        UsageError
+            When ``out`` isn't a PNG to write.
         """
+        if self.out is not None:
+            check_output("--out", self.out, "gallery.png")
         for name in ("images", "draws"):
             if getattr(self, name) < 1:
                 raise DataError(f"{name} must be at least 1; got {getattr(self, name)}")

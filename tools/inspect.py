@@ -13,6 +13,7 @@ from rich.text import Text
 from pipeline.convert import skipped_path
 from pipeline.formats import Card, open_dataset
 from pipeline.formats.sheet import contact_sheet
+from tools.outputs import check_output
 
 _MOST_LISTED = 40
 _BAR = 30
@@ -30,6 +31,8 @@ class Inspect:
 
     def execute(self, console: Console) -> int:
         """Print and draw; see `pipeline.formats.open_dataset` and `contact_sheet` for the errors."""
+        if self.sheet is not None:
+            check_output("--sheet", self.sheet, "sheet.png")
         data = open_dataset(self.file)
         console.print(card_table(data.card, self.file))
         console.print(class_table(data.card))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.formats.whole import write_whole
+from tools.outputs import check_output
 from tools.profiling.finding import Measured, sentence
 from tools.profiling.stages import PART, Stages
 from tools.profiling.timing import take_turns
@@ -76,6 +77,8 @@ class Profile:
 
     def execute(self, console: Console) -> int:
         """Measure, show a table and a sentence, and write the figures."""
+        if self.options.json is not None:
+            check_output("--json", self.options.json, "profile.json", mark=b'"setting"')
         if self.run.threads is not None:
             torch.set_num_threads(self.run.threads)
         with TerminalWatcher(console) as watcher:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from tools.arguments import chosen, parse
+from tools.arguments import UsageError, asks_for_help, chosen, parse
 from trainer import config, recipe
 from trainer.config import SLOTS, Settings, part_name, part_type
 from trainer.errors import RunError
@@ -52,6 +52,10 @@ def read_run(
     base = recipe.load(named) if named is not None else config.Run()
     parts = {slot: _chosen_parts(slot, base, words) for slot in SLOTS}
     line = _command_line(base, parts, more)
+    if asks_for_help(words):
+        # Whatever else is said: `--sampler --help` asks which samplers there are.
+        words = ["--help"]
+    _check_owners(words, parts)
     given: Any = parse(line, words, prog, description=description)
     if named is None:
         raise RunError(f"a recipe must be named first, one of {', '.join(recipe.recipes())}; got none")
@@ -67,8 +71,14 @@ def _chosen_parts(slot: str, base: config.Run, words: Sequence[str]) -> list[Any
     current = getattr(base, slot)
     before = list(current) if slot == "augment" else [current]
     names = chosen(words, f"--{slot}")
-    if not names:
+    if names is None or (not names and asks_for_help(words)):
         return before
+    if not names:
+        raise UsageError(f"--{slot} must be given a name, one of {', '.join(SLOTS[slot])}; got none")
+    commas = next((name for name in names if "," in name), None)
+    if commas is not None:
+        apart = " ".join(part for part in commas.split(",") if part)
+        raise UsageError(f"--{slot} takes names with spaces between them; got {commas}: write {apart}")
     if slot != "augment" and len(names) > 1:
         raise RunError(f"--{slot} takes one part; got {' '.join(names)}")
     kept = {part_name(slot, part): part for part in before}
@@ -77,6 +87,29 @@ def _chosen_parts(slot: str, base: config.Run, words: Sequence[str]) -> list[Any
         standard = kept.get("standard") or part_type(slot, "standard")()
         return list(config.with_base(tuple(parts), standard))
     return parts
+
+
+def _check_owners(words: Sequence[str], parts: Mapping[str, list[Any]]) -> None:
+    """Refuse an option of a part that isn't chosen, by the name of the part that has it."""
+    for word in words:
+        option = word.partition("=")[0]
+        slot, _, rest = option.removeprefix("--").partition(".")
+        if slot not in SLOTS or not option.startswith("--") or not rest:
+            continue
+        used = [part_name(slot, part) for part in parts[slot]]
+        if slot == "augment":
+            having = [name for name in (rest.partition(".")[0],) if name in SLOTS[slot]]
+            remedy = f"add it, as --augment {' '.join((*used, *having))}"
+        else:
+            field_name = rest.replace("-", "_")
+            having = [name for name, cls in SLOTS[slot].items() if field_name in _field_names(cls)]
+            remedy = f"choose one by --{slot}, or leave {option} out"
+        if having and not set(having) & set(used):
+            raise UsageError(f"{option} is an option of {', '.join(having)}; got {' '.join(used)}: {remedy}")
+
+
+def _field_names(part: type) -> list[str]:
+    return [item.name for item in dataclasses.fields(part)]
 
 
 def _command_line(base: config.Run, parts: Mapping[str, list[Any]], more: type | None) -> type:

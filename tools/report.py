@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 
 from pipeline.formats.whole import write_whole
+from tools.outputs import check_output
 from tools.reporting.folder import read_run
 from tools.reporting.page import page
 from trainer.errors import RunError
@@ -31,6 +32,8 @@ class Report:
 
     def execute(self, console: Console) -> int:
         """Write the page and print where it is."""
+        if self.out is not None:
+            check_output("--out", self.out, "report.html")
         out = write_report(self.runs, self.out)
         console.print(f"report: {out}", highlight=False, soft_wrap=True, markup=False)
         return 0

@@ -15,6 +15,7 @@ from rich.console import Console
 from pipeline.formats import Converted, open_dataset
 from samplers import Scores
 from samplers.coreset import as_scores, facility_location, k_center
+from tools.outputs import check_output
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
 from trainer import config, recipe
@@ -114,6 +115,8 @@ class Score:
 
     def execute(self, console: Console) -> int:
         """Train or load the networks, score, and write the file."""
+        # Every file of scores names its method; arrays of images don't.
+        check_output("--out", self.options.out, "scores.npz", mark=b"method.npy")
         columns: list[NDArray[np.float32]] = []
         seen: NDArray[np.float32] | None = None
         cost = {"trained": 0, "scored": 0, "compute": 0.0}

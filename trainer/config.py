@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,14 @@ SLOTS: Mapping[str, Mapping[str, type]] = {
     "selection": SELECTIONS,
 }
 """Every slot of a run and the table of the parts that fit it."""
+
+MOST_EPOCHS = 1e6
+MOST_THREADS = 1024
+LEAST_ROUND = 1e-4
+"""Limits that no sensible run meets, which keep a slip from overflowing or from running for ever."""
+
+LONGEST_NAME = 200
+"""Bytes of a run folder's name; file systems take 255, and names are made of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +123,7 @@ class Settings:
     and .875 (224 of 256) where they differ in shape."""
 
     log_every: int = 20
-    """Steps between two lines of steps.jsonl; the device is waited for only here."""
+    """Steps between two lines of steps.jsonl; without a selection the device is waited for only here."""
 
     checkpoint_seconds: float = 60
     """Least seconds between two checkpoints."""
@@ -147,6 +157,10 @@ class Settings:
         for name in above_zero:
             if not getattr(self, name) > 0:
                 raise RunError(f"{name} must be above 0; got {getattr(self, name)}")
+        if self.epochs > MOST_EPOCHS:
+            raise RunError(f"epochs must be at most {MOST_EPOCHS:,.0f}; got {self.epochs:g}")
+        if not math.isfinite(self.lr):
+            raise RunError(f"lr must be a finite number; got {self.lr:g}")
         if not 0 < self.budget <= 1:
             raise RunError(
                 f"budget must be above 0 and at most 1, a fraction of the full training; got {self.budget:g}"
@@ -157,24 +171,35 @@ class Settings:
                 raise RunError(f"{name} must be at least 0 and below 2**32; got {value}")
         if self.batch_size < 2:
             raise RunError(f"batch_size must be at least 2 for batch normalisation; got {self.batch_size}")
-        if self.round_length > 1:
-            raise RunError(f"round_length must be at most 1 epoch; got {self.round_length:g}")
+        if not LEAST_ROUND <= self.round_length <= 1:
+            raise RunError(
+                f"round_length must be at least {LEAST_ROUND:g} and at most 1 epoch; "
+                f"got {self.round_length:g}"
+            )
         if not 0 <= self.momentum < 1:
             raise RunError(f"momentum must be at least 0 and below 1; got {self.momentum:g}")
+        if self.nesterov and self.momentum == 0:
+            raise RunError(
+                "nesterov needs a momentum above 0; got 0: give --momentum, or leave --nesterov out"
+            )
         if self.lead < 0:
             raise RunError(f"lead must be at least 0 steps; got {self.lead}")
-        if self.weight_decay < 0:
-            raise RunError(f"weight_decay must be at least 0; got {self.weight_decay:g}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise RunError(f"weight_decay must be at least 0 and finite; got {self.weight_decay:g}")
+        if not self.checkpoint_seconds >= 0:
+            raise RunError(f"checkpoint_seconds must be at least 0; got {self.checkpoint_seconds:g}")
         check_pixels("evaluation_resolution", self.evaluation_resolution)
         crop = self.evaluation_crop
         if crop is not None and not 0 < crop <= 1:
             raise RunError(f"evaluation_crop must be above 0 and at most 1; got {crop:g}")
-        if self.std is not None and not min(self.std) > 0:
-            raise RunError(f"std must be above 0 in every channel; got {self.std}")
-        if self.threads is not None and self.threads < 1:
-            raise RunError(f"threads must be at least 1; got {self.threads}")
-        if self.name is not None and (not self.name or Path(self.name).name != self.name):
-            raise RunError(f"name must be one folder name without slashes; got {self.name!r}")
+        if self.mean is not None and not all(map(math.isfinite, self.mean)):
+            raise RunError(f"mean must be finite in every channel; got {self.mean}")
+        if self.std is not None and not all(0 < value < math.inf for value in self.std):
+            raise RunError(f"std must be above 0 in every channel and finite; got {self.std}")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise RunError(f"threads must be at least 1 and at most {MOST_THREADS:,}; got {self.threads}")
+        if self.name is not None:
+            check_folder_name("name", self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +221,27 @@ class Run(Settings):
 
 def _default(table: Mapping[str, type], name: str) -> Any:
     return table[name]()
+
+
+def check_folder_name(setting: str, name: str) -> None:
+    """Refuse a name that would put a run elsewhere than into a folder of its own.
+
+    Raises
+    ------
+    RunError
+        When it isn't one folder's name, can't be printed, or is too long.
+    """
+    # Of "..", the name is ".." too, and it leads out of the folder for runs.
+    if name in ("", ".", "..") or Path(name).name != name or not name.isprintable():
+        raise RunError(
+            f"{setting} must be one folder name without slashes or control characters; got {name!r}: "
+            "give one such as first-try"
+        )
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        raise RunError(
+            f"{setting} must be at most {LONGEST_NAME} bytes long; got {len(os.fsencode(name))}, of "
+            f"{name[:20]!r} and so on: give a shorter --name"
+        )
 
 
 # --- Parts by name ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tomllib
 import types
@@ -27,13 +28,18 @@ def load(recipe: str) -> Run:
         When there is no such recipe, when it isn't TOML, or when it holds an unknown or ill-typed value.
     """
     path = Path(recipe) if recipe.endswith(".toml") else recipes().get(recipe)
+    if path is None and recipe.endswith((".beton", ".wds")):
+        raise RunError(
+            f"a recipe must be named before the data set; got {recipe}: give it as --data {recipe}"
+        )
     if path is None:
         raise RunError(f"recipe must be one of {', '.join(recipes())} or the path of a .toml; got {recipe!r}")
     if not path.is_file():
         raise RunError(f"recipe {path} does not exist; `trainer list recipes` shows those that come along")
     try:
         table = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    # Numbers of more digits than Python reads are ValueErrors, as what isn't TOML or UTF-8 is.
+    except (ValueError, OSError) as error:
         raise RunError(f"{path} must be TOML; {error}") from None
     table.setdefault("recipe", path.stem)
     return from_table(table, where=str(path))
@@ -50,6 +56,8 @@ def from_table(table: Mapping[str, Any], where: str) -> Run:
     for slot in SLOTS:
         if slot == "augment" and slot in values:
             entries = values[slot] if isinstance(values[slot], list) else [values[slot]]
+            if not entries:
+                raise RunError(f'{where}: augment must name a part; got []: "none" is for no augmentation')
             values[slot] = tuple(_part(slot, entry, where) for entry in entries)
         elif slot in values:
             values[slot] = _part(slot, values[slot], where)
@@ -88,7 +96,7 @@ def _plain(value: Any) -> Any:
 
 
 def _part(slot: str, entry: Any, where: str) -> Any:
-    options = {"name": entry} if isinstance(entry, str) else dict(entry)
+    options = dict(entry) if isinstance(entry, Mapping) else {"name": entry}
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise RunError(f"{where}: {slot} must be a part's name, or a table with a name; got {entry!r}")
@@ -128,7 +136,9 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
             if len(inner) == len(value):
                 return tuple(_typed(item, kind, where) for item, kind in zip(value, inner, strict=True))
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        with contextlib.suppress(OverflowError):
+            return float(value)
+        raise RunError(f"{where} must be float; got a number of {len(str(value))} digits: give a smaller one")
     elif hint is Path and isinstance(value, str):
         return Path(value)
     elif hint is type(None):

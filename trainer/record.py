@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,18 @@ class RunFolder:
 
     Opening the folder of an earlier session of the same run is fine and goes on with it; the folder of
     another run is refused.
+
+    Raises
+    ------
+    RunError
+        When the folder is another run's, or its run.toml can't be read.
     """
 
     def __init__(self, path: Path, run: config.Run) -> None:
         self.path = path
         self._run = run
         kept = path / "run.toml"
-        if kept.exists() and _digest(tomllib.loads(kept.read_text())) != _digest(recipe.to_table(run)):
+        if kept.exists() and _digest(_read(kept, tomllib.loads)) != _digest(recipe.to_table(run)):
             raise RunError(
                 f"run folder {path} holds a run with other settings; "
                 "give this one another --name, or move it away"
@@ -48,9 +53,20 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end in an earlier session."""
-        ledger = self.path / "ledger.json"
-        return ledger.exists() and bool(json.loads(ledger.read_text())["finished"])
+        """Whether the run came to its end in an earlier session.
+
+        Raises
+        ------
+        RunError
+            When the folder's ledger can't be read, or doesn't say.
+        """
+        path = self.path / "ledger.json"
+        if not path.exists():
+            return False
+        finished = _read(path, json.loads).get("finished")
+        if not isinstance(finished, bool):
+            raise _damaged(path, f"its finished is {finished!r}")
+        return finished
 
     def read(self, name: str) -> Any:
         """A JSON file's content, or a .jsonl file's lines; an unfinished last line is left out."""
@@ -69,28 +85,61 @@ class RunFolder:
         with (self.path / name).open("a") as file:
             file.write(json.dumps(line) + "\n")
 
-    def rewind(self, step: int) -> None:
-        """Drop the lines of steps that a resumed run will make again, and what a kill left half-written."""
+    def rewind(self, step: int, rounds: int) -> None:
+        """Drop the lines that a resumed run will make again, and what a kill left half-written.
+
+        Those after ``step``, and evaluations after the first ``rounds`` rounds: one may stand at the very
+        step of the checkpoint that was written before its round ended.
+        """
         for name in ("steps.jsonl", "evaluations.jsonl"):
             if (self.path / name).exists():
                 kept = [line for line in self.read(name) if line["step"] <= step]
+                if name == "evaluations.jsonl":
+                    kept = [line for line in kept if line["round"] <= rounds]
                 write_whole(self.path / name, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
 
+def _read(path: Path, loads: Callable[[str], Any]) -> dict[str, Any]:
+    """Read a table that an earlier session has left."""
+    try:
+        content = loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise _damaged(path, str(error)) from None
+    if not isinstance(content, dict):
+        raise _damaged(path, f"it holds a {type(content).__name__}")
+    return content
+
+
+def _damaged(path: Path, fault: str) -> RunError:
+    return RunError(
+        f"{path} must be as `trainer run` wrote it; {fault}: move the folder away, or give another --name"
+    )
+
+
 def folder_name(run: config.Run) -> str:
-    """The run's own name, or one made of what people compare runs by, with a digest of all settings."""
+    """The run's own name, or one made of what people compare runs by, with a digest of all settings.
+
+    Raises
+    ------
+    RunError
+        When the recipe's name leads to another folder, or the parts' names are too long together.
+    """
     if run.name is not None:
         return run.name
+    config.check_folder_name("recipe", run.recipe)
     chain = "+".join(config.part_name("augment", part) for part in run.augment)
     sampler = config.part_name("sampler", run.sampler)
     digest = _digest(recipe.to_table(run))[:6]
     selection = config.part_name("selection", run.selection)
     if selection != "all":
         sampler = f"{sampler}-{selection}"
-    return f"{run.recipe}-{sampler}-{chain}-b{run.budget:g}-s{run.seed}-{digest}"
+    name = f"{run.recipe}-{sampler}-{chain}-b{run.budget:g}-s{run.seed}-{digest}"
+    config.check_folder_name("the name made of the run's parts", name)
+    return name
 
 
 def _digest(table: Mapping[str, Any]) -> str:
     """Digest of a run's table without what doesn't bear on the result: names, places, how often to write."""
+    # TOML has dates, which no run has: a run.toml that holds one is another run's.
     told = {key: value for key, value in table.items() if key not in IDLE}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()

@@ -47,6 +47,7 @@ def test_figures_are_those_of_the_equation(tmp_path: Path, capsys: pytest.Captur
 def test_the_cost_can_come_from_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = ledger(tmp_path / "run", score_cost=0.25)
     assert main(["advise", str(run), "--json", str(tmp_path / "advice.json")]) == 0
+    assert main(["advise", str(run), "--json", str(tmp_path / "advice.json")]) == 0, "its own is replaced"
     assert json.loads((tmp_path / "advice.json").read_text())["score_cost"] == 0.25
     assert "scoring a sample costs 0.25 of training on one" in capsys.readouterr().out
 
@@ -72,7 +73,9 @@ def test_help_says_where_the_formula_is_from_and_what_it_cannot_know(
     [
         ((), "must come from a run folder or from --cost; got neither"),
         (("measured", "--cost", "0.3"), "must come from a run folder or from --cost; got both"),
-        (("none",), "must hold ledger.json with score_cost"),
+        (("none",), "a run must be a folder made by `trainer run`; got none"),
+        (("--cost", "0.1", "--json", "advice.txt"), "--json must end in .json; got advice.txt"),
+        (("--cost", "0.1", "--json", "measured/ledger.json"), "must not replace a file that this command"),
         (("old",), "must hold ledger.json with score_cost"),
         (("broken",), "must hold ledger.json with score_cost"),
         (("unmeasured",), "score_cost must have been measured"),

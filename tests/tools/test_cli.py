@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
 import signal
@@ -11,9 +12,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from samplers import Scores
+from tools import arguments
+from tools.arguments import UsageError, chosen
 from tools.cli import COMMANDS, main
+from tools.outputs import check_output
+from tools.recipe_line import read_run
+from trainer.record import folder_name
 
 SMALL = ("--model", "resnet8", "--epochs", "2", "--budget", "0.3", "--batch-size", "64", "--device", "cpu")
 
@@ -100,7 +108,16 @@ def test_a_killed_run_goes_on_with_the_same_command(fashion: Path, tmp_path: Pat
         (("--data", "nothing.beton"), "nothing.beton"),
         (("--data", "no_such_set"), "no_such_set"),
         (("--epochs", "0.01"), "a budget must hold at least one batch of 64"),
-        (("--sampler.warmup-rounds", "3"), "sampler.warmup-rounds"),
+        (("--sampler.warmup-rounds", "3"), "--sampler.warmup-rounds is an option of p_sgd"),
+        (
+            ("--augment.ricap.alpha", "3"),
+            "is an option of ricap; got standard: add it, as --augment standard",
+        ),
+        (("--augment",), "--augment must be given a name, one of none, standard"),
+        (("--augment=standard", "ricapp"), "augment must be one of none, standard"),
+        (("--augment", "standard,ricap"), "with spaces between them; got standard,ricap: write standard ric"),
+        (("--mean", "0", "0"), "--mean must be None or FLOAT FLOAT FLOAT; got 0 0; see"),
+        (("--name", ".."), "name must be one folder name without slashes"),
     ],
 )
 def test_a_mistake_is_one_line_with_status_2_and_leaves_nothing(
@@ -137,10 +154,88 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert f"trainer {command}" in capsys.readouterr().out
 
 
-def test_help_shows_the_options_of_the_parts_that_were_named(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["run", "cifar10", "--sampler", "p_sgd", "--augment", "ricap", "--help"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--sampler", "p_sgd", "--augment", "ricap", "--help"),
+        ("--sampler", "p_sgd", "--augment=standard", "ricap", "-h"),
+    ],
+)
+def test_help_shows_the_options_of_the_parts_that_were_named(
+    words: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "cifar10", *words])
+    assert stop.value.code == 0
     said = capsys.readouterr().out
     assert "--sampler.warmup-rounds" in said
     assert "--augment.ricap.alpha" in said
     assert "--budget" in said
+
+
+def test_examples_in_docstrings() -> None:
+    failed, tried = doctest.testmod(arguments)
+    assert (failed, tried) == (0, 2)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_mistake_is_told_alike_in_a_box_and_without(encoding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.cli", "advise", "--cost", "much"],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    told = "trainer advise: --cost must be None or FLOAT; got much; see `trainer advise --help`\n"
+    assert done.stderr == told
+
+
+def test_every_name_after_an_equals_sign_is_chosen() -> None:
+    assert chosen(["--augment=standard", "ricap", "--seed", "1"], "--augment") == ["standard", "ricap"]
+    assert chosen(["--augment", "ricap", "-h"], "--augment") == ["ricap"]
+    assert chosen(["--augment", "--seed", "1"], "--augment") == []
+    assert chosen(["--augment.ricap.alpha", "1"], "--augment") is None
+    run, _ = read_run(["cifar10", "--augment=standard", "ricap"], "trainer run", "")
+    assert folder_name(run).startswith("cifar10-uniform-standard+ricap-")
+
+
+def test_a_slot_without_a_name_and_help_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "cifar10", "--sampler", "-h"])
+    assert stop.value.code == 0
+    assert "--sampler NAME" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["train.beton", "card.npz"])
+def test_scores_replace_nothing_but_scores(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / name
+    if out.suffix == ".npz":
+        np.savez(out, images=np.zeros(3), labels=np.zeros(3))
+    else:
+        out.write_bytes(b"data")
+    before = out.read_bytes()
+    assert main(["score", "fashion_mnist_cpu", "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert ("must not replace a file" if out.suffix == ".npz" else "--out must end in .npz") in said
+    assert said.count("\n") == 1
+    assert out.read_bytes() == before
+
+
+def test_outputs_of_the_same_command_are_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "scores.npz"
+    Scores(np.zeros(3, np.float32), "el2n", {}).save(out)
+    check_output("--out", out, "scores.npz", mark=b"method.npy")
+    (tmp_path / "empty.npz").touch()
+    check_output("--out", tmp_path / "empty.npz", "scores.npz", mark=b"method.npy")
+    check_output("--out", tmp_path / "new" / "deep" / "x.npz", "scores.npz")
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(UsageError, match="must be a file; got the folder"):
+        check_output("--out", tmp_path / "folder.npz", "scores.npz")
+
+
+def test_a_data_set_in_place_of_a_recipe_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "tiny/train.beton"]) == 2
+    assert "give it as --data tiny/train.beton" in capsys.readouterr().err

@@ -231,6 +231,9 @@ def test_inspect_lists_the_largest_and_smallest_of_many_classes(tmp_path: Path) 
         (("convert", "{}/pets", "{}/x.beton", "--jpeg-share", "2"), "jpeg_share must be 0 to 1; got 2.0"),
         (("convert", "{}/*.tar", "{}/x.beton"), "must be files that are there; got"),
         (("convert", "nowhere:data", "{}/x.beton"), "No module named 'nowhere'"),
+        (("convert", "{}/pets", ""), "OUT must end in .beton or .wds; got '.': name one such as train.beton"),
+        (("convert", "{}/pets", "{}/pets", "--overwrite"), "OUT must end in .beton or .wds; got"),
+        (("inspect", "{}/none.beton", "--sheet", "{}/empty.beton"), "--sheet must end in .png; got"),
         (("inspect", "{}/none.beton"), "must exist; make it with `trainer convert"),
         (("verify", "{}/none.beton"), "must exist; make it with `trainer convert"),
         (("verify", "{}/pets/x.zip"), "must end in .beton or .wds; got"),
@@ -247,6 +250,11 @@ def test_a_mistake_is_one_line_and_exit_status_2(
     assert message in said
     assert said.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.beton", "pets"]
+
+
+def test_a_journal_needs_a_name_to_lie_beside() -> None:
+    with pytest.raises(DataError, match=r"must have a name; got '\.': name one such as train\.beton"):
+        journal_path(Path())
 
 
 def test_the_data_directory_comes_from_the_environment(folder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pipeline.convert import ConvertOptions, convert
 from pipeline.errors import DataError
 from pipeline.formats import Beton
 from pipeline.sources import open_source
-from tools.arguments import parse
+from tools.arguments import UsageError, parse
 from tools.gallery import Gallery, choose, paint, square
 
 
@@ -96,6 +96,14 @@ def test_images_of_different_sizes_are_cut_to_one(tmp_path: Path) -> None:
     page = paint("title", ["a", "a", "b"], pixels, {"x": np.stack([pixels] * 2)})
     assert page.height > 3 * 2 * 144
     assert drawn(data, tmp_path, "--augment", "random_resized_crop")[1].shape[1] >= 560
+
+
+def test_only_a_png_is_drawn_to(data: Beton, tmp_path: Path) -> None:
+    copy = tmp_path / "train.beton"
+    copy.write_bytes(data.path.read_bytes())
+    with pytest.raises(UsageError, match=r"--out must end in .png; got .*: name one such as gallery.png"):
+        drawn(data, tmp_path, "--out", str(copy))
+    assert copy.read_bytes() == data.path.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,7 @@ def test_a_lopsided_run_is_told_what_holds_it_up(
         (("--at", "1"), "at must be at least 0 and below 1, a share of the budget; got 1"),
         (("--batch-size", "4096"), "batch_size must be at most the 1,280 samples of this set; got 4,096"),
         (("--sampler", "best"), "sampler must be one of scan, uniform"),
+        (("--json", "profile.txt"), "--json must end in .json; got profile.txt"),
     ],
 )
 def test_a_mistake_is_one_line(

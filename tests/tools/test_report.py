@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pipeline.errors import DataError
-from tools.arguments import parse
+from tools.arguments import UsageError, parse
 from tools.report import Report, write_report
 from tools.reporting import bars, figures, lineup, markup, settings, verdict, wording
 from tools.reporting.folder import read_run
@@ -757,6 +757,7 @@ def test_what_is_not_a_run_is_an_error_of_one_line(run, tmp_path):
         (tmp_path / "nowhere", "nowhere does not exist"),
         (file, "file is a file"),
         (empty, "empty holds no run.toml"),
+        (tmp_path, f"holds no run.toml: name a folder in it, as {tmp_path / 'broken'}"),
         (broken, "run.toml must be TOML"),
         (newer, "ledger.json must be of schema 1 or older; got 2: update budgetrain"),
         (newest, "samples.parquet must be of schema 1 or older; got 9"),
@@ -801,6 +802,19 @@ def test_the_command_says_where_the_page_is(run, tmp_path):
     assert command.execute(Console(file=out, width=20)) == 0
     assert out.getvalue() == f"report: {tmp_path / 'page.html'}\n"
     assert (tmp_path / "page.html").is_file()
+
+
+def test_the_command_replaces_nothing_but_pages(run, tmp_path):
+    before = (run / "samples.parquet").read_bytes()
+    for out, message in (
+        (run / "samples.parquet", "--out must end in .html; got .*: name one such as report.html"),
+        (run, "--out must end in .html"),
+        (run / "run.toml" / "x.html", "--out must be in a folder that can be written to"),
+    ):
+        command = parse(Report, [str(run), "--out", str(out)], "trainer report")
+        with pytest.raises(UsageError, match=message):
+            command.execute(Console(file=io.StringIO()))
+    assert (run / "samples.parquet").read_bytes() == before
 
 
 def test_a_copied_folder_gives_the_same_figures(run, tmp_path):

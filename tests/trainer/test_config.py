@@ -11,6 +11,7 @@ from pipeline import AUGMENTS
 from trainer import config, recipe
 from trainer.config import Run
 from trainer.errors import RunError
+from trainer.record import RunFolder, folder_name
 
 
 @pytest.mark.parametrize("name", recipe.recipes())
@@ -89,6 +90,27 @@ def test_mixing_alone_goes_after_the_standard_augmentation() -> None:
         ({"std": [0.1, 0.0, 0.1]}, r"std must be above 0 in every channel"),
         ({"mean": [0.1, 0.2]}, r"recipe: mean must be .*got \[0\.1, 0\.2\]"),
         ({"name": "a/b"}, r"name must be one folder name without slashes"),
+        ({"name": ".."}, r"name must be one folder name without slashes.*; got '\.\.'"),
+        ({"name": "."}, r"name must be one folder name without slashes"),
+        ({"name": "a\0b"}, r"name must be one folder name without .*control characters; got 'a\\x00b'"),
+        ({"name": "x" * 201}, r"name must be at most 200 bytes long; got 201"),
+        ({"epochs": float("inf")}, r"epochs must be at most 1,000,000; got inf"),
+        ({"epochs": 1e300}, r"epochs must be at most 1,000,000; got 1e\+300"),
+        ({"lr": float("inf")}, r"lr must be a finite number; got inf"),
+        ({"lr": 10**400}, r"recipe: lr must be float; got a number of 401 digits"),
+        ({"weight_decay": float("nan")}, r"weight_decay must be at least 0 and finite; got nan"),
+        ({"mean": [float("nan"), 0, 0]}, r"mean must be finite in every channel"),
+        ({"std": [1, float("nan"), 1]}, r"std must be above 0 in every channel"),
+        ({"checkpoint_seconds": float("nan")}, r"checkpoint_seconds must be at least 0; got nan"),
+        ({"checkpoint_seconds": -1}, r"checkpoint_seconds must be at least 0; got -1"),
+        ({"threads": 100_000}, r"threads must be at least 1 and at most 1,024; got 100000"),
+        ({"round_length": 1e-9}, r"round_length must be at least 0\.0001 and at most 1 epoch; got 1e-09"),
+        ({"momentum": 0, "nesterov": True}, r"nesterov needs a momentum above 0; got 0"),
+        ({"sampler": 5}, r"sampler must be a part's name, or a table with a name; got 5"),
+        ({"sampler": ["p_sgd"]}, r"sampler must be a part's name, or a table with a name; got \['p_sgd'\]"),
+        ({"augment": True}, r"augment must be a part's name, or a table with a name; got True"),
+        ({"augment": [5]}, r"augment must be a part's name, or a table with a name; got 5"),
+        ({"augment": []}, r'recipe: augment must name a part; got \[\]: "none" is for no augmentation'),
         ({"momentum": 1.0}, r"momentum must be at least 0 and below 1"),
         ({"threads": 0}, r"threads must be at least 1"),
     ],
@@ -108,6 +130,46 @@ def test_a_recipe_that_does_not_exist_lists_those_that_do(tmp_path: Path) -> Non
     broken.write_text("budget = = 3")
     with pytest.raises(RunError, match=r"broken\.toml must be TOML"):
         recipe.load(str(broken))
+
+
+def test_a_number_beyond_what_python_reads_is_told(tmp_path: Path) -> None:
+    (tmp_path / "long.toml").write_text("seed = 1" + "0" * 5000)
+    with pytest.raises(RunError, match=r"long\.toml must be TOML; .*digits"):
+        recipe.load(str(tmp_path / "long.toml"))
+
+
+def test_a_run_folder_is_named_within_the_folder_for_runs() -> None:
+    assert folder_name(Run(name="mine")) == "mine"
+    assert folder_name(Run()).startswith("custom-uniform-standard-b0.3-s0-")
+    with pytest.raises(RunError, match=r"recipe must be one folder name without slashes.*; got '\.\./x'"):
+        folder_name(Run(recipe="../x"))
+    with pytest.raises(RunError, match=r"made of the run's parts must be at most 200 bytes long.*--name"):
+        folder_name(Run(augment=Run().augment * 30))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"finished": 1}'])
+def test_a_ledger_that_says_nothing_is_told(tmp_path: Path, content: str) -> None:
+    folder = RunFolder(tmp_path, Run())
+    assert not folder.finished
+    (tmp_path / "ledger.json").write_text(content)
+    with pytest.raises(RunError, match=r"ledger\.json must be as .*: move the folder away, or give another"):
+        _ = folder.finished
+    assert (tmp_path / "ledger.json").read_text() == content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"lr = = 1", r"run\.toml must be as .*: move the folder away, or give another --name"),
+        (b"\xff", r"run\.toml must be as .*: move the folder away, or give another --name"),
+        (b"lr = 1979-05-27", r"holds a run with other settings"),
+    ],
+)
+def test_a_damaged_run_toml_is_told(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "run.toml").write_bytes(content)
+    with pytest.raises(RunError, match=message) as caught:
+        RunFolder(tmp_path, Run())
+    assert "\n" not in str(caught.value)
 
 
 def test_the_default_run_is_the_papers() -> None:

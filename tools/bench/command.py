@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tools.arguments import UsageError, parse
 from tools.bench import measure
+from tools.outputs import check_output
 
 BENCHES = {
     "step": ("tools.bench.step", "StepBench"),
@@ -70,6 +71,8 @@ class Bench:
 
     def execute(self, console: Console) -> int:
         """Measure, show a table, and write the rows."""
+        if self.json is not None:
+            check_output("--json", self.json, "rows.json", mark=b'"case"')
         rows = self.bench.rows()
         measure.show(rows, console)
         if self.json is not None:

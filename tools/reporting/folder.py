@@ -43,7 +43,9 @@ def read_run(path: Path) -> RunRecord:
     if not path.is_dir():
         raise RunError(f"a run must be a folder made by `trainer run`; {path} {_not_a_folder(path)}")
     if not (path / "run.toml").is_file():
-        raise RunError(f"a run must be a folder made by `trainer run`; {path} holds no run.toml")
+        raise RunError(
+            f"a run must be a folder made by `trainer run`; {path} holds no run.toml{_run_inside(path)}"
+        )
     try:
         recipe = tomllib.loads((path / "run.toml").read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
@@ -59,6 +61,12 @@ def read_run(path: Path) -> RunRecord:
         samples=_read_samples(path / "samples.parquet", faults),
         faults=tuple(faults),
     )
+
+
+def _run_inside(path: Path) -> str:
+    """The remedy where a folder of run folders was named in place of one of them."""
+    inside = min((toml.parent for toml in path.glob("*/run.toml")), default=None)
+    return "" if inside is None else f": name a folder in it, as {inside}"
 
 
 def _not_a_folder(path: Path) -> str:

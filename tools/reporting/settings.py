@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PLACES = ("name", "runs_dir", "data_dir", "log_every", "checkpoint_seconds", "service")
-"""Settings that don't bear on a run's result."""
+from trainer.record import IDLE
 
 SEEDS = ("seed", "init_seed", "order_seed", "augment_seed", "selection_seed")
 
@@ -77,7 +76,7 @@ def split(runs: Sequence[Mapping[str, str]]) -> tuple[list[str], list[str]]:
 def labels(runs: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[str]:
     """Short names that tell ``runs`` apart by what differs, else their folders' ``names``."""
     different, _ = split(runs)
-    bearing = [key for key in different if key not in PLACES and key != "recipe"]
+    bearing = [key for key in different if key not in IDLE and key != "recipe"]
     telling = [key for key in bearing if "." not in key] or bearing
     telling.sort(key=lambda key: PARTS.index(key) if key in PARTS else len(PARTS))
     if 0 < len(telling) <= 3:
@@ -107,6 +106,6 @@ def seed_groups(runs: Sequence[Mapping[str, str]]) -> list[list[int]]:
     """Indices of runs that agree in everything but seeds and places, in order of first appearance."""
     groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
     for index, run in enumerate(runs):
-        bearing = {key: value for key, value in run.items() if key not in (*PLACES, *SEEDS)}
+        bearing = {key: value for key, value in run.items() if key not in (*IDLE, *SEEDS)}
         groups.setdefault(tuple(sorted(bearing.items())), []).append(index)
     return list(groups.values())
