@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import _thread
+import importlib
 import io
 import os
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -131,29 +129,47 @@ def test_corrupt_images_are_left_out_and_named(folder: Path, tmp_path: Path) -> 
     assert "1, listed in x.skipped.txt" in type_in(Inspect, out)[1]
 
 
+INTERRUPTING = """
+import os, signal, time
+import numpy as np
+
+class Photos:
+    targets = [index % 2 for index in range(300)]
+    journal, interrupted = None, False
+
+    def __len__(self):
+        return 300
+
+    def __getitem__(self, index):
+        if self.journal and self.journal.exists() and self.journal.stat().st_size > 200:
+            if not self.interrupted:
+                self.interrupted = True
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)  # lest all be read before the main thread gets its turn
+        return np.full((20, 30, 3), index % 256, np.uint8), index % 2
+
+photos = Photos()
+"""
+
+
 def test_an_interrupted_conversion_says_that_it_goes_on(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversion, "_SECONDS", 0.0)
-    # So many that the thread below gets its turn long before the end.
-    for index in range(2000):
-        (folder / "train" / "cat" / f"more{index}.png").hardlink_to(folder / "train" / "cat" / "00.png")
+    (tmp_path / "interrupting.py").write_text(INTERRUPTING)
+    monkeypatch.syspath_prepend(tmp_path)
     out, console = tmp_path / "x.beton", Console(file=io.StringIO(), width=100)
-
-    def interrupt() -> None:
-        while not (journal_path(out).exists() and journal_path(out).stat().st_size > 200):
-            time.sleep(0.0001)
-        _thread.interrupt_main()
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
+    photos = importlib.import_module("interrupting").photos
+    photos.journal = journal_path(out)
     with pytest.raises(KeyboardInterrupt):
-        tyro.cli(Convert, args=[str(folder), str(out), "--workers", "1"]).execute(console)
-    thread.join()
+        tyro.cli(Convert, args=["interrupting:photos", str(out), "--workers", "1"]).execute(console)
     assert "the same command goes on from here" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert journal_path(out).exists()
     assert not out.exists()
-    assert type_in(Convert, folder, out)[0] == 0
-    assert open_dataset(out).card.samples == 2030
+    photos.journal = None
+    assert type_in(Convert, "interrupting:photos", out)[0] == 0
+    data = open_dataset(out)
+    assert [data.image(index)[0, 0, 0] for index in range(300)] == [index % 256 for index in range(300)]
 
 
 def test_the_help_tells_of_every_source_and_promise(capsys: pytest.CaptureFixture[str]) -> None:
