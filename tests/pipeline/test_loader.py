@@ -429,8 +429,7 @@ def test_ctrl_c_ends_the_process(data: Beton, engine: str) -> None:
     assert process.returncode in (1, -signal.SIGINT, 130)
 
 
-@pytest.mark.parametrize("engine", ["FfcvEngine", "DaliEngine"])
-@pytest.mark.parametrize("error", [False, True])
+@pytest.mark.parametrize(("engine", "error"), [("FfcvEngine", False), ("DaliEngine", True)])
 def test_an_iterator_in_use_does_not_keep_the_process(jpegs: Beton, engine: str, error: bool) -> None:
     """Its thread has read all it was asked for, and waits for more when the interpreter exits."""
     name = engine.removesuffix("Engine").lower()

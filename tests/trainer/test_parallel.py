@@ -55,7 +55,6 @@ def _free_port() -> int:
 @pytest.mark.parametrize(
     ("augment", "selection"),
     [
-        ("ricap", "all"),
         ("mixup", "ordered_sgd"),
         ("ricap", "foms"),
         # It draws samples more than once, and leaves out another number of scored rows on each rank.
