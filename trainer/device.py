@@ -16,7 +16,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def choose_device(name: str, world: World) -> torch.device:
-    """The device that ``name`` means on this machine and rank.
+    """The device that ``name`` means on this machine and rank; a GPU is torch's current one from then on.
 
     Raises
     ------
