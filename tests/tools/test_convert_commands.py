@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -161,8 +162,13 @@ def test_an_interrupted_conversion_says_that_it_goes_on(
     out, console = tmp_path / "x.beton", Console(file=io.StringIO(), width=100)
     photos = importlib.import_module("interrupting").photos
     photos.journal = journal_path(out)
-    with pytest.raises(KeyboardInterrupt):
-        tyro.cli(Convert, args=["interrupting:photos", str(out), "--workers", "1"]).execute(console)
+    # A shell lets what it starts in the background ignore Ctrl-C, these tests included.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tyro.cli(Convert, args=["interrupting:photos", str(out), "--workers", "1"]).execute(console)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "the same command goes on from here" in console.file.getvalue()  # type: ignore[attr-defined]
     assert journal_path(out).exists()
     assert not out.exists()
