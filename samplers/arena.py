@@ -34,11 +34,12 @@ _COLUMNS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class RowsNote:
-    """What is in a block: how many rows, up to which step, and which columns they have that rows may lack."""
+    """What is in a block: how many rows, up to where in the run, and which columns that rows may lack."""
 
     block: int
     count: int
     step: int
+    progress: float | None
     has: tuple[str, ...]
 
 
@@ -121,12 +122,13 @@ class Arena:
             for name, (count, kind) in parts.items()
         }
 
-    def write_rows(self, block: int, start: int, feedback: Feedback) -> None:
-        """Copy rows into a block from row ``start`` on."""
+    def write_rows(self, block: int, start: int, feedback: Feedback) -> RowsNote:
+        """Copy rows into a block from row ``start`` on, and say what it then holds."""
         part = slice(start, start + len(feedback.ids))
         for name in _COLUMNS:
             values = getattr(feedback, name)
             self._arrays[f"{name}.{block}"][part] = 1 if values is None else values
+        return RowsNote(block, part.stop, feedback.step, feedback.progress, optional_columns(feedback))
 
     def read_rows(self, note: RowsNote) -> Feedback:
         """See a block as feedback; valid until the block is written again."""
@@ -139,6 +141,7 @@ class Arena:
             columns["trained"],
             columns["share"],
             columns["error"] if "error" in note.has else None,
+            note.progress,
         )
 
     def fits(self, order: Order) -> bool:

@@ -45,6 +45,8 @@ def check_feedback(feedback: Feedback, samples: int, hears: tuple[Heard, ...]) -
             "this sampler needs error, the norm of softmax - onehot, and the feedback has none: "
             "measure it, or choose another metric"
         )
+    if feedback.progress is not None and not 0 <= feedback.progress <= 1:
+        raise SamplingError(f"progress must be from 0 to 1, or None; got {feedback.progress}")
     low, high = feedback.ids.min(), feedback.ids.max()
     if low < 0 or high >= samples:
         raise SamplingError(
@@ -107,12 +109,22 @@ class RoundSampler(ABC):
         self.round = 0
         self.hears = hears
         self._rows = Rows(hears)
+        self._progress: float | None = None
         self._carry = _NO_IDS
         self._carry_weights: NDArray[np.float32] | None = None
 
     def size(self, number: int) -> int:
         """Return how many samples round ``number`` draws, before the batch remainder is carried."""
         return self.plan.size(number)
+
+    @property
+    def total(self) -> int:
+        """Samples that the orders of the whole run come to, as far as can be known before the next one.
+
+        The plan's; where feedback says how much of the run is over, what it comes to at its pace so far.
+        """
+        before = self.plan.before(self.round)
+        return min(self.plan.total, round(before / self._progress)) if self._progress else self.plan.total
 
     @abstractmethod
     def probabilities(self) -> NDArray[np.float64]:
@@ -189,16 +201,19 @@ class RoundSampler(ABC):
         if self.hears and len(feedback.ids):
             check_feedback(feedback, self.plan.samples, self.hears)
             self._rows.append(feedback)
+            self._progress = feedback.progress
 
     def state_dict(self) -> State:
         """Copy all that the remaining orders depend on."""
         state: State = {
-            "schema": 1,
+            "schema": 2,
             "part": repr(self.part),
             "plan": self._plan_mark(),
             "round": self.round,
             "carry.ids": self._carry.copy(),
         }
+        if self._progress is not None:
+            state["heard.progress"] = self._progress
         if self._carry_weights is not None:
             state["carry.weights"] = self._carry_weights.copy()
         for name in self._rows.columns:
@@ -215,7 +230,7 @@ class RoundSampler(ABC):
         SamplingError
             When options or plan differ.
         """
-        for what, own in (("schema", 1), ("part", repr(self.part)), ("plan", self._plan_mark())):
+        for what, own in (("schema", 2), ("part", repr(self.part)), ("plan", self._plan_mark())):
             if state.get(what) != own:
                 raise SamplingError(
                     f"a saved sampler must have this sampler's {what}, {own}; got {state.get(what)}: "
@@ -225,6 +240,7 @@ class RoundSampler(ABC):
         self._carry = np.array(state["carry.ids"], np.int64)
         weights = state.get("carry.weights")
         self._carry_weights = None if weights is None else np.array(weights, np.float32)
+        self._progress = state.get("heard.progress")
         for name, column in self._rows.columns.items():
             self._rows.columns[name] = np.array(state[f"heard.{name}"], column.dtype)
         self._rows.count = len(self._rows.columns["ids"])

@@ -18,9 +18,9 @@ class InfoBatchSampler(LossPassSampler):
 
     part: InfoBatch
 
-    def __init__(self, part: InfoBatch, plan: Plan) -> None:
-        super().__init__(part, plan)
-        self._anneal = math.ceil(part.delta * plan.total)
+    @property
+    def _anneal(self) -> int:
+        return math.ceil(self.part.delta * self.total)
 
     def _easy(self) -> Ids:
         losses = self._loss.values

@@ -45,7 +45,7 @@ class KakurenboSampler(PassSampler):
         self._p_true.values[...] = saved["p_true"]
 
     def _hide(self, drawn: int) -> Ids:
-        progress = drawn / max(1, self.plan.total)
+        progress = drawn / max(1, self.total)
         decay = next(factor for begin, factor in _STEPS if progress >= begin)
         most = int(self.part.fraction * decay * self.plan.samples)
         losses = self._loss.values

@@ -75,9 +75,9 @@ class MCLSampler(RoundSampler):
 
     def chosen_groups(self) -> Ids:
         """Return the groups of the round to come, in the order of the greedy choice."""
-        part, rounds = self.part, max(1, self.rounds - 1)
-        groups = len(self._features)
-        share = part.first + (part.last - part.first) * min(1.0, self.round / rounds)
+        part, groups = self.part, len(self._features)
+        rounds = self.rounds * self.total / max(1, self.plan.total)
+        share = part.first + (part.last - part.first) * min(1.0, self.round / max(1, rounds - 1))
         seen = ~np.isnan(self._loss.values)
         heard = np.bincount(self._group[seen], minlength=groups)
         sums = np.bincount(self._group[seen], self._loss.values[seen], groups)

@@ -38,11 +38,6 @@ def rest_of_pass(samples: int, seed: int, start: int) -> NDArray[np.float64]:
     return left
 
 
-def drawn_before(plan: Plan, number: int) -> int:
-    """Samples drawn in all rounds before round ``number`` of the plan."""
-    return number * plan.total // plan.rounds
-
-
 @dataclass(frozen=True, slots=True)
 class Pass:
     """What one pass goes through.
@@ -103,13 +98,13 @@ class PassSampler(RoundSampler):
         if len(self._ids):
             chances = np.bincount(self._ids, minlength=self.plan.samples).astype(np.float64)
         else:
-            chances = self.inclusion(drawn_before(self.plan, self.round))
+            chances = self.inclusion(self.plan.before(self.round))
         chances /= chances.sum()
         return chances
 
     def draw(self, size: int) -> Draw:
         """Take the round from the pass under way and from as many new ones as it needs."""
-        drawn = drawn_before(self.plan, self.round)
+        drawn = self.plan.before(self.round)
         ids, weights, scales = [_NO_IDS], [np.empty(0, np.float32)], 0.0
         missing = size
         while missing:

@@ -89,4 +89,8 @@ class Plan:
 
     def size(self, round: int) -> int:  # noqa: A002  (the field's word; the builtin isn't used here)
         """Return the samples of ``round``, the total spread over ``rounds`` rounds: N*B up to rounding."""
-        return (round + 1) * self.total // self.rounds - round * self.total // self.rounds
+        return self.before(round + 1) - self.before(round)
+
+    def before(self, round: int) -> int:  # noqa: A002  (as above)
+        """Return the samples of all rounds before ``round``."""
+        return round * self.total // self.rounds

@@ -87,7 +87,7 @@ class ProcessWorker:
     def observe(self, feedback: Feedback) -> None:
         """Copy rows into shared memory, or keep them here while there is no room."""
         for start in range(0, len(feedback.ids), ROWS):
-            self._write(_rows(feedback, slice(start, start + ROWS)))
+            self._write(feedback.rows(slice(start, start + ROWS)))
 
     def ask(self) -> None:
         """Ask for the next order."""
@@ -120,17 +120,16 @@ class ProcessWorker:
         note = self._open
         if note is not None and (note.count + len(rows.ids) > ROWS or note.has != optional_columns(rows)):
             self._seal()
-            note = None
-        if note is None:
-            with self._lock:
-                block = self._free.pop() if self._free and not self._outbox else None
-            if block is None:
-                self._outbox.append(("late rows", copy_feedback(rows)))
-                self._pump()
-                return
-            note = RowsNote(block, 0, 0, optional_columns(rows))
-        self._arena.write_rows(note.block, note.count, rows)
-        self._open = RowsNote(note.block, note.count + len(rows.ids), rows.step, note.has)
+        if self._open is not None:
+            self._open = self._arena.write_rows(self._open.block, self._open.count, rows)
+            return
+        with self._lock:
+            block = self._free.pop() if self._free and not self._outbox else None
+        if block is None:
+            self._outbox.append(("late rows", rows.copy()))
+            self._pump()
+        else:
+            self._open = self._arena.write_rows(block, 0, rows)
 
     def _seal(self) -> None:
         if self._open is not None:
@@ -157,10 +156,7 @@ class ProcessWorker:
                 if kind == "late rows":
                     if not self._free:
                         return
-                    block = self._free.pop()
-                    self._arena.write_rows(block, 0, content)
-                    note = RowsNote(block, len(content.ids), content.step, optional_columns(content))
-                    kind, content = "rows", note
+                    kind, content = "rows", self._arena.write_rows(self._free.pop(), 0, content)
                 self._outbox.popleft()
                 try:
                     self._messages.send((kind, content))
@@ -232,31 +228,6 @@ def _start() -> tuple[subprocess.Popen[bytes], Connection, Connection]:
     process.stdin.close()
     process.stdout.close()
     return process, messages, answers
-
-
-def _rows(feedback: Feedback, part: slice) -> Feedback:
-    return Feedback(
-        feedback.step,
-        feedback.ids[part],
-        feedback.loss[part],
-        None if feedback.p_true is None else feedback.p_true[part],
-        feedback.trained[part],
-        None if feedback.share is None else feedback.share[part],
-        None if feedback.error is None else feedback.error[part],
-    )
-
-
-def copy_feedback(feedback: Feedback) -> Feedback:
-    """Copy the arrays, which their owner may write over."""
-    return Feedback(
-        feedback.step,
-        feedback.ids.copy(),
-        feedback.loss.copy(),
-        None if feedback.p_true is None else feedback.p_true.copy(),
-        feedback.trained.copy(),
-        None if feedback.share is None else feedback.share.copy(),
-        None if feedback.error is None else feedback.error.copy(),
-    )
 
 
 def _listen(worker: weakref.ref[ProcessWorker], answers: Connection) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -68,6 +69,10 @@ class Feedback:
         float32[n], the norm of the error vector, ||softmax - onehot(the owner's label)||_2: what EL2N
         averages over networks, and the norm of the loss's gradient at the last layer's outputs. None where a
         loop doesn't measure it.
+    progress
+        How much of the run was over when the last row was measured, in [0, 1]. None where orders are spent as
+        they are planned, so that a sampler can count for itself; a loop that trains on part of what it loads,
+        or stops by another measure than samples, tells it here.
     """
 
     step: int
@@ -77,6 +82,22 @@ class Feedback:
     trained: NDArray[np.bool_]
     share: NDArray[np.float32] | None = None
     error: NDArray[np.float32] | None = None
+    progress: float | None = None
+
+    def rows(self, part: slice) -> Feedback:
+        """See some of the rows."""
+        return self._each(lambda column: column[part])
+
+    def copy(self) -> Feedback:
+        """Copy all arrays, which their owner may write over."""
+        return self._each(np.copy)
+
+    def _each(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> Feedback:
+        columns = {item.name: getattr(self, item.name) for item in fields(self)}
+        changed: dict[str, Any] = {
+            name: function(column) for name, column in columns.items() if isinstance(column, np.ndarray)
+        }
+        return replace(self, **changed)
 
 
 @runtime_checkable

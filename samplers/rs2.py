@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplers.base import Draw, RoundSampler
-from samplers.passes import drawn_before, rest_of_pass, stream
+from samplers.passes import rest_of_pass, stream
 from samplers.plan import Plan
 
 
@@ -17,11 +17,11 @@ class RS2Sampler(RoundSampler):
 
     def probabilities(self) -> NDArray[np.float64]:
         """Return equal chances for all that are left of the permutation under way, float64[N]."""
-        return rest_of_pass(self.plan.samples, self.plan.seed, drawn_before(self.plan, self.round))
+        return rest_of_pass(self.plan.samples, self.plan.seed, self.plan.before(self.round))
 
     def draw(self, size: int) -> Draw:
         """Cut the next chunk from the stream."""
-        start = drawn_before(self.plan, self.round)
+        start = self.plan.before(self.round)
         return Draw(stream(self.plan.samples, self.plan.seed, start, start + size))
 
 

@@ -15,7 +15,7 @@ from samplers.base import Draw, Heard, RoundSampler, Rows
 from samplers.checks import check_at_least, check_choice
 from samplers.errors import SamplingError
 from samplers.history import Recent, fill_unseen
-from samplers.passes import drawn_before, rest_of_pass, stream
+from samplers.passes import rest_of_pass, stream
 from samplers.plan import Plan
 from samplers.scores import Scores
 from samplers.tables import AliasTable
@@ -82,7 +82,7 @@ class ImportanceSampler(RoundSampler):
         """Return P of eq. 4, float64[N]; before the weights are taken, that of the scan."""
         self.fold_heard()
         if self.round < self.first:
-            return rest_of_pass(self.plan.samples, self.plan.seed, drawn_before(self.plan, self.round))
+            return rest_of_pass(self.plan.samples, self.plan.seed, self.plan.before(self.round))
         self._update()
         return normalised(self._weights, self.plan.samples)
 
@@ -90,7 +90,7 @@ class ImportanceSampler(RoundSampler):
         """Scan, or draw by the weights."""
         plan = self.plan
         if self.round < self.first:
-            start = drawn_before(plan, self.round)
+            start = plan.before(self.round)
             return Draw(stream(plan.samples, plan.seed, start, start + size))
         self._update()
         key = self.key("order")

@@ -13,7 +13,7 @@ from samplers.base import Heard, check_feedback
 from samplers.checks import check_at_least, check_choice
 from samplers.errors import LateAnswerError, SamplingError
 from samplers.plan import Plan
-from samplers.process import ProcessWorker, copy_feedback
+from samplers.process import ProcessWorker
 from samplers.protocol import Feedback, Order, Sampler, State
 
 Mode = Literal["inline", "thread", "process"]
@@ -98,7 +98,7 @@ class ThreadWorker:
 
     def observe(self, feedback: Feedback) -> None:
         """Copy rows and have them passed on."""
-        self._thread.submit(self._observe, copy_feedback(feedback))
+        self._thread.submit(self._observe, feedback.copy())
 
     def ask(self) -> None:
         """Have the next order drawn."""

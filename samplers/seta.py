@@ -51,9 +51,9 @@ class SeTaSampler(LossPassSampler):
 
     part: SeTa
 
-    def __init__(self, part: SeTa, plan: Plan) -> None:
-        super().__init__(part, plan)
-        self._anneal = math.ceil(part.delta * plan.total)
+    @property
+    def _anneal(self) -> int:
+        return math.ceil(self.part.delta * self.total)
 
     def compose(self, drawn: int) -> Pass:
         """Keep part of the set at random, group it by loss, and take the window."""

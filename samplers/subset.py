@@ -12,7 +12,7 @@ from samplers.arrays import Ids
 from samplers.base import Draw, RoundSampler
 from samplers.counter import make_key
 from samplers.errors import SamplingError
-from samplers.passes import drawn_before, rest_of_pass, stream
+from samplers.passes import rest_of_pass, stream
 from samplers.plan import Plan
 from samplers.scores import Scores
 from samplers.shuffle import permutation
@@ -32,13 +32,13 @@ class SubsetSampler(RoundSampler):
     def probabilities(self) -> NDArray[np.float64]:
         """Return equal chances for all that are left of the subset's pass, float64[N]."""
         chances = np.zeros(self.plan.samples)
-        start = drawn_before(self.plan, self.round)
+        start = self.plan.before(self.round)
         chances[self.ids] = rest_of_pass(len(self.ids), self.plan.seed, start)
         return chances
 
     def draw(self, size: int) -> Draw:
         """Cut the next chunk from the stream of the subset's permutations."""
-        start = drawn_before(self.plan, self.round)
+        start = self.plan.before(self.round)
         return Draw(self.ids[stream(len(self.ids), self.plan.seed, start, start + size)])
 
 

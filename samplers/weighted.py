@@ -11,7 +11,7 @@ from samplers import counter, draw
 from samplers.arrays import Floats, Ids, Weights
 from samplers.base import Draw, Heard, RoundSampler, Rows
 from samplers.history import Table
-from samplers.passes import drawn_before, rest_of_pass, stream
+from samplers.passes import rest_of_pass, stream
 from samplers.plan import Plan
 from samplers.shuffle import permutation
 
@@ -97,14 +97,14 @@ class WeightedSampler(RoundSampler, Generic[T]):
         """Return P, float64[N]: how likely each sample is to be the first that the next round draws."""
         self.fold_heard()
         if self.round < self.burn_in:
-            return rest_of_pass(self.plan.samples, self.plan.seed, drawn_before(self.plan, self.round))
+            return rest_of_pass(self.plan.samples, self.plan.seed, self.plan.before(self.round))
         return normalised(self.part.importance(self.table, self.round), self.plan.samples)
 
     def draw(self, size: int) -> Draw:
         """Scan during the burn-in, then draw by the part's importance."""
         plan = self.plan
         if self.round < self.burn_in:
-            start = drawn_before(plan, self.round)
+            start = plan.before(self.round)
             return Draw(stream(plan.samples, plan.seed, start, start + size))
         weights = self.part.importance(self.table, self.round)
         if self.replacement and weights is not None and weights.any():

@@ -12,7 +12,7 @@ import torch
 from pipeline.formats.whole import write_whole
 from trainer.errors import RunError
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

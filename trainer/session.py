@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -179,10 +179,16 @@ class Session:
             heard = self.feedback.drain(self.ledger.steps)
         self._check_finite(heard.losses)
         with self.ledger.phase("feedback"):
-            self.sampler.observe(heard.feedback)
+            self.sampler.observe(replace(heard.feedback, progress=self._told_progress))
             self.samples.observe(heard.feedback)
             self.samples.count(heard.trained)
         return heard.losses
+
+    @property
+    def _told_progress(self) -> float | None:
+        """What a sampler must be told of the run's progress, where it can't count for itself."""
+        counts_itself = self.run.counts == "trained" and not self.selector.loads_more
+        return None if counts_itself else self.budget.progress(self.ledger)
 
     def _check_finite(self, losses: Sequence[float]) -> None:
         broken = [i for i, loss in enumerate(losses) if not math.isfinite(loss)]

@@ -33,15 +33,20 @@ def _plan(samples=60, **options):
     return Plan(samples, **{**fields, **options}, labels=np.arange(samples) * 7 % 4)
 
 
-def _train(sampler, order, step=0, share=False):
-    """Feed back what training on an order would: batch by batch, some samples always harder than others."""
+def _train(sampler, order, step=0, share=False, pace=None):
+    """Feed back what training on an order would: batch by batch, some samples always harder than others.
+
+    With ``pace`` the run ends so many times earlier than the plan.
+    """
+    progress = None if pace is None else min(1.0, pace * (order.round + 1) / sampler.rounds)
     for at in range(0, len(order.ids), 8):
         ids = order.ids[at : at + 8]
         noise = np.random.default_rng([order.round, at]).random(len(ids))
         p_true = (0.05 + 0.9 * ((ids * 37 % 101) / 101) * (0.5 + noise / 2)).astype(np.float32)
         shares = (0.5 + noise / 2).astype(np.float32) if share else None
         step += 1
-        sampler.observe(Feedback(step, ids, -np.log(p_true), p_true, np.ones(len(ids), bool), shares))
+        trained = np.ones(len(ids), bool)
+        sampler.observe(Feedback(step, ids, -np.log(p_true), p_true, trained, shares, progress=progress))
     if order.score_ids is not None:
         ids = order.score_ids
         p_true = np.full(len(ids), 0.8, np.float32)
@@ -159,16 +164,17 @@ def _halves(order):
     return first, dataclasses.replace(order, ids=order.ids[8:])
 
 
-def _play(sampler, events, orders):
+def _play(sampler, events, orders, pace):
     """Go through events: the number of an order to ask for, or part of an order to train on."""
     for event in events:
         if isinstance(event, int):
             orders.append(sampler.next_order())
         else:
-            _train(sampler, event)
+            _train(sampler, event, pace=pace)
 
 
-def test_a_sampler_restored_at_any_point_goes_on_the_same(build):
+@pytest.mark.parametrize("pace", [None, 1.5])
+def test_a_sampler_restored_at_any_point_goes_on_the_same(build, pace):
     sampler = build()
     events, states, orders = [], [], []
     for number in range(sampler.rounds):
@@ -178,23 +184,24 @@ def test_a_sampler_restored_at_any_point_goes_on_the_same(build):
         for half in _halves(orders[-1]):
             events.append(half)
             states.append(sampler.state_dict())
-            _train(sampler, half)
+            _train(sampler, half, pace=pace)
     for place, state in enumerate(states):
         other, remaining = build(), []
         other.load_state_dict(state)
-        _play(other, events[place:], remaining)
+        _play(other, events[place:], remaining, pace)
         _assert_same(remaining, orders[len(orders) - len(remaining) :])
         assert len(remaining) == sum(isinstance(event, int) for event in events[place:])
 
 
 def test_a_state_is_a_snapshot_of_plain_values(build):
     sampler = build()
-    _run(sampler, 2)
+    for _ in range(2):
+        _train(sampler, sampler.next_order(), pace=1.5)
     state = sampler.state_dict()
     kept = copy.deepcopy(state)
     _run(sampler)
     for key, value in state.items():
-        assert isinstance(value, (int, str, np.ndarray))
+        assert isinstance(value, (int, float, str, np.ndarray))
         np.testing.assert_array_equal(value, kept[key])
         if isinstance(value, np.ndarray):
             assert value.dtype != object
@@ -288,6 +295,9 @@ def test_feedback_that_cannot_be_is_refused(build, name):
     for ids, wrong in (([0, 60], 60), ([-1, 3], -1)):
         with pytest.raises(SamplingError, match=f"got {wrong}"):
             sampler.observe(Feedback(1, np.array(ids), ones, ones, np.ones(2, bool)))
+    for progress in (-0.1, 1.1, np.nan):
+        with pytest.raises(SamplingError, match=f"progress must be from 0 to 1, or None; got {progress}"):
+            sampler.observe(Feedback(1, np.array([3, 4]), ones, ones, np.ones(2, bool), progress=progress))
     bad = np.array([1, np.nan], np.float32)
     sampler.observe(Feedback(1, np.array([3, 4]), bad, bad, np.ones(2, bool)))
     with pytest.raises(SamplingError, match="got nan for sample 4"):

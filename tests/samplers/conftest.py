@@ -40,7 +40,7 @@ def weights() -> NDArray[np.float32]:
 def feed() -> Callable[..., None]:
     """Feed rows to a sampler: ids, then loss and p_true where wanted, then shares."""
 
-    def _feed(sampler, ids, loss=None, p_true=None, share=None):
+    def _feed(sampler, ids, loss=None, p_true=None, share=None, progress=None):
         ids = np.asarray(ids, np.int64)
         loss = np.zeros(len(ids)) if loss is None else np.broadcast_to(loss, ids.shape)
         rows = Feedback(
@@ -50,6 +50,7 @@ def feed() -> Callable[..., None]:
             None if p_true is None else np.broadcast_to(p_true, ids.shape).astype(np.float32),
             np.ones(len(ids), bool),
             None if share is None else np.asarray(share, np.float32),
+            progress=progress,
         )
         sampler.observe(rows)
 

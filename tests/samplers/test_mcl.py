@@ -51,6 +51,20 @@ def test_few_groups_come_first_and_more_later(plan):
     assert sizes[-1] == pytest.approx(0.9 * 20, abs=1)
 
 
+def test_more_groups_come_as_early_as_the_run_is_shorter_than_planned(plan, feed):
+    told, short = (
+        MCL(groups=20).build(Plan(200, epochs, 0.3, seed=3, labels=plan.labels)) for epochs in (10, 5)
+    )
+    sizes = []
+    for number in range(5):
+        sizes.append((len(told.chosen_groups()), len(short.chosen_groups())))
+        told.next_order()
+        short.next_order()
+        feed(told, range(200), loss=1.0, progress=(number + 1) / 5)
+    assert all(one == other for one, other in sizes)
+    assert sizes[-1][0] > sizes[0][0]
+
+
 def test_diversity_spreads_the_first_choice_over_the_classes_and_loss_decides_without(plan, feed):
     loss = np.where(plan.labels == 2, 2.0, 1.0)
     spread = MCL(groups=20, first=0.2, last=0.2, diversity=5).build(plan)

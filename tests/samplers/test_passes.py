@@ -55,6 +55,45 @@ def test_rounds_longer_than_the_set_hold_whole_passes():
     assert set(counts) == {1, 2}
 
 
+def _told(sampler, feed, pace, rounds, samples):
+    """Let rounds go by of a run that is over ``pace`` times earlier than planned; give the next order."""
+    for number in range(rounds):
+        sampler.next_order()
+        progress = None if pace is None else pace * (number + 1) / sampler.rounds
+        loss = np.arange(samples) / samples
+        feed(sampler, range(samples), loss=loss, p_true=np.exp(-loss), progress=progress)
+    return sampler.next_order()
+
+
+@pytest.mark.parametrize(
+    "part", [InfoBatch(), SeTa(), Kakurenbo(confidence=0.5)], ids=lambda part: type(part).__name__
+)
+def test_a_shorter_run_than_planned_goes_through_the_whole_course(part, feed):
+    # 1.8 times the pace: after 5 of 10 rounds 9/10 of the run are over.
+    late, early, planned = (
+        _told(part.build(Plan(40, epochs=10, seed=2)), feed, pace, rounds, 40)
+        for pace, rounds in ((1.8, 5), (None, 5), (None, 9))
+    )
+    if isinstance(part, InfoBatch):
+        assert late.weights is None
+        assert planned.weights is None
+        assert early.weights is not None
+    elif isinstance(part, SeTa):
+        # Without the window a pass has all groups, the ten highest losses among them or not.
+        spread = [len(np.unique(order.ids)) for order in (late, planned, early)]
+        assert spread[0] == spread[1] > spread[2]
+    else:
+        assert late.lr_scale == planned.lr_scale < early.lr_scale
+
+
+def test_a_run_of_the_planned_length_is_not_changed_by_being_told(feed):
+    told, planned = (
+        _told(InfoBatch().build(Plan(40, epochs=10, seed=2)), feed, pace, 8, 40) for pace in (1.0, None)
+    )
+    np.testing.assert_array_equal(told.ids, planned.ids)
+    np.testing.assert_array_equal(told.weights, planned.weights)
+
+
 class TestInfoBatch:
     LOSS = np.where(np.arange(40) < 30, 0.1, 3.0)  # 30 below the mean of .825
 

@@ -41,7 +41,8 @@ def _step(sampler, order, at, step):
     ids = order.ids[at : at + 8]
     noise = np.random.default_rng([order.round, at]).random(len(ids)).astype(np.float32)
     p_true = (0.05 + 0.9 * noise).astype(np.float32)
-    sampler.observe(Feedback(step, ids, -np.log(p_true), p_true, np.ones(len(ids), bool)))
+    trained, progress = np.ones(len(ids), bool), min(1.0, step / 30)
+    sampler.observe(Feedback(step, ids, -np.log(p_true), p_true, trained, progress=progress))
 
 
 def _run(sampler, save_at=None):

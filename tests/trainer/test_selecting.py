@@ -18,6 +18,7 @@ from pipeline.convert import ConvertOptions, convert
 from pipeline.formats import open_dataset
 from pipeline.resolution import Stage
 from pipeline.sources import ArraySource
+from trainer import checkpoint
 from trainer.build import build
 from trainer.config import Run
 from trainer.data import Data
@@ -308,6 +309,22 @@ def test_an_order_sampler_and_a_selection_learn_together(recipe: Recipe, train_r
     # Every candidate was heard of, trained or not.
     assert seen.mean() > 0.9
     assert (session.samples.times_seen == 0).sum() > (~seen).sum()
+
+
+def test_a_sampler_goes_through_its_course_though_less_is_loaded_than_planned(
+    recipe: Recipe, train_run: Train
+) -> None:
+    # Nothing is selected before half of the run: far fewer samples are loaded than there might have been.
+    late = {"name": "foms", "start": 0.5}
+    run = recipe(sampler="infobatch", selection=late, epochs=8, budget=0.5, round_length=0.25)
+    session = train_run(run)
+    sampler = checkpoint.load(session.folder.checkpoint, session.device)["sampler"]
+    assert session.plan.before(sampler["round"]) < 0.8 * session.plan.total
+    assert sampler["heard.progress"] == 1
+    # The pass under way leaves nothing out and multiplies nothing, as in the last eighth of every run.
+    assert (sampler["pending.weights"] == 1).all()
+    plain = train_run(recipe(sampler="infobatch", name="plain"))
+    assert "heard.progress" not in checkpoint.load(plain.folder.checkpoint, plain.device)["sampler"]
 
 
 # --- Repeating -------------------------------------------------------------------------------------------
