@@ -322,7 +322,7 @@ def test_a_sampler_goes_through_its_course_though_less_is_loaded_than_planned(
     assert session.plan.before(sampler["round"]) < 0.8 * session.plan.total
     assert sampler["heard.progress"] == 1
     # The pass under way leaves nothing out and multiplies nothing, as in the last eighth of every run.
-    assert (sampler["pending.weights"] == 1).all()
+    assert (sampler["memory.pending.weights"] == 1).all()
     plain = train_run(recipe(sampler="infobatch", name="plain"))
     assert "heard.progress" not in checkpoint.load(plain.folder.checkpoint, plain.device)["sampler"]
 
