@@ -19,7 +19,7 @@ from pipeline.conversion import Conversion, Progress, Tally
 from pipeline.convert_options import ConvertOptions, skipped_path, validation_path
 from pipeline.errors import CorruptSampleError, DataError
 from pipeline.formats import format_of
-from pipeline.formats.card import Card, HeldOut, creator, read_card
+from pipeline.formats.card import Card, HeldOut, card_path, creator, read_card
 from pipeline.formats.parallel import cores
 from pipeline.formats.protocol import Writer
 from pipeline.formats.whole import partial_path, write_whole
@@ -242,6 +242,12 @@ def _make_way(out: Path, paths: list[Path], options: ConvertOptions, journal: Jo
         if not ours and not partial_path(path).exists():
             # An older file would be taken for the part that is missing.
             journal.keep(0)
+    lone = [card_path(path) for path in paths if card_path(path).exists() and not path.exists()]
+    if lone and not options.overwrite:
+        raise DataError(
+            f"{lone[0]} must not be there already, without its data set: give --overwrite or another name, "
+            "or remove it"
+        )
     earlier = validation_path(out)
     card = None if earlier in paths or not earlier.exists() else read_card(earlier)
     if card is not None and card.held_out is not None:

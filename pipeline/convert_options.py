@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import DataError
+from pipeline.formats.layout import LARGEST_SIDE
+from pipeline.formats.parallel import MOST_THREADS
+from pipeline.resolution import MOST_PIXELS
+
+_MOST_LEVELS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,16 @@ class ConvertOptions:
             raise DataError(f"jpeg_share must be 0 to 1; got {self.jpeg_share}")
         if not 1 <= self.quality <= 100:
             raise DataError(f"quality must be 1 to 100; got {self.quality}")
-        for option in ("max_resolution", "square", "workers"):
+        for option, most in (
+            ("max_resolution", LARGEST_SIDE),
+            ("square", MOST_PIXELS),
+            ("workers", MOST_THREADS),
+        ):
             value = getattr(self, option)
             if value is not None and value < 1:
                 raise DataError(f"{option} must be at least 1; got {value}")
+            if value is not None and value > most:
+                raise DataError(f"{option} must be at most {most:,}; got {value:,}: take less")
         if self.square is not None and self.max_resolution is not None:
             raise DataError(
                 f"square and max_resolution must not be given together; got {self.square} and "
@@ -84,6 +95,15 @@ class ConvertOptions:
         if list(self.levels) != sorted(set(self.levels)) or any(level < 1 for level in self.levels):
             raise DataError(
                 f"levels must be different sizes of at least 1, ascending; got {_listed(self.levels)}"
+            )
+        if len(self.levels) > _MOST_LEVELS:
+            raise DataError(
+                f"levels must be at most {_MOST_LEVELS} sizes; got {len(self.levels):,}: leave some out"
+            )
+        if self.levels and self.levels[-1] > LARGEST_SIDE:
+            raise DataError(
+                f"levels must be at most {LARGEST_SIDE:,} pixels; got {_listed(self.levels)}: leave out "
+                "those above"
             )
         if self.levels and bound is not None and self.levels[-1] >= bound:
             raise DataError(

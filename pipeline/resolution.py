@@ -8,6 +8,9 @@ from typing import Protocol
 
 from pipeline.errors import DataError
 
+MOST_PIXELS = 16_384
+"""Of a side that images are brought to: more than networks train on, lest a slip asks for terabytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -76,6 +79,8 @@ def check_pixels(name: str, value: int | float) -> None:
             "of pixels; "
             f"got {value:g}"
         )
+    if value > MOST_PIXELS:
+        raise DataError(f"{name} must be at most {MOST_PIXELS} pixels; got {value:.0f}: take less")
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def _place(size: int) -> tuple[int, Path]:
     problem: OSError | None = None
     for folder in folders:
         try:
-            handle, name = tempfile.mkstemp(prefix="samplers-", dir=folder)
+            handle, name = tempfile.mkstemp(prefix=f"samplers-{os.getpid()}-", dir=folder)
         except OSError as error:
             problem = error
             continue
@@ -74,9 +74,11 @@ def _place(size: int) -> tuple[int, Path]:
                 os.posix_fallocate(handle, 0, size)
             else:
                 os.truncate(handle, size)
-        except OSError as error:
+        except BaseException as error:
             os.close(handle)
             Path(name).unlink()
+            if not isinstance(error, OSError):
+                raise
             problem = error
             continue
         return handle, Path(name)
@@ -115,8 +117,14 @@ class Arena:
             handle, self.path = _place(size)
         else:
             handle, self.path = os.open(path, os.O_RDWR), path
-        self._map = mmap.mmap(handle, size)
-        os.close(handle)
+        try:
+            self._map = mmap.mmap(handle, size)
+        except BaseException:
+            if path is None:
+                self.forget_name()  # nobody else knows of it yet
+            raise
+        finally:
+            os.close(handle)
         self._arrays: dict[str, NDArray[Any]] = {
             name: np.frombuffer(self._map, kind, count, offsets[name])
             for name, (count, kind) in parts.items()

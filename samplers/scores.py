@@ -9,12 +9,16 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from samplers.arrays import Floats
 from samplers.errors import SamplingError
+
+_NAMES = ("schema", "scores", "method", "metadata")
+_MAKE = "make it with `trainer score` or Scores.save"
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ class Scores:
             if not isinstance(error, OSError):
                 raise
             raise SamplingError(
-                f"a scores file must be one that can be written; {path} can't be: {error.strerror or error}"
+                f"a scores file must be one that can be written; {path} can't be: {error.strerror or error}: "
+                "name another"
             ) from error
 
     @classmethod
@@ -103,18 +108,25 @@ class Scores:
             When it can't be read, isn't such a file, or is of another number of samples.
         """
         try:
-            with path.open("rb") as raw:
-                if not zipfile.is_zipfile(raw):
-                    raise ValueError("no archive")
-                with np.load(raw, allow_pickle=False) as file:
-                    columns = {name: file[name] for name in file.files}
-            schema, method = int(columns["schema"]), str(columns["method"])
-            metadata = json.loads(str(columns["metadata"]))
-            scores = columns["scores"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            with path.open("rb") as file:
+                columns = _columns(path, file)
+        except OSError as error:
             raise SamplingError(
-                f"a scores file must be an archive made by Scores.save; {path} isn't: {error}"
+                f"a scores file must be one that can be read; {path} can't be ({error.strerror or error}): "
+                f"name another, or {_MAKE}"
             ) from error
+        missing = [name for name in _NAMES if name not in columns]
+        if missing:
+            raise SamplingError(
+                f"a scores file must hold {', '.join(_NAMES)}; {path} lacks {', '.join(missing)}: {_MAKE}"
+            )
+        scores, metadata = columns["scores"], _metadata(str(columns["metadata"]))
+        if metadata is None:
+            raise SamplingError(
+                f"a scores file must hold metadata that are a JSON object; {path} has "
+                f"{str(columns['metadata'])[:40]!r}: {_MAKE}"
+            )
+        schema = columns["schema"].tolist()
         if schema != 1:
             raise SamplingError(f"a scores file must have schema 1; {path} has {schema}: score the set anew")
         if scores.shape != (samples,):
@@ -122,4 +134,34 @@ class Scores:
                 f"a scores file must hold one score for each of the set's {samples:,} samples; "
                 f"{path} has shape {scores.shape}: score this set"
             )
-        return cls(scores, method, metadata, columns.get("features"))
+        try:
+            return cls(scores, str(columns["method"]), metadata, columns.get("features"))
+        except SamplingError as error:
+            raise SamplingError(f"{path}: {error}: {_MAKE}") from None
+
+
+def _columns(path: Path, file: BinaryIO) -> dict[str, NDArray[Any]]:
+    """Read those arrays of a scores file that are there."""
+    if not zipfile.is_zipfile(file):
+        raise SamplingError(
+            f"a scores file must be a whole .npz archive; {path}, of {path.stat().st_size:,} bytes, is none: "
+            f"{_MAKE}"
+        )
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in (*_NAMES, "features") if name in archive.files}
+    except OSError:
+        raise
+    except Exception as error:  # A damaged archive makes zipfile and NumPy raise whatever they stumble over.
+        raise SamplingError(
+            f"a scores file must be one that Scores.save wrote; {path} can't be understood ({error}): {_MAKE}"
+        ) from error
+
+
+def _metadata(text: str) -> dict[str, Any] | None:
+    """Read a JSON object; None where the text is none."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

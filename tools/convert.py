@@ -26,6 +26,7 @@ from pipeline.journal import journal_path
 from pipeline.sources import data_directory, open_source
 
 _MOST_NAMED = 100
+_MOST_DIGITS = 20
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def read_levels(text: str) -> tuple[int, ...]:
         When one is no whole number.
     """
     words = [word.strip() for word in text.split(",")] if text.strip() else []
-    if not all(word.isdecimal() for word in words):
+    if not all(word.isdecimal() and len(word) < _MOST_DIGITS for word in words):
         raise DataError(f"levels must be whole numbers between commas, as in 96,224; got {text}")
     return tuple(sorted(int(word) for word in words))
 

@@ -26,6 +26,7 @@ Pixels = NDArray[np.uint8]
 
 _SMALL, _LARGE = 96, 144
 _SQUARE = 224
+_MOST_ROWS = 500
 _GAP, _BETWEEN, _MARGIN, _LINE = 4, 16, 24, 15
 _INK, _FAINT, _PAPER, _HOLE = (24, 24, 27), (113, 113, 122), (255, 255, 255), (244, 244, 245)
 _CPU = torch.device("cpu")
@@ -69,6 +70,11 @@ class Gallery:
         for name in ("images", "draws"):
             if getattr(self, name) < 1:
                 raise DataError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.images * self.draws > _MOST_ROWS:
+            raise DataError(
+                f"images times draws must be at most {_MOST_ROWS} rows; got {self.images:,} times "
+                f"{self.draws:,}: show fewer"
+            )
         data = open_dataset(self.file)
         columns = self.augment or tuple(name for name in AUGMENTS if name != "none")
         ids = choose(data, self.images)

@@ -62,7 +62,6 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
     setting = Setting(
         batch_size=run.batch_size // world.size,
         samples=len(data.train),
-        classes=classes,
         device=device,
         world=world,
         model=model,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pipeline import AUGMENTS, ENGINES
 from pipeline.augment import Augment, Mixing
 from pipeline.engines import EnginePart
+from pipeline.formats.parallel import MOST_THREADS
 from pipeline.resolution import RESOLUTIONS, ResolutionPart, check_pixels
 from samplers import SAMPLERS, SamplerPart
 from trainer.errors import RunError
@@ -33,7 +34,6 @@ SLOTS: Mapping[str, Mapping[str, type]] = {
 """Every slot of a run and the table of the parts that fit it."""
 
 MOST_EPOCHS = 1e6
-MOST_THREADS = 1024
 LEAST_ROUND = 1e-4
 """Limits that no sensible run meets, which keep a slip from overflowing or from running for ever."""
 

@@ -11,12 +11,18 @@ from pipeline.errors import DataError
 from pipeline.randomness import Keys, batch_uniforms, sample_doubles
 
 _ATTEMPTS = 8
+_LEAST = 1e-6
+"""Logarithms of powers with much smaller parameters overflow."""
 
 
 def check_alpha(alpha: float) -> None:
     """Raise `DataError` unless ``alpha`` can be the parameter of a beta distribution."""
     if not 0 < alpha < float("inf"):
         raise DataError(f"alpha must be above 0 and finite, the parameter of Beta(alpha, alpha); got {alpha}")
+    if alpha < _LEAST:
+        raise DataError(
+            f"alpha must be at least {_LEAST:g}; got {alpha:g}: below, every share is 0 or 1 anyhow"
+        )
 
 
 def draw_beta(keys: Keys, stream: str, alpha: float, *, per_sample: bool) -> NDArray[np.float64]:

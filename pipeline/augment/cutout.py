@@ -15,6 +15,7 @@ from pipeline.augment.rows import to_images, to_pixels
 from pipeline.batch import Draws
 from pipeline.errors import DataError
 from pipeline.randomness import Keys, integers, uniforms
+from pipeline.resolution import MOST_PIXELS
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,19 @@ class Cutout:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise DataError(f"size must be at least 1 pixel; got {self.size}")
+        if self.size > MOST_PIXELS:
+            raise DataError(f"size must be at most {MOST_PIXELS} pixels; got {self.size}: take less")
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw the square's ``rows`` and ``columns``, int64[n, size], the last again for what is cut off."""
-        uniform, size = uniforms(keys, "cutout", 2), max(1, round(self.size * keys.resolution))
-        places = np.arange(size) - size // 2
+        """Draw the square's ``rows`` and ``columns``, int64[n, size], the last again for what is cut off.
+
+        Of a square more than twice as long as the image, which covers it from anywhere, no more is drawn.
+        """
+        uniform, full = uniforms(keys, "cutout", 2), max(1, round(self.size * keys.resolution))
         drawn: dict[str, NDArray[np.generic]] = {}
         for name, toss, count in (("rows", uniform[:, 0], height), ("columns", uniform[:, 1], width)):
+            size = min(full, 2 * count)
+            places = np.arange(size) - size // 2
             drawn[name] = np.clip(integers(toss, count)[:, None] + places, 0, count - 1)
         return drawn
 

@@ -18,6 +18,8 @@ from pipeline.batch import Draws
 from pipeline.errors import DataError
 from pipeline.randomness import Keys, integers, sample_doubles
 
+_MOST_OPERATIONS = 100
+
 
 @dataclass(frozen=True)
 class Randaugment:
@@ -41,6 +43,11 @@ class Randaugment:
     def __post_init__(self) -> None:
         if self.operations < 1:
             raise DataError(f"operations must be at least 1 a sample; got {self.operations}")
+        if self.operations > _MOST_OPERATIONS:
+            raise DataError(
+                f"operations must be at most {_MOST_OPERATIONS} a sample; got {self.operations}: 1 to 4 are "
+                "usual"
+            )
         if self.magnitude is not None and not 0 <= self.magnitude <= 30:
             raise DataError(f"magnitude must be in [0, 30]; got {self.magnitude}")
         if self.space not in ("original", "modern"):

@@ -14,6 +14,9 @@ from pipeline.batch import Draws
 from pipeline.errors import DataError
 from pipeline.randomness import Keys, integers, uniforms
 
+_MOST_PADDING = 256
+"""The padded images lie in memory, a batch at a time."""
+
 
 @dataclass(frozen=True)
 class Standard:
@@ -32,6 +35,11 @@ class Standard:
     def __post_init__(self) -> None:
         if self.padding < 0:
             raise DataError(f"padding must be at least 0 pixels; got {self.padding}")
+        if self.padding > _MOST_PADDING:
+            raise DataError(
+                f"padding must be at most {_MOST_PADDING} pixels; got {self.padding}: an eighth of the "
+                "image's side is usual"
+            )
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw ``top`` and ``left``, int64[n] in [0, 2 * padding], and ``flip``, bool[n].

@@ -16,6 +16,7 @@ from pipeline.batch import Draws
 from pipeline.crop import Windows
 from pipeline.errors import DataError
 from pipeline.randomness import Keys
+from pipeline.resolution import MOST_PIXELS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,8 @@ class Window:
     def __post_init__(self) -> None:
         if self.size is not None and not min(self.size_of(1, 1)) >= 1:
             raise DataError(f"size must be at least 1 pixel; got {self.size}")
+        if self.size is not None and max(self.size_of(1, 1)) > MOST_PIXELS:
+            raise DataError(f"size must be at most {MOST_PIXELS} pixels; got {self.size}: take less")
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
         """Give the images' size afterwards."""

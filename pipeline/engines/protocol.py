@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipeline.crop import Crop
 from pipeline.errors import DataError
+from pipeline.formats.parallel import MOST_THREADS
 
 
 class Dataset(Protocol):
@@ -152,6 +153,8 @@ def check_threads(threads: int) -> None:
     """Raise `DataError` unless ``threads`` can be an engine's option."""
     if threads < 0:
         raise DataError(f"threads must be at least 1, or 0 for one a core; got {threads}")
+    if threads > MOST_THREADS:
+        raise DataError(f"threads must be at most {MOST_THREADS}; got {threads}: give 0 for one a core")
 
 
 def thread_count(threads: int) -> int:

@@ -17,7 +17,7 @@ from pipeline.formats import layout
 from pipeline.formats.card import Card, card_path, write_card
 from pipeline.formats.protocol import Sample
 from pipeline.formats.structure import frame_checksum
-from pipeline.formats.whole import PartialFile, unwritable
+from pipeline.formats.whole import PartialFile, partial_path, unwritable
 
 _WRITTEN_AT_ONCE = 1 << 20
 """Bytes of a run: images of several runs lie far apart, and a small one isn't worth a call of its own."""
@@ -66,6 +66,8 @@ class BetonWriter:
         start = layout.HEADER.itemsize + self._fields.nbytes + self._rows.nbytes
         self._pages = layout.Pages(start, len(self._images))
         self._waiting: list[tuple[int, bytearray]] = [(0, bytearray()) for _ in self._images]
+        if resume and path.exists() and not partial_path(path).exists():
+            self._take_card_back()
         self._partial = PartialFile(path, keep=resume)
 
     def append(self, sample: Sample) -> None:
@@ -156,6 +158,13 @@ class BetonWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._partial.discard()
+
+    def _take_card_back(self) -> None:
+        """Remove the card of a file that is taken back: were this writer stopped, it would be left alone."""
+        try:
+            card_path(self.path).unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(card_path(self.path), error) from None
 
     def _place(self, sample: Sample) -> list[int]:
         """Enter the next sample, and give where each of its images lies."""

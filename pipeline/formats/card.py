@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from pipeline.errors import DataError
 from pipeline.formats.whole import write_whole
 
 SCHEMA = 1
+_REMEDY = "delete the card to have one made from the data file, or convert the images again"
 
 Encoding = Literal["raw", "jpeg", "mixed"]
 
@@ -127,15 +128,21 @@ class Card:
         DataError
             When the text is not JSON, or not a card of this schema.
         """
-        remedy = "delete the card to have one made from the data file, or convert the images again"
         try:
             entries = json.loads(text)
         except ValueError as error:
-            raise DataError(f"{path} must be JSON; got {error}: {remedy}") from None
+            raise DataError(f"{path} must be JSON; got {error}: {_REMEDY}") from None
         if not isinstance(entries, dict) or entries.get("schema") != SCHEMA:
             found = entries.get("schema") if isinstance(entries, dict) else type(entries).__name__
-            raise DataError(f"{path} must be a card of schema {SCHEMA}; got {found}: {remedy}")
+            raise DataError(f"{path} must be a card of schema {SCHEMA}; got {found}: {_REMEDY}")
         known = {field.name for field in fields(cls)}
+        missing = [
+            field.name for field in fields(cls) if field.default is MISSING and field.name not in entries
+        ]
+        if missing:
+            raise DataError(
+                f"{path} must hold the attributes of a card; it lacks {', '.join(missing)}: {_REMEDY}"
+            )
         entries = {key: _frozen(value) for key, value in entries.items() if key in known}
         try:
             if entries.get("held_out") is not None:
@@ -144,12 +151,12 @@ class Card:
             counted = sum(card.class_counts)
             sound = len(card.classes) == len(card.class_counts) and len(card.mean) == len(card.std) == 3
         except TypeError as error:
-            raise DataError(f"{path} must hold the attributes of a card; got {error}: {remedy}") from None
+            raise DataError(f"{path} must hold the attributes of a card; got {error}: {_REMEDY}") from None
         if not sound or counted != card.samples:
             raise DataError(
                 f"{path} must count {card.samples} samples over {len(card.classes)} classes and have 3 means "
                 f"and stds; got {len(card.class_counts)} counts ({counted} in all), {len(card.mean)} means "
-                f"and {len(card.std)} stds: {remedy}"
+                f"and {len(card.std)} stds: {_REMEDY}"
             )
         return card
 
@@ -197,8 +204,12 @@ def read_card(path: Path) -> Card | None:
         text = beside.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{beside} must be readable UTF-8 text; got {error}") from None
+    except OSError as error:
+        raise DataError(
+            f"{beside} must be a card that can be read; it can't be ({error.strerror or error}): {_REMEDY}"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{beside} must be UTF-8 text; got {error}: {_REMEDY}") from None
     return Card.from_json(text, beside)
 
 

@@ -11,6 +11,9 @@ from typing import TypeVar
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
+MOST_THREADS = 1024
+"""More than any machine has a use for, and fewer than systems refuse to start."""
+
 
 def cores() -> int:
     """Count the processor cores that this process may use."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.formats import layout
+from pipeline.formats.whole import unreadable
 
 _AGAIN = "get or convert it anew"
 
@@ -37,15 +38,20 @@ def frame_checksum(*parts: bytes) -> int:
 def map_file(path: Path) -> np.memmap[Any, np.dtype[np.uint8]]:
     """Map a file that is long enough to have a header."""
     try:
-        if path.stat().st_size < layout.HEADER.itemsize:
-            raise DataError(
-                f"{path} must start with a header of 24 bytes; it has {path.stat().st_size}: {_AGAIN}"
-            )
-        return np.memmap(path, np.uint8, mode="r")
+        size = path.stat().st_size
+        if size >= layout.HEADER.itemsize:
+            return np.memmap(path, np.uint8, mode="r")
+    except IsADirectoryError:
+        raise DataError(
+            f"{path} must be a .beton file; got a folder: name a file, or let a folder of shards end in .wds"
+        ) from None
     except FileNotFoundError:
         raise DataError(f"{path} must exist; make it with `trainer convert SOURCE {path}`") from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} must be a readable .beton file; got {error}") from None
+        raise unreadable(path, "a .beton file", error) from None
+    raise DataError(
+        f"{path} must start with a header of {layout.HEADER.itemsize} bytes; it has {size}: {_AGAIN}"
+    )
 
 
 def read_structure(
@@ -62,7 +68,7 @@ def read_structure(
         raise DataError(f"{path} must be a finished file; its writer was stopped before the end: {_AGAIN}")
     samples, table = int(header["num_samples"]), int(header["alloc_table_ptr"])
     if samples == 0:
-        raise DataError(f"{path} must hold at least 1 sample; it holds none")
+        raise DataError(f"{path} must hold at least 1 sample; it holds none: {_AGAIN}")
     fields_end = layout.HEADER.itemsize + int(header["num_fields"]) * layout.FIELD.itemsize
     if fields_end > data.size:
         raise _truncated(path, fields_end, data.size)
@@ -70,7 +76,10 @@ def read_structure(
     try:
         row = layout.metadata_type([int(type_id) for type_id in fields["type_id"]])
     except KeyError as error:
-        raise DataError(f"{path} must have fields of FFCV's own types only; got type {error}") from None
+        raise DataError(
+            f"{path} must have fields of FFCV's own types only; got type {error}: convert its images with "
+            "`trainer convert`"
+        ) from None
     rows_end = fields_end + samples * row.itemsize
     whole = max(rows_end, table + samples * layout.ALLOCATION.itemsize)
     if whole > data.size or (data.size - table) % layout.ALLOCATION.itemsize:
@@ -106,6 +115,7 @@ def pick_fields(path: Path, fields: NDArray[np.void]) -> tuple[int, int, dict[in
                 + ", ".join(
                     f"{name} (type {field['type_id']})" for name, field in zip(names, fields, strict=True)
                 )
+                + ": convert its images with `trainer convert`"
             )
         chosen.append((named or candidates)[0])
     levels = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import DataError
 from pipeline.formats import format_of
-from pipeline.formats.parallel import cores, in_order
+from pipeline.formats.parallel import MOST_THREADS, cores, in_order
 
 _CHUNK = 64
 
@@ -56,10 +56,12 @@ def verify(
     ------
     DataError
         When the file is missing, of no known format, or so damaged that samples can't be told apart, or
-        ``workers`` is below 1.
+        ``workers`` is below 1 or above 1,024.
     """
     if workers is not None and workers < 1:
         raise DataError(f"workers must be at least 1; got {workers}")
+    if workers is not None and workers > MOST_THREADS:
+        raise DataError(f"workers must be at most {MOST_THREADS:,}; got {workers:,}: take less")
     form = format_of(path)
     data = form.open(path, lenient=True)
     unaltered = data.framed

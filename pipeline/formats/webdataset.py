@@ -19,6 +19,7 @@ from pipeline.formats.samples import Samples
 from pipeline.formats.webdataset_scan import gather_table
 from pipeline.formats.webdataset_table import Table, check_keys, digest_of, read_table
 from pipeline.formats.webdataset_writer import WebDatasetWriter
+from pipeline.formats.whole import unreadable
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,13 @@ class WebDataset(Samples):
         self.path = Path(path)
         self.lenient = lenient
         self.level = level
-        if not self.path.is_dir():
-            raise DataError(
-                f"{self.path} must be a folder of tar shards; make one with "
-                f"`trainer convert SOURCE {self.path}`"
-            )
+        entries = _entries(self.path)
         table = read_table(self.path)
         if table is not None:
             self.shards = tuple(_map(self.path / name) for name in table.shards)
             check_keys(self.path, table, self.shards)
         else:
-            names = sorted(entry.name for entry in self.path.iterdir() if entry.suffix == ".tar")
+            names = sorted(entry.name for entry in entries if entry.suffix == ".tar")
             self.shards = tuple(_map(self.path / name) for name in names)
             table = gather_table(self.path, list(zip(names, self.shards, strict=True)))
         self.levels = table.levels
@@ -172,12 +169,23 @@ class WebDataset(Samples):
         return card if self.level is None else card.of_sizes(self.heights, self.widths)
 
 
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(
+            f"{folder} must be a folder of tar shards; make one with `trainer convert SOURCE {folder}`"
+        ) from None
+    except OSError as error:
+        raise unreadable(folder, "a folder of tar shards", error) from None
+
+
 def _map(path: Path) -> NDArray[np.uint8]:
     try:
         with path.open("rb") as file:
             return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} must be a readable tar file; got {error}: get or convert it anew") from None
+        raise unreadable(path, "a tar file", error) from None
 
 
 def _reopen(path: Path, lenient: bool, level: int | None) -> WebDataset:

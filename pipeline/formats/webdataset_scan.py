@@ -16,6 +16,7 @@ from pipeline.errors import DataError
 from pipeline.formats import webdataset_layout as layout
 from pipeline.formats.jpeg_header import read_frame
 from pipeline.formats.webdataset_table import AGAIN, COLUMNS, Table
+from pipeline.formats.whole import unreadable
 
 _IMAGE = re.compile(r"(?:([1-9][0-9]{0,5})\.)?(jpg|jpeg|ppm)", re.IGNORECASE)
 _LABEL = re.compile(rb"\s*(-?[0-9]{1,18})\s*")
@@ -69,7 +70,10 @@ def gather_table(folder: Path, shards: list[tuple[str, NDArray[np.uint8]]]) -> T
         for files in samples:
             table.add(path, number, data, files)
     if not table.labels:
-        raise DataError(f"{folder} must hold at least 1 sample in .tar files; it holds none")
+        raise DataError(
+            f"{folder} must hold at least 1 sample in .tar files; it holds none: name the folder that the "
+            ".tar files are in"
+        )
     return table.done([name for name, _ in shards])
 
 
@@ -157,6 +161,8 @@ def _check_index(shard: Path, samples: list[list[_File]]) -> None:
         lines = index.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise unreadable(index, "an index of its shard", error) from None
     version, _, count = lines[0].partition(" ") if lines else ("", "", "")
     agrees = version.startswith("v1.") and count == str(len(samples)) and len(lines) == len(samples) + 1
     fields = 4 if version == layout.INDEX_VERSION else 3

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.formats import webdataset_layout as layout
+from pipeline.formats.whole import unreadable
 
 AGAIN = "get or convert it anew"
 COLUMNS = ("heights", "widths", "shard", "offsets", "sizes")
@@ -102,6 +103,8 @@ def read_table(folder: Path) -> Table | None:
         )
     except DataError:
         raise
+    except OSError as error:
+        raise unreadable(path, "a table of samples", error) from None
     except Exception as error:  # A damaged archive makes zipfile and NumPy raise whatever they stumble over.
         raise DataError(
             f"{path} must be a table that `trainer convert` wrote; got {type(error).__name__}: {error}: "

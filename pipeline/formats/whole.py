@@ -108,6 +108,15 @@ def remove_stale(path: Path) -> None:
         PartialFile(path).discard()
 
 
+def unreadable(path: Path, wanted: str, error: Exception) -> DataError:
+    """Say in one line that ``path`` can't be read, which must be what is ``wanted``."""
+    reason = getattr(error, "strerror", None) or error
+    return DataError(
+        f"{path} must be {wanted} that can be read; it can't be ({reason}): mend its permissions, get it "
+        "anew, or name another"
+    )
+
+
 def unwritable(path: Path, error: OSError) -> DataError:
     """Say in one line why ``path`` can't be written."""
     return DataError(f"{path} can't be written: {error.strerror or error}")

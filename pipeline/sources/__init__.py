@@ -73,6 +73,13 @@ def open_source(
     if text in SOURCES:
         return SOURCES[text]().open(split, data_dir or data_directory(), download)
     path = Path(text)
+    try:
+        path.exists()
+    except OSError as error:
+        raise DataError(
+            f"a source must be a name, or a path that can be looked up; got {text}, which can't be "
+            f"({error.strerror}): mend the path or its permissions"
+        ) from None
     if path.suffix == ".npz" and path.is_file():
         return open_npz(path, split)
     if path.is_dir() and splits_in(path):

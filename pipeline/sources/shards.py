@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import re
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from pipeline.errors import DataError
 
 _SPLITS = {"train": ("train", "training"), "test": ("test",), "val": ("val", "valid", "validation", "dev")}
 _FOLDERS = (".", "data", "train", "test", "val", "validation")
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_RANGE = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
+_MOST_SHARDS = 1_000_000
 
 
 def find_shards(text: str, ending: str, split: str) -> list[Path]:
@@ -28,7 +30,8 @@ def find_shards(text: str, ending: str, split: str) -> list[Path]:
     Raises
     ------
     DataError
-        When a pattern matches nothing or a file of a range is missing, or a folder has other splits only.
+        When a pattern matches nothing or a file of a range is missing, ranges name more than a million files,
+        or a folder has other splits only.
     """
     path = Path(text)
     if path.is_dir():
@@ -37,6 +40,12 @@ def find_shards(text: str, ending: str, split: str) -> list[Path]:
         return []
     if path.is_file():
         return [path]
+    named = math.prod(max(0, int(last) - int(first) + 1) for first, last in _RANGE.findall(text))
+    if named > _MOST_SHARDS:
+        raise DataError(
+            f"a source must be at most {_MOST_SHARDS:,} files; got {text}, which are {named:,}: mend the "
+            "range, or give a pattern with *"
+        )
     found = sorted({one for each in _expanded(text) for one in _matches(each)})
     missing = next((one for one in found if not one.is_file()), None)
     if missing is not None or not found:

@@ -67,6 +67,8 @@ def test_super_progressive_warms_up_at_full_resolution_and_strengthens_throughou
     [
         ({"lowest": 0}, "lowest must be a fraction"),
         ({"lowest": 1.5}, "lowest must be a fraction"),
+        ({"pixels": 16_385}, "pixels must be at most 16384 pixels; got 16385: take less"),
+        ({"lowest": 1e300}, "lowest must be at most 16384 pixels; got 1000"),
         ({"step": 0}, "step must be at least 1 pixel"),
         ({"magnitude": (1.2, 0.8)}, "magnitude must be two factors"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -40,11 +40,14 @@ def variants() -> Iterator[tuple[str, dict[str, Any]]]:
 
 @pytest.fixture(params=list(variants()), ids=lambda variant: "-".join((variant[0], *variant[1])))
 def part(request: pytest.FixtureRequest, tmp_path: Path) -> SelectionPart:
-    name, options = request.param
+    return make(*request.param, tmp_path)
+
+
+def make(name: str, options: dict[str, Any], folder: Path) -> SelectionPart:
     if name == "rho_loss":
         losses = np.random.default_rng(5).random(SAMPLES).astype(np.float32)
-        Scores(losses, "irreducible_loss", {"trained": 3000}).save(tmp_path / "irreducible.npz")
-        options = {"irreducible": tmp_path / "irreducible.npz", **options}
+        Scores(losses, "irreducible_loss", {"trained": 3000, "data_sha256": "5e"}).save(folder / "losses.npz")
+        options = {"irreducible": folder / "losses.npz", **options}
     made: SelectionPart = SELECTIONS[name](**options)
     return made
 
@@ -52,7 +55,17 @@ def part(request: pytest.FixtureRequest, tmp_path: Path) -> SelectionPart:
 def setting(device: torch.device = CPU) -> Setting:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, CLASSES))
-    return Setting(BATCH, SAMPLES, CLASSES, device, World(), model)
+    return Setting(BATCH, SAMPLES, device, World(), model)
+
+
+class Watched(Setting):
+    """A setting that knows what of it was read."""
+
+    read: ClassVar[set[str]] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        type(self).read.add(name)
+        return super().__getattribute__(name)
 
 
 def candidates(part: SelectionPart, n: int, step: int = 0) -> Candidates:
@@ -111,6 +124,16 @@ def test_is_a_frozen_dataclass_with_a_description(part: SelectionPart) -> None:
     summary = (type(part).__doc__ or "").splitlines()[0]
     assert summary.endswith(".")
     assert hash(part) == hash(dataclasses.replace(part))  # type: ignore[type-var]
+
+
+def test_nothing_is_told_that_no_selection_asks_for(tmp_path: Path) -> None:
+    told = setting()
+    for name, options in variants():
+        part = make(name, options, tmp_path)
+        selection = part.build(Watched(BATCH, SAMPLES, CPU, told.world, told.model, "5e"))
+        go(part, selection, range(20))
+        selection.load_state_dict(selection.state_dict())
+    assert Watched.read >= {item.name for item in dataclasses.fields(Setting)}
 
 
 def test_says_what_it_needs(part: SelectionPart) -> None:

@@ -304,6 +304,9 @@ def test_an_earlier_validation_set_does_not_stay_beside_a_whole_set(tmp_path: Pa
         ({"max_resolution": 0}, "max_resolution must be at least 1; got 0"),
         ({"square": -3}, "square must be at least 1; got -3"),
         ({"workers": 0}, "workers must be at least 1; got 0"),
+        ({"max_resolution": 65_536}, "max_resolution must be at most 65,535; got 65,536: take less"),
+        ({"square": 1_000_000}, "square must be at most 16,384; got 1,000,000: take less"),
+        ({"workers": 1_000_000}, "workers must be at most 1,024; got 1,000,000: take less"),
         ({"square": 8, "max_resolution": 9}, "must not be given together; got 8 and 9"),
         ({"validation": 1.0}, "validation must be at least 0 and below 1, a share; got 1.0"),
         ({"validation": -0.1}, "validation must be at least 0 and below 1"),
@@ -388,6 +391,41 @@ def test_files_that_are_there_stay(tmp_path: Path) -> None:
     assert convert(arrays(20), out, ConvertOptions(overwrite=True)).samples == 20
     assert open_dataset(out).card.samples == 20
     assert validation_path(tmp_path / "y.beton").read_bytes() == held
+
+
+@pytest.mark.parametrize("name", ["x.card.json", "x-validation.card.json"])
+def test_a_card_without_its_data_set_stays(name: str, tmp_path: Path) -> None:
+    out, card = tmp_path / "x.beton", tmp_path / name
+    convert(arrays(20), out, ConvertOptions(validation=0.5))
+    out.unlink()
+    validation_path(out).unlink()
+    for other in {card_path(out), card_path(validation_path(out))} - {card}:
+        other.unlink()
+    before = card.read_bytes()
+    with pytest.raises(
+        DataError, match=rf"{name} must not be there already, without its data set: give --ov"
+    ):
+        convert(arrays(20), out, ConvertOptions(validation=0.5))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: before}
+    card.write_text("no card at all")
+    with pytest.raises(DataError, match=rf"{name} must not be there already"):
+        convert(arrays(20), out, ConvertOptions(validation=0.5))
+    convert(arrays(20), out, ConvertOptions(validation=0.5, overwrite=True))
+    assert card.read_bytes() == before
+
+
+def test_a_card_that_is_not_written_over_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "x.card.json").write_text("of x.beton")
+    (tmp_path / "y-validation.card.json").write_text("of y-validation.beton")
+    convert(arrays(20), tmp_path / "x.wds", ConvertOptions())
+    convert(arrays(20), tmp_path / "y.beton", ConvertOptions())
+    assert (tmp_path / "x.card.json").read_text() == "of x.beton"
+    assert (tmp_path / "y-validation.card.json").read_text() == "of y-validation.beton"
+    (tmp_path / "z.wds").mkdir()
+    (tmp_path / "z.wds" / "card.json").write_text("mine")
+    with pytest.raises(DataError, match=r"z\.wds must not be there already: give --overwrite"):
+        convert(arrays(20), tmp_path / "z.wds", ConvertOptions())
+    assert (tmp_path / "z.wds" / "card.json").read_text() == "mine"
 
 
 def test_places_that_can_not_be_written_are_one_line(tmp_path: Path) -> None:

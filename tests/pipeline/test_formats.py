@@ -219,7 +219,10 @@ def test_without_the_card_beside_it_a_file_speaks_for_itself(raw: Path) -> None:
         (lambda entries: "{", "must be JSON"),
         (lambda entries: "[]", "must be a card of schema 1; got list"),
         (lambda entries: json.dumps(entries | {"schema": 9}), "must be a card of schema 1; got 9"),
-        (lambda entries: json.dumps({"schema": 1}), "must hold the attributes of a card"),
+        (
+            lambda entries: json.dumps({"schema": 1}),
+            "a card; it lacks name, split, .*, source: delete the card",
+        ),
         (lambda entries: json.dumps(entries | {"classes": 3}), "must hold the attributes of a card"),
         (
             lambda entries: json.dumps(entries | {"held_out": {"part": "x"}}),
@@ -246,7 +249,15 @@ def test_a_card_that_is_none_is_refused(
 
 def test_a_card_that_is_no_text_is_refused(raw: Path) -> None:
     card_path(raw).write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="must be readable UTF-8"):
+    with pytest.raises(
+        DataError, match=r"raw\.card\.json must be UTF-8 text; got .*: delete the card to have"
+    ):
+        open_dataset(raw)
+    card_path(raw).unlink()
+    card_path(raw).mkdir()
+    with pytest.raises(
+        DataError, match=r"raw\.card\.json must be .* it can't be \(Is a directory\): delete the"
+    ):
         open_dataset(raw)
 
 
@@ -385,8 +396,11 @@ def test_a_missing_file_and_an_unknown_ending_say_what_to_do(tmp_path: Path) -> 
     with pytest.raises(DataError, match=r"must end in .beton or .wds; got .*none.zip"):
         open_dataset(tmp_path / "none.zip")
     (tmp_path / "folder.beton").mkdir()
-    with pytest.raises(DataError, match=r"folder.beton must be a readable .beton file"):
+    with pytest.raises(DataError, match=r"folder\.beton must be a \.beton file; got a folder: name a file"):
         open_dataset(tmp_path / "folder.beton")
+    (tmp_path / "round.beton").symlink_to(tmp_path / "round.beton")
+    with pytest.raises(DataError, match=r"it can't be \(Too many levels of symbolic links\): mend its perm"):
+        open_dataset(tmp_path / "round.beton")
 
 
 def test_another_kind_of_file_is_told_apart(tmp_path: Path) -> None:
@@ -397,7 +411,13 @@ def test_another_kind_of_file_is_told_apart(tmp_path: Path) -> None:
     ):
         open_dataset(path)
     path.write_bytes(b"")
-    with pytest.raises(DataError, match="a header of 24 bytes; it has 0"):
+    with pytest.raises(
+        DataError, match=r"\.beton must start with a header of 24 bytes; it has 0: get or"
+    ) as caught:
+        open_dataset(path)
+    assert str(caught.value).count("picture.beton") == 1
+    path.write_bytes(b"\2")
+    with pytest.raises(DataError, match="a header of 24 bytes; it has 1"):
         open_dataset(path)
 
 

@@ -195,6 +195,8 @@ def test_ffcvs_loader_reads_every_level(tmp_path: Path) -> None:
     [
         ({"levels": (0, 8)}, "levels must be different sizes of at least 1, ascending; got 0,8"),
         ({"levels": (8, 8)}, "levels must be different sizes of at least 1, ascending; got 8,8"),
+        ({"levels": tuple(range(1, 102))}, "levels must be at most 100 sizes; got 101: leave some out"),
+        ({"levels": (8, 65_536)}, "levels must be at most 65,535 pixels; got 8,65536: leave out those above"),
         ({"levels": (9, 8)}, "levels must be different sizes of at least 1, ascending; got 9,8"),
         ({"levels": (8, 64), "square": 64}, "levels must be below the full size of 64; got 8,64"),
         ({"levels": (65,), "max_resolution": 64}, "levels must be below the full size of 64; got 65"),

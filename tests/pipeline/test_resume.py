@@ -230,6 +230,27 @@ def test_a_kill_while_the_files_get_their_names_does_no_harm(
     assert contents(tmp_path) == whole
 
 
+@pytest.mark.parametrize(("function", "calls", "cards"), [("replace", 2, 1), ("unlink", 4, 2)])
+def test_a_second_kill_after_files_were_taken_back_leaves_no_card_alone(
+    converter: Converter,
+    folder: Path,
+    tmp_path: Path,
+    whole: dict[str, bytes],
+    function: str,
+    calls: int,
+    cards: int,
+) -> None:
+    out = tmp_path / "x.beton"
+    assert run(converter, folder, out, function, calls) == -signal.SIGKILL
+    assert len(list(tmp_path.glob("x*.card.json"))) == cards
+    assert run(converter, folder, out, "fsync", 0) == -signal.SIGKILL
+    assert sorted(contents(tmp_path)) == [
+        ".x-validation.beton.partial", ".x.beton.journal", ".x.beton.partial"
+    ]  # fmt: skip
+    go_on(folder, out)
+    assert contents(tmp_path) == whole
+
+
 def test_shards_go_on_as_well(converter: Converter, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.wds"
     convert(ImageFolder(folder), tmp_path / "whole" / "x.wds", OPTIONS)

@@ -553,6 +553,8 @@ def test_patterns_of_files(tmp_path: Path) -> None:
         names("a-{00..02}.tar")
     with pytest.raises(DataError, match=r"there is no .*x-\*\.tar"):
         names("x-*.tar")
+    with pytest.raises(DataError, match=r"there is no .*a-\{2\.\.1\}\.tar"):
+        names("a-{2..1}.tar")
     assert name_of(str(tmp_path / "a-00.tar")) == "a"
     assert name_of("pets/train-{00..09}.tar") == "pets"
     assert name_of("x/cifar10.parquet") == "cifar10"

@@ -366,7 +366,7 @@ def write_tar(path: Path, members: dict[str, bytes]) -> None:
         ({"a.ppm": b"P5 2 2 255\n    ", "a.cls": b"0"}, r"sample 0 \(a\) is no binary PPM image"),
         ({"a.ppm": b"P6 2 2 255\n123", "a.cls": b"0"}, r"sample 0 \(a\) holds another number of bytes"),
         ({"a.ppm": ppm(noise(0, 2, 2)), "a.cls": b"-1"}, r"sample 0 \(a\) has label -1"),
-        ({}, "must hold at least 1 sample in .tar files; it holds none"),
+        ({}, "must hold at least 1 sample in .tar files; it holds none: name the folder that the .tar files"),
     ],
 )
 def test_somebody_elses_folder_that_can_not_be_read_says_why(
@@ -657,3 +657,29 @@ def test_a_card_of_another_set_is_refused(mixed: Path) -> None:
     (mixed / "card.json").write_text(json.dumps(entries))
     with pytest.raises(DataError, match="must describe its 12 samples; it describes 13: delete the card"):
         WebDataset(mixed)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("mixed-000000.idx", "an index of its shard"),
+        ("samples.npz", "a table of samples"),
+        ("card.json", "a card"),
+        ("mixed-000000.tar", "a tar file"),
+    ],
+)
+def test_a_folder_in_place_of_a_file_is_one_line_that_names_it_once(
+    mixed: Path, name: str, wanted: str
+) -> None:
+    if name != "samples.npz":
+        (mixed / "samples.npz").unlink()
+    (mixed / name).unlink()
+    (mixed / name).mkdir()
+    with pytest.raises(DataError) as caught:
+        WebDataset(mixed)
+    said = str(caught.value)
+    assert said.startswith(
+        f"{mixed / name} must be {wanted} that can be read; it can't be (Is a directory): "
+    )
+    assert said.count(name) == 1
+    assert "\n" not in said

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -37,18 +40,88 @@ def test_a_file_for_another_set_is_refused(tmp_path):
         Scores.load(tmp_path / "a.npz", 3)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"nothing of the kind", b"PK\x03\x04 cut"])
-def test_anything_else_is_refused(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"PK\x03\x04 cut"])
+def test_what_is_no_archive_is_refused(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    match = (
+        rf"must be a whole \.npz archive; .*a\.npz, of {len(content)} bytes, is none: make it with `trainer"
+    )
+    with pytest.raises(SamplingError, match=match):
+        Scores.load(tmp_path / "a.npz", 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("none.npz", "No such file"), ("", "Is a dir"), ("a/b", "Not a dir")]
+)
+def test_what_is_no_file_is_refused(tmp_path, name, why):
+    (tmp_path / "a").touch()
+    with pytest.raises(
+        SamplingError, match=rf"must be one that can be read; .* can't be \({why}.*\): name an"
+    ) as caught:
+        Scores.load(tmp_path / name, 3)
+    assert str(caught.value).count(str(tmp_path)) == 1
+
+
+def test_a_cut_or_changed_archive_is_refused_or_right(tmp_path):
     path = tmp_path / "a.npz"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(SamplingError, match=r"made by Scores\.save; .*a\.npz"):
-        Scores.load(path, 3)
+    Scores(np.arange(3, dtype=np.float32), "el2n", {"seed": 1}).save(path)
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 7):
+        path.write_bytes(whole[:size])
+        with pytest.raises(SamplingError, match=r"a\.npz"):
+            Scores.load(path, 3)
+    lines = []
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            loaded = Scores.load(path, 3)
+        except SamplingError as error:
+            lines.append(str(error))
+        else:
+            assert (loaded.scores.tolist(), loaded.method) == ([0, 1, 2], "el2n")
+    assert len(lines) > 100
+    for line in lines:
+        assert "\n" not in line
+        assert "make it with `trainer score`" in line or "score the set anew" in line
 
 
-def test_another_archive_is_refused(tmp_path):
-    np.savez(tmp_path / "a.npz", scores=np.zeros(3, np.float32))
-    with pytest.raises(SamplingError, match=r"made by Scores\.save"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"method": None, "metadata": None},
+            r"must hold schema, .*; .*a\.npz lacks method, metadata: make it",
+        ),
+        ({"scores": None, "images": np.zeros(3)}, r"a\.npz lacks scores: make it with `trainer score`"),
+        (
+            {"scores": np.array([None] * 3)},
+            r"one that Scores\.save wrote; .*a\.npz can't be understood \(Obj",
+        ),
+        (
+            {"scores": np.zeros(3)},
+            r"a\.npz: scores must be float32\[N\]; got float64 of shape \(3,\): make it",
+        ),
+        ({"features": np.zeros((2, 1), np.float32)}, r"a\.npz: features must be .* shape \(2, 1\): make it"),
+        ({"metadata": "[1]"}, r"metadata that are a JSON object; .*a\.npz has '\[1\]': make it"),
+        ({"metadata": "el2n"}, r"metadata that are a JSON object; .*a\.npz has 'el2n': make it"),
+        ({"schema": np.arange(3)}, r"must have schema 1; .*a\.npz has \[0, 1, 2\]: score the set anew"),
+    ],
+)
+def test_another_archive_is_refused(tmp_path, change, message):
+    arrays = {"schema": 1, "scores": np.zeros(3, np.float32), "method": "x", "metadata": "{}"} | change
+    np.savez(tmp_path / "a.npz", **{name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(SamplingError, match=message):
+        Scores.load(tmp_path / "a.npz", 3)
+
+
+def test_an_array_that_no_memory_could_hold_is_refused(tmp_path):
+    header = io.BytesIO()
+    shape = {"descr": "<f4", "fortran_order": False, "shape": (10**13,)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name in ("schema", "scores", "method", "metadata"):
+            archive.writestr(f"{name}.npy", header.getvalue())
+    with pytest.raises(SamplingError, match=r"a\.npz can't be understood \(Unable to allocate"):
         Scores.load(tmp_path / "a.npz", 3)
 
 

@@ -253,7 +253,9 @@ def _processes():
 
 
 def _shared():
-    return {file.name for folder in ("/dev/shm", "/tmp") for file in Path(folder).glob("samplers-*")}
+    # Of this process: other tests run beside this one.
+    mine = f"samplers-{os.getpid()}-*"
+    return {file.name for folder in ("/dev/shm", "/tmp") for file in Path(folder).glob(mine)}
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -376,6 +378,48 @@ def test_no_room_for_shared_memory_is_an_error(plan, monkeypatch):
     with pytest.raises(SamplingError, match=r"No space left on device.*in a thread"):
         Service(PSGD().build(plan), plan, mode="process")
     assert _shared() == before
+
+
+def test_an_interrupt_while_shared_memory_is_made_leaves_none(plan, monkeypatch):
+    def stop(handle, offset, size):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(arena_module.os, "posix_fallocate", stop)
+    before = _shared()
+    with pytest.raises(KeyboardInterrupt):
+        Service(PSGD().build(plan), plan, mode="process")
+    assert _shared() == before
+
+
+NARROW = """
+import os, resource, sys
+from pathlib import Path
+from samplers import PSGD, Plan, SamplingError
+from samplers.service import Service
+
+def left():
+    mine = f"samplers-{os.getpid()}-*"
+    files = [file for folder in ("/dev/shm", "/tmp") for file in Path(folder).glob(mine)]
+    return files, os.listdir("/proc/self/fd")
+
+plan = Plan(samples=2_000_000, epochs=2, budget=1.0, batch_size=64, seed=0)
+sampler = PSGD().build(plan)
+before = left()
+# The file has room, and the process's addresses don't.
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 10_000_000, -1))
+try:
+    Service(sampler, plan, mode="process")
+except SamplingError as error:
+    print(error)
+assert left() == before, (left(), before)
+"""
+
+
+def test_memory_that_cannot_be_mapped_is_an_error_and_leaves_no_file():
+    done = subprocess.run([sys.executable, "-c", NARROW], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "there is none to be had ([Errno 12] Cannot allocate memory): run it in a thread" in done.stdout
 
 
 @pytest.mark.parametrize("ending", ["return", "interrupt", "kill"])

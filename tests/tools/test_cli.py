@@ -108,6 +108,18 @@ def test_a_killed_run_goes_on_with_the_same_command(fashion: Path, tmp_path: Pat
         (("--data", "nothing.beton"), "nothing.beton"),
         (("--data", "no_such_set"), "no_such_set"),
         (("--epochs", "0.01"), "a budget must hold at least one batch of 64"),
+        (
+            ("--sampler", "subset", "--sampler.scores", "none.npz"),
+            "none.npz can't be (No such file or directory)",
+        ),
+        (
+            ("--augment.standard.padding", "1000000"),
+            "padding must be at most 256 pixels; got 1000000: an eighth",
+        ),
+        (
+            ("--evaluation-resolution", "1e6"),
+            "evaluation_resolution must be at most 16384 pixels; got 1000000",
+        ),
         (("--sampler.warmup-rounds", "3"), "--sampler.warmup-rounds is an option of p_sgd"),
         (
             ("--augment.ricap.alpha", "3"),

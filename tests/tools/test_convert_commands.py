@@ -252,6 +252,31 @@ def test_inspect_lists_the_largest_and_smallest_of_many_classes(tmp_path: Path) 
         ),
         (("convert", "{}/pets", "{}/x.beton", "--jpeg-share", "2"), "jpeg_share must be 0 to 1; got 2.0"),
         (("convert", "{}/*.tar", "{}/x.beton"), "must be files that are there; got"),
+        (
+            ("convert", "{}/a-{{0..99999999999}}.tar", "{}/x.beton"),
+            "at most 1,000,000 files; got {}/a-{{0..99999999999}}.tar, which are 100,000,000,000: mend the",
+        ),
+        (
+            ("convert", "{}/{{0..999}}/{{1..2000}}.parquet", "{}/x.beton"),
+            "at most 1,000,000 files; got {}/{{0..999}}/{{1..2000}}.parquet, which are 2,000,000: mend",
+        ),
+        (("convert", "{}/" + "9" * 300 + ".tar", "{}/x.beton"), "(File name too long): mend the path or its"),
+        (
+            ("convert", "{}/pets", "{}/x.beton", "--square", "1000000"),
+            "square must be at most 16,384; got 1,000,0",
+        ),
+        (
+            ("convert", "{}/pets", "{}/x.beton", "--levels", "1000000"),
+            "levels must be at most 65,535 pixels; got",
+        ),
+        (
+            ("convert", "{}/pets", "{}/x.beton", "--levels", "9" * 5000),
+            "whole numbers between commas, as in 96",
+        ),
+        (
+            ("verify", "{}/empty.beton", "--workers", "100000"),
+            "workers must be at most 1,024; got 100,000: take",
+        ),
         (("convert", "nowhere:data", "{}/x.beton"), "No module named 'nowhere'"),
         (("convert", "{}/pets", ""), "OUT must end in .beton or .wds; got '.': name one such as train.beton"),
         (("convert", "{}/pets", "{}/pets", "--overwrite"), "OUT must end in .beton or .wds; got"),
@@ -260,7 +285,16 @@ def test_inspect_lists_the_largest_and_smallest_of_many_classes(tmp_path: Path) 
         (("verify", "{}/none.beton"), "must exist; make it with `trainer convert"),
         (("verify", "{}/pets/x.zip"), "must end in .beton or .wds; got"),
         (("verify", "{}/empty.beton", "--workers", "0"), "workers must be at least 1; got 0"),
-        (("verify", "{}/empty.beton"), "must start with a header of 24 bytes; it has 0"),
+        (
+            ("verify", "{}/empty.beton"),
+            "verify: {}/empty.beton must start with a header of 24 bytes; it has 0: g",
+        ),
+        (
+            ("inspect", "{}/empty.beton"),
+            "inspect: {}/empty.beton must start with a header of 24 bytes; it has 0: g",
+        ),
+        (("inspect", "{}/pets"), "must hold at least 1 sample in .tar files; it holds none: name the folder"),
+        (("verify", "{}/empty.beton/x.beton"), "it can't be (Not a directory): mend its permissions, get it"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_status_2(
@@ -269,7 +303,7 @@ def test_a_mistake_is_one_line_and_exit_status_2(
     (tmp_path / "empty.beton").touch()
     assert main([word.format(tmp_path) for word in words]) == 2
     said = capsys.readouterr().err
-    assert message in said
+    assert message.format(tmp_path) in said
     assert said.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.beton", "pets"]
 

@@ -111,6 +111,7 @@ def test_only_a_png_is_drawn_to(data: Beton, tmp_path: Path) -> None:
     [
         (("--images", "0"), "images must be at least 1; got 0"),
         (("--draws", "0"), "draws must be at least 1; got 0"),
+        (("--draws", "1000000"), "images times draws must be at most 500 rows; got 5 times 1,000,000: show"),
         (("--augment", "standrad"), "an augmentation must be one of none, standard"),
         (("--augment", "ricap+standard"), "put standard before ricap"),
     ],

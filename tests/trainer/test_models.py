@@ -92,6 +92,12 @@ def test_refuses_a_width_below_one(part):
         part(width=0)
 
 
+@pytest.mark.parametrize("part", [ResNet8, ResNet18, ResNet34, ResNet50])
+def test_refuses_a_width_that_no_memory_could_hold(part):
+    with pytest.raises(RunError, match="width must be at most 4096 channels; got 1000000000: 64 are usual"):
+        part(width=1_000_000_000)
+
+
 @pytest.mark.parametrize("arch", ["googlenet", "regnet_x_400mf", "vit_b_32", "mobilenet_v3_small"])
 def test_torchvision_models_give_plain_logits(arch):
     with torch.device("meta"):

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from trainer.errors import RunError
 from trainer.models.protocol import check_classes
 
+_MOST_WIDTH = 4096
+"""A ResNet-18 of that has 46 billion weights."""
+
 
 class ResNet(nn.Module):
     """Stem, stages, mean over the plane, one linear layer.
@@ -121,6 +124,8 @@ def _shortcut(channels: int, out: int, stride: int) -> nn.Module:
 def _check_width(width: int) -> None:
     if width < 1:
         raise RunError(f"width must be at least 1 channel; got {width}")
+    if width > _MOST_WIDTH:
+        raise RunError(f"width must be at most {_MOST_WIDTH} channels; got {width}: 64 are usual")
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,6 @@ class Setting:
         b, samples trained a step on this rank.
     samples
         N, the size of the training set.
-    classes
-        Of the training set.
     device
         Where candidates are.
     world
@@ -39,7 +37,6 @@ class Setting:
 
     batch_size: int
     samples: int
-    classes: int
     device: torch.device
     world: World = field(default_factory=World)
     model: nn.Module | None = None

@@ -78,6 +78,14 @@ def test_parameters_without_a_distribution_are_refused(wrong: float) -> None:
         check_alpha(wrong)
 
 
+def test_the_smallest_parameter_gives_shares_and_what_is_below_is_refused() -> None:
+    uniforms = np.random.default_rng(0).random((100, 64))
+    shares = symmetric_beta(1e-6, lambda first, count: uniforms[:, first : first + count])
+    assert set(np.round(shares, 3).tolist()) == {0.0, 1.0}
+    with pytest.raises(DataError, match=r"alpha must be at least 1e-06; got 9\.99989e-321: below, every"):
+        check_alpha(1e-320)
+
+
 def test_an_empty_batch_draws_nothing() -> None:
     for alpha in (0.3, 1.0):
         assert draw_beta(keys_of(0), "b", alpha, per_sample=True).shape == (0,)

@@ -14,7 +14,7 @@ def keys_of(n: int) -> Keys:
     return Keys(seed=0, round=0, step=0, ids=np.arange(n), occurrences=np.zeros(n, np.int64))
 
 
-@pytest.mark.parametrize("size", [1, 4, 5, 40])
+@pytest.mark.parametrize("size", [1, 4, 5, 19, 40, 16_384])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_equals_blotting_out_one_by_one(size: int, dtype: torch.dtype) -> None:
     part, n, height, width = Cutout(size=size), 50, 9, 14
@@ -49,3 +49,14 @@ def test_middles_are_uniform_and_squares_are_cut_off_at_the_borders() -> None:
 def test_sizes_below_a_pixel_are_refused() -> None:
     with pytest.raises(DataError, match="size must be at least 1 pixel; got 0"):
         Cutout(size=0)
+    with pytest.raises(DataError, match="size must be at most 16384 pixels; got 16385: take less"):
+        Cutout(size=16_385)
+
+
+@pytest.mark.parametrize("size", [18, 19, 28, 30, 10_000])
+def test_a_square_that_covers_the_image_from_anywhere_leaves_nothing_and_takes_little(size: int) -> None:
+    draws = Cutout(size=size).draw(keys_of(500), 9, 14)
+    for name, side in (("rows", 9), ("columns", 14)):
+        assert draws[name].shape == (500, min(size, 2 * side))
+        blotted = {len(set(one.tolist())) for one in draws[name]}
+        assert blotted == {side} if size >= 2 * side else len(blotted) > 1

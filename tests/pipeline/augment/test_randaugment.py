@@ -86,7 +86,8 @@ def test_signs_are_tossed_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"operations": 0}, {"magnitude": 31}, {"magnitude": -1}, {"space": "newest"}]
+    "options",
+    [{"operations": 0}, {"operations": 101}, {"magnitude": 31}, {"magnitude": -1}, {"space": "newest"}],
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(DataError, match=f"{next(iter(options))} must be"):

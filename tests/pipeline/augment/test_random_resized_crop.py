@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,11 @@ from PIL import Image
 from torchvision.transforms import RandomResizedCrop as Theirs
 from torchvision.transforms.v2 import functional as F
 
+from pipeline.augment.center_crop import CenterCrop
 from pipeline.augment.chain import Chain
 from pipeline.augment.random_resized_crop import RandomResizedCrop
 from pipeline.augment.ricap import Ricap
+from pipeline.augment.ssl import Ssl
 from pipeline.errors import DataError
 from pipeline.randomness import Keys, sample_doubles
 from pipeline.transfer import place
@@ -137,3 +141,14 @@ def test_parts_behind_it_draw_for_its_size() -> None:
 def test_options_that_cannot_work_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(DataError, match=f"{next(iter(options))} must be"):
         RandomResizedCrop(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("part", [RandomResizedCrop, CenterCrop, Ssl])
+@pytest.mark.parametrize("size", [16_385, (4, 1_000_000)])
+def test_sizes_that_no_memory_could_hold_are_refused(
+    part: type[RandomResizedCrop | CenterCrop | Ssl], size: int | tuple[int, int]
+) -> None:
+    with pytest.raises(
+        DataError, match=rf"size must be at most 16384 pixels; got {re.escape(str(size))}: take"
+    ):
+        part(size=size)

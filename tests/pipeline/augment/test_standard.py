@@ -53,3 +53,11 @@ def test_flips_nothing_when_told_so() -> None:
 def test_negative_padding_is_refused() -> None:
     with pytest.raises(DataError, match="padding must be at least 0 pixels; got -1"):
         Standard(padding=-1)
+
+
+def test_padding_that_no_memory_could_hold_is_refused() -> None:
+    assert Standard(padding=256).padding == 256
+    with pytest.raises(
+        DataError, match="padding must be at most 256 pixels; got 1000000: an eighth of the im"
+    ):
+        Standard(padding=1_000_000)

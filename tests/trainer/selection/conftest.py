@@ -35,7 +35,7 @@ def setting() -> Callable[..., Setting]:
     def make(
         batch_size: int, samples: int = 100, model: nn.Module | None = None, digest: str | None = None
     ) -> Setting:
-        return Setting(batch_size, samples, 10, torch.device("cpu"), model=model, digest=digest)
+        return Setting(batch_size, samples, torch.device("cpu"), model=model, digest=digest)
 
     return make
 

@@ -1,0 +1,59 @@
+"""How much memory a process may have: the machine's, or a container's limit."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.engines.stored import memory
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has control groups")
+
+MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def lay_out(root: Path, process: str, limits: dict[str, str]) -> tuple[Path, Path]:
+    """Write what the kernel would show: the groups of a process, and files of the groups."""
+    (root / "cgroup").write_text(process)
+    for name, text in limits.items():
+        path = root / "groups" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    return root / "cgroup", root / "groups"
+
+
+@pytest.mark.parametrize(
+    ("process", "limits", "expected"),
+    [
+        # Version 2: of the group and those around it, the lowest; root groups of machines have no such file.
+        ("0::/a/b\n", {"a/b/memory.max": "3000000"}, 3_000_000),
+        ("0::/a/b\n", {"a/b/memory.max": "max", "a/memory.max": "2000000"}, 2_000_000),
+        ("0::/a/b\n", {"a/b/memory.max": "1000000", "a/memory.max": "2000000"}, 1_000_000),
+        ("0::/a/b:c\n", {"a/b:c/memory.max": "1000000", "a/b/memory.max": "5"}, 1_000_000),
+        ("0::/\n", {"memory.max": "4000000"}, 4_000_000),
+        # The groups of others, and limits above the machine's memory, say nothing.
+        ("0::/a\n", {"a/memory.max": "max", "a/c/memory.max": "5", "b/memory.max": "5"}, MACHINE),
+        ("0::/a\n", {"a/memory.max": str(2 * MACHINE)}, MACHINE),
+        # Version 1, also where the container's own group is mounted under another name, and beside version 2.
+        ("4:memory:/a\n0::/\n", {"memory/a/memory.limit_in_bytes": "3000000"}, 3_000_000),
+        ("4:cpu,memory:/a/b\n", {"memory/memory.limit_in_bytes": "3000000"}, 3_000_000),
+        ("4:memory:/a\n", {"memory/a/memory.limit_in_bytes": "9223372036854771712"}, MACHINE),
+        ("5:cpu:/a\n4:memory:/\n", {"cpu/a/memory.limit_in_bytes": "5", "a/memory.max": "5"}, MACHINE),
+        # Nothing to be read.
+        ("", {}, MACHINE),
+        ("0::/a\n", {"a/memory.max/x": "5"}, MACHINE),
+    ],
+)
+def test_the_lowest_limit_holds(process: str, limits: dict[str, str], expected: int, tmp_path: Path) -> None:
+    assert memory(*lay_out(tmp_path, process, limits)) == expected
+
+
+def test_without_control_groups_the_machines_memory_is_all(tmp_path: Path) -> None:
+    assert memory(tmp_path / "none", tmp_path / "none") == MACHINE
+
+
+def test_this_process_has_memory() -> None:
+    assert 0 < memory() <= MACHINE
