@@ -584,6 +584,31 @@ def test_repeats_share_a_colour_and_are_averaged(tmp_path):
     ]
 
 
+def test_runs_are_called_by_what_groups_differ_in_and_then_by_their_seeds(tmp_path):
+    foms, compute = {"selection": {"name": "foms"}}, {"selection": {"name": "foms"}, "counts": "compute"}
+    made = [({"sampler": {"name": "p_sgd"}}, 0), ({}, 0), ({}, 1), (foms, 0), (compute, 1)]
+    plain = {"sampler": {"name": "uniform"}, "selection": {"name": "all"}, "counts": "trained"}
+    runs = [
+        read_run(write_run(tmp_path / f"r{number}", {**plain, **table, "seed": seed}))
+        for number, (table, seed) in enumerate(made)
+    ]
+    lined = lineup.line_up(runs)
+    uniform = "uniform, no selection, by samples"
+    assert [entry.label for entry in lined] == [
+        "p_sgd, no selection, by samples",
+        f"{uniform}, seed 0",
+        f"{uniform}, seed 1",
+        "uniform, foms, by samples",
+        "uniform, foms, by compute",
+    ]
+    assert [group.label for group in lined.groups] == [
+        "p_sgd, no selection, by samples",
+        uniform,
+        "uniform, foms, by samples",
+        "uniform, foms, by compute",
+    ]
+
+
 def test_the_same_run_twice_is_told_apart(run, tmp_path):
     made = page(run, run, out=tmp_path / "out.html")
     assert "uniform-run (1)" in made.text
