@@ -6,9 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.convert import ConvertOptions, convert
 from pipeline.sources import ArraySource, open_source
+
+
+@pytest.fixture(autouse=True)
+def _same_global_randomness() -> None:
+    """Networks that a test makes have the same weights whatever tests ran before it, in any process."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -584,6 +584,49 @@ def test_repeats_share_a_colour_and_are_averaged(tmp_path):
     ]
 
 
+def test_what_reaching_the_lowest_accuracy_took_is_told_for_each_group_of_runs(tmp_path):
+    p_sgd = {"sampler": {"name": "p_sgd"}}
+    # Accuracies rise by 1.5 points a round: 80% is reached after 20, 16 and 12 of the 20 rounds.
+    runs = [
+        write_run(tmp_path / "u", {"seed": 0}, 0.80),
+        write_run(tmp_path / "v", {"seed": 1}, 0.861),
+        write_run(tmp_path / "p", {**p_sgd, "seed": 0}, 0.921, charge=2.0),
+        write_run(tmp_path / "q", {**p_sgd, "seed": 1}, 0.5, finished=False),
+    ]
+    made = page(*runs)
+    assert any(caption.startswith("First evaluation at 80.00% or above") for caption in made.texts("caption"))
+    rows = made.texts("tr")
+    assert "uniform 5,400 5,400 1 min 52 s" in rows
+    assert "p_sgd 3,600 0.67x 7,200 1.33x 1 min 15 s 0.67x".replace("x", wording.TIMES) in rows
+    alone = page(*runs[:2]).texts("caption")
+    assert not any("First evaluation" in caption for caption in alone)
+
+
+def test_runs_are_called_by_what_groups_differ_in_and_then_by_their_seeds(tmp_path):
+    foms, compute = {"selection": {"name": "foms"}}, {"selection": {"name": "foms"}, "counts": "compute"}
+    made = [({"sampler": {"name": "p_sgd"}}, 0), ({}, 0), ({}, 1), (foms, 0), (compute, 1)]
+    plain = {"sampler": {"name": "uniform"}, "selection": {"name": "all"}, "counts": "trained"}
+    runs = [
+        read_run(write_run(tmp_path / f"r{number}", {**plain, **table, "seed": seed}))
+        for number, (table, seed) in enumerate(made)
+    ]
+    lined = lineup.line_up(runs)
+    uniform = "uniform, no selection, by samples"
+    assert [entry.label for entry in lined] == [
+        "p_sgd, no selection, by samples",
+        f"{uniform}, seed 0",
+        f"{uniform}, seed 1",
+        "uniform, foms, by samples",
+        "uniform, foms, by compute",
+    ]
+    assert [group.label for group in lined.groups] == [
+        "p_sgd, no selection, by samples",
+        uniform,
+        "uniform, foms, by samples",
+        "uniform, foms, by compute",
+    ]
+
+
 def test_the_same_run_twice_is_told_apart(run, tmp_path):
     made = page(run, run, out=tmp_path / "out.html")
     assert "uniform-run (1)" in made.text

@@ -20,10 +20,11 @@ from trainer.errors import RunError
 from trainer.parallel import World, join
 from trainer.recipe import dumps
 
-RANK = """
-import sys
+PRELUDE = """
+import signal, sys
 from pathlib import Path
 from trainer import recipe
+from trainer.errors import InterruptedRunError
 from trainer.loop import train
 from trainer.parallel import join, leave
 from trainer.record import RunFolder
@@ -35,11 +36,41 @@ class Quiet:
     def evaluated(self, session, evaluation): ...
 
 run, out = recipe.load(sys.argv[1]), Path(sys.argv[2])
-world = join()
+world = join(run.device)
+"""
+
+WHOLE = """
 session = train(run, RunFolder(out / f"rank{world.rank}", run), world, Quiet())
 session.close()
 (out / f"weights{world.rank}").write_text(session.fingerprint())
 (out / f"seen{world.rank}").write_text(str(session.samples.times_seen.tolist()))
+leave()
+"""
+
+STOPPED = """
+class Stopping(Quiet):
+    # Ctrl-C reaches one rank alone, in the middle of its eleventh forward pass.
+    def started(self, session, resumed):
+        self.passes = 0
+        if not resumed and world.rank == 1:
+            session.model.register_forward_hook(self.stop)
+
+    def stop(self, module, given, output):
+        self.passes += 1
+        if self.passes == 11:
+            signal.raise_signal(signal.SIGINT)
+
+folder = RunFolder(out / "stopped", run)
+try:
+    train(run, folder, world, Stopping())
+except InterruptedRunError as error:
+    (out / f"stopped{world.rank}").write_text(str(error))
+session = train(run, folder, world, Quiet())
+session.close()
+(out / f"resumed{world.rank}").write_text(session.fingerprint())
+session = train(run, RunFolder(out / "whole", run), world, Quiet())
+session.close()
+(out / f"whole{world.rank}").write_text(session.fingerprint())
 leave()
 """
 
@@ -49,6 +80,27 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def _run_two_ranks(program: str, run: Run, out: Path) -> None:
+    file = out / "recipe.toml"
+    file.write_text(dumps(run))
+    port = str(_free_port())
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", PRELUDE + program, str(file), str(out)],
+            env={
+                **os.environ,
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": "2",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+            },
+        )
+        for rank in range(2)
+    ]
+    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
 
 
 @pytest.mark.slow
@@ -65,24 +117,7 @@ def test_two_ranks_end_alike_and_train_the_budget_once(
     recipe: Callable[..., Run], tmp_path: Path, augment: str, selection: str | dict[str, Any]
 ) -> None:
     run = recipe(sampler="p_sgd", augment=[augment], selection=selection, threads=1, budget=0.25)
-    file = tmp_path / "recipe.toml"
-    file.write_text(dumps(run))
-    port = str(_free_port())
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(file), str(tmp_path)],
-            env={
-                **os.environ,
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": "2",
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port,
-            },
-        )
-        for rank in range(2)
-    ]
-    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    _run_two_ranks(WHOLE, run, tmp_path)
     assert (tmp_path / "weights0").read_text() == (tmp_path / "weights1").read_text()
     assert (tmp_path / "seen0").read_text() == (tmp_path / "seen1").read_text()
     ledger = json.loads((tmp_path / "rank0" / "ledger.json").read_text())
@@ -95,6 +130,19 @@ def test_two_ranks_end_alike_and_train_the_budget_once(
     # Candidates are heard of by their scores, too.
     scores = selection not in ("all", "ordered_sgd")
     assert heard.sum() > seen.sum() if scores else (heard == seen).all()
+
+
+@pytest.mark.slow
+def test_two_ranks_stop_together_and_go_on_to_the_same_weights(
+    recipe: Callable[..., Run], tmp_path: Path
+) -> None:
+    # Statistics of normalisation, waiting samples and a selection's memory are each rank's own.
+    run = recipe(sampler="p_sgd", selection="foms", threads=1, budget=0.25, log_every=2, precision="fp32")
+    _run_two_ranks(STOPPED, run, tmp_path)
+    for rank in range(2):
+        assert "the same command goes on" in (tmp_path / f"stopped{rank}").read_text()
+        assert (tmp_path / f"resumed{rank}").read_text() == (tmp_path / f"whole{rank}").read_text()
+    assert (tmp_path / "whole0").read_text() == (tmp_path / "whole1").read_text()
 
 
 def test_half_of_torchruns_environment_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,17 +155,22 @@ def test_a_folded_network_follows_its_training() -> None:
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_folding_in_bf16_rounds_no_worse_than_autocast_does(layout: torch.memory_format) -> None:
-    model = trained(MODELS["resnet8"]().build(classes=10)).to(memory_format=layout).eval()
-    given = images().to(memory_format=layout)
-    with torch.no_grad():
-        exact = model.double()(given.double())
-        model.float()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            rounded = model(given)
-    scored = Scorer(model, "eval", bf16=True)(given)
-    assert scored.dtype == torch.float32
-    error = (scored - exact).square().mean().sqrt()
-    assert 0 < error < 1.5 * (rounded.double() - exact).square().mean().sqrt()
+    # One network's error may be twice another's: ten are compared, always the same ones.
+    given, ours, theirs = images().to(memory_format=layout), 0.0, 0.0
+    for seed in range(10):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = trained(MODELS["resnet8"]().build(classes=10)).to(memory_format=layout).eval()
+        with torch.no_grad():
+            exact = model.double()(given.double())
+            model.float()
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                rounded = model(given)
+        scored = Scorer(model, "eval", bf16=True)(given)
+        assert scored.dtype == torch.float32
+        ours += (scored - exact).square().sum().item()
+        theirs += (rounded.double() - exact).square().sum().item()
+    assert 0 < ours < 1.5 * theirs
 
 
 def test_in_train_mode_scores_are_those_of_the_images_at_hand() -> None:

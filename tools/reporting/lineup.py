@@ -91,19 +91,33 @@ class Lineup:
 def line_up(runs: Sequence[RunRecord]) -> Lineup:
     """Name the runs, and group those that differ in their seeds alone."""
     recipes = [settings.flatten(run.recipe) for run in runs]
-    names = [run.name for run in runs]
-    labels = settings.labels(recipes, names)
     indices = settings.seed_groups(recipes)
+    labels, called = _names(recipes, [run.name for run in runs], indices)
     colours = {index: colour for colour, group in enumerate(indices) for index in group}
     entries = tuple(
         Entry(run, recipe, label, colours[index])
         for index, (run, recipe, label) in enumerate(zip(runs, recipes, labels, strict=True))
     )
-    first = [group[0] for group in indices]
-    without = [{k: v for k, v in recipes[i].items() if k not in settings.SEEDS} for i in first]
-    called = settings.labels(without, [labels[i] for i in first]) if len(first) > 1 else ["all runs"]
     groups = tuple(
-        Group(name if len(group) > 1 else entries[group[0]].label, tuple(entries[i] for i in group))
-        for name, group in zip(called, indices, strict=True)
+        Group(name, tuple(entries[i] for i in group)) for name, group in zip(called, indices, strict=True)
     )
     return Lineup(entries, groups)
+
+
+def _names(
+    recipes: Sequence[dict[str, str]], names: Sequence[str], groups: Sequence[Sequence[int]]
+) -> tuple[list[str], list[str]]:
+    """What to call each run, and each group: by what tells groups apart, and within a group by seeds."""
+    labels = settings.labels(recipes, names)
+    if len(groups) == 1:
+        return labels, ["all runs"]
+    first = [recipes[group[0]] for group in groups]
+    without = [{key: value for key, value in one.items() if key not in settings.SEEDS} for one in first]
+    called = settings.by_difference(without)
+    if called is None:
+        return labels, [labels[group[0]] for group in groups]
+    for name, group in zip(called, groups, strict=True):
+        seeds = settings.labels([recipes[i] for i in group], [names[i] for i in group])
+        for i, seed in zip(group, seeds, strict=True):
+            labels[i] = name if len(group) == 1 else f"{name}, {seed}"
+    return labels, called

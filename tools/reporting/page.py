@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 
-from tools.reporting import accounts, bars, curves, settings, stages, variety, verdict, wording
+from tools.reporting import accounts, bars, curves, reaching, settings, stages, variety, verdict, wording
 from tools.reporting.lineup import Lineup, line_up
 from tools.reporting.markup import Child, Safe, details, el, join, table
 from tools.reporting.matching import matching
@@ -88,6 +88,7 @@ def _comparison(lineup: Lineup) -> Safe:
         verdict.comparison(lineup),
         el("ul", [el("li", line) for line in matching(lineup)], class_="notes"),
         verdict.seeds(lineup),
+        reaching.reaching(lineup),
     )
 
 

@@ -75,6 +75,11 @@ def split(runs: Sequence[Mapping[str, str]]) -> tuple[list[str], list[str]]:
 
 def labels(runs: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[str]:
     """Short names that tell ``runs`` apart by what differs, else their folders' ``names``."""
+    return by_difference(runs) or _numbered(names)
+
+
+def by_difference(runs: Sequence[Mapping[str, str]]) -> list[str] | None:
+    """Short names that tell ``runs`` apart by what differs; None where too much does, or nothing."""
     different, _ = split(runs)
     bearing = [key for key in different if key not in IDLE and key != "recipe"]
     telling = [key for key in bearing if "." not in key] or bearing
@@ -83,7 +88,7 @@ def labels(runs: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[str]
         made = [", ".join(_say(key, run[key]) for key in telling if key in run) for run in runs]
         if all(made) and len(set(made)) == len(made):
             return made
-    return _numbered(names)
+    return None
 
 
 def _say(key: str, value: str) -> str:

@@ -88,12 +88,12 @@ def comparison(lineup: Lineup) -> Safe:
         rows.append(
             [
                 join(swatch(entry.colour), " ", entry.label, " ", state),
-                _pair(percent(run.accuracy, 2), points(run.accuracy, first.accuracy), other),
-                _pair(percent(run.share_of_full(trained)), ratio(trained, first.number("trained")), other),
-                _pair(percent(run.share_of_full(compute)), ratio(compute, first.compute), other),
+                beside(percent(run.accuracy, 2), points(run.accuracy, first.accuracy), other),
+                beside(percent(run.share_of_full(trained)), ratio(trained, first.number("trained")), other),
+                beside(percent(run.share_of_full(compute)), ratio(compute, first.compute), other),
                 percent(run.scoring_share),
-                _pair(duration(clock), ratio(clock, first.number("train_seconds")), other),
-                _pair(count(run.rate), ratio(run.rate, first.rate), other),
+                beside(duration(clock), ratio(clock, first.number("train_seconds")), other),
+                beside(count(run.rate), ratio(run.rate, first.rate), other),
                 percent(run.number("stall")),
             ]
         )
@@ -114,7 +114,8 @@ def comparison(lineup: Lineup) -> Safe:
     return table(head, rows, caption, class_="comparison")
 
 
-def _pair(value: str, against: str, other: bool) -> Child:
+def beside(value: str, against: str, other: bool) -> Child:
+    """A table's figure, and in small how it stands against the first row's where it is in another row."""
     return join(value, el("span", against, class_="against")) if other and against != NONE else value
 
 

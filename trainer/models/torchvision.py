@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchvision import models
 
 from trainer.errors import RunError
 from trainer.models.protocol import check_classes
@@ -29,6 +28,9 @@ class TorchvisionModel:
     """Side of the images in px, for models whose weights depend on it (vit_*, maxvit_t); theirs is 224."""
 
     def __post_init__(self) -> None:
+        # torchvision takes as long to import as PyTorch: only who wants one of its networks waits for it.
+        from torchvision import models
+
         known = models.list_models(module=models)
         if self.arch not in known:
             close = difflib.get_close_matches(self.arch, known, n=5, cutoff=0.5)
@@ -52,6 +54,8 @@ class TorchvisionModel:
         RunError
             When ``classes`` is below 2, or when torchvision can't make this model for ``image_size``.
         """
+        from torchvision import models
+
         check_classes(classes)
         options: dict[str, Any] = {}
         if self.arch in ("googlenet", "inception_v3"):

@@ -1,0 +1,117 @@
+"""A batch's whole way on the device, which never waits for it: score, select, mix, train, feed back."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline import Batch, Loader, chain, open_dataset
+from pipeline.resolution import Stage
+from samplers import Order, Scores
+from trainer.feedback import FeedbackBuffer
+from trainer.ledger import Ledger
+from trainer.methods import METHODS
+from trainer.models import MODELS
+from trainer.parallel import World
+from trainer.scoring import Scorer
+from trainer.select import Selector
+from trainer.selection import SELECTIONS, Setting, Weighting
+from trainer.step import Step
+
+BATCH, SAMPLES, CLASSES = 8, 1280, 10
+META = torch.device("meta")
+STAGE = Stage(28)
+
+
+@dataclasses.dataclass
+class Parts:
+    """What a session is put together of, the network and what selects on the meta device."""
+
+    loader: Loader
+    model: nn.Module
+    feedback: FeedbackBuffer
+    selector: Selector
+
+
+@pytest.fixture
+def parts(fashion: Path, tmp_path: Path, name: str, augment: str) -> Parts:
+    options = {}
+    if name == "rho_loss":
+        losses = np.zeros(SAMPLES, np.float32)
+        Scores(losses, "irreducible_loss", {"trained": 0}).save(tmp_path / "irreducible.npz")
+        options = {"irreducible": tmp_path / "irreducible.npz"}
+    part = SELECTIONS[name](**options)
+    data = open_dataset(fashion / "fashion_mnist" / "train.beton")
+    augmentation = chain(
+        ["standard", augment] if augment != "standard" else ["standard"], (0.5,) * 3, (0.5,) * 3
+    )
+    with META:
+        model = MODELS["resnet8"](width=4).build(classes=CLASSES)  # type: ignore[call-arg]
+    selection = part.build(Setting(BATCH, SAMPLES, CLASSES, META, World(), model))
+    loader = Loader(data, augment=augmentation, batch_size=BATCH * round(part.ratio), device="cpu")
+    feedback = FeedbackBuffer(World())
+    selector = Selector(
+        part,
+        selection,
+        chain=augmentation,
+        scorer=Scorer(model, "eval", bf16=False, keeps_features=part.features),
+        method=METHODS["supervised"](),
+        loader=loader,
+        ledger=Ledger(META),
+        feedback=feedback,
+        world=World(),
+        batch_size=BATCH,
+        augment_seed=0,
+        seed=0,
+        reread=False,
+    )
+    return Parts(loader, model, feedback, selector)
+
+
+def _on_meta(given: Any) -> Any:
+    if isinstance(given, Tensor):
+        return given.to(META)
+    if isinstance(given, dict):
+        return {key: _on_meta(value) for key, value in given.items()}
+    if isinstance(given, tuple):
+        return tuple(_on_meta(value) for value in given)
+    if dataclasses.is_dataclass(given) and not isinstance(given, type):
+        fields = {item.name: _on_meta(getattr(given, item.name)) for item in dataclasses.fields(given)}
+        return type(given)(**fields)
+    return given
+
+
+@pytest.mark.parametrize("augment", ["standard", "mixup", "cutmix", "ricap"])
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_a_batch_is_scored_selected_mixed_and_trained_without_a_wait(
+    parts: Parts, name: str, augment: str
+) -> None:
+    """On the meta device a wait (.item(), nonzero, a boolean index, .cpu()) and a CPU operand raise."""
+    selector, loader = parts.selector, parts.loader
+    selection = selector.selection
+    order = Order(0, np.arange(loader.batch_size, dtype=np.int64))
+    raw: Batch = _on_meta(next(loader.batches(order, augment=selector.chain, stage=STAGE)))
+    optimizer = torch.optim.SGD(parts.model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+    step = Step(parts.model, METHODS["supervised"](), optimizer, False, Ledger(META))
+    batches = selector.ready(raw, STAGE, select=selector.loads_more)
+    if not selector.part.exact:
+        with pytest.raises(NotImplementedError, match="meta"):
+            next(batches)
+        return
+    trained = 0
+    for ready in batches:
+        losses = step(ready.batch, selection if isinstance(selection, Weighting) else None)
+        if ready.mixture is not None:
+            selection.observe(losses, ready.mixture, ready.choice)
+        places = None if ready.choice is None else ready.choice.places
+        parts.feedback.add(ready.batch, losses, candidates=ready.candidates, places=places)
+        assert ready.batch.images.device.type == "meta"
+        trained += len(ready.batch.images)
+    assert trained == BATCH
+    assert len(parts.feedback) == 1

@@ -1,0 +1,61 @@
+"""What it took each of several runs to reach an accuracy that all of them reached."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+import numpy as np
+
+from tools.reporting.lineup import Group, Lineup
+from tools.reporting.markup import Child, Safe, table
+from tools.reporting.record import RunRecord, number
+from tools.reporting.verdict import beside
+from tools.reporting.wording import count, duration, percent, ratio
+
+FIGURES: dict[str, tuple[str, Callable[[float | None], str]]] = {
+    "Trained samples": ("samples", count),
+    "Compute, in samples": ("compute", count),
+    "Training time": ("seconds", duration),
+}
+"""By heading: a column of the evaluations, and how to say its numbers."""
+
+
+def reaching(lineup: Lineup) -> Safe | None:
+    """When each run, or the mean of its repeats, first reached the lowest accuracy that any ended with.
+
+    Of several finished groups of runs; None where there are fewer. Time to a given accuracy is the measure
+    of DAWNBench (Coleman et al. 2017); a run whose learning rate falls reaches most of its accuracy late.
+    """
+    groups = [group for group in lineup.groups if group.mean is not None]
+    if len(groups) < 2:
+        return None
+    target = min(accuracy for group in groups for accuracy in group.accuracies)
+    rows: list[list[Child]] = []
+    first: dict[str, float | None] = {}
+    for group in groups:
+        row: list[Child] = [group.label]
+        for column, say in FIGURES.values():
+            taken = _mean(group, column, target)
+            told = ratio(taken, first.setdefault(column, taken))
+            row.append(beside(say(taken), told, bool(rows)))
+        rows.append(row)
+    caption = (
+        f"First evaluation at {percent(target, 2)} or above, the lowest accuracy that a run ended with; "
+        "means over seeds; in small, ratios against the first row"
+    )
+    return table(["To reach it", *FIGURES], rows, caption, class_="comparison")
+
+
+def _mean(group: Group, column: str, target: float) -> float | None:
+    """Mean of a figure over a group's runs at the target; None where a run didn't record it."""
+    runs = [entry.run for entry in group.entries if entry.run.finished and entry.run.accuracy is not None]
+    figures = [_at(run, column, target) for run in runs]
+    known = [figure for figure in figures if figure is not None]
+    return statistics.fmean(known) if len(known) == len(figures) else None
+
+
+def _at(run: RunRecord, column: str, target: float) -> float | None:
+    # A finished run's last evaluation reaches the target, so there is a first.
+    reached = np.flatnonzero(run.evaluations["accuracy"] >= target)
+    return number(float(run.evaluations[column][reached[0]]))
