@@ -20,10 +20,10 @@ from pipeline.convert_options import ConvertOptions, skipped_path, validation_pa
 from pipeline.errors import CorruptSampleError, DataError
 from pipeline.formats import format_of
 from pipeline.formats.card import Card, HeldOut, card_path, creator, read_card
-from pipeline.formats.parallel import cores
 from pipeline.formats.protocol import Writer
 from pipeline.formats.whole import partial_path, write_whole
 from pipeline.journal import Journal
+from pipeline.machine import cores
 from pipeline.pillow import any_size
 from pipeline.randomness import Keys, uniforms
 from pipeline.sources.holdout import hold_out

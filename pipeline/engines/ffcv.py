@@ -26,11 +26,12 @@ from pipeline.crop import Crop
 from pipeline.engines.blocks import Blocks
 from pipeline.engines.crew import Crew
 from pipeline.engines.protocol import Dataset, check_ids, check_threads, thread_count
-from pipeline.engines.stored import StoredSamples, check_crop, check_whole, memory, shared_shape, sides
+from pipeline.engines.stored import StoredSamples, check_crop, check_whole, shared_shape, sides
 from pipeline.errors import CorruptSampleError, MissingExtraError
 from pipeline.kernels.decode import READ, Kernels, make_kernels
 from pipeline.kernels.memory import SAMPLE
 from pipeline.kernels.resize import resize_windows
+from pipeline.machine import memory
 
 _RAW_STRETCH = 1 << 22
 """Raw bytes a thread at least: less is copied sooner than another thread wakes up."""

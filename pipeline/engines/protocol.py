@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -15,6 +14,7 @@ from torch import Tensor
 from pipeline.crop import Crop
 from pipeline.errors import DataError
 from pipeline.formats.parallel import MOST_THREADS
+from pipeline.machine import cores
 
 
 class Dataset(Protocol):
@@ -158,5 +158,5 @@ def check_threads(threads: int) -> None:
 
 
 def thread_count(threads: int) -> int:
-    """Threads to start: ``threads``, or for 0 one a core that this process may run on."""
-    return threads or len(os.sched_getaffinity(0))
+    """Threads to start: ``threads``, or for 0 one a core that this process may use."""
+    return threads or cores()

@@ -21,12 +21,12 @@ from pipeline.engines.stored import (
     check_crop,
     check_whole,
     describe,
-    memory,
     shared_shape,
     sides,
 )
 from pipeline.errors import DataError
 from pipeline.kernels.resize import resize_windows
+from pipeline.machine import memory
 from pipeline.transfer import place
 
 Decoder = Literal["cpu", "gpu"]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import zlib
-from pathlib import Path, PurePosixPath
 from threading import Lock
 
 import numpy as np
@@ -138,36 +135,3 @@ def check_crop(ids: NDArray[np.int64], crop: Crop, dataset: Dataset) -> None:
 def sides(windows: Windows) -> NDArray[np.int64]:
     """Give windows as kernels take them: int64[n, 4], top, left, height, width."""
     return np.stack([windows.top, windows.left, windows.height, windows.width], axis=1, dtype=np.int64)
-
-
-def memory(process: Path = Path("/proc/self/cgroup"), groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes of memory that this process may have: the machine's, or less where a container sets a limit.
-
-    Parameters
-    ----------
-    process
-        The kernel's list of the control groups that this process is in.
-    groups
-        Where control groups are mounted, of version 2 or 1.
-    """
-    amounts = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    try:
-        lines = process.read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        # Only Linux has control groups.
-        lines = []
-    for line in lines:
-        _, controllers, name = line.split(":", 2)
-        if "memory" in controllers.split(","):
-            root, limit = groups / "memory", "memory.limit_in_bytes"
-        elif not controllers:
-            root, limit = groups, "memory.max"
-        else:
-            continue
-        # A group has no more than the groups around it. Within a container its own may have another name.
-        group = PurePosixPath(name.lstrip("/"))
-        for folder in (group, *group.parents):
-            with contextlib.suppress(OSError):
-                text = (root / folder / limit).read_text().strip()
-                amounts += [int(text)] if text.isdecimal() else []
-    return min(amounts)

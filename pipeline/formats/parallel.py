@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,11 +12,6 @@ Result = TypeVar("Result")
 
 MOST_THREADS = 1024
 """More than any machine has a use for, and fewer than systems refuse to start."""
-
-
-def cores() -> int:
-    """Count the processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_order(function: Callable[[Work], Result], works: Iterable[Work], workers: int) -> Iterator[Result]:

@@ -1,4 +1,4 @@
-"""How much memory a process may have: the machine's, or a container's limit."""
+"""What a process may have of the machine: its memory and cores, or a container's limits."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engines.stored import memory
+from pipeline.machine import cores, memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has control groups")
 
+CORES = len(os.sched_getaffinity(0))
 MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -47,7 +48,9 @@ def lay_out(root: Path, process: str, limits: dict[str, str]) -> tuple[Path, Pat
         ("0::/a\n", {"a/memory.max/x": "5"}, MACHINE),
     ],
 )
-def test_the_lowest_limit_holds(process: str, limits: dict[str, str], expected: int, tmp_path: Path) -> None:
+def test_the_lowest_limit_of_memory_holds(
+    process: str, limits: dict[str, str], expected: int, tmp_path: Path
+) -> None:
     assert memory(*lay_out(tmp_path, process, limits)) == expected
 
 
@@ -57,3 +60,33 @@ def test_without_control_groups_the_machines_memory_is_all(tmp_path: Path) -> No
 
 def test_this_process_has_memory() -> None:
     assert 0 < memory() <= MACHINE
+
+
+@pytest.mark.parametrize(
+    ("process", "limits", "expected"),
+    [
+        ("0::/a/b\n", {"a/b/cpu.max": "100000 100000"}, 1),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "50000 100000"}, 1),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "max 100000"}, CORES),
+        # A part of a core is worth a thread; more than there are, no more threads.
+        ("0::/\n", {"cpu.max": f"{CORES * 100000 - 50000} 100000"}, CORES),
+        ("0::/\n", {"cpu.max": f"{CORES * 200000} 100000"}, CORES),
+        (
+            "3:cpu,cpuacct:/a\n",
+            {"cpu,cpuacct/a/cpu.cfs_quota_us": "9", "cpu,cpuacct/a/cpu.cfs_period_us": "10"},
+            1,
+        ),
+        ("3:cpu,cpuacct:/a\n", {"cpu/a/cpu.cfs_quota_us": "9", "cpu/a/cpu.cfs_period_us": "10"}, 1),
+        ("3:cpu,cpuacct:/a\n", {"cpu/a/cpu.cfs_quota_us": "-1", "cpu/a/cpu.cfs_period_us": "10"}, CORES),
+        ("3:cpuset:/a\n", {"cpuset/a/cpu.cfs_quota_us": "9", "cpuset/a/cpu.cfs_period_us": "10"}, CORES),
+        ("0::/\n", {"cpu.max": "0 0"}, CORES),
+    ],
+)
+def test_the_lowest_limit_of_cores_holds(
+    process: str, limits: dict[str, str], expected: int, tmp_path: Path
+) -> None:
+    assert cores(*lay_out(tmp_path, process, limits)) == expected
+
+
+def test_this_process_has_cores() -> None:
+    assert 1 <= cores() <= CORES
