@@ -53,7 +53,7 @@ def parts(fashion: Path, tmp_path: Path, name: str, augment: str) -> Parts:
     )
     with META:
         model = MODELS["resnet8"](width=4).build(classes=CLASSES)  # type: ignore[call-arg]
-    selection = part.build(Setting(BATCH, SAMPLES, CLASSES, META, World(), model))
+    selection = part.build(Setting(BATCH, SAMPLES, META, World(), model))
     loader = Loader(data, augment=augmentation, batch_size=BATCH * round(part.ratio), device="cpu")
     feedback = FeedbackBuffer(World())
     selector = Selector(
