@@ -46,7 +46,10 @@ def check_feedback(feedback: Feedback, samples: int, hears: tuple[Heard, ...]) -
             "measure it, or choose another metric"
         )
     if feedback.progress is not None and not 0 <= feedback.progress <= 1:
-        raise SamplingError(f"progress must be from 0 to 1, or None; got {feedback.progress}")
+        raise SamplingError(
+            f"progress must be from 0 to 1, or None; got {feedback.progress}: give the part of the run that is "
+            "over"
+        )
     low, high = feedback.ids.min(), feedback.ids.max()
     if low < 0 or high >= samples:
         raise SamplingError(
@@ -196,7 +199,8 @@ class RoundSampler(ABC):
         Raises
         ------
         SamplingError
-            For ids outside the set, or when the sampler needs ``p_true`` and there is none.
+            For ids outside the set, a progress outside [0, 1], or when the sampler needs ``p_true`` and there
+            is none.
         """
         if self.hears and len(feedback.ids):
             check_feedback(feedback, self.plan.samples, self.hears)
