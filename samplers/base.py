@@ -47,8 +47,8 @@ def check_feedback(feedback: Feedback, samples: int, hears: tuple[Heard, ...]) -
         )
     if feedback.progress is not None and not 0 <= feedback.progress <= 1:
         raise SamplingError(
-            f"progress must be from 0 to 1, or None; got {feedback.progress}: give the part of the run that is "
-            "over"
+            f"progress must be from 0 to 1, or None; got {feedback.progress}: give the part of the run that "
+            "is over"
         )
     low, high = feedback.ids.min(), feedback.ids.max()
     if low < 0 or high >= samples:
