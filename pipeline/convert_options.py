@@ -8,7 +8,7 @@ from typing import Literal
 
 from pipeline.errors import DataError
 from pipeline.formats.layout import LARGEST_SIDE
-from pipeline.formats.parallel import MOST_THREADS
+from pipeline.machine import MOST_THREADS
 from pipeline.resolution import MOST_PIXELS
 
 _MOST_LEVELS = 100

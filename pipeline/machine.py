@@ -18,6 +18,9 @@ PROCESS = Path("/proc/self/cgroup")
 GROUPS = Path("/sys/fs/cgroup")
 """Where control groups are mounted."""
 
+MOST_THREADS = 1024
+"""More than any machine has a use for, and fewer than systems refuse to start."""
+
 
 def cores(process: Path = PROCESS, groups: Path = GROUPS) -> int:
     """Count the processor cores that this process may use, at least 1; a part of one counts as one."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pipeline import AUGMENTS, ENGINES
 from pipeline.augment import Augment, Mixing
 from pipeline.engines import EnginePart
-from pipeline.formats.parallel import MOST_THREADS
+from pipeline.machine import MOST_THREADS
 from pipeline.resolution import RESOLUTIONS, ResolutionPart, check_pixels
 from samplers import SAMPLERS, SamplerPart
 from trainer.errors import RunError

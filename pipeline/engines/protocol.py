@@ -13,8 +13,7 @@ from torch import Tensor
 
 from pipeline.crop import Crop
 from pipeline.errors import DataError
-from pipeline.formats.parallel import MOST_THREADS
-from pipeline.machine import cores
+from pipeline.machine import MOST_THREADS, cores
 
 
 class Dataset(Protocol):

@@ -10,9 +10,6 @@ from typing import TypeVar
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
-MOST_THREADS = 1024
-"""More than any machine has a use for, and fewer than systems refuse to start."""
-
 
 def in_order(function: Callable[[Work], Result], works: Iterable[Work], workers: int) -> Iterator[Result]:
     """Yield ``function(work)`` for each work, in their order, computed by ``workers`` threads.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pipeline.errors import DataError
 from pipeline.formats import format_of
-from pipeline.formats.parallel import MOST_THREADS, in_order
-from pipeline.machine import cores
+from pipeline.formats.parallel import in_order
+from pipeline.machine import MOST_THREADS, cores
 
 _CHUNK = 64
 
