@@ -652,13 +652,15 @@ def test_memory_does_not_grow(opened: tuple[Converted, Reader]) -> None:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
     ids = np.random.default_rng(6).integers(0, SAMPLES, 1000)
-    for round_ in range(50):
-        if round_ == 10:
-            before = resident()
+    taken = []
+    for _ in range(150):
         reader.read(ids)
         reader.read(ids, whole(data, ids, HEIGHT, WIDTH))
-    # Two batches a round are 2.6 MB: a leak of either would be 52 MB.
-    assert resident() - before < 16e6
+        taken.append(resident())
+    # Two batches a round are 2.6 MB: a leak of either would be 52 MB over 40 rounds. Of ten rounds the
+    # lowest, once all threads have what they keep: DALI's take a hundred rounds for that, and their memory
+    # goes up and down.
+    assert min(taken[140:]) - min(taken[100:110]) < 16e6
 
 
 # --- Opening -------------------------------------------------------------------------------------------
