@@ -12,6 +12,21 @@ from pipeline.convert import ConvertOptions, convert
 from pipeline.sources import ArraySource, open_source
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--long`, as `tools/test` has it."""
+    parser.addoption("--long", action="store_true", help="run the tests marked `long`, too: minutes each")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests marked `long`, counted as deselected, unless `--long` asks for them."""
+    if config.getoption("--long"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
 @pytest.fixture(autouse=True)
 def _same_global_randomness() -> None:
     """Networks that a test makes have the same weights whatever tests ran before it, in any process."""
