@@ -232,7 +232,7 @@ class RoundSampler(ABC):
         Raises
         ------
         SamplingError
-            When options or plan differ.
+            When options or plan differ, or another version saved it.
         """
         for what, own in (("schema", 2), ("part", repr(self.part)), ("plan", self._plan_mark())):
             if state.get(what) != own:
@@ -240,6 +240,12 @@ class RoundSampler(ABC):
                     f"a saved sampler must have this sampler's {what}, {own}; got {state.get(what)}: "
                     "load it with the options that it was saved with"
                 )
+        missing = [name for name in self.memory() if f"memory.{name}" not in state]
+        if missing:
+            raise SamplingError(
+                f"a saved sampler must hold {', '.join(self.memory())}; this one lacks {', '.join(missing)}: "
+                "go on with the version that saved it, or begin anew"
+            )
         self.round = int(state["round"])
         self._carry = np.array(state["carry.ids"], np.int64)
         weights = state.get("carry.weights")

@@ -37,6 +37,7 @@ class ImportanceSampler(RoundSampler):
         self.first = 0 if part.scores is not None else burn_in_rounds(plan, part.epochs)
         self._last = Recent(plan.samples)
         self._weights: Floats = np.zeros(plan.samples, np.float32)
+        self._importance: Doubles = np.full(plan.samples, np.nan)
         self._fixed = np.array(False)
         self._alias: AliasTable | None = None
         if part.scores is not None:
@@ -47,8 +48,13 @@ class ImportanceSampler(RoundSampler):
         self._last.fold(rows["ids"], rows[self.hears[0]], rows["share"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the last values, the weights, and whether these are final."""
-        return {**self._last.columns(), "weights": self._weights, "fixed": self._fixed}
+        """Return the last values, the weights that are drawn by, w itself, and whether these are final."""
+        return {
+            **self._last.columns(),
+            "weights": self._weights,
+            "importance": self._importance,
+            "fixed": self._fixed,
+        }
 
     def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
         """Take them in."""
@@ -63,6 +69,7 @@ class ImportanceSampler(RoundSampler):
                 f"scores must be at least 0 to draw by; got {difficulty[sample]} for sample {sample}"
             )
         weights = np.maximum(difficulty, _LEAST if gamma < 0 else 0).astype(np.float64) ** gamma
+        self._importance[...] = weights
         if self.part.by_class and self.plan.labels is not None:
             # Chosen by the class's summed weight, then uniformly within: each sample gets its class's mean.
             labels = self.plan.labels

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from samplers.arrays import Doubles
 from samplers.base import Heard, check_feedback
 from samplers.checks import check_at_least, check_choice
 from samplers.errors import LateAnswerError, SamplingError
@@ -246,6 +247,11 @@ class Service:
                 if values is not None:
                     state[f"ready.{name}"] = values.copy()
         return {**state, **self._worker.save()}
+
+    def importance(self) -> Doubles | None:
+        """Return the w of `SampleImportance`, float64[N]: nan before epoch E; None for samplers without."""
+        found: Doubles | None = self.state_dict().get("memory.importance")
+        return found
 
     def load_state_dict(self, state: State) -> None:
         """Go on from a state of a service, whatever mode that ran in."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from samplers import ClassImportance, Feedback, Plan, SampleImportance, SamplingError, Scores
+from samplers import ClassImportance, Feedback, Plan, SampleImportance, SamplingError, Scores, Uniform
 from samplers.service import Service
 
 P_TRUE = np.array([0.9, 0.5, 0.2, 0.99, 0.7, 0.4])
@@ -162,3 +162,39 @@ def test_all_weights_0_draw_uniformly(plan, feed):
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(SamplingError, match=message):
         SampleImportance(**options)
+
+
+@pytest.mark.parametrize("mode", ["inline", "thread", "process"])
+@pytest.mark.parametrize("part", [SampleImportance, ClassImportance])
+def test_w_of_epoch_e_can_be_kept_wherever_the_sampler_runs(plan, part, mode):
+    """Equation 4's own w, per sample and unscaled, whatever the orders are drawn by."""
+    with Service(part(epochs=1).build(plan), plan, mode=mode) as service:
+        for step in range(3):
+            ids = service.next_order().ids
+            assert np.isnan(service.importance()).all() == (step < 2)
+            p_true = P_TRUE[ids] if step < 2 else np.full(len(ids), 0.99)
+            service.observe(
+                Feedback(
+                    step,
+                    ids,
+                    np.ones(len(ids), np.float32),
+                    p_true.astype(np.float32),
+                    np.ones(len(ids), bool),
+                )
+            )
+        np.testing.assert_allclose(service.importance(), np.sqrt(1 - P_TRUE), rtol=1e-6)
+
+
+def test_samplers_without_importance_have_none(plan):
+    with Service(SampleImportance(epochs=1).build(plan), plan) as service:
+        assert service.importance() is not None
+    with Service(Uniform().build(plan), plan) as service:
+        assert service.importance() is None
+
+
+def test_a_state_of_another_version_is_refused(plan):
+    sampler = SampleImportance(epochs=1).build(plan)
+    state = sampler.state_dict()
+    del state["memory.importance"]
+    with pytest.raises(SamplingError, match="lacks importance: go on with the version"):
+        sampler.load_state_dict(state)
