@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 from pipeline.formats import webdataset_layout as layout
 from pipeline.formats.jpeg_header import read_frame
-from pipeline.formats.webdataset_table import AGAIN, COLUMNS, Table
+from pipeline.formats.tar_members import tar_members
+from pipeline.formats.webdataset_table import COLUMNS, Table
 from pipeline.formats.whole import unreadable
 
 _IMAGE = re.compile(r"(?:([1-9][0-9]{0,5})\.)?(jpg|jpeg|ppm)", re.IGNORECASE)
@@ -26,19 +26,12 @@ _PPM = re.compile(rb"P6" + _GAP + rb"([0-9]{1,9})" + _GAP + rb"([0-9]{1,9})" + _
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file in a shard: its name, and where its content lies."""
+    """A file in a shard: its sample, its ending, and where its content lies."""
 
-    name: str
+    key: str
+    ending: str
     offset: int
     size: int
-
-    @property
-    def key(self) -> str:
-        return layout.split_name(self.name)[0]
-
-    @property
-    def ending(self) -> str:
-        return layout.split_name(self.name)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +58,7 @@ def gather_table(folder: Path, shards: list[tuple[str, NDArray[np.uint8]]]) -> T
     table = _Gathering()
     for number, (name, data) in enumerate(shards):
         path = folder / name
-        samples = [list(group) for _, group in groupby(_files(path, data), lambda file: file.key)]
+        samples = [list(group) for _, group in groupby(_files(path), lambda file: file.key)]
         _check_index(path, samples)
         for files in samples:
             table.add(path, number, data, files)
@@ -135,23 +128,14 @@ class _Gathering:
         )
 
 
-def _files(path: Path, data: NDArray[np.uint8]) -> Iterator[_File]:
+def _files(path: Path) -> Iterator[_File]:
     """Give the files in a tar, in its order, without those with hidden names, as DALI's index does."""
-    try:
-        with tarfile.open(path, "r:") as archive:
-            for entry in archive:
-                key = layout.split_name(entry.name)[0]
-                if entry.isreg() and key and not key.endswith("/"):
-                    yield _File(entry.name, entry.offset_data, entry.size)
-            end = archive.offset
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise DataError(f"{path} must be a whole tar file; got {error}: {AGAIN}") from None
-    # tarfile takes the first header that it can't read for the end.
-    rest = data[end : end + layout.BLOCK]
-    if len(rest) < layout.BLOCK or rest.any():
-        raise DataError(
-            f"{path} must be a whole tar file; it is damaged or cut off after {end:,} bytes: {AGAIN}"
-        )
+    for key, ending, entry in tar_members(path, _is_part):
+        yield _File(key, ending, entry.offset_data, entry.size)
+
+
+def _is_part(ending: str) -> bool:
+    return ending == layout.LABEL or _IMAGE.fullmatch(ending) is not None
 
 
 def _check_index(shard: Path, samples: list[list[_File]]) -> None:

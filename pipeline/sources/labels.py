@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
+from pipeline.sources.class_names import alike, listed, tidied
+from pipeline.sources.label_values import LabelValues, is_missing, read_labels
 
 _MOST_CLASSES = 1_000_000
+_LEAST_FILLED = 0.1
+"""Share of unnamed classes that must have images: below it the numbers are no classes' (identifiers, say)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """Labels that are numbered, and their classes.
+
+    Attributes
+    ----------
+    labels
+        int64[n], indices into ``classes``.
+    classes
+        Names.
+    notes
+        What a person who converts these should know, a line each.
+    """
+
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def numbered(
@@ -18,62 +42,149 @@ def numbered(
     origin: str,
     classes: Sequence[str] | None = None,
     others: Iterable[Any] = (),
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    image: Callable[[int], str] = "image {}".format,
+) -> Numbered:
     """Number labels and name their classes.
 
     Whole numbers stay as they are. Texts are numbered in the order of ``classes``, or where there are none in
-    that of their names. Classes without names are called by their numbers.
+    that of their names; blanks around a name and the way in which its accents are encoded make no class of
+    their own. Classes without names are called by their numbers, those of truth values False and True.
 
     Parameters
     ----------
     found
-        A label an image.
+        One label per image: whole numbers (as floats, too), truth values, texts, or one-hot rows.
     origin
         What they come from, in words, for messages.
     classes
         Names of the classes, in the order of their numbers.
     others
-        Labels of further images that are to share the classes, as of another split: whole numbers or texts.
+        Labels of further images that are to share the classes, as of another split; missing ones are left
+        out.
+    image
+        Names an image by its index, for messages.
 
     Raises
     ------
     DataError
-        When labels are neither all whole numbers nor all texts, or outside of the classes.
+        When a label is missing or no label, when some are numbers and some texts, when one lies outside of
+        the classes, or when hardly any of the numbers up to the largest occurs.
     """
-    values = np.asarray(found)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1 or values.dtype.kind not in "iuU":
-        raise DataError(
-            f"labels of {origin} must be all whole numbers or all texts, one an image; got "
-            f"{values.dtype} of shape {values.shape}"
-        )
-    others = () if classes else tuple(others)
-    if any(isinstance(other, str) for other in others):
-        # NumPy makes texts of a mixture; one that is spread over splits must not number them differently.
-        values = values.astype(np.str_)
-    if values.dtype.kind == "U":
-        named = classes or sorted({str(value) for value in (*values.tolist(), *others)})
-        numbers = {name: number for number, name in enumerate(named)}
-        unknown = next((value for value in values.tolist() if value not in numbers), None)
-        if unknown is not None:
+    values = read_labels(found, origin, image)
+    further = read_labels([one for one in others if not is_missing(one)], origin, "another split's {}".format)
+    if values.texts is not None or further.texts is not None:
+        if len(values) and len(further) and (values.texts is None) != (further.texts is None):
             raise DataError(
-                f"a label of {origin} must be one of its {len(numbers)} classes; got {unknown}: mend its "
-                "labels"
+                f"labels of {origin} must be of one type in all splits; they are {values.kind} here and "
+                f"{further.kind} in another: write them alike"
             )
-        return np.array([numbers[value] for value in values.tolist()], np.int64), tuple(named)
-    labels = values.astype(np.int64)
+        labels, names, notes = _by_name(values.texts or [], origin, classes, further.texts or [], image)
+    else:
+        labels, names, notes = _by_number(values.numbers, origin, classes, further, values.columns, image)
+        if classes is None and values.truth and len(names) <= 2:
+            names = ["False", "True"]
+    notes = [*values.notes, *notes]
+    if len(labels):
+        notes += _empty(labels, names)
+    return Numbered(labels, tuple(names), tuple(notes))
+
+
+def same_type(kinds: Iterable[tuple[str, str]], origin: str) -> None:
+    """Check that labels are of one type in all files: ``kinds`` has each file's name and its labels' type.
+
+    Raises
+    ------
+    DataError
+        When they aren't; the line names the first file of either type.
+    """
+    first: dict[str, str] = {}
+    for name, kind in kinds:
+        first.setdefault(kind, name)
+    if len(first) > 1:
+        shown = " and ".join(f"{kind} in {name}" for kind, name in list(first.items())[:2])
+        raise DataError(f"labels of {origin} must be of one type in all files; got {shown}: write them alike")
+
+
+def _by_name(
+    texts: list[str],
+    origin: str,
+    classes: Sequence[str] | None,
+    others: list[str],
+    image: Callable[[int], str],
+) -> tuple[NDArray[np.int64], list[str], list[str]]:
+    """Number texts: labels, names and notes."""
+    given = sorted(set(texts) | set(others)) if classes is None else [str(name) for name in classes]
+    clean = {name: tidied(name) for name in {*given, *texts}}
+    nameless = next((index for index, text in enumerate(texts) if not clean[text]), None)
+    if nameless is not None:
+        raise DataError(
+            f"every image of {origin} must have a label; that of {image(nameless)} is empty "
+            f"({texts[nameless]!r}): mend its labels"
+        )
+    names = [clean[name] for name in given] if classes is not None else sorted({clean[one] for one in given})
+    numbers = {name: number for number, name in reversed(list(enumerate(names)))}
+    if len(numbers) < len(names):
+        twice = next(name for number, name in enumerate(names) if numbers[name] != number)
+        raise DataError(f"classes of {origin} must have names of their own; two are called {twice!r}")
+    notes = []
+    changed = sorted(name for name in given if clean[name] != name)
+    if changed:
+        shown = listed([f"{name!r} as {clean[name]!r}" for name in changed])
+        notes.append(f"class names are taken without blanks at their ends and in Unicode's form NFC: {shown}")
+    notes += alike(names)
+    unknown = next((index for index, text in enumerate(texts) if clean[text] not in numbers), None)
+    if unknown is not None:
+        raise DataError(
+            f"a label of {origin} must be one of its {len(numbers)} classes; got {texts[unknown]!r} for "
+            f"{image(unknown)}: mend its labels"
+        )
+    return np.array([numbers[clean[text]] for text in texts], np.int64), names, notes
+
+
+def _by_number(
+    labels: NDArray[np.int64],
+    origin: str,
+    classes: Sequence[str] | None,
+    others: LabelValues,
+    columns: int,
+    image: Callable[[int], str],
+) -> tuple[NDArray[np.int64], list[str], list[str]]:
+    """Check numbers: labels, names and notes."""
+    notes: list[str] = []
     if classes is None:
-        most = max([int(value) for value in (*labels, *others)], default=0)
-        if most >= _MOST_CLASSES:
+        every = np.concatenate([labels, others.numbers])
+        count = max(int(every.max(initial=-1)) + 1, columns, others.columns)
+        filled = len(np.unique(every[every >= 0]))
+        if count > _MOST_CLASSES or filled < _LEAST_FILLED * count:
             raise DataError(
-                f"labels of {origin} must be numbers of classes, counted from 0; got {most:,}: number them so"
+                f"labels of {origin} must be numbers of classes, counted from 0; the largest is "
+                f"{count - 1:,} and {filled:,} different ones occur: number them without gaps, or write them "
+                "as texts"
             )
-        classes = [str(number) for number in range(most + 1)]
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
+        if len(every) and every.min() == 1:
+            notes.append(
+                f"no label of {origin} is 0: they seem to be counted from 1, and class 0 stays empty"
+            )
+        names = [str(number) for number in range(max(count, 1))]
+    else:
+        names = [str(name) for name in classes]
+        notes += alike(names)
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(names)))
     if len(wrong):
+        value = int(labels[wrong[0]])
         raise DataError(
-            f"a label of {origin} must be one of its {len(classes)} classes, numbered from 0; image "
-            f"{wrong[0]} has {labels[wrong[0]]}: mend its labels"
+            f"a label of {origin} must be one of its {len(names)} classes, numbered from 0; "
+            f"{image(int(wrong[0]))} has {value}{', as where it is not known' if value == -1 else ''}: mend "
+            "its labels"
         )
-    return labels, tuple(str(name) for name in classes)
+    return labels, names, notes
+
+
+def _empty(labels: NDArray[np.int64], names: Sequence[str]) -> list[str]:
+    """Name the classes without images."""
+    missing = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)
+    if not len(missing):
+        return []
+    shown = listed([repr(names[number]) for number in missing.tolist()])
+    have = "has" if len(missing) == 1 else "have"
+    return [f"{len(missing):,} of the {len(names):,} classes {have} no images: {shown}"]

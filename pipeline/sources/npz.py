@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import struct
 import tempfile
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,11 +16,13 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.sources.arrays import ArraySource
+from pipeline.sources.label_values import read_labels
 from pipeline.sources.labels import numbered
 
 _PAIRS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"), ("images", "labels"))
 """Names of the arrays; {} stands for the split."""
 _SPLITS = ("train", "test", "val")
+_CHUNK = 1 << 20
 _LOCAL_HEADER = struct.Struct("<26x2H")
 
 
@@ -39,11 +43,20 @@ def open_npz(path: Path, split: str) -> ArraySource:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(path, archive, split)
-    except (OSError, zipfile.BadZipFile, ValueError, EOFError, struct.error) as error:
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        ValueError,
+        EOFError,
+        struct.error,
+    ) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(
-            f"{path} must be a whole .npz file; reading it gave: {error}: save it again"
+            f"{path} must be a whole .npz file; reading it gave: {error or type(error).__name__}: save it "
+            "again"
         ) from None
 
 
@@ -56,9 +69,11 @@ def _read(path: Path, archive: zipfile.ZipFile, split: str) -> ArraySource:
             f"{', '.join(members) or 'nothing'}: save it under such names"
         )
     others = [other[1] for part in _SPLITS for other in _pairs(part)[:2] if members.keys() >= set(other)]
-    names = _small(archive, members["classes"]).tolist() if "classes" in members else None
-    elsewhere = [label for other in others for label in _small(archive, members[other]).ravel().tolist()]
-    labels, classes = numbered(_small(archive, members[pair[1]]), path.name, names, elsewhere)
+    names = _names(_small(archive, members["classes"]), path.name) if "classes" in members else None
+    elsewhere = [
+        label for other in others for label in np.atleast_1d(_small(archive, members[other])).tolist()
+    ]
+    result = numbered(_small(archive, members[pair[1]]), path.name, names, elsewhere)
     images = _mapped(path, archive, members[pair[0]])
     if images.ndim not in (3, 4):
         raise DataError(
@@ -69,8 +84,9 @@ def _read(path: Path, archive: zipfile.ZipFile, split: str) -> ArraySource:
         name=path.stem,
         split=split,
         origin=f"{path.name}, {pair[0]} and {pair[1]}",
-        classes=classes,
-        labels=labels,
+        classes=result.classes,
+        labels=result.labels,
+        notes=result.notes,
         images=images,
         stamp=f"{path.name} {pair[0]} {status.st_size} {status.st_mtime_ns}",
     )
@@ -80,7 +96,18 @@ def _pairs(split: str) -> list[tuple[str, str]]:
     return [(images.format(split), labels.format(split)) for images, labels in _PAIRS]
 
 
+def _names(array: NDArray[Any], origin: str) -> list[str]:
+    values = read_labels(array, f"{origin} (classes)", "class {}".format)
+    return [str(number) for number in values.numbers] if values.texts is None else values.texts
+
+
 def _small(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    with archive.open(member) as file:
+        if _header(file)[2].hasobject:
+            raise DataError(
+                f"{member.filename} of {archive.filename} must be an array of numbers or texts; it holds "
+                "Python objects: save it again with a type, as np.array(labels, dtype=str)"
+            )
     with archive.open(member) as file:
         array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
         return array
@@ -89,22 +116,53 @@ def _small(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
 def _mapped(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
     """Map an array of the archive: in place where it is stored as it is, else in a temporary file."""
     if member.compress_type == zipfile.ZIP_STORED:
+        with archive.open(member) as stored:
+            # To the end, where its checksum is compared: what is mapped is never looked at as a whole again.
+            while stored.read(_CHUNK):
+                pass
         with path.open("rb") as file:
             file.seek(member.header_offset)
             name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
             file.seek(name + extra, 1)
             return _map(file)
-    with archive.open(member) as packed, tempfile.TemporaryFile() as file:
-        shutil.copyfileobj(packed, file)
+    with archive.open(member) as packed, _room(path, member) as file:
+        while chunk := packed.read(_CHUNK):
+            with _needed(path, member):
+                file.write(chunk)
+        with _needed(path, member):
+            file.flush()
         file.seek(0)
         # The map keeps the file's bytes alive when its name and descriptor are gone.
         return _map(file)
 
 
-def _map(file: IO[bytes]) -> NDArray[Any]:
+def _room(path: Path, member: zipfile.ZipInfo) -> IO[bytes]:
+    with _needed(path, member):
+        return tempfile.TemporaryFile()
+
+
+@contextlib.contextmanager
+def _needed(path: Path, member: zipfile.ZipInfo) -> Iterator[None]:
+    """Tell what is amiss with the folder for temporary files, which is no fault of the archive's."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"the folder for temporary files must take the {member.file_size:,} bytes of {member.filename}, "
+            f"which {path} holds compressed; it can't ({error.strerror or error}): name another by the "
+            "environment's TMPDIR, or save the arrays by np.savez"
+        ) from None
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
+    found: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(file)
+    return found
+
+
+def _map(file: IO[bytes]) -> NDArray[Any]:
+    shape, fortran, dtype = _header(file)
     if dtype.hasobject:
         raise ValueError("an array of Python objects is none of images")
     order: Any = "F" if fortran else "C"

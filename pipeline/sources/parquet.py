@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import DataError
 from pipeline.sources.encoded import EncodedImages, shards_fingerprint
-from pipeline.sources.labels import numbered
+from pipeline.sources.labels import numbered, same_type
 
 _LABELS = ("label", "labels", "class", "target", "fine_label")
 _MOST_BYTES = 256 << 20
@@ -47,28 +47,32 @@ class ParquetSource(EncodedImages):
         self.name = name
         self.split = split
         self.origin = f"Parquet {name} ({split}), {len(shards):,} files"
-        self.notes: tuple[str, ...] = ()
         self._shards = list(shards)
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, pa.Array] = OrderedDict()
-        self._image, self._label, classes = _columns(self._shards[0], _schema(self._shards[0]))
+        schemas = [_schema(path) for path in self._shards]
+        self._image, self._label = _columns(self._shards[0], schemas[0])
+        names = (_class_names(schema, self._label) for schema in schemas)
+        classes = next((one for one in names if one is not None), None)
+        _check_alike(self._shards, schemas, self._image, self._label, classes)
+        # Files that name their classes are read for no others: those may not even be whole.
+        unnamed = others if classes is None else ()
+        elsewhere = [(path, schema) for path in unnamed if self._label in (schema := _schema(path)).names]
+        if classes is None:
+            same_type(
+                _types([*zip(self._shards, schemas, strict=True), *elsewhere], self._label), self.origin
+            )
         found: list[Any] = []
         groups: list[tuple[int, int, int]] = []
         for number, path in enumerate(self._shards):
             labels, sizes = _labels(path, self._label)
             found += labels
             groups += [(number, group, size) for group, size in enumerate(sizes)]
-        missing = next((row for row, label in enumerate(found) if label is None), None)
-        if missing is not None:
-            raise DataError(f"every row of {self.origin} must have a label; row {missing} has none")
-        self.labels, self.classes = numbered(
-            found or np.zeros(0, np.int64),
-            self.origin,
-            classes,
-            _elsewhere(others, self._label) if classes is None else (),
-        )
         self._groups = [(number, group) for number, group, _ in groups]
         self._starts = np.cumsum([0, *[size for _, _, size in groups]])
+        further = [label for path, _ in elsewhere for label in _labels(path, self._label)[0]]
+        result = numbered(found, self.origin, classes, further, self.sample_name)
+        self.labels, self.classes, self.notes = result.labels, result.classes, result.notes
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -101,7 +105,7 @@ class ParquetSource(EncodedImages):
         with self._lock:
             if place not in self._kept:
                 shard, group = self._groups[place]
-                with pq.ParquetFile(self._shards[shard]) as file:
+                with _open(self._shards[shard]) as file:
                     self._kept[place] = file.read_row_group(group, [self._image]).column(0).combine_chunks()
                 while len(self._kept) > 1 and sum(one.nbytes for one in self._kept.values()) > _MOST_BYTES:
                     self._kept.popitem(last=False)
@@ -109,71 +113,156 @@ class ParquetSource(EncodedImages):
             return self._kept[place]
 
 
+def _open(path: Path) -> pq.ParquetFile:
+    # Few writers put checksums in; where they did, a changed byte is told of.
+    return pq.ParquetFile(path, page_checksum_verification=True)
+
+
 def _schema(path: Path) -> pa.Schema:
     try:
-        with pq.ParquetFile(path) as file:
-            return file.schema_arrow
+        with _open(path) as file:
+            schema = file.schema_arrow
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from None
+    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"{path} must have columns with names of their own; two are called {twice}: rename one"
+        )
+    return schema
 
 
 def _labels(path: Path, column: str) -> tuple[list[Any], list[int]]:
     """Read a file's labels, and the sizes of its row groups."""
     try:
-        with pq.ParquetFile(path) as file:
+        with _open(path) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
             return file.read([column]).column(0).to_pylist(), sizes
-    except (pa.ArrowException, OSError, KeyError, IndexError) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"labels of {path} must be UTF-8 where they are texts; got {error}: write it anew"
+        ) from None
+    except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from None
 
 
-def _elsewhere(others: Sequence[Path], column: str) -> list[int | str]:
-    """Read the labels of other splits, which may have none: tests are often published without."""
-    there = [path for path in others if column in _schema(path).names]
-    found = [label for path in there for label in _labels(path, column)[0]]
-    return [label for label in found if isinstance(label, int | str)]
+def _check_alike(
+    shards: Sequence[Path], schemas: Sequence[pa.Schema], image: str, label: str, classes: list[str] | None
+) -> None:
+    """Check that all files have the columns of the first, and name the classes as it does."""
+    for path, schema in zip(shards, schemas, strict=True):
+        lacking = [name for name in (image, label) if name not in schema.names]
+        if lacking:
+            raise DataError(
+                f"{path} must have the columns of {shards[0].name}, {image} and {label}; it lacks "
+                f"{' and '.join(lacking)} and has {', '.join(schema.names)}: write the files alike, or name "
+                "those of one set by a pattern"
+            )
+        if not _is_image(schema.field(image).type):
+            raise DataError(
+                f"{path} must have images in the column {image}, as {shards[0].name} has; it holds "
+                f"{schema.field(image).type}: write the files alike"
+            )
+        names = _class_names(schema, label)
+        if names is not None and names != (classes or names):
+            place = next(
+                (at for at, pair in enumerate(zip(names, classes or (), strict=False)) if pair[0] != pair[1]),
+                min(len(names), len(classes or ())),
+            )
+            raise DataError(
+                f"{path} must number the classes of {label} as {shards[0].name} does; they differ from class "
+                f"{place} on: write the files alike"
+            )
 
 
-def _columns(path: Path, schema: pa.Schema) -> tuple[str, str, list[str] | None]:
-    """Choose the column of images and that of labels, and find the names of the classes."""
-    features = _features(schema)
+def _types(files: Iterable[tuple[Path, pa.Schema]], label: str) -> Iterator[tuple[str, str]]:
+    """Give each file's name and the type of its labels; one of nulls alone has none."""
+    for path, schema in files:
+        kind = _values(schema.field(label).type)
+        if not pa.types.is_null(kind):
+            text = _is_text(kind) or _is_bytes(kind)
+            yield path.name, "numbers" if _is_number(kind) else "texts" if text else str(kind)
+
+
+def _columns(path: Path, schema: pa.Schema) -> tuple[str, str]:
+    """Choose the column of images and that of labels."""
+    named = [field.name for field in schema if _class_names(schema, field.name) is not None]
     images = [field.name for field in schema if _is_image(field.type)]
-    classes = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
-    plain = [field.name for field in schema if pa.types.is_integer(field.type) or _is_text(field.type)]
-    labels = [name for name in classes if name in plain] or plain
+    plain = [field.name for field in schema if _is_integer(field.type) or _is_text(field.type)]
+    # Floats, truth values and bytes may be anything: they are labels only where they are called so.
+    called = [name for name in _LABELS if name in schema.names and _is_label(schema.field(name).type)]
+    labels = named or called or plain
     label = next((name for name in _LABELS if name in labels), labels[0] if len(labels) == 1 else None)
-    only = images[0] if len(images) == 1 else None
-    image = next((name for name in ("image", "img") if name in images), only)
+    pictures = [name for name in images if name != label]
+    only = pictures[0] if len(pictures) == 1 else None
+    image = next((name for name in ("image", "img") if name in pictures), only)
     if image is None or label is None:
         raise DataError(
             f"{path} must have a column of images (a struct of bytes and path, or bytes) called image, and "
             f"one of labels (whole numbers or texts) called label; its columns are "
             + ", ".join(f"{field.name} ({field.type})" for field in schema)
         )
-    return image, label, features.get(label, {}).get("names")
+    return image, label
 
 
-def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
-    """Read what the hub's library says of the columns, where it says anything."""
+def _class_names(schema: pa.Schema, label: str) -> list[str] | None:
+    """Find the names that the hub's library keeps of a column's classes; None where it keeps none."""
     try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return {}
+        feature = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][label]
+        names = feature["names"] if feature["_type"] == "ClassLabel" else None
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    if not isinstance(names, list) or not names or not _is_integer(schema.field(label).type):
+        return None
+    return [str(name) for name in names]
+
+
+def _values(kind: pa.DataType) -> pa.DataType:
+    """Return the type of a column's values: of categories, what they are categories of."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _is_image(kind: pa.DataType) -> bool:
+    kind = _values(kind)
     if pa.types.is_struct(kind):
-        return any(field.name == "bytes" and _is_bytes(field.type) for field in kind.fields)
-    return bool(_is_bytes(kind))
+        return any(field.name == "bytes" and _is_bytes(_values(field.type)) for field in kind.fields)
+    return _is_bytes(kind)
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    return any(
+        check(kind) for check in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    )
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    kind = _values(kind)
+    return any(
+        check(kind) for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    )
+
+
+def _is_integer(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(_values(kind)))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    kind = _values(kind)
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    return any(check(kind) for check in kinds)
+
+
+def _is_label(kind: pa.DataType) -> bool:
+    kind = _values(kind)
+    # Lists may be one-hot rows, or hold one label each.
+    inner = kind.value_type if _is_list(kind) else kind
+    return _is_number(inner) or _is_text(inner) or _is_bytes(kind)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any(
+        check(kind) for check in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    )
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

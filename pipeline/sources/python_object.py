@@ -8,9 +8,9 @@ import inspect
 import sys
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import CorruptSampleError, DataError
+from pipeline.sources.class_names import tidied
 from pipeline.sources.labels import numbered
 from pipeline.sources.pixels import array_to_rgb, to_rgb
 
 _PROBES = 16
+
+Part = TypeVar("Part")
 
 
 class Indexed(Protocol):
@@ -35,9 +38,10 @@ class Indexed(Protocol):
 class ObjectSource:
     """An object whose items are (image, label): a Pillow image, array or tensor, and a number or text.
 
-    Labels are taken from its attribute ``targets`` or ``labels`` where it has one, else by going through it
-    once; names of classes from ``classes``. Items are asked for one at a time, since nothing is known of what
-    they share.
+    Labels are taken from its attribute ``targets`` or ``labels`` where it has one and a few items agree with
+    it, else by going through it once; names of classes from ``classes``. Each item's own label is compared
+    with the one taken when its image is read. Items are asked for one at a time, since nothing is known of
+    what they share.
 
     Parameters
     ----------
@@ -58,21 +62,40 @@ class ObjectSource:
         self.origin = f"Python object {name} ({split})"
         self._data = data
         self._lock = threading.Lock()
-        given = _labels_of(data)
-        self.notes: tuple[str, ...] = ()
-        if given is None:
-            self.notes = (
-                f"{name} has no attribute targets or labels, so all of its items are read once for them",
-            )
-            given = [_plain(self._item(index)[1]) for index in range(len(data))]
-        if len(given) != len(data):
+        self._broken: dict[int, CorruptSampleError] = {}
+        notes: list[str] = []
+        size, given = _asked(name, data, len), _asked(name, data, _labels_of)
+        classes = _asked(name, data, _classes_of)
+        if given is not None and len(given) != size:
             raise DataError(
-                f"{name} must have a label an item; it has {len(given):,} labels and {len(data):,} items: "
+                f"{name} must have one label per item; it has {len(given):,} labels and {size:,} items: "
                 "mend its attribute targets or labels"
             )
-        self.labels, self.classes = numbered(
-            given if len(given) else np.zeros(0, np.int64), self.origin, _classes_of(data)
+        if given is None:
+            notes.append(
+                f"{name} has no attribute targets or labels, so all of its items are read once for them"
+            )
+        elif (other := self._differing(given, classes)) is not None:
+            index, found = other
+            notes.append(
+                f"the attribute targets or labels of {name} isn't what its items hold ({given[index]!r} and "
+                f"{found!r} for item {index:,}): the items' labels are taken, and all are read once for them"
+            )
+            given = None
+        if given is None:
+            given = self._item_labels(size)
+        readable = [index for index in range(size) if index not in self._broken]
+        result = numbered(
+            [given[index] for index in readable],
+            self.origin,
+            classes,
+            image=lambda place: self.sample_name(readable[place]),
         )
+        # An item that fails needs no label: it is refused, or left out, when its turn comes.
+        self.labels = np.zeros(size, np.int64)
+        self.labels[readable] = result.labels
+        self.classes = result.classes
+        self.notes = (*notes, *result.notes)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -80,17 +103,29 @@ class ObjectSource:
     def fingerprint(self) -> str:
         """Digest the pixels of a few items, since there are no files to look at; see `Source.fingerprint`."""
         digest = hashlib.sha256(self.labels.tobytes())
-        for index in np.unique(np.linspace(0, len(self) - 1, _PROBES).astype(np.int64)):
+        for index in _spread(len(self)):
             try:
-                digest.update(f"{zlib.crc32(self.read(int(index)).data)} ".encode())
+                digest.update(f"{zlib.crc32(self.read(index).data)} ".encode())
             except CorruptSampleError as error:
                 # It is met again, and named, when its turn comes.
                 digest.update(str(error).encode())
         return digest.hexdigest()
 
     def read(self, index: int) -> NDArray[np.uint8]:
-        """Convert the image of item ``index``; see `Source.read`."""
-        image = self._item(index)[0]
+        """Convert the image of item ``index``; see `Source.read`.
+
+        Raises
+        ------
+        DataError
+            When the item holds another label than the one taken for it.
+        """
+        image, label = self._item(index)[:2]
+        if not self._agrees(_plain(label), int(self.labels[index]), self.classes):
+            raise DataError(
+                f"an item must keep its label; {self.sample_name(index)} holds {_plain(label)!r}, and its "
+                f"label was {self.classes[self.labels[index]]!r} (class {self.labels[index]}) before: mend "
+                "its attribute targets or labels, or what makes its items differ from one time to the next"
+            )
         try:
             if isinstance(image, Image.Image):
                 return to_rgb(image)
@@ -110,7 +145,47 @@ class ObjectSource:
         """Name item ``index`` as one would ask for it."""
         return f"{self.name}[{index}]"
 
+    def _differing(self, given: Sequence[Any], classes: list[str] | None) -> tuple[int, Any] | None:
+        """Find one of a few items that has another label than ``given``: its index and its label."""
+        for index in _spread(len(given)):
+            try:
+                found = _plain(self._item(index)[1])
+            except CorruptSampleError:
+                continue
+            if found != given[index] and not self._agrees(found, given[index], classes):
+                return index, found
+        return None
+
+    @staticmethod
+    def _agrees(found: Any, label: Any, classes: Sequence[str] | None) -> bool:
+        """Whether an item's label is ``label``: the same, its class's name, or a one-hot row."""
+        if isinstance(found, str | bytes) and not isinstance(label, str | bytes):
+            text = found.decode(errors="replace") if isinstance(found, bytes) else found
+            names = classes or ()
+            known = isinstance(label, int) and 0 <= label < len(names)
+            return known and tidied(text) == tidied(names[label])
+        if isinstance(found, list | tuple):
+            if isinstance(label, list | tuple):
+                return list(found) == list(label)
+            if len(found) == 1:
+                return bool(found[0] == label)
+            return [place for place, value in enumerate(found) if value] == [label]
+        return bool(found == label)
+
+    def _item_labels(self, size: int) -> list[Any]:
+        """Go through all items for their labels; those that fail are noted."""
+        labels: list[Any] = []
+        for index in range(size):
+            try:
+                labels.append(_plain(self._item(index)[1]))
+            except CorruptSampleError as error:
+                self._broken[index] = error
+                labels.append(None)
+        return labels
+
     def _item(self, index: int) -> Sequence[Any]:
+        if index in self._broken:
+            raise self._broken[index]
         try:
             with self._lock:
                 item = self._data[index]
@@ -172,6 +247,25 @@ def _is_indexed(found: object) -> bool:
     return hasattr(found, "__len__") and hasattr(found, "__getitem__")
 
 
+def _spread(size: int) -> list[int]:
+    """Choose a few of ``size`` indices, evenly."""
+    return [
+        int(index) for index in np.unique(np.linspace(0, max(size - 1, 0), min(_PROBES, size)).astype(int))
+    ]
+
+
+def _asked(name: str, data: Indexed, part: Callable[[Indexed], Part]) -> Part:
+    """Ask an object for a part; it is somebody else's code, which may raise anything."""
+    try:
+        return part(data)
+    except Exception as error:
+        line = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{name} must tell its length, and its targets, labels and classes where it has them; asking "
+            f"gave: {line}: mend it"
+        ) from None
+
+
 def _labels_of(data: Indexed) -> list[Any] | None:
     given = next((getattr(data, name) for name in ("targets", "labels") if hasattr(data, name)), None)
     if isinstance(given, torch.Tensor | np.ndarray):
@@ -180,8 +274,8 @@ def _labels_of(data: Indexed) -> list[Any] | None:
 
 
 def _plain(label: Any) -> Any:
-    """Turn a number in an array or tensor into a plain one."""
-    return label.item() if isinstance(label, torch.Tensor | np.ndarray | np.generic) else label
+    """Turn arrays and tensors into plain numbers and lists."""
+    return label.tolist() if isinstance(label, torch.Tensor | np.ndarray | np.generic) else label
 
 
 def _classes_of(data: Indexed) -> list[str] | None:

@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, BinaryIO
 
 from pipeline.errors import DataError
 from pipeline.formats.card import read_card
+from pipeline.formats.tar_members import tar_members
 from pipeline.sources.encoded import EncodedImages, shards_fingerprint
-from pipeline.sources.labels import numbered
+from pipeline.sources.labels import numbered, same_type
 
 _JPEGS = ("jpg", "jpeg")
 _IMAGES = (*_JPEGS, "png", "ppm", "pgm", "webp", "bmp", "tif", "tiff", "gif")
 _KEYS = ("label", "cls", "class", "target")
 """Entries of a json member that may hold the label."""
+_NUMBER = re.compile(rb"[-+]?[0-9]{1,18}")
+_LARGEST = 1 << 31
+"""Bytes of an image file, at most: what a .beton can hold."""
+_LARGEST_TEXT = 1 << 24
+"""Bytes of a file with a label, at most."""
 
 
 @dataclass(slots=True)
 class _Sample:
-    """One sample as it is met in its shard."""
+    """One sample as it is met in its shard; a label in a file of its own is bytes."""
 
     key: str
     ending: str = ""
     start: int = 0
     size: int = 0
-    label: int | str | None = None
+    label: Any = None
+    further: int = 0
 
 
 class TarSource(EncodedImages):
@@ -50,19 +57,20 @@ class TarSource(EncodedImages):
     Raises
     ------
     DataError
-        When a shard is damaged, or a sample has no image or no label.
+        When a shard is damaged or cut off, or a sample has no image or no label.
     """
 
     def __init__(self, name: str, split: str, shards: Sequence[Path], others: Sequence[Path] = ()) -> None:
         self.name = name
         self.split = split
         self.origin = f"WebDataset {name} ({split}), {len(shards):,} shards"
-        self.notes: tuple[str, ...] = ()
         self._shards = list(shards)
-        found: list[int | str] = []
+        labels: list[tuple[Path, list[Any]]] = []
         places: list[tuple[int, int, int, bool]] = []
         self._names: list[str] = []
+        further = 0
         for number, path in enumerate(self._shards):
+            labels.append((path, []))
             for sample in _samples(path):
                 if not sample.ending or sample.label is None:
                     part = "a label (cls, or label in json)" if sample.ending else "an image"
@@ -70,20 +78,30 @@ class TarSource(EncodedImages):
                         f"every sample of {path} must have {part}; {sample.key} has none: write it anew"
                     )
                 places.append((number, sample.start, sample.size, sample.ending in _JPEGS))
-                found.append(sample.label)
+                labels[-1][1].append(sample.label)
                 self._names.append(f"{path.name}/{sample.key}.{sample.ending}")
+                further += sample.further
         self._places = places
         # A folder of ours has a card, which knows what the numbers stand for.
         card = read_card(self._shards[0].parent)
         classes = None if card is None else card.classes
-        further = [sample.label for path in others for sample in _samples(path)] if classes is None else []
-        self.labels, self.classes = numbered(
-            found or np.zeros(0, np.int64),
+        if classes is None:
+            # Tests are often published without their labels.
+            labels += [
+                (path, [one.label for one in _samples(path) if one.label is not None]) for path in others
+            ]
+        labels, notes = _of_one_type(labels, self.origin)
+        here, elsewhere = labels[: len(self._shards)], labels[len(self._shards) :]
+        result = numbered(
+            [label for _, found in here for label in found],
             self.origin,
             classes,
-            # Tests are often published without their labels.
-            [label for label in further if label is not None],
+            [label for _, found in elsewhere for label in found],
+            self.sample_name,
         )
+        if further:
+            notes.append(f"{further:,} further images of samples that have one already are left out")
+        self.labels, self.classes, self.notes = result.labels, result.classes, (*notes, *result.notes)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -98,6 +116,8 @@ class TarSource(EncodedImages):
 
     def _bytes(self, index: int) -> bytes:
         number, start, size, _ = self._places[index]
+        if size > _LARGEST:
+            raise ValueError(f"an image file must have at most {_LARGEST:,} bytes; this one has {size:,}")
         with self._shards[number].open("rb") as file:
             file.seek(start)
             content = file.read(size)
@@ -112,48 +132,83 @@ class TarSource(EncodedImages):
 def _samples(path: Path) -> Iterator[_Sample]:
     """Go through a shard; neighbours with the same name up to the first dot are one sample."""
     current: _Sample | None = None
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                # The list of all members, which tarfile keeps, would outgrow everything else.
-                tar.members = []  # type: ignore[attr-defined]
-                folder, _, base = member.name.rpartition("/")
-                key, _, ending = base.partition(".")
-                if not member.isfile() or not key:
-                    continue
-                key = f"{folder}/{key}" if folder else key
-                if current is None or current.key != key:
-                    if current is not None:
-                        yield current
-                    current = _Sample(key)
-                _add(current, ending.lower(), member, tar)
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise DataError(
-            f"{path} must be a whole, uncompressed tar; reading it gave: {error}: get it again"
-        ) from None
+    with path.open("rb") as file:
+        for key, ending, member in tar_members(path, _is_part):
+            if current is None or current.key != key:
+                if current is not None:
+                    yield current
+                current = _Sample(key)
+            _add(path, current, ending, member, file)
     if current is not None:
         yield current
 
 
-def _add(sample: _Sample, ending: str, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+def _is_part(ending: str) -> bool:
+    return ending in _IMAGES or ending in ("cls", "json")
+
+
+def _add(path: Path, sample: _Sample, ending: str, member: tarfile.TarInfo, file: BinaryIO) -> None:
     if ending in _IMAGES and not sample.ending:
         sample.ending, sample.start, sample.size = ending, member.offset_data, member.size
+    elif ending in _IMAGES:
+        if ending == sample.ending:
+            raise DataError(
+                f"every file of {path} must have a name of its own; there are two {member.name}: write it "
+                "anew"
+            )
+        sample.further += 1
     elif ending in ("cls", "json") and (sample.label is None or ending == "cls"):
-        file = tar.extractfile(member)
-        label = _label(b"" if file is None else file.read(), ending)
+        if member.size > _LARGEST_TEXT:
+            raise DataError(
+                f"labels of {path} must have at most {_LARGEST_TEXT:,} bytes; {member.name} has "
+                f"{member.size:,}: write it anew"
+            )
+        file.seek(member.offset_data)
+        content = file.read(member.size)
+        label = _entry(path, member.name, content) if ending == "json" else content.strip() or None
         sample.label = sample.label if label is None else label
 
 
-def _label(content: bytes, ending: str) -> int | str | None:
-    """Read a label: whole numbers as such, else as text."""
-    value: Any
+def _entry(path: Path, name: str, content: bytes) -> Any:
+    """Find the label in a json member; None where there is none."""
     try:
-        if ending == "json":
-            entries = json.loads(content)
-            value = next((entries[key] for key in _KEYS if key in entries), None)
-        else:
-            value = content.decode().strip()
-            value = int(value) if value.lstrip("-").isdecimal() else value
+        entries = json.loads(content)
+        return next((entries[key] for key in _KEYS if key in entries), None)
+    except RecursionError:
+        raise DataError(
+            f"{name} of {path} must be JSON that can be read; it is nested too deeply: write it anew"
+        ) from None
     except (ValueError, TypeError):
         return None
-    return value if isinstance(value, int | str) and value != "" else None
+
+
+def _of_one_type(
+    labels: list[tuple[Path, list[Any]]], origin: str
+) -> tuple[list[tuple[Path, list[Any]]], list[str]]:
+    """Turn labels that were files of their own to numbers where all of them are such, and else to texts.
+
+    Raises
+    ------
+    DataError
+        When those of one shard are all numbers and those of another all texts.
+    """
+    texts = [[one for one in found if isinstance(one, bytes)] for _, found in labels]
+    kinds = [{_NUMBER.fullmatch(one.removeprefix(BOM_UTF8)) is not None for one in found} for found in texts]
+    if {True, False} not in kinds:
+        named = {frozenset({True}): "whole numbers", frozenset({False}): "texts"}
+        same_type(
+            (
+                (path.name, named[frozenset(kind)])
+                for (path, _), kind in zip(labels, kinds, strict=True)
+                if kind
+            ),
+            origin,
+        )
+    if not any(False in kind for kind in kinds):
+        return [
+            (path, [int(one.removeprefix(BOM_UTF8)) if isinstance(one, bytes) else one for one in found])
+            for path, found in labels
+        ], []
+    mixed = sum(_NUMBER.fullmatch(one) is not None for found in texts for one in found)
+    note = f"labels of {origin} are texts and numbers: all are taken as texts, {mixed:,} numbers as well"
+    return labels, [note] if mixed else []

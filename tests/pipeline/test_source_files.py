@@ -216,7 +216,7 @@ def test_npz_labels_may_be_texts(tmp_path: Path) -> None:
         ),
         ({"images": noise(0, 2, 4, 4), "labels": np.zeros(3, int)}, "2 images and 3 labels"),
         ({"images": noise(0, 2, 4), "labels": np.zeros(2, int)}, r"\[n, h, w\].*; got shape \(2, 4\)"),
-        ({"images": noise(0, 2, 4, 4), "labels": np.zeros(2)}, "whole numbers or all texts.*got float64"),
+        ({"images": noise(0, 2, 4, 4), "labels": np.full(2, 0.5)}, "whole numbers or texts; image 0 has 0.5"),
         ({"images": noise(0, 2, 4, 4), "labels": np.array([0, -1])}, "numbered from 0; image 1 has -1"),
         ({"images": np.array([{}, 1], object), "labels": np.zeros(2, int)}, "array of Python objects"),
     ],
@@ -280,18 +280,14 @@ def test_arrays_without_an_agreed_meaning_are_refused(array: NDArray[Any], messa
 
 
 def test_labels_are_numbers_or_texts_within_their_classes() -> None:
-    labels, classes = numbered(["b", "a"], "x", ["a", "b", "c"])
-    assert (labels.tolist(), classes) == ([1, 0], ("a", "b", "c"))
-    labels, classes = numbered([0, 1], "x", others=[4])
-    assert classes == ("0", "1", "2", "3", "4")
-    # A mixture is texts, also where each split is of one kind.
-    labels, classes = numbered([10, 9], "x", others=["a", 9])
-    assert (labels.tolist(), classes) == ([0, 1], ("10", "9", "a"))
+    found = numbered(["b", "a"], "x", ["a", "b", "c"])
+    assert (found.labels.tolist(), found.classes) == ([1, 0], ("a", "b", "c"))
+    assert numbered([0, 1], "x", others=[4]).classes == ("0", "1", "2", "3", "4")
     for found, names, message in (
-        (["d"], ["a"], "one of its 1 classes; got d"),
+        (["d"], ["a"], "one of its 1 classes; got 'd' for image 0"),
         ([3], ["a"], "one of its 1 classes, numbered from 0; image 0 has 3"),
-        ([1 << 40], None, "must be numbers of classes, counted from 0; got 1,099,511,627,776"),
-        ([None], None, "all whole numbers or all texts"),
+        ([1 << 40], None, "counted from 0; the largest is 1,099,511,627,776 and 1 different ones occur"),
+        ([None], None, "every image of x must have a label; image 0 has none"),
     ):
         with pytest.raises(DataError, match=message):
             numbered(found, "x", names)
@@ -371,7 +367,7 @@ def test_parquet_columns_are_found_by_kind_or_name(tmp_path: Path) -> None:
     source = open_source(str(path))
     assert (source.labels.tolist(), source.classes) == ([2, 1, 0], ("ant", "bee", "cat"))
     write_parquet(path, range(3), None, label=pa.array([0.5] * 3), a=pa.array([1] * 3), b=pa.array([2] * 3))
-    with pytest.raises(DataError, match=r"one of labels .* called label; its columns are image \(struct"):
+    with pytest.raises(DataError, match=r"must be whole numbers or texts; x\.parquet:0 has 0\.5"):
         open_source(str(path))
 
 
@@ -413,10 +409,12 @@ def test_parquet_that_names_its_classes_needs_no_other_split(tmp_path: Path) -> 
 
 def test_parquet_without_a_label_or_with_one_outside_is_refused(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "x.parquet", range(3), hub(), label=pa.array([0, None, 1]))
-    with pytest.raises(DataError, match=r"every row of .* must have a label; row 1 has none"):
+    with pytest.raises(DataError, match=r"every image of .* must have a label; x\.parquet:1 has none"):
         open_source(str(path))
     write_parquet(path, range(3), hub(), label=pa.array([0, -1, -1]))
-    with pytest.raises(DataError, match="one of its 3 classes, numbered from 0; image 1 has -1"):
+    with pytest.raises(
+        DataError, match=r"one of its 3 classes, numbered from 0; x\.parquet:1 has -1, as where"
+    ):
         open_source(str(path))
 
 
@@ -499,7 +497,7 @@ def test_labels_in_shards_may_be_texts(tmp_path: Path) -> None:
         ({"a.png": encoded(0), "a.json": b'{"label"'}, "a has none"),
         ({"a.cls": b"1"}, "must have an image; a has none"),
         ({"a.cls": b"1", "b.png": encoded(0)}, "must have an image; a has none"),
-        ({"a.png": encoded(0), "a.cls": b"-1"}, "numbered from 0; image 0 has -1"),
+        ({"a.png": encoded(0), "a.cls": b"-1"}, r"numbered from 0; x\.tar/a\.png has -1"),
         ({"a.png": encoded(0), "a.cls": b"x", "b.png": encoded(0), "b.cls": b"1"}, ""),
     ],
 )
@@ -511,8 +509,9 @@ def test_samples_without_image_or_label_are_refused(
         with pytest.raises(DataError, match=message):
             open_source(str(path))
     else:
-        # NumPy makes texts of a mixture, and so do we.
-        assert open_source(str(path)).classes == ("1", "x")
+        source = open_source(str(path))
+        assert source.classes == ("1", "x")
+        assert "all are taken as texts, 1 numbers as well" in source.notes[0]
 
 
 def test_damaged_shards_are_named(tmp_path: Path) -> None:
@@ -604,7 +603,7 @@ def test_objects_give_pictures_arrays_and_tensors() -> None:
     ("items", "message"),
     [
         ([noise(0, 2, 2)], r"items of x must be \(image, label\); x\[0\] is a ndarray"),
-        ([(noise(0, 2, 2), 0.5)], "all whole numbers or all texts"),
+        ([(noise(0, 2, 2), 0.5)], r"must be whole numbers or texts; x\[0\] has 0\.5"),
     ],
 )
 def test_objects_whose_items_are_no_pairs_are_refused(items: list[Any], message: str) -> None:
@@ -631,7 +630,7 @@ def test_an_item_that_fails_is_named() -> None:
     ):
         source.read(4)
     Fails.targets = (0, 1)  # type: ignore[assignment]
-    with pytest.raises(DataError, match="a label an item; it has 2 labels and 5 items"):
+    with pytest.raises(DataError, match="one label per item; it has 2 labels and 5 items"):
         ObjectSource(Fails(), "x", "train")
 
 
