@@ -11,3 +11,7 @@ class MissingExtraError(DataError):
 
 class CorruptSampleError(DataError):
     """A sample's bytes can't be read; the line names the file and the sample."""
+
+
+class ChangedDataError(DataError):
+    """A file was altered while it was being read; the line names it and what changed."""

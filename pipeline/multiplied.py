@@ -75,6 +75,10 @@ class Multiplied:
     def __len__(self) -> int:
         return len(self.stored)
 
+    def check_unchanged(self) -> None:
+        """Raise ChangedDataError where a file was altered since it was mapped."""
+        self.dataset.check_unchanged()
+
     def at(self, level: int) -> Multiplied:
         """Give the same view of the data set at one of its ``levels``."""
         return Multiplied(self.dataset.at(level), self.times, self.classes)

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         The exit status: 0 done; 1 the command found something broken; 2 a mistake in what was asked for;
-        3 the loss diverged; 130 interrupted.
+        3 the loss diverged; 4 the data changed, or their disk failed, while they were read; 130 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -68,6 +68,8 @@ def _run(name: str, words: list[str]) -> int:
     from rich.console import Console
 
     from pipeline import DataError
+    from pipeline.bus_error import EXIT_STATUS as CHANGED
+    from pipeline.errors import ChangedDataError
     from samplers import SamplingError
     from tools.arguments import UsageError, parse
     from trainer.errors import DivergedError, InterruptedRunError, RunError
@@ -85,6 +87,8 @@ def _run(name: str, words: list[str]) -> int:
         print(f"{prog}: {error}", file=sys.stderr)
         if isinstance(error, DivergedError):
             return 3
+        if isinstance(error, ChangedDataError):
+            return CHANGED
         return 130 if isinstance(error, InterruptedRunError) else 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)

@@ -86,6 +86,7 @@ class DaliReader:
             As `read` does. A `CorruptSampleError` is the function's to raise, when the batch's turn comes.
         """
         check_ids(ids, self._dataset)
+        self._dataset.check_unchanged()
         if crop is None:
             shape = check_whole(self._dataset, (self.height, self.width))
         else:
@@ -109,6 +110,7 @@ class DaliReader:
         places, rest = np.flatnonzero(decoded), np.flatnonzero(~decoded)
         if not len(places):
             images = self._host(ids, crop, shape)
+            self._dataset.check_unchanged()
             return lambda: images.permute(0, 3, 1, 2)
         pipeline = self._pipeline(resizes=crop is not None)
         work = self._work(ids[places], _part(crop, places))
@@ -120,6 +122,8 @@ class DaliReader:
             if images is None:
                 self._examine(ids[places], work, pipeline, ticket.refusal)
                 return self.read(ids, crop)
+            # Again: what was read meanwhile may be another file's bytes.
+            self._dataset.check_unchanged()
             if len(rest):
                 whole = torch.empty((len(ids), *shape, 3), dtype=torch.uint8, device=images.device)
                 for part, pixels in ((places, images), (rest, others)):

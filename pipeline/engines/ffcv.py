@@ -94,6 +94,7 @@ class FfcvReader:
     def read(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Tensor:
         """Decode images; see `Reader.read`."""
         check_ids(ids, self._dataset)
+        self._dataset.check_unchanged()
         if crop is None:
             shape = check_whole(self._dataset, (self.height, self.width))
         else:
@@ -116,6 +117,8 @@ class FfcvReader:
         self._crew.share_out(len(ids), self._parts(ids, 0 if crop is None else out.nbytes), work)
         for place in np.flatnonzero(status != READ):
             out[place] = self._second_opinion(int(ids[place]), crop, int(place))
+        # Again: what was read meanwhile may be another file's bytes.
+        self._dataset.check_unchanged()
         return batch.permute(0, 3, 1, 2)
 
     def close(self) -> None:

@@ -54,6 +54,9 @@ class Dataset(Protocol):
     def at(self, level: int) -> Dataset:
         """Give the same samples at one of the ``levels``."""
 
+    def check_unchanged(self) -> None:
+        """Raise ChangedDataError where a file was truncated, written to or replaced since it was mapped."""
+
     def image(self, index: int) -> NDArray[np.uint8]:
         """Decode one sample: uint8[h, w, 3]; raises CorruptSampleError, which names file and sample."""
 
@@ -100,6 +103,8 @@ class Reader(Protocol):
         ------
         DataError
             When an id isn't in the data set.
+        ChangedDataError
+            When a file of the data set that is still read from was altered since it was opened.
         CorruptSampleError
             When a sample can't be decoded; names file and sample.
         """

@@ -87,6 +87,8 @@ class ResidentReader:
             else:
                 images = self._store.view(len(dataset), *check_whole(dataset, (self.height, self.width)), 3)
                 _fill(dataset, images, crew, decoder)
+        # From here on nothing is read from the files any more.
+        dataset.check_unchanged()
         self._crew = Crew(threads, "resident")
 
     def read(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Tensor:

@@ -95,7 +95,8 @@ class Beton(Samples):
         self.path = Path(path)
         self.lenient = lenient
         self.level = level
-        self.data: NDArray[np.uint8] = map_file(self.path)
+        self.files = (map_file(self.path),)
+        self.data: NDArray[np.uint8] = self.files[0].data
         header, fields, rows, allocations = read_structure(self.path, self.data)
         image, label, levels = pick_fields(self.path, fields)
         self.levels: tuple[int, ...] = tuple(levels)
@@ -155,9 +156,9 @@ class Beton(Samples):
         Raises
         ------
         DataError
-            When the file holds no such level.
+            When the file holds no such level, or is another by now.
         """
-        return Beton(self.path, lenient=self.lenient, level=level)
+        return self.same_files(Beton(self.path, lenient=self.lenient, level=level))
 
     def name(self, index: int) -> str:
         """Name of sample ``index`` in its source ("airplane/0001.jpg"), or "sample 17" where not known."""

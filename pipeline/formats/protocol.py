@@ -140,6 +140,10 @@ class Converted(Protocol):
         """Give the same samples at one of ``levels``."""
         ...
 
+    def check_unchanged(self) -> None:
+        """Raise ChangedDataError where a file was truncated, written to or replaced since it was mapped."""
+        ...
+
     def image(self, index: int) -> NDArray[np.uint8]:
         """Decode sample ``index``: uint8[h, w, 3], RGB."""
         ...

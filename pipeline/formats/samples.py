@@ -6,13 +6,18 @@ import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import CorruptSampleError, DataError
+from pipeline.formats.mapped import MappedFile
 from pipeline.pillow import any_size
+
+_LOOKS = 32
+"""Files that one call of `Samples.check_unchanged` looks at; a look takes about a microsecond."""
 
 
 class Samples:
@@ -28,8 +33,10 @@ class Samples:
         int64[n]; sizes in pixels.
     compressed
         bool[n]: True for JPEG bytes, False for raw HWC uint8 RGB.
+    files
+        The mapped files.
     shards
-        uint8 each, the mapped files.
+        uint8 each, their bytes.
     shard, offsets, sizes
         int64[n]: sample i is ``shards[shard[i]][offsets[i]:offsets[i] + sizes[i]]``.
     checksums
@@ -44,12 +51,14 @@ class Samples:
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
     compressed: NDArray[np.bool_]
+    files: Sequence[MappedFile]
     shards: Sequence[NDArray[np.uint8]]
     shard: NDArray[np.int64]
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     checksums: NDArray[np.uint32] | None
     faults: dict[int, str]
+    _looked = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,6 +94,31 @@ class Samples:
         pixels = self._read(self.checked(index))
         return pixels if isinstance(pixels, str) else None
 
+    def check_unchanged(self) -> None:
+        """Look whether the files are as they were when they were mapped; of very many, at some each time.
+
+        Raises
+        ------
+        ChangedDataError
+            When one was truncated, written to or replaced; the line names it.
+        """
+        first, count = self._looked, min(_LOOKS, len(self.files))
+        self._looked = (first + count) % len(self.files)
+        for place in range(first, first + count):
+            self.files[place % len(self.files)].check()
+
+    def same_files(self, others: Self) -> Self:
+        """Return ``others``, the same files mapped once more, where they are as these were.
+
+        Raises
+        ------
+        ChangedDataError
+            When one was altered in between.
+        """
+        for mine, other in zip(self.files, others.files, strict=False):
+            other.check(mine)
+        return others
+
     def checked(self, index: int) -> int:
         """Give ``index`` back where there is such a sample."""
         if not 0 <= index < len(self):
@@ -103,7 +137,15 @@ class Samples:
             self.faults.setdefault(int(index), fault)
 
     def corrupt(self, index: int, fault: str) -> CorruptSampleError:
-        """Make the error that names file and sample."""
+        """Make the error that names file and sample.
+
+        Raises
+        ------
+        ChangedDataError
+            When the reason is that a file was altered since it was mapped.
+        """
+        for file in self.files:
+            file.check()
         number = f"sample {index}"
         name = self.name(index)
         named = number if name == number else f"{number} ({name})"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.formats import layout
+from pipeline.formats.mapped import MappedFile
 from pipeline.formats.whole import unreadable
 
 _AGAIN = "get or convert it anew"
@@ -35,12 +35,12 @@ def frame_checksum(*parts: bytes) -> int:
     return checksum
 
 
-def map_file(path: Path) -> np.memmap[Any, np.dtype[np.uint8]]:
+def map_file(path: Path) -> MappedFile:
     """Map a file that is long enough to have a header."""
     try:
         size = path.stat().st_size
         if size >= layout.HEADER.itemsize:
-            return np.memmap(path, np.uint8, mode="r")
+            return MappedFile(path)
     except IsADirectoryError:
         raise DataError(
             f"{path} must be a .beton file; got a folder: name a file, or let a folder of shards end in .wds"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.formats import webdataset_layout as layout
 from pipeline.formats.card import Card, read_card
 from pipeline.formats.describe import describe
+from pipeline.formats.mapped import MappedFile
 from pipeline.formats.partial_folder import remove_stale_folder
 from pipeline.formats.samples import Samples
 from pipeline.formats.webdataset_scan import gather_table
@@ -91,11 +90,13 @@ class WebDataset(Samples):
         entries = _entries(self.path)
         table = read_table(self.path)
         if table is not None:
-            self.shards = tuple(_map(self.path / name) for name in table.shards)
+            self.files = tuple(_map(self.path / name) for name in table.shards)
+            self.shards = tuple(file.data for file in self.files)
             check_keys(self.path, table, self.shards)
         else:
             names = sorted(entry.name for entry in entries if entry.suffix == ".tar")
-            self.shards = tuple(_map(self.path / name) for name in names)
+            self.files = tuple(_map(self.path / name) for name in names)
+            self.shards = tuple(file.data for file in self.files)
             table = gather_table(self.path, list(zip(names, self.shards, strict=True)))
         self.levels = table.levels
         if level is not None and level not in self.levels:
@@ -122,9 +123,9 @@ class WebDataset(Samples):
         Raises
         ------
         DataError
-            When the folder holds no such level.
+            When the folder holds no such level, or other shards by now.
         """
-        return WebDataset(self.path, lenient=self.lenient, level=level)
+        return self.same_files(WebDataset(self.path, lenient=self.lenient, level=level))
 
     def name(self, index: int) -> str:
         """Name of sample ``index`` in its source, or in its shard where that is all there is."""
@@ -180,10 +181,9 @@ def _entries(folder: Path) -> list[Path]:
         raise unreadable(folder, "a folder of tar shards", error) from None
 
 
-def _map(path: Path) -> NDArray[np.uint8]:
+def _map(path: Path) -> MappedFile:
     try:
-        with path.open("rb") as file:
-            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        return MappedFile(path)
     except (OSError, ValueError) as error:
         raise unreadable(path, "a tar file", error) from None
 

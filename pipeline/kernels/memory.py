@@ -17,6 +17,24 @@ SAMPLE = np.dtype(
 )
 """What a kernel has to know of a sample, side by side so that it is fetched at once."""
 
+
+def _pointer_to(kind: Any) -> Any:
+    """Make the function that turns an address into a pointer to values of ``kind``, in compiled code only."""
+
+    @intrinsic
+    def pointer(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.inttoptr(values[0], context.get_value_type(signature.return_type))
+
+        kinds: Any = numba.types.CPointer
+        return kinds(kind)(address), generate
+
+    return pointer
+
+
+words_at: Any = _pointer_to(numba.types.int64)
+"""An address as a pointer to int64; for callbacks, which are compiled whatever numba is told."""
+
 bytes_at: Callable[[int, int], NDArray[np.uint8]]
 """View ``size`` bytes at an address as uint8[size]; whoever asks keeps that memory alive."""
 
@@ -27,22 +45,13 @@ if getattr(numba.config, "DISABLE_JIT"):  # noqa: B009  (numba sets its options 
 
     bytes_at = _view
 else:
-
-    @intrinsic
-    def _pointer(typing_context: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return builder.inttoptr(values[0], context.get_value_type(signature.return_type))
-
-        pointer: Any = numba.types.CPointer
-        return pointer(numba.types.uint8)(address), generate
-
-    # Untyped, because numba reads these as a pointer and a view of what is there.
-    _to_pointer: Any = _pointer
+    # Untyped, because numba reads this as a view of what is there.
+    _to_bytes: Any = _pointer_to(numba.types.uint8)
     _carray: Any = getattr(numba, "carray")  # noqa: B009
 
     @numba.njit(nogil=True)
     def _carry(address: int, size: int) -> NDArray[np.uint8]:
-        view: NDArray[np.uint8] = _carray(_to_pointer(address), (size,))
+        view: NDArray[np.uint8] = _carray(_to_bytes(address), (size,))
         return view
 
     bytes_at = _carry

@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.bus_error import guard
 from pipeline.errors import DataError
 from pipeline.sources.arrays import ArraySource
 from pipeline.sources.label_values import read_labels
@@ -124,7 +125,9 @@ def _mapped(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> ND
             file.seek(member.header_offset)
             name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
             file.seek(name + extra, 1)
-            return _map(file)
+            mapped = _map(file)
+            guard(mapped, path)
+            return mapped
     with archive.open(member) as packed, _room(path, member) as file:
         while chunk := packed.read(_CHUNK):
             with _needed(path, member):

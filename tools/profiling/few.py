@@ -42,6 +42,10 @@ class Few:
         """Give the same samples at one of the ``levels``."""
         return Few(self._dataset.at(level), self._ids)
 
+    def check_unchanged(self) -> None:
+        """Raise ChangedDataError where a file was altered since it was mapped."""
+        self._dataset.check_unchanged()
+
     def image(self, index: int) -> NDArray[np.uint8]:
         """Decode one sample: uint8[h, w, 3]."""
         return self._dataset.image(int(self._ids[index]))

@@ -1,0 +1,168 @@
+"""What a process says and does when memory that a file is mapped into can't be read: one line, and its end.
+
+Reading a mapped file behind its end, because another process truncated it, or where its disk or its mount
+failed, is answered by the system with SIGBUS, on the very thread and in the middle of whatever C library or
+kernel was reading. A handler in Python can't help: it would run only after the instruction that failed, which
+fails again. So the handler is compiled by numba. It takes no lock and knows no Python object; it looks the
+address up in a table of mapped files, writes the line made for that file, and ends the process.
+
+A handler that was there before, such as faulthandler's, gets its turn after the line is written. Linux on
+64-bit machines only; elsewhere the system's own message stays.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import weakref
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.kernels.memory import words_at
+
+EXIT_STATUS = 4
+"""Of a process that met a bus error."""
+
+_ROW = 4  # words of a table's row: first address, end, address of the line, its length
+_OUTPUT = 2  # the descriptor of the standard error
+_FIRST_ROWS = 64
+
+
+class _Action(ctypes.Structure):
+    """``struct sigaction`` of glibc and musl."""
+
+    _fields_ = (
+        ("handler", ctypes.c_void_p),
+        ("mask", ctypes.c_uint8 * 128),
+        ("flags", ctypes.c_int),
+        ("restorer", ctypes.c_void_p),
+    )
+
+
+_SA_SIGINFO, _SA_NODEFER = 4, 0x40000000
+
+
+class _Handler:
+    """The compiled handler, and the table that it reads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: dict[int, NDArray[np.uint8]] = {}
+        self._free: list[int] = []
+        # Tables that were outgrown stay, since a handler may be reading one.
+        self._tables = [np.zeros((_FIRST_ROWS, _ROW), np.int64)]
+        self._before = _Action()
+        self._unknown = _line("a file or memory that was mapped")
+        # What the handler knows: table, rows, line for other addresses, its length, whether another handler
+        # was there, and whether a thread is writing its line.
+        self._root = np.zeros(6, np.int64)
+        self._root[2:4] = self._unknown.ctypes.data, self._unknown.size
+        self._show_table()
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._compiled = self._compile(libc)
+        # Not blocked while it runs, so that an error within the handler itself ends the process.
+        action = _Action(self._compiled.address, flags=_SA_SIGINFO | _SA_NODEFER)
+        status = libc.sigaction(signal.SIGBUS, ctypes.byref(action), ctypes.byref(self._before))
+        assert status == 0
+        self._root[4] = self._before.handler is not None
+
+    def add(self, start: int, size: int, line: NDArray[np.uint8]) -> int:
+        """Enter an address range and the line to write for it, and return the number of its row."""
+        with self._lock:
+            row = self._free.pop() if self._free else len(self._lines)
+            if row == len(self._tables[-1]):
+                self._tables.append(np.concatenate([self._tables[-1], np.zeros_like(self._tables[-1])]))
+                self._show_table()
+            self._lines[row] = line
+            # The start last: until then the row holds no address.
+            self._tables[-1][row, 1:] = start + size, line.ctypes.data, line.size
+            self._tables[-1][row, 0] = start
+            return row
+
+    def remove(self, row: int) -> None:
+        """Forget an address range."""
+        with self._lock:
+            self._tables[-1][row, 1] = 0
+            self._tables[-1][row, 0] = 0
+            self._free.append(row)
+
+    def _show_table(self) -> None:
+        # The address first: the new table is no shorter than the old one.
+        self._root[0] = self._tables[-1].ctypes.data
+        self._root[1] = len(self._tables[-1])
+
+    def _compile(self, libc: ctypes.CDLL) -> Any:
+        write, end, restore, pause = libc.write, libc._exit, libc.sigaction, libc.pause
+        write.restype, write.argtypes = (
+            ctypes.c_ssize_t,
+            [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t],
+        )
+        end.restype, end.argtypes = None, [ctypes.c_int]
+        restore.restype, restore.argtypes = (
+            ctypes.c_int,
+            [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p],
+        )
+        pause.restype, pause.argtypes = ctypes.c_int, []
+        root_address, before = self._root.ctypes.data, ctypes.addressof(self._before)
+        number, width, output, exit_status = int(signal.SIGBUS), _ROW, _OUTPUT, EXIT_STATUS
+        types: Any = numba.types
+
+        @numba.cfunc(types.void(types.int32, types.CPointer(types.int64), types.voidptr))
+        def handle(_: int, info: Any, __: Any) -> None:
+            root = words_at(root_address)
+            while root[5] != 0 and root[4] == 0:
+                pause()  # another thread came first, and is about to end the process
+            root[5] = 1
+            address = info[2]  # siginfo_t.si_addr
+            rows = words_at(root[0])
+            line, length = root[2], root[3]
+            for row in range(root[1]):
+                if rows[row * width] <= address < rows[row * width + 1]:
+                    line, length = rows[row * width + 2], rows[row * width + 3]
+            write(output, line, length)
+            if root[4] != 0:
+                # What failed is tried again on return, and fails again: then the older handler is called.
+                restore(number, before, 0)
+            else:
+                end(exit_status)
+
+        return handle
+
+
+@cache
+def _handler() -> _Handler | None:
+    """Install the handler, once in a process; None where systems have another ``sigaction``."""
+    if not sys.platform.startswith("linux") or sys.maxsize < 1 << 32:
+        return None
+    return _Handler()
+
+
+def guard(data: NDArray[Any], path: Path) -> None:
+    """Have a bus error within ``data``, the mapped bytes of ``path``, told in one line that names the file.
+
+    The first call in a process installs the handler. The file is forgotten when ``data`` is.
+    """
+    handler = _handler()
+    if handler is None or data.nbytes == 0:
+        return
+    row = handler.add(data.ctypes.data, data.nbytes, _line(os.fspath(path)))
+    weakref.finalize(data, handler.remove, row)
+
+
+def _line(what: str) -> NDArray[np.uint8]:
+    # A progress bar may stand on the line and have the cursor hidden, and nobody will be there to show it.
+    begin, end = ("\n", "\x1b[?25h") if os.isatty(_OUTPUT) else ("", "")
+    shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in what)
+    text = (
+        f"{begin}trainer: {shown} can't be read any further (bus error): it was truncated while it was being "
+        f"read, or its disk failed; get or convert it anew, and start again{end}\n"
+    )
+    return np.frombuffer(text.encode(errors="surrogateescape"), np.uint8)
