@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from samplers.c_sgd import CSGD
 from samplers.dihcl import DIHCL
 from samplers.dynamic_pruning import UCB, EpsilonGreedy
-from samplers.errors import SamplingError
+from samplers.errors import SamplingError, SamplingWarning
 from samplers.infobatch import InfoBatch
 from samplers.kakurenbo import Kakurenbo
 from samplers.mcl import MCL
@@ -92,6 +92,7 @@ __all__ = [
     "Sampler",
     "SamplerPart",
     "SamplingError",
+    "SamplingWarning",
     "Scan",
     "Scores",
     "ScoringPart",

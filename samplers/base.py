@@ -6,21 +6,32 @@ its memory (``fold``).
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samplers import counter
-from samplers.errors import SamplingError
+from samplers.errors import SamplingError, SamplingWarning
 from samplers.plan import Plan
 from samplers.protocol import Feedback, Order, State
 
 Heard = Literal["loss", "p_true", "error"]
 
 _NO_IDS = np.empty(0, np.int64)
+
+
+S = TypeVar("S", bound="RoundSampler")
+
+
+def announced(sampler: S) -> S:
+    """Warn of each of a sampler's notes, in the name of whoever called ``build``; returns the sampler."""
+    for note in sampler.notes:
+        warnings.warn(note, SamplingWarning, stacklevel=3)
+    return sampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +130,15 @@ class RoundSampler(ABC):
     def size(self, number: int) -> int:
         """Return how many samples round ``number`` draws, before the batch remainder is carried."""
         return self.plan.size(number)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What looks odd in options and plan together but can be meant: one line each.
+
+        A sampler whose options do nothing under its plan tells so here; ``build`` also warns of each line
+        (`SamplingWarning`).
+        """
+        return self.plan.notes if self.rounds == self.plan.rounds else ()
 
     @property
     def total(self) -> int:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from samplers.arrays import Doubles
-from samplers.base import Heard
+from samplers.base import Heard, announced
 from samplers.checks import check_at_least, check_choice
 from samplers.errors import SamplingError
 from samplers.history import Change, Recent, fill_unseen
@@ -29,7 +29,8 @@ class DIHCL:
         a_i = abs(loss - loss when last seen), at most 10;  or the loss itself
         P_i proportional to exp(tau * u_i / mean(u))
 
-    and rounds are drawn without replacement by P. Warm epochs scan the set first. Samples without a
+    and rounds are drawn without replacement by P: the weights decide ever less as B nears 1, and nothing at
+    1. Warm epochs scan the set first. Samples without a
     hardness yet get the largest.
 
     Fitted to the plan: a round always holds N * B samples, where the paper lets the subset shrink from all to
@@ -58,7 +59,7 @@ class DIHCL:
 
     def build(self, plan: Plan) -> WeightedSampler[Change | Recent]:
         """Make the sampler."""
-        return WeightedSampler(self, plan, burn_in=self.warm_epochs)
+        return announced(WeightedSampler(self, plan, burn_in=self.warm_epochs))
 
     def table(self, samples: int) -> Change | Recent:
         """Make the table of each sample's hardness."""

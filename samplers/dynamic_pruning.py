@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplers.arrays import Doubles, Floats, Ids
-from samplers.base import Draw, RoundSampler, Rows
+from samplers.base import Draw, RoundSampler, Rows, announced
 from samplers.checks import check_at_least, check_choice, check_within
 from samplers.errors import SamplingError
 from samplers.history import Tracked
@@ -26,6 +26,18 @@ class PruningSampler(RoundSampler):
         self._losses = Tracked(plan.samples, rate)
         self._period = period
         self._selected: Ids = np.empty(0, np.int64)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Also that nothing is pruned, where rounds are as long as the set."""
+        size, samples = round(self.plan.total / self.plan.rounds), self.plan.samples
+        if size < samples:
+            return super().notes
+        return (
+            *super().notes,
+            f"a round of {size:,} samples selects all of {samples:,}, so that scores decide nothing: lower "
+            "the budget",
+        )
 
     def fold(self, rows: Rows) -> None:
         """Follow the losses."""
@@ -128,9 +140,10 @@ class EpsilonGreedy:
 
         score_i <- rate * loss_i + (1 - rate) * score_i
 
-    Fitted to the plan: k = N * B. Scores come from training itself, without the scoring passes over the
-    whole set that the method's public code makes, so those of samples left out stay as they were; samples
-    not seen yet come first. Rows of mixed images move a score by their share.
+    Fitted to the plan: k = N * B, so that at B = 1 nothing is pruned. Scores come from training itself,
+    without the scoring passes over the whole set that the method's public code makes, so those of samples
+    left out stay as they were; samples not seen yet come first. Rows of mixed images move a score by their
+    share.
     """
 
     epsilon: float = 0.1
@@ -146,7 +159,7 @@ class EpsilonGreedy:
 
     def build(self, plan: Plan) -> EpsilonGreedySampler:
         """Make the sampler."""
-        return EpsilonGreedySampler(self, plan, self.rate, self.period)
+        return announced(EpsilonGreedySampler(self, plan, self.rate, self.period))
 
 
 @dataclass(frozen=True)
@@ -181,7 +194,7 @@ class UCB:
 
     def build(self, plan: Plan) -> UCBSampler:
         """Make the sampler."""
-        return UCBSampler(self, plan, self.rate, self.period)
+        return announced(UCBSampler(self, plan, self.rate, self.period))
 
 
 def _check_common(rate: float, period: int) -> None:

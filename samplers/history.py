@@ -130,6 +130,9 @@ class Table:
         N.
     rates
         float32 constants of the kernel.
+    relative
+        Fold each value over its row's share, at most 1, in place of the value: a probability p of a sample of
+        share s counts as min(1, p / s).
     columns
         The columns' names, and the value that each starts from.
     """
@@ -137,7 +140,8 @@ class Table:
     _kernel: ClassVar[Callable[..., int]]
     """Folds rows in, given ids, values, shares, rates and columns; gives the first not finite, or -1."""
 
-    def __init__(self, samples: int, *rates: float, **columns: float) -> None:
+    def __init__(self, samples: int, *rates: float, relative: bool = False, **columns: float) -> None:
+        self._relative = relative
         self._rates = tuple(np.float32(rate) for rate in rates)
         self._columns = {name: np.full(samples, start, np.float32) for name, start in columns.items()}
 
@@ -156,6 +160,9 @@ class Table:
         SamplingError
             For a value that isn't finite, of a row with a share.
         """
+        if self._relative:
+            over = np.divide(values, shares, out=values.copy(), where=shares > 0)
+            values = np.minimum(over, np.float32(1), out=over)
         row = self._kernel(ids, values, shares, *self._rates, *self._columns.values())
         if row >= 0:
             raise SamplingError(
@@ -175,8 +182,8 @@ class Mean(Table):
 
     _kernel = staticmethod(_fold_mean)
 
-    def __init__(self, samples: int) -> None:
-        super().__init__(samples, weight=0, mean=np.nan)
+    def __init__(self, samples: int, *, relative: bool = False) -> None:
+        super().__init__(samples, relative=relative, weight=0, mean=np.nan)
 
     @property
     def values(self) -> Floats:
@@ -194,8 +201,8 @@ class Recent(Table):
 
     _kernel = staticmethod(_fold_recent)
 
-    def __init__(self, samples: int, rate: float = 1.0) -> None:
-        super().__init__(samples, rate, recent=np.nan)
+    def __init__(self, samples: int, rate: float = 1.0, *, relative: bool = False) -> None:
+        super().__init__(samples, rate, relative=relative, recent=np.nan)
 
     @property
     def values(self) -> Floats:

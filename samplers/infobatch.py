@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from samplers.arrays import Doubles, Floats, Ids
+from samplers.base import announced
 from samplers.errors import SamplingError
 from samplers.passes import LossPassSampler, Pass
 from samplers.plan import Plan
@@ -64,9 +65,10 @@ class InfoBatch:
     average. The last 1 - delta of the run trains on everything with weight 1.
 
     Fitted to the plan: passes follow one another until the budget is used up, and rounds are cut from their
-    stream. Of n samples below the mean round((1 - r) * n) are kept, and their multiplier is n over that.
-    The released code keeps int((1 - r) * n) and multiplies by 1 / (1 - r) all the same, starts from a loss
-    of 3 for every sample, and where delta * epochs is no whole number its last passes keep the multipliers.
+    stream: a round that joins two passes may hold a sample twice, where the released code has a pass an
+    epoch. Of n samples below the mean round((1 - r) * n) are kept, and their multiplier is n over that. The
+    released code keeps int((1 - r) * n) and multiplies by 1 / (1 - r) all the same, starts from a loss of 3
+    for every sample, and where delta * epochs is no whole number its last passes keep the multipliers.
     """
 
     ratio: float = 0.5
@@ -82,4 +84,4 @@ class InfoBatch:
 
     def build(self, plan: Plan) -> InfoBatchSampler:
         """Make the sampler."""
-        return InfoBatchSampler(self, plan)
+        return announced(InfoBatchSampler(self, plan))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplers.arrays import Ids
-from samplers.base import Rows
+from samplers.base import Rows, announced
 from samplers.checks import check_within
 from samplers.errors import SamplingError
 from samplers.history import Recent
@@ -80,7 +80,8 @@ class Kakurenbo:
     instead of over the classes.
 
     Fitted to the plan: passes follow one another until the budget is used up, and rounds are cut from
-    their stream. The order whose round ends a pass asks for its hidden samples by ``score_ids``, so that
+    their stream: a round that joins two passes may hold a sample twice, where the released code has a pass an
+    epoch. The order whose round ends a pass asks for its hidden samples by ``score_ids``, so that
     they are scored before the next pass is composed; an order that spans passes has the mean of their
     learning-rate factors.
     """
@@ -99,4 +100,4 @@ class Kakurenbo:
 
     def build(self, plan: Plan) -> KakurenboSampler:
         """Make the sampler."""
-        return KakurenboSampler(self, plan)
+        return announced(KakurenboSampler(self, plan))

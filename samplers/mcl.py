@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from samplers.arrays import Doubles, Ids
-from samplers.base import Draw, RoundSampler, Rows
+from samplers.base import Draw, RoundSampler, Rows, announced
 from samplers.checks import check_at_least
 from samplers.coreset import k_means
 from samplers.counter import make_key
@@ -123,11 +123,12 @@ class MCL:
     k grows linearly. lambda is in units that make loss and diversity of the average group equal.
 
     Fitted to the plan: a round's N * B samples are drawn without replacement from all samples of the chosen
-    groups, in whole passes where these hold fewer; a stage of the algorithm is a round. Groups come from
-    the features of a scores file by k-means. Without a file they are random equal parts of each class, with
-    the class as the only feature, so that diversity balances classes; that needs the plan's labels. A group's
-    loss is the mean over its samples' last losses, the largest where none was seen; the paper, which must
-    not look at all labels, takes the loss of the sample nearest to the centre.
+    groups, in whole passes where these hold fewer (a round then holds samples more than once); a stage of
+    the algorithm is a round. Groups come from the features of a scores file by k-means. Without a file they
+    are random equal parts of each class, with the class as the only feature, so that diversity balances
+    classes; that needs the plan's labels. A group's loss is the mean over its samples' last losses, the
+    largest where none was seen; the paper, which must not look at all labels, takes the loss of the sample
+    nearest to the centre.
     """
 
     features: Path | None = None
@@ -171,7 +172,7 @@ class MCL:
             group = _without_gaps(k_means(features, count, plan.seed))
             sums = np.zeros((group.max() + 1, features.shape[1]))
             np.add.at(sums, group, features)
-            return MCLSampler(self, plan, group, sums / np.bincount(group)[:, None])
+            return announced(MCLSampler(self, plan, group, sums / np.bincount(group)[:, None]))
         if plan.labels is None:
             raise SamplingError("mcl needs a scores file with features, or the plan's labels; got neither")
         # Deal the shuffled samples of each class out to that class's share of the groups.
@@ -185,7 +186,7 @@ class MCL:
         group = _without_gaps(group)
         classes = np.zeros((group.max() + 1, int(plan.labels.max()) + 1))
         classes[group, plan.labels] = 1
-        return MCLSampler(self, plan, group, classes)
+        return announced(MCLSampler(self, plan, group, classes))
 
 
 def _without_gaps(group: Ids) -> Ids:

@@ -14,10 +14,16 @@ from samplers.errors import SamplingError
 class Plan:
     """How much may be drawn, and in how many rounds.
 
-    The budget B is the fraction of a full training's samples (000 §3): a full training sees N samples in
-    each of T epochs, so the plan holds round(T * N * B) samples. Rounds get whole numbers that add up to
-    exactly that. Orders come in multiples of ``batch_size``: what a round leaves over heads the next
-    round's order, so a whole run loses less than one batch, whatever the round's size.
+    The budget B is the fraction of a full training's samples (Arazo et al. 2021, section 3): a full training
+    sees N samples in each of T epochs, so the plan holds round(T * N * B) samples. Rounds get whole numbers
+    that add up to exactly that. Orders come in multiples of ``batch_size``: what a round leaves over heads
+    the next round's order, so a whole run loses less than one batch, whatever the round's size. The papers
+    drop the remainder of every epoch instead: on CIFAR-10 with batches of 128 a full training of 200 epochs
+    has 78,125 steps here and 78,000 there (0.16% fewer). A batch that joins two rounds may hold a sample
+    twice.
+
+    A round holds a batch at least, lest it be evaluated without a step: where T / ``round_length`` rounds
+    would be shorter, there are fewer of them, and ``notes`` tells so.
 
     Attributes
     ----------
@@ -32,7 +38,7 @@ class Plan:
     seed
         Of the orders only.
     round_length
-        Length of a round in epoch equivalents; below 1 gives fresher orders.
+        Length of a round in epoch equivalents; below 1 gives fresher orders. At least a batch is taken.
     labels
         int64[N], needed by samplers that look at classes.
     """
@@ -71,6 +77,12 @@ class Plan:
             raise SamplingError(
                 f"labels must be classes counted from 0; got {self.labels.dtype} down to {self.labels.min()}"
             )
+        if self.total < self.batch_size:
+            raise SamplingError(
+                f"a budget must hold at least one batch of {self.batch_size:,}; {self.budget:g} of "
+                f"{self.epochs:g} epochs of {self.samples:,} samples is {self.total:,}: raise budget or "
+                "epochs, or lower batch_size"
+            )
 
     @property
     def total(self) -> int:
@@ -84,8 +96,23 @@ class Plan:
 
     @property
     def rounds(self) -> int:
-        """Rounds of a sampler that spends the budget evenly over all T epochs."""
+        """Rounds of a sampler that spends the budget evenly over all T epochs, of a batch each at least."""
+        return min(self._asked_rounds, self.steps)
+
+    @property
+    def _asked_rounds(self) -> int:
         return max(1, round(self.epochs / self.round_length))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Where the plan departs from what its fields ask for: one line each."""
+        if self._asked_rounds == self.rounds:
+            return ()
+        asked = self.total / self._asked_rounds
+        return (
+            f"a round holds a batch of {self.batch_size:,} samples at least; {self._asked_rounds:,} rounds "
+            f"of {asked:,.3g} would not: {self.rounds:,} rounds instead",
+        )
 
     def size(self, round: int) -> int:  # noqa: A002  (the field's word; the builtin isn't used here)
         """Return the samples of ``round``, the total spread over ``rounds`` rounds: N*B up to rounding."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from samplers.arrays import Floats
-from samplers.base import Heard
+from samplers.base import Heard, announced
 from samplers.checks import check_at_least
 from samplers.history import Moments, fill_unseen
 from samplers.plan import Plan
@@ -19,21 +19,26 @@ from samplers.weighted import WeightedSampler
 class PredictionVariance:
     """Wavering samples more often: P proportional to the spread of p_y over the times seen.
 
-    SGD-SPV of 002 eq. 6 (after Chang et al. 2017)::
+    SGD-SPV (Chang et al. 2017) as "Sample importance in SGD training" has it in eq. 6::
 
         P_i proportional to sqrt(v_i + v_i^2 / (n_i - 1)) + eps
 
     v_i is the variance of the probability of the true class over the n_i times that sample i was seen; the
-    second term is for the uncertainty of v_i itself. The first ``burn_in`` epochs scan the set, then each
-    round is drawn without replacement, as the equation's exclusion of what an epoch has had asks. Samples
-    seen less than twice get the current maximum. Where images are mixed, rows count by their shares and
-    n_i is (sum of shares)^2 / (sum of squared shares).
+    second term is for the uncertainty of v_i itself. The first ``burn_in`` epochs scan the set, then all
+    draws are independent (with replacement). The equation lists what an epoch has had among its arguments
+    but, unlike eq. 1, excludes nothing by it; and an exclusion over whole epochs would leave every sample its
+    one turn an epoch, whatever the weights. ``replacement=False`` draws so: at B = 1, the paper's budget, it
+    is scan, and below it the weaker the nearer B is to 1. Samples seen less than twice get the current
+    maximum. Where images are mixed, rows count by their shares and n_i is (sum of shares)^2 / (sum of squared
+    shares).
     """
 
     burn_in: float = 10
     """Epochs scanned uniformly at first; at most half of the run."""
     eps: float = 0.2
     """Added to every importance, so that steady samples still come."""
+    replacement: bool = True
+    """Draw with replacement within a round."""
 
     hears: ClassVar[Heard] = "p_true"
 
@@ -43,7 +48,7 @@ class PredictionVariance:
 
     def build(self, plan: Plan) -> WeightedSampler[Moments]:
         """Make the sampler."""
-        return WeightedSampler(self, plan, burn_in=self.burn_in)
+        return announced(WeightedSampler(self, plan, replacement=self.replacement, burn_in=self.burn_in))
 
     def table(self, samples: int) -> Moments:
         """Make the table of each sample's moments of p_y."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from samplers.arrays import Doubles, Floats
-from samplers.base import Heard
+from samplers.base import Heard, announced
 from samplers.checks import check_at_least
 from samplers.history import Recent, fill_unseen
 from samplers.plan import Plan
@@ -19,13 +19,14 @@ from samplers.weighted import WeightedSampler
 class LossProportional:
     """High losses more often: P proportional to a power of the last loss.
 
-    SGD-Prop of 002 §4, the proportional variant of prioritised replay (Schaul et al. 2015)::
+    SGD-Prop of "Sample importance in SGD training", section 4, the proportional variant of prioritised replay
+    (Schaul et al. 2015)::
 
-        P_i = p_i^alpha / sum_j p_j^alpha,    p_i = loss_i + eps
+        P_i = p_i^alpha / sum_j p_j^alpha,    p_i = |loss_i| + eps
 
     alpha 0.6 is the replay paper's. Samples not seen yet get the largest loss, as new transitions do there.
     The equation draws every sample anew, so a round may hold one more than once; ``replacement=False``
-    draws it without replacement.
+    draws it without replacement, where the weights decide ever less as B nears 1, and nothing at 1.
     """
 
     alpha: float = 0.6
@@ -43,7 +44,7 @@ class LossProportional:
 
     def build(self, plan: Plan) -> WeightedSampler[Recent]:
         """Make the sampler."""
-        return WeightedSampler(self, plan, replacement=self.replacement)
+        return announced(WeightedSampler(self, plan, replacement=self.replacement))
 
     def table(self, samples: int) -> Recent:
         """Make the table of each sample's last loss."""
@@ -51,7 +52,7 @@ class LossProportional:
 
     def importance(self, table: Recent, number: int) -> Floats:
         """Return p^alpha."""
-        weights: Floats = (fill_unseen(table.values) + np.float32(self.eps)) ** np.float32(self.alpha)
+        weights: Floats = (fill_unseen(np.abs(table.values)) + np.float32(self.eps)) ** np.float32(self.alpha)
         return weights
 
 
@@ -70,13 +71,14 @@ def ranks(values: Floats) -> Doubles:
 class LossRank:
     """High losses more often: P proportional to a power of 1 / rank by the last loss.
 
-    SGD-Rank of 002 §4, the rank-based variant of prioritised replay (Schaul et al. 2015)::
+    SGD-Rank of "Sample importance in SGD training", section 4, the rank-based variant of prioritised replay
+    (Schaul et al. 2015)::
 
         P_i = (1 / rank_i)^alpha / sum_j (1 / rank_j)^alpha
 
-    Rank 1 has the largest loss; alpha 0.7 is the replay paper's. Ranks don't care for the scale of the loss
+    Rank 1 has the largest |loss|; alpha 0.7 is the replay paper's. Ranks don't care for the scale of the loss
     nor for outliers. Samples not seen yet share the front with the largest loss; equal losses share the
-    mean of their ranks. Drawn with replacement, as loss_proportional.
+    mean of their ranks. Drawn with replacement, or without, as loss_proportional.
     """
 
     alpha: float = 0.7
@@ -91,7 +93,7 @@ class LossRank:
 
     def build(self, plan: Plan) -> WeightedSampler[Recent]:
         """Make the sampler."""
-        return WeightedSampler(self, plan, replacement=self.replacement)
+        return announced(WeightedSampler(self, plan, replacement=self.replacement))
 
     def table(self, samples: int) -> Recent:
         """Make the table of each sample's last loss."""
@@ -99,4 +101,4 @@ class LossRank:
 
     def importance(self, table: Recent, number: int) -> Doubles:
         """Return (1 / rank)^alpha."""
-        return ranks(fill_unseen(table.values)) ** -self.alpha
+        return ranks(fill_unseen(np.abs(table.values))) ** -self.alpha

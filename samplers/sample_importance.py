@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from samplers import draw
 from samplers.arrays import Doubles, Floats
-from samplers.base import Draw, Heard, RoundSampler, Rows
+from samplers.base import Draw, Heard, RoundSampler, Rows, announced
 from samplers.checks import check_at_least, check_choice
 from samplers.errors import SamplingError
 from samplers.history import Recent, fill_unseen
@@ -160,7 +160,7 @@ class SampleImportance:
 
     def build(self, plan: Plan) -> ImportanceSampler:
         """Make the sampler."""
-        return ImportanceSampler(self, plan)
+        return announced(ImportanceSampler(self, plan))
 
 
 @dataclass(frozen=True)
@@ -179,4 +179,4 @@ class ClassImportance(SampleImportance):
 
     def build(self, plan: Plan) -> ImportanceSampler:
         """Make the sampler."""
-        return ImportanceSampler(self, plan)
+        return announced(ImportanceSampler(self, plan))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.base import Draw, RoundSampler
+from samplers.base import Draw, RoundSampler, announced
 from samplers.passes import stream
 from samplers.plan import Plan
 
@@ -17,7 +17,13 @@ class ScanSampler(RoundSampler):
 
     def __init__(self, part: Scan, plan: Plan) -> None:
         super().__init__(part, plan)
-        self.rounds = max(1, -(-plan.total // plan.samples))
+        # Epochs that a batch ends in: what is left after the last whole batch makes no round of its own.
+        self.rounds = -(-plan.steps * plan.batch_size // plan.samples)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """None: rounds are epochs, whatever the plan's are."""
+        return ()
 
     def size(self, number: int) -> int:
         """Return N, and in the last round what is left of the budget."""
@@ -37,11 +43,11 @@ class ScanSampler(RoundSampler):
 class Scan:
     """Every sample once an epoch, in random order; the budget cuts the number of epochs.
 
-    Truncated training, "scan-SGD" of 000 §3: T * B epochs, each a fresh permutation of all N samples. The
-    paper rounds T * B to whole epochs; here the last epoch is cut where the budget ends, so that all
-    samplers train on equally many samples. ``round_length`` of the plan has no effect.
+    Truncated training, "scan-SGD" of Arazo et al. (2021), section 3: T * B epochs, each a fresh permutation
+    of all N samples. The paper rounds T * B to whole epochs; here the last epoch is cut where the budget
+    ends, so that all samplers train on equally many samples. ``round_length`` of the plan has no effect.
     """
 
     def build(self, plan: Plan) -> ScanSampler:
         """Make the sampler."""
-        return ScanSampler(self, plan)
+        return announced(ScanSampler(self, plan))

@@ -174,6 +174,7 @@ class Service:
         self.plan = plan
         self.rounds: int = getattr(sampler, "rounds", plan.rounds)
         self.size: Callable[[int], int] = getattr(sampler, "size", plan.size)
+        self.notes: tuple[str, ...] = getattr(sampler, "notes", ())
         self.lead = lead
         self._hears: tuple[Heard, ...] = getattr(sampler, "hears", ("loss",))
         self._given = 0

@@ -7,43 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from samplers.arrays import Floats, Ids
+from samplers.base import announced
 from samplers.checks import check_at_least, check_within
 from samplers.errors import SamplingError
 from samplers.history import fill_unseen
+from samplers.k_means_line import k_means_line
 from samplers.passes import LossPassSampler, Pass
 from samplers.plan import Plan
-
-
-def k_means_line(values: Floats, groups: int, rounds: int = 100) -> Ids:
-    """Cluster numbers into groups, 0 the lowest, by k-means (Lloyd's algorithm from the quantiles).
-
-    Parameters
-    ----------
-    values
-        float32[n].
-    groups
-        k; groups that end up empty are left out, so that the numbers used have no gaps.
-    rounds
-        At most that many steps.
-
-    Returns
-    -------
-    int64[n], each value's group.
-    """
-    ordered = np.sort(values)
-    sums = np.append(0.0, np.cumsum(ordered, dtype=np.float64))
-    centres = np.unique(ordered[(2 * np.arange(groups) + 1) * len(values) // (2 * groups)]).astype(np.float64)
-    edges = np.empty(0)
-    for _ in range(rounds):
-        edges = (centres[1:] + centres[:-1]) / 2
-        cuts = np.concatenate([[0], np.searchsorted(ordered, edges), [len(ordered)]])
-        filled = np.diff(cuts) > 0
-        means = np.diff(sums[cuts])[filled] / np.diff(cuts)[filled]
-        if len(means) == len(centres) and np.array_equal(means, centres):
-            break
-        centres = means
-    return np.searchsorted((centres[1:] + centres[:-1]) / 2, values, side="right").astype(np.int64)
 
 
 class SeTaSampler(LossPassSampler):
@@ -80,8 +50,10 @@ class SeTa:
     groups; the last 1 - delta of the run trains on random 1 - r of everything, without a window.
 
     Fitted to the plan: passes follow one another until the budget is used up, and rounds are cut from their
-    stream. Samples not seen yet count as having the largest loss. k-means starts from the quantiles here and
-    from random centres in the released code, which rounds alpha * k to the nearest.
+    stream: a round that joins two passes may hold a sample twice, where the released code has a pass an
+    epoch. Samples not seen yet count as having the largest loss. k-means is exact here; the released code
+    starts Lloyd's algorithm from random centers, which stops at worse groups, and rounds alpha * k to the
+    nearest.
     """
 
     ratio: float = 0.1
@@ -103,4 +75,4 @@ class SeTa:
 
     def build(self, plan: Plan) -> SeTaSampler:
         """Make the sampler."""
-        return SeTaSampler(self, plan)
+        return announced(SeTaSampler(self, plan))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplers.arrays import Ids
-from samplers.base import Draw, RoundSampler
+from samplers.base import Draw, RoundSampler, announced
 from samplers.counter import make_key
 from samplers.errors import SamplingError
 from samplers.passes import rest_of_pass, stream
@@ -24,6 +24,17 @@ class SubsetSampler(RoundSampler):
     def __init__(self, part: Subset, plan: Plan, ids: Ids) -> None:
         super().__init__(part, plan)
         self.ids = ids
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Also that nothing is left out, where the subset is the set."""
+        if len(self.ids) < self.plan.samples:
+            return super().notes
+        return (
+            *super().notes,
+            f"the subset holds all {len(self.ids):,} samples, so that nothing is left out: give a lower keep "
+            "or budget",
+        )
 
     def memory(self) -> dict[str, Ids]:
         """Return the subset, so that a resumed run keeps it whatever has become of the scores file."""
@@ -46,11 +57,12 @@ class SubsetSampler(RoundSampler):
 class Subset:
     """A fixed subset for the whole run: random, or the highest (or lowest) of a scores file.
 
-    Static pruning, as figure 1 of 000 compares it: by default N * B samples are kept and each is trained
-    on in all T epochs. With ``keep`` the kept fraction is the method's own (EL2N in 002: 0.7 on CIFAR-10,
-    0.9 on CIFAR-100, the highest kept), and passes over it go on until the budget is used up. Equal scores at
-    the edge are settled at random. Scores of EL2N, forgetting counts, k-center and facility location come
-    from a file that ``samplers.scores`` reads; what those cost is not part of the plan.
+    Static pruning, as figure 1 of Arazo et al. (2021) compares it: by default N * B samples are kept and each
+    is trained on in all T epochs. With ``keep`` the kept fraction is the method's own ("Sample importance in
+    SGD training" keeps the highest EL2N: 0.7 on CIFAR-10, 0.9 on CIFAR-100), and passes over it go on until
+    the budget is used up; a round that joins two of them may then hold a sample twice. Equal scores at the
+    edge are settled at random. Scores of EL2N, forgetting counts, k-center and facility location come from a
+    file that ``samplers.scores`` reads; what those cost is not part of the plan.
     """
 
     scores: Path | None = None
@@ -71,4 +83,4 @@ class Subset:
         if self.scores is not None:
             scores = Scores.load(self.scores, plan.samples).scores[order]
             order = order[np.argsort(scores if self.lowest else -scores, kind="stable")]
-        return SubsetSampler(self, plan, np.sort(order[:count]))
+        return announced(SubsetSampler(self, plan, np.sort(order[:count])))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.base import Draw, RoundSampler
+from samplers.base import Draw, RoundSampler, announced
 from samplers.plan import Plan
 from samplers.weighted import draw_in_passes
 
@@ -28,10 +28,11 @@ class UniformSampler(RoundSampler):
 class Uniform:
     """A fresh uniformly random subset of N * B samples every round.
 
-    "unif-SGD" of 000 §3: drawn without replacement within a round, independently between rounds, for all T
-    rounds. A sample is left out of a round with probability 1 - B, so counts differ more than under rs2.
+    "unif-SGD" of Arazo et al. (2021), section 3: drawn without replacement within a round, independently
+    between rounds, for all T rounds. A sample is left out of a round with probability 1 - B, so counts differ
+    more than under rs2. At B = 1 every round is a permutation of the set, and this is scan.
     """
 
     def build(self, plan: Plan) -> UniformSampler:
         """Make the sampler."""
-        return UniformSampler(self, plan)
+        return announced(UniformSampler(self, plan))

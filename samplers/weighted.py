@@ -53,6 +53,31 @@ def burn_in_rounds(plan: Plan, epochs: float) -> int:
     return -(-samples * plan.rounds // plan.total) if samples else 0
 
 
+def burn_in_notes(plan: Plan, epochs: float) -> tuple[str, ...]:
+    """Say where `burn_in_rounds` takes less than it is asked for."""
+    half = plan.total // 2
+    if int(np.ceil(epochs * plan.samples)) <= half:
+        return ()
+    return (
+        f"at most half of a run is scanned before weights are used: {half / plan.samples:.3g} epochs of it, "
+        f"where {epochs:g} are asked for",
+    )
+
+
+def full_round_notes(plan: Plan) -> tuple[str, ...]:
+    """Say where rounds drawn without replacement are so long that weights decide nothing, or little."""
+    size = plan.total / plan.rounds
+    if size < plan.samples:
+        return ()
+    passes, rest = divmod(round(size), plan.samples)
+    decides = f"only {rest:,} of them by weight" if rest else "weights decide nothing"
+    return (
+        f"a round of {round(size):,} samples drawn without replacement from {plan.samples:,} takes each "
+        f"{'once' if passes == 1 else f'{passes} times'}, {decides}: lower the budget, or take a "
+        "sampler that draws with replacement",
+    )
+
+
 def normalised(weights: Weights | None, samples: int) -> NDArray[np.float64]:
     """Weights as probabilities; equal ones where there are none, or all are 0."""
     if weights is None or not weights.any():
@@ -64,6 +89,9 @@ def normalised(weights: Weights | None, samples: int) -> NDArray[np.float64]:
 
 class WeightedSampler(RoundSampler, Generic[T]):
     """Draws a round's ids by the importance that its part defines.
+
+    Without replacement a round takes every sample once before it takes any twice: the nearer its size comes
+    to N, the less the weights decide, and from N on they decide nothing (`notes` tells so).
 
     Parameters
     ----------
@@ -84,6 +112,15 @@ class WeightedSampler(RoundSampler, Generic[T]):
         self.table = part.table(plan.samples)
         self.replacement = replacement
         self.burn_in = burn_in_rounds(plan, burn_in)
+        self._asked_burn_in = burn_in
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Also where the weights decide nothing, and where the burn-in is cut."""
+        lines = super().notes + burn_in_notes(self.plan, self._asked_burn_in)
+        if not self.replacement:
+            lines += full_round_notes(self.plan)
+        return lines
 
     def fold(self, rows: Rows) -> None:
         """Fold rows into the table."""

@@ -69,6 +69,10 @@ class TerminalWatcher:
             soft_wrap=True,
             highlight=False,
         )
+        for note in session.sampler.notes:
+            self._console.print(
+                f"note: {part_name('sampler', run.sampler)}: {note}", soft_wrap=True, highlight=False
+            )
         if resumed:
             self._console.print(
                 f"going on from step {session.ledger.steps:,}, from {session.folder.checkpoint}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import partial
 
@@ -12,7 +13,7 @@ from pipeline import Chain, Loader
 from pipeline.augment.center_crop import CenterCrop
 from pipeline.augment.protocol import Cropping
 from pipeline.resolution import Stage, in_pixels
-from samplers import Plan
+from samplers import Plan, Sampler, SamplingWarning
 from samplers.service import Service
 from trainer.budget import Budget, candidates_needed, forward_flops
 from trainer.config import Run, part_name
@@ -97,7 +98,7 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
         ledger=ledger,
         budget=budget,
         plan=plan,
-        sampler=Service(run.sampler.build(plan), plan, mode=run.service, lead=run.lead),
+        sampler=Service(build_sampler(run, plan), plan, mode=run.service, lead=run.lead),
         loader=loader,
         test_loader=test_loader,
         full=full,
@@ -111,6 +112,13 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
         feedback=feedback,
         samples=SampleRecord.empty(len(data.train)),
     )
+
+
+def build_sampler(run: Run, plan: Plan) -> Sampler:
+    """Build a run's sampler without its warnings: a run's watcher shows them as notes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SamplingWarning)
+        return run.sampler.build(plan)
 
 
 def _seed(run: Run, own: int | None) -> int:
@@ -199,7 +207,7 @@ def _plan(run: Run, data: Data, budget: Budget, candidates: int, full: int) -> P
     def pixels_at(progress: float) -> int:
         return run.resolution.at(progress, full).pixels or full
 
-    round_size = max(1, round(len(data.train) * run.budget * run.round_length))
+    round_size = max(candidates, round(len(data.train) * run.budget * run.round_length))
     ratio = candidates / run.batch_size
     needed = candidates_needed(budget, round_size, ratio, run.selection.exact, pixels_at)
     epochs = run.epochs

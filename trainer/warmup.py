@@ -12,6 +12,7 @@ from pipeline import Batch
 from pipeline.loader import LoaderTimes
 from pipeline.resolution import Stage
 from samplers import Feedback, Order, ScoringPart
+from trainer.build import build_sampler
 from trainer.device import random_state, restore_random_state
 from trainer.forward import forward
 from trainer.session import Session
@@ -154,7 +155,7 @@ def _wait(session: Session) -> None:
 
 def _rehearse_order(session: Session) -> None:
     """Let a sampler like the run's own hear something and draw by it."""
-    twin = session.run.sampler.build(session.plan)
+    twin = build_sampler(session.run, session.plan)
     ids = np.arange(session.run.batch_size, dtype=np.int64)
     loss = np.linspace(0.1, 2, len(ids), dtype=np.float32)
     for _ in range(min(2, twin.rounds)):

@@ -12,19 +12,22 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from samplers import SAMPLERS, Feedback, Order, Plan, Sampler, SamplingError
 from samplers.base import RoundSampler
 from samplers.weighted import WeightedSampler
 
-MAY_STARVE = {"subset", "c_sgd", "sample_importance", "class_importance", "dihcl", "kakurenbo", "mcl"}
+pytestmark = pytest.mark.filterwarnings("ignore::samplers.errors.SamplingWarning")
+
+MAY_STARVE = {"subset", "sample_importance", "class_importance", "dihcl", "kakurenbo", "mcl"}
 """Samplers that can leave a sample out for good: by their definition, or where its importance reaches 0."""
 
 
@@ -144,10 +147,28 @@ def test_orders_keep_the_budget_exactly(build, seed, share):
 )
 @settings(deadline=None, max_examples=150)
 def test_orders_keep_any_budget_exactly(samples, epochs, budget, batch, length, which):
-    batch = min(batch, samples)
+    batch = min(batch, samples, max(1, round(samples * epochs * budget)))
+    assume(round(samples * epochs * budget) >= 1)
     plan = _plan(samples, epochs=epochs, budget=budget, batch_size=batch, round_length=length)
     sampler = SAMPLERS[which]().build(plan)
-    assert sum(len(order.ids) for order in _run(sampler)) == plan.steps * batch
+    orders = _run(sampler)
+    assert sum(len(order.ids) for order in orders) == plan.steps * batch
+    assert min(len(order.ids) for order in orders) >= batch
+
+
+def test_a_round_holds_a_batch_at_least_and_who_builds_it_is_told(name):
+    # N * B = 12 samples a round, in batches of 50; and rounds of a thousandth of an epoch.
+    for options, rounds in (({"epochs": 40, "budget": 0.2}, 9), ({"epochs": 2, "round_length": 0.001}, 2)):
+        plan = _plan(**{"batch_size": 50, "budget": 1.0, **options})
+        assert plan.rounds == rounds
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            sampler = SAMPLERS[name]().build(plan)
+        assert [str(warning.message) for warning in told] == list(sampler.notes)
+        assert all(warning.filename == __file__ for warning in told)
+        assert name == "scan" or "a round holds a batch of 50 samples at least" in sampler.notes[0]
+        orders = _run(sampler)
+        assert [len(order.ids) >= 50 for order in orders] == [True] * sampler.rounds
 
 
 def test_a_remainder_heads_the_next_order(build):
@@ -396,7 +417,9 @@ def test_every_sampler_runs_without_compilation_and_gives_the_same():
     script = (
         "import sys, pickle, numpy as np; sys.path[:0] = sys.argv[1:3]\n"
         "import test_samplers as t\n"
-        "from samplers import SAMPLERS\n"
+        "import warnings\n"
+        "from samplers import SAMPLERS, SamplingWarning\n"
+        "warnings.simplefilter('ignore', SamplingWarning)\n"
         "orders = {name: t._run(SAMPLERS[name]().build(t._plan(24, epochs=6))) for name in SAMPLERS}\n"
         "sys.stdout.buffer.write(pickle.dumps(orders))\n"
     )

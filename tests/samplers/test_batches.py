@@ -18,6 +18,7 @@ def _feedback(ids):
     return Feedback(1, np.array(ids), -np.log(p_true), p_true, np.ones(len(ids), bool))
 
 
+@pytest.mark.filterwarnings("ignore:at most half:samplers.errors.SamplingWarning")
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_an_iteration_is_a_round_and_its_length_is_known_before(plan, name):
     batches, other = Batches(SAMPLERS[name]().build(plan)), SAMPLERS[name]().build(plan)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from samplers import CSGD, Plan, SamplingError
+from samplers import CSGD, Plan, SamplingError, SamplingWarning
 
 
 @pytest.fixture
@@ -27,6 +27,7 @@ def _by_hand(smoothing):
     return c + c.mean() if smoothing == "after" else c
 
 
+@pytest.mark.filterwarnings("ignore:smoothing inside:samplers.errors.SamplingWarning")
 @pytest.mark.parametrize("smoothing", ["inside", "after", "none"])
 def test_probabilities_are_those_of_the_paper_and_its_variants(plan, feed, smoothing):
     sampler = CSGD(smoothing=smoothing).build(plan)
@@ -35,28 +36,53 @@ def test_probabilities_are_those_of_the_paper_and_its_variants(plan, feed, smoot
     np.testing.assert_allclose(sampler.probabilities(), c / c.sum(), rtol=1e-6)
 
 
-def test_errors_are_averaged_over_the_times_seen(plan, feed):
+def test_smoothing_comes_after_the_product_unless_asked_for_inside(plan):
+    assert CSGD() == CSGD(smoothing="after")
+    with pytest.warns(SamplingWarning, match="hardly draws again what the network gets wrong"):
+        sampler = CSGD(smoothing="inside").build(plan)
+    assert len(sampler.notes) == 1
+    assert CSGD().build(plan).notes == ()
+
+
+def test_what_is_always_wrong_still_comes(plan, feed):
     sampler = CSGD().build(plan)
-    feed(sampler, [0, 0, 1, 2, 3], p_true=[1.0, 0.8, 0.7, 0.5, 0.95])
-    c = _by_hand("inside")
+    feed(sampler, range(5), p_true=[0, 0, 0, 0.5, 0.5])
+    c = np.array([0, 0, 0, 0.25, 0.25]) + 0.1
     np.testing.assert_allclose(sampler.probabilities(), c / c.sum(), rtol=1e-6)
 
 
+def test_an_error_can_be_measured_against_the_share_in_a_mixed_image(plan, feed):
+    sampler = CSGD(relative=True).build(plan)
+    feed(sampler, range(5), p_true=[0.25, 0.2, 0.8, 0.1, 0.6], share=[0.25, 0.5, 1, 0.5, 0.25])
+    a = np.array([0, 0.6, 0.2, 0.8, 0])  # max(0, s - p) / s
+    c = a * (1 - a) + (a * (1 - a)).mean()
+    np.testing.assert_allclose(sampler.probabilities(), c / c.sum(), rtol=1e-5)
+
+
+def test_errors_are_averaged_over_the_times_seen(plan, feed):
+    sampler = CSGD().build(plan)
+    feed(sampler, [0, 0, 1, 2, 3], p_true=[1.0, 0.8, 0.7, 0.5, 0.95])
+    c = _by_hand("after")
+    np.testing.assert_allclose(sampler.probabilities(), c / c.sum(), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:smoothing inside:samplers.errors.SamplingWarning")
 def test_a_negative_product_is_nothing(plan, feed):
     # a = .9, .9, .9, .1, .1: eps = .58, so p = 1.48 and 0.68.
-    sampler = CSGD().build(plan)
+    sampler = CSGD(smoothing="inside").build(plan)
     feed(sampler, range(5), p_true=[0.1, 0.1, 0.1, 0.9, 0.9])
     np.testing.assert_allclose(sampler.probabilities(), [0, 0, 0, 0.5, 0.5], rtol=1e-6)
     assert sorted(sampler.next_order().ids) == [3, 4]
 
 
+@pytest.mark.filterwarnings("ignore:smoothing inside:samplers.errors.SamplingWarning")
 def test_a_round_is_uniform_when_all_products_are_0(plan, feed):
-    sampler = CSGD().build(plan)
+    sampler = CSGD(smoothing="inside").build(plan)
     feed(sampler, range(5), p_true=0.1)
     np.testing.assert_array_equal(sampler.probabilities(), np.full(5, 0.2))
     assert len(sampler.next_order().ids) == 2
 
 
 def test_an_unknown_smoothing_is_refused():
-    with pytest.raises(SamplingError, match="smoothing must be one of inside, after, none; got before"):
+    with pytest.raises(SamplingError, match="smoothing must be one of after, inside, none; got before"):
         CSGD(smoothing="before")

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from samplers import DIHCL, LossProportional, LossRank, Plan, PredictionVariance, SamplingError
+from samplers import (
+    DIHCL,
+    LossProportional,
+    LossRank,
+    Plan,
+    PredictionVariance,
+    SamplingError,
+    SamplingWarning,
+)
 from samplers.prioritised import ranks
 
 
@@ -27,9 +35,34 @@ def test_prediction_variance_is_equation_6_of_the_paper(plan, feed):
     np.testing.assert_allclose(sampler.probabilities(), weights / weights.sum(), rtol=1e-5)
 
 
+def test_rounds_at_full_budget_follow_equation_6(feed, deviation):
+    # Without replacement every sample would come exactly once a round, whatever its weight.
+    plan = Plan(60, epochs=100, budget=1.0, seed=3)
+    sampler = PredictionVariance(burn_in=0, eps=0.05).build(plan)
+    rng = np.random.default_rng(0)
+    spread = np.where(np.arange(60) < 10, 0.45, 0.02)
+    for _ in range(20):
+        feed(sampler, range(60), p_true=0.5 + spread * rng.uniform(-1, 1, 60))
+    chances = sampler.probabilities()
+    assert chances.max() > 4 * chances.min()
+    counts = np.zeros(60)
+    for _ in range(80):  # no feedback: the weights stay
+        ids = sampler.next_order().ids
+        assert len(ids) == 60
+        assert len(np.unique(ids)) < 60
+        np.add.at(counts, ids, 1)
+    assert -4.75 < deviation(counts, 80 * 60 * chances) < 4.75
+    alone = PredictionVariance(burn_in=0, replacement=False)
+    with pytest.warns(SamplingWarning, match="60 samples drawn without replacement from 60 takes each once"):
+        sampler = alone.build(plan)
+    assert sorted(sampler.next_order().ids) == list(range(60))
+
+
 def test_burn_in_scans_the_set_for_at_most_half_of_the_run(feed):
     plan = Plan(10, epochs=40, budget=0.5, seed=1)
-    short, long = PredictionVariance(burn_in=3).build(plan), PredictionVariance(burn_in=99).build(plan)
+    short = PredictionVariance(burn_in=3).build(plan)
+    with pytest.warns(SamplingWarning, match="10 epochs of it, where 99 are asked for"):
+        long = PredictionVariance(burn_in=99).build(plan)
     assert (short.burn_in, long.burn_in) == (6, 20)
     counts = np.zeros(10, int)
     for _ in range(short.burn_in):
@@ -57,6 +90,15 @@ def test_equal_values_share_the_mean_of_their_ranks():
     np.testing.assert_array_equal(ranks(np.float32([3, 1, 3, 2, 1, 1])), [1.5, 5, 1.5, 3, 5, 5])
 
 
+def test_losses_count_by_their_size_whatever_their_sign(plan, feed):
+    for part in (LossProportional, LossRank):
+        below, above = part().build(plan), part().build(plan)
+        feed(below, range(4), loss=[-0.9, 0.1, -2.0, 0.5])
+        feed(above, range(4), loss=[0.9, 0.1, 2.0, 0.5])
+        np.testing.assert_array_equal(below.probabilities(), above.probabilities())
+
+
+@pytest.mark.filterwarnings("ignore:a round of 20 samples drawn without:samplers.errors.SamplingWarning")
 @pytest.mark.parametrize("part", [LossProportional, LossRank])
 def test_replacement_is_a_choice(feed, part):
     plan = Plan(20, epochs=4, budget=1.0, seed=0)

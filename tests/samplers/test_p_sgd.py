@@ -45,6 +45,27 @@ def test_smoothing_and_averaging_can_be_left_out(plan, feed):
         np.testing.assert_allclose(sampler.probabilities(), p / p.sum(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("average", [True, False])
+def test_an_error_can_be_measured_against_the_share_in_a_mixed_image(plan, feed, average):
+    sampler = PSGD(relative=True, average=average).build(plan)
+    feed(sampler, [0, 1, 2, 3], p_true=[0.5, 0.4, 0.7, 0.9])
+    feed(sampler, [0, 1, 2], p_true=[0.3, 0.3, np.nan], share=[0.25, 0.75, 0])
+    known, more = np.array([0.5, 0.6, 0.3, 0.1]), np.array([0, (0.75 - 0.3) / 0.75, 0, 0])
+    share = np.array([0.25, 0.75, 0, 0])
+    a = (known + share * more) / (1 + share) if average else known + share * (more - known)
+    p = a + a.mean()
+    np.testing.assert_allclose(sampler.probabilities(), p / p.sum(), rtol=1e-5)
+
+
+def test_a_network_that_knows_all_samples_leaves_nothing_to_draw_by_only_relative_to_shares(feed):
+    # Predictions of p_y = s: every error is 0 relative to the share, and 1 - s by the equation.
+    share = np.random.default_rng(3).uniform(0.1, 0.9, 40)
+    for relative in (True, False):
+        sampler = PSGD(relative=relative).build(Plan(40, epochs=6, budget=0.5, seed=1))
+        feed(sampler, range(40), p_true=share, share=share)
+        assert (np.ptp(sampler.probabilities()) < 1e-9) == relative
+
+
 def test_rounds_are_uniform_until_something_is_seen_and_during_the_warm_up(plan, feed):
     sampler = PSGD(warmup_rounds=2).build(plan)
     for _ in range(2):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from samplers import RS2, InfoBatch, Kakurenbo, Plan, SamplingError, Scan, SeTa, Uniform
-from samplers.seta import k_means_line
 
 
 def _all(sampler):
@@ -213,16 +212,6 @@ class TestSeTa:
         sampler = self._sampler(feed, np.ones(60), ratio=0.0)
         sampler.passes = 3
         assert len(sampler.compose(0).ids) == 60
-
-    def test_k_means_on_a_line_lowers_the_scatter_of_quantile_groups(self):
-        rng = np.random.default_rng(1)
-        values = np.concatenate([rng.normal(c, 0.05, n) for c, n in ((0, 500), (1, 20), (4, 60))])
-        values = rng.permutation(values).astype(np.float32)
-        group = k_means_line(values, 3)
-        centres = np.array([values[group == g].mean() for g in range(3)])
-        np.testing.assert_allclose(centres, [0, 1, 4], atol=0.1)
-        nearest = np.abs(values[:, None] - centres).argmin(axis=1)
-        np.testing.assert_array_equal(group, nearest)
 
     @pytest.mark.parametrize("options", [{"ratio": 1.0}, {"groups": 0}, {"window": 0.0}, {"delta": -1.0}])
     def test_options_out_of_range_are_refused(self, options):

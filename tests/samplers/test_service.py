@@ -90,6 +90,7 @@ def test_the_modes_give_the_same_orders_at_the_same_lead(plan, lead):
     assert (late != exact).any()  # what came after the lead's step is missing
 
 
+@pytest.mark.filterwarnings("ignore:at most half:samplers.errors.SamplingWarning")
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_runs_in_a_thread(plan, name):
     results = []

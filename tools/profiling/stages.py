@@ -17,6 +17,7 @@ from pipeline.transfer import place
 from samplers import Feedback
 from tools.profiling.loading import Loading
 from tools.profiling.timing import Alone, Work
+from trainer.build import build_sampler
 from trainer.loop import candidates
 from trainer.methods import Losses
 from trainer.select import Ready
@@ -79,16 +80,16 @@ class Stages:
 
     def _order(self) -> Alone:
         """Draw a round's order, from the losses of the round before."""
-        plan, part, last = self._session.plan, self._session.run.sampler, self._session.order
+        plan, run, last = self._session.plan, self._session.run, self._session.order
         assert last is not None
         loss = np.linspace(0.1, 2, len(last.ids), dtype=np.float32)
         heard = Feedback(0, last.ids, loss, np.exp(-loss), np.ones(len(loss), np.bool_), error=loss)
-        twin, drawn = part.build(plan), 0
+        twin, drawn = build_sampler(run, plan), 0
 
         def draw() -> int:
             nonlocal twin, drawn
             if drawn >= twin.rounds:
-                twin, drawn = part.build(plan), 0
+                twin, drawn = build_sampler(run, plan), 0
             twin.observe(heard)
             drawn += 1
             return len(twin.next_order().ids)
