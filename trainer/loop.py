@@ -64,6 +64,7 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
         # --- Rounds --------------------------------------------------------------------------------------
         log = Log(session, watcher)
         looked = 0
+        evaluated = _evaluated_at(folder)
         with stop_on_signal() as asked:
             while session.goes_on():
                 if session.order is None:
@@ -98,8 +99,11 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
                         log.saved()
                 log.write()
                 end_round(session)
-                if ledger.rounds % run.evaluate_every == 0 or not session.goes_on():
+                due = ledger.rounds % run.evaluate_every == 0 or not session.goes_on()
+                # A selection that keeps by chance may have kept too few of a round's samples for a step.
+                if due and ledger.steps > evaluated:
                     _evaluate(session, watcher)
+                    evaluated = ledger.steps
 
         # --- End -----------------------------------------------------------------------------------------
         session.save()
@@ -143,6 +147,14 @@ def end_round(session: Session) -> None:
     session.selector.selection.end_round()
     session.order = None
     session.ledger.rounds += 1
+
+
+def _evaluated_at(folder: RunFolder) -> int:
+    """The step of the run's last evaluation, 0 before the first."""
+    if not (folder.path / "evaluations.jsonl").exists():
+        return 0
+    steps: list[int] = [line["step"] for line in folder.read("evaluations.jsonl")]
+    return max(steps, default=0)
 
 
 def _evaluate(session: Session, watcher: Watcher) -> None:
