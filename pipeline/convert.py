@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import features
+from PIL import Image, features
 
 from pipeline.conversion import Conversion, Progress, Tally
 from pipeline.convert_options import ConvertOptions, skipped_path, validation_path
@@ -24,7 +24,7 @@ from pipeline.formats.protocol import Writer
 from pipeline.formats.whole import partial_path, write_whole
 from pipeline.journal import Journal
 from pipeline.machine import cores
-from pipeline.pillow import any_size
+from pipeline.pillow import pixel_limit
 from pipeline.randomness import Keys, uniforms
 from pipeline.sources.holdout import hold_out
 from pipeline.sources.protocol import Source
@@ -71,8 +71,9 @@ def convert(source: Source, out: Path, options: ConvertOptions, progress: Progre
     _check(source)
     paths = [out, validation_path(out)] if options.validation else [out]
     format_of(out)
-    # Images so large that Pillow takes them for an attack are the user's own.
-    with warnings.catch_warnings(), any_size():
+    with warnings.catch_warnings(), pixel_limit(options.max_pixels):
+        # It has a limit of its own here, which an option sets.
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
         # Pillow warns of odd metadata (EXIF above all), which say nothing about the pixels.
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
         journal = Journal(out, _conversion(source, options))

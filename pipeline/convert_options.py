@@ -9,6 +9,7 @@ from typing import Literal
 from pipeline.errors import DataError
 from pipeline.formats.layout import LARGEST_SIDE
 from pipeline.machine import MOST_THREADS
+from pipeline.pillow import MOST_PIXELS as MOST_DECODED
 from pipeline.resolution import MOST_PIXELS
 
 _MOST_LEVELS = 100
@@ -45,6 +46,9 @@ class ConvertOptions:
         Of the choice of the validation set, and of the JPEGs of "proportion".
     skip_corrupt
         Leave images that can't be decoded out, and list them in ``<stem>.skipped.txt``.
+    max_pixels
+        Pixels of the largest image that is decoded. Files that state more are refused as corrupt, by their
+        headers: a few bytes may claim all of a machine's memory.
     workers
         Threads; None for one a core. The bytes written don't depend on it.
     overwrite
@@ -66,6 +70,7 @@ class ConvertOptions:
     validation: float = 0.0
     seed: int = 0
     skip_corrupt: bool = False
+    max_pixels: int = MOST_DECODED
     workers: int | None = None
     overwrite: bool = False
 
@@ -86,6 +91,8 @@ class ConvertOptions:
                 raise DataError(f"{option} must be at least 1; got {value}")
             if value is not None and value > most:
                 raise DataError(f"{option} must be at most {most:,}; got {value:,}: take less")
+        if self.max_pixels < 1:
+            raise DataError(f"max_pixels must be at least 1; got {self.max_pixels}")
         if self.square is not None and self.max_resolution is not None:
             raise DataError(
                 f"square and max_resolution must not be given together; got {self.square} and "

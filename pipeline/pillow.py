@@ -1,31 +1,47 @@
-"""Pillow's limit on the size of images, lifted for a while."""
+"""Pillow's limit on the size of images, set for a while."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from PIL import Image
 
-_limit = threading.Lock()
-_limits: list[int | None] = []
-"""Pillow's limits to put back, one for every `any_size` that is entered."""
+MOST_PIXELS = 178_956_970
+"""Pixels of the largest image that is decoded unless told otherwise: as many as Pillow decodes by itself."""
+_lock = threading.Lock()
+_active: list[float] = []
+_own: list[int | None] = []
+"""Pillow's limit from before the first of the active ones."""
 
 
 @contextmanager
-def any_size() -> Iterator[None]:
-    """Let Pillow decode images of any size in here, in all threads: by itself it refuses very large ones.
+def pixel_limit(most: int | None) -> Iterator[None]:
+    """Let Pillow decode images of up to ``most`` pixels in here, in all threads; of any size for None.
 
-    It takes them for an attack. May be entered again, also by other threads: the limit is back when the last
-    one is left.
+    Larger ones are refused by what their headers state, before any memory is taken. May be entered again,
+    also by other threads: the largest limit holds, and Pillow's own is back when the last one is left.
     """
-    with _limit:
-        _limits.append(Image.MAX_IMAGE_PIXELS)
-        Image.MAX_IMAGE_PIXELS = None
+    limit = math.inf if most is None else float(most)
+    with _lock:
+        if not _active:
+            _own.append(Image.MAX_IMAGE_PIXELS)
+        _active.append(limit)
+        _set()
     try:
         yield
     finally:
-        # All but the first have found None, so the last one to leave puts back the limit.
-        with _limit:
-            Image.MAX_IMAGE_PIXELS = _limits.pop()
+        with _lock:
+            _active.remove(limit)
+            if _active:
+                _set()
+            else:
+                Image.MAX_IMAGE_PIXELS = _own.pop()
+
+
+def _set() -> None:
+    largest = max(_active)
+    # Pillow refuses what is larger than twice its limit, and warns of what is larger than that.
+    Image.MAX_IMAGE_PIXELS = None if largest == math.inf else math.ceil(largest / 2)

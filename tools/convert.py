@@ -23,6 +23,7 @@ from pipeline.convert import ConvertOptions, convert, skipped_path, validation_p
 from pipeline.errors import CorruptSampleError, DataError
 from pipeline.formats import FORMATS, card_path
 from pipeline.journal import journal_path
+from pipeline.pillow import MOST_PIXELS
 from pipeline.sources import data_directory, open_source
 
 _MOST_NAMED = 100
@@ -58,8 +59,9 @@ class Convert:
     """The data set to write; its ending says the format: .beton (one file, FFCV's) or .wds (a folder of tar
     shards, for WebDataset and DALI)."""
 
-    split: str = "train"
-    """Part of the source: train, test, or val (svhn also has extra, places365 challenge)."""
+    split: str | None = None
+    """Part of the source: train, test, or val (svhn also has extra, places365 challenge). By default train; a
+    folder whose splits have other names (Training, seg_train) must be told."""
 
     encoding: Literal["auto", "raw", "jpeg", "proportion"] = "auto"
     """auto: raw where the longer side is at most 64 pixels once resized (judged by 256 images), else jpeg.
@@ -94,6 +96,9 @@ class Convert:
     """Leave out images that can't be decoded, and list them here and in a file beside OUT (.skipped.txt);
     without it the first one stops the conversion."""
 
+    max_pixels: int = MOST_PIXELS
+    """Pixels of the largest image that is decoded; files that state more are taken for damaged."""
+
     workers: int | None = None
     """Threads; one a core by default. The data set is the same with any number."""
 
@@ -120,6 +125,7 @@ class Convert:
             validation=self.validation,
             seed=self.seed,
             skip_corrupt=self.skip_corrupt,
+            max_pixels=self.max_pixels,
             workers=self.workers,
             overwrite=self.overwrite,
         )
@@ -130,7 +136,7 @@ class Convert:
         data_dir = self.data_dir or data_directory()
         source = open_source(self.source, split=self.split, data_dir=data_dir, download=self.download)
         for note in source.notes:
-            console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
+            console.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         with image_progress(console) as progress:
             task = progress.add_task(f"{source.name} ({source.split})", total=len(source))
             try:

@@ -49,7 +49,7 @@ def data_directory() -> Path:
 
 
 def open_source(
-    text: str, *, split: str = "train", data_dir: Path | None = None, download: bool = False
+    text: str, *, split: str | None = None, data_dir: Path | None = None, download: bool = False
 ) -> Source:
     """Open a source by name, path or import path; a name of the table goes first.
 
@@ -59,7 +59,7 @@ def open_source(
         A name in `SOURCES`; an image folder; an ``.npz``; ``.parquet`` files or ``.tar`` shards, as one file,
         a folder or a pattern; or ``module:name`` of a Python object.
     split
-        Which part of it.
+        Which part of it; None for train, where an image folder calls it by that name.
     data_dir
         Where the files of named sources are; `data_directory` by default.
     download
@@ -70,8 +70,9 @@ def open_source(
     DataError
         When ``text`` is none of these, or the source has no such split or no files.
     """
+    part = split or "train"
     if text in SOURCES:
-        return SOURCES[text]().open(split, data_dir or data_directory(), download)
+        return SOURCES[text]().open(part, data_dir or data_directory(), download)
     path = Path(text)
     try:
         path.exists()
@@ -81,17 +82,17 @@ def open_source(
             f"({error.strerror}): mend the path or its permissions"
         ) from None
     if path.suffix == ".npz" and path.is_file():
-        return open_npz(path, split)
+        return open_npz(path, part)
     if path.is_dir() and splits_in(path):
         return ImageFolder(path, split)
     for ending, kind in SHARDED.items():
-        shards = find_shards(text, ending, split)
+        shards = find_shards(text, ending, part)
         if shards:
-            return kind(name_of(text), split, shards, other_shards(text, ending, split))
+            return kind(name_of(text), part, shards, other_shards(text, ending, part))
     if path.is_dir():
         return ImageFolder(path, split)
     if _OBJECT.fullmatch(text) and not path.exists():
-        return open_object(text, split)
+        return open_object(text, part)
     raise DataError(
         f"a source must be one of {', '.join(SOURCES)}, an image folder, .npz, .parquet or .tar that is "
         f"there, or MODULE:NAME; got {text}"

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import CorruptSampleError
+from pipeline.errors import CorruptSampleError, DataError
 from pipeline.sources.pixels import decode, is_plain_jpeg
+
+_MACHINE = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR)
+)
+"""What keeps a sound file from being read: limits of the machine, and its disks and mounts."""
 
 
 class EncodedImages:
-    """Images that are files of some format: decoded from their bytes, or given as they are.
+    """Images that are files of some format: decoded from their bytes, or taken as they are.
 
     Attributes
     ----------
@@ -27,18 +34,14 @@ class EncodedImages:
 
     def read(self, index: int) -> NDArray[np.uint8]:
         """Decode image ``index``; see `Source.read`."""
-        try:
+        with self._faults(index):
             return decode(io.BytesIO(self._bytes(index)))
-        except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
-            raise self._unreadable(index, error) from None
 
     def encoded(self, index: int) -> bytes | None:
-        """Give image ``index`` as it is where it is an upright RGB or grey JPEG; see `Source.encoded`."""
-        try:
+        """Return image ``index`` as it is where it is an upright RGB or grey JPEG; see `Source.encoded`."""
+        with self._faults(index):
             content = self._bytes(index) if self._may_be_jpeg(index) else None
             return content if content is not None and is_plain_jpeg(io.BytesIO(content)) else None
-        except Exception as error:
-            raise self._unreadable(index, error) from None
 
     def sample_name(self, index: int) -> str:
         """Name image ``index``; see `Source.sample_name`."""
@@ -52,11 +55,51 @@ class EncodedImages:
         """Whether it is worth looking into: by its name, or by its first bytes where those are at hand."""
         raise NotImplementedError
 
-    def _unreadable(self, index: int, error: Exception) -> CorruptSampleError:
-        return CorruptSampleError(
-            f"{self.sample_name(index)} of {self.origin} must be a whole image; it can't be decoded "
-            f"({error or type(error).__name__}): mend or remove it"
-        )
+    def _place(self, index: int) -> str:
+        """Return where image ``index`` is, for an error."""
+        return f"{self.sample_name(index)} of {self.origin}"
+
+    @contextmanager
+    def _faults(self, index: int) -> Iterator[None]:
+        """Turn what reading and decoding raises into errors that name the image."""
+        with decoding(self._place(index)):
+            yield
+
+
+@contextmanager
+def decoding(place: str, kind: str = "image file") -> Iterator[None]:
+    """Turn what reading and decoding an image raises into errors that name it.
+
+    Raises
+    ------
+    CorruptSampleError
+        When the image is at fault.
+    DataError
+        When the machine is: it is out of memory, or of open files, and says nothing of the image.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except MemoryError:
+        raise DataError(
+            f"{place} must fit into memory to be decoded; there was too little: give fewer --workers, or "
+            "leave it out by a lower --max-pixels"
+        ) from None
+    except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
+        if isinstance(error, OSError) and error.errno in _MACHINE:
+            raise DataError(
+                f"{place} must be readable; got {error.strerror}: give the same command again once that is "
+                "mended"
+            ) from None
+        if isinstance(error, OSError) and error.errno is not None:
+            raise CorruptSampleError(
+                f"{place} must be readable; got {error.strerror}: mend its permissions or link, or remove it"
+            ) from None
+        fault = " ".join(str(error).split()) or type(error).__name__
+        raise CorruptSampleError(
+            f"{place} must be a whole {kind}; it can't be decoded ({fault}): mend or remove it"
+        ) from None
 
 
 def shards_fingerprint(shards: Sequence[Path]) -> str:

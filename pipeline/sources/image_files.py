@@ -1,16 +1,19 @@
-"""Image files on disk, one an image."""
+"""Image files on disk, one per image."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import CorruptSampleError
+from pipeline.errors import DataError
 from pipeline.sources.encoded import EncodedImages
+from pipeline.sources.names import shown
 
 _JPEG_ENDINGS = (".jpeg", ".jpg")
 
@@ -27,7 +30,7 @@ class ImageFiles(EncodedImages):
     files
         Paths below ``root``.
     labels
-        One a file.
+        One per file.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class ImageFiles(EncodedImages):
         self.notes = notes
         self._root = root
         self._files = list(files)
+        self._seen: NDArray[np.int64] | None = None
+        """Size and time of each file when the fingerprint was taken, int64[n, 2]; -1 where it had neither."""
 
     def __len__(self) -> int:
         return len(self._files)
@@ -57,28 +62,40 @@ class ImageFiles(EncodedImages):
     def fingerprint(self) -> str:
         """Digest names, sizes and times of the files; see `Source.fingerprint`."""
         digest = hashlib.sha256()
+        seen = np.full((len(self), 2), -1, np.int64)
         for index, path in enumerate(self._files):
             try:
                 status = path.stat()
+                seen[index] = status.st_size, status.st_mtime_ns
                 found = f"{status.st_size} {status.st_mtime_ns}"
             except OSError as error:
                 # Reading it will say so in its turn.
                 found = str(error.errno)
-            digest.update(f"{self.sample_name(index)} {found}\n".encode())
+            digest.update(os.fsencode(path.relative_to(self._root)) + f"\0{found}\n".encode())
+        self._seen = seen
         return digest.hexdigest()
 
     def sample_name(self, index: int) -> str:
-        """Give the path of image ``index`` within the split."""
-        return self._files[index].relative_to(self._root).as_posix()
+        """Return the path of image ``index`` within the split, as `shown`."""
+        return shown(self._files[index].relative_to(self._root).as_posix())
 
     def _bytes(self, index: int) -> bytes:
-        return self._files[index].read_bytes()
+        path = self._files[index]
+        # Without waiting, should it have become a pipe since it was listed.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError("it is no regular file")
+            seen = None if self._seen is None else self._seen[index].tolist()
+            if seen not in (None, [-1, -1], [status.st_size, status.st_mtime_ns]):
+                raise DataError(
+                    f"{shown(str(path))} must not change while it is converted; its size or time did: give "
+                    "the same command again once it is complete"
+                )
+            return file.read()
 
     def _may_be_jpeg(self, index: int) -> bool:
         return self._files[index].suffix.lower() in _JPEG_ENDINGS
 
-    def _unreadable(self, index: int, error: Exception) -> CorruptSampleError:
-        return CorruptSampleError(
-            f"{self._files[index]} must be a whole image file; it can't be decoded "
-            f"({error or type(error).__name__}): mend or remove it"
-        )
+    def _place(self, index: int) -> str:
+        return shown(str(self._files[index]))

@@ -1,15 +1,16 @@
-"""A folder of images, one subfolder a class."""
+"""A folder of images, one subfolder per class."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import DataError
+from pipeline.sources.folder_splits import FolderSplits
 from pipeline.sources.image_files import ImageFiles
-
-SPLITS = ("train", "test", "val")
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+from pipeline.sources.names import shown
+from pipeline.sources.splits import plain_split, split_in_words
+from pipeline.sources.walk import ENDINGS, Walk, is_folder, listed
 
 
 class ImageFolder(ImageFiles):
@@ -17,64 +18,89 @@ class ImageFolder(ImageFiles):
 
     Classes are the names of the class folders, sorted; of a folder with splits they are those of all splits
     together, so that every split numbers them alike. Images may lie deeper than their class folder. Hidden
-    files and folders are no part of the set; other files that are no images are left out and counted in
-    ``notes``.
+    files and folders, and those of operating systems and other programs, are no part of the set; these, other
+    files that are no images, images outside of class folders and whatever else is left out are counted in
+    ``notes``. Links are followed, but not to a folder that they lie in.
 
     Parameters
     ----------
     folder
         The set, or one split of it.
     split
-        "train", "test" or "val": the subfolder of that name where the set has any of them; a folder without
-        such subfolders is taken as it is, whatever the split, and ``notes`` say so of any but train.
+        "train", "test" or "val", or a name that stands for one (see `pipeline.sources.splits`): the subfolder
+        named after it where the set has any of them; a folder without such subfolders is taken as it is,
+        whatever the split, and ``notes`` name any but train. None takes "train", and refuses a set whose
+        splits have other names than those ("Training").
     name
         Of the data set; the folder's own by default.
 
     Raises
     ------
     DataError
-        When there is no such folder or split, or no image in it.
+        When there is no such folder or split, it can't be listed, its splits are ambiguous, there is no image
+        in it, or a class's name isn't text.
     """
 
-    def __init__(self, folder: Path, split: str = "train", name: str | None = None) -> None:
+    def __init__(self, folder: Path, split: str | None = None, name: str | None = None) -> None:
         folder = folder.resolve()
-        if not folder.is_dir():
-            raise DataError(f"an image folder must be a folder; got {folder}")
-        present = splits_in(folder)
-        asked = split
-        if present and split not in present:
-            raise DataError(f"the split must be one that {folder} holds: {', '.join(present)}; got {split}")
-        if not present and folder.name in SPLITS:
-            name, split = name or folder.parent.name, folder.name
+        if not is_folder(folder):
+            raise DataError(f"an image folder must be a folder; got {shown(str(folder))}")
+        walk = Walk(folder)
+        splits = FolderSplits(walk, folder)
+        asked = "train" if split is None else plain_split(split) or split
+        notes: list[str] = []
+        roots = splits.roots(split)
+        root = roots[asked] if splits.present else folder
+        if splits.present:
+            split = asked
+            if splits.beside:
+                notes.append(f"folders beside the splits are left out ({listed(splits.beside)})")
         else:
-            name = name or folder.name
-        root = folder / split if present else folder
-        roots = [folder / one for one in present] or [folder]
-        classes = tuple(sorted({sub for root in roots for sub in _subfolders(root)}))
-        files, labels, others = [], [], 0
+            split = split_in_words(folder.name) or asked
+            if split_in_words(folder.name) is not None:
+                name = name or shown(folder.parent.name)
+        name = name or shown(folder.name)
+        classes = tuple(sorted({sub for one in roots.values() for sub in walk.folders(one)[0]}))
+        found, loose = walk.folders(root, note=True)
+        if root != folder:
+            loose = [f"{root.relative_to(folder)}/{one}" for one in loose]
+            loose += walk.folders(folder, note=True)[1]
+        files, labels = [], []
         for label, class_name in enumerate(classes):
-            found, left = images_below(root / class_name)
-            files += found
-            labels += [label] * len(found)
-            others += left
+            if class_name in found:
+                inside = walk.images(root / class_name)
+                files += inside
+                labels += [label] * len(inside)
         if not files:
             raise DataError(
-                f"an image folder must hold class folders with images ({', '.join(ENDINGS)}); {root} "
-                f"holds {len(classes)} folders and no images in them: arrange it as CLASS/IMAGE"
+                f"an image folder must hold class folders with images ({', '.join(ENDINGS)}); "
+                f"{shown(str(root))} holds {len(found):,} folders and no images in them, and {len(loose):,} "
+                "images outside: arrange it as CLASS/IMAGE"
             )
-        empty = [classes[label] for label in sorted(set(range(len(classes))) - set(labels))]
-        notes = [f"class {class_name} has no images" for class_name in empty]
-        if others:
-            notes.append(f"{others:,} files that are no images ({', '.join(ENDINGS)}) are left out")
-        if asked != "train" and not present and folder.name != asked:
+        if not splits.present:
+            splits.check_classes(root, classes)
+        check_class_names(root, classes)
+        filled = set(labels)
+        empty = [one for label, one in enumerate(classes) if label not in filled]
+        if empty:
+            notes.append(f"class{'es' if len(empty) > 1 else ''} {listed(empty)} ha{_s(empty)} no images")
+        if loose:
+            names = listed([shown(one) for one in loose])
             notes.append(
-                f"{folder} holds no split folders ({', '.join(SPLITS)}): all {len(files):,} images of it are "
-                f"taken as its {split} split; to hold some out instead, convert it with --validation"
+                f"{len(loose):,} images outside of class folders are left out ({names}): move them into "
+                "their classes' folders to take them"
+            )
+        notes += walk.notes()
+        if asked != "train" and not splits.present and split_in_words(folder.name) != asked:
+            notes.append(
+                f"{shown(str(folder))} holds no split folders (train, test, val): all {len(files):,} images "
+                f"of it are taken as its {split} split; to hold some out instead, convert it with "
+                "--validation"
             )
         super().__init__(
             name=name,
             split=split,
-            origin=f"image folder {name}" + (f"/{split}" if present else ""),
+            origin=f"image folder {name}" + (f"/{shown(root.name)}" if splits.present else ""),
             classes=classes,
             root=root,
             files=files,
@@ -84,24 +110,29 @@ class ImageFolder(ImageFiles):
 
 
 def splits_in(folder: Path) -> tuple[str, ...]:
-    """Give the splits of an image folder: subfolders with a split's name that hold folders themselves."""
-    # A class may well be called "train": what tells a split is that it holds folders, not images.
-    return tuple(split for split in SPLITS if (folder / split).is_dir() and _subfolders(folder / split))
+    """Return the splits of an image folder: subfolders with a split's name that hold folders themselves."""
+    if not is_folder(folder):
+        return ()
+    folder = folder.resolve()
+    return tuple(FolderSplits(Walk(folder), folder).present)
 
 
-def _subfolders(folder: Path) -> list[str]:
-    return [entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")]
+def check_class_names(root: Path, classes: Sequence[str]) -> None:
+    """Check that the names of class folders can stand in cards and reports.
+
+    Raises
+    ------
+    DataError
+        When one isn't UTF-8, or holds control characters.
+    """
+    for name in classes:
+        if not name.isprintable():
+            rule = "UTF-8" if any(0xDC80 <= ord(one) <= 0xDCFF for one in name) else "printable characters"
+            raise DataError(
+                f"the names of class folders must be {rule}; {shown(str(root))} holds {shown(name)}: rename "
+                "it"
+            )
 
 
-def images_below(folder: Path) -> tuple[list[Path], int]:
-    """List the images below a folder in the order of their paths, and count the other files."""
-    images, others = [], 0
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if name.lower().endswith(ENDINGS):
-                images.append(Path(parent, name))
-            else:
-                others += not name.startswith(".")
-    visible = [path for path in images if not path.name.startswith(".")]
-    return sorted(visible, key=lambda path: path.relative_to(folder).as_posix()), others
+def _s(names: Sequence[str]) -> str:
+    return "ve" if len(names) > 1 else "s"

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from pipeline.sources.png import check_png
 
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What a file may be, whatever its ending: Pillow would go as far as to run other programs for some."""
 _ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns an image upright, by its EXIF orientation; 1 and values that mean nothing leave it as it is."""
 _WIDE_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
 _WIDE_AS_I = ("PNG", "PPM")
 """Formats whose grey of 16 bits Pillow gives with 32: as 0 to 65,535, whatever a PGM says its white is."""
@@ -29,13 +42,17 @@ def decode(file: BinaryIO) -> NDArray[np.uint8]:
         that have no agreed range.
     """
     with _open(file) as image:
-        return to_rgb(image)
+        pixels = to_rgb(image)
+        if image.format == "PNG":
+            file.seek(0)
+            check_png(file.read())
+        return pixels
 
 
 def is_plain_jpeg(file: BinaryIO) -> bool:
     """Say whether a file is a JPEG that decodes to what `decode` gives: upright, and RGB or grey."""
     with _open(file) as image:
-        return image.format == "JPEG" and image.mode in ("RGB", "L") and _orientation(image) == 1
+        return image.format == "JPEG" and image.mode in ("RGB", "L") and _turn(image) is None
 
 
 def _open(file: BinaryIO) -> Image.Image:
@@ -44,6 +61,12 @@ def _open(file: BinaryIO) -> Image.Image:
     except UnidentifiedImageError:
         # Pillow's own message shows the file object, which tells a person nothing.
         raise ValueError(f"it is none of {', '.join(_FORMATS)}") from None
+    except Image.DecompressionBombError as error:
+        claimed, most = (int(number) for number in re.findall(r"\d+", str(error))[:2])
+        raise ValueError(
+            f"its header states {claimed:,} pixels, and at most {most:,} are decoded: allow more by "
+            "--max-pixels where it is sound"
+        ) from None
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
@@ -54,7 +77,11 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     Exception
         As `decode` does.
     """
-    upright = image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
+    # First of all: reading EXIF may decode the image, and must not be what damaged pixels are met in.
+    image.load()
+    turn = _turn(image)
+    # Not ImageOps.exif_transpose, which writes all EXIF tags anew and fails over those it can't write.
+    upright = image if turn is None else image.transpose(turn)
     if upright.mode in _WIDE_GREY or (upright.mode == "I" and image.format in _WIDE_AS_I):
         # Pillow clips 16 bits where they should be scaled.
         grey = eight_bits(np.asarray(upright).astype(np.uint16))
@@ -125,9 +152,11 @@ def _over_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
 
 
-def _orientation(image: Image.Image) -> int:
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Return what turns an image upright: by the EXIF tag of its orientation alone, or by XMP's."""
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
+        value = image.getexif().get(_ORIENTATION)
     except Exception:
         # Damaged EXIF data say nothing about the pixels; such files are common and show as they are stored.
-        return 1
+        return None
+    return _TURNS.get(value) if isinstance(value, int) else None

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 from pipeline.errors import DataError
+from pipeline.sources.splits import split_in_words
 
-_SPLITS = {"train": ("train", "training"), "test": ("test",), "val": ("val", "valid", "validation", "dev")}
 _FOLDERS = (".", "data", "train", "test", "val", "validation")
 _RANGE = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
 _MOST_SHARDS = 1_000_000
@@ -101,8 +101,7 @@ def _of_split(folder: Path, ending: str, split: str) -> list[Path]:
 
 
 def _split_of(path: Path) -> str | None:
-    words = {word for part in path.parts for word in re.split(r"[^a-z]+", part.lower())}
-    return next((split for split, names in _SPLITS.items() if words & set(names)), None)
+    return split_in_words(" ".join(path.parts))
 
 
 def _expanded(text: str) -> list[str]:

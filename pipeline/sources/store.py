@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.errors import CorruptSampleError, DataError
+from pipeline.errors import DataError
 from pipeline.formats.protocol import StoredImage
+from pipeline.sources.encoded import decoding
 from pipeline.sources.pixels import decode
 from pipeline.sources.protocol import Source
 
@@ -131,13 +132,8 @@ def _shorter(image: NDArray[np.uint8], full: tuple[int, ...], level: int) -> NDA
 
 
 def _decode(source: Source, index: int, content: bytes) -> NDArray[np.uint8]:
-    try:
+    with decoding(f"{source.sample_name(index)} of {source.origin}", "JPEG"):
         return decode(io.BytesIO(content))
-    except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
-        raise CorruptSampleError(
-            f"{source.sample_name(index)} of {source.origin} must be a whole JPEG; it can't be decoded "
-            f"({error}): mend or remove it"
-        ) from None
 
 
 def _jpeg(image: NDArray[np.uint8], quality: int) -> bytes:

@@ -22,7 +22,7 @@ from pipeline.errors import CorruptSampleError, DataError
 from pipeline.formats import card_path, open_dataset
 from pipeline.formats.card import HeldOut
 from pipeline.formats.whole import partial_path
-from pipeline.pillow import any_size
+from pipeline.pillow import pixel_limit
 from pipeline.sources import ArraySource, ImageFolder, open_source
 from pipeline.sources.store import fit
 
@@ -348,7 +348,7 @@ def test_images_beyond_pillows_limit_are_converted_and_read(
 
 def test_pillows_limit_is_back_when_the_last_one_leaves() -> None:
     limit = Image.MAX_IMAGE_PIXELS
-    one, other = any_size(), any_size()
+    one, other = pixel_limit(None), pixel_limit(None)
     one.__enter__()
     other.__enter__()
     one.__exit__(None, None, None)

@@ -181,8 +181,10 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     assert source.classes == ("a", "b", "c")
     assert source.labels.tolist() == [0, 0, 1, 1, 2]
     assert (source.name, source.split, source.origin) == ("set", "train", "image folder set")
-    assert len(source.notes) == 1
-    assert source.notes[0].startswith("1 files that are no images")
+    assert source.notes == (
+        "1 files that are no images by their endings are left out (.txt)",
+        "2 files and folders that are hidden or other programs' own are left out (.cache, .hidden.png)",
+    )
     np.testing.assert_array_equal(source.read(2), noise(1, 8, 8, 3))
 
 

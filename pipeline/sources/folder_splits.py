@@ -1,0 +1,176 @@
+"""The splits that an image folder holds, under the names that other tools give them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.errors import DataError
+from pipeline.sources.names import shown
+from pipeline.sources.splits import SPLITS, plain_split, split_in_words
+from pipeline.sources.walk import Walk, listed
+
+
+class FolderSplits:
+    """Which subfolders of an image folder are splits of it rather than classes.
+
+    A class may well be called "train", as the vehicle. So a split is a folder that is called exactly by a
+    split's name ("train", "valid") and holds folders, not images; or one of several folders that are named
+    after different splits in other ways ("Training" and "Testing", "seg_train" and "seg_test").
+
+    Attributes
+    ----------
+    present
+        The folder of each split, by split.
+    beside
+        Names of folders beside the splits, as they are shown.
+    """
+
+    def __init__(self, walk: Walk, folder: Path) -> None:
+        self._walk = walk
+        self._folder = folder
+        names = walk.folders(folder)[0]
+        self._flat: dict[str, str] = {}
+        """Folders that are called by a split's name and hold images alone, by split."""
+        self._odd = False
+        """Whether the splits' names are none of those that are taken without being asked for."""
+        self.present: dict[str, Path] = {}
+        self._take({name: split for name in names if (split := plain_split(name)) is not None})
+        if not self.present:
+            self._take_odd(names)
+        taken = {path.name for path in self.present.values()} | set(self._flat.values())
+        self.beside = [shown(name) for name in names if name not in taken] if self.present else []
+
+    def roots(self, asked: str | None) -> dict[str, Path]:
+        """Return the folders whose subfolders are classes, by split; the whole set's under "" without splits.
+
+        Parameters
+        ----------
+        asked
+            The split that is wanted, which must be there; None for train, but only by one of its own names.
+
+        Raises
+        ------
+        DataError
+            When there is no such split.
+        """
+        if not self.present:
+            return {"": self._folder}
+        folder = shown(str(self._folder))
+        split = "train" if asked is None else plain_split(asked) or asked
+        if self._odd and asked is None:
+            choices = [f"--split {one} for {shown(str(path))}" for one, path in self.present.items()]
+            raise DataError(
+                f"a set must be one split or say which; {folder} holds splits, not classes: give "
+                f"{' or '.join(choices)}, or that path itself"
+            )
+        if split in self._flat and split not in self.present:
+            raise DataError(self._unsorted(self._folder / self._flat[split]))
+        if split not in self.present:
+            held = [
+                one if path.name == one else f"{one} ({shown(path.name)})"
+                for one, path in self.present.items()
+            ]
+            raise DataError(f"the split must be one that {folder} holds: {', '.join(held)}; got {split}")
+        return self.present
+
+    def check_classes(self, root: Path, classes: Sequence[str]) -> None:
+        """Check that what is about to become classes aren't splits, nor folders that hold splits.
+
+        Raises
+        ------
+        DataError
+            When they are.
+        """
+        flat = {split: name for name in classes if (split := plain_split(name.lower())) is not None}
+        worded = {split_in_words(name) for name in classes}
+        if len(flat) > 1 or (len(worded) > 1 and None not in worded):
+            first = self._walk.folders(root / classes[0])[1]
+            named = " and ".join(map(shown, list(flat.values()) or classes))
+            raise DataError(
+                f"splits must hold class folders; {named} of {shown(str(root))} hold images alone"
+                f"{'' if first else ', or nothing'}, and would become the classes: arrange them as "
+                "SPLIT/CLASS/IMAGE"
+            )
+        for name in classes:
+            inside = {split_in_words(one): one for one in self._walk.folders(root / name)[0]}
+            inside.pop(None, None)
+            if len(inside) > 1:
+                held = " and ".join(map(shown, inside.values()))
+                remedy = (
+                    f"give {shown(str(root / name))}"
+                    if len(classes) == 1
+                    else "arrange it as SPLIT/CLASS/IMAGE"
+                )
+                raise DataError(
+                    f"a class must not hold splits; {shown(str(root / name))} holds {held}, which would be "
+                    f"mixed: {remedy}"
+                )
+
+    def _take(self, named: dict[str, str]) -> None:
+        order = list(SPLITS)
+        for name, split in sorted(named.items(), key=lambda one: order.index(one[1])):
+            path = self._folder / name
+            folders, images = self._walk.folders(path)
+            if not folders:
+                if images:
+                    self._flat[split] = name
+                continue
+            if split in self.present:
+                raise DataError(
+                    f"a set must hold each split once; {shown(str(self._folder))} holds "
+                    f"{shown(self.present[split].name)} and {shown(name)}, both named after {split}: give "
+                    "the path of one of them"
+                )
+            self.present[split] = self._inner(path, split)
+
+    def _take_odd(self, names: Sequence[str]) -> None:
+        """Take splits with other names, where there is little doubt that these are splits."""
+        named = {name: split for name in names if (split := split_in_words(name)) is not None}
+        plain = {name: split for name in named if (split := plain_split(name.lower())) is not None}
+        rest = [name for name in names if name not in named and self._holds_images(name)]
+        for chosen in (named if not rest else {}, plain):
+            lone = len(chosen) == 1 and len(plain) == 1 and not rest
+            if len(set(chosen.values())) > 1 or lone:
+                self._take(chosen)
+                self._odd = bool(self.present)
+                return
+
+    def _inner(self, path: Path, split: str) -> Path:
+        """Go down where a split holds itself alone, as seg_train/seg_train/CLASS."""
+        folders, images = self._walk.folders(path)
+        while len(folders) == 1 and not images and split_in_words(folders[0]) == split:
+            deeper, images = self._walk.folders(path / folders[0])
+            if not deeper:
+                break
+            path, folders = path / folders[0], deeper
+        return path
+
+    def _holds_images(self, name: str) -> bool:
+        waiting = [self._folder / name]
+        for _ in range(_LOOKED_AT):
+            if not waiting:
+                return False
+            path = waiting.pop()
+            folders, images = self._walk.folders(path)
+            if images:
+                return True
+            waiting += [path / one for one in folders]
+        return True
+
+    def _unsorted(self, path: Path) -> str:
+        images = self._walk.folders(path)[1]
+        how = ""
+        if images[0].startswith("ILSVRC2012_val"):
+            how = (
+                " (the published archive is flat: its ground truth tells each image's class; see valprep.sh)"
+            )
+        return (
+            f"a split must hold class folders; {shown(str(path))} holds {len(images):,} images and no "
+            f"folders ({listed(list(map(shown, images)))}): sort them into "
+            f"{shown(path.name)}/CLASS/IMAGE{how}"
+        )
+
+
+_LOOKED_AT = 1_000
+"""Folders that are looked into for a first image."""
