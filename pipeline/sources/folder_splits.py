@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import DataError
+from pipeline.sources.class_names import listed
 from pipeline.sources.names import shown
 from pipeline.sources.splits import SPLITS, plain_split, split_in_words
-from pipeline.sources.walk import Walk, listed
+from pipeline.sources.walk import Walk
 
 
 class FolderSplits:

@@ -6,21 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import DataError
+from pipeline.sources.class_names import alike, listed, tidied
 from pipeline.sources.folder_splits import FolderSplits
 from pipeline.sources.image_files import ImageFiles
-from pipeline.sources.names import shown
+from pipeline.sources.names import is_text, shown
 from pipeline.sources.splits import plain_split, split_in_words
-from pipeline.sources.walk import ENDINGS, Walk, is_folder, listed
+from pipeline.sources.walk import ENDINGS, Walk, is_folder
 
 
 class ImageFolder(ImageFiles):
     """Images in ``folder/<class>/...`` or ``folder/<split>/<class>/...``, in the order of their names.
 
-    Classes are the names of the class folders, sorted; of a folder with splits they are those of all splits
-    together, so that every split numbers them alike. Images may lie deeper than their class folder. Hidden
-    files and folders, and those of operating systems and other programs, are no part of the set; these, other
-    files that are no images, images outside of class folders and whatever else is left out are counted in
-    ``notes``. Links are followed, but not to a folder that they lie in.
+    Classes are the names of the class folders, without blanks at their ends and in Unicode's form NFC,
+    sorted; of a folder with splits they are those of all splits together, so that every split numbers them
+    alike. Images may lie deeper than their class folder. Hidden files and folders, and those of operating
+    systems and other programs, are no part of the set; these, other files that are no images, images outside
+    of class folders and whatever else is left out are counted in ``notes``. Links are followed, but not to a
+    folder that they lie in.
 
     Parameters
     ----------
@@ -60,17 +62,21 @@ class ImageFolder(ImageFiles):
             if split_in_words(folder.name) is not None:
                 name = name or shown(folder.parent.name)
         name = name or shown(folder.name)
-        classes = tuple(sorted({sub for one in roots.values() for sub in walk.folders(one)[0]}))
+        folders = sorted({sub for one in roots.values() for sub in walk.folders(one)[0]})
+        check_class_names(root, folders)
+        names = {sub: tidied(sub) for sub in folders}
+        classes = tuple(sorted(set(names.values())))
         found, loose = walk.folders(root, note=True)
         if root != folder:
             loose = [f"{root.relative_to(folder)}/{one}" for one in loose]
             loose += walk.folders(folder, note=True)[1]
         files, labels = [], []
         for label, class_name in enumerate(classes):
-            if class_name in found:
-                inside = walk.images(root / class_name)
-                files += inside
-                labels += [label] * len(inside)
+            for sub in found:
+                if names[sub] == class_name:
+                    inside = walk.images(root / sub)
+                    files += inside
+                    labels += [label] * len(inside)
         if not files:
             raise DataError(
                 f"an image folder must hold class folders with images ({', '.join(ENDINGS)}); "
@@ -78,17 +84,23 @@ class ImageFolder(ImageFiles):
                 "images outside: arrange it as CLASS/IMAGE"
             )
         if not splits.present:
-            splits.check_classes(root, classes)
-        check_class_names(root, classes)
+            splits.check_classes(root, found)
+        changed = [f"{sub!r} as {names[sub]!r}" for sub in folders if names[sub] != sub]
+        if changed:
+            notes.append(
+                "class names are taken without blanks at their ends and in Unicode's form NFC: "
+                f"{listed(changed)}"
+            )
+        notes += alike(classes)
         filled = set(labels)
         empty = [one for label, one in enumerate(classes) if label not in filled]
         if empty:
             notes.append(f"class{'es' if len(empty) > 1 else ''} {listed(empty)} ha{_s(empty)} no images")
         if loose:
-            names = listed([shown(one) for one in loose])
             notes.append(
-                f"{len(loose):,} images outside of class folders are left out ({names}): move them into "
-                "their classes' folders to take them"
+                f"{len(loose):,} images outside of class folders are left out "
+                f"({listed([shown(one) for one in loose])}): move them into their classes' folders to take "
+                "them"
             )
         notes += walk.notes()
         if asked != "train" and not splits.present and split_in_words(folder.name) != asked:
@@ -126,7 +138,7 @@ def check_class_names(root: Path, classes: Sequence[str]) -> None:
         When one isn't UTF-8, or holds control characters.
     """
     for name in classes:
-        if not name.isprintable():
+        if not is_text(name) or not tidied(name):
             rule = "UTF-8" if any(0xDC80 <= ord(one) <= 0xDCFF for one in name) else "printable characters"
             raise DataError(
                 f"the names of class folders must be {rule}; {shown(str(root))} holds {shown(name)}: rename "

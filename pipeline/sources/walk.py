@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import DataError
+from pipeline.sources.class_names import listed
 from pipeline.sources.foreign import is_foreign
 from pipeline.sources.names import shown
 
@@ -16,8 +17,6 @@ ENDINGS = (
     ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
     ".tif", ".tiff", ".webp",
 )  # fmt: skip
-_NAMED = 3
-"""Names that a note has at most."""
 
 _Directory = tuple[int, int]
 """Device and inode of a directory: the same by whatever link it is reached."""
@@ -177,12 +176,6 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | _Kind | None:
         return entry.stat()
     except OSError:
         return None
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the first few of some names, and how many more there are."""
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def is_folder(path: Path) -> bool:

@@ -81,7 +81,8 @@ def test_links_that_lead_nowhere_are_named(pets: Path) -> None:
     assert names(source) == SOUND
     broken = next(note for note in source.notes if "lead nowhere" in note)
     assert broken.startswith(
-        "24 links that lead nowhere are left out (cat/gone, cat/loop, dog/chain0 and 21 more)"
+        "24 links that lead nowhere are left out (cat/gone, cat/loop, dog/chain0, dog/chain1, dog/chain10 and "
+        "19 more)"
     )
     (pets / "cat" / "0.png").symlink_to("0.png")
     with pytest.raises(
@@ -176,6 +177,17 @@ def test_names_that_are_not_utf8_convert_and_classes_of_such_names_are_refused(
     (pets / os.fsdecode(b"caf\xe9")).rename(pets / "a\nb")
     with pytest.raises(DataError, match=r"must be printable characters; .* holds a\\nb: rename it"):
         ImageFolder(pets)
+
+
+def test_class_folders_that_are_one_name_are_one_class(pets: Path) -> None:
+    composed, decomposed = "\N{LATIN CAPITAL LETTER U WITH DIAERESIS}", "U\N{COMBINING DIAERESIS}"
+    for name in (composed, decomposed, "cat ", "Dog", "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}"):
+        save(pets / name / "1.png")
+    source = ImageFolder(pets)
+    assert source.classes == ("Dog", "cat", "dog", composed, "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}")
+    assert source.labels.tolist() == [0, 1, 1, 1, 2, 2, 3, 3, 4]
+    assert "blanks at their ends" in source.notes[0]
+    assert "'Dog' and 'dog'" in source.notes[1]
 
 
 def test_shown_names_are_printable_and_different() -> None:
