@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import CorruptSampleError
+from pipeline.errors import CorruptSampleError, one_line
 from pipeline.formats.card import Card, Encoding, HeldOut
 from pipeline.formats.parallel import in_order
 from pipeline.formats.protocol import Sample, StoredImage, Writer
@@ -57,7 +57,7 @@ class Tally:
         if self.compressed in (0, count):
             encoding = "jpeg" if self.compressed else "raw"
         card = Card(
-            name=source.name,
+            name=one_line(source.name),
             split="validation" if held_out and held_out.part == "validation" else source.split,
             samples=count,
             classes=source.classes,
@@ -72,7 +72,7 @@ class Tally:
             std=std,
             encoding=encoding,
             quality=storage.quality if self.encoded else None,
-            source=source.origin,
+            source=one_line(source.origin),
             max_resolution=storage.max_resolution,
             square=storage.square,
             levels=storage.levels,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +17,7 @@ from PIL import Image, features
 
 from pipeline.conversion import Conversion, Progress, Tally
 from pipeline.convert_options import ConvertOptions, skipped_path, validation_path
-from pipeline.errors import CorruptSampleError, DataError
+from pipeline.errors import CorruptSampleError, DataError, one_line
 from pipeline.formats import format_of
 from pipeline.formats.card import Card, HeldOut, card_path, creator, read_card
 from pipeline.formats.protocol import Writer
@@ -37,7 +37,13 @@ _PROBES = 256
 __all__ = ["RAW_UP_TO", "ConvertOptions", "convert", "skipped_path", "validation_path"]
 
 
-def convert(source: Source, out: Path, options: ConvertOptions, progress: Progress | None = None) -> Card:
+def convert(
+    source: Source,
+    out: Path,
+    options: ConvertOptions,
+    progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Card:
     """Convert a source into ``out`` and its card, and into a second pair for a validation set.
 
     The same source and options give the same bytes. Until everything is written and on the disk nothing
@@ -55,6 +61,8 @@ def convert(source: Source, out: Path, options: ConvertOptions, progress: Progre
         See `ConvertOptions`.
     progress
         Called with (done, total) images as they are written.
+    note
+        Called with a line that a person who converts should know.
 
     Returns
     -------
@@ -82,7 +90,8 @@ def convert(source: Source, out: Path, options: ConvertOptions, progress: Progre
         storage = _storage(source, options)
         cards = None
         while cards is None:
-            cards = _attempt(source, storage, held, options, paths, journal, progress)
+            cards = _attempt(source, storage, held, options, paths, journal, progress, note)
+            note = None
         return cards[0]
 
 
@@ -94,6 +103,7 @@ def _attempt(
     paths: list[Path],
     journal: Journal,
     progress: Progress | None,
+    note: Callable[[str], None] | None,
 ) -> list[Card] | None:
     """Convert, going on from the journal; None where that turned out to know too much, and now knows less."""
     sizes = [len(source) - int(held.sum()), int(held.sum())]
@@ -103,6 +113,11 @@ def _attempt(
             stack.enter_context(format_of(path).create(path, size, levels=storage.levels, resume=earlier > 0))
             for path, size in zip(paths, sizes, strict=False)
         ]
+        if note is not None and not all(writer.locked for writer in writers):
+            note(
+                f"{paths[0].parent.absolute()} is on a file system without locks: nothing keeps a second "
+                "conversion to the same name away"
+            )
         conversion = Conversion(source, storage, held, writers, options.skip_corrupt)
         try:
             sound = conversion.take_over(journal)
@@ -151,7 +166,10 @@ def _publish(
     # The main file comes last: where it stands, its validation set does too.
     for path, writer, card, tally in reversed(list(zip(paths, writers, cards, tallies, strict=True))):
         if tally.skipped:
-            lines = [f"{name}\t{fault}\n" for name, fault in tally.skipped]
+            lines = [
+                "\t".join(one_line(text.replace("\\", r"\\")) for text in entry) + "\n"
+                for entry in tally.skipped
+            ]
             write_whole(skipped_path(path), "".join(lines).encode())
         else:
             skipped_path(path).unlink(missing_ok=True)
@@ -169,6 +187,12 @@ def _suspend(writers: list[Writer], journal: Journal) -> None:
 def _check(source: Source) -> None:
     if len(source) == 0:
         raise DataError(f"{source.origin} must hold at least 1 image; it holds none")
+    odd = next((name for name in source.classes if one_line(name) != name), None)
+    if odd is not None:
+        raise DataError(
+            f"names of classes must be UTF-8 without control characters; {source.origin} has "
+            f"{one_line(odd)!r}: rename it"
+        )
     outside = np.flatnonzero((source.labels < 0) | (source.labels >= len(source.classes)))
     if len(outside):
         raise DataError(

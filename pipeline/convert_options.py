@@ -45,7 +45,7 @@ class ConvertOptions:
     seed
         Of the choice of the validation set, and of the JPEGs of "proportion".
     skip_corrupt
-        Leave images that can't be decoded out, and list them in ``<stem>.skipped.txt``.
+        Leave images that can't be decoded out, and list them in ``<name>.skipped.txt``.
     max_pixels
         Pixels of the largest image that is decoded. Files that state more are refused as corrupt, by their
         headers: a few bytes may claim all of a machine's memory.
@@ -129,8 +129,12 @@ def validation_path(out: Path) -> Path:
 
 
 def skipped_path(path: Path) -> Path:
-    """Where images left out of ``path`` as corrupt are listed: a name, a tab and the fault a line."""
-    return path.with_suffix(".skipped.txt")
+    """Where images left out of ``path`` as corrupt are listed, as in ``train.beton.skipped.txt``.
+
+    Each has a line: its name, a tab and the fault, in UTF-8; backslashes, and what would break the line, are
+    written out as in Python.
+    """
+    return path.with_name(f"{path.name}.skipped.txt")
 
 
 def _listed(levels: tuple[int, ...]) -> str:

@@ -1,5 +1,9 @@
 """What goes wrong in the data pipeline, said in one line."""
 
+from __future__ import annotations
+
+import unicodedata
+
 
 class DataError(ValueError):
     """A mistake that the caller can mend: one line with the rule, the value and the remedy."""
@@ -15,3 +19,21 @@ class CorruptSampleError(DataError):
 
 class ChangedDataError(DataError):
     """A file was altered while it was being read; the line names it and what changed."""
+
+
+def one_line(text: str) -> str:
+    r"""Return a text with everything written out that would end its line or can't be encoded.
+
+    >>> one_line("two\nlines"), one_line("caf\udce9")
+    ('two\\nlines', 'caf\\xe9')
+    """
+    return "".join(map(_written_out, text)) if not text.isprintable() else text
+
+
+def _written_out(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        # A byte of a file's name that is no UTF-8.
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+        return character.encode("unicode_escape").decode()
+    return character

@@ -67,9 +67,8 @@ def _run(name: str, words: list[str]) -> int:
     # Imported here: torch alone takes seconds, which --help and a mistyped command should not.
     from rich.console import Console
 
-    from pipeline import DataError
     from pipeline.bus_error import EXIT_STATUS as CHANGED
-    from pipeline.errors import ChangedDataError
+    from pipeline.errors import ChangedDataError, DataError, one_line
     from samplers import SamplingError
     from tools.arguments import UsageError, parse
     from trainer.errors import DivergedError, InterruptedRunError, RunError
@@ -84,7 +83,7 @@ def _run(name: str, words: list[str]) -> int:
         status: int = command.execute(Console())
         return status
     except (DataError, SamplingError, RunError, UsageError) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
+        print(f"{prog}: {one_line(str(error))}", file=sys.stderr)
         if isinstance(error, DivergedError):
             return 3
         if isinstance(error, ChangedDataError):

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from pipeline.convert import ConvertOptions, convert, skipped_path, validation_path
-from pipeline.errors import CorruptSampleError, DataError
+from pipeline.errors import CorruptSampleError, DataError, one_line
 from pipeline.formats import FORMATS, card_path
 from pipeline.journal import journal_path
 from pipeline.pillow import MOST_PIXELS
@@ -135,13 +135,19 @@ class Convert:
             raise DataError(f"OUT must end in {endings}; got {str(self.out)!r}: name one such as train.beton")
         data_dir = self.data_dir or data_directory()
         source = open_source(self.source, split=self.split, data_dir=data_dir, download=self.download)
+
+        def say(note: str) -> None:
+            console.print(
+                f"note: {one_line(note)}", style="yellow", markup=False, highlight=False, soft_wrap=True
+            )
+
         for note in source.notes:
-            console.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            say(note)
         with image_progress(console) as progress:
             task = progress.add_task(f"{source.name} ({source.split})", total=len(source))
             try:
                 card = convert(
-                    source, self.out, options, lambda done, total: progress.update(task, completed=done)
+                    source, self.out, options, lambda done, total: progress.update(task, completed=done), say
                 )
             except (KeyboardInterrupt, CorruptSampleError):
                 if journal_path(self.out).exists():
@@ -178,7 +184,7 @@ def read_levels(text: str) -> tuple[int, ...]:
 def say_skipped(console: Console, path: Path) -> None:
     """Name the images that were left out of ``path``, or the first hundred of them."""
     listed = skipped_path(path)
-    lines = listed.read_text().splitlines()
+    lines = listed.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     for line in lines[:_MOST_NAMED]:
         name, _, fault = line.partition("\t")
         console.print(

@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from pipeline.errors import one_line
 from pipeline.formats.verify import verify
 from tools.convert import image_progress
 
@@ -35,7 +36,9 @@ class Verify:
             )
         for index in sorted(verdict.broken)[:_MOST_NAMED]:
             name, fault = verdict.broken[index]
-            console.print(f"sample {index} ({name}) {fault}", highlight=False, markup=False, soft_wrap=True)
+            console.print(
+                one_line(f"sample {index} ({name}) {fault}"), highlight=False, markup=False, soft_wrap=True
+            )
         if len(verdict.broken) > _MOST_NAMED:
             console.print(f"... and {len(verdict.broken) - _MOST_NAMED:,} more")
         history = {

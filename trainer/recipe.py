@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import tomli_w
 
+from pipeline.text import read_text
 from trainer.config import SLOTS, Run, part_name, part_type, with_base
 from trainer.errors import RunError
 
@@ -37,7 +38,7 @@ def load(recipe: str) -> Run:
     if not path.is_file():
         raise RunError(f"recipe {path} does not exist; `trainer list recipes` shows those that come along")
     try:
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(read_text(path))
     # Numbers of more digits than Python reads are ValueErrors, as what isn't TOML or UTF-8 is.
     except (ValueError, OSError) as error:
         raise RunError(f"{path} must be TOML; {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 from pipeline.errors import DataError
@@ -12,17 +13,39 @@ from pipeline.formats.webdataset import WebDataset, WebDatasetFormat
 
 FORMATS: dict[str, type[Format]] = {"beton": BetonFormat, "wds": WebDatasetFormat}
 """Every format, by the ending of its files."""
+_MOST_HASHED = 1 << 28
+"""Bytes of data whose digest is computed as they are opened, in some tenths of a second."""
 
 
 def open_dataset(path: Path | str) -> Converted:
-    """Open a converted data set, checking its structure.
+    """Open a converted data set, checking its structure, and that its card is its own.
+
+    Of data up to 256 MiB the digest on the card is compared with theirs; `trainer verify` compares it
+    whatever the size.
 
     Raises
     ------
     DataError
         When the file is missing, of no known format, damaged, or at odds with its card.
     """
-    return format_of(Path(path)).open(Path(path))
+    form = format_of(Path(path))
+    data = form.open(Path(path))
+    digest = data.card.digest
+    if digest is None or sum(shard.size for shard in data.shards) > _MOST_HASHED:
+        return data
+    # Samples that are damaged are told of, by name, when they are read; then the card may well be right.
+    if form.digest(data.path) != digest and not _is_damaged(data):
+        raise DataError(
+            f"{card_path(data.path)} must have the digest of {data.path}; its digest is another's: delete "
+            "the card to have one made from the data file, or convert the images again"
+        )
+    return data
+
+
+def _is_damaged(data: Converted) -> bool:
+    if data.checksums is None:
+        return False
+    return any(zlib.crc32(data.encoded(index)) != data.checksums[index] for index in range(len(data)))
 
 
 def format_of(path: Path) -> Format:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 from pipeline.formats import layout
 from pipeline.formats.beton_writer import BetonWriter
-from pipeline.formats.card import Card, read_card
+from pipeline.formats.card import Card, card_path, read_card
 from pipeline.formats.describe import describe
 from pipeline.formats.samples import Samples
 from pipeline.formats.structure import map_file, pick_fields, read_extras, read_structure
@@ -170,17 +170,23 @@ class Beton(Samples):
         if self._extras is None:
             return []
         try:
-            names = zlib.decompress(self.data[self._extras.names].tobytes()).decode().split("\0")
-        except (zlib.error, UnicodeDecodeError):
+            packed = zlib.decompress(self.data[self._extras.names].tobytes())
+        except zlib.error:
             # Names serve messages only, often about this very damage: numbers do as well.
             return []
+        # Names of files are bytes, and need not be UTF-8.
+        names = packed.decode(errors="surrogateescape").split("\0")
         return names if len(names) == len(self) else []
 
     def _find_card(self) -> Card:
-        card = read_card(self.path)
-        if card is None and self._extras is not None:
-            text = self.data[self._extras.card].tobytes().decode(errors="replace")
-            card = Card.from_json(text, self.path)
+        card, within = read_card(self.path), None
+        if self._extras is not None and self._extras.framed:
+            within = Card.from_json(
+                self.data[self._extras.card].tobytes().decode(errors="replace"), self.path
+            )
+        if card is not None and within is not None and not self.lenient:
+            card.check_same(within, card_path(self.path))
+        card = card or within
         if card is None:
             return describe(self)
         if card.samples != len(self):

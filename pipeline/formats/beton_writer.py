@@ -70,6 +70,11 @@ class BetonWriter:
             self._take_card_back()
         self._partial = PartialFile(path, keep=resume)
 
+    @property
+    def locked(self) -> bool:
+        """Whether a second writer is kept away; see `Writer.locked`."""
+        return self._partial.locked
+
     def append(self, sample: Sample) -> None:
         """Add the next sample; see `Writer.append`."""
         places = self._place(sample)
@@ -111,7 +116,7 @@ class BetonWriter:
         if samples != card.samples:
             raise AssertionError(f"{samples} samples were appended; the card counts {card.samples}")
         rows, checksums = self._rows[:samples].tobytes(), self._checksums[:, :samples].tobytes()
-        names = zlib.compress("\0".join(self._names).encode())
+        names = zlib.compress("\0".join(self._names).encode(errors="surrogateescape"))
         # Digest and version stay outside: the one can't be known within, the other would change the bytes.
         text = json.dumps(json.loads(replace(card, digest=None, created_by="").to_json())).encode()
         extras = np.zeros((), layout.EXTRAS)

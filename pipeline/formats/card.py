@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
+from pipeline.formats.card_fields import fault_of
 from pipeline.formats.whole import write_whole
+from pipeline.text import read_json, read_text
 
 SCHEMA = 1
 _REMEDY = "delete the card to have one made from the data file, or convert the images again"
@@ -116,7 +118,10 @@ class Card:
 
     def to_json(self) -> str:
         """Give the card as JSON text, one attribute a line."""
-        entries = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in asdict(self).items()]
+        entries = [
+            f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}"
+            for key, value in asdict(self).items()
+        ]
         return "{\n" + ",\n".join(entries) + "\n}\n"
 
     @classmethod
@@ -129,7 +134,7 @@ class Card:
             When the text is not JSON, or not a card of this schema.
         """
         try:
-            entries = json.loads(text)
+            entries = read_json(text)
         except ValueError as error:
             raise DataError(f"{path} must be JSON; got {error}: {_REMEDY}") from None
         if not isinstance(entries, dict) or entries.get("schema") != SCHEMA:
@@ -143,22 +148,36 @@ class Card:
             raise DataError(
                 f"{path} must hold the attributes of a card; it lacks {', '.join(missing)}: {_REMEDY}"
             )
+        fault = fault_of(entries)
+        if fault is not None:
+            raise DataError(f"{path} must hold the attributes of a card; its {fault}: {_REMEDY}")
         entries = {key: _frozen(value) for key, value in entries.items() if key in known}
-        try:
-            if entries.get("held_out") is not None:
-                entries["held_out"] = HeldOut(**entries["held_out"])
-            card = cls(**entries)
-            counted = sum(card.class_counts)
-            sound = len(card.classes) == len(card.class_counts) and len(card.mean) == len(card.std) == 3
-        except TypeError as error:
-            raise DataError(f"{path} must hold the attributes of a card; got {error}: {_REMEDY}") from None
-        if not sound or counted != card.samples:
+        if entries.get("held_out") is not None:
+            entries["held_out"] = HeldOut(**entries["held_out"])
+        card = cls(**entries)
+        counted = sum(card.class_counts)
+        if len(card.classes) != len(card.class_counts) or counted != card.samples:
             raise DataError(
-                f"{path} must count {card.samples} samples over {len(card.classes)} classes and have 3 means "
-                f"and stds; got {len(card.class_counts)} counts ({counted} in all), {len(card.mean)} means "
-                f"and {len(card.std)} stds: {_REMEDY}"
+                f"{path} must count {card.samples:,} samples over {len(card.classes):,} classes; its "
+                f"class_counts has {len(card.class_counts):,} counts ({counted:,} in all): {_REMEDY}"
             )
         return card
+
+    def check_same(self, within: Card, path: Path) -> None:
+        """Check that this is the card of the data that hold the card ``within``; ``path`` is this one's.
+
+        Raises
+        ------
+        DataError
+            When the two differ in more than digest and writer, which data can't hold.
+        """
+        ours, theirs = (asdict(replace(card, digest=None, created_by="")) for card in (self, within))
+        field = next((name for name in ours if ours[name] != theirs[name]), None)
+        if field is not None:
+            raise DataError(
+                f"{path} must be the card of the data beside it, which hold another {field}; it was changed, "
+                f"or is another data set's: {_REMEDY}"
+            )
 
     def of_sizes(self, heights: NDArray[np.int64], widths: NDArray[np.int64]) -> Card:
         """Give the card with the sizes of these images, int64[n] in pixels."""
@@ -201,7 +220,7 @@ def read_card(path: Path) -> Card | None:
     """
     beside = card_path(path)
     try:
-        text = beside.read_text(encoding="utf-8")
+        text = read_text(beside)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 from pathlib import Path
 
 from pipeline.errors import DataError
+from pipeline.formats import disk
 from pipeline.formats.whole import partial_path, unwritable
 
 
@@ -27,6 +27,8 @@ class PartialFolder:
     ----------
     folder
         Where to write.
+    locked
+        As of `pipeline.formats.whole.PartialFile`.
 
     Raises
     ------
@@ -47,32 +49,30 @@ class PartialFolder:
         except OSError as error:
             raise unwritable(path, error) from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.locked = disk.lock(self._lock)
             # Between open and lock another writer may have published the folder under its final name.
             if os.fstat(self._lock).st_ino != self.folder.stat().st_ino:
                 raise BlockingIOError
         except (BlockingIOError, FileNotFoundError):
             self.suspend()
             raise DataError(f"{path} must have one writer at a time; another process is writing it") from None
+        except OSError as error:
+            self.suspend()
+            raise unwritable(path, error) from None
         if not keep:
             for entry in self.folder.iterdir():
                 entry.unlink()
 
     def publish(self) -> None:
         """Give the folder its final name, in place of any older one; its files are on the disk by now."""
-        if self._lock is not None:
-            os.fsync(self._lock)
+        disk.sync_folder(self.folder)
         aside = _aside(self.path)
         if self.path.exists():
             # A folder can't be renamed over one that isn't empty. Killed in between, the next writer puts the
             # old one back.
             self.path.replace(aside)
         self.folder.replace(self.path)
-        parent = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+        disk.sync_folder(self.path.parent)
         _remove(aside)
         self.suspend()
 

@@ -74,6 +74,11 @@ class Writer(Protocol):
     nothing else.
     """
 
+    @property
+    def locked(self) -> bool:
+        """False where the file system has no locks, so that nothing keeps a second writer away."""
+        ...
+
     def append(self, sample: Sample) -> None:
         """Add the next sample.
 

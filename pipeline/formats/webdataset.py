@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.formats import webdataset_layout as layout
-from pipeline.formats.card import Card, read_card
+from pipeline.formats.card import Card, card_path, read_card
 from pipeline.formats.describe import describe
 from pipeline.formats.mapped import MappedFile
 from pipeline.formats.partial_folder import remove_stale_folder
@@ -157,9 +157,12 @@ class WebDataset(Samples):
         self.shard = np.where(within, self.shard, 0)
 
     def _find_card(self, table: Table) -> Card:
-        card = read_card(self.path)
-        if card is None and table.card is not None:
-            card = Card.from_json(table.card, self.path / layout.TABLE)
+        card, within = read_card(self.path), None
+        if table.card is not None:
+            within = Card.from_json(table.card, self.path / layout.TABLE)
+        if card is not None and within is not None and not self.lenient:
+            card.check_same(within, card_path(self.path))
+        card = card or within
         if card is None:
             return describe(self)
         if card.samples != len(self):

@@ -7,6 +7,7 @@ import zlib
 from io import BufferedRandom
 from pathlib import Path
 
+from pipeline.formats import disk
 from pipeline.formats import webdataset_layout as layout
 from pipeline.formats.webdataset_layout import Member
 
@@ -54,7 +55,7 @@ class ShardWriter:
         self._write(bytes(size - self.size))
         self.file.truncate()
         self.file.flush()
-        os.fsync(self.file.fileno())
+        disk.sync(self.file.fileno())
         write_synced(index_path(self.path), layout.index_text(self.samples).encode())
         self.file.close()
         return size
@@ -82,4 +83,4 @@ def write_synced(path: Path, content: bytes) -> None:
     with path.open("wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        disk.sync(file.fileno())

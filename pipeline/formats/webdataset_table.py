@@ -125,7 +125,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _names(compressed: bytes) -> list[str]:
-    return zlib.decompress(compressed).decode().split("\0")
+    return zlib.decompress(compressed).decode(errors="surrogateescape").split("\0")
 
 
 def _check_shard(path: Path, size: int) -> None:

@@ -102,6 +102,11 @@ class WebDatasetWriter:
         self._shard: ShardWriter | None = None
         self._partial = PartialFolder(path, keep=resume)
 
+    @property
+    def locked(self) -> bool:
+        """Whether a second writer is kept away; see `Writer.locked`."""
+        return self._partial.locked
+
     def append(self, sample: Sample) -> None:
         """Add the next sample; see `Writer.append`."""
         self._add(sample, taken_over=False)
@@ -141,7 +146,7 @@ class WebDatasetWriter:
                 "labels": self._labels[:samples],
                 "compressed": self._compressed[:samples],
                 **{name: column[:, :samples] for name, column in self._columns.items()},
-                "names": _as_bytes(zlib.compress("\0".join(self._names).encode())),
+                "names": _as_bytes(zlib.compress("\0".join(self._names).encode(errors="surrogateescape"))),
                 "card": _as_bytes(text.encode()),
             }
             table = io.BytesIO()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from io import BufferedRandom
 from pathlib import Path
 from types import TracebackType
 
 from pipeline.errors import DataError
+from pipeline.formats import disk
 
 
 def partial_path(path: Path) -> Path:
@@ -31,6 +31,11 @@ class PartialFile:
         Keep what an earlier writer left there; without it the file is emptied. Where there is no partial file
         and a file has the final name, that one is taken back: its writer was killed after publishing it.
 
+    Attributes
+    ----------
+    locked
+        False where the file system has no locks, so that nothing keeps a second writer away.
+
     Raises
     ------
     DataError
@@ -48,13 +53,16 @@ class PartialFile:
         except OSError as error:
             raise unwritable(path, error) from None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.locked = disk.lock(descriptor)
             # Between open and lock another writer may have published the file under its final name.
             if os.fstat(descriptor).st_ino != self._partial.stat().st_ino:
                 raise BlockingIOError
         except (BlockingIOError, FileNotFoundError):
             os.close(descriptor)
             raise DataError(f"{path} must have one writer at a time; another process is writing it") from None
+        except OSError as error:
+            os.close(descriptor)
+            raise unwritable(path, error) from None
         if not keep:
             os.ftruncate(descriptor, 0)
         self.file: BufferedRandom = os.fdopen(descriptor, "r+b")
@@ -62,14 +70,25 @@ class PartialFile:
     def sync(self) -> None:
         """Wait until everything written is on the disk."""
         self.file.flush()
-        os.fsync(self.file.fileno())
+        disk.sync(self.file.fileno())
 
     def publish(self) -> None:
         """Give the file its final name, in place of any older one, and close it."""
         self.sync()
-        self._partial.replace(self.path)
+        try:
+            self._partial.replace(self.path)
+        except OSError as error:
+            if not disk.is_held(error):
+                raise
+            # Closing it first leaves a moment without a lock, so it isn't done where it needn't be.
+            self.file.close()
+            try:
+                self._partial.replace(self.path)
+            except OSError:
+                self._partial.unlink(missing_ok=True)
+                raise
         self.file.close()
-        _sync_folder(self.path.parent)
+        disk.sync_folder(self.path.parent)
 
     def suspend(self) -> None:
         """Close the partial file and leave it for a writer that keeps it."""
@@ -120,11 +139,3 @@ def unreadable(path: Path, wanted: str, error: Exception) -> DataError:
 def unwritable(path: Path, error: OSError) -> DataError:
     """Say in one line why ``path`` can't be written."""
     return DataError(f"{path} can't be written: {error.strerror or error}")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from pipeline.sources.image_files import ImageFiles
 from pipeline.sources.named import NamedSource
+from pipeline.text import read_text
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class MiniImageNet(NamedSource):
         """Read the lists, with columns filename and label, and find the images beside them."""
         rows = []
         for name in self._lists:
-            with path.with_name(name).open(newline="") as file:
-                rows += [(row["filename"], row["label"]) for row in csv.DictReader(file)]
+            file = io.StringIO(read_text(path.with_name(name)))
+            rows += [(row["filename"], row["label"]) for row in csv.DictReader(file)]
         classes = tuple(sorted({label for _, label in rows}))
         numbers = {label: number for number, label in enumerate(classes)}
         # The reference permuted with NumPy's global generator, which is this one.

@@ -14,6 +14,7 @@ import torch
 from pipeline.sources.image_files import ImageFiles
 from pipeline.sources.image_folder import ImageFolder
 from pipeline.sources.named import NamedSource
+from pipeline.text import read_text
 
 _PARTS = {"train": "train", "test": "val", "val": "val"}
 """Folder of each split: papers test on the published validation set, as the test set's labels are secret."""
@@ -91,7 +92,7 @@ class Food101(NamedSource):
 
     def read(self, split: str, path: Path) -> ImageFiles:
         """Read the list: image names by class."""
-        listed: dict[str, list[str]] = json.loads(path.read_text())
+        listed: dict[str, list[str]] = json.loads(read_text(path))
         root = path.parent.parent / "images"
         classes = tuple(sorted(listed))
         images = [(name, label) for label, dish in enumerate(classes) for name in sorted(listed[dish])]
@@ -135,8 +136,8 @@ class Places365(NamedSource):
 
     def read(self, split: str, path: Path) -> ImageFiles:
         """Read the list of images beside the folder, and that of the classes."""
-        rows = [line.split() for line in (path.parent / self._lists[split]).read_text().splitlines()]
-        named = [line.split() for line in (path.parent / "categories_places365.txt").read_text().splitlines()]
+        rows = [line.split() for line in read_text(path.parent / self._lists[split]).splitlines()]
+        named = [line.split() for line in read_text(path.parent / "categories_places365.txt").splitlines()]
         numbers = {int(number): name for name, number in named}
         return ImageFiles(
             name=self.name,

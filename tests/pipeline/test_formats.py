@@ -22,7 +22,7 @@ from PIL import Image
 from pipeline.errors import CorruptSampleError, DataError
 from pipeline.formats import Beton, Sample, StoredImage, card_path, layout, open_dataset
 from pipeline.formats.beton_writer import BetonWriter
-from pipeline.formats.card import Card, HeldOut, write_card
+from pipeline.formats.card import Card, HeldOut
 from pipeline.formats.parallel import in_order
 from pipeline.formats.sheet import contact_sheet
 from pipeline.formats.statistics import PixelSums
@@ -223,16 +223,22 @@ def test_without_the_card_beside_it_a_file_speaks_for_itself(raw: Path) -> None:
             lambda entries: json.dumps({"schema": 1}),
             "a card; it lacks name, split, .*, source: delete the card",
         ),
-        (lambda entries: json.dumps(entries | {"classes": 3}), "must hold the attributes of a card"),
+        (lambda entries: json.dumps(entries | {"classes": 3}), "its classes must be a list of texts; got 3"),
         (
             lambda entries: json.dumps(entries | {"held_out": {"part": "x"}}),
-            "must hold the attributes of a card",
+            "its held_out must be null, or part, fraction and seed of a validation split; got {'part': 'x'}",
         ),
-        (lambda entries: json.dumps(entries | {"class_counts": [10]}), r"got 1 counts \(10 in all\)"),
-        (lambda entries: json.dumps(entries | {"mean": [0.5]}), "1 means and 3 stds"),
+        (
+            lambda entries: json.dumps(entries | {"class_counts": [10]}),
+            r"class_counts has 1 counts \(10 in all\)",
+        ),
+        (
+            lambda entries: json.dumps(entries | {"mean": [0.5]}),
+            r"its mean must be 3 numbers from 0 to 1; got \[0\.5\]",
+        ),
         (
             lambda entries: json.dumps(entries | {"samples": 4, "class_counts": [2, 2]}),
-            "must describe its 20 samples; it describes 4",
+            "which hold another samples",
         ),
     ],
 )
@@ -674,7 +680,8 @@ def test_a_contact_sheet_copes_with_any_shape(tmp_path: Path) -> None:
     path = tmp_path / "x.beton"
     images = [noise(0, 1, 1), noise(1, 500, 3), noise(2, 2, 900), noise(3, 64, 64)]
     write(path, images)
-    write_card(path, replace(open_dataset(path).card, max_height=500, max_width=900))
-    contact_sheet(open_dataset(path), tmp_path / "x.png")
+    data = open_dataset(path)
+    data.card = replace(data.card, max_height=500, max_width=900)
+    contact_sheet(data, tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as sheet:
         assert sheet.size[0] >= 560

@@ -125,9 +125,9 @@ def test_corrupt_images_are_left_out_and_named(folder: Path, tmp_path: Path) -> 
     assert status == 0
     assert "left out: dog [bold]/05.png: " in said
     assert "corrupt images left out: 1, listed in" in said.replace("\n", " ")
-    assert (tmp_path / "x.skipped.txt").read_text().startswith("dog [bold]/05.png\t")
+    assert (tmp_path / "x.beton.skipped.txt").read_text().startswith("dog [bold]/05.png\t")
     assert open_dataset(out).card.samples == 29
-    assert "1, listed in x.skipped.txt" in type_in(Inspect, out)[1]
+    assert "1, listed in x.beton.skipped.txt" in type_in(Inspect, out)[1]
 
 
 INTERRUPTING = """

@@ -1,0 +1,52 @@
+"""Text files as people's editors and spreadsheets write them, and JSON as its standard has it."""
+
+from __future__ import annotations
+
+import json
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from pathlib import Path
+from typing import Any
+
+
+def read_text(path: Path) -> str:
+    r"""Read a text file: UTF-8, with or without a byte order mark, or UTF-16 with one.
+
+    Lines end in ``\n``, whatever they end in on the disk.
+
+    Raises
+    ------
+    UnicodeDecodeError
+        When it is of another encoding.
+    OSError
+        When it can't be read.
+    """
+    content = path.read_bytes()
+    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+    return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(text: str) -> Any:
+    """Read JSON strictly: no NaN or Infinity, no name twice in an object, no nesting without end.
+
+    Raises
+    ------
+    ValueError
+        When the text is none.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number of JSON's")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} is there twice")
+    return entries
