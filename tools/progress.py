@@ -13,6 +13,7 @@ from tools.reporting.settings import UNSAID
 from tools.reporting.wording import NONE, budget, count, duration, flops, percent
 from trainer.config import part_name
 from trainer.evaluate import Evaluation
+from trainer.notes import notes
 from trainer.record import RunFolder
 from trainer.session import Session
 
@@ -69,10 +70,9 @@ class TerminalWatcher:
             soft_wrap=True,
             highlight=False,
         )
-        for note in session.sampler.notes:
-            self._console.print(
-                f"note: {part_name('sampler', run.sampler)}: {note}", soft_wrap=True, highlight=False
-            )
+        of_sampler = [f"{part_name('sampler', run.sampler)}: {note}" for note in session.sampler.notes]
+        for note in (*of_sampler, *notes(run, session.full)):
+            self._console.print(f"note: {note}", soft_wrap=True, markup=False, highlight=False)
         if resumed:
             self._console.print(
                 f"going on from step {session.ledger.steps:,}, from {session.folder.checkpoint}"

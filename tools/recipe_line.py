@@ -10,14 +10,15 @@ from typing import Annotated, Any
 import tyro
 
 from tools.arguments import UsageError, asks_for_help, chosen, parse
-from trainer import config, recipe
+from trainer import chains, config, recipe
 from trainer.config import SLOTS, Settings, part_name, part_type
 from trainer.errors import RunError
 
 HELP = {
     "model": "Network to train",
     "sampler": "Which samples to load",
-    "augment": "Augmentations on the device, in this order; mixing alone goes after the standard one",
+    "augment": "Augmentations on the device, in this order; the recipe's crop and flip join them unless they "
+    "have their own or begin with none",
     "schedule": "Learning rate over the budget",
     "method": "What is being learned",
     "engine": "How images are read",
@@ -84,8 +85,9 @@ def _chosen_parts(slot: str, base: config.Run, words: Sequence[str]) -> list[Any
     kept = {part_name(slot, part): part for part in before}
     parts = [kept[name] if name in kept else part_type(slot, name)() for name in names]
     if slot == "augment":
-        standard = kept.get("standard") or part_type(slot, "standard")()
-        return list(config.with_base(tuple(parts), standard))
+        if not asks_for_help(words):
+            chains.check(parts)
+        return list(chains.complete(parts, chains.base_of(before, base.data)))
     return parts
 
 
@@ -142,8 +144,13 @@ def _command_line(base: config.Run, parts: Mapping[str, list[Any]], more: type |
             (slot, Annotated[kind, tyro.conf.arg(help=text, metavar=metavar)], field(default=default))
         )
     for slot, used in parts.items():
-        # A part that stands twice in a chain has its options once.
-        named = {part_name(slot, part): part for part in used if dataclasses.fields(part)}
+        # Of a part that stands twice in a chain, each keeps the recipe's options: which would a name mean?
+        owners = [part_name(slot, part) for part in used]
+        named = {
+            name: part
+            for name, part in zip(owners, used, strict=True)
+            if dataclasses.fields(part) and owners.count(name) == 1
+        }
         fields += [_option_group(slot, name, part) for name, part in named.items()]
     return dataclasses.make_dataclass("Options", fields, frozen=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -28,7 +29,7 @@ from trainer.record import RunFolder
 from trainer.samples import SampleRecord
 from trainer.scoring import Scorer
 from trainer.select import Selector
-from trainer.selection import Selection, Setting
+from trainer.selection import Selection, Setting, Terms
 from trainer.selection.schedule import Scored
 from trainer.session import Session
 from trainer.step import Step
@@ -47,6 +48,7 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
     """
     if device.type == "cpu":
         keep_freed_memory()
+    run = replace(run, selection=run.selection.bind(Terms(run.budget, run.epochs, run.batch_size)))
     card, classes = data.train.card, len(data.train.card.classes)
     bf16 = use_bf16(run, device)
     chain = Chain(run.augment, mean=run.mean or card.mean, std=run.std or card.std)
@@ -67,6 +69,7 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
         world=world,
         model=model,
         digest=card.digest,
+        budget=run.budget,
     )
     selection = run.selection.build(setting)
     budget = Budget(
@@ -135,9 +138,11 @@ def _candidates(run: Run, data: Data, world: World) -> int:
         )
     count = -(-round(part.ratio * run.batch_size) // world.size) * world.size
     if count > len(data.train):
+        options = " or --selection.bank", ", or raise --selection.keep", " or --selection.ratio"
+        remedy = next(words for words in options if hasattr(part, words.rpartition(".")[2]))
         raise RunError(
-            f"{name} loads {count:,} candidates a step, and this set has {len(data.train):,} samples: lower "
-            "--batch-size or --selection.ratio"
+            f"{name} loads {count:,} candidates per step, and this set has {len(data.train):,} samples: "
+            f"lower --batch-size{remedy}"
         )
     if world.size > 1 and not part.exact:
         raise RunError(

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline import AUGMENTS, ENGINES
-from pipeline.augment import Augment, Mixing
+from pipeline.augment import Augment
 from pipeline.engines import EnginePart
 from pipeline.machine import MOST_THREADS
 from pipeline.resolution import RESOLUTIONS, ResolutionPart, check_pixels
 from samplers import SAMPLERS, SamplerPart
+from trainer import chains
 from trainer.errors import RunError
 from trainer.methods import METHODS, MethodPart
 from trainer.models import MODELS, ModelPart
@@ -204,7 +205,10 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Settings):
-    """Everything that a run's result depends on: the settings, and one part for each slot."""
+    """Everything that a run's result depends on: the settings, and one part for each slot.
+
+    A chain of augmentations that names no crop is completed by the standard one: see `trainer.chains`.
+    """
 
     recipe: str = "custom"
     """Name of the recipe that this run began as."""
@@ -217,6 +221,11 @@ class Run(Settings):
     engine: EnginePart = field(default_factory=lambda: _default(ENGINES, "resident"))
     resolution: ResolutionPart = field(default_factory=lambda: _default(RESOLUTIONS, "constant"))
     selection: SelectionPart = field(default_factory=lambda: _default(SELECTIONS, "all"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        chains.check(self.augment)
+        object.__setattr__(self, "augment", chains.complete(self.augment, chains.base_of((), self.data)))
 
 
 def _default(table: Mapping[str, type], name: str) -> Any:
@@ -264,12 +273,3 @@ def part_type(slot: str, name: str) -> type:
 def part_name(slot: str, part: object) -> str:
     """The name that ``part`` stands under in its slot's table."""
     return next(name for name, cls in SLOTS[slot].items() if cls is type(part))
-
-
-def with_base(chain: tuple[Augment, ...], base: Augment) -> tuple[Augment, ...]:
-    """Put the standard augmentation in front of a chain that begins with mixing, as the papers do.
-
-    ``--augment ricap`` means crops, flips and RICAP, as in 000 table 3. A chain that begins with ``none``
-    stays as it is.
-    """
-    return (base, *chain) if chain and isinstance(chain[0], Mixing) else chain

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import tomli_w
 
 from pipeline.text import read_text
-from trainer.config import SLOTS, Run, part_name, part_type, with_base
+from trainer.config import SLOTS, Run, part_name, part_type
 from trainer.errors import RunError
 
 T = TypeVar("T")
@@ -57,14 +57,10 @@ def from_table(table: Mapping[str, Any], where: str) -> Run:
     for slot in SLOTS:
         if slot == "augment" and slot in values:
             entries = values[slot] if isinstance(values[slot], list) else [values[slot]]
-            if not entries:
-                raise RunError(f'{where}: augment must name a part; got []: "none" is for no augmentation')
             values[slot] = tuple(_part(slot, entry, where) for entry in entries)
         elif slot in values:
             values[slot] = _part(slot, values[slot], where)
-    run = _build(Run, values, where)
-    standard = part_type("augment", "standard")()
-    return dataclasses.replace(run, augment=with_base(run.augment, standard))
+    return _build(Run, values, where)
 
 
 def to_table(run: Run) -> dict[str, Any]:

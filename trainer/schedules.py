@@ -65,7 +65,7 @@ class ProportionalSchedule(ABC):
 class Step(ProportionalSchedule):
     """Step-wise decay: a tenth of the rate from 1/3 of the budget, a hundredth from 2/3.
 
-    SLR of 000 §4.1; other milestones and factors serve other papers.
+    SLR of Arazo et al. (2021), section 4.1; other milestones and factors serve other papers.
     """
 
     milestones: tuple[float, ...] = (1 / 3, 2 / 3)
@@ -92,8 +92,8 @@ class Step(ProportionalSchedule):
 class Linear(ProportionalSchedule):
     """Linear decay at every iteration, to almost nothing at the end of the budget.
 
-    LLR of 000 §4.1. The paper goes from .1 to 1e-6; ``final`` is relative to the base rate, so that 1e-5 is
-    the paper's floor at the paper's base rate.
+    LLR of Arazo et al. (2021), section 4.1, after Li et al. (2020). The paper goes from .1 to 1e-6; ``final``
+    is relative to the base rate, so that 1e-5 is the paper's floor at the paper's base rate.
     """
 
     final: float = 1e-5
@@ -111,7 +111,7 @@ class Linear(ProportionalSchedule):
 class Cosine(ProportionalSchedule):
     """Cosine decay over the whole budget.
 
-    003 eq. 3.5.
+    Kocyigit (2023) eq. 3.5.
     """
 
     final: float = 0.0
@@ -129,7 +129,7 @@ class Cosine(ProportionalSchedule):
 class WarmupCosine(ProportionalSchedule):
     """Linear warm-up from 0, then cosine decay to the end of the budget.
 
-    003 eq. 3.6.
+    Kocyigit (2023) eq. 3.6.
     """
 
     warmup: float = 0.05
@@ -153,7 +153,7 @@ class WarmupCosine(ProportionalSchedule):
 class OneCycle(ProportionalSchedule):
     """One cycle: the rate rises, then falls, both as cosines, and momentum moves against it.
 
-    003 eq. 3.7, after Smith and Topin (2017).
+    Kocyigit (2023) eq. 3.7, after Smith and Topin (2017).
     """
 
     warmup: float = 0.3
@@ -193,11 +193,14 @@ class OneCycle(ProportionalSchedule):
 class FixedOneCycle:
     """One cycle whose warm-up lasts a fixed number of epochs, however long the run.
 
-    F1-CLR, 003 eq. 3.8.
+    F1-CLR, Kocyigit (2023) eq. 3.8. There t and L are steps, as they are here in effect where the budget
+    counts samples trained. Under ``--counts compute`` the warm-up is t_w epochs' worth of compute at full
+    resolution: to reproduce that chapter count samples, and compare costs afterwards.
     """
 
     warmup: float = 10.0
-    """Length of the warm-up, t_w, in epochs of the whole training set; 003: ImageNet 10, Imagenette 80."""
+    """Length of the warm-up, t_w, in epochs of the whole training set; published: ImageNet 10, Imagenette
+    80."""
 
     initial: float = 0.0
     """Factor at the first step, relative to the base rate; the equation has 0."""

@@ -49,7 +49,10 @@ class Chain:
     ----------
     parts
         In the order in which they work. Parts on grey levels stand before parts on normalised floats, and
-        mixing comes last: what changes an image after it was mixed would make its labels' shares untrue.
+        mixing comes last: what changes an image after it was mixed would make its labels' shares untrue. So
+        would a second part that puts images together from pieces (ricap, cutmix): a piece of an image that
+        is itself made of pieces holds them in other shares than the whole. mixup may stand before or after
+        one. Nothing is added to the parts.
     mean, std
         One value a channel, of pixels scaled to [0, 1]; both None for images that are normalised already.
     dtype
@@ -271,6 +274,7 @@ def _name(part: Augment) -> str:
 def _check_order(parts: Sequence[Augment]) -> None:
     floating: Augment | None = None
     mixing: Augment | None = None
+    patching: Augment | None = None
     for part in parts:
         if floating is not None and part.domain == "uint8":
             raise DataError(
@@ -285,4 +289,10 @@ def _check_order(parts: Sequence[Augment]) -> None:
         if part.domain == "float":
             floating = part
         if isinstance(part, Mixing):
-            mixing = part
+            patches = getattr(part, "patches", True)
+            if patches and patching is not None:
+                raise DataError(
+                    f"{_name(part)} after {_name(patching)} would make the mixed labels' shares untrue, as "
+                    "each puts images together from pieces: take one of them"
+                )
+            mixing, patching = part, part if patches else patching

@@ -24,8 +24,12 @@ class Cutmix:
 
     The rectangle has sides W sqrt(1 - lambda) and H sqrt(1 - lambda), rounded down, lambda ~ Beta(alpha,
     alpha), around a point drawn evenly from the image, and is cut off at its borders; the other image's
-    share is the area that remains (Yun et al., ICCV 2019). One rectangle a batch, and partners by a
+    share is the area that remains (Yun et al., ICCV 2019). One rectangle per batch, and partners by a
     permutation of the batch (of this rank's part of it, under data parallelism).
+
+    A side of s pixels reaches from s // 2 pixels before the point to s - s // 2 after it, so that inside the
+    image it is s long, as the paper's W sqrt(1 - lambda) is. The released code reaches s // 2 both ways: its
+    odd sides are a pixel shorter. Shares are of the area pasted in both, so its labels are true as well.
     """
 
     alpha: float = 1.0
@@ -33,9 +37,10 @@ class Cutmix:
     probability: float = 1.0
     """How often images are mixed at all; the paper uses .5 for CIFAR and 1 for ImageNet."""
     per_sample: bool = False
-    """Draw the rectangle for every image instead of once a batch."""
+    """Draw the rectangle for every image instead of once per batch."""
 
     domain: ClassVar[Domain] = "any"
+    patches: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)

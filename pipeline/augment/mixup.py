@@ -21,16 +21,18 @@ from pipeline.randomness import Keys, permutation
 class Mixup:
     """Blend each image with another one of the batch: lambda of it, 1 - lambda of the other.
 
-    lambda ~ Beta(alpha, alpha), one a batch (Zhang et al., ICLR 2018; 000 section 3.3). The other image is
-    given by a permutation of the batch (of this rank's part of it, under data parallelism).
+    lambda ~ Beta(alpha, alpha), one per batch (Zhang et al., ICLR 2018; Arazo et al. 2021, section 4.5, with
+    alpha .3). The other image is chosen by a permutation of the batch (of this rank's part of it, under data
+    parallelism).
     """
 
     alpha: float = 0.3
     """Parameter of the beta distribution: small values blend little, 1 blends evenly."""
     per_sample: bool = False
-    """Draw lambda for every image instead of once a batch."""
+    """Draw lambda for every image instead of once per batch."""
 
     domain: ClassVar[Domain] = "float"
+    patches: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)

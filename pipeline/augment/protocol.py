@@ -53,7 +53,12 @@ class Augment(Protocol):
 
 @runtime_checkable
 class Mixing(Augment, Protocol):
-    """An augmentation that makes each image of several samples of the batch."""
+    """An augmentation that makes each image of several samples of the batch.
+
+    A part that blends whole images, so that every pixel has the same shares, declares ``patches:
+    ClassVar[bool] = False``; any other is taken to put images together from pieces, and a chain takes one
+    such part at most.
+    """
 
     def constituents(self, draws: HostArrays) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Say which samples an image is made of, and by how much.

@@ -22,18 +22,19 @@ from pipeline.randomness import Keys, batch_uniforms, integers, permutation, sam
 class Ricap:
     """Make each image of four random crops around a random point, their labels weighted by area.
 
-    w = round(W * Beta(alpha, alpha)) and h = round(H * Beta(alpha, alpha)), one of each a batch (Takahashi,
-    Matsubara, Uehara, 2018; 000 section 3.3). Patch k of w_k x h_k pixels is cut at a random position out of
-    the image that the k-th permutation of the batch names (of this rank's part of it, under data
-    parallelism).
+    w = round(W * Beta(alpha, alpha)) and h = round(H * Beta(alpha, alpha)), one of each per batch (Takahashi,
+    Matsubara, Uehara, 2018; Arazo et al. 2021, section 4.5). Patch k of w_k x h_k pixels is cut at a random
+    position out of the image that the k-th permutation of the batch names (of this rank's part of it, under
+    data parallelism).
     """
 
     alpha: float = 0.3
     """Parameter of the beta distribution: small values give one large patch, large ones four alike."""
     per_sample: bool = False
-    """Draw the point and the crops' positions for every image instead of once a batch."""
+    """Draw the point and the crops' positions for every image instead of once per batch."""
 
     domain: ClassVar[Domain] = "any"
+    patches: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)

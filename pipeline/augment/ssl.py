@@ -23,22 +23,24 @@ _STANDARD = 5.0
 
 @dataclass(frozen=True)
 class Ssl:
-    """Crop and resize, flip, jitter colours, make grey, blur and solarize: one view for self-supervision.
+    """Crop and resize, flip, jitter colors, make gray, blur and solarize: one view for self-supervision.
 
-    SimCLR's set (Chen et al., ICML 2020) and BYOL's solarization, with the one magnitude of 003 (section 3.4
-    and appendix A.5), whose standard is 5 and whose curriculum goes from 4 to 6. A second view of a sample in
-    the same batch has a number of its own (`pipeline.randomness.Keys.occurrences`) and so draws anew.
+    SimCLR's set (Chen et al., ICML 2020), whose color jitter is scaled linearly by the magnitude of Kocyigit
+    (2023, section 3.4 and appendix A.5): 5 is the standard, and the curriculum goes from 4 to 6. Nothing else
+    is scaled there, and nothing solarized; options scale all of it, and solarize as BYOL's second view does
+    (Grill et al., NeurIPS 2020). A second view of a sample in the same batch has a number of its own
+    (`pipeline.randomness.Keys.occurrences`) and so draws anew.
     """
 
     magnitude: float = 5.0
     """Scales the augmentation linearly; 5 is the standard."""
-    scaled: Literal["all", "colours"] = "all"
-    """all scales the jitter, the widest blur, and how often images are made grey and solarized; colours the
-    jitter alone, as 003 words it."""
+    scaled: Literal["all", "colors", "colours"] = "colors"
+    """colors scales the color jitter alone; all, the widest blur too, and how often images are made gray and
+    solarized. colours is colors, as earlier versions spelled it."""
     scale: tuple[float, float] = (0.2, 1.0)
     """Smallest and largest share of the image's area that is cut out; SimCLR begins at .08."""
-    solarize: float = 0.1
-    """How often an image is solarized at magnitude 5: .1 is half of BYOL's second view, 0 is SimCLR."""
+    solarize: float = 0.0
+    """How often an image is solarized at magnitude 5: 0 is SimCLR's, .2 BYOL's second view."""
     size: int | tuple[int, int] | None = None
     """Height and width of the view in pixels; by default the image's own, or the run's resolution."""
 
@@ -47,8 +49,10 @@ class Ssl:
     def __post_init__(self) -> None:
         if not 0 <= self.magnitude < float("inf"):
             raise DataError(f"magnitude must be at least 0 and finite; got {self.magnitude}")
-        if self.scaled not in ("all", "colours"):
-            raise DataError(f"scaled must be all or colours; got {self.scaled!r}")
+        if self.scaled == "colours":
+            object.__setattr__(self, "scaled", "colors")
+        if self.scaled not in ("all", "colors"):
+            raise DataError(f"scaled must be all or colors; got {self.scaled!r}")
         if not 0 <= self.solarize <= 1:
             raise DataError(f"solarize must be a probability in [0, 1]; got {self.solarize}")
         RandomResizedCrop(scale=self.scale, size=self.size)
@@ -57,16 +61,16 @@ class Ssl:
         """Give the augmentations that the view consists of, in order."""
         jitter = self.magnitude / _STANDARD
         other = jitter if self.scaled == "all" else 1.0
-        colours, grey, blur = ColorJitter(), Grayscale(), Blur()
+        colors, gray, blur = ColorJitter(), Grayscale(), Blur()
         return (
             RandomResizedCrop(scale=self.scale, size=self.size),
             ColorJitter(
-                brightness=colours.brightness * jitter,
-                contrast=colours.contrast * jitter,
-                saturation=colours.saturation * jitter,
-                hue=min(0.5, colours.hue * jitter),
+                brightness=colors.brightness * jitter,
+                contrast=colors.contrast * jitter,
+                saturation=colors.saturation * jitter,
+                hue=min(0.5, colors.hue * jitter),
             ),
-            Grayscale(probability=min(1.0, grey.probability * other)),
+            Grayscale(probability=min(1.0, gray.probability * other)),
             Blur(sigma=(blur.sigma[0], max(blur.sigma[0], blur.sigma[1] * other))),
             Solarize(probability=min(1.0, self.solarize * other)),
         )

@@ -41,7 +41,7 @@ def test_images_of_different_sizes_need_a_resolution_in_pixels(name: str) -> Non
 
 
 def test_progressive_divides_the_budget_evenly_among_its_resolutions() -> None:
-    # 003 section 3.4: 96 to 224 in steps of 32.
+    # Kocyigit (2023) section 3.4: 96 to 224 in steps of 32.
     part = Progressive(lowest=96, step=32, magnitude=(0.8, 1.2))
     assert part.stages(224) == (96, 128, 160, 192, 224)
     stages = [part.at(i / 1000, 224) for i in range(1000)]
@@ -49,6 +49,40 @@ def test_progressive_divides_the_budget_evenly_among_its_resolutions() -> None:
     magnitudes = sorted({round(s.magnitude, 6) for s in stages})
     assert magnitudes == [0.8, 0.9, 1.0, 1.1, 1.2]
     assert all(a.magnitude <= b.magnitude for a, b in pairwise(stages))
+
+
+def speed_up(part: SuperProgressive, full: int) -> float:
+    """How much less is computed than at full resolution throughout, a step costing as its pixels do."""
+    places = 20_000
+    stages = [part.at((i + 0.5) / places, full) for i in range(places)]
+    return places / sum(((stage.pixels or full) / full) ** 2 for stage in stages)
+
+
+@pytest.mark.parametrize(("lowest", "printed"), [(128, 1.40), (96, 1.60), (64, 1.82)])
+def test_super_progressive_saves_what_the_thesis_prints(lowest: int, printed: float) -> None:
+    """Kocyigit (2023) table 3.6: from each least resolution to 224 pixels, in steps of 32."""
+    part = SuperProgressive(lowest=lowest)
+    assert round(speed_up(part, 224), 2) == printed
+    sides = part.stages(224)
+    exact = (len(sides) + 1) / (1 + sum((side / 224) ** 2 for side in sides))
+    assert speed_up(part, 224) == pytest.approx(exact, rel=1e-3)
+
+
+def test_without_a_least_resolution_super_progressive_saves_two_thirds() -> None:
+    """Table 3.6's last row, 3x: the limit of ever finer steps from nothing."""
+    part = SuperProgressive(lowest=2, step=1)
+    assert speed_up(part, 2048) == pytest.approx(3, abs=0.01)
+
+
+def test_super_progressive_has_equal_stages_by_default() -> None:
+    """Six stages from 96 to 224 pixels, the first at full resolution: 80 of 480 epochs is t_w of table
+    3.5."""
+    part = SuperProgressive(lowest=96)
+    assert part.warmup_share(224) * 480 == pytest.approx(80)
+    pixels = [part.at((i + 0.5) / 600, 224).pixels for i in range(600)]
+    assert pixels == [side for side in (224, 96, 128, 160, 192, 224) for _ in range(100)]
+    magnitudes = [5 * part.at(progress, 224).magnitude for progress in (0.0, 0.5, 1.0)]
+    assert magnitudes == pytest.approx([4, 5, 6])
 
 
 def test_steps_that_do_not_fit_begin_at_the_lowest_all_the_same() -> None:

@@ -21,7 +21,16 @@ from samplers import Scores
 from trainer.errors import RunError
 from trainer.methods import METHODS, Losses
 from trainer.parallel import World
-from trainer.selection import SELECTIONS, Candidates, Mixture, Selection, SelectionPart, Setting, Weighting
+from trainer.selection import (
+    SELECTIONS,
+    Candidates,
+    Mixture,
+    Selection,
+    SelectionPart,
+    Setting,
+    Terms,
+    Weighting,
+)
 
 SAMPLES, CLASSES, BATCH, FEATURES = 500, 10, 12, 6
 CPU = torch.device("cpu")
@@ -48,14 +57,13 @@ def make(name: str, options: dict[str, Any], folder: Path) -> SelectionPart:
         losses = np.random.default_rng(5).random(SAMPLES).astype(np.float32)
         Scores(losses, "irreducible_loss", {"trained": 3000, "data_sha256": "5e"}).save(folder / "losses.npz")
         options = {"irreducible": folder / "losses.npz", **options}
-    made: SelectionPart = SELECTIONS[name](**options)
-    return made
+    return SELECTIONS[name](**options).bind(Terms(0.3, 20, BATCH))
 
 
 def setting(device: torch.device = CPU) -> Setting:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, CLASSES))
-    return Setting(BATCH, SAMPLES, device, World(), model)
+    return Setting(BATCH, SAMPLES, device, World(), model, budget=0.1)
 
 
 class Watched(Setting):
@@ -130,7 +138,7 @@ def test_nothing_is_told_that_no_selection_asks_for(tmp_path: Path) -> None:
     told = setting()
     for name, options in variants():
         part = make(name, options, tmp_path)
-        selection = part.build(Watched(BATCH, SAMPLES, CPU, told.world, told.model, "5e"))
+        selection = part.build(Watched(BATCH, SAMPLES, CPU, told.world, told.model, "5e", 0.1))
         go(part, selection, range(20))
         selection.load_state_dict(selection.state_dict())
     assert Watched.read >= {item.name for item in dataclasses.fields(Setting)}
@@ -319,6 +327,7 @@ def test_is_on_within_its_schedule_alone(part: SelectionPart) -> None:
         ({"threshold": -1.0}, "threshold must be at least 0"),
         ({"check_every": 0}, "check_every must be at least 1 step"),
         ({"holdout_samples": -1}, "holdout_samples must be at least 0"),
+        ({"bank": 0}, "bank must be at least 2"),
     ],
 )
 def test_options_that_cannot_work_are_refused_in_one_line(options: dict[str, Any], message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,9 @@ Train = Callable[..., Session]
 Watch = Callable[..., Any]
 
 NAMES = sorted(set(SELECTIONS) - {"all", "rho_loss"})
+START = {"selective_backprop": {"start": 0.025, "keep": 0.3}}
+"""Options for runs so short that the first epoch would be all of them."""
+
 ALWAYS = {"start": 0.0, "end": 1.0, "interrupt": 0}
 
 
@@ -116,7 +120,8 @@ class Counter:
 def test_the_ledger_counts_every_pass_and_the_budget_is_spent_exactly(
     recipe: Recipe, train_run: Train, watch: Watch, name: str, counts: str
 ) -> None:
-    run = recipe(selection=name, counts=counts, epochs=1, budget=0.5, batch_size=32, evaluate_every=100)
+    selection = {"name": name, **START[name]} if name in START else name
+    run = recipe(selection=selection, counts=counts, epochs=1, budget=0.5, batch_size=32, evaluate_every=100)
     counter = Counter(watch())
     session = train_run(run, counter)
     ledger = json.loads((session.folder.path / "ledger.json").read_text())
@@ -134,6 +139,15 @@ def test_the_ledger_counts_every_pass_and_the_budget_is_spent_exactly(
     lines = session.folder.read("steps.jsonl")
     assert lines[-1]["lr"] == pytest.approx(1e-6)
     assert session.samples.times_seen.sum() == ledger["trained"]
+
+
+def test_selective_backprop_follows_the_budget(recipe: Recipe, train_run: Train) -> None:
+    """One epoch of 1,280 as it comes, then 1 / B candidates are scored for each sample trained."""
+    run = recipe(selection="selective_backprop", sampler="scan", epochs=8, budget=0.5, evaluate_every=100)
+    ledger = json.loads((train_run(run).folder.path / "ledger.json").read_text())
+    assert ledger["trained"] == 8 * 0.5 * 1280
+    # The standard deviation of the samples scored until 3,840 are kept by tosses of a coin is 88.
+    assert ledger["scored"] == pytest.approx((5120 - 1280) / 0.5, abs=4.9 * 88)
 
 
 def test_a_lower_resolution_is_charged_by_its_flops(recipe: Recipe, train_run: Train) -> None:
@@ -162,8 +176,10 @@ def test_a_lower_resolution_is_charged_by_its_flops(recipe: Recipe, train_run: T
 def test_what_is_chosen_is_mixed_with_its_own_labels_and_shares(
     session: Callable[..., Session], name: str, augment: str
 ) -> None:
-    """000's released code trains unmixed images with mixed labels, or cuts them by another batch's cuts."""
-    made = session(selection={"name": name, **ALWAYS}, augment=["none", augment])
+    """Arazo et al.'s released code trains unmixed images with mixed labels, or cuts them by another batch's
+    cuts."""
+    bank = {"bank": 25} if name.startswith("impon") else {}
+    made = session(selection={"name": name, **ALWAYS, **bank}, augment=["none", augment])
     seen = 0
     for ready in _many(made):
         batch = ready.batch
@@ -369,9 +385,9 @@ def test_a_stopped_selecting_run_goes_on_to_the_same_weights(
 def test_losses_are_those_of_the_golden_file(
     recipe: Recipe, train_run: Train, watch: Watch, name: str
 ) -> None:
-    entries: dict[str, Any] = {"selection": name}
+    entries: dict[str, Any] = {"selection": {"name": name, **START[name]} if name in START else name}
     if name == "progressive":
-        entries = {"resolution": {"name": name, "lowest": 0.5}, "augment": ["standard", "ssl"]}
+        entries = {"resolution": {"name": name, "lowest": 0.5}, "augment": ["ssl"]}
     run = recipe(log_every=1, precision="fp32", threads=1, budget=0.25, **{"augment": ["ricap"], **entries})
     watcher = watch()
     train_run(run, watcher)
@@ -402,9 +418,26 @@ def test_a_weighting_follows_its_schedule(recipe: Recipe, train_run: Train) -> N
 # --- What can't work -------------------------------------------------------------------------------------
 
 
-def test_more_candidates_than_samples_are_refused(session: Callable[..., Session]) -> None:
-    with pytest.raises(RunError, match=r"foms loads 128 candidates a step, and this set has 96"):
-        session(selection="foms", batch_size=64)
+@pytest.mark.parametrize(
+    ("entries", "line"),
+    [
+        (
+            {"selection": "foms", "batch_size": 64},
+            "foms loads 128 .* lower --batch-size or --selection.ratio$",
+        ),
+        ({"selection": "impon"}, "impon loads 200 .* lower --batch-size or --selection.bank$"),
+        (
+            {"selection": "selective_backprop", "budget": 0.1, "epochs": 100},
+            "selective_backprop loads 160 .* lower --batch-size, or raise --selection.keep$",
+        ),
+    ],
+)
+def test_more_candidates_than_samples_are_refused(
+    session: Callable[..., Session], entries: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(RunError, match="candidates per step, and this set has 96 samples") as caught:
+        session(**entries)
+    assert re.search(line, str(caught.value))
 
 
 def test_a_selection_of_varying_size_is_refused_on_several_ranks(

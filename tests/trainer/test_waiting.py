@@ -21,7 +21,7 @@ from trainer.models import MODELS
 from trainer.parallel import World
 from trainer.scoring import Scorer
 from trainer.select import Selector
-from trainer.selection import SELECTIONS, Setting, Weighting
+from trainer.selection import SELECTIONS, Setting, Terms, Weighting
 from trainer.step import Step
 
 BATCH, SAMPLES, CLASSES = 8, 1280, 10
@@ -46,7 +46,7 @@ def parts(fashion: Path, tmp_path: Path, name: str, augment: str) -> Parts:
         losses = np.zeros(SAMPLES, np.float32)
         Scores(losses, "irreducible_loss", {"trained": 0}).save(tmp_path / "irreducible.npz")
         options = {"irreducible": tmp_path / "irreducible.npz"}
-    part = SELECTIONS[name](**options)
+    part = SELECTIONS[name](**options).bind(Terms(0.5, 4, BATCH))
     data = open_dataset(fashion / "fashion_mnist" / "train.beton")
     augmentation = chain(
         ["standard", augment] if augment != "standard" else ["standard"], (0.5,) * 3, (0.5,) * 3

@@ -93,7 +93,7 @@ class SelectionBench:
         elif name == "focal":
             entries = {"method": name}
         elif name == "selective_backprop":
-            entries = {"selection": {"name": name, "start": 0.0}}
+            entries = {"selection": {"name": name, "start": 0.0, "keep": 0.3}}
         ours, plain = self._session(data, scratch / "ours", **entries), self._session(data, scratch / "plain")
         works = [self._steps(session) for session in (ours, plain)]
         if name == "selective_backprop":
@@ -136,7 +136,8 @@ class SelectionBench:
         )
 
     def _linear_model(self, data: Data, scratch: Path) -> measure.Row:
-        session = self._session(data, scratch / "impon", selection="impon")
+        published = {"name": "impon", "ratio": 200 / 128}
+        session = self._session(data, scratch / "impon", selection=published)
         selector = session.selector
         raw = next(_candidates(session))
         (ready,) = selector.ready(raw, session.stage, select=session.selector.on(0.5))

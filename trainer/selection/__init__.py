@@ -14,6 +14,7 @@ from trainer.selection.protocol import (
     Selection,
     SelectionPart,
     Setting,
+    Terms,
     Weighting,
 )
 from trainer.selection.rho_loss import RhoLoss
@@ -43,5 +44,6 @@ __all__ = [
     "Selection",
     "SelectionPart",
     "Setting",
+    "Terms",
     "Weighting",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from trainer.selection.base import BaseSelection
-from trainer.selection.protocol import Setting
+from trainer.selection.protocol import Setting, Terms
 from trainer.selection.schedule import Scheduled
 
 
@@ -19,6 +19,10 @@ class AllSamples:
     features: ClassVar[bool] = False
     exact: ClassVar[bool] = True
     syncs: ClassVar[bool] = False
+
+    def bind(self, terms: Terms) -> AllSamples:
+        """Return the part itself."""
+        return self
 
     def build(self, setting: Setting) -> AllSamplesSelection:
         """Make the selection."""

@@ -20,16 +20,27 @@ from trainer.selection.schedule import Scored
 class Foms(Scored):
     """Drawn from a pool by a power of the loss's percentile rank, scored at a low resolution.
 
-    Fast online minibatch selection, 003 chapter 4. Of b' = ratio * b loaded candidates, b are drawn without
-    replacement by eq. 4.4 ::
+    Fast online minibatch selection, Kocyigit (2023) chapter 4. Of b' = ratio * b loaded candidates, b are
+    drawn without replacement by eq. 4.4 ::
 
         p(x_i) = [fraction of the b' losses that are at most loss_i]^beta
 
-    after a uniform warm-up and before a uniform cool-down. Equal losses have equal p, and the smallest has
-    (1 / b')^beta, as the equation says; Algorithm 3 gives it 0. The paper warms up for 10 thousand of about
-    300 thousand steps, cools down for the last tenth, and scores at 96 of 224 pixels.
+    after a uniform warm-up and before a uniform cool-down. The thesis warms up for 10 thousand of about 300
+    thousand steps, cools down for the last tenth, and scores at 96 of 224 pixels. Its candidates are drawn
+    without replacement until all are seen: give ``--sampler scan``. Its figure 4.4 varies beta at one size of
+    the pool: beta 0 to 4 at ``--selection.ratio 5``.
 
-    What 003 section 4.5 leaves open: the gradient's norm as score, larger ratios, and a memory of how fast a
+    Algorithm 3 there, pseudo-code, differs from the text in three places, in which this follows the text:
+
+    - By eq. 4.4 the smallest loss has p = (1 / b')^beta and equal losses have equal p; the algorithm's
+      weights are (0 to b' - 1) / b' by sorted place, so that the smallest loss is never drawn.
+    - "Downsampled" images are made by bilinear interpolation with antialiasing, or read from a level of the
+      data set; the algorithm's F.interpolate takes the nearest pixels.
+    - Scoring is in evaluation mode and without gradients; the algorithm's network is in training mode, where
+      low-resolution candidates would enter the running statistics of batch normalization.
+      ``--scoring train`` normalizes by the candidates' own statistics and leaves the running ones alone.
+
+    What section 4.5 leaves open: the gradient's norm as score, larger ratios, and a memory of how fast a
     sample is forgotten. The memory keeps for each training sample a moving average of the rise of its scored
     loss since it was last scored (0 where the loss fell) ::
 
@@ -38,7 +49,7 @@ class Foms(Scored):
     and ranks by score_i + forgetting * m_i. Augmentation's noise is part of the rise.
     """
 
-    start: float = 0.03
+    start: float | None = 0.03
     """Progress in [0, 1] of the budget before which nothing is selected: the warm-up."""
 
     end: float = 0.9
@@ -51,7 +62,7 @@ class Foms(Scored):
     """Hardness: 0 draws uniformly, large values take the hardest."""
 
     ratio: float = 2.0
-    """Candidates loaded for each trained sample; at least 1 + beta."""
+    """Candidates loaded for each trained sample; at least 1 + beta, as in the thesis (section 4.4.4)."""
 
     score: Literal["loss", "gradient_norm"] = "loss"
     """What is ranked: the loss, or ||softmax - y||, the norm of its gradient at the network's outputs."""
@@ -71,8 +82,8 @@ class Foms(Scored):
         check_share("pace", self.pace)
         if self.ratio < 1 + self.beta:
             raise RunError(
-                f"selection.ratio must be at least 1 + beta = {1 + self.beta:g} (003 section 4.4.4); "
-                f"got {self.ratio:g}: load more candidates or lower beta"
+                f"selection.ratio must be at least 1 + beta = {1 + self.beta:g} (Kocyigit 2023, section "
+                f"4.4.4); got {self.ratio:g}: load more candidates or lower beta"
             )
 
     def build(self, setting: Setting) -> FomsSelection:

@@ -16,10 +16,10 @@ from pipeline.transfer import place
 class ForgettingMemory:
     """A moving average of loss increases, for every training sample, on the device.
 
-    003 section 4.5 proposes such a memory and defines none. The increase is from look to look, not from step
-    to step: at equal distances between looks, as under uniform orders, it is a speed. A sample's first look
-    has nothing to compare with and leaves its average at 0. Under data parallelism each rank remembers what
-    it has looked at itself.
+    Kocyigit (2023, section 4.5) proposes such a memory and defines none. The increase is from look to look,
+    not from step to step: at equal distances between looks, as under uniform orders, it is a speed. A
+    sample's first look has nothing to compare with and leaves its average at 0. Under data parallelism each
+    rank remembers what it has looked at itself.
 
     Parameters
     ----------

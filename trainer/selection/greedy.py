@@ -15,11 +15,12 @@ from trainer.selection.schedule import Scored
 class Greedy(Scored):
     """The b highest losses of the loaded candidates.
 
-    What 003 table 4.4 compares foms with, and finds harmful: 74.7% where drawing by eq. 4.4 gives 75.5%.
-    Candidates are scored at foms's resolution and, as in that row of the table, there is no cool-down.
+    What Kocyigit (2023, table 4.4) compares foms with, and finds harmful: 74.7% where drawing by eq. 4.4
+    gives 75.5%. Candidates are scored at foms's resolution and, as in that row of the table, there is no
+    cool-down.
     """
 
-    start: float = 0.03
+    start: float | None = 0.03
     """Progress before which nothing is selected: foms's warm-up."""
 
     pixels: int | float = 96 / 224

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from trainer.methods import Losses
 from trainer.selection.base import BaseSelection
 from trainer.selection.checks import check_at_least, check_choice
 from trainer.selection.draws import highest
-from trainer.selection.protocol import Candidates, Choice, Mixture, Setting
+from trainer.selection.protocol import Candidates, Choice, Mixture, Setting, Terms
 from trainer.selection.schedule import Scheduled
 
 
@@ -22,22 +22,27 @@ from trainer.selection.schedule import Scheduled
 class Impon(Scheduled):
     """The highest losses of a bank as a linear model predicts them, learned beside the network.
 
-    IMPON, 004 section 3. Of a bank of uniform candidates the b highest predictions of ::
+    IMPON, section 3 of its paper. Of a bank of uniform candidates the b highest predictions of ::
 
         loss_i ~ <w, {features_i; ||W||_F; 1}>
 
     are trained on, ||W||_F being the Frobenius norm of the network's weight matrices; then one step of SGD on
-    the mean squared error moves w towards the observed losses. w starts from 0 in every round, where the
-    first b of the bank are taken. The network sees only what is trained, unless its own features are used.
+    the mean squared error moves w towards the observed losses. w starts from 0 in every epoch of training,
+    that is after every N * B trained samples, whatever a round holds, and the first b of the bank are taken
+    then; a torch.nn.Linear would start from random weights. The network sees only what is trained, unless its
+    own features are used.
 
-    The paper's bank is 200 for batches of 128. It leaves the feature map open: here pixels averaged over a
+    The paper's bank is 200, whatever the batch. It leaves the feature map open: here pixels averaged over a
     grid of squares, or what the network's last layer reads, which takes a scoring pass. It trains the
     network at lr 1e-3 and its baselines at 0.1: report both at 0.1 too. Under mixing a sample's observed
     loss is the mean over the images that show it, by its shares.
     """
 
-    ratio: float = 200 / 128
-    """Candidates in the bank for each trained sample: 200 at batch size 128."""
+    bank: int = 200
+    """Candidates in the bank, over all ranks; at least a batch."""
+
+    ratio: float = 0.0
+    """Candidates in the bank for each trained sample, in place of bank; 0 takes bank."""
 
     inputs: Literal["pixels", "penultimate"] = "pixels"
     """What the linear model reads: averaged pixels, or the features of a scoring pass."""
@@ -52,12 +57,26 @@ class Impon(Scheduled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least("ratio", self.ratio, 1)
+        check_at_least("bank", self.bank, 2)
+        if self.ratio != 0:
+            check_at_least("ratio", self.ratio, 1)
         check_choice("inputs", self.inputs, ("pixels", "penultimate"))
         if self.grid < 1:
             raise RunError(f"selection.grid must be at least 1 square; got {self.grid}")
         if not 0 < self.lr < float("inf"):
             raise RunError(f"selection.lr must be above 0 and finite; got {self.lr:g}")
+
+    def bind(self, terms: Terms) -> Self:
+        """Return the part whose ratio is that of the bank to a batch; see `SelectionPart.bind`."""
+        part = self
+        if self.ratio == 0:
+            if self.bank < terms.batch_size:
+                raise RunError(
+                    f"selection.bank must be at least the batch of {terms.batch_size:,}; got {self.bank:,}: "
+                    f"give --selection.bank {round(200 / 128 * terms.batch_size):,}, or lower --batch-size"
+                )
+            part = replace(self, ratio=self.bank / terms.batch_size)
+        return super(Impon, part).bind(terms)
 
     @property
     def scores(self) -> bool:
@@ -78,7 +97,7 @@ class Impon(Scheduled):
 class ImponLow(Impon):
     """The lowest losses of a bank as a linear model predicts them: impon's control.
 
-    IMPONwLowScores of 004 section 4. All else, and all options, as impon.
+    IMPONwLowScores of section 4 there. All else, and all options, as impon.
     """
 
     lowest: ClassVar[bool] = True
@@ -95,6 +114,7 @@ class ImponSelection(BaseSelection):
         self._matrices = [weights for weights in setting.model.parameters() if weights.ndim >= 2]
         self._weights: Tensor | None = None
         self._trained: Tensor | None = None
+        self._samples = 0
 
     @torch.no_grad()
     def choose(self, candidates: Candidates) -> Choice:
@@ -110,28 +130,28 @@ class ImponSelection(BaseSelection):
     @torch.no_grad()
     def observe(self, losses: Losses, mixture: Mixture, choice: Choice | None) -> None:
         """Make a step of SGD towards the losses of a chosen batch, whose rows are in the choice's order."""
-        if choice is None or self._trained is None or self._weights is None:
-            return
-        residuals = self._trained @ self._weights - mixture.by_sample(losses.per_owner)
-        slope = self._trained.T @ residuals * (2 / max(1, len(residuals)))
-        self._weights = self._weights - self.part.lr * slope
-        self._trained = None
-
-    def end_round(self) -> None:
-        """Forget the linear model."""
-        self._weights = None
+        if choice is not None and self._trained is not None and self._weights is not None:
+            residuals = self._trained @ self._weights - mixture.by_sample(losses.per_owner)
+            slope = self._trained.T @ residuals * (2 / max(1, len(residuals)))
+            self._weights = self._weights - self.part.lr * slope
+            self._trained = None
+        epoch, before = self.setting.epoch, self._samples
+        self._samples += len(mixture.shares) * self.setting.world.size
+        if before // epoch != self._samples // epoch:
+            self._weights = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the linear model; None at the beginning of a round."""
-        return {"weights": None if self._weights is None else self._weights.clone()}
+        """The linear model, None at the beginning of an epoch, and the samples trained, over all ranks."""
+        weights = None if self._weights is None else self._weights.clone()
+        return {"weights": weights, "samples": self._samples}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take it in."""
-        saved = state["weights"]
+        """Go on from a saved one."""
+        saved, self._samples = state["weights"], state["samples"]
         self._weights = None if saved is None else saved.to(self.setting.device, copy=True)
 
     def _context(self, candidates: Candidates) -> Tensor:
-        """Give float32[n, d + 2]: features, ||W||_F and 1."""
+        """Return float32[n, d + 2]: features, ||W||_F and 1."""
         if self.part.inputs == "pixels":
             grid = (self.part.grid, self.part.grid)
             read = torch.nn.functional.adaptive_avg_pool2d(candidates.images.float(), grid).flatten(1)

@@ -22,11 +22,12 @@ from trainer.selection.schedule import Scheduled
 class OrderedSgd(Scheduled):
     """The mean of each batch's q highest losses is minimised, q halving as training accuracy grows.
 
-    Ordered SGD, Kawaguchi and Lu (2020), as 000 section 3 uses it. Of a batch of s samples q = s count at
-    first, then s/2, s/4, s/8 and s/16 once the accuracy over a round of training has reached 80, 90, 95 and
-    99.5%; q never grows again. Nothing more is loaded than is trained: all samples go forward, and their
-    multipliers are s/q for the q highest losses and 0 for the others. Under mixing, an image's loss is that
-    of its constituents by their shares, and so is whether it is right.
+    Ordered SGD, Kawaguchi and Lu (2020), as Arazo et al. (2021, section 3) use it. Of a batch of s samples q
+    = s count at first, then s/2, s/4, s/8 and s/16 once the accuracy over a round of training has reached 80,
+    90, 95 and 99.5%; q never grows again. Nothing more is loaded than is trained: all samples go forward, and
+    their multipliers are s/q for the q highest losses and 0 for the others. There the budget shortens the
+    training: give ``--sampler scan``, whose rounds, over which accuracy is taken, are epochs. Under mixing,
+    an image's loss is that of its constituents by their shares, and so is whether it is right.
     """
 
     thresholds: tuple[float, ...] = (0.8, 0.9, 0.95, 0.995)

@@ -1,4 +1,4 @@
-"""How much selecting could save, if usefulness were spread as a Pareto distribution says: 003 section 4.5."""
+"""How much selecting could save, if usefulness had a Pareto distribution: Kocyigit (2023), section 4.5."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainer.errors import RunError
 class Pareto:
     """A model of how a pool's usefulness is spread over its samples.
 
-    003 eq. 4.5, ::
+    Kocyigit (2023) eq. 4.5, ::
 
         F(x) = 1 - (x_min / x)^alpha
 

@@ -33,6 +33,8 @@ class Setting:
         The network, of which a part may ask the size of its weights; None where there is none.
     digest
         SHA-256 of the training set, as on its card; None where it isn't known.
+    budget
+        B, in (0, 1].
     """
 
     batch_size: int
@@ -41,6 +43,31 @@ class Setting:
     world: World = field(default_factory=World)
     model: nn.Module | None = None
     digest: str | None = None
+    budget: float = 1.0
+
+    @property
+    def epoch(self) -> int:
+        """Samples trained in each of T epochs at this budget, N * B, at least 1."""
+        return max(1, round(self.samples * self.budget))
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What of a run the options follow that a selection leaves open.
+
+    Attributes
+    ----------
+    budget
+        B, in (0, 1].
+    epochs
+        T, epochs of a full-budget training.
+    batch_size
+        b, samples trained per step over all ranks.
+    """
+
+    budget: float
+    epochs: float
+    batch_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +195,19 @@ class Weighting(Protocol):
 
 
 class SelectionPart(Protocol):
-    """A frozen dataclass whose fields are the selection's options."""
+    """A frozen dataclass whose fields are the selection's options.
+
+    Options may be open (None) until `bind` has settled them; everything else is asked of bound parts only.
+    """
+
+    def bind(self, terms: Terms) -> SelectionPart:
+        """Return the part whose open options are settled by the run's terms.
+
+        Raises
+        ------
+        RunError
+            When they leave the selection nothing to do.
+        """
 
     @property
     def ratio(self) -> float:

@@ -25,10 +25,10 @@ def percentiles_among(values: Tensor, others: Tensor) -> Tensor:
 
 
 def percentile_ranks(values: Tensor) -> Tensor:
-    """Fraction of the values that are at most each: 003 eq. 4.4 at beta 1.
+    """Fraction of the values that are at most each: Kocyigit (2023) eq. 4.4 at beta 1.
 
     The smallest of n different values has 1 / n, the largest 1; equal values share the rank of the last of
-    them. (Algorithm 3 of 003 gives the smallest 0, so that it is never drawn.)
+    them. (Algorithm 3 there gives the smallest 0, so that it is never drawn.)
 
     Returns
     -------

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from pipeline.resolution import in_pixels
 from trainer.errors import RunError
+from trainer.selection.protocol import Terms
 
 
 @dataclass(frozen=True)
 class Scheduled:
     """A selection that is on in one stretch of the run; it neither scores nor waits unless it says so."""
 
-    start: float = 0.0
+    start: float | None = 0.0
     """Progress in [0, 1] of the budget before which nothing is selected: the warm-up."""
 
     end: float = 1.0
@@ -23,18 +25,45 @@ class Scheduled:
     """Every so many pools of candidates one is trained as it comes, as 2 for every other; 0 for none."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.start < self.end <= 1:
+        if self.start is None and type(self).__dataclass_fields__["start"].default is not None:
+            raise RunError("selection.start must be a share of the budget; got None")
+        start = 0.0 if self.start is None else self.start
+        if not 0 <= start < self.end <= 1:
             raise RunError(
                 "selection.start and end must rise within [0, 1], shares of the budget; "
-                f"got {self.start:g} and {self.end:g}"
+                f"got {start:g} and {self.end:g}"
             )
         if self.interrupt < 0 or self.interrupt == 1:
             raise RunError(
                 f"selection.interrupt must be 0 or at least 2 pools; got {self.interrupt}: 0 never interrupts"
             )
 
+    def bind(self, terms: Terms) -> Self:
+        """Return the part with its start settled; see `SelectionPart.bind`.
+
+        Raises
+        ------
+        RunError
+            When nothing would be selected before the end.
+        """
+        if self.start is not None:
+            return self
+        start = self.begins(terms)
+        if start >= self.end:
+            raise RunError(
+                f"selection.start must be below selection.end, {self.end:g} of the budget; got None, which "
+                f"is {start:.3g} of {terms.budget:g} of {terms.epochs:g} epochs: give --selection.start 0, "
+                "or train longer"
+            )
+        return replace(self, start=start)
+
+    def begins(self, terms: Terms) -> float:
+        """Return the start that is published for the method."""
+        return 0.0
+
     def on(self, step: int, progress: float) -> bool:
         """Whether to select from pool ``step`` (from 0), at ``progress`` in [0, 1] of the budget."""
+        assert self.start is not None
         if progress < self.start or (progress >= self.end and self.end < 1):
             return False
         return not self.interrupt or step % self.interrupt != self.interrupt - 1

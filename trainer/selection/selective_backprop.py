@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import torch
 
 from trainer.errors import RunError
 from trainer.selection.base import BaseSelection, scored_losses
 from trainer.selection.checks import check_at_least, check_share
-from trainer.selection.protocol import Candidates, Choice, Setting
+from trainer.selection.protocol import Candidates, Choice, Setting, Terms
 from trainer.selection.ranks import percentiles_among
 from trainer.selection.schedule import Scored
 
@@ -20,28 +20,34 @@ from trainer.selection.schedule import Scored
 class SelectiveBackprop(Scored):
     """Each candidate kept with a power of its loss's percentile among the last R: selective backpropagation.
 
-    000 eq. 4, after Jiang et al. (2019): a sample is kept with probability ::
+    Arazo et al. (2021) eq. 4, after Jiang et al. (2019): a sample is kept with probability ::
 
         [F_R(loss_i)]^beta
 
     F_R being the distribution function of the last R scored losses, the candidates' own included. What is
     kept is collected until a batch is full. As F_R is uniform, 1 / (beta + 1) of the candidates are kept on
-    average, which gives beta 4, 2.33 and 1 at budgets .2, .3 and .5. Its number varies, so the device is
-    waited for once a pool.
+    average. Its number varies, so the device is waited for once per pool.
+
+    Beta is what sets the budget there: in each of T epochs all N samples are scored and N * B are trained on,
+    which gives beta 4, 2.33 and 1 at budgets .2, .3 and .5, and the first epoch is trained on as it comes. So
+    by default ``keep`` is the run's budget and ``start`` is one epoch, N of T * N * B trained samples. Give
+    ``--sampler scan``, which shows each candidate once per pass over the set; uniform draws some anew while
+    others wait.
 
     Candidates are scored without mixing, and what is kept is mixed afterwards. The released code trains
     unmixed images with mixed labels under mixup, and under RICAP cuts images collected from many forward
     passes by the last one's geometry.
     """
 
-    start: float = 0.025
-    """Progress before which nothing is selected; published is the first epoch, 1 of 200 * 0.2 here."""
+    start: float | None = None
+    """Progress in [0, 1] of the budget before which nothing is selected; None takes the first epoch, 1 / (T *
+    B) of the run."""
 
-    keep: float = 0.3
-    """Fraction of the candidates kept on average, where beta isn't given."""
+    keep: float | None = None
+    """Fraction of the candidates kept on average, where beta isn't given; None takes the run's budget."""
 
     beta: float | None = None
-    """Selectivity, at least 0; None takes 1 / keep - 1."""
+    """Selectivity, at least 0; None takes 1 / keep - 1. With a beta, keep is 1 / (beta + 1)."""
 
     history: int = 1024
     """R, the number of past losses that a loss is compared with."""
@@ -51,16 +57,36 @@ class SelectiveBackprop(Scored):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_share("keep", self.keep)
+        if self.keep is not None:
+            check_share("keep", self.keep)
         if self.beta is not None:
             check_at_least("beta", self.beta, 0)
         if self.history < 1:
             raise RunError(f"selection.history must be at least 1 loss; got {self.history}")
 
+    def bind(self, terms: Terms) -> Self:
+        """Return the part that keeps as the budget asks; see `SelectionPart.bind`."""
+        part = self
+        if self.beta is None and self.keep is None:
+            if terms.budget == 1:
+                raise RunError(
+                    "selective_backprop keeps as much as the budget is, and a budget of 1 leaves nothing to "
+                    "select: lower --budget, or give --selection.keep"
+                )
+            part = replace(self, keep=terms.budget)
+        return super(SelectiveBackprop, part).bind(terms)
+
+    def begins(self, terms: Terms) -> float:
+        """Return one epoch of N samples, of the T * B that are trained on."""
+        return 1 / (terms.epochs * terms.budget)
+
     @property
     def power(self) -> float:
         """Beta of eq. 4."""
-        return 1 / self.keep - 1 if self.beta is None else self.beta
+        if self.beta is not None:
+            return self.beta
+        assert self.keep is not None
+        return 1 / self.keep - 1
 
     @property
     def ratio(self) -> float:

@@ -25,7 +25,7 @@ class SelectiveBackpropExact(Scored):
     losses, and the device is not waited for.
     """
 
-    start: float = 0.5
+    start: float | None = 0.5
     """Progress in [0, 1] of the budget before which nothing is selected."""
 
     end: float = 0.9

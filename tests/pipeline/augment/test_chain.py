@@ -93,12 +93,12 @@ def test_shares_are_what_is_seen_of_each_image() -> None:
 
 
 def test_a_second_part_of_a_kind_draws_on_its_own() -> None:
-    twice = Chain([Ricap(), Ricap()], MEAN, STD).draw(keys_of(9), 32, 32)
-    once = Chain([Ricap()], MEAN, STD).draw(keys_of(9), 32, 32)
+    twice = Chain([Mixup(), Mixup()], MEAN, STD).draw(keys_of(9), 32, 32)
+    once = Chain([Mixup()], MEAN, STD).draw(keys_of(9), 32, 32)
     first, second = twice.parts
     assert all((first[name] == once.parts[0][name]).all() for name in first)
-    assert (first["partners"] != second["partners"]).any()
-    assert (first["width"] != second["width"]).any()
+    assert (first["partner"] != second["partner"]).any()
+    assert (first["share"] != second["share"]).any()
 
 
 def test_another_part_in_front_changes_no_draw() -> None:

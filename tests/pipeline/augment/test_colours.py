@@ -177,15 +177,16 @@ def test_one_magnitude_scales_the_set() -> None:
         ColorJitter(0.4, 0.4, 0.4, 0.1),
         Grayscale(),
         Blur(),
-        Solarize(probability=0.1),
+        Solarize(probability=0.0),
     )
-    _, jitter, grey, blur, solarize = Ssl(magnitude=10.0).parts()
+    _, jitter, gray, blur, solarize = Ssl(magnitude=10.0, scaled="all", solarize=0.1).parts()
     assert jitter == ColorJitter(0.8, 0.8, 0.8, 0.2)
-    assert (grey, blur, solarize) == (Grayscale(0.4), Blur(sigma=(0.1, 4.0)), Solarize(0.2))
-    assert Ssl(magnitude=10.0, scaled="colours").parts()[1:] == (jitter, *Ssl().parts()[2:])
+    assert (gray, blur, solarize) == (Grayscale(0.4), Blur(sigma=(0.1, 4.0)), Solarize(0.2))
+    assert Ssl(magnitude=10.0).parts()[1:] == (jitter, *Ssl().parts()[2:])
+    assert Ssl(scaled="colours") == Ssl()
     crop, *_ = Ssl(magnitude=0.0).parts()
     stack = images(8, 16, 16)
-    plain = Ssl(magnitude=0.0, scale=(1.0, 1.0), solarize=0.0)
+    plain = Ssl(magnitude=0.0, scaled="all", scale=(1.0, 1.0))
     assert crop == RandomResizedCrop(scale=(0.2, 1.0))
     # Nothing is left but the flip: a kernel of a tenth of a pixel changes nothing, nor does the only window.
     changed = applied(plain, stack)
@@ -193,7 +194,21 @@ def test_one_magnitude_scales_the_set() -> None:
         torch.equal(new, old) or torch.equal(new, old.flip(2))
         for new, old in zip(changed, stack, strict=True)
     )
-    assert Ssl(magnitude=80.0).parts()[1:3] == (ColorJitter(6.4, 6.4, 6.4, 0.5), Grayscale(1.0))
+    assert Ssl(magnitude=80.0, scaled="all").parts()[1:3] == (ColorJitter(6.4, 6.4, 6.4, 0.5), Grayscale(1.0))
+
+
+@pytest.mark.parametrize(
+    ("magnitude", "jitter"),
+    [(4.0, (0.32, 0.32, 0.32, 0.08)), (5.0, (0.4, 0.4, 0.4, 0.1)), (6.0, (0.48, 0.48, 0.48, 0.12))],
+)
+def test_a_view_is_that_of_the_thesis(magnitude: float, jitter: tuple[float, ...]) -> None:
+    """SimCLR's view, of which the magnitude scales the color jitter alone (Kocyigit 2023, A.5: 4 to 6)."""
+    _, colors, gray, blur, solarize = Ssl(magnitude=magnitude).parts()
+    assert isinstance(colors, ColorJitter)
+    drawn = (colors.brightness, colors.contrast, colors.saturation, colors.hue)
+    assert drawn == pytest.approx(jitter)
+    assert (colors.probability, gray, blur) == (0.8, Grayscale(0.2), Blur(probability=0.5, sigma=(0.1, 2.0)))
+    assert solarize == Solarize(probability=0.0)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +221,7 @@ def test_one_magnitude_scales_the_set() -> None:
         (lambda: Blur(kernel=4), "kernel must be an odd number"),
         (lambda: Solarize(threshold=300), "threshold must be a level"),
         (lambda: Ssl(magnitude=-1), "magnitude must be at least 0"),
-        (lambda: Ssl(scaled="some"), "scaled must be all or colours"),  # type: ignore[arg-type]
+        (lambda: Ssl(scaled="some"), "scaled must be all or colors"),  # type: ignore[arg-type]
         (lambda: Ssl(solarize=2), "solarize must be a probability"),
         (lambda: Ssl(size=0), "size must be at least 1"),
     ],

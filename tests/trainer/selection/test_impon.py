@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.selection import Mixture
+from trainer.errors import RunError
+from trainer.parallel import World
+from trainer.selection import Mixture, Setting, Terms
 from trainer.selection.impon import Impon, ImponLow
 
 MODEL = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 10))
@@ -29,7 +31,7 @@ def context(images: torch.Tensor, grid: int) -> np.ndarray:
 def test_predicts_chooses_and_learns_as_defined(setting, pool, told, part):
     generator = torch.Generator().manual_seed(1)
     rng = np.random.default_rng(1)
-    selection = part.build(setting(4, model=MODEL))
+    selection = part.build(Setting(4, 80, torch.device("cpu"), model=MODEL, budget=0.4))
     w = np.zeros(3 * 2 * 2 + 2)
     for step in range(12):
         images = torch.randn(6, 3, 4, 4, generator=generator)
@@ -43,13 +45,16 @@ def test_predicts_chooses_and_learns_as_defined(setting, pool, told, part):
         selection.observe(told(losses), Mixture.alone(4), choice)
         # d/dw of mean (row w - loss)^2.
         w = w - part.lr * 2 / 4 * rows[places].T @ (rows[places] @ w - losses)
-        np.testing.assert_allclose(selection.state_dict()["weights"].numpy(), w, rtol=2e-3, atol=1e-5)
+        if step != 7:
+            np.testing.assert_allclose(selection.state_dict()["weights"].numpy(), w, rtol=2e-3, atol=1e-5)
+        selection.end_round()
+        # An epoch of the budget is 32 samples, that is 8 batches, whatever a round holds.
         if step == 7:
-            selection.end_round()
             w[:] = 0
+            assert selection.state_dict()["weights"] is None
 
 
-def test_begins_each_round_without_preference(setting, pool):
+def test_begins_each_epoch_without_preference(setting, pool):
     selection = Impon().build(setting(3, model=MODEL))
     assert selection.choose(pool(images=torch.randn(5, 3, 4, 4))).places.tolist() == [0, 1, 2]
 
@@ -88,8 +93,32 @@ def test_a_batch_that_was_not_chosen_teaches_nothing(setting, pool, told):
     assert not selection.state_dict()["weights"].any()
 
 
-def test_a_bank_holds_200_at_batches_of_128():
-    assert Impon().ratio * 128 == 200
+@pytest.mark.parametrize(("batch", "ratio"), [(128, 200 / 128), (64, 200 / 64), (200, 1)])
+def test_a_bank_holds_200_whatever_the_batch(batch, ratio):
+    assert Impon().bind(Terms(0.3, 200, batch)).ratio == ratio
+    assert ImponLow(bank=300).bind(Terms(0.3, 200, batch)).ratio * batch == pytest.approx(300)
+    assert Impon(ratio=2.0).bind(Terms(0.3, 200, batch)).ratio == 2
+
+
+def test_a_bank_below_a_batch_is_refused():
+    with pytest.raises(
+        RunError, match=r"bank must be at least the batch of 512; got 200: give --selection\.bank 800"
+    ):
+        Impon().bind(Terms(0.3, 200, 512))
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_unselected_batches_count_towards_the_epoch(pool, told, ranks):
+    """Of 30 samples' epoch: the warm-up's batches of 10 count, of all ranks together."""
+    world = World(rank=0, size=ranks)
+    selection = Impon(lr=0.01).build(Setting(10 // ranks, 30, torch.device("cpu"), world, MODEL))
+    n = 10 // ranks
+    for _ in range(2):
+        selection.observe(told(np.ones(n)), Mixture.alone(n), None)
+    choice = selection.choose(pool(images=torch.randn(15, 3, 4, 4)))
+    assert selection.state_dict()["weights"] is not None
+    selection.observe(told(np.ones(n)), Mixture.alone(n), choice)
+    assert selection.state_dict()["weights"] is None
 
 
 def test_under_mixing_a_sample_is_judged_by_its_shares(setting, pool, told):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from trainer.errors import RunError
+from trainer.selection import Terms
 from trainer.selection.selective_backprop import SelectiveBackprop
 from trainer.selection.selective_backprop_exact import SelectiveBackpropExact
 
@@ -31,6 +33,7 @@ def test_keeps_by_the_share_of_the_last_r_losses(setting, pool, size):
 def test_keeps_the_budget_on_average(setting, pool, keep, beta):
     part = SelectiveBackprop(keep=keep)
     assert part.power == pytest.approx(beta, rel=1e-4)
+    assert SelectiveBackprop().bind(Terms(keep, 200, 128)).power == part.power
     assert part.ratio == pytest.approx(1 / keep)
     assert SelectiveBackprop(beta=beta).ratio == pytest.approx(1 / keep, rel=1e-4)
     rng = np.random.default_rng(2)
@@ -44,6 +47,41 @@ def test_keeps_the_budget_on_average(setting, pool, keep, beta):
     # E[F^beta] over ranks 1/R .. 1 of R = 1024; the spread is at most that of coin tosses, as ranks even out.
     expected = n * pools * np.mean((np.arange(1, 1025) / 1024) ** part.power)
     assert abs(kept - expected) < 4.9 * np.sqrt(n * pools * keep * (1 - keep))
+
+
+@pytest.mark.parametrize(("budget", "start"), [(0.2, 0.025), (0.3, 1 / 60), (0.5, 0.01)])
+def test_the_first_epoch_is_trained_as_it_comes(budget, start):
+    """N of T * N * B trained samples, T = 200: Arazo et al. (2021), section 3."""
+    part = SelectiveBackprop().bind(Terms(budget, 200, 128))
+    assert part.start == pytest.approx(start)
+    assert not part.on(0, start - 1e-6)
+    assert part.on(0, start)
+
+
+def test_what_is_given_does_not_follow_the_run():
+    terms = Terms(0.2, 200, 128)
+    assert SelectiveBackprop(keep=0.4, start=0.1).bind(terms) == SelectiveBackprop(keep=0.4, start=0.1)
+    assert SelectiveBackprop(beta=1.0).bind(terms).ratio == 2
+    assert SelectiveBackprop(beta=1.0).bind(Terms(1.0, 200, 128)).ratio == 2
+
+
+@pytest.mark.parametrize(
+    ("terms", "line"),
+    [
+        (
+            Terms(1.0, 200, 128),
+            "a budget of 1 leaves nothing to select: lower --budget, or give --selection.keep",
+        ),
+        (
+            Terms(0.25, 4, 128),
+            r"got None, which is 1 of 0\.25 of 4 epochs: give --selection\.start 0, or train",
+        ),
+        (Terms(0.1, 2, 128), r"which is 5 of 0\.1 of 2 epochs"),
+    ],
+)
+def test_a_run_that_leaves_nothing_to_select_is_refused(terms, line):
+    with pytest.raises(RunError, match=line):
+        SelectiveBackprop().bind(terms)
 
 
 def test_exact_draws_by_midpoint_percentiles(deviation, setting, pool):

@@ -1,0 +1,87 @@
+"""Chains of augmentations as a run takes them: what is added to them, and which make no sense."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline import AUGMENTS
+from pipeline.augment import Augment, Cropping, Mixing
+from pipeline.augment.standard import Standard
+from trainer.errors import RunError
+
+CROPPING = ("standard", "random_resized_crop", "ssl")
+"""Parts that crop at random, of which a chain takes one."""
+
+BASES = (*CROPPING, "center_crop", "multi", "none")
+"""Parts that say how images are cropped and flipped; a chain without any gets one."""
+
+UNFLIPPED = ("svhn",)
+"""Data sets whose standard augmentation has no flip: a digit's mirror image is none."""
+
+
+def complete(chain: Sequence[Augment], base: Augment) -> tuple[Augment, ...]:
+    """Return the chain with ``base`` where it names no part that crops or flips.
+
+    ``--augment randaugment`` and ``--augment ricap`` are meant as the papers train: with crops and flips
+    (Arazo et al. 2021, tables 3 and 4). The base goes after parts on grey levels, as RandAugment is inserted
+    before crop and flip there, and before parts on normalised floats and mixing; one whose window an engine
+    reads goes first. ``none`` is for nothing else.
+    """
+    if any(name(part) in BASES for part in chain):
+        return tuple(chain)
+    floats = (at for at, part in enumerate(chain) if part.domain == "float" or isinstance(part, Mixing))
+    at = 0 if isinstance(base, Cropping) else next(floats, len(chain))
+    return (*chain[:at], base, *chain[at:])
+
+
+def base_of(chain: Sequence[Augment], data: str) -> Augment:
+    """Return what a recipe's chain crops with, else the standard augmentation of the data set ``data``.
+
+    The recipe's own counts where it is standard, random_resized_crop or center_crop, with its options.
+    """
+    own = (part for part in chain if name(part) in ("standard", "random_resized_crop", "center_crop"))
+    return next(own, Standard(flip=data not in UNFLIPPED))
+
+
+def check(chain: Sequence[Augment]) -> None:
+    """Refuse a chain that makes no sense; `pipeline.Chain` refuses those that can't work.
+
+    Raises
+    ------
+    RunError
+        When nothing is named, a part stands twice with the same options, two parts crop at random, the
+        center is cropped after that, ``none`` stands beside another crop, or images are mixed twice.
+    """
+    if not chain:
+        raise RunError('augment must name a part; got []: "none" is for no augmentation')
+    names = [name(part) for part in chain]
+    said = " ".join(names)
+    for at, part in enumerate(chain):
+        if part in chain[:at]:
+            raise RunError(
+                f"augment must name a part once, unless its options differ; got {said}: leave one "
+                f"{names[at]} out"
+            )
+    crops = [known for known in names if known in CROPPING]
+    if len(crops) > 1:
+        raise RunError(f"augment must crop at random once; got {said}: take one of {' and '.join(crops)}")
+    if crops and "center_crop" in names[names.index(crops[0]) :]:
+        raise RunError(
+            f"center_crop must stand before {crops[0]}, which moves the center; got {said}: swap them"
+        )
+    beside = [known for known in names if known in BASES and known != "none"]
+    if "none" in names and beside:
+        raise RunError(
+            f"augment none is for chains without crops and flips; got {said}: leave none or {beside[0]} out"
+        )
+    mixing = [known for known, part in zip(names, chain, strict=True) if isinstance(part, Mixing)]
+    if len(mixing) > 1:
+        raise RunError(
+            f"augment must mix images once, or each is a mixture of mixtures; got {said}: take one of "
+            f"{' and '.join(mixing)}"
+        )
+
+
+def name(part: Augment) -> str:
+    """Return the name of a part in recipes; of one that no table has, its class's name."""
+    return next((known for known, cls in AUGMENTS.items() if cls is type(part)), type(part).__name__)
