@@ -15,6 +15,7 @@ from pipeline.augment.center_crop import CenterCrop
 from pipeline.augment.protocol import Cropping
 from pipeline.resolution import Stage, in_pixels
 from samplers import Plan, Sampler, SamplingWarning
+from samplers.scan import Scan
 from samplers.service import Service
 from trainer.budget import Budget, candidates_needed, forward_flops
 from trainer.config import Run, part_name
@@ -212,7 +213,9 @@ def _plan(run: Run, data: Data, budget: Budget, candidates: int, full: int) -> P
     def pixels_at(progress: float) -> int:
         return run.resolution.at(progress, full).pixels or full
 
-    round_size = max(candidates, round(len(data.train) * run.budget * run.round_length))
+    # A round keeps the resolution that it begins with, and scan's rounds are epochs, whatever the budget.
+    share = 1.0 if isinstance(run.sampler, Scan) else run.budget * run.round_length
+    round_size = max(candidates, round(len(data.train) * share))
     ratio = candidates / run.batch_size
     needed = candidates_needed(budget, round_size, ratio, run.selection.exact, pixels_at)
     epochs = run.epochs

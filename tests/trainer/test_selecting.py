@@ -168,6 +168,14 @@ def test_a_lower_resolution_is_charged_by_its_flops(recipe: Recipe, train_run: T
     assert ledger["compute"] < 2560
 
 
+def test_a_scans_orders_last_where_resolution_grows(recipe: Recipe, train_run: Train) -> None:
+    """A scan's rounds are whole epochs: of a round begun at few pixels more samples fit into the compute."""
+    progressive = {"name": "progressive", "lowest": 14, "step": 14}
+    run = recipe(sampler="scan", resolution=progressive, counts="compute", epochs=4, budget=0.3)
+    ledger = json.loads((train_run(run).folder.path / "ledger.json").read_text())
+    assert 1536 - 64 < ledger["spent"] <= 1536
+
+
 # --- What is scored, chosen and mixed --------------------------------------------------------------------
 
 
