@@ -2,8 +2,13 @@
 
 FFCV's own ``imdecode`` wraps libjpeg-turbo's ``tjDecompress2`` with the fast, rough cosine transform.
 It differs from Pillow by up to 12 grey levels, and saves 2 to 4% of the time. Here the same function of the
-same library is called without it: then every pixel equals Pillow's, so all engines give the same run. Colours
-are smoothed as Pillow does it, too: to leave that out saves 5%, of images in full scale only.
+same library is called without it: then every pixel that is decoded in full equals Pillow's. Colours are
+smoothed as Pillow does it, too: to leave that out saves 5%, of images in full scale only.
+
+Windows that are to be made half as large, or smaller, are decoded at 1/2, 1/4 or 1/8, as Pillow's ``draft``
+does, which is several times faster than to decode them in full and resize what comes. Their pixels are those
+of another filter (the mean of 2x2 pixels where the triangle weighs 4x4) and differ from the resident engine's
+by up to some ten grey levels, so such a run ends with other weights. `FfcvEngine.exact` decodes all in full.
 """
 
 from __future__ import annotations
@@ -52,13 +57,17 @@ class FfcvEngine:
 
     threads: int = 0
     """Threads that decode; 0 for one a core."""
+    exact: bool = False
+    """Decode every JPEG in full, so that pixels equal the resident engine's bit for bit. Without it, windows
+    that are made half as large or smaller are decoded at a reduced scale: faster the larger the images are by
+    the crops, and up to some ten grey levels off."""
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
 
     def open(self, dataset: Dataset, device: torch.device) -> FfcvReader:
         """Map the data set; see `EnginePart.open`."""
-        return FfcvReader(dataset, device, thread_count(self.threads))
+        return FfcvReader(dataset, device, thread_count(self.threads), exact=self.exact)
 
 
 class FfcvReader:
@@ -68,13 +77,14 @@ class FfcvReader:
     is compared with its checksum when it is read for the first time.
     """
 
-    def __init__(self, dataset: Dataset, device: torch.device, threads: int) -> None:
+    def __init__(self, dataset: Dataset, device: torch.device, threads: int, *, exact: bool = False) -> None:
         self.height: int | None
         self.width: int | None
         self.height, self.width = shared_shape(dataset)
         # On the CPU the kernels here are faster than what crops on a device.
         self.crops = self.height is None or device.type == "cpu" or bool(dataset.compressed.any())
         self._dataset = dataset
+        self._exact = exact
         self._blocks = Blocks(pinned=device.type == "cuda")
         self._library = _library()
         self._stored = StoredSamples(dataset)
@@ -156,6 +166,7 @@ class FfcvReader:
         self._library.kernels.crop(
             self._stored.table,
             dataset.checksums is not None,
+            self._exact,
             ids,
             sides(windows),
             windows.flip,

@@ -95,6 +95,7 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
     def crop(
         samples: NDArray[np.void],
         vouched: bool,
+        exact: bool,
         ids: NDArray[np.int64],
         windows: NDArray[np.int64],
         flips: NDArray[np.bool_],
@@ -107,9 +108,9 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
         """Fill ``out``, uint8[n, H, W, 3], with resized windows, and ``status``, uint8[n].
 
         ``windows`` are int64[n, 4]: top, left, height, width, within their images.
-        JPEGs are decoded into ``pixels``, at the smallest scale of 1, 1/2, 1/4, 1/8 that leaves the window as
-        many pixels as it is to have. Where ``vouched``, they are also decoded no further down than the
-        window needs: as ``copy``, whose header states a smaller height.
+        JPEGs are decoded into ``pixels``: where ``exact`` in full, else at the smallest scale of 1, 1/2, 1/4,
+        1/8 that leaves the window as many pixels as it is to have. Where ``vouched``, they are also
+        decoded no further down than the window needs: as ``copy``, whose header states a smaller height.
         """
         high, wide = out.shape[1], out.shape[2]
         for i in range(ids.shape[0]):
@@ -132,7 +133,7 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
                 continue
             scale = 1
             # With fewer than 8 columns or rows the decoder couldn't tell the scales apart by the size.
-            if height >= 8 and width >= 8:
+            if not exact and height >= 8 and width >= 8:
                 while scale < 8 and rows >= 2 * scale * high and columns >= 2 * scale * wide:
                     scale *= 2
             down = height
