@@ -1,4 +1,4 @@
-"""Runs a compiled kernel over spans of an index range, on as many threads as there are cores.
+"""Runs a compiled kernel over spans of an index range, on as many threads as it is told to use.
 
 Kernels release the GIL, so plain threads carry them. Numba's own ``prange`` isn't used: its fallback
 threading layer aborts the process when two threads enter it at once, which a sampler in a thread beside a
@@ -25,6 +25,10 @@ SPAN = 16_384
 _KEPT = 1 << 26
 """Bytes up to which a thread keeps its working memory between draws."""
 
+_MOST = 32
+"""Threads that a draw can use: memory has no more to give."""
+
+_threads = 1
 _pool: ThreadPoolExecutor | None = None
 _kept = threading.local()
 
@@ -38,19 +42,29 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
 
 
-def cores() -> int:
-    """Cores that this process may use, at most 32."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    count = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    return min(count, 32)
+def use_threads(count: int) -> None:
+    """Let draws in this process use ``count`` threads, at most 32; results don't depend on it.
+
+    How many cores a process may use is for whoever starts the draws to know, for one process or several:
+    until it is told, this package uses no thread but the caller's.
+    """
+    global _threads, _pool
+    count = max(1, min(count, _MOST))
+    if count != _threads:
+        _threads, _pool = count, None
+
+
+def threads() -> int:
+    """Threads that draws in this process use, the caller's included."""
+    return _threads
 
 
 def spans(size: int, unit: int = 1) -> list[tuple[int, int]]:
-    """Cut ``range(size)`` into one span a core, at multiples of ``unit``.
+    """Cut ``range(size)`` into one span per thread, at multiples of ``unit``.
 
     Kernels must give the same result however the range is cut.
     """
-    count = max(1, min(cores(), size // SPAN))
+    count = max(1, min(threads(), size // SPAN))
     cuts = [min(size, -(-size * i // count // unit) * unit) for i in range(count)] + [size]
     return [(a, b) for a, b in itertools.pairwise(cuts) if b > a] or [(0, size)]
 
@@ -80,8 +94,9 @@ def run(kernel: Kernel, cuts: list[tuple[int, int]], *args: Any) -> list[Any]:
     global _pool
     if len(cuts) == 1:
         return [_call(kernel, *cuts[0], 0, args)]
-    if _pool is None:
-        _pool = ThreadPoolExecutor(max_workers=cores(), thread_name_prefix="samplers-draw")
-    others = [_pool.submit(_call, kernel, *cut, slot, args) for slot, cut in enumerate(cuts) if slot]
+    pool = _pool
+    if pool is None:
+        pool = _pool = ThreadPoolExecutor(max_workers=_threads, thread_name_prefix="samplers-draw")
+    others = [pool.submit(_call, kernel, *cut, slot, args) for slot, cut in enumerate(cuts) if slot]
     first = _call(kernel, *cuts[0], 0, args)
     return [first] + [other.result() for other in others]

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from samplers import blocks
 from samplers.arena import BLOCKS, ROWS, Arena, RowsNote, optional_columns
 from samplers.errors import LateAnswerError, SamplingError
 from samplers.plan import Plan
@@ -76,7 +77,7 @@ class ProcessWorker:
         )
         self._listener.start()
         try:
-            self._wait(self._post("begin", (sampler, largest, scored, self._arena.path)))
+            self._wait(self._post("begin", (sampler, largest, scored, self._arena.path, blocks.threads())))
         except BaseException:
             self.close()
             raise

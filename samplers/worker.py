@@ -11,6 +11,7 @@ import os
 import signal
 from multiprocessing.connection import Connection
 
+from samplers import blocks
 from samplers.arena import Arena, RowsNote
 from samplers.errors import SamplingError
 from samplers.protocol import Sampler
@@ -43,7 +44,8 @@ def main() -> None:
     messages = Connection(os.dup(0), writable=False)
     answers = Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # whatever is printed mustn't get between the answers
-    sampler, capacity, scored, path = messages.recv()[1]
+    sampler, capacity, scored, path, threads = messages.recv()[1]
+    blocks.use_threads(threads)
     arena = Arena(capacity, scored, path)
     arena.forget_name()
     answers.send(("begun", None))

@@ -13,8 +13,9 @@ from torch import nn
 from pipeline import Chain, Loader
 from pipeline.augment.center_crop import CenterCrop
 from pipeline.augment.protocol import Cropping
+from pipeline.machine import cores
 from pipeline.resolution import Stage, in_pixels
-from samplers import Plan, Sampler, SamplingWarning
+from samplers import Plan, Sampler, SamplingWarning, blocks
 from samplers.scan import Scan
 from samplers.service import Service
 from trainer.budget import Budget, candidates_needed, forward_flops
@@ -51,6 +52,8 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
         keep_freed_memory()
     run = replace(run, selection=run.selection.bind(Terms(run.budget, run.epochs, run.batch_size)))
     card, classes = data.train.card, len(data.train.card.classes)
+    # How many cores there are is looked up in one place; samplers are told.
+    blocks.use_threads(cores())
     bf16 = use_bf16(run, device)
     chain = Chain(run.augment, mean=run.mean or card.mean, std=run.std or card.std)
     candidates = _candidates(run, data, world)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -15,6 +16,7 @@ from pipeline.augment.resize import resize, taps
 from pipeline.crop import Crop
 from pipeline.engines.blocks import Blocks
 from pipeline.engines.crew import Crew
+from pipeline.engines.held import Held
 from pipeline.engines.protocol import Dataset, check_ids, check_threads, thread_count
 from pipeline.engines.stored import (
     StoredSamples,
@@ -26,8 +28,10 @@ from pipeline.engines.stored import (
 )
 from pipeline.errors import DataError
 from pipeline.kernels.resize import resize_windows
-from pipeline.machine import memory
 from pipeline.transfer import place
+
+_HELD = Held()
+"""What this process's open sets hold of the host's memory."""
 
 Decoder = Literal["cpu", "gpu"]
 
@@ -78,8 +82,17 @@ class ResidentReader:
         self._device = device
         self._blocks = Blocks(pinned=False)
         ends = np.cumsum(3 * dataset.heights * dataset.widths)
-        _check_memory(dataset, int(ends[-1]), device)
-        self._store = torch.empty(int(ends[-1]), dtype=torch.uint8, device=device)
+        needed = int(ends[-1])
+        refusal = _HELD.take(needed) if device.type == "cpu" else _refusal_of(device, needed)
+        if refusal is not None:
+            raise _too_large(dataset, device, refusal)
+        if device.type == "cpu":
+            self._release = weakref.finalize(self, _HELD.release, needed)
+        try:
+            self._store = torch.empty(needed, dtype=torch.uint8, device=device)
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise _too_large(dataset, device, f"{needed:,} bytes, which can't be had ({reason})") from None
         with Crew(threads, "resident") as crew:
             if device.type == "cpu":
                 self._samples = describe(dataset, self._store.data_ptr() + np.append(0, ends[:-1]))
@@ -109,6 +122,8 @@ class ResidentReader:
         """End the threads and free the memory."""
         self._crew.close()
         self._store = torch.empty(0, dtype=torch.uint8)
+        if self._device.type == "cpu":
+            self._release()
 
     def _crop(self, ids: NDArray[np.int64], crop: Crop) -> Tensor:
         batch = self._blocks.empty(len(ids), crop.height, crop.width, 3)
@@ -191,10 +206,14 @@ def decode_there(stored: StoredSamples, ids: NDArray[np.int64], out: Tensor) -> 
     return True
 
 
-def _check_memory(dataset: Dataset, needed: int, device: torch.device) -> None:
-    room = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory()
-    if needed > room:
-        raise DataError(
-            f"the resident engine must hold all of {dataset.path} decoded, {needed / 2**30:,.1f} GiB, and "
-            f"{device} has {room / 2**30:,.1f} GiB: use the ffcv engine, or convert to smaller images"
-        )
+def _refusal_of(device: torch.device, needed: int) -> str | None:
+    """Why ``needed`` bytes don't fit on a CUDA device, where they don't."""
+    room = torch.cuda.mem_get_info(device)[0]
+    return None if needed <= room else f"{needed / 2**30:,.1f} GiB, and {room / 2**30:,.1f} GiB are free"
+
+
+def _too_large(dataset: Dataset, device: torch.device, reason: str) -> DataError:
+    return DataError(
+        f"the resident engine must hold all of {dataset.path} decoded on {device}, {reason}: use the ffcv "
+        "engine, which reads batch by batch (--engine ffcv), or convert to smaller images"
+    )

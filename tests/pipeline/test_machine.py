@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.machine import cores, memory
+from pipeline.machine import cores, free_memory, memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has control groups")
 
@@ -52,6 +52,61 @@ def test_the_lowest_limit_of_memory_holds(
     process: str, limits: dict[str, str], expected: int, tmp_path: Path
 ) -> None:
     assert memory(*lay_out(tmp_path, process, limits)) == expected
+
+
+AVAILABLE = "MemTotal:       2000 kB\nMemFree:         10 kB\nMemAvailable:    900 kB\n"
+
+
+@pytest.mark.parametrize(
+    ("process", "limits", "expected"),
+    [
+        ("0::/a\n", {}, 900 << 10),
+        ("0::/a\n", {"a/memory.max": "max", "a/memory.current": "5"}, 900 << 10),
+        ("0::/a\n", {"a/memory.max": "600000", "a/memory.current": "500000"}, 100_000),
+        # What caches hold of files can be had; what tmpfs holds, or more than is used, can't.
+        (
+            "0::/a\n",
+            {
+                "a/memory.max": "600000",
+                "a/memory.current": "500000",
+                "a/memory.stat": "file 400000\ninactive_file 100000\nactive_file 50000\nshmem 250000",
+            },
+            250_000,
+        ),
+        (
+            "0::/a/b\n",
+            {
+                "a/b/memory.max": "600000",
+                "a/b/memory.current": "100000",
+                "a/memory.max": "800000",
+                "a/memory.current": "700000",
+                "a/memory.stat": "inactive_file 9000000",
+            },
+            500_000,
+        ),
+        # A group may be beyond a limit that was lowered.
+        ("0::/a\n", {"a/memory.max": "600000", "a/memory.current": "700000"}, 0),
+        (
+            "4:memory:/a\n",
+            {
+                "memory/a/memory.limit_in_bytes": "600000",
+                "memory/a/memory.usage_in_bytes": "500000",
+                "memory/a/memory.stat": "inactive_file 1\ntotal_inactive_file 40000\ntotal_active_file 2000",
+            },
+            142_000,
+        ),
+    ],
+)
+def test_what_is_free_is_what_the_tightest_group_leaves(
+    process: str, limits: dict[str, str], expected: int, tmp_path: Path
+) -> None:
+    (tmp_path / "meminfo").write_text(AVAILABLE)
+    assert free_memory(*lay_out(tmp_path, process, limits), tmp_path / "meminfo") == expected
+
+
+def test_where_nothing_tells_what_is_free_all_is(tmp_path: Path) -> None:
+    nowhere = tmp_path / "none"
+    assert free_memory(nowhere, nowhere, nowhere) == MACHINE
 
 
 def test_without_control_groups_the_machines_memory_is_all(tmp_path: Path) -> None:

@@ -203,8 +203,8 @@ class TestExtremes:
 
     def test_results_do_not_depend_on_threads(self, draws, dtype, weights, monkeypatch):
         results = []
-        for cores in (1, 2, 3, 7):
-            monkeypatch.setattr(blocks, "cores", lambda cores=cores: cores)
+        for threads in (1, 2, 3, 7):
+            monkeypatch.setattr(blocks, "threads", lambda threads=threads: threads)
             monkeypatch.setattr(blocks, "SPAN", 1000)
             results.append(getattr(draw, draws)(weights.astype(dtype), 20_000, make_key(0, "threads")))
         for other in results[1:]:

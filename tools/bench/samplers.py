@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from samplers import PSGD, Feedback, Plan, draw
+from pipeline.machine import cores
+from samplers import PSGD, Feedback, Plan, blocks, draw
 from samplers.counter import make_key
 from samplers.service import Service
 from tools.bench import measure
@@ -27,9 +28,11 @@ _ROWS = 4096  # of a call to observe: what 32 steps of 128 leave between two cop
 _LARGE = """
 import json, resource, time
 import numpy as np
-from samplers import draw
+from pipeline.machine import cores
+from samplers import blocks, draw
 from samplers.counter import make_key
 
+blocks.use_threads(cores())
 draw.without_replacement(np.ones(100_000, np.float32), 30_000, make_key(0, "warm-up"))
 weights = np.random.default_rng(0).random(int({samples}), dtype=np.float32)
 with open("/proc/self/statm") as file:
@@ -59,6 +62,7 @@ class SamplersBench:
         in a thread or a process; in line without one, where it is the drawing itself. ``run/p_sgd`` is whole
         rounds of training against uniform's, as `trainer bench rounds` measures them.
         """
+        blocks.use_threads(cores())
         return list(self._rows())
 
     def _rows(self) -> Iterator[Row]:
