@@ -16,7 +16,7 @@ from pipeline.crop import Crop
 from pipeline.engines import Dataset, EnginePart, Reader
 from pipeline.engines.protocol import Pipelined
 from pipeline.errors import DataError
-from pipeline.multiplied import Multiplied
+from pipeline.multiplied import Multiplied, copies_of
 from pipeline.randomness import Keys
 from pipeline.request import Request
 from pipeline.resolution import Stage
@@ -111,7 +111,7 @@ class Assembly:
             step,
             ids,
             occurrences,
-            copies=None if self._multiplied is None else self._multiplied.copies[ids],
+            copies=copies_of(self._multiplied, ids),
             magnitude=stage.magnitude,
             resolution=stage.resolution,
         )

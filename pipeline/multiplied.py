@@ -1,4 +1,4 @@
-"""A data set whose samples, or those of some classes, stand in it several times."""
+"""A data set in which the samples of all or some classes stand several times."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engines import Dataset
 from pipeline.errors import DataError
+from pipeline.formats import Card, Converted
+from pipeline.randomness import Keys, permutation
 
 
 class Multiplied:
-    """A view of a data set in which samples stand several times, each time with an id of its own.
+    """A view of a converted data set in which samples stand several times, each copy with its own id.
 
     Nothing is stored twice. The first ids are the data set's own; copies 1 to ``times`` - 1 follow, one
     after the other. With `pipeline.augment.multi.Multi` in the chain each copy gets another augmentation, and
-    samplers learn each copy's importance: the experiments of 002, sections 4.3 (some classes) and 4.4 (all).
+    samplers learn each copy's importance: the experiments of the sample-importance paper, sections 4.3 (some
+    classes) and 4.4 (all).
 
     Parameters
     ----------
     dataset
-        What is multiplied.
+        The data set to multiply.
     times
-        How often a sample stands in the view, A of 002.
+        Number of copies of a sample, the paper's A.
     classes
         Labels whose samples are multiplied; None for all. Others stand there once.
 
@@ -34,6 +36,8 @@ class Multiplied:
         int64[n], for each id of the view the id in ``dataset``.
     copies
         int64[n], for each id the number of the copy, from 0.
+    card
+        The data set's own: its counts and its digest are those of the file.
 
     Raises
     ------
@@ -41,7 +45,7 @@ class Multiplied:
         On ``times`` below 1, and on classes that no sample has.
     """
 
-    def __init__(self, dataset: Dataset, times: int, classes: Collection[int] | None = None) -> None:
+    def __init__(self, dataset: Converted, times: int, classes: Collection[int] | None = None) -> None:
         if times < 1:
             raise DataError(f"times must be at least 1, the copies of a sample; got {times}")
         all_ids = np.arange(len(dataset))
@@ -61,6 +65,7 @@ class Multiplied:
             [np.zeros(len(dataset), dtype=np.int64), np.repeat(np.arange(1, times), len(chosen))]
         )
         self.path: Path = dataset.path
+        self.card: Card = dataset.card
         self.labels = dataset.labels[self.stored]
         self.heights = dataset.heights[self.stored]
         self.widths = dataset.widths[self.stored]
@@ -71,6 +76,7 @@ class Multiplied:
         self.shards = dataset.shards
         self.shard = dataset.shard[self.stored]
         self.levels = dataset.levels
+        self.framed = dataset.framed
 
     def __len__(self) -> int:
         return len(self.stored)
@@ -80,14 +86,45 @@ class Multiplied:
         self.dataset.check_unchanged()
 
     def at(self, level: int) -> Multiplied:
-        """Give the same view of the data set at one of its ``levels``."""
+        """Return the same view of the data set at one of its ``levels``."""
         return Multiplied(self.dataset.at(level), self.times, self.classes)
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """Decode one sample, as the data set does."""
+        """Decode one sample: uint8[h, w, 3], RGB."""
         return self.dataset.image(int(self.stored[index]))
+
+    def encoded(self, index: int) -> bytes:
+        """Return the bytes of one sample as they are stored."""
+        return self.dataset.encoded(int(self.stored[index]))
+
+    def fault(self, index: int) -> str | None:
+        """Read one sample and return its fault; None for a sound one."""
+        return self.dataset.fault(int(self.stored[index]))
 
     def name(self, index: int) -> str:
         """Name of a sample in its source, and which copy it is, from 1."""
         name, copy = self.dataset.name(int(self.stored[index])), int(self.copies[index])
         return f"{name}, copy {copy + 1}" if copy else name
+
+
+def choose_classes(classes: int, share: float, seed: int) -> list[int]:
+    """Draw round(share * classes) of the labels below ``classes``, evenly, as ``seed`` alone decides.
+
+    Raises
+    ------
+    DataError
+        When that is none of them.
+    """
+    count = round(share * classes)
+    if count == 0:
+        raise DataError(
+            f"the share of classes to multiply must come to one class at least; got {share:g} of {classes}: "
+            f"raise it to {1 / classes:.3g}"
+        )
+    keys = Keys(seed, 0, 0, np.arange(classes), np.zeros(classes, np.int64))
+    return sorted(permutation(keys, "multiplied/classes")[:count].tolist())
+
+
+def copies_of(dataset: object, ids: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return which copy each sample is, int64[n], from 0; None where the data set is not multiplied."""
+    return dataset.copies[ids] if isinstance(dataset, Multiplied) else None

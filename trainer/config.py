@@ -34,6 +34,7 @@ SLOTS: Mapping[str, Mapping[str, type]] = {
 }
 """Every slot of a run and the table of the parts that fit it."""
 
+MOST_COPIES = 1000
 MOST_EPOCHS = 1e6
 LEAST_ROUND = 1e-4
 """Limits that no sensible run meets, which keep a slip from overflowing or from running for ever."""
@@ -53,6 +54,17 @@ class Settings:
     test_data: str | None = None
     """Path of the .beton or .wds to evaluate on; None takes the test set that goes with --data."""
 
+    multiply: int = 1
+    """Copies of each sample in the training set, each a sample of its own with an augmentation of its own
+    (see --augment multi). Nothing is stored twice."""
+
+    multiply_classes: float = 1.0
+    """Fraction of the classes whose samples are multiplied; the others stand once. The accuracy of both is
+    then recorded apart."""
+
+    multiply_seed: int = 0
+    """Seed that draws the classes to multiply: keep it while other seeds change."""
+
     budget: float = 0.3
     """Compute budget B in (0, 1]: the fraction of a full training's samples to train on."""
 
@@ -61,7 +73,8 @@ class Settings:
     passes by their cost, scoring as measured on this device, and other resolutions by the network's FLOPs."""
 
     epochs: float = 200
-    """Epochs T of the full-budget training, which the budget is a fraction of."""
+    """Epochs T of the full-budget training, which the budget is a fraction of. With --multiply, an epoch is
+    one of all copies: divide T by the growth of the set to keep the number of steps."""
 
     batch_size: int = 128
     """Samples an optimiser step, over all devices."""
@@ -162,11 +175,33 @@ class Settings:
             raise RunError(f"epochs must be at most {MOST_EPOCHS:,.0f}; got {self.epochs:g}")
         if not math.isfinite(self.lr):
             raise RunError(f"lr must be a finite number; got {self.lr:g}")
+        if not 1 <= self.multiply <= MOST_COPIES:
+            raise RunError(
+                f"multiply must be at least 1 and at most {MOST_COPIES:,} copies of a sample; "
+                f"got {self.multiply}"
+            )
+        if not 0 < self.multiply_classes <= 1:
+            raise RunError(
+                f"multiply_classes must be above 0 and at most 1, a fraction of the classes; "
+                f"got {self.multiply_classes:g}"
+            )
+        if self.multiply == 1 and (self.multiply_classes, self.multiply_seed) != (1, 0):
+            raise RunError(
+                "multiply_classes and multiply_seed choose what is multiplied, and multiply is 1: add "
+                "--multiply 5, or leave them out"
+            )
         if not 0 < self.budget <= 1:
             raise RunError(
                 f"budget must be above 0 and at most 1, a fraction of the full training; got {self.budget:g}"
             )
-        for name in ("seed", "init_seed", "order_seed", "augment_seed", "selection_seed"):
+        for name in (
+            "seed",
+            "init_seed",
+            "order_seed",
+            "augment_seed",
+            "selection_seed",
+            "multiply_seed",
+        ):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 2**32:
                 raise RunError(f"{name} must be at least 0 and below 2**32; got {value}")

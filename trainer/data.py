@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from pipeline import DataError
 from pipeline.convert import ConvertOptions, convert
 from pipeline.formats import FORMATS, Converted, open_dataset
+from pipeline.multiplied import Multiplied, choose_classes
 from pipeline.sources import SOURCES, data_directory, open_source
 from trainer.config import Run
 from trainer.errors import RunError
@@ -21,10 +24,22 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The two sets of a run, opened."""
+    """The two sets of a run, opened.
+
+    Attributes
+    ----------
+    train
+        With the copies that the run multiplies it by, if any.
+    """
 
     train: Converted
     test: Converted
+
+    @property
+    def multiplied(self) -> tuple[int, ...] | None:
+        """Labels of the classes that are multiplied; None where none or all are."""
+        chosen = self.train.classes if isinstance(self.train, Multiplied) else None
+        return None if chosen is None else tuple(sorted(chosen))
 
 
 def open_data(run: Run, world: World, report: Report) -> Data:
@@ -48,9 +63,27 @@ def open_data(run: Run, world: World, report: Report) -> Data:
         raise DataError(
             f"a set to evaluate on must stand at {test_path} or be named by --test-data; found neither"
         )
-    data = Data(train, open_dataset(test_path))
+    data = Data(multiplied(run, train), open_dataset(test_path))
     _check(run, data)
     return data
+
+
+def multiplied(run: Run, train: Converted) -> Converted:
+    """Return a run's training set as the run sees it: with copies where it multiplies samples.
+
+    Raises
+    ------
+    DataError
+        When the fraction of classes to multiply comes to none.
+    """
+    if run.multiply == 1:
+        return train
+    chosen = None
+    if run.multiply_classes < 1:
+        # A class without a sample has nothing to multiply.
+        labels = np.unique(train.labels)
+        chosen = labels[choose_classes(len(labels), run.multiply_classes, run.multiply_seed)].tolist()
+    return Multiplied(train, run.multiply, chosen)
 
 
 def paths(run: Run) -> tuple[Path, Path]:

@@ -18,6 +18,7 @@ from trainer.interrupt import stop_on_signal
 from trainer.models import parameters
 from trainer.parallel import World
 from trainer.record import RunFolder
+from trainer.samples import entropy
 from trainer.score import score
 from trainer.select import Ready
 from trainer.session import Session
@@ -158,41 +159,44 @@ def _evaluated_at(folder: RunFolder) -> int:
 
 
 def _evaluate(session: Session, watcher: Watcher) -> None:
-    ledger = session.ledger
+    ledger, data = session.ledger, session.data
     with ledger.phase("evaluate"):
         result = evaluate(
             session.model,
             session.test_loader,
             session.evaluation_view,
+            classes=len(data.test.card.classes),
             bf16=session.bf16,
             world=session.world,
         )
+        variety = entropy(session.samples.times_seen)
     ledger.evaluated += result.samples
     if session.world.leads:
-        session.folder.append(
-            "evaluations.jsonl",
-            {
-                "step": ledger.steps,
-                "round": ledger.rounds,
-                "samples": ledger.trained,
-                "progress": session.budget.progress(ledger),
-                "compute": session.budget.compute(ledger),
-                "seconds": ledger.train_seconds,
-                "accuracy": result.accuracy,
-                "loss": result.loss,
-            },
-        )
+        line: dict[str, float | None] = {
+            "step": ledger.steps,
+            "round": ledger.rounds,
+            "samples": ledger.trained,
+            "progress": session.budget.progress(ledger),
+            "compute": session.budget.compute(ledger),
+            "seconds": ledger.train_seconds,
+            "accuracy": result.accuracy,
+            "loss": result.loss,
+            "entropy": variety,
+        }
+        if data.multiplied is not None:
+            line["accuracy_multiplied"], line["accuracy_others"] = result.apart(data.multiplied)
+        session.folder.append("evaluations.jsonl", line)
     watcher.evaluated(session, result)
 
 
 def finish(session: Session) -> None:
-    """Write what only the end of a run knows: the ledger and one row a sample."""
+    """Write what only the end of a run knows: the ledger, and the samples' table."""
     run, budget, ledger = session.run, session.budget, session.ledger
     totals = ledger.summary()
     if not session.world.leads:
         return
-    train = session.data.train
-    session.samples.write(session.folder.path / "samples.parquet", train.labels, train.card.classes)
+    importance = session.sampler.importance()
+    session.samples.write(session.folder.path / "samples.parquet", session.data.train, importance)
     session.folder.write_json(
         "ledger.json",
         {

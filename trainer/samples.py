@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.formats import Converted
 from pipeline.formats.whole import write_whole
+from pipeline.multiplied import Multiplied
 from samplers import Feedback
 from trainer.errors import RunError
-from trainer.record import SCHEMA
+
+SAMPLES_SCHEMA = 2
+"""Of samples.parquet: 2 brought ``weight``, ``image`` and ``copy``."""
 
 
 @dataclass(slots=True)
@@ -61,20 +64,49 @@ class SampleRecord:
         np.add.at(self.probability, feedback.ids, share * feedback.p_true)
         np.add.at(self.share, feedback.ids, share)
 
-    def write(self, path: Path, labels: NDArray[np.int64], classes: Sequence[str]) -> None:
-        """Write one row a sample: id, label, times_seen, last_loss, mean_probability."""
+    def write(self, path: Path, train: Converted, importance: NDArray[np.float64] | None) -> None:
+        """Write one row per sample: what became of it, and which image it is.
+
+        Columns are id, label, times_seen, last_loss, mean_probability and weight, the w of sample_importance
+        at epoch E (null where the run took none); of a multiplied set also image, its id in the data set,
+        and copy, from 0.
+
+        Parameters
+        ----------
+        train
+            The training set.
+        importance
+            float64[N], nan for none; or None for samplers that take no weights.
+        """
         seen = self.share > 0
         mean = np.divide(self.probability, self.share, out=np.full(len(seen), np.nan), where=seen)
+        weight = np.full(len(train), np.nan) if importance is None else importance
+        columns = {
+            "id": np.arange(len(train)),
+            "label": train.labels,
+            "times_seen": self.times_seen,
+            "last_loss": self.last_loss,
+            "mean_probability": mean.astype(np.float32),
+            "weight": pa.array(weight, mask=np.isnan(weight)),
+        }
+        if isinstance(train, Multiplied):
+            columns |= {"image": train.stored, "copy": train.copies}
         table = pa.table(
-            {
-                "id": np.arange(len(labels)),
-                "label": labels,
-                "times_seen": self.times_seen,
-                "last_loss": self.last_loss,
-                "mean_probability": mean.astype(np.float32),
-            },
-            metadata={"schema": str(SCHEMA), "classes": json.dumps(list(classes))},
+            columns,
+            metadata={"schema": str(SAMPLES_SCHEMA), "classes": json.dumps(list(train.card.classes))},
         )
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)
         write_whole(path, sink.getvalue().to_pybytes())
+
+
+def entropy(counts: NDArray[np.int64]) -> float:
+    """Entropy in nats of counts taken as a distribution: H(c) = -sum p log p with p = c / sum c.
+
+    Arazo et al. 2021, figure 1 (c) and (d), where c is how often each sample was trained on; 0 for no counts.
+    """
+    total = counts.sum()
+    if total == 0:
+        return 0.0
+    p = counts[counts > 0] / total
+    return float(-(p * np.log(p)).sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -10,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment.protocol import Augment, Domain, HostArrays
-from pipeline.augment.randaugment import Randaugment
+from pipeline.augment.protocol import Augment, Domain, HostArrays, Resizing
 from pipeline.augment.rows import to_images, to_pixels
 from pipeline.augment.sequence import apply_in_turn, beneath, draw_in_turn
+from pipeline.augment.spelled import spelled
 from pipeline.batch import Draws
 from pipeline.errors import DataError
 from pipeline.randomness import Keys, integers, uniforms
@@ -23,16 +24,21 @@ from pipeline.randomness import Keys, integers, uniforms
 class Multi:
     """Choose one of several augmentations for each sample, evenly.
 
-    In a data set whose samples are multiplied (`pipeline.multiplied.Multiplied`), copy k of a sample gets
-    augmentation k instead, counted round. So each copy is a sample of its own, whose importance a sampler can
-    learn (002 sections 4.3 and 4.4). The defaults are the five of 002, appendix A.1.1.
+    In a data set whose samples are multiplied (`pipeline.multiplied.Multiplied`, a run's ``--multiply``),
+    copy k of a sample gets augmentation k instead, counted round: with 20 copies and 5 augmentations each of
+    them comes four times. So each copy is a sample of its own, whose importance a sampler can learn. The
+    defaults are the five of the sample-importance paper, appendix A.1.1; for its five on ImageNet (appendix
+    C), put ``random_resized_crop`` without flip before it and choose from ``standard:padding=0``,
+    ``standard:padding=0+color_jitter``, ``autoaugment:policy=imagenet``, ``randaugment:magnitude=18`` and
+    ``trivialaugment_wide``.
     """
 
     parts: tuple[str, ...] = ("standard", "standard", "autoaugment", "randaugment", "trivialaugment_wide")
-    """The augmentations to choose from, by name; several that follow each other are joined by +, as in
-    randaugment+standard."""
+    """The augmentations to choose from, by name; several that follow each other are joined by +, and options
+    follow a colon each, as in autoaugment:policy=imagenet+standard:padding=0:flip=true."""
     space: Literal["modern", "original"] = "modern"
-    """RandAugment's list of operations, where it is one of the parts; 002 uses the modern one."""
+    """RandAugment's list of operations, where it is one of the parts without a space of its own; the
+    sample-importance paper uses the modern one."""
 
     domain: ClassVar[Domain] = "uint8"
 
@@ -41,13 +47,11 @@ class Multi:
             raise DataError("multi needs at least one augmentation in parts; got none")
         if self.space not in ("original", "modern"):
             raise DataError(f"space must be original or modern; got {self.space!r}")
-        for name in self.parts:
-            for word in name.split("+"):
-                self._part(word)
+        self.choices()
 
     def choices(self) -> tuple[tuple[Augment, ...], ...]:
-        """Give the augmentations to choose from, each a few parts that follow each other."""
-        return tuple(tuple(self._part(word) for word in name.split("+")) for name in self.parts)
+        """Return the augmentations to choose from, each a few parts that follow each other."""
+        return _choices(self.parts, self.space)
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw which samples get choice k, ``k/samples`` int64[m], and for part i of it ``k/i/...``.
@@ -85,18 +89,31 @@ class Multi:
             done.append(to_pixels(apply_in_turn(parts, to_images(chosen), beneath(draws, f"{k}/"))))
         return to_images(torch.index_select(torch.cat(done), 0, draws["restore"]))
 
-    def _part(self, name: str) -> Augment:
-        # The table holds this class, too, and so can't be imported before it.
-        from pipeline.augment import AUGMENTS
 
-        able = {
-            known: cls
-            for known, cls in AUGMENTS.items()
-            if cls.domain != "float" and not hasattr(cls, "constituents") and cls is not Multi
-        }
-        if name not in able:
-            raise DataError(
-                f"parts of multi must be of {', '.join(able)}: each changes grey levels of single images; "
-                f"got {name!r}"
-            )
-        return Randaugment(space=self.space) if name == "randaugment" else able[name]()
+@lru_cache(maxsize=64)
+def _choices(parts: tuple[str, ...], space: str) -> tuple[tuple[Augment, ...], ...]:
+    return tuple(tuple(_part(word, space) for word in choice.split("+")) for choice in parts)
+
+
+def _part(text: str, space: str) -> Augment:
+    # The table holds this class, too, and so can't be imported before it.
+    from pipeline.augment import AUGMENTS
+
+    able = {
+        known: cls
+        for known, cls in AUGMENTS.items()
+        if cls.domain != "float" and not hasattr(cls, "constituents") and cls is not Multi
+    }
+    name = text.partition(":")[0]
+    if name not in able:
+        raise DataError(
+            f"parts of multi must be of {', '.join(able)}: each changes grey levels of single images; "
+            f"got {text!r}"
+        )
+    part = spelled(text, able, **({"space": space} if name == "randaugment" else {}))
+    if isinstance(part, Resizing) and any(part.size_of(*size) != size for size in ((2, 3), (5, 7))):
+        raise DataError(
+            f"parts of multi must leave images their size, as they come in one batch; got {text!r}: leave "
+            f"the size out, or put {name} before multi"
+        )
+    return part

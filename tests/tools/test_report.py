@@ -28,8 +28,9 @@ from tools.arguments import UsageError, parse
 from tools.report import Report, write_report
 from tools.reporting import bars, figures, lineup, markup, settings, verdict, wording
 from tools.reporting.folder import read_run
-from tools.reporting.samples import class_probabilities, entropy, spread
+from tools.reporting.samples import class_probabilities, spread
 from trainer.errors import RunError
+from trainer.samples import entropy
 
 N, T, BUDGET, BATCH = 1000, 20, 0.3, 100
 STEPS = 60

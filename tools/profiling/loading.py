@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline import Batch, Chain
 from pipeline.augment import HostDraws
 from pipeline.crop import Crop, Windows
+from pipeline.multiplied import copies_of
 from pipeline.randomness import Keys
 from pipeline.transfer import place
 from tools.profiling.few import Few
@@ -94,6 +95,7 @@ class Loading:
             raw.step,
             raw.ids,
             raw.occurrences,
+            copies=copies_of(session.data.train, raw.ids),
             magnitude=stage.magnitude,
             resolution=stage.resolution,
         )

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tools.reporting.record import Samples
+from trainer.samples import entropy
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Spread:
     samples
         N.
     entropy
-        H(c) in nats, see :func:`entropy`.
+        H(c) in nats, see :func:`trainer.samples.entropy`.
     unseen
         Samples never trained on.
     least, median, most
@@ -43,15 +43,6 @@ class Spread:
     def effective_samples(self) -> float:
         """Exp H(c): as varied as so many samples seen equally often."""
         return math.exp(self.entropy)
-
-
-def entropy(counts: NDArray[np.int64]) -> float:
-    """Entropy in nats of counts as a distribution, H(c) = -sum p log p with p = c / sum c (000 fig. 1)."""
-    total = counts.sum()
-    if total == 0:
-        return 0.0
-    p = counts[counts > 0] / total
-    return float(-(p * np.log(p)).sum())
 
 
 def spread(samples: Samples) -> Spread | None:

@@ -10,13 +10,14 @@ import torch
 from pipeline import Chain, Loader, open_dataset
 from pipeline.augment import AUGMENTS
 from pipeline.augment.autoaugment import Autoaugment
+from pipeline.augment.color_jitter import ColorJitter
 from pipeline.augment.multi import Multi
 from pipeline.augment.randaugment import Randaugment
 from pipeline.augment.sequence import apply_in_turn, draw_in_turn
 from pipeline.augment.standard import Standard
 from pipeline.augment.trivialaugment_wide import TrivialaugmentWide
 from pipeline.errors import DataError
-from pipeline.multiplied import Multiplied
+from pipeline.multiplied import Multiplied, choose_classes
 from pipeline.randomness import Keys, integers, uniforms
 from pipeline.transfer import place
 
@@ -97,6 +98,38 @@ def test_others_are_refused(parts: tuple[str, ...]) -> None:
         Multi(parts=parts)
 
 
+def test_parts_carry_options_and_come_round_again() -> None:
+    """The five of the sample-importance paper's appendix C, after a random resized crop; 20 copies."""
+    five = Multi(
+        parts=(
+            "standard:padding=0",
+            "standard:padding=0+color_jitter:probability=1",
+            "autoaugment:policy=imagenet",
+            "randaugment:magnitude=18",
+            "trivialaugment_wide",
+        )
+    )
+    assert five.choices() == (
+        (Standard(padding=0),),
+        (Standard(padding=0), ColorJitter(probability=1.0)),
+        (Autoaugment(policy="imagenet"),),
+        (Randaugment(magnitude=18, space="modern"),),
+        (TrivialaugmentWide(),),
+    )
+    drawn = five.draw(keys_of(60, np.repeat(np.arange(20), 3)), 8, 8)
+    assert [drawn[f"{k}/samples"].tolist() for k in range(5)] == [
+        [3 * copy + i for copy in range(k, 20, 5) for i in range(3)] for k in range(5)
+    ]
+
+
+@pytest.mark.parametrize("part", ["random_resized_crop:size=8", "ssl:size=9", "none+center_crop:size=2,3"])
+def test_parts_of_multi_leave_images_their_size(part: str) -> None:
+    with pytest.raises(
+        DataError, match=r"must leave images their size.*put (random|ssl|center).* before multi"
+    ):
+        Multi(parts=("none", part))
+
+
 def test_options_that_cannot_work_are_refused() -> None:
     with pytest.raises(DataError, match="at least one augmentation"):
         Multi(parts=())
@@ -158,3 +191,19 @@ def test_what_cannot_be_multiplied_is_refused(fashion: Path) -> None:
         Multiplied(data, 0)
     with pytest.raises(DataError, match="classes must be labels of the data set; got 10"):
         Multiplied(data, 2, classes=[3, 10])
+
+
+def test_classes_to_multiply_follow_from_the_seed_alone_and_are_drawn_evenly() -> None:
+    assert choose_classes(100, 0.2, 7) == choose_classes(100, 0.2, 7) != choose_classes(100, 0.2, 8)
+    assert choose_classes(10, 1.0, 3) == list(range(10))
+    drawn = [choose_classes(10, 0.2, seed) for seed in range(2000)]
+    assert all(len(set(chosen)) == 2 and chosen == sorted(chosen) for chosen in drawn)
+    counts = np.bincount(np.concatenate(drawn), minlength=10)
+    # Each pair holds two different classes, so the statistic is below chi-square's with 9 degrees of freedom,
+    # whose value at p = 1e-6 is 45.
+    assert ((counts - 400) ** 2 / 400).sum() < 45
+
+
+def test_a_share_that_comes_to_no_class_is_refused() -> None:
+    with pytest.raises(DataError, match=r"one class at least; got 0\.1 of 4: raise it to 0\.25"):
+        choose_classes(4, 0.1, 0)

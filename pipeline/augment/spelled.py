@@ -1,0 +1,85 @@
+"""Augmentations spelled as text with their options, for where one option of a run holds several of them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pipeline.augment.protocol import Augment
+from pipeline.errors import DataError
+
+
+def spelled(text: str, table: Mapping[str, type[Augment]], **defaults: Any) -> Augment:
+    """Make the part that ``text`` spells: its name, and after each colon an option.
+
+    A pair of numbers is written with a comma: ``random_resized_crop:scale=0.35,1:flip=false``.
+
+    Parameters
+    ----------
+    table
+        Parts by name; ``text`` must name one of them.
+    defaults
+        Options that hold unless ``text`` sets them.
+
+    Raises
+    ------
+    DataError
+        On an option that the part doesn't have, that is set twice, or whose value is of another type; and as
+        the part itself does.
+    """
+    name, *settings = text.split(":")
+    cls = table[name]
+    hints = typing.get_type_hints(cls)
+    names = [item.name for item in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or key not in names:
+            known = ", ".join(f"{known}=" for known in names) or "(none)"
+            raise DataError(f"an option of {name} must be one of {known}; got {setting!r} in {text!r}")
+        if key in values:
+            raise DataError(f"an option must stand once; got {key} twice in {text!r}")
+        try:
+            values[key] = _value(value, hints[key])
+        except ValueError:
+            raise DataError(f"{key} of {name} must be {_called(hints[key])}; got {value!r}") from None
+    return cls(**{**defaults, **values})
+
+
+def _value(text: str, hint: Any) -> Any:
+    """Read a value of the annotated type; ValueError where the text is none."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        for option in options:
+            with contextlib.suppress(ValueError):
+                return _value(text, option)
+        raise ValueError
+    if origin is tuple:
+        parts = text.split(",")
+        return tuple(_value(part, kind) for part, kind in zip(parts, options, strict=True))
+    readers: dict[Any, Mapping[str, Any]] = {
+        bool: {"true": True, "false": False},
+        type(None): {"none": None},
+    }
+    known = {option: option for option in options} if origin is Literal else readers.get(hint)
+    if known is not None:
+        if text not in known:
+            raise ValueError
+        return known[text]
+    return hint(text)
+
+
+def _called(hint: Any) -> str:
+    """What to call an annotation in an error."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return " or ".join(map(str, options))
+    if origin is tuple:
+        return f"{len(options)} numbers with a comma between them"
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(_called(option) for option in options)
+    return {bool: "true or false", int: "a whole number", float: "a number", type(None): "none"}[hint]
