@@ -804,7 +804,7 @@ def test_what_is_not_a_run_is_an_error_of_one_line(run, tmp_path):
         (tmp_path, f"holds no run.toml: name a folder in it, as {tmp_path / 'broken'}"),
         (broken, "run.toml must be TOML"),
         (newer, "ledger.json must be of schema 1 or older; got 2: update budgetrain"),
-        (newest, "samples.parquet must be of schema 1 or older; got 9"),
+        (newest, "samples.parquet must be of schema 2 or older; got 9"),
     ):
         with pytest.raises(RunError, match=re.escape(message)) as error:
             write_report([run, path], tmp_path / "out.html")

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from tools.reporting.record import RunRecord, Samples, Series, number
 from trainer.errors import RunError
+from trainer.samples import SAMPLES_SCHEMA
 
 SCHEMA = 1
 """Newest schema of a run folder's files that is understood."""
@@ -28,7 +29,21 @@ DEFAULTS: Mapping[str, Any] = {
 
 STEP_COLUMNS = ("step", "round", "samples", "progress", "lr", "loss", "seconds", "rate")
 SAMPLE_COLUMNS = ("label", "times_seen", "mean_probability")
-EVALUATION_COLUMNS = ("step", "round", "samples", "progress", "compute", "seconds", "accuracy", "loss")
+LATER_COLUMNS = ("weight", "image", "copy")
+WHOLE_COLUMNS = ("label", "times_seen", "image", "copy")
+EVALUATION_COLUMNS = (
+    "step",
+    "round",
+    "samples",
+    "progress",
+    "compute",
+    "seconds",
+    "accuracy",
+    "loss",
+    "entropy",
+    "accuracy_multiplied",
+    "accuracy_others",
+)
 
 
 def read_run(path: Path) -> RunRecord:
@@ -79,7 +94,7 @@ def _read_object(path: Path, faults: list[str]) -> Mapping[str, Any]:
     except FileNotFoundError:
         faults.append(f"{path.name} is missing")
         return {}
-    except (ValueError, OSError):
+    except (ValueError, RecursionError, OSError):
         faults.append(f"{path.name} can't be read")
         return {}
     if not isinstance(content, dict):
@@ -103,7 +118,7 @@ def _read_lines(path: Path, names: Sequence[str], faults: list[str]) -> Series:
     for line in whole:
         try:
             content = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             content = None
         if isinstance(content, dict):
             lines.append(content)
@@ -117,28 +132,34 @@ def _read_lines(path: Path, names: Sequence[str], faults: list[str]) -> Series:
 
 def _read_samples(path: Path, faults: list[str]) -> Samples | None:
     try:
-        table = pq.read_table(path, columns=list(SAMPLE_COLUMNS))
-        label, seen, probability = (table[name].to_numpy() for name in SAMPLE_COLUMNS)
-        if label.dtype.kind != "i" or seen.dtype.kind != "i":
+        file = pq.ParquetFile(path)
+        there = set(file.schema_arrow.names)
+        metadata = file.schema_arrow.metadata or {}
+        _check_schema(int(metadata.get(b"schema", 1)), path, SAMPLES_SCHEMA)
+        table = file.read([*SAMPLE_COLUMNS, *(name for name in LATER_COLUMNS if name in there)])
+        columns = {name: table[name].to_numpy() for name in table.column_names}
+        whole = [columns[name].dtype.kind == "i" for name in WHOLE_COLUMNS if name in columns]
+        if not all(whole):
             raise ValueError("labels and counts must be whole numbers")
-        metadata = table.schema.metadata or {}
-        _check_schema(int(metadata.get(b"schema", SCHEMA)), path)
         names = json.loads(metadata.get(b"classes", b"null"))
         return Samples(
-            label=label.astype(np.int64),
-            times_seen=seen.astype(np.int64),
-            mean_probability=probability.astype(np.float64),
+            label=columns["label"].astype(np.int64),
+            times_seen=columns["times_seen"].astype(np.int64),
+            mean_probability=columns["mean_probability"].astype(np.float64),
             classes=tuple(map(str, names)) if isinstance(names, list) else None,
+            weight=columns["weight"].astype(np.float64) if "weight" in columns else None,
+            image=columns["image"].astype(np.int64) if "image" in columns else None,
+            copy=columns["copy"].astype(np.int64) if "copy" in columns else None,
         )
     except FileNotFoundError:
         faults.append(f"{path.name} is missing")
     except RunError:
         raise
-    except (pa.ArrowException, KeyError, ValueError, OSError):
+    except (pa.ArrowException, KeyError, TypeError, ValueError, RecursionError, OSError):
         faults.append(f"{path.name} can't be read")
     return None
 
 
-def _check_schema(schema: object, path: Path) -> None:
-    if not isinstance(schema, int) or schema > SCHEMA:
-        raise RunError(f"{path} must be of schema {SCHEMA} or older; got {schema}: update budgetrain")
+def _check_schema(schema: object, path: Path, newest: int = SCHEMA) -> None:
+    if not isinstance(schema, int) or schema > newest:
+        raise RunError(f"{path} must be of schema {newest} or older; got {schema}: update budgetrain")

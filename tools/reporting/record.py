@@ -47,12 +47,19 @@ class Samples:
         float64[n], probability given to the true class, nan for samples never seen.
     classes
         Names of the classes where the run recorded them.
+    weight
+        float64[n], the w of epoch E that sample_importance took, nan for none; None in older tables.
+    image, copy
+        int64[n], of a multiplied data set: the id of the image in it, and which copy; None in others.
     """
 
     label: NDArray[np.int64]
     times_seen: NDArray[np.int64]
     mean_probability: NDArray[np.float64]
     classes: tuple[str, ...] | None
+    weight: NDArray[np.float64] | None = None
+    image: NDArray[np.int64] | None = None
+    copy: NDArray[np.int64] | None = None
 
     def class_name(self, label: int) -> str:
         """The class's name, or its number where the run recorded no names."""
