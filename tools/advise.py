@@ -151,7 +151,7 @@ def advice(cost: float, ratios: tuple[float, ...], pareto: Pareto) -> dict[str, 
 
 
 def _show(told: dict[str, Any], console: Console) -> None:
-    title = "Speed-up possible with a perfect score (Pareto model, 003 section 4.5)"
+    title = "Speed-up possible with a perfect score (Pareto model, Kocyigit 2023, section 4.5)"
     table = Table(title=title, title_justify="left")
     headings = ("ratio", "trained of a pool", "use they hold", "scoring / training", "speed-up")
     for heading in headings:

@@ -22,9 +22,9 @@ class Budget:
 
     The unit is the training step's share of one sample: its forward and backward pass at full resolution. A
     full training costs T * N of them. ``trained`` counts samples trained, whatever their resolution, and
-    takes scoring as free, as the papers do (000 section 4). ``compute`` charges every pass: training at
-    another resolution by the network's FLOPs there, scoring by what it was measured to cost on this device,
-    and samples that a selection needed to be trained on before the run.
+    takes scoring as free, as the papers do (Arazo et al. 2021, section 3). ``compute`` charges every pass:
+    training at another resolution by the network's FLOPs there, scoring by what it was measured to cost on
+    this device, and samples that a selection needed to be trained on before the run.
 
     Attributes
     ----------

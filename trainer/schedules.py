@@ -243,6 +243,29 @@ class Rex(ProportionalSchedule):
 
 
 @dataclass(frozen=True)
+class RangeTest(ProportionalSchedule):
+    """Learning rate range test: the rate rises exponentially to the base rate, to see where losses turn.
+
+    Kocyigit (2023), appendix A.3, after Smith and Topin (2017): from 1e-3 to 1 in 200 steps, with ``--lr 1``.
+    The least rate that is worth taking is where the loss begins to fall, the largest where it begins to rise.
+    ``--log-every 1`` writes both for every step into steps.jsonl.
+    """
+
+    first: float = 1e-3
+    """Factor at the first step, relative to the base rate."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.first < 1:
+            raise RunError(
+                f"schedule.first must be within (0, 1), a factor of the base rate; got {self.first}"
+            )
+
+    def factor(self, progress: float) -> float:
+        """Rise by equal factors at equal distances from first to 1."""
+        return math.pow(self.first, 1 - progress)
+
+
+@dataclass(frozen=True)
 class Constant(ProportionalSchedule):
     """The base rate throughout: no floor, for comparison only."""
 
@@ -259,6 +282,7 @@ SCHEDULES: dict[str, type[SchedulePart]] = {
     "one_cycle": OneCycle,
     "fixed_one_cycle": FixedOneCycle,
     "rex": Rex,
+    "range_test": RangeTest,
     "constant": Constant,
 }
 

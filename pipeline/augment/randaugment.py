@@ -25,7 +25,7 @@ _MOST_OPERATIONS = 100
 class Randaugment:
     """Apply a few operations to each sample, drawn from a list, all at one magnitude.
 
-    Cubuk et al., 2020. ``original`` is the list of 16 that the budgeted-training paper uses (000), where some
+    Cubuk et al., 2020. ``original`` is the list of 16 that Arazo et al. (2021) use, where some
     operations grow weaker with the magnitude, so that magnitude 4 is strong. ``modern`` is torchvision's
     list of 14, which all grow stronger; the magnitude that a run's resolution brings scales this one's alone.
     Operations are drawn with replacement, one draw a sample. Stands before crop and flip.

@@ -22,7 +22,7 @@ _MOST_PADDING = 256
 class Standard:
     """Pad with black, crop at random back to the image's size, flip left to right at random.
 
-    The padding is zero in grey levels, before normalisation, as in the reference settings (000 section 4).
+    The padding is zero in grey levels, before normalisation, as in Arazo et al. (2021), section 4.1.
     """
 
     padding: int = 4

@@ -22,7 +22,7 @@ class MiniImageNet(NamedSource):
 
     The published splits hold classes of their own, for few-shot learning. For classification the rows of
     train.csv, val.csv and test.csv are put after one another and permuted with seed 42; the first five sixths
-    are the training set (000, reference settings).
+    are the training set (Arazo et al. 2021, section 4.1).
     """
 
     name = "mini_imagenet"

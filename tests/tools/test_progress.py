@@ -85,3 +85,22 @@ def test_the_bar_goes_by_the_share_of_the_budget(fashion: Path, tmp_path: Path) 
     assert "24 steps of 32, 30% of 2 epochs; sampler uniform, augment standard" in said
     assert "step 24 of 24" in said
     assert "100%" in said
+
+
+def test_what_is_odd_about_a_run_is_told_in_a_line(
+    fashion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 0.6 epochs the rate warms up in a sixth, and images are large in a third, two rounds of 0.06
+    more."""
+    words = ["run", "fashion_mnist_cpu", "--model", "resnet8", "--model.width", "1", "--device", "cpu"]
+    words += ["--data-dir", str(fashion), "--runs-dir", str(tmp_path), "--epochs", "2", "--batch-size", "32"]
+    words += ["--round-length", "0.2", "--resolution", "super_progressive", "--resolution.lowest", "14"]
+    words += ["--resolution.step", "14", "--schedule", "fixed_one_cycle", "--schedule.warmup", "0.1"]
+    assert main([*words, "--name", "odd"]) == 0
+    line = (
+        "note: images are at full resolution for 33.3% of the budget and the learning rate warms up for 16.7% "
+        "of it: --schedule.warmup 0.2 or --resolution.warmup 0.1667 makes them one"
+    )
+    assert capsys.readouterr().out.splitlines().count(line) == 1
+    assert main([*words, "--name", "even", "--schedule.warmup", "0.2"]) == 0
+    assert "note:" not in capsys.readouterr().out

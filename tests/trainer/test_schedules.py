@@ -14,6 +14,7 @@ from trainer.schedules import (
     FixedOneCycle,
     Linear,
     OneCycle,
+    RangeTest,
     Rex,
     Step,
     WarmupCosine,
@@ -40,6 +41,14 @@ def test_linear_goes_from_the_papers_rate_to_its_floor_in_equal_steps():
 
 def test_linear_to_another_floor():
     assert factors(Linear(final=0.5), 3) == [1, 0.75, 0.5]
+
+
+def test_a_range_test_multiplies_the_rate_at_every_step():
+    """Kocyigit (2023) A.3: from 1e-3 to 1 in 200 steps."""
+    rates = factors(RangeTest(), 200)
+    assert rates[0] == pytest.approx(1e-3)
+    assert rates[-1] == 1
+    assert all(b / a == pytest.approx(1000 ** (1 / 199)) for a, b in pairwise(rates))
 
 
 @pytest.mark.parametrize("third", [1, 2, 100])
@@ -78,7 +87,7 @@ def test_warmup_cosine_is_equation_3_6(steps, warmup):
 
 
 def one_cycle(t: float, t_w: float, L: float, low: float, high: float) -> tuple[float, float]:
-    """Rate and momentum of 003 eq. 3.7 and 3.8, which differ in where t_w comes from."""
+    """Rate and momentum of Kocyigit (2023) eq. 3.7 and 3.8, which differ in where t_w comes from."""
     if t < t_w:
         rate = 1 - 0.5 * (math.cos(t / t_w * math.pi) + 1)
         return rate, low + 0.5 * (high - low) * (math.cos(t / t_w * math.pi) + 1)
@@ -161,6 +170,8 @@ def test_only_the_cycles_touch_momentum(schedule):
         (FixedOneCycle, {"warmup": math.nan}, "warmup must be above 0 epochs"),
         (FixedOneCycle, {"initial": -1}, "initial must be within"),
         (FixedOneCycle, {"low_momentum": -0.1}, "must rise within"),
+        (RangeTest, {"first": 0.0}, "first must be within"),
+        (RangeTest, {"first": 1.0}, "first must be within"),
     ],
 )
 def test_options_are_checked(part, options, message):

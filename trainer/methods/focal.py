@@ -20,8 +20,9 @@ class Focal:
 
         loss = -(1 - p_y)^gamma log p_y
 
-    It shifts attention to difficult samples by the loss itself, and is what 002 compares sampling with. The
-    gradient goes through both factors. The paper's balance alpha between fore- and background is left out.
+    It shifts attention to difficult samples by the loss itself, and is what "Sample importance in SGD
+    training" compares sampling with. The gradient goes through both factors. The paper's balance alpha
+    between fore- and background is left out.
     """
 
     gamma: float = 2.0

@@ -15,7 +15,7 @@ from trainer.methods.protocol import Losses
 class Supervised:
     """Classification with cross-entropy.
 
-    000 eq. 1, for every constituent of an image.
+    Arazo et al. (2021) eq. 1, for every constituent of an image.
     The loss of image i against owner j is ``-log softmax(outputs[i])[labels[i, j]]``. The log-softmax is
     taken once an image, whatever the number of constituents.
     """

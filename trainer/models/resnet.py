@@ -1,7 +1,7 @@
 """Residual networks for small images: a 3x3 stem of stride 1, no max-pool, post-activation blocks.
 
-The networks of He et al. (2016) with the stem that 000 and 002 use on CIFAR. ResNet-8 is the same recipe cut
-to three stages of one block each, small enough to train on a CPU.
+The networks of He et al. (2016) with the stem that budgeted training uses on CIFAR (Arazo et al. 2021).
+ResNet-8 is the same recipe cut to three stages of one block each, small enough to train on a CPU.
 """
 
 from __future__ import annotations

@@ -26,6 +26,9 @@ class Divbs(Scored):
     Redundant samples have little left once one of them is taken. Only inner products are needed, and those
     of outer products are products of inner products, so no gradient is ever formed. Once the candidates' span
     is used up the first ones left fill the batch.
+
+    The released code draws each next candidate by multinomial over these values; here it is their arg max, as
+    the paper's objective has it, and nothing is random.
     """
 
     ratio: float = 2.0

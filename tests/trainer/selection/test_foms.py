@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from trainer.errors import RunError
 from trainer.selection.foms import Foms
 from trainer.selection.forgetting import ForgettingMemory
 
@@ -89,3 +90,13 @@ def test_memory_lifts_what_is_being_forgotten(setting, pool):
         for losses in looks:
             choice = selection.choose(pool(losses))
         assert choice.places.tolist() == [first]
+
+
+def test_hardness_can_vary_at_one_size_of_the_pool():
+    """Kocyigit (2023) figure 4.4, right: five times the batch, for every beta up to where 1 + beta is
+    more."""
+    assert {Foms(beta=beta, ratio=5.0).ratio for beta in (0.0, 0.5, 1.0, 2.0, 4.0)} == {5.0}
+    with pytest.raises(
+        RunError, match=r"at least 1 \+ beta = 5\.1 .*; got 5: load more candidates or lower beta"
+    ):
+        Foms(beta=4.1, ratio=5.0)

@@ -31,7 +31,7 @@ def test_speed_up_is_use_gained_over_what_it_costs(cost, ratio):
 
 
 def test_defaults_stand_by_the_published_speed_up():
-    """003 reports 1.3 to 1.7 times fewer steps at ratio 2, where scoring adds 10.5%."""
+    """Kocyigit (2023) reports 1.3 to 1.7 times fewer steps at ratio 2, where scoring adds 10.5%."""
     assert 1.3 < Pareto().speed_up(2, 0.105 / 2) < 1.7
 
 
@@ -52,7 +52,7 @@ def test_the_best_ratio_where_scoring_is_free_has_a_closed_form():
         assert Pareto(alpha, x_min).best_ratio(0.0) == pytest.approx(expected)
 
 
-def test_what_003_says_of_its_figure_holds():
+def test_what_is_written_of_figure_4_5_holds():
     """Larger ratios pay up to a point, cheap scoring moves it, and a larger alpha gains more."""
     model = Pareto()
     best = model.best_ratio(0.05)
