@@ -98,8 +98,8 @@ def test_what_is_odd_about_a_run_is_told_in_a_line(
     words += ["--resolution.step", "14", "--schedule", "fixed_one_cycle", "--schedule.warmup", "0.1"]
     assert main([*words, "--name", "odd"]) == 0
     line = (
-        "note: images are at full resolution for 33.3% of the budget and the learning rate warms up for 16.7% "
-        "of it: --schedule.warmup 0.2 or --resolution.warmup 0.1667 makes them one"
+        "note: images are at full resolution for 33.3% of the budget and the learning rate warms up for "
+        "16.7% of it: --schedule.warmup 0.2 or --resolution.warmup 0.1667 makes them one"
     )
     assert capsys.readouterr().out.splitlines().count(line) == 1
     assert main([*words, "--name", "even", "--schedule.warmup", "0.2"]) == 0
