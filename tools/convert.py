@@ -21,10 +21,11 @@ from rich.text import Text
 
 from pipeline.convert import ConvertOptions, convert, skipped_path, validation_path
 from pipeline.errors import CorruptSampleError, DataError, one_line
-from pipeline.formats import FORMATS, card_path
+from pipeline.formats import FORMATS, card_path, open_dataset
 from pipeline.journal import journal_path
 from pipeline.pillow import MOST_PIXELS
 from pipeline.sources import data_directory, open_source
+from pipeline.sources.renumbered import Renumbered
 
 _MOST_NAMED = 100
 _MOST_DIGITS = 20
@@ -102,6 +103,10 @@ class Convert:
     workers: int | None = None
     """Threads; one a core by default. The data set is the same with any number."""
 
+    classes_of: Path | None = None
+    """A converted data set whose classes these are: they are numbered as there, as a test set's must be as
+    those of the training set."""
+
     data_dir: Path | None = None
     """Where named sources have their files; by default the environment's BUDGETRAIN_DATA, else data."""
 
@@ -135,6 +140,8 @@ class Convert:
             raise DataError(f"OUT must end in {endings}; got {str(self.out)!r}: name one such as train.beton")
         data_dir = self.data_dir or data_directory()
         source = open_source(self.source, split=self.split, data_dir=data_dir, download=self.download)
+        if self.classes_of is not None:
+            source = Renumbered(source, open_dataset(self.classes_of).card.classes, str(self.classes_of))
 
         def say(note: str) -> None:
             console.print(

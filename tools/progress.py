@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pipeline.errors import one_line
 from tools.reporting.folder import read_run
 from tools.reporting.settings import UNSAID
 from tools.reporting.wording import NONE, budget, count, duration, flops, percent
@@ -71,8 +72,8 @@ class TerminalWatcher:
             highlight=False,
         )
         of_sampler = [f"{part_name('sampler', run.sampler)}: {note}" for note in session.sampler.notes]
-        for note in (*of_sampler, *notes(run, session.full)):
-            self._console.print(f"note: {note}", soft_wrap=True, markup=False, highlight=False)
+        for note in (*session.data.notes, *of_sampler, *notes(run, session.full)):
+            self._console.print(f"note: {one_line(note)}", soft_wrap=True, markup=False, highlight=False)
         if resumed:
             self._console.print(
                 f"going on from step {session.ledger.steps:,}, from {session.folder.checkpoint}"

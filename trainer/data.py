@@ -14,6 +14,7 @@ from pipeline.convert import ConvertOptions, convert
 from pipeline.formats import FORMATS, Converted, open_dataset
 from pipeline.multiplied import Multiplied, choose_classes
 from pipeline.sources import SOURCES, data_directory, open_source
+from trainer.classes import compare_shapes, match_classes
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.parallel import World
@@ -30,10 +31,13 @@ class Data:
     ----------
     train
         With the copies that the run multiplies it by, if any.
+    notes
+        What a person who trains on them should know, a line each.
     """
 
     train: Converted
     test: Converted
+    notes: tuple[str, ...] = ()
 
     @property
     def multiplied(self) -> tuple[int, ...] | None:
@@ -53,17 +57,20 @@ def open_data(run: Run, world: World, report: Report) -> Data:
         When the two sets don't fit each other or the run.
     """
     train_path, test_path = paths(run)
+    notes: list[str] = []
     if world.leads and not _is_path(run.data):
         for split, path in (("train", train_path), ("test", test_path)):
             if not path.exists():
-                _convert(run, split, path, report)
+                notes += _convert(run, split, path, report)
     world.barrier()
     train = open_dataset(train_path)
     if run.test_data is None and not test_path.exists():
         raise DataError(
             f"a set to evaluate on must stand at {test_path} or be named by --test-data; found neither"
         )
-    data = Data(multiplied(run, train), open_dataset(test_path))
+    test = open_dataset(test_path)
+    notes += match_classes(train, test) + compare_shapes(train, test)
+    data = Data(multiplied(run, train), test, tuple(notes))
     _check(run, data)
     return data
 
@@ -108,22 +115,20 @@ def _is_path(data: str) -> bool:
     return Path(data).suffix.removeprefix(".") in FORMATS
 
 
-def _convert(run: Run, split: str, path: Path, report: Report) -> None:
+def _convert(run: Run, split: str, path: Path, report: Report) -> list[str]:
+    """Convert a split, and return what a person should know of it."""
     folder = run.data_dir or data_directory()
     # A set that torchvision doesn't know is an image folder by that name in the data directory.
     text = run.data if run.data in SOURCES else str(folder / run.data)
     source = open_source(text, split=split, data_dir=folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    convert(source, path, ConvertOptions(), partial(report, f"{run.data}, {split}"))
+    notes = [f"{run.data}, {split}: {note}" for note in source.notes]
+    convert(source, path, ConvertOptions(), partial(report, f"{run.data}, {split}"), notes.append)
+    return notes
 
 
 def _check(run: Run, data: Data) -> None:
-    train, test = data.train, data.test
-    if train.card.classes != test.card.classes:
-        raise RunError(
-            f"training and test set must have the same classes in the same order; {train.path} has "
-            f"{len(train.card.classes)}, {test.path} has {len(test.card.classes)}, or other names"
-        )
+    train = data.train
     if len(train.card.classes) < 2:
         raise RunError(
             f"a training set must have at least 2 classes; {train.path} has {len(train.card.classes)}"

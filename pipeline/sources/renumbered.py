@@ -1,0 +1,69 @@
+"""A source whose classes are numbered as those of another set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+from pipeline.sources.class_names import listed, tidied
+from pipeline.sources.protocol import Source
+
+
+class Renumbered:
+    """The images of ``source`` with labels that are indices into ``classes``.
+
+    Parameters
+    ----------
+    source
+        The images, and what their classes are called.
+    classes
+        Names of all classes, in the order of their numbers.
+    owner
+        Whose classes they are, for messages.
+
+    Raises
+    ------
+    DataError
+        When images are of a class that isn't among them.
+    """
+
+    def __init__(self, source: Source, classes: Sequence[str], owner: str) -> None:
+        self._source = source
+        self.name = source.name
+        self.split = source.split
+        self.origin = source.origin
+        self.classes = tuple(classes)
+        numbers = {tidied(name): number for number, name in enumerate(classes)}
+        if len(numbers) < len(classes):
+            raise DataError(f"classes of {owner} must have names of their own to number others by")
+        table = np.array([numbers.get(tidied(name), -1) for name in source.classes], np.int64)
+        self.labels: NDArray[np.int64] = table[source.labels]
+        unknown = [source.classes[label] for label in np.unique(source.labels[self.labels < 0])]
+        if unknown:
+            raise DataError(
+                f"classes of {source.origin} must be among those of {owner}; {len(unknown):,} aren't: "
+                f"{listed([repr(name) for name in unknown])}: leave their images out, or rename them"
+            )
+        self.notes = (*source.notes, f"classes are numbered as in {owner}")
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def fingerprint(self) -> str:
+        """Return the source's own; classes and labels are compared besides."""
+        return self._source.fingerprint()
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """Decode image ``index``; see `Source.read`."""
+        return self._source.read(index)
+
+    def encoded(self, index: int) -> bytes | None:
+        """Return image ``index`` as it is where it is a JPEG; see `Source.encoded`."""
+        return self._source.encoded(index)
+
+    def sample_name(self, index: int) -> str:
+        """Name image ``index``; see `Source.sample_name`."""
+        return self._source.sample_name(index)
