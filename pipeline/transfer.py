@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.errors import DataError
+
 
 def place(array: NDArray[Any], device: torch.device) -> Tensor:
     """Copy an array to the device without waiting for it.
@@ -27,10 +29,24 @@ def resolve_device(device: torch.device | str) -> torch.device:
     """Name the device in full; "auto" is CUDA where there is one, else the CPU.
 
     With its number, because every thread has a current CUDA device of its own, which at first is 0.
+
+    Raises
+    ------
+    DataError
+        When there is no such device here.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    resolved = torch.device(device)
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise DataError(f"device must be auto, cpu, cuda or cuda:N; got {device!r}") from None
+    if resolved.type == "cpu" and resolved.index:
+        raise DataError(f"device must be auto, cpu, cuda or cuda:N; got {str(device)!r}: there is one cpu")
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise DataError(
+            f"device must be one of the {torch.cuda.device_count()} GPUs here, or cpu; got {str(device)!r}"
+        )
     if resolved == torch.device("cuda"):
         return torch.device("cuda", torch.cuda.current_device())
     return resolved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -70,6 +71,16 @@ def _plain(message: str) -> str:
     fitting = re.sub(r"[{}]", "", unfit[2].replace("|", " or "))
     given = " ".join(re.findall(r"""['"](.*?)['"](?:, |$)""", unfit[3]))
     return f"{unfit[1]} must be {fitting}; got {given or 'none'}"
+
+
+def below_home(word: str) -> str:
+    """A word of a command line with the home folder in place of its ``~``, which shells leave after ``=``.
+
+    >>> below_home("--runs-dir=~nobody-of-this-name/runs"), below_home("--name=a~b")
+    ('--runs-dir=~nobody-of-this-name/runs', '--name=a~b')
+    """
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    return option + equals + os.path.expanduser(value)  # noqa: PTH111  (a Path would change other words)
 
 
 def chosen(words: Sequence[str], option: str) -> list[str] | None:

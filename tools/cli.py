@@ -70,9 +70,12 @@ def _run(name: str, words: list[str]) -> int:
     from pipeline.bus_error import EXIT_STATUS as CHANGED
     from pipeline.errors import ChangedDataError, DataError, one_line
     from samplers import SamplingError
-    from tools.arguments import UsageError, parse
+    from tools.arguments import UsageError, below_home, parse
+    from tools.terminal import counted_warnings, take_any_text
     from trainer.errors import DivergedError, InterruptedRunError, RunError
 
+    take_any_text()
+    words = [below_home(word) for word in words]
     prog = f"trainer {name}"
     module, class_name, _ = COMMANDS[name]
     command_type = getattr(importlib.import_module(module), class_name)
@@ -80,7 +83,9 @@ def _run(name: str, words: list[str]) -> int:
     read = getattr(command_type, "from_words", None)
     try:
         command = read(words, prog) if read else parse(command_type, words, prog)
-        status: int = command.execute(Console())
+        with counted_warnings(prog):
+            # Nothing that is printed is markup or an emoji's name: users' names may look like either.
+            status: int = command.execute(Console(markup=False, emoji=False))
         return status
     except (DataError, SamplingError, RunError, UsageError) as error:
         print(f"{prog}: {one_line(str(error))}", file=sys.stderr)

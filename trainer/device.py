@@ -29,7 +29,7 @@ def choose_device(name: str, world: World) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise RunError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}") from None
-    if device.type not in ("cpu", "cuda"):
+    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
         raise RunError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}")
     if device.type == "cuda":
         if not torch.cuda.is_available():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import tomllib
 import types
 import typing
@@ -60,6 +61,10 @@ def from_table(table: Mapping[str, Any], where: str) -> Run:
             values[slot] = tuple(_part(slot, entry, where) for entry in entries)
         elif slot in values:
             values[slot] = _part(slot, values[slot], where)
+    for name in ("data", "test_data"):
+        # A name or a path.
+        if isinstance(values.get(name), str):
+            values[name] = os.path.expanduser(values[name])  # noqa: PTH111
     return _build(Run, values, where)
 
 
@@ -137,7 +142,7 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
             return float(value)
         raise RunError(f"{where} must be float; got a number of {len(str(value))} digits: give a smaller one")
     elif hint is Path and isinstance(value, str):
-        return Path(value)
+        return Path(os.path.expanduser(value))  # noqa: PTH111  (leaves an unknown user's as it is)
     elif hint is type(None):
         if value is None:
             return None

@@ -44,8 +44,22 @@ _OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def data_directory() -> Path:
-    """Give the folder where data live: the environment variable BUDGETRAIN_DATA, or ``data``."""
-    return Path(os.environ.get("BUDGETRAIN_DATA") or "data")
+    """Return the folder where data live: the environment variable BUDGETRAIN_DATA, or ``data``.
+
+    Raises
+    ------
+    DataError
+        When the variable names something else than a folder.
+    """
+    named = os.environ.get("BUDGETRAIN_DATA")
+    if not named:
+        return Path("data")
+    folder = Path(os.path.expanduser(named))  # noqa: PTH111  (leaves an unknown user's as it is)
+    if not folder.is_dir():
+        raise DataError(
+            f"BUDGETRAIN_DATA must name a folder; got {named}, which is none: make it, or unset it"
+        )
+    return folder
 
 
 def open_source(

@@ -282,9 +282,19 @@ def test_names_and_paths_are_told_apart(tmp_path: Path, monkeypatch: pytest.Monk
         open_source("cifra")
 
 
-def test_the_data_directory_is_the_environments_or_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BUDGETRAIN_DATA", "/somewhere")
-    assert data_directory() == Path("/somewhere")
+def test_the_data_directory_is_the_environments_or_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BUDGETRAIN_DATA", str(tmp_path))
+    assert data_directory() == tmp_path
+    (tmp_path / "d").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("BUDGETRAIN_DATA", "~/d")
+    assert data_directory() == tmp_path / "d"
+    for wrong in ("~/e", "~nobody-of-this-name/d", str(tmp_path / "nowhere")):
+        monkeypatch.setenv("BUDGETRAIN_DATA", wrong)
+        with pytest.raises(DataError, match=f"BUDGETRAIN_DATA must name a folder; got {wrong}"):
+            data_directory()
     monkeypatch.setenv("BUDGETRAIN_DATA", "")
     assert data_directory() == Path("data")
     monkeypatch.delenv("BUDGETRAIN_DATA")
