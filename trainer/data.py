@@ -13,7 +13,9 @@ from pipeline import DataError
 from pipeline.convert import ConvertOptions, convert
 from pipeline.formats import FORMATS, Converted, open_dataset
 from pipeline.multiplied import Multiplied, choose_classes
-from pipeline.sources import SOURCES, data_directory, open_source
+from pipeline.sources import SHARDED, SOURCES, data_directory, open_source
+from pipeline.sources.image_folder import splits_in
+from pipeline.sources.shards import find_shards
 from trainer.classes import compare_shapes, match_classes
 from trainer.config import Run
 from trainer.errors import RunError
@@ -120,11 +122,25 @@ def _convert(run: Run, split: str, path: Path, report: Report) -> list[str]:
     folder = run.data_dir or data_directory()
     # A set that torchvision doesn't know is an image folder by that name in the data directory.
     text = run.data if run.data in SOURCES else str(folder / run.data)
+    if run.data not in SOURCES:
+        _check_folder(folder / run.data, split)
     source = open_source(text, split=split, data_dir=folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     notes = [f"{run.data}, {split}: {note}" for note in source.notes]
     convert(source, path, ConvertOptions(), partial(report, f"{run.data}, {split}"), notes.append)
     return notes
+
+
+def _check_folder(folder: Path, split: str) -> None:
+    """Check, without going through it, that a folder is a set with splits: else it may be somebody's home."""
+    if not folder.is_dir() or split in splits_in(folder):
+        return
+    if not any(find_shards(str(folder), ending, split) for ending in SHARDED):
+        raise RunError(
+            f"data must be a converted set, the name of one, or a folder with splits, train/CLASS/IMAGE and "
+            f"test/CLASS/IMAGE; {folder} holds no {split}: convert it with `trainer convert {folder} "
+            f"{folder.name or 'data'}.beton` and give that"
+        )
 
 
 def _check(run: Run, data: Data) -> None:

@@ -80,10 +80,8 @@ def test_links_that_lead_nowhere_are_named(pets: Path) -> None:
     source = ImageFolder(pets)
     assert names(source) == SOUND
     broken = next(note for note in source.notes if "lead nowhere" in note)
-    assert broken.startswith(
-        "24 links that lead nowhere are left out (cat/gone, cat/loop, dog/chain0, dog/chain1, dog/chain10 and "
-        "19 more)"
-    )
+    words = "24 links that lead nowhere are left out"
+    assert broken == f"{words} (cat/gone, cat/loop, dog/chain0, dog/chain1, dog/chain10 and 19 more)"
     (pets / "cat" / "0.png").symlink_to("0.png")
     with pytest.raises(
         CorruptSampleError, match=r"cat/0\.png must be readable; got Too many levels of symbolic"
