@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.complaints import complaints
 from pipeline.errors import CorruptSampleError, one_line
 from pipeline.formats.card import Card, Encoding, HeldOut
 from pipeline.formats.parallel import in_order
@@ -37,15 +38,19 @@ class Tally:
     encoded: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     """Name and fault of every corrupt image that was left out."""
+    doubtful: list[tuple[str, str]] = field(default_factory=list)
+    """Name of every image that was kept although its decoder complained, and the first complaint."""
     sums: PixelSums = field(default_factory=PixelSums)
 
-    def add(self, label: int, stored: Stored) -> None:
+    def add(self, label: int, stored: Stored, name: str) -> None:
         """Count one more image."""
         self.labels.append(label)
         self.heights.append(stored.images[0].height)
         self.widths.append(stored.images[0].width)
         self.compressed += stored.compressed
         self.encoded += stored.encoded
+        if stored.complaint:
+            self.doubtful.append((name, stored.complaint))
 
     def card(
         self, source: Source, storage: Storage, jpeg_share: float | None, held_out: HeldOut | None
@@ -172,13 +177,14 @@ class Conversion:
         sums = [PixelSums() for _ in self._writers]
         for index in chunk:
             try:
-                stored, pixels = store(self._source, index, self._storage)
+                with complaints() as said:
+                    stored, pixels = store(self._source, index, self._storage)
             except CorruptSampleError as error:
                 if not self._skip_corrupt:
                     raise CorruptSampleError(f"{error}, or leave such images out by --skip-corrupt") from None
                 outcomes.append(str(error))
                 continue
-            outcomes.append(stored)
+            outcomes.append(replace(stored, complaint=said[0]) if said else stored)
             sums[int(self._held[index])].add(pixels)
         return outcomes, sums
 
@@ -189,7 +195,7 @@ class Conversion:
             return
         sample = self._sample(index, outcome)
         self._writers[part].append(sample)
-        self.tallies[part].add(sample.label, outcome)
+        self.tallies[part].add(sample.label, outcome, name)
 
     def _take(self, record: dict[str, Any]) -> bool:
         """Take over the images of one record; False where their bytes are not what it says."""
@@ -205,7 +211,7 @@ class Conversion:
             sample = self._sample(index, outcome)
             if not self._writers[part].take_over(sample):
                 return False
-            tally.add(sample.label, outcome)
+            tally.add(sample.label, outcome, name)
         for tally, counts in zip(self.tallies, record["counts"], strict=True):
             tally.sums.merge_counts(counts)
         self.done = record["stop"]
@@ -221,12 +227,12 @@ def _row(index: int, outcome: Stored | str) -> list[Any]:
     if isinstance(outcome, str):
         return [index, outcome]
     images = [[one.size, one.checksum, one.height, one.width] for one in outcome.images]
-    return [index, outcome.compressed, outcome.encoded, images]
+    return [index, outcome.compressed, outcome.encoded, images, outcome.complaint]
 
 
 def _outcome(row: list[Any]) -> tuple[int, Stored | str]:
     """What `_row` was made of, but for the images' bytes."""
     if len(row) == 2:
         return row[0], row[1]
-    index, compressed, encoded, numbers = row
-    return index, Stored(tuple(StoredImage(None, *one) for one in numbers), compressed, encoded)
+    index, compressed, encoded, numbers, complaint = row
+    return index, Stored(tuple(StoredImage(None, *one) for one in numbers), compressed, encoded, complaint)

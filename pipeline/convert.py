@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image, features
+from PIL import features
 
+from pipeline.complaints import gathering
 from pipeline.conversion import Conversion, Progress, Tally
 from pipeline.convert_options import ConvertOptions, skipped_path, validation_path
 from pipeline.errors import CorruptSampleError, DataError, one_line
@@ -33,6 +33,7 @@ from pipeline.sources.store import Storage, fit
 RAW_UP_TO = 64
 """Pixels of the longer side up to which images are stored raw where the encoding is left open."""
 _PROBES = 256
+_MOST_DOUBTS = 3
 
 __all__ = ["RAW_UP_TO", "ConvertOptions", "convert", "skipped_path", "validation_path"]
 
@@ -79,20 +80,26 @@ def convert(
     _check(source)
     paths = [out, validation_path(out)] if options.validation else [out]
     format_of(out)
-    with warnings.catch_warnings(), pixel_limit(options.max_pixels):
-        # It has a limit of its own here, which an option sets.
-        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-        # Pillow warns of odd metadata (EXIF above all), which say nothing about the pixels.
-        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+    with gathering(), pixel_limit(options.max_pixels):
         journal = Journal(out, _conversion(source, options))
         _make_way(out, paths, options, journal)
         held = _held(source, options)
         storage = _storage(source, options)
-        cards = None
-        while cards is None:
-            cards = _attempt(source, storage, held, options, paths, journal, progress, note)
-            note = None
-        return cards[0]
+        done, tell = None, note
+        while done is None:
+            done = _attempt(source, storage, held, options, paths, journal, progress, tell)
+            tell = None
+    cards, doubtful = done
+    if doubtful and note is not None:
+        note(_doubts(doubtful))
+    return cards[0]
+
+
+def _doubts(doubtful: Sequence[tuple[str, str]]) -> str:
+    """Return the line on images that were decoded although their decoders complained."""
+    shown = "; ".join(f"{name}: {complaint}" for name, complaint in doubtful[:_MOST_DOUBTS])
+    more = f"; and {len(doubtful) - _MOST_DOUBTS:,} more" if len(doubtful) > _MOST_DOUBTS else ""
+    return f"{len(doubtful):,} images are kept although their decoders complain of them ({shown}{more})"
 
 
 def _attempt(
@@ -104,8 +111,11 @@ def _attempt(
     journal: Journal,
     progress: Progress | None,
     note: Callable[[str], None] | None,
-) -> list[Card] | None:
-    """Convert, going on from the journal; None where that turned out to know too much, and now knows less."""
+) -> tuple[list[Card], list[tuple[str, str]]] | None:
+    """Convert, going on from the journal: cards, and names and complaints of doubtful images.
+
+    None where the journal turned out to know too much, and now knows less.
+    """
     sizes = [len(source) - int(held.sum()), int(held.sum())]
     earlier = len(journal)
     with ExitStack() as stack:
@@ -137,7 +147,7 @@ def _attempt(
         except BaseException:
             journal.discard()
             raise
-    return cards
+    return cards, [one for tally in conversion.tallies for one in tally.doubtful]
 
 
 def _publish(

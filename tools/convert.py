@@ -166,7 +166,10 @@ class Convert:
             files = [path] if path.is_file() else list(path.iterdir())
             size = sum(file.stat().st_size for file in files) / 1e6
             console.print(
-                f"{path} ({size:,.1f} MB), described by {card_path(path)}", highlight=False, markup=False
+                f"{path} ({size:,.1f} MB), described by {card_path(path)}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
             )
         console.print(
             f"{card.samples:,} images in {len(card.classes):,} classes, {card.encoding}", highlight=False

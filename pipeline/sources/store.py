@@ -49,11 +49,13 @@ class Stored:
     """One image as it is stored: in full, then at every level.
 
     ``encoded`` tells an image of which a JPEG was encoded here from one that was taken over as it was.
+    ``complaint`` is what its decoder complained of, although it decoded the image.
     """
 
     images: tuple[StoredImage, ...]
     compressed: bool
     encoded: bool
+    complaint: str = ""
 
 
 def store(source: Source, index: int, storage: Storage) -> tuple[Stored, NDArray[np.uint8]]:

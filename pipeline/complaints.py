@@ -1,0 +1,89 @@
+"""What decoders complain of while they decode an image all the same, gathered per image."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TextIO
+
+import PIL._imaging  # type: ignore[import-untyped, unused-ignore]
+from PIL import Image
+
+_PILLOW = Path(PIL.__file__).parent
+_local = threading.local()
+_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)
+
+
+@contextmanager
+def complaints() -> Iterator[list[str]]:
+    """Gather what decoders complain of in here, in this thread: a text each, in their order."""
+    said: list[str] = []
+    _local.said = said
+    try:
+        yield said
+    finally:
+        _local.said = None
+
+
+@contextmanager
+def gathering() -> Iterator[None]:
+    """Keep Pillow's warnings and libtiff's messages off the terminal, for `complaints` of all threads.
+
+    Most are of metadata, and say nothing about the pixels. Not to be entered twice at a time, as it sets what
+    belongs to the process.
+    """
+    _listen_to_libtiff()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def hear(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, UserWarning) and Path(filename).parent == _PILLOW:
+                _complain(str(message))
+            else:
+                show(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = hear
+        warnings.filterwarnings("always", category=UserWarning, module="PIL")
+        # Its limit is an option here, which `pixel_limit` sets.
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+        yield
+
+
+def _complain(text: str) -> None:
+    said: list[str] | None = getattr(_local, "said", None)
+    if said is not None:
+        said.append(" ".join(text.split()))
+
+
+def _hear_libtiff(_module: bytes | None, words: bytes | None, _values: int | None) -> None:
+    # The values belong to a format of C's, which is told as it is.
+    _complain(f"libtiff: {(words or b'').decode(errors='replace')}")
+
+
+_HEAR_LIBTIFF = _HANDLER(_hear_libtiff)
+
+
+@cache
+def _listen_to_libtiff() -> None:
+    """Take libtiff's messages, which it prints on the terminal, where its functions can be reached."""
+    try:
+        library = ctypes.CDLL(PIL._imaging.__file__)
+        setters = library.TIFFSetErrorHandler, library.TIFFSetWarningHandler
+    except (OSError, AttributeError):
+        # Linked in a way that keeps them out of sight: the messages then stay where they were.
+        return
+    for setter in setters:
+        setter.restype, setter.argtypes = ctypes.c_void_p, [_HANDLER]
+        setter(_HEAR_LIBTIFF)
