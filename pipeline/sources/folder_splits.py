@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, one_line
 from pipeline.sources.class_names import listed
-from pipeline.sources.names import shown
 from pipeline.sources.splits import SPLITS, plain_split, split_in_words
 from pipeline.sources.walk import Walk
 
@@ -40,7 +39,7 @@ class FolderSplits:
         if not self.present:
             self._take_odd(names)
         taken = {path.name for path in self.present.values()} | set(self._flat.values())
-        self.beside = [shown(name) for name in names if name not in taken] if self.present else []
+        self.beside = [one_line(name) for name in names if name not in taken] if self.present else []
 
     def roots(self, asked: str | None) -> dict[str, Path]:
         """Return the folders whose subfolders are classes, by split; the whole set's under "" without splits.
@@ -57,10 +56,10 @@ class FolderSplits:
         """
         if not self.present:
             return {"": self._folder}
-        folder = shown(str(self._folder))
+        folder = one_line(str(self._folder))
         split = "train" if asked is None else plain_split(asked) or asked
         if self._odd and asked is None:
-            choices = [f"--split {one} for {shown(str(path))}" for one, path in self.present.items()]
+            choices = [f"--split {one} for {one_line(str(path))}" for one, path in self.present.items()]
             raise DataError(
                 f"a set must be one split or say which; {folder} holds splits, not classes: give "
                 f"{' or '.join(choices)}, or that path itself"
@@ -69,7 +68,7 @@ class FolderSplits:
             raise DataError(self._unsorted(self._folder / self._flat[split]))
         if split not in self.present:
             held = [
-                one if path.name == one else f"{one} ({shown(path.name)})"
+                one if path.name == one else f"{one} ({one_line(path.name)})"
                 for one, path in self.present.items()
             ]
             raise DataError(f"the split must be one that {folder} holds: {', '.join(held)}; got {split}")
@@ -87,9 +86,9 @@ class FolderSplits:
         worded = {split_in_words(name) for name in classes}
         if len(flat) > 1 or (len(worded) > 1 and None not in worded):
             first = self._walk.folders(root / classes[0])[1]
-            named = " and ".join(map(shown, list(flat.values()) or classes))
+            named = " and ".join(map(one_line, list(flat.values()) or classes))
             raise DataError(
-                f"splits must hold class folders; {named} of {shown(str(root))} hold images alone"
+                f"splits must hold class folders; {named} of {one_line(str(root))} hold images alone"
                 f"{'' if first else ', or nothing'}, and would become the classes: arrange them as "
                 "SPLIT/CLASS/IMAGE"
             )
@@ -97,15 +96,15 @@ class FolderSplits:
             inside = {split_in_words(one): one for one in self._walk.folders(root / name)[0]}
             inside.pop(None, None)
             if len(inside) > 1:
-                held = " and ".join(map(shown, inside.values()))
+                held = " and ".join(map(one_line, inside.values()))
                 remedy = (
-                    f"give {shown(str(root / name))}"
+                    f"give {one_line(str(root / name))}"
                     if len(classes) == 1
                     else "arrange it as SPLIT/CLASS/IMAGE"
                 )
                 raise DataError(
-                    f"a class must not hold splits; {shown(str(root / name))} holds {held}, which would be "
-                    f"mixed: {remedy}"
+                    f"a class must not hold splits; {one_line(str(root / name))} holds {held}, which would "
+                    f"be mixed: {remedy}"
                 )
 
     def _take(self, named: dict[str, str]) -> None:
@@ -119,9 +118,9 @@ class FolderSplits:
                 continue
             if split in self.present:
                 raise DataError(
-                    f"a set must hold each split once; {shown(str(self._folder))} holds "
-                    f"{shown(self.present[split].name)} and {shown(name)}, both named after {split}: give "
-                    "the path of one of them"
+                    f"a set must hold each split once; {one_line(str(self._folder))} holds "
+                    f"{one_line(self.present[split].name)} and {one_line(name)}, both named after {split}: "
+                    "give the path of one of them"
                 )
             self.present[split] = self._inner(path, split)
 
@@ -167,9 +166,9 @@ class FolderSplits:
                 " (the published archive is flat: its ground truth tells each image's class; see valprep.sh)"
             )
         return (
-            f"a split must hold class folders; {shown(str(path))} holds {len(images):,} images and no "
-            f"folders ({listed(list(map(shown, images)))}): sort them into "
-            f"{shown(path.name)}/CLASS/IMAGE{how}"
+            f"a split must hold class folders; {one_line(str(path))} holds {len(images):,} images and no "
+            f"folders ({listed(list(map(one_line, images)))}): sort them into "
+            f"{one_line(path.name)}/CLASS/IMAGE{how}"
         )
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, one_line
 from pipeline.sources.encoded import EncodedImages
-from pipeline.sources.names import shown
 
 _JPEG_ENDINGS = (".jpeg", ".jpg")
 
@@ -76,8 +75,8 @@ class ImageFiles(EncodedImages):
         return digest.hexdigest()
 
     def sample_name(self, index: int) -> str:
-        """Return the path of image ``index`` within the split, as `shown`."""
-        return shown(self._files[index].relative_to(self._root).as_posix())
+        """Return the path of image ``index`` within the split, as its file system has it."""
+        return self._files[index].relative_to(self._root).as_posix()
 
     def _bytes(self, index: int) -> bytes:
         path = self._files[index]
@@ -89,8 +88,8 @@ class ImageFiles(EncodedImages):
             seen = None if self._seen is None else self._seen[index].tolist()
             if seen not in (None, [-1, -1], [status.st_size, status.st_mtime_ns]):
                 raise DataError(
-                    f"{shown(str(path))} must not change while it is converted; its size or time did: give "
-                    "the same command again once it is complete"
+                    f"{one_line(str(path))} must not change while it is converted; its size or time did: "
+                    "give the same command again once it is complete"
                 )
             return file.read()
 
@@ -98,4 +97,4 @@ class ImageFiles(EncodedImages):
         return self._files[index].suffix.lower() in _JPEG_ENDINGS
 
     def _place(self, index: int) -> str:
-        return shown(str(self._files[index]))
+        return one_line(str(self._files[index]))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, one_line
 from pipeline.sources.class_names import alike, listed, tidied
 from pipeline.sources.folder_splits import FolderSplits
 from pipeline.sources.image_files import ImageFiles
-from pipeline.sources.names import is_text, shown
 from pipeline.sources.splits import plain_split, split_in_words
 from pipeline.sources.walk import ENDINGS, Walk, is_folder
 
@@ -46,7 +45,7 @@ class ImageFolder(ImageFiles):
     def __init__(self, folder: Path, split: str | None = None, name: str | None = None) -> None:
         folder = folder.resolve()
         if not is_folder(folder):
-            raise DataError(f"an image folder must be a folder; got {shown(str(folder))}")
+            raise DataError(f"an image folder must be a folder; got {one_line(str(folder))}")
         walk = Walk(folder)
         splits = FolderSplits(walk, folder)
         asked = "train" if split is None else plain_split(split) or split
@@ -60,8 +59,8 @@ class ImageFolder(ImageFiles):
         else:
             split = split_in_words(folder.name) or asked
             if split_in_words(folder.name) is not None:
-                name = name or shown(folder.parent.name)
-        name = name or shown(folder.name)
+                name = name or one_line(folder.parent.name)
+        name = name or one_line(folder.name)
         folders = sorted({sub for one in roots.values() for sub in walk.folders(one)[0]})
         check_class_names(root, folders)
         names = {sub: tidied(sub) for sub in folders}
@@ -80,8 +79,8 @@ class ImageFolder(ImageFiles):
         if not files:
             raise DataError(
                 f"an image folder must hold class folders with images ({', '.join(ENDINGS)}); "
-                f"{shown(str(root))} holds {len(found):,} folders and no images in them, and {len(loose):,} "
-                "images outside: arrange it as CLASS/IMAGE"
+                f"{one_line(str(root))} holds {len(found):,} folders and no images in them, and "
+                f"{len(loose):,} images outside: arrange it as CLASS/IMAGE"
             )
         if not splits.present:
             splits.check_classes(root, found)
@@ -99,20 +98,20 @@ class ImageFolder(ImageFiles):
         if loose:
             notes.append(
                 f"{len(loose):,} images outside of class folders are left out "
-                f"({listed([shown(one) for one in loose])}): move them into their classes' folders to take "
-                "them"
+                f"({listed([one_line(one) for one in loose])}): move them into their classes' folders to "
+                "take them"
             )
         notes += walk.notes()
         if asked != "train" and not splits.present and split_in_words(folder.name) != asked:
             notes.append(
-                f"{shown(str(folder))} holds no split folders (train, test, val): all {len(files):,} images "
-                f"of it are taken as its {split} split; to hold some out instead, convert it with "
+                f"{one_line(str(folder))} holds no split folders (train, test, val): all {len(files):,} "
+                f"images of it are taken as its {split} split; to hold some out instead, convert it with "
                 "--validation"
             )
         super().__init__(
             name=name,
             split=split,
-            origin=f"image folder {name}" + (f"/{shown(root.name)}" if splits.present else ""),
+            origin=f"image folder {name}" + (f"/{one_line(root.name)}" if splits.present else ""),
             classes=classes,
             root=root,
             files=files,
@@ -138,11 +137,11 @@ def check_class_names(root: Path, classes: Sequence[str]) -> None:
         When one isn't UTF-8, or holds control characters.
     """
     for name in classes:
-        if not is_text(name) or not tidied(name):
+        if one_line(name) != name or not tidied(name):
             rule = "UTF-8" if any(0xDC80 <= ord(one) <= 0xDCFF for one in name) else "printable characters"
             raise DataError(
-                f"the names of class folders must be {rule}; {shown(str(root))} holds {shown(name)}: rename "
-                "it"
+                f"the names of class folders must be {rule}; {one_line(str(root))} holds {one_line(name)}: "
+                "rename it"
             )
 
 

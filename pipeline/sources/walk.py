@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, one_line
 from pipeline.sources.class_names import listed
 from pipeline.sources.foreign import is_foreign
-from pipeline.sources.names import shown
 
 ENDINGS = (
     ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
@@ -118,7 +117,7 @@ class Walk:
                 f"({listed([ending for ending, _ in self._others.most_common()])})"
             )
         if self._foreign:
-            names = sorted({shown(path.name) for path in self._foreign})
+            names = sorted({one_line(path.name) for path in self._foreign})
             lines.append(
                 f"{len(self._foreign):,} files and folders that are hidden or other programs' own are left "
                 f"out ({listed(names)})"
@@ -154,7 +153,7 @@ class Walk:
             raise _unlistable(folder, error) from None
 
     def _name(self, path: Path) -> str:
-        return shown(path.relative_to(self._top).as_posix())
+        return one_line(path.relative_to(self._top).as_posix())
 
 
 class _Kind:
@@ -204,6 +203,6 @@ def _way_to(folder: Path) -> frozenset[_Directory]:
 
 def _unlistable(folder: Path, error: OSError) -> DataError:
     return DataError(
-        f"{shown(str(folder))} must be a folder that can be listed; got {error.strerror}: mend its "
+        f"{one_line(str(folder))} must be a folder that can be listed; got {error.strerror}: mend its "
         "permissions, or move it out of the set"
     )
