@@ -20,6 +20,7 @@ from pipeline.randomness import Keys
 from pipeline.transfer import place, resolve_device
 from tools.arguments import UsageError
 from tools.bench import measure
+from tools.bench.clock import Clock
 
 BATCHES = {32: 512, 96: 256, 224: 64}
 """Images a batch at each height and width."""
@@ -55,22 +56,24 @@ class AugmentBench:
                 if value not in known:
                     raise UsageError(f"{name} must be of {', '.join(map(str, known))}; got {value}")
 
-    def rows(self) -> list[measure.Row]:
+    def rows(self, clock: Clock | None = None) -> list[measure.Row]:
         """One row a case and peer, in images a second."""
         if importlib.util.find_spec("kornia") is None:
             print("kornia is not installed: its rows are left out (pip install kornia)")
+        clock = clock or Clock()
+        cases = [f"{name}/{pixels}" for pixels in self.pixels for name in self.augment]
         rows = []
-        for pixels in self.pixels:
-            for name in self.augment:
-                rows += self._rows(name, pixels)
+        for case in clock.cases(cases):
+            name, _, pixels = case.rpartition("/")
+            rows += self._rows(name, int(pixels), clock)
         return rows
 
-    def _rows(self, name: str, pixels: int) -> list[measure.Row]:
+    def _rows(self, name: str, pixels: int, clock: Clock) -> list[measure.Row]:
         images = photographs(BATCHES[pixels], pixels)
         device = resolve_device(self.device)
         works: dict[str | None, Callable[[], object]] = {None: ours(name, images.to(device))}
         works.update(peers(name, images, device))
-        times = measure.interleave(list(works.values()), self.repeats)
+        times = measure.interleave(list(works.values()), self.repeats, clock=clock)
         rates = dict(zip(works, (len(images) / seconds for seconds in times), strict=True))
         mine, case = rates.pop(None), f"augment/{name}/{pixels}"
         if not rates:

@@ -18,6 +18,7 @@ from pipeline.engines.protocol import thread_count
 from pipeline.formats import Converted, Sample, StoredImage, WebDatasetFormat
 from pipeline.sources import ArraySource
 from tools.arguments import UsageError
+from tools.bench.clock import Clock
 from tools.bench.loader_sides import Work
 from tools.bench.loader_worker import Report, Worker, WorkerError
 from tools.bench.measure import Row
@@ -58,7 +59,7 @@ class LoadersBench:
     formats: tuple[str, ...] = ("beton", "wds")
     """Formats that ours read."""
 
-    images: int = 1536
+    images: int = 768
     """Pictures to make."""
 
     raw_images: int = 50_000
@@ -80,7 +81,7 @@ class LoadersBench:
                 if value not in choices:
                     raise UsageError(f"{name} must be of {', '.join(choices)}; got {value}")
 
-    def rows(self) -> list[Row]:
+    def rows(self, clock: Clock | None = None) -> list[Row]:
         """One row a case and peer, all sides of a case measured in turn.
 
         ``load/SET-PIXELS/ENGINE`` is the rate of random resized crops, ``load/raw32/ENGINE`` that of whole
@@ -90,27 +91,38 @@ class LoadersBench:
         the same number of threads, and reads files that the operating system holds in memory.
         """
         with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
-            return list(self._rows(Path(scratch)))
+            return list(self._rows(Path(scratch), clock or Clock()))
 
-    def _rows(self, folder: Path) -> Iterator[Row]:
+    def _rows(self, folder: Path, clock: Clock) -> Iterator[Row]:
+        works: dict[str, tuple[Work, Path | None]] = {}
         threads = thread_count(self.threads)
+        if self.pixels:
+            path = self.data or _pictures(folder / "jpeg500.beton", self.images)
+            data = open_dataset(path)
+            if not data.compressed.all():
+                raise UsageError(f"data must hold JPEGs, so that all can read it; {path} holds raw images")
+            files, shards = folder / "files", folder / "shards.wds"
+            _spread(data, files, shards)
+            for pixels in self.pixels:
+                work = Work("ours", "", str(path), str(files), pixels, 64, threads)
+                works[f"{path.stem}-{pixels}"] = work, shards
         if self.raw_images and self.data is None:
             noise(folder / "raw32", self.raw_images, 32)
             work = Work("ours", "", str(folder / "raw32" / "train.beton"), "", 0, 512, threads)
-            yield from self._case("raw32", work, None)
-        if not self.pixels:
-            return
-        path = self.data or _pictures(folder / "jpeg500.beton", self.images)
-        data = open_dataset(path)
-        if not data.compressed.all():
-            raise UsageError(f"data must hold JPEGs, so that all can read it; {path} holds raw images")
-        files, shards = folder / "files", folder / "shards.wds"
-        _spread(data, files, shards)
-        for pixels in self.pixels:
-            work = Work("ours", "", str(path), str(files), pixels, 64, threads)
-            yield from self._case(f"{path.stem}-{pixels}", work, shards)
+            works["raw32"] = work, None
+        growth = {}
+        if self.growth and "beton" in self.formats:
+            for name, (work, shards_or_none) in works.items():
+                if work.pixels == (self.pixels[-1] if shards_or_none is not None else 0):
+                    for engine in self._engines(shards_or_none):
+                        growth[f"growth/{name}/{engine}"] = replace(work, engine=engine)
+        for case in clock.cases([*works, *growth]):
+            if case in growth:
+                yield Row.compare(case, _growth(growth[case]), "MB")
+            else:
+                yield from self._case(case, *works[case], clock)
 
-    def _case(self, name: str, work: Work, shards: Path | None) -> Iterator[Row]:
+    def _case(self, name: str, work: Work, shards: Path | None, clock: Clock) -> Iterator[Row]:
         """Measure all sides of one data set and size."""
         sides = {(engine, ""): replace(work, engine=engine) for engine in self._engines(shards)}
         if shards is not None and "wds" in self.formats:
@@ -124,21 +136,19 @@ class LoadersBench:
             if _installed(peer):
                 reads = str(shards) if peer in ("dali", "webdataset") else work.data
                 sides[peer, "peer"] = replace(work, side=peer, data=reads)
-        reports = self._measure(sides, 1 if shards is not None else _RAW_EPOCHS)
+        reports = self._measure(sides, 1 if shards is not None else _RAW_EPOCHS, clock)
         for key in ours:
             case = "/".join([name, *filter(None, key)])
             theirs = {other[0]: report for other, report in reports.items() if other[1] == "peer"}
             yield from _compare(case, reports[key], theirs)
-        if self.growth and work.pixels == (self.pixels[-1] if shards is not None else 0):
-            for key, one in ours.items():
-                if not key[1]:
-                    yield Row.compare(f"growth/{name}/{key[0]}", _growth(one), "MB")
 
     def _engines(self, shards: Path | None) -> tuple[str, ...]:
         # Raw images don't go through DALI.
         return tuple(name for name in self.engines if shards is not None or name != "dali")
 
-    def _measure(self, sides: dict[tuple[str, str], Work], epochs: int) -> dict[tuple[str, str], Report]:
+    def _measure(
+        self, sides: dict[tuple[str, str], Work], epochs: int, clock: Clock
+    ) -> dict[tuple[str, str], Report]:
         """Medians of every side, measured in turn: A B C A B C ... ."""
         reports: dict[tuple[str, str], list[Report]] = {key: [] for key in sides}
         with ExitStack() as stack:
@@ -148,7 +158,9 @@ class LoadersBench:
                     worker.run(epochs)
                 except WorkerError as error:
                     raise UsageError(f"{key[0]} can't be measured: {error}") from None
-            for _ in range(self.repeats):
+            done = 0
+            while clock.goes_on(done, self.repeats):
+                done += 1
                 for key, worker in workers.items():
                     reports[key].append(worker.run(epochs))
         return {key: _median(some) for key, some in reports.items()}

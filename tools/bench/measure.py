@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from tools.bench.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,8 @@ class Row:
     unit
         Units that end in ``/s`` are rates, where more is better; in all others less is better.
     ratio
-        How many times better ours is: below 1 where ours is worse.
+        How many times better ours is: below 1 where ours is worse. None without a peer, or where the worse
+        of the two is 0.
     """
 
     case: str
@@ -46,7 +51,8 @@ class Row:
         """Make a row and its ratio from two medians in the same unit."""
         ratio = None
         if theirs is not None:
-            ratio = ours / theirs if unit.endswith("/s") else theirs / ours
+            better, worse = (ours, theirs) if unit.endswith("/s") else (theirs, ours)
+            ratio = better / worse if worse else None
         return cls(case, peer, ours, theirs, unit, ratio)
 
 
@@ -57,14 +63,20 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def interleave(works: Sequence[Callable[[], object]], repeats: int, warmup: int = 1) -> list[float]:
-    """Median seconds a call of each work, measured in turn A B C A B C ... so that drift hits all alike."""
+def interleave(
+    works: Sequence[Callable[[], object]], repeats: int, warmup: int = 1, clock: Clock | None = None
+) -> list[float]:
+    """Return each work's median seconds, measured in turn A B C A B C ... so that drift hits all alike.
+
+    Less often than ``repeats`` where the ``clock`` has no more time for it.
+    """
+    clock = clock or Clock()
     for work in works:
         for _ in range(warmup):
             work()
     times: list[list[float]] = [[] for _ in works]
     gc.collect()
-    for _ in range(repeats):
+    while clock.goes_on(len(times[0]), repeats):
         for column, work in zip(times, works, strict=True):
             column.append(seconds(work))
     return [statistics.median(column) for column in times]
@@ -85,4 +97,13 @@ def show(rows: Iterable[Row], console: Console) -> None:
 def write(rows: Iterable[Row], path: Path) -> None:
     """Write rows as a JSON list of objects."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    text = json.dumps([_finite(asdict(row)) for row in rows], indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(entries: dict[str, Any]) -> dict[str, Any]:
+    """Entries with None for a number that JSON doesn't have."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in entries.items()
+    }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tools.bench import measure
+from tools.bench.clock import Clock
 from tools.bench.sessions import noise, step, warm_session
 from trainer.data import Data
 from trainer.session import Session
@@ -35,19 +36,26 @@ class RoundsBench:
     device: str = "auto"
     """Where to train."""
 
-    def rows(self) -> list[measure.Row]:
+    def rows(self, clock: Clock | None = None) -> list[measure.Row]:
         """One row a sampler, in seconds a round."""
+        clock = clock or Clock()
+        return self.measured(clock, clock.cases(self.samplers))
+
+    def measured(self, clock: Clock, samplers: Iterable[str]) -> list[measure.Row]:
+        """Return a row per sampler, within a case that is under way."""
         with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
             data = noise(Path(scratch), self.samples, pixels=32)
-            return [self._row(name, data, Path(scratch)) for name in self.samplers]
+            return [self._row(name, data, Path(scratch), clock) for name in samplers]
 
-    def _row(self, name: str, data: Data, scratch: Path) -> measure.Row:
+    def _row(self, name: str, data: Data, scratch: Path, clock: Clock) -> measure.Row:
         entries = {"model": self.model, "budget": self.budget, "device": self.device}
         sessions = [
             warm_session(data, scratch / f"{name}-{part}", sampler=part, **entries)
             for part in (name, "uniform")
         ]
-        ours, theirs = measure.interleave([one_round(session) for session in sessions], self.repeats)
+        ours, theirs = measure.interleave(
+            [one_round(session) for session in sessions], self.repeats, clock=clock
+        )
         for session in sessions:
             session.close()
         return measure.Row.compare(f"run/{name}", ours, "s", "uniform", theirs)

@@ -18,6 +18,7 @@ from samplers import PSGD, Feedback, Plan, blocks, draw
 from samplers.counter import make_key
 from samplers.service import Service
 from tools.bench import measure
+from tools.bench.clock import Clock
 from tools.bench.measure import Row
 from tools.bench.rounds import RoundsBench
 
@@ -52,7 +53,7 @@ class SamplersBench:
     quick: bool = False
     """Leave out the cases of 1e7 and 1e8 samples, and repeat less."""
 
-    def rows(self) -> list[Row]:
+    def rows(self, clock: Clock | None = None) -> list[Row]:
         """One row a case and peer.
 
         ``draw/wr/N`` draws N of N with replacement, ``draw/wor30/N`` 30% of N without; the weights are
@@ -63,22 +64,28 @@ class SamplersBench:
         rounds of training against uniform's, as `trainer bench rounds` measures them.
         """
         blocks.use_threads(cores())
-        return list(self._rows())
+        return list(self._rows(clock or Clock()))
 
-    def _rows(self) -> Iterator[Row]:
-        sizes = [name for name in _SIZES if not (self.quick and name == "1e7")]
-        for name in sizes:
-            yield from self._draws(name)
-        if not self.quick:
-            seconds, megabytes = _large(100_000_000)
-            yield Row.compare("draw/wor30/1e8", seconds, "s")
-            yield Row.compare("draw/wor30/1e8/memory", megabytes, "MB")
-        yield Row.compare("observe/1e6", _observe(3 if self.quick else 15), "rows/s")
-        for mode in ("inline", "thread", "process"):
-            yield Row.compare(f"wait/{mode}/1e6", _wait(mode, 2 if self.quick else 8), "ms")
-        yield from RoundsBench(repeats=1).rows() if self.quick else RoundsBench().rows()
+    def _rows(self, clock: Clock) -> Iterator[Row]:
+        # Those of the most samples last: they take the longest, and one can do without them.
+        large = [] if self.quick else ["draw/1e7", "draw/wor30/1e8"]
+        waits = [f"wait/{mode}/1e6" for mode in ("inline", "thread", "process")]
+        for case in clock.cases(["draw/5e4", "draw/1e6", "observe/1e6", *waits, "run/p_sgd", *large]):
+            kind, _, rest = case.partition("/")
+            if kind == "observe":
+                yield Row.compare(case, _observe(3 if self.quick else 15, clock), "rows/s")
+            elif kind == "wait":
+                yield Row.compare(case, _wait(rest.partition("/")[0], 2 if self.quick else 8), "ms")
+            elif kind == "run":
+                yield from RoundsBench(repeats=1 if self.quick else 15).measured(clock, ["p_sgd"])
+            elif rest in _SIZES:
+                yield from self._draws(rest, clock)
+            else:
+                seconds, megabytes = _large(100_000_000)
+                yield Row.compare(case, seconds, "s")
+                yield Row.compare(f"{case}/memory", megabytes, "MB")
 
-    def _draws(self, name: str) -> Iterator[Row]:
+    def _draws(self, name: str, clock: Clock) -> Iterator[Row]:
         samples = _SIZES[name]
         weights = np.random.default_rng(0).random(samples, dtype=np.float32)
         tensor = torch.from_numpy(weights)
@@ -100,7 +107,7 @@ class SamplersBench:
             },
         }
         for case, works in cases.items():
-            ours, *theirs = measure.interleave(list(works.values()), repeats)
+            ours, *theirs = measure.interleave(list(works.values()), repeats, clock=clock)
             for peer, seconds in zip(list(works)[1:], theirs, strict=True):
                 yield Row.compare(case, ours * 1e3, "ms", peer, seconds * 1e3)
 
@@ -119,7 +126,7 @@ def _feedback(samples: int, rows: int, generator: np.random.Generator) -> Feedba
     return Feedback(1, ids, -np.log(p_true + np.float32(1e-6)), p_true, np.ones(rows, bool))
 
 
-def _observe(repeats: int) -> float:
+def _observe(repeats: int, clock: Clock) -> float:
     samples = 1_000_000
     sampler = PSGD().build(Plan(samples, epochs=2))
     generator = np.random.default_rng(0)
@@ -130,7 +137,7 @@ def _observe(repeats: int) -> float:
             sampler.observe(feedback)
         sampler.fold_heard()
 
-    return len(calls) * _ROWS / measure.interleave([work], repeats, warmup=2)[0]
+    return len(calls) * _ROWS / measure.interleave([work], repeats, warmup=2, clock=clock)[0]
 
 
 def _wait(mode: str, rounds: int) -> float:

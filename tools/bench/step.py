@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline import Batch
 from tools.bench import measure
+from tools.bench.clock import Clock
 from tools.bench.sessions import noise, step, warm_session
 from trainer.data import Data
 from trainer.session import Session
@@ -42,13 +43,14 @@ class StepBench:
     device: str = "auto"
     """Where to train."""
 
-    def rows(self) -> list[measure.Row]:
+    def rows(self, clock: Clock | None = None) -> list[measure.Row]:
         """One row an augmentation, in images a second; the peer is the fixed batch."""
         with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
             data = noise(Path(scratch), samples=8192, pixels=self.pixels)
-            return [self._row(name, data, Path(scratch) / name) for name in self.augment]
+            clock = clock or Clock()
+            return [self._row(name, data, Path(scratch) / name, clock) for name in clock.cases(self.augment)]
 
-    def _row(self, name: str, data: Data, folder: Path) -> measure.Row:
+    def _row(self, name: str, data: Data, folder: Path, clock: Clock) -> measure.Row:
         session = warm_session(
             data,
             folder,
@@ -74,7 +76,7 @@ class StepBench:
                 step(session, fixed)
             session.feedback.drain(0)
 
-        ours, theirs = measure.interleave([pipeline, memory], self.repeats, warmup=2)
+        ours, theirs = measure.interleave([pipeline, memory], self.repeats, warmup=2, clock=clock)
         session.close()
         images = self.steps * self.batch_size
         return measure.Row.compare(f"step/{name}", images / ours, "images/s", "fixed batch", images / theirs)

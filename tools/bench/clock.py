@@ -1,0 +1,70 @@
+"""The time that a bench may take, shared out among its cases."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+FLOOR = 3
+"""Measurements of a case that are made however long they take, where as many are asked for."""
+
+T = TypeVar("T")
+
+
+class Clock:
+    """Says when a case has been measured often enough, and when no other case is to be begun.
+
+    A case may take its share of the time that is left: one that needs less leaves more to the others. What
+    was cut short or left out is told by `notes`.
+
+    Parameters
+    ----------
+    seconds
+        From now on; without a number, cases are measured as often as is asked for.
+    """
+
+    def __init__(self, seconds: float = math.inf) -> None:
+        self._seconds = seconds
+        self._end = time.perf_counter() + seconds
+        self._until = math.inf
+        self._case = ""
+        self._shortened: dict[str, int] = {}
+        self._left_out: list[str] = []
+
+    def cases(self, cases: Sequence[T]) -> Iterator[T]:
+        """Return cases one by one, while there is time; the first one always."""
+        for place, case in enumerate(cases):
+            now = time.perf_counter()
+            if place and now >= self._end:
+                self._left_out += [str(other) for other in cases[place:]]
+                return
+            self._until = now + (self._end - now) / (len(cases) - place)
+            self._case = str(case)
+            yield case
+
+    def goes_on(self, done: int, repeats: int) -> bool:
+        """Whether a case measured ``done`` times of ``repeats`` is to be measured once more."""
+        if done >= repeats:
+            return False
+        if done < FLOOR or time.perf_counter() < self._until:
+            return True
+        self._shortened[self._case] = min(done, self._shortened.get(self._case, done))
+        return False
+
+    def notes(self) -> list[str]:
+        """Say in a line each what there was no time for."""
+        minutes = f"{self._seconds / 60:g} minutes"
+        notes = []
+        if self._shortened:
+            few = min(self._shortened.values())
+            names = ", ".join(self._shortened)
+            notes.append(
+                f"measured less often than asked for, {few} times at least, to end in {minutes}: {names}"
+            )
+        if self._left_out:
+            notes.append(f"left out, since {minutes} were over: {', '.join(self._left_out)}")
+        if notes:
+            notes[-1] += "; --minutes gives more time"
+        return notes
