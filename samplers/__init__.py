@@ -6,7 +6,7 @@ with the four methods of ``Sampler``.
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from samplers.c_sgd import CSGD
 from samplers.dihcl import DIHCL
@@ -38,15 +38,11 @@ class SamplerPart(Protocol):
 
 @runtime_checkable
 class ScoringPart(SamplerPart, Protocol):
-    """A sampler whose orders may ask for samples to be scored (``Order.score_ids``), at a cost.
+    """A sampler whose orders may ask for samples to be scored (``Order.score_ids``), at a cost."""
 
-    Attributes
-    ----------
-    scores
-        True.
-    """
-
-    scores: ClassVar[bool]
+    @property
+    def asks(self) -> Literal["forward", "gradient"] | None:
+        """What scoring a sample takes: a forward pass, or its whole gradient as well; None for no scores."""
 
 
 SAMPLERS: dict[str, type[SamplerPart]] = {

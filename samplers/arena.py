@@ -27,6 +27,7 @@ _COLUMNS: dict[str, Any] = {
     "loss": np.float32,
     "p_true": np.float32,
     "error": np.float32,
+    "gradient": np.float32,
     "share": np.float32,
     "trained": np.bool_,
 }
@@ -45,7 +46,7 @@ class RowsNote:
 
 def optional_columns(feedback: Feedback) -> tuple[str, ...]:
     """Names of the columns that are there, of those that feedback may lack."""
-    return tuple(name for name in ("p_true", "error") if getattr(feedback, name) is not None)
+    return tuple(name for name in ("p_true", "error", "gradient") if getattr(feedback, name) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ class Arena:
             columns["share"],
             columns["error"] if "error" in note.has else None,
             note.progress,
+            columns["gradient"] if "gradient" in note.has else None,
         )
 
     def fits(self, order: Order) -> bool:

@@ -19,7 +19,7 @@ from samplers.errors import SamplingError, SamplingWarning
 from samplers.plan import Plan
 from samplers.protocol import Feedback, Order, State
 
-Heard = Literal["loss", "p_true", "error"]
+Heard = Literal["loss", "p_true", "error", "gradient"]
 
 _NO_IDS = np.empty(0, np.int64)
 

@@ -204,6 +204,13 @@ class Recent(Table):
     def __init__(self, samples: int, rate: float = 1.0, *, relative: bool = False) -> None:
         super().__init__(samples, rate, relative=relative, recent=np.nan)
 
+    @classmethod
+    def over(cls, recent: Floats) -> Recent:
+        """A table of last values that keeps them in ``recent``, float32[N], as the caller has it."""
+        table = cls(0)
+        table._columns["recent"] = recent
+        return table
+
     @property
     def values(self) -> Floats:
         """The averages, float32[N]."""

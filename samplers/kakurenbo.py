@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,7 @@ class Kakurenbo:
     confidence: float = 0.7
     """tau, the probability of the true class below which a sample moves back."""
 
-    scores: ClassVar[bool] = True
+    asks: ClassVar[Literal["forward"]] = "forward"
 
     def __post_init__(self) -> None:
         if not 0 <= self.fraction < 1:

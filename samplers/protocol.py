@@ -30,7 +30,8 @@ class Order:
         all 1.
     score_ids
         int64[m], samples to score at the end of the round: a forward pass without training, whose rows come
-        back as feedback with ``trained`` False before the next order is asked for. They cost no budget of
+        back as feedback with ``trained`` False before the next order is asked for. The rows have a
+        ``gradient`` where the sampler's part asks for gradients (`ScoringPart`). They cost no budget of
         trained samples. None means none; a loop that can't score may leave them out.
     lr_scale
         Factor on the learning rate for this round's steps.
@@ -69,6 +70,9 @@ class Feedback:
         float32[n], the norm of the error vector, ||softmax - onehot(the owner's label)||_2: what EL2N
         averages over networks, and the norm of the loss's gradient at the last layer's outputs. None where a
         loop doesn't measure it.
+    gradient
+        float32[n], the norm of the loss's gradient by all of the network's parameters, of this row alone.
+        None but for the scores of a sampler that asks for gradients.
     progress
         How much of the run was over when the last row was measured, in [0, 1]. None where orders are spent as
         they are planned, so that a sampler can count for itself; a loop that trains on part of what it loads,
@@ -83,6 +87,7 @@ class Feedback:
     share: NDArray[np.float32] | None = None
     error: NDArray[np.float32] | None = None
     progress: float | None = None
+    gradient: NDArray[np.float32] | None = None
 
     def rows(self, part: slice) -> Feedback:
         """See some of the rows."""

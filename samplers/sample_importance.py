@@ -17,11 +17,12 @@ from samplers.errors import SamplingError
 from samplers.history import Recent, fill_unseen
 from samplers.passes import rest_of_pass, stream
 from samplers.plan import Plan
+from samplers.protocol import Feedback
 from samplers.scores import Scores
 from samplers.tables import AliasTable
-from samplers.weighted import burn_in_rounds, normalised
+from samplers.weighted import burn_in_notes, burn_in_rounds, normalised
 
-_HEARD: dict[str, Heard] = {"p": "p_true", "loss": "loss", "el2n": "error"}
+_HEARD: dict[str, Heard] = {"p": "p_true", "loss": "loss", "el2n": "error", "gradient": "gradient"}
 _LEAST = 2.0**-24  # stands in for 0 where gamma is negative
 
 
@@ -34,7 +35,11 @@ class ImportanceSampler(RoundSampler):
         super().__init__(part, plan, () if part.scores is not None else (_HEARD[part.metric],))
         if part.by_class and plan.labels is None:
             raise SamplingError("class_importance needs the plan's labels; got None: plan with labels")
-        self.first = 0 if part.scores is not None else burn_in_rounds(plan, part.epochs)
+        self.first = burn_in_rounds(plan, part.epochs)
+        if self.first == 0 and part.asks is not None:
+            raise SamplingError(
+                f"epochs must be above 0 to measure gradients at the end of the last; got {part.epochs:g}"
+            )
         self._last = Recent(plan.samples)
         self._weights: Floats = np.zeros(plan.samples, np.float32)
         self._importance: Doubles = np.full(plan.samples, np.nan)
@@ -42,6 +47,22 @@ class ImportanceSampler(RoundSampler):
         self._alias: AliasTable | None = None
         if part.scores is not None:
             self._fix(Scores.load(part.scores, plan.samples).scores)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Also where the scan is cut, or weights have nothing to be taken from."""
+        lines = super().notes + burn_in_notes(self.plan, self.part.epochs)
+        if self.first == 0 and self.part.scores is None and not self.part.online and self.part.gamma:
+            lines += (
+                "without a scanned epoch there are no predictions to take weights from, and all stay equal: "
+                "give epochs above 0, or scores",
+            )
+        return lines
+
+    def observe(self, feedback: Feedback) -> None:
+        """Copy feedback into the buffer; where gradients are wanted, that of the scores asked for alone."""
+        if self.part.asks is None or feedback.gradient is not None:
+            super().observe(feedback)
 
     def fold(self, rows: Rows) -> None:
         """Keep each sample's last value."""
@@ -83,6 +104,11 @@ class ImportanceSampler(RoundSampler):
     def _update(self) -> None:
         if not self._fixed:
             values = self._last.values
+            if self.part.asks is not None and np.isnan(values).all():
+                raise SamplingError(
+                    "gradients must be measured where an order asks for scores; none was: score "
+                    "score_ids, raise a budget that couldn't afford it, or take another metric"
+                )
             self._fix(fill_unseen(np.float32(1) - values if self.part.metric == "p" else values))
 
     def probabilities(self) -> Doubles:
@@ -98,7 +124,9 @@ class ImportanceSampler(RoundSampler):
         plan = self.plan
         if self.round < self.first:
             start = plan.before(self.round)
-            return Draw(stream(plan.samples, plan.seed, start, start + size))
+            ids = stream(plan.samples, plan.seed, start, start + size)
+            asks = self.part.asks is not None and self.round + 1 == self.first
+            return Draw(ids, score_ids=np.arange(plan.samples) if asks else None)
         self._update()
         key = self.key("order")
         if self.part.draws == "systematic":
@@ -118,7 +146,7 @@ class ImportanceSampler(RoundSampler):
 class SampleImportance:
     """Weights taken once from an early epoch's predictions, then difficult samples more often to the end.
 
-    002 §3, eq. 4: E epochs scan the set, then once ::
+    "Sample importance in SGD training" (anonymous, under review), eq. 4: E epochs scan the set, then once ::
 
         w_i = (1 - p_y)^gamma,    P_i = w_i / sum_j w_j
 
@@ -129,15 +157,21 @@ class SampleImportance:
     weights by the inverse of w), the loss as metric, and focus on easy samples (gamma below 0).
     The EL2N metric (E.2, E.4) is the norm of softmax - onehot by this network alone, which is also the
     norm of the loss's gradient at the last layer's outputs; averaged over networks it comes from a scores
-    file.
+    file. The gradient metric (E.2, GNorms) is the norm of a sample's gradient by all parameters: the last
+    scanned round asks for a score of every sample, and each costs a forward and a backward pass. Weights of
+    other networks, or averaged over several (appendix B), come from a scores file too, and take the place of
+    the network's own after the same E epochs; with ``epochs`` 0 they are drawn by from the first round on
+    (as figure 23 does by EL2N). `trainer score --metric p` makes such files.
+
+    E epochs are counted in whole rounds, rounded up.
     """
 
     epochs: float = 10
-    """E, epochs scanned before weights are taken; at most half of the run."""
+    """E, epochs scanned before weights are taken, or a scores file's are used; at most half of the run."""
     gamma: float = 0.5
     """Focus: above 0 on difficult samples, 0 uniform, below 0 on easy ones."""
-    metric: Literal["p", "loss", "el2n"] = "p"
-    """What is raised to gamma: 1 - p_y, the loss, or the norm of the error (and last-layer gradient)."""
+    metric: Literal["p", "loss", "el2n", "gradient"] = "p"
+    """What is raised to gamma: 1 - p_y, the loss, or the norm of the error (el2n) or the whole gradient."""
     online: bool = False
     """Take the weights anew every round."""
     unbiased: bool = False
@@ -145,7 +179,7 @@ class SampleImportance:
     draws: Literal["replacement", "systematic"] = "replacement"
     """With replacement, or systematically: each sample its expected number of times, rounded up or down."""
     scores: Path | None = None
-    """A scores file to take weights from instead, from the first round on."""
+    """A scores file to take weights from instead, after ``epochs``."""
 
     by_class: ClassVar[bool] = False
 
@@ -157,6 +191,13 @@ class SampleImportance:
         check_choice("draws", self.draws, ("replacement", "systematic"))
         if self.scores is not None and self.online:
             raise SamplingError("online must be off with a scores file, whose weights are fixed; got True")
+        if self.asks is not None and self.online:
+            raise SamplingError("online must be off with gradients, which are measured once; got True")
+
+    @property
+    def asks(self) -> Literal["gradient"] | None:
+        """What scoring a sample takes: its gradient where that is the metric, else nothing is scored."""
+        return "gradient" if self.metric == "gradient" and self.scores is None else None
 
     def build(self, plan: Plan) -> ImportanceSampler:
         """Make the sampler."""
@@ -167,11 +208,13 @@ class SampleImportance:
 class ClassImportance(SampleImportance):
     """Classes drawn by the importance of their samples, and samples uniformly within their class.
 
-    SGD-SCI of 002 §4.3: the class importance is the sum of sample_importance's weights over a class, divided
-    by the sum of all::
+    SGD-SCI of the same paper's section 4.3: the class importance is the sum of sample_importance's weights
+    over a class, divided by the sum of all::
 
         P(class c) = sum over i in c of w_i / sum_j w_j,    P_i = P(class of i) / (samples of that class)
 
+    The paper extracts them "from the sample weights computed by our method": by default that is this run
+    after its own E scanned epochs, and with ``scores`` another run's, whose weights are summed by class.
     Needs the plan's labels. All else, and all options, as sample_importance.
     """
 

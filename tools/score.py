@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,22 @@ from samplers.coreset import as_scores, facility_location, k_center
 from tools.outputs import check_output
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
+from tools.score_options import AVERAGED, WEIGHTS, ScoreOptions
 from trainer import config, recipe
 from trainer.build import build
 from trainer.config import SLOTS
 from trainer.data import open_data, paths
 from trainer.device import choose_device
 from trainer.errors import RunError
-from trainer.importance import ForgettingWatcher, check_holdout, el2n, features, irreducible_losses
+from trainer.importance import (
+    ForgettingWatcher,
+    check_holdout,
+    el2n,
+    features,
+    gradient_norms,
+    irreducible_losses,
+    last_errors,
+)
 from trainer.loop import train
 from trainer.parallel import World
 from trainer.record import RunFolder, folder_name
@@ -38,6 +47,13 @@ DESCRIPTION = """Score every training sample by networks trained for it, or by t
 Networks are trained by the recipe on the whole set, at a constant learning rate, for --after epochs, each
 from a seed of its own; their run folders stay, so that a stopped scoring goes on with the same command.
 
+What sample_importance draws by comes from networks of other seeds, models or numbers of networks like this;
+--after is its E:
+
+  trainer score cifar10 --metric p --networks 4 --each --out w.npz
+  trainer run cifar10 --sampler sample_importance --sampler.scores w.npz
+  trainer run cifar10 --sampler sample_importance --sampler.scores w-s2.npz --sampler.epochs 0
+
 Irreducible losses are of a set that the network was not trained on. It trains on --data, a holdout set, with
 the recipe's own schedule, and what that and the scoring cost is charged to the run that uses the file:
 
@@ -46,49 +62,6 @@ the recipe's own schedule, and what that and the scoring cost is charged to the 
   trainer score cifar10 --metric irreducible_loss --of d/train.beton --data d/train-validation.beton
   trainer run cifar10 --data d/train.beton --selection rho_loss --selection.irreducible scores.npz
 """
-
-
-@dataclass(frozen=True)
-class ScoreOptions:
-    """What to score by."""
-
-    out: Path = Path("scores.npz")
-    """File to write."""
-
-    metric: Literal["el2n", "forgetting", "k_center", "facility_location", "irreducible_loss"] = "el2n"
-    """el2n: mean error norm over networks. forgetting: how often a sample was unlearned, mean over networks.
-    k_center, facility_location: core-sets on the features of the first network. irreducible_loss: loss under
-    a network trained on a holdout set, for --selection rho_loss."""
-
-    of: Path | None = None
-    """Set whose irreducible losses to write, while --data names the holdout set; None takes the training set
-    that the recipe itself names."""
-
-    networks: int = 10
-    """Networks to train for el2n and forgetting; the others take one."""
-
-    after: float = 20
-    """Epochs that each network trains for."""
-
-    keep: float = 0.5
-    """Fraction of the set that a core-set ranks; the rest has score 0."""
-
-    runs: tuple[Path, ...] = ()
-    """Finished run folders whose networks score, instead of training any; not for forgetting."""
-
-    def __post_init__(self) -> None:
-        if self.networks < 1:
-            raise RunError(f"networks must be at least 1; got {self.networks}")
-        if not self.after > 0:
-            raise RunError(f"after must be above 0 epochs; got {self.after:g}")
-        if not 0 < self.keep <= 1:
-            raise RunError(f"keep must be above 0 and at most 1; got {self.keep:g}")
-        if self.runs and self.metric == "forgetting":
-            raise RunError("forgetting is counted while a network trains; leave --runs out")
-        if self.of is not None and self.metric != "irreducible_loss":
-            raise RunError(
-                f"--of goes with irreducible_loss; {self.metric} is of the training set: leave it out"
-            )
 
 
 @dataclass(frozen=True)
@@ -116,53 +89,80 @@ class Score:
     def execute(self, console: Console) -> int:
         """Train or load the networks, score, and write the file."""
         # Every file of scores names its method; arrays of images don't.
-        check_output("--out", self.options.out, "scores.npz", mark=b"method.npy")
+        count = self._networks()
+        each = [self._path(number) for number in range(count)] if self.options.each else []
+        if len(set(each)) < len(each):
+            raise RunError("--each names files by run folders, which must differ in name; leave --each out")
+        for path in (self.options.out, *each):
+            check_output("--out", path, "scores.npz", mark=b"method.npy")
         columns: list[NDArray[np.float32]] = []
         seen: NDArray[np.float32] | None = None
-        cost = {"trained": 0, "scored": 0, "compute": 0.0}
+        costs: list[dict[str, float]] = []
         digests: set[str | None] = set()
         coreset = self.options.metric in ("k_center", "facility_location")
         other = None if self.options.of is None else open_dataset(self.options.of)
         source: config.Run | None = None
-        for number in range(self._networks(coreset)):
+        for number in range(count):
             session, column = self._score(number, coreset, other, console)
             source = source or session.run
             if coreset:
                 seen = column
             else:
                 columns.append(column)
-            cost["trained"] += session.ledger.trained
-            cost["scored"] += session.ledger.scored
-            cost["compute"] += session.budget.compute(session.ledger)
+            ledger = session.ledger
+            costs.append({name: getattr(ledger, name) for name in ("trained", "scored", "gradients")})
+            costs[-1]["compute"] = session.budget.compute(ledger)
+            costs[-1]["seed"] = session.run.seed
             digests.add(_trained_on(session))
             if len(digests) > 1:
                 raise RunError(
                     f"networks that score together must be of one training set; {self.options.runs[number]} "
                     "was trained on another: leave it out"
                 )
-        scores: NDArray[np.float32] = (
-            np.stack(columns).mean(axis=0).astype(np.float32) if seen is None else self._choose(seen)
-        )
+        scores = self._mean(columns) if seen is None else self._choose(seen)
         assert source is not None
-        about: dict[str, Any] = {**cost, "networks": max(1, len(columns)), "data_sha256": digests.pop()}
+        cost = {name: sum(one[name] for one in costs) for name in costs[0]}
+        about: dict[str, Any] = {"networks": max(1, len(columns)), "data_sha256": digests.pop()}
         if other is not None:
             about |= {"data_sha256": other.card.digest, "holdout_sha256": about["data_sha256"]}
-        epochs = source.epochs * source.budget
-        about |= {"recipe": source.recipe, "after_epochs": epochs, "seed": source.seed}
+        about |= {"recipe": source.recipe, "after_epochs": source.epochs * source.budget}
         self.options.out.parent.mkdir(parents=True, exist_ok=True)
+        for path, column, own in zip(each, columns, costs, strict=bool(each)):
+            Scores(column, self.options.metric, {**about, **own, "networks": 1}).save(path)
+        about |= {**cost, "seed": source.seed}
+        if self.options.metric in WEIGHTS and len(columns) > 1:
+            about["gamma"] = self.options.gamma
         Scores(scores, self.options.metric, about, seen).save(self.options.out)
         console.print(
             f"{self.options.metric} of {len(scores):,} samples: {self.options.out}\n"
-            f"cost: {cost['trained']:,} samples trained, {cost['scored']:,} scored",
+            f"cost: {cost['trained']:,} samples trained, {cost['scored'] + cost['gradients']:,} scored",
             soft_wrap=True,
             highlight=False,
         )
         return 0
 
-    def _networks(self, coreset: bool) -> int:
-        if self.options.runs:
-            return 1 if coreset else len(self.options.runs)
-        return self.options.networks if self.options.metric in ("el2n", "forgetting") else 1
+    def _path(self, number: int) -> Path:
+        """Where the scores of one network go: beside the mean, named by its seed or its run folder."""
+        out, runs = self.options.out, self.options.runs
+        name = runs[number].resolve().name if runs else f"s{self.run.seed + number}"
+        return out.with_name(f"{out.stem}-{name}{out.suffix}")
+
+    def _networks(self) -> int:
+        options = self.options
+        if options.runs:
+            return 1 if options.metric in ("k_center", "facility_location") else len(options.runs)
+        if options.metric not in AVERAGED:
+            return 1
+        return (1 if options.metric in WEIGHTS else 10) if options.networks is None else options.networks
+
+    def _mean(self, columns: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Average over networks: of what is drawn by where weights are made of the scores, else plainly."""
+        table = np.stack(columns).astype(np.float64)
+        if self.options.metric in WEIGHTS and len(columns) > 1:
+            mean = (table**self.options.gamma).mean(axis=0) ** (1 / self.options.gamma)
+        else:
+            mean = table.mean(axis=0)
+        return np.asarray(mean, np.float32)
 
     def _score(
         self, number: int, coreset: bool, other: Converted | None, console: Console
@@ -183,7 +183,7 @@ class Score:
             if other is not None:
                 check_holdout(session.data.train, other)
                 return session, irreducible_losses(session, other)
-            return session, features(session) if coreset else el2n(session)
+            return session, features(session) if coreset else _SCORES[self.options.metric](session)
         finally:
             session.close()
 
@@ -192,7 +192,7 @@ class Score:
         folder = RunFolder(run.runs_dir / folder_name(run), run)
         data = open_data(run, World(), lambda name, done, total: None)
         watcher = ForgettingWatcher(len(data.train))
-        console.print(f"network {number + 1} of {self.options.networks}: {run.epochs:g} epochs")
+        console.print(f"network {number + 1} of {self._networks()}: {run.epochs:g} epochs")
         session = train(run, folder, World(), watcher)
         session.close()
         return session, watcher.forgetting.scores()
@@ -204,10 +204,10 @@ class Score:
         """
         seed = self.run.seed + number
         ends = self.options.metric == "irreducible_loss"
-        name = f"score-{self.run.recipe}-{self.options.metric}-{self.options.after:g}-s{seed}"
+        name = f"score-{self.run.recipe}-{self.options.metric}-{self.options.epochs:g}-s{seed}"
         return dataclasses.replace(
             self.run,
-            epochs=self.options.after,
+            epochs=self.options.epochs,
             budget=1.0,
             round_length=1.0,
             evaluate_every=1,
@@ -223,6 +223,9 @@ class Score:
         choose = k_center if self.options.metric == "k_center" else facility_location
         count = max(1, round(self.options.keep * len(seen)))
         return as_scores(choose(seen, count, self.run.seed), len(seen))
+
+
+_SCORES = {"el2n": el2n, "p": last_errors, "gradient": gradient_norms}
 
 
 def _trained_on(session: Session) -> str | None:

@@ -59,13 +59,16 @@ class Budget:
         return ledger.trained if self.counts == "trained" else self.compute(ledger)
 
     def compute(self, ledger: Ledger) -> float:
-        """Everything that the run has computed; scoring whose cost wasn't measured counts as 1/3."""
+        """Everything that the run has computed; scoring whose cost wasn't measured counts as 1/3.
+
+        A gradient counts as training on its sample does, which it takes the same passes as.
+        """
         trained = sum(count * self.train_costs[pixels] for pixels, count in ledger.trained_at.items())
         scored = sum(
             count * ledger.score_costs.get(pixels, self.train_costs.get(pixels, 1.0) / 3)
             for pixels, count in ledger.scored_at.items()
         )
-        return self.charged + trained + scored
+        return self.charged + trained + ledger.gradients + scored
 
     def forward_passes(self, ledger: Ledger) -> float:
         """All that was computed, by the network's FLOPs, in forward passes of a sample at full resolution.
@@ -74,7 +77,7 @@ class Budget:
         """
         trained = sum(count * self.train_costs[pixels] for pixels, count in ledger.trained_at.items())
         scored = sum(count * self.train_costs[pixels] for pixels, count in ledger.scored_at.items())
-        return 3 * (self.charged + trained) + scored
+        return 3 * (self.charged + trained + ledger.gradients) + scored
 
     def step_cost(self, pixels: int) -> float:
         """What a step at this resolution is charged, without scoring."""

@@ -82,6 +82,7 @@ class FeedbackBuffer:
         candidates: NDArray[np.int64] | None = None,
         places: Tensor | None = None,
         without: Tensor | None = None,
+        gradient: Tensor | None = None,
     ) -> None:
         """Keep the rows of a batch that was trained on, or only scored; does not wait for the device.
 
@@ -93,9 +94,15 @@ class FeedbackBuffer:
         without
             int64[m] on the device, positions in the batch whose rows are left out: scored samples that are
             trained next, and so will be heard of as that.
+        gradient
+            float32[n] on the device, the norm of each image's whole gradient, where it was measured. All that
+            is drained together has it, or nothing.
         """
         self._steps += trained
-        values = torch.stack((losses.per_owner, losses.p_true, losses.error)).flatten(1)
+        measured = [losses.per_owner, losses.p_true, losses.error]
+        if gradient is not None:
+            measured.append(gradient[:, None].expand_as(losses.p_true))
+        values = torch.stack(measured).flatten(1)
         self._passes.append(_Pass(batch.owners, batch.ids, batch.owner_shares, trained, candidates))
         self._values.append(values)
         self._places.append(places)
@@ -140,7 +147,7 @@ class FeedbackBuffer:
             return self._world.interleave(rows, sizes)[stays]
 
         share = gather(np.concatenate(shares))
-        loss, p_true, error = (gather(row) for row in values)
+        loss, p_true, error, *gradient = (gather(row) for row in values)
         feedback = Feedback(
             step=step,
             ids=gather(np.concatenate(owners)),
@@ -149,6 +156,7 @@ class FeedbackBuffer:
             trained=gather(np.concatenate(trained)),
             share=None if (share == 1).all() else share,
             error=error,
+            gradient=gradient[0] if gradient else None,
         )
         seen = self._world.interleave(np.concatenate(first), [len(one) for one in first])
         heard = Heard(feedback, self._step_losses(feedback, share, len(seen)), seen)

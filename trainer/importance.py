@@ -16,9 +16,11 @@ from pipeline import Loader
 from pipeline.formats import Converted
 from pipeline.formats.card import Card
 from pipeline.formats.whole import write_whole
+from samplers.history import fill_unseen
 from trainer.errors import RunError
 from trainer.evaluate import Evaluation
 from trainer.forward import EverySample, last_linear, predict
+from trainer.gradients import measure
 from trainer.session import Session
 
 
@@ -39,7 +41,7 @@ def probabilities(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
 def el2n(session: Session) -> NDArray[np.float32]:
     """EL2N of one network: the norm of the error vector, ||softmax(x) - onehot(y)||_2.
 
-    Paul, Ganguli, Dziugaite (2021); 002 section 4. The published score is the mean over several networks.
+    Paul, Ganguli, Dziugaite (2021). The published score is the mean over several networks.
 
     Returns
     -------
@@ -50,6 +52,33 @@ def el2n(session: Session) -> NDArray[np.float32]:
         error = p - torch.nn.functional.one_hot(labels, p.shape[1])
         norms.append(error.norm(dim=1))
     return torch.cat(norms).cpu().numpy()
+
+
+def last_errors(session: Session) -> NDArray[np.float32]:
+    """1 - p_y of each sample's last prediction in training: what sample_importance takes its weights from.
+
+    "Sample importance in SGD training", eq. 4, in a run that ends with epoch E. A sample whose last turn
+    fell into a remainder that no batch came of has its prediction of the epoch before, or the largest error
+    where it was never trained on.
+
+    Returns
+    -------
+    float32[N]
+    """
+    return fill_unseen(np.float32(1) - session.samples.last_probability)
+
+
+def gradient_norms(session: Session) -> NDArray[np.float32]:
+    """Norm of each sample's gradient by all parameters: the metric "GNorms" of the same paper, appendix E.2.
+
+    Returns
+    -------
+    float32[N]
+    """
+    everything = EverySample(len(session.data.train))
+    norms = [norms.cpu() for _, _, norms in measure(session, everything)]
+    session.ledger.gradients += everything.samples
+    return torch.cat(norms).numpy()
 
 
 def features(session: Session) -> NDArray[np.float32]:

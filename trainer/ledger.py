@@ -40,6 +40,8 @@ class Ledger:
         Samples by the pixels of their shorter side.
     score_costs
         What scoring a sample costs, relative to training on one at full resolution, by pixels, as measured.
+    gradients
+        Samples whose whole gradient was measured without training, at full resolution.
     evaluated, steps, rounds
         Counts.
     compile_seconds
@@ -57,6 +59,7 @@ class Ledger:
         self.trained_at: dict[int, int] = {}
         self.scored_at: dict[int, int] = {}
         self.score_costs: dict[int, float] = {}
+        self.gradients = 0
         self.evaluated = 0
         self.steps = 0
         self.rounds = 0
@@ -157,6 +160,7 @@ class Ledger:
             "trained_at": {str(pixels): count for pixels, count in sorted(self.trained_at.items())},
             "scored_at": {str(pixels): count for pixels, count in sorted(self.scored_at.items())},
             "score_costs": {str(pixels): cost for pixels, cost in sorted(self.score_costs.items())},
+            "gradients": self.gradients,
             "evaluated": self.evaluated,
             "steps": self.steps,
             "rounds": self.rounds,
@@ -169,7 +173,7 @@ class Ledger:
         """Go on from a checkpoint's counts and times."""
         for name in ("trained_at", "scored_at", "score_costs"):
             setattr(self, name, {int(pixels): value for pixels, value in state[name].items()})
-        for name in ("evaluated", "steps", "rounds", "compile_seconds"):
+        for name in ("gradients", "evaluated", "steps", "rounds", "compile_seconds"):
             setattr(self, name, state[name])
         self.seconds = dict(state["phases"])
         self._wall_before = state["wall_seconds"]

@@ -15,6 +15,7 @@ from pipeline.formats import Converted
 from pipeline.formats.whole import write_whole
 from pipeline.multiplied import Multiplied
 from samplers import Feedback
+from samplers.history import Recent
 from trainer.errors import RunError
 
 SAMPLES_SCHEMA = 2
@@ -33,12 +34,15 @@ class SampleRecord:
         float32[N], the last that was heard of the sample, whatever its share; nan where nothing was.
     probability, share
         float64[N], sums over feedback of share * p_true and of share.
+    last_probability
+        float32[N], the last p_true of training, nan where there was none; a share moves it by as much.
     """
 
     times_seen: NDArray[np.int64]
     last_loss: NDArray[np.float32]
     probability: NDArray[np.float64]
     share: NDArray[np.float64]
+    last_probability: NDArray[np.float32]
 
     @classmethod
     def empty(cls, samples: int) -> SampleRecord:
@@ -48,6 +52,7 @@ class SampleRecord:
             np.full(samples, np.nan, np.float32),
             np.zeros(samples),
             np.zeros(samples),
+            np.full(samples, np.nan, np.float32),
         )
 
     def count(self, ids: NDArray[np.int64]) -> None:
@@ -63,6 +68,8 @@ class SampleRecord:
         self.last_loss[feedback.ids[heard]] = feedback.loss[heard]
         np.add.at(self.probability, feedback.ids, share * feedback.p_true)
         np.add.at(self.share, feedback.ids, share)
+        trained = share.astype(np.float32) * feedback.trained
+        Recent.over(self.last_probability).fold(feedback.ids, feedback.p_true, trained)
 
     def write(self, path: Path, train: Converted, importance: NDArray[np.float64] | None) -> None:
         """Write one row per sample: what became of it, and which image it is.

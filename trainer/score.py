@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from pipeline import Batch
 from samplers import Order
 from trainer.forward import predict
-from trainer.session import Session
+from trainer.gradients import measure
+from trainer.session import Session, asked_of
 
 
 def score(session: Session, ids: NDArray[np.int64]) -> None:
-    """Make a forward pass over samples, and keep what it says as feedback that was not trained.
+    """Score samples, and keep what their forward passes say as feedback that was not trained.
+
+    Where the sampler asks for gradients, each is measured as well.
 
     Parameters
     ----------
@@ -23,11 +30,20 @@ def score(session: Session, ids: NDArray[np.int64]) -> None:
     ids = np.concatenate((ids, np.resize(ids, -len(ids) % session.world.size)))
     order = Order(round=0, ids=ids)
     waited = session.loader.times.wait
+    gradients = asked_of(session) == "gradient"
     with session.ledger.phase("score"):
-        scored = predict(session.model, session.loader, session.view, order, bf16=session.bf16)
-        for batch, outputs in scored:
+        scored = measure(session, order) if gradients else _shown(session, order)
+        for batch, outputs, norms in scored:
             losses = session.step.method.losses(outputs, batch.labels)
-            session.feedback.add(batch, losses, trained=False)
+            session.feedback.add(batch, losses, trained=False, gradient=norms)
     # Waiting for images has a phase of its own.
     session.ledger.add("score", waited - session.loader.times.wait)
-    session.ledger.count_scored(len(ids), session.full)
+    if gradients:
+        session.ledger.gradients += len(ids)
+    else:
+        session.ledger.count_scored(len(ids), session.full)
+
+
+def _shown(session: Session, order: Order) -> Iterator[tuple[Batch, Tensor, None]]:
+    shown = predict(session.model, session.loader, session.view, order, bf16=session.bf16)
+    return ((batch, outputs, None) for batch, outputs in shown)

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from torch import nn
 from pipeline import Loader
 from pipeline.loader import LoaderTimes
 from pipeline.resolution import Stage
-from samplers import Order, Plan
+from samplers import Order, Plan, ScoringPart
 from samplers.service import Service
 from trainer import checkpoint
 from trainer.budget import Budget
@@ -114,7 +114,8 @@ class Session:
         """Whether the budget affords scores that a sampler asks for, and a step after them."""
         cost = 0.0
         if self.run.counts == "compute":
-            cost = samples * self.ledger.score_costs[self.full]
+            gradients = asked_of(self) == "gradient"
+            cost = samples * (1.0 if gradients else self.ledger.score_costs[self.full])
         return self.budget.affords(self.ledger, cost + self.cost)
 
     @property
@@ -285,6 +286,12 @@ class Session:
         self.sampler.close()
         self.loader.close()
         self.test_loader.close()
+
+
+def asked_of(session: Session) -> Literal["forward", "gradient"] | None:
+    """What scoring a sample takes where the run's sampler asks for it; None for samplers that don't."""
+    sampler = session.run.sampler
+    return sampler.asks if isinstance(sampler, ScoringPart) else None
 
 
 def _order_state(order: Order) -> dict[str, Any]:

@@ -11,11 +11,11 @@ import torch
 from pipeline import Batch
 from pipeline.loader import LoaderTimes
 from pipeline.resolution import Stage
-from samplers import Feedback, Order, ScoringPart
+from samplers import Feedback, Order
 from trainer.build import build_sampler
 from trainer.device import random_state, restore_random_state
 from trainer.forward import forward
-from trainer.session import Session
+from trainer.session import Session, asked_of
 
 _REPEATS = 5
 
@@ -85,7 +85,7 @@ def _step(session: Session, batch: Batch) -> None:
 def _must_measure(session: Session) -> bool:
     """Whether the run may score, and no earlier session of it has measured what that costs."""
     run = session.run
-    scores = run.selection.scores or isinstance(run.sampler, ScoringPart) or run.counts == "compute"
+    scores = run.selection.scores or asked_of(session) == "forward" or run.counts == "compute"
     return scores and not session.ledger.score_costs
 
 
@@ -159,5 +159,7 @@ def _rehearse_order(session: Session) -> None:
     ids = np.arange(session.run.batch_size, dtype=np.int64)
     loss = np.linspace(0.1, 2, len(ids), dtype=np.float32)
     for _ in range(min(2, twin.rounds)):
-        twin.observe(Feedback(0, ids, loss, np.exp(-loss), np.ones(len(ids), np.bool_), error=loss))
+        twin.observe(
+            Feedback(0, ids, loss, np.exp(-loss), np.ones(len(ids), np.bool_), error=loss, gradient=loss)
+        )
         twin.next_order()

@@ -3,7 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from samplers import ClassImportance, Feedback, Plan, SampleImportance, SamplingError, Scores, Uniform
+from samplers import (
+    ClassImportance,
+    Feedback,
+    Plan,
+    SampleImportance,
+    SamplingError,
+    SamplingWarning,
+    Scores,
+    Uniform,
+)
 from samplers.service import Service
 
 P_TRUE = np.array([0.9, 0.5, 0.2, 0.99, 0.7, 0.4])
@@ -133,15 +142,73 @@ def test_class_importance_needs_labels():
 def test_weights_can_come_from_a_file_of_scores(tmp_path, plan):
     scores = np.array([1, 4, 0, 9, 1, 1], np.float32)
     Scores(scores, "el2n").save(tmp_path / "scores.npz")
-    sampler = SampleImportance(scores=tmp_path / "scores.npz").build(plan)
+    sampler = SampleImportance(epochs=0, scores=tmp_path / "scores.npz").build(plan)
     np.testing.assert_allclose(sampler.probabilities(), np.sqrt(scores) / np.sqrt(scores).sum(), rtol=1e-6)
     assert not (np.concatenate([sampler.next_order().ids for _ in range(10)]) == 2).any()
+
+
+@pytest.mark.parametrize("part", [SampleImportance, ClassImportance])
+def test_weights_of_a_file_are_drawn_by_after_the_scanned_epochs(tmp_path, plan, feed, part):
+    scores = np.array([1, 4, 0, 9, 1, 1], np.float32)
+    Scores(scores, "p").save(tmp_path / "scores.npz")
+    sampler = part(epochs=2, scores=tmp_path / "scores.npz").build(plan)
+    ids = np.concatenate([sampler.next_order().ids for _ in range(4)])
+    np.testing.assert_array_equal(np.bincount(ids), np.full(6, 2))
+    feed(sampler, ids, p_true=0.5)  # its own predictions count for nothing
+    weights = np.sqrt(scores)
+    if part is ClassImportance:
+        weights = np.array([3 / 2, 3 / 2, 4 / 3, 4 / 3, 4 / 3, 1])
+    np.testing.assert_allclose(sampler.probabilities(), weights / weights.sum(), rtol=1e-6)
+
+
+def _with_gradients(ids, gradient, trained=False):
+    ones = np.ones(len(ids), np.float32)
+    return Feedback(1, ids, ones, ones, np.full(len(ids), trained), gradient=gradient)
+
+
+@pytest.mark.parametrize("mode", ["inline", "process"])
+def test_whole_gradients_are_asked_for_once_when_the_scan_ends(plan, feed, mode):
+    part = SampleImportance(epochs=1, metric="gradient", gamma=1)
+    assert part.asks == "gradient"
+    assert SampleImportance().asks is None
+    gradient = np.array([0.5, 3, 0, 1, 7, 2], np.float32)
+    alone, orders = part.build(plan), []
+    with Service(part.build(plan), plan, mode=mode) as service:
+        for number in range(6):
+            order, other = service.next_order(), alone.next_order()
+            np.testing.assert_array_equal(order.ids, other.ids)
+            assert (order.score_ids is not None) == (other.score_ids is not None) == (number == 1)
+            orders.append(order)
+            rows = [_with_gradients(order.ids, None, trained=True)]
+            rows += [] if order.score_ids is None else [_with_gradients(order.score_ids, gradient)]
+            for sampler in (service, alone):
+                for one in rows:
+                    sampler.observe(one)
+    np.testing.assert_array_equal(orders[1].score_ids, np.arange(6))
+    assert sorted([*orders[0].ids, *orders[1].ids]) == list(range(6))
+    np.testing.assert_allclose(alone.probabilities(), gradient / gradient.sum(), rtol=1e-6)
+
+
+def test_gradients_that_nobody_measured_are_missed(plan, feed):
+    sampler = _after_scan(SampleImportance(epochs=1, metric="gradient"), plan, feed)
+    with pytest.raises(SamplingError, match="gradients must be measured where an order asks for scores"):
+        sampler.next_order()
+
+
+def test_what_is_odd_about_the_epochs_is_told(plan):
+    with pytest.warns(SamplingWarning, match="where 10 are asked for"):
+        SampleImportance().build(plan)
+    with pytest.warns(SamplingWarning, match="no predictions to take weights from, and all stay equal"):
+        SampleImportance(epochs=0).build(plan)
+    assert SampleImportance(epochs=0, gamma=0).build(plan).notes == ()
+    with pytest.raises(SamplingError, match="epochs must be above 0 to measure gradients"):
+        SampleImportance(epochs=0, metric="gradient").build(plan)
 
 
 def test_scores_below_0_cannot_be_drawn_by(tmp_path, plan):
     Scores(np.array([1, -2, 0, 9, 1, 1], np.float32), "margin").save(tmp_path / "scores.npz")
     with pytest.raises(SamplingError, match=r"at least 0 to draw by; got -2\.0 for sample 1"):
-        SampleImportance(scores=tmp_path / "scores.npz").build(plan)
+        SampleImportance(epochs=0, scores=tmp_path / "scores.npz").build(plan)
 
 
 def test_all_weights_0_draw_uniformly(plan, feed):
@@ -152,11 +219,12 @@ def test_all_weights_0_draw_uniformly(plan, feed):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metric": "margin"}, "metric must be one of p, loss, el2n; got margin"),
+        ({"metric": "margin"}, "metric must be one of p, loss, el2n, gradient; got margin"),
         ({"gamma": float("inf")}, "gamma must be finite"),
         ({"epochs": -1}, "epochs must be at least 0"),
         ({"draws": "alias"}, "draws must be one of"),
         ({"scores": "x.npz", "online": True}, "online must be off"),
+        ({"metric": "gradient", "online": True}, "online must be off with gradients"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -26,7 +26,7 @@ Train = Callable[..., Session]
 )
 def test_no_round_is_evaluated_without_a_step(recipe: Recipe, train_run: Train, settings: dict) -> None:
     session = train_run(
-        recipe(**{"epochs": 1, "budget": 0.2, **settings}, **{"model": {"name": "resnet8", "width": 4}})
+        recipe(**{"epochs": 1, "budget": 0.2, **settings}, model={"name": "resnet8", "width": 4})
     )
     steps = [line["step"] for line in session.folder.read("evaluations.jsonl")]
     assert steps == sorted(set(steps))

@@ -83,7 +83,8 @@ class Stages:
         plan, run, last = self._session.plan, self._session.run, self._session.order
         assert last is not None
         loss = np.linspace(0.1, 2, len(last.ids), dtype=np.float32)
-        heard = Feedback(0, last.ids, loss, np.exp(-loss), np.ones(len(loss), np.bool_), error=loss)
+        trained = np.ones(len(loss), np.bool_)
+        heard = Feedback(0, last.ids, loss, np.exp(-loss), trained, error=loss, gradient=loss)
         twin, drawn = build_sampler(run, plan), 0
 
         def draw() -> int:

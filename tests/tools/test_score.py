@@ -1,0 +1,94 @@
+"""``trainer score`` by the metrics of sample_importance: files, costs, and what draws by them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samplers import Scores
+from tools.cli import main
+from tools.score_options import ScoreOptions
+from trainer.build import build
+from trainer.data import open_data
+from trainer.device import choose_device
+from trainer.errors import RunError
+from trainer.importance import last_errors
+from trainer.parallel import World
+from trainer.recipe import load
+from trainer.record import RunFolder
+
+
+@pytest.fixture
+def small(fashion: Path, tmp_path: Path) -> list[str]:
+    places = ["--data-dir", str(fashion), "--runs-dir", str(tmp_path / "runs"), "--device", "cpu"]
+    return [*places, "--batch-size", "64", "--model.width", "4", "--precision", "fp32"]
+
+
+def test_weights_of_several_seeds_are_written_each_and_averaged_and_drawn_by(
+    tmp_path: Path, small: list[str]
+) -> None:
+    out = tmp_path / "w.npz"
+    words = ["score", "fashion_mnist_cpu", "--metric", "p", "--networks", "2", "--after", "1", "--each"]
+    assert main([*words, "--out", str(out), *small]) == 0
+    each = [Scores.load(tmp_path / f"w-s{seed}.npz", 1280) for seed in (0, 1)]
+    mean = Scores.load(out, 1280)
+    # The mean of the weights, as the sampler's gamma of .5 makes them of the file.
+    weights = [np.sqrt(one.scores.astype(float)) for one in each]
+    np.testing.assert_allclose(np.sqrt(mean.scores), np.mean(weights, axis=0), rtol=1e-5)
+    assert [one.metadata["seed"] for one in each] == [0, 1]
+    assert [one.metadata["trained"] for one in (*each, mean)] == [1280, 1280, 2560]
+    assert (mean.metadata["scored"], mean.metadata["networks"], mean.metadata["gamma"]) == (0, 2, 0.5)
+    # What the sampler itself would have heard last in that epoch.
+    (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.name.endswith("-s0"))
+    run = load(str(folder / "run.toml"))
+    data = open_data(run, World(), lambda *_: None)
+    session = build(run, RunFolder(folder, run), data, World(), choose_device("cpu", World()))
+    assert session.resume()
+    np.testing.assert_array_equal(last_errors(session), each[0].scores)
+    np.testing.assert_allclose(1 - each[0].scores, session.samples.probability, rtol=1e-5)  # of one epoch
+    session.close()
+    sampler = ["--sampler", "sample_importance", "--sampler.scores", str(out), "--sampler.epochs", "0.5"]
+    assert main(["run", "fashion_mnist_cpu", "--epochs", "1", "--budget", "1", *sampler, *small]) == 0
+
+
+def test_gradients_are_scored_and_charged(tmp_path: Path, small: list[str]) -> None:
+    out = tmp_path / "g.npz"
+    assert (
+        main(
+            ["score", "fashion_mnist_cpu", "--metric", "gradient", "--after", "1", "--out", str(out), *small]
+        )
+        == 0
+    )
+    told = Scores.load(out, 1280)
+    assert (told.scores > 0).all()
+    about = told.metadata
+    assert (about["trained"], about["scored"], about["gradients"], about["compute"]) == (1280, 0, 1280, 2560)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"metric": "k_center", "each": True},
+            "--each goes with el2n, forgetting, p, gradient; k_center is of",
+        ),
+        ({"metric": "p", "gamma": 0.0}, "gamma must be above 0 and finite"),
+        ({"runs": (Path("a"),), "networks": 3}, "--runs names the networks; leave --networks out"),
+        ({"networks": 0}, "networks must be at least 1; got 0"),
+        ({"after": 0.0}, "after must be above 0 epochs; got 0"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        ScoreOptions(**options)
+
+
+def test_defaults_are_the_papers() -> None:
+    assert [ScoreOptions(metric=metric).epochs for metric in ("el2n", "forgetting", "p", "gradient")] == [
+        20,
+        20,
+        10,
+        10,
+    ]

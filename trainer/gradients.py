@@ -1,0 +1,75 @@
+"""Norms of single samples' gradients by all of a network's parameters, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from pipeline import Batch
+from pipeline.request import OrderLike
+from trainer.methods import MethodPart
+from trainer.session import Session
+
+_MOST_NUMBERS = 1 << 25
+"""Numbers that the gradients made at a time may have: 128 MiB in float32."""
+
+
+def gradient_norms(
+    model: nn.Module, method: MethodPart, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Measure ||grad_theta L(x_i, y_i)||_2 of each sample i over all parameters theta that are trained.
+
+    "Sample importance in SGD training", appendix E.2 (GNorms), which loops over samples; here by
+    torch.func.vmap(grad), some samples at a time. In evaluation mode, as one sample has no statistics of its
+    own to normalize by, and without autocast.
+
+    Parameters
+    ----------
+    model
+        Is put into evaluation mode for the pass and then back.
+    images
+        float[n, 3, H, W]
+    labels
+        int64[n]
+
+    Returns
+    -------
+    norms float[n] and the outputs float[n, classes], both in the parameters' type and without gradients.
+    """
+    trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+    fixed = {name: value.detach() for name, value in model.named_parameters() if not value.requires_grad}
+    fixed |= dict(model.named_buffers())
+
+    def loss(parameters: dict[str, Tensor], image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        outputs: Tensor = torch.func.functional_call(model, {**parameters, **fixed}, (image[None],))
+        return method.losses(outputs, label[None, None]).per_owner.sum(), outputs[0]
+
+    def norm(image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        gradients, outputs = torch.func.grad(loss, has_aux=True)(trained, image, label)
+        squares = [gradient.square().sum() for gradient in gradients.values()]
+        return torch.stack(squares).sum().sqrt(), outputs
+
+    at_once = max(1, _MOST_NUMBERS // sum(value.numel() for value in trained.values()))
+    training = model.training
+    model.eval()
+    try:
+        norms, outputs = torch.func.vmap(norm, chunk_size=min(at_once, len(images)))(images, labels)
+    finally:
+        model.train(training)
+    return norms.detach(), outputs.detach()
+
+
+def measure(session: Session, order: OrderLike) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+    """Show the session's network an order's images as they are, and measure each one's gradient.
+
+    Yields
+    ------
+    Each batch, its outputs float32[n, classes] and the norms float32[n], on the device.
+    """
+    view = session.view
+    for raw in session.loader.batches(order, augment=view.chain, stage=view.stage):
+        batch = view.chain.apply(raw)
+        norms, outputs = gradient_norms(session.model, session.step.method, batch.images, batch.labels[:, 0])
+        yield batch, outputs, norms
