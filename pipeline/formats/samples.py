@@ -170,5 +170,10 @@ class Samples:
             if (image.height, image.width) != shape[:2]:
                 return f"is {image.height}x{image.width}, and the file says {shape[0]}x{shape[1]}"
             return np.array(image.convert("RGB"))
+        except MemoryError:
+            raise DataError(
+                f"sample {index} of {self.path} must fit into memory to be decoded; there was too little: "
+                "give fewer threads"
+            ) from None
         except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
             return f"can't be decoded ({error})"

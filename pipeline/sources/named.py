@@ -74,6 +74,11 @@ class NamedSource(ABC):
             return self.read(split, found)
         except DataError:
             raise
+        except MemoryError:
+            raise DataError(
+                f"{found} must fit into memory to be read; there was too little: free some, or use "
+                "a larger machine"
+            ) from None
         except Exception as error:  # Unpickling above all raises whatever the damage leads it to.
             raise DataError(
                 f"{found} must hold the files of {self.name} ({split}) undamaged; reading them gave: "

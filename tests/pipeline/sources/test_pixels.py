@@ -6,14 +6,19 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline import ENGINES, open_dataset
+from pipeline.convert import ConvertOptions, convert
 from pipeline.pillow import MOST_PIXELS, pixel_limit
+from pipeline.sources import ImageFolder
 from pipeline.sources.pixels import decode, is_plain_jpeg
 
 ORIENTATION = 0x0112
@@ -132,6 +137,27 @@ def test_a_png_that_pillow_reads_no_checksum_of_is_refused() -> None:
     np.testing.assert_array_equal(decode(io.BytesIO(png(stream))), decode(io.BytesIO(sound)))
     with pytest.raises(ValueError, match="they are cut off"):
         decode(io.BytesIO(png(stream)[:-30]))
+
+
+@pytest.mark.parametrize("engine", ["resident", "ffcv"])
+def test_damaged_jpegs_that_are_kept_are_the_same_for_every_engine(tmp_path: Path, engine: str) -> None:
+    if engine == "ffcv":
+        pytest.importorskip("ffcv")
+    (tmp_path / "a").mkdir()
+    for seed in range(60):
+        for kind in ("JPEG RGB", "JPEG progressive"):
+            content = damaged(KINDS[kind](), seed)
+            image = plain(content)
+            if image is not None and image.size == (48, 32) and image.mode == "RGB":
+                (tmp_path / "a" / f"{kind}{seed}.jpg").write_bytes(content)
+    source = ImageFolder(tmp_path)
+    assert len(source) > 40
+    convert(source, tmp_path / "x.beton", ConvertOptions(encoding="jpeg"))
+    reader = ENGINES[engine](threads=1).open(open_dataset(tmp_path / "x.beton"), torch.device("cpu"))
+    read = reader.read(np.arange(len(source))).permute(0, 2, 3, 1).numpy()
+    reader.close()
+    for index, image in enumerate(read):
+        np.testing.assert_array_equal(image, source.read(index))
 
 
 def exif(entries: list[tuple[int, int, int, bytes]], tail: bytes = b"") -> bytes:
