@@ -48,7 +48,7 @@ class CSGD:
     product, ``smoothing="inside"``: c_i = p_i (1 - p_i) with p_i = a_i + (1 / N) sum_j a_j. Beware: where
     p_i exceeds 1, which is where the network is wrong more than on average, c_i is negative and cut to 0.
     Such a sample is drawn only when fewer samples have a positive c than the round needs, so it is hardly
-    seen again (6 points of accuracy lost on CIFAR-10 at B = 0.3); when none has, the round is uniform.
+    seen again (6 points lost on Fashion-MNIST at B = 0.3); when none has, the round is uniform.
 
     Samples not seen yet get the largest product, and eps counts them so (inside, the mean is over the
     samples seen). The released code gives them the largest a before the product, which near a = 1 makes them
