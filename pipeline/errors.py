@@ -17,6 +17,10 @@ class CorruptSampleError(DataError):
     """A sample's bytes can't be read; the line names the file and the sample."""
 
 
+class UnwritableError(DataError):
+    """A file can't be written; the line names it and what the system says."""
+
+
 class ChangedDataError(DataError):
     """A file was altered while it was being read; the line names it and what changed."""
 

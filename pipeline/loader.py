@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from pipeline.ahead import Ahead, Made
 from pipeline.assembly import Assembly, End, tensors
 from pipeline.augment import Chain
 from pipeline.batch import Batch
+from pipeline.clock import CLOCK
 from pipeline.engines import Dataset, EnginePart
 from pipeline.engines.resident import ResidentEngine
 from pipeline.errors import DataError
@@ -180,9 +180,9 @@ class Loader:
         places
             int64[m], positions in ``batch``.
         """
-        begin = time.perf_counter()
+        begin = CLOCK.now()
         read = self._open().again(batch, places, augment, stage)
-        self.times.wait += time.perf_counter() - begin
+        self.times.wait += CLOCK.now() - begin
         return read
 
     def close(self) -> None:
@@ -250,9 +250,9 @@ class Loader:
     def _consume(self, source: Iterator[Made]) -> Iterator[Batch]:
         """Take batches as they are asked for, on the consumer's thread and its current stream."""
         while True:
-            begin = time.perf_counter()
+            begin = CLOCK.now()
             made = next(source, None)
-            self.times.wait += time.perf_counter() - begin
+            self.times.wait += CLOCK.now() - begin
             if made is None:
                 return
             if made.copied is not None:

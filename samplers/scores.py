@@ -77,7 +77,7 @@ class Scores:
             "schema": 1,
             "scores": self.scores,
             "method": self.method,
-            "metadata": json.dumps(dict(self.metadata)),
+            "metadata": json.dumps(dict(self.metadata), allow_nan=False),
         }
         if self.features is not None:
             columns["features"] = self.features

@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
 from tools.outputs import check_output
 from trainer.errors import RunError
@@ -72,7 +73,7 @@ class Advise:
         told = advice(self.scoring_cost(), self.ratios, Pareto(self.alpha, self.x_min))
         _show(told, console)
         if self.json is not None:
-            write_whole(self.json, json.dumps(told, indent=2).encode())
+            write_whole(self.json, dumps(told, indent=2).encode())
         return 0
 
     def scoring_cost(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -22,6 +23,19 @@ COMMANDS = {
     "bench": ("tools.bench.command", "Bench", "measure ours against peers, interleaved"),
 }
 """Each command's module, its class there, and what it does."""
+
+MACHINE_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+)
+"""What a disk, a server or a limit does to a command: not a fault of ours, so one line will do."""
 
 
 def usage() -> str:
@@ -71,36 +85,62 @@ def _run(name: str, words: list[str]) -> int:
     from pipeline.errors import ChangedDataError, DataError, one_line
     from samplers import SamplingError
     from tools.arguments import UsageError, below_home, parse
+    from tools.streams import say
     from tools.terminal import counted_warnings, take_any_text
-    from trainer.errors import DivergedError, InterruptedRunError, RunError
+    from trainer.errors import DivergedError, InterruptedRunError, PeerError, RunError
 
     take_any_text()
     words = [below_home(word) for word in words]
     prog = f"trainer {name}"
     module, class_name, _ = COMMANDS[name]
-    command_type = getattr(importlib.import_module(module), class_name)
-    # `run` has options that depend on the parts it is given, so it reads its words itself.
-    read = getattr(command_type, "from_words", None)
     try:
+        command_type = getattr(importlib.import_module(module), class_name)
+        # `run` has options that depend on the parts it is given, so it reads its words itself.
+        read = getattr(command_type, "from_words", None)
         command = read(words, prog) if read else parse(command_type, words, prog)
         with counted_warnings(prog):
             # Nothing that is printed is markup or an emoji's name: users' names may look like either.
             status: int = command.execute(Console(markup=False, emoji=False))
         return status
     except (DataError, SamplingError, RunError, UsageError) as error:
-        print(f"{prog}: {one_line(str(error))}", file=sys.stderr)
+        say(f"{prog}: {one_line(str(error))}")
         if isinstance(error, DivergedError):
             return 3
+        if isinstance(error, PeerError):
+            return 1
         if isinstance(error, ChangedDataError):
             return CHANGED
         return 130 if isinstance(error, InterruptedRunError) else 2
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
+        say(f"{prog}: interrupted")
         return 130
     except BrokenPipeError:
         # The reader of our output has gone (`trainer list | head`): nothing is left to tell it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in MACHINE_ERRORS:
+            raise
+        say(f"{prog}: {error.filename or 'a file'} can't be read or written: {error.strerror}")
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        say(f"{prog}: needs more memory than there is ({_first_line(error)}): lower --batch-size")
+        return 2
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of the host or of a GPU; torch's host allocator raises no type of its own."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "DefaultCPUAllocator" in str(error)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or ["out of memory"])[0]
 
 
 if __name__ == "__main__":  # `torchrun -m tools.cli run ...`

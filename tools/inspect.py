@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.convert import skipped_path
+from pipeline.errors import UnwritableError
 from pipeline.formats import Card, open_dataset
 from pipeline.formats.sheet import contact_sheet
 from tools.outputs import check_output
@@ -38,19 +38,18 @@ class Inspect:
         console.print(card_table(data.card, self.file))
         console.print(class_table(data.card))
         sheet = self.sheet or self.file.with_suffix(".sheet.png")
-        place = sheet.absolute().parent
-        if self.sheet is None and not _takes_files(place):
+        try:
+            contact_sheet(data, sheet)
+        except UnwritableError:
+            if self.sheet is not None:
+                raise
             # What is in a set can be told where nothing may be written.
+            place = sheet.absolute().parent
             line = f"note: no sheet is drawn, as {place} can't be written to: name a file for it by --sheet"
             console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
             return 0
-        contact_sheet(data, sheet)
         console.print(f"sample images: {sheet}", highlight=False, markup=False, soft_wrap=True)
         return 0
-
-
-def _takes_files(folder: Path) -> bool:
-    return os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def card_table(card: Card, file: Path) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
 from tools.outputs import check_output
 from tools.profiling.finding import Measured, sentence
@@ -94,7 +94,7 @@ class Profile:
         console.print(table(measured))
         console.print(sentence(measured), highlight=False, markup=False, soft_wrap=not console.is_terminal)
         if self.options.json is not None:
-            text = json.dumps({"schema": 1, "setting": setting, **figures(measured)}, indent=2)
+            text = dumps({"schema": 1, "setting": setting, **figures(measured)}, indent=2)
             write_whole(self.options.json, (text + "\n").encode())
         return 0
 

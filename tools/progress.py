@@ -6,16 +6,14 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from pipeline.errors import one_line
-from tools.reporting.folder import read_run
 from tools.reporting.settings import UNSAID
-from tools.reporting.wording import NONE, budget, count, duration, flops, percent
+from tools.reporting.wording import budget
+from tools.streams import say
 from trainer.config import part_name
 from trainer.evaluate import Evaluation
 from trainer.notes import notes
-from trainer.record import RunFolder
 from trainer.session import Session
 
 
@@ -53,6 +51,11 @@ class TerminalWatcher:
                 self._console.print(f"converting {name}: {total:,} images, on first use")
             self._conversion = (name, self._progress.add_task(f"converting {name}", total=total, state=""))
         self._progress.update(self._conversion[1], completed=done)
+
+    def note(self, text: str) -> None:
+        """Say something odd on the error stream, in one line."""
+        if not self._console.quiet:
+            say(f"note: {text}")
 
     def started(self, session: Session, resumed: bool) -> None:
         """Say what is about to be trained."""
@@ -108,31 +111,3 @@ class TerminalWatcher:
                 f"{rate:,.0f} images/s, stall {ledger.stall:.1%}",
                 soft_wrap=True,
             )
-
-
-def summary(folder: RunFolder) -> Table:
-    """What a finished run cost, by both ways of counting, and what it bought."""
-    run = read_run(folder.path)
-    trained, full, scored = run.number("trained"), run.number("full_budget_samples"), run.number("scored")
-    counted = "compute" if run.counts == "compute" else "samples trained"
-    table = Table("", "", show_header=False)
-    table.columns[1].justify = "right"
-    table.add_row("accuracy, last round", percent(run.accuracy, 2))
-    table.add_row("budget", f"{budget(run.number('budget'))} of {counted}")
-    table.add_row(
-        "samples trained", f"{count(trained)} of {count(full)}, {percent(run.share_of_full(trained))}"
-    )
-    table.add_row("compute", f"{percent(run.share_of_full(run.compute))} of a full training")
-    if scored:
-        table.add_row("scoring", f"{percent(run.scoring_share)} of that, {count(scored)} samples")
-        table.add_row("a scoring pass", _pass_cost(run.number("score_cost")))
-    table.add_row("FLOPs", flops(run.number("flops")))
-    table.add_row("training time", duration(run.number("train_seconds")))
-    table.add_row("rate", f"{count(run.rate)} images/s")
-    table.add_row("stall", percent(run.number("stall"), 2))
-    table.add_row("weights", str(run.ledger.get("weights", NONE))[:12])
-    return table
-
-
-def _pass_cost(cost: float | None) -> str:
-    return "taken as a third of a training step" if cost is None else f"{cost:.2f} of a training step"

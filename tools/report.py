@@ -10,10 +10,13 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from pipeline.errors import UnwritableError
 from pipeline.formats.whole import write_whole
 from tools.outputs import check_output
 from tools.reporting.folder import read_run
 from tools.reporting.page import page
+from tools.streams import say
+from tools.summary import summary
 from trainer.errors import RunError
 
 
@@ -34,7 +37,16 @@ class Report:
         """Write the page and print where it is."""
         if self.out is not None:
             check_output("--out", self.out, "report.html")
-        out = write_report(self.runs, self.out)
+        try:
+            out = write_report(self.runs, self.out)
+        except UnwritableError as error:
+            if self.out is not None:
+                raise
+            # A read-only disk's runs are told all the same, and lose nothing by it.
+            for run in self.runs:
+                console.print(summary(run))
+            say(f"note: {error}: --out FILE writes the page elsewhere")
+            return 0
         console.print(f"report: {out}", highlight=False, soft_wrap=True, markup=False)
         return 0
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import IO, cast
 
 from rich.console import Console
 
-from tools.progress import TerminalWatcher, summary
+from pipeline import DataError
+from pipeline.errors import UnwritableError
+from pipeline.formats import open_dataset
+from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
 from tools.report import write_report
-from trainer import config
+from tools.streams import Unbroken, say
+from tools.summary import summary
+from trainer import config, inputs
+from trainer.data import Data, paths
 from trainer.loop import train
 from trainer.parallel import World, join, leave
+from trainer.peers import telling_peers
 from trainer.record import RunFolder, folder_name
 
 DESCRIPTION = """Train under a budget, timed, and write a report.
@@ -49,16 +57,16 @@ class Run:
         """Train, write the report, and print what it cost and what it bought."""
         world = join(self.run.device)
         try:
-            return self._execute(console, world)
+            with telling_peers(world):
+                return self._execute(console, world)
         finally:
             leave()
 
     def _execute(self, console: Console, world: World) -> int:
-        folder_path = self.run.runs_dir / folder_name(self.run)
-        if not world.leads:
-            console = Console(quiet=True)
-        folder = RunFolder(folder_path, self.run)
+        console = _console(console) if world.leads else Console(quiet=True)
+        folder = RunFolder(self.run.runs_dir / folder_name(self.run), self.run)
         if folder.finished:
+            self._compare(folder)
             console.print(
                 f"This run is finished; its folder is {folder.path}. Give another --name to run it again.",
                 soft_wrap=True,
@@ -67,7 +75,36 @@ class Run:
             with TerminalWatcher(console) as watcher:
                 train(self.run, folder, world, watcher).close()
         if world.leads:
-            report = write_report([folder.path], folder.path / "report.html")
-            console.print(summary(folder))
-            console.print(f"report: {report}", soft_wrap=True)
+            console.print(summary(folder.path))
+            self._report(folder, console)
         return 0
+
+    def _compare(self, folder: RunFolder) -> None:
+        """Refuse to answer for a run whose data is another now; data that is gone isn't compared."""
+        before = folder.environment.get("data_sha256")
+        if not isinstance(before, dict):
+            return
+        try:
+            train_path, test_path = paths(self.run)
+            now = inputs.digests(self.run, Data(open_dataset(train_path), open_dataset(test_path)))
+        except DataError as error:
+            say(f"note: whether the data is still what this run was trained on isn't known: {error}")
+            return
+        changed = inputs.check(self.run, before, now, folder.path)
+        if changed is not None:
+            say(f"note: this run was trained on other data: {changed}")
+
+    @staticmethod
+    def _report(folder: RunFolder, console: Console) -> None:
+        page = folder.path / "report.html"
+        try:
+            console.print(f"report: {write_report([folder.path], page)}", soft_wrap=True, highlight=False)
+        except UnwritableError as error:
+            # On a read-only disk the page may have been written before.
+            there = f"; that of an earlier time is there: {page}" if page.exists() else ""
+            say(f"note: {error}: `trainer report {folder.path} --out FILE` writes the page elsewhere{there}")
+
+
+def _console(console: Console) -> Console:
+    """A console whose terminal or pipe may go away, and takes no training with it."""
+    return Console(file=cast(IO[str], Unbroken(console.file)), markup=False, emoji=False)

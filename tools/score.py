@@ -38,6 +38,7 @@ from trainer.loop import train
 from trainer.parallel import World
 from trainer.record import RunFolder, folder_name
 from trainer.session import Session
+from trainer.state import resume
 
 DESCRIPTION = """Score every training sample by networks trained for it, or by those of finished runs.
 
@@ -262,5 +263,10 @@ def _load(folder: Path) -> Session:
         raise RunError(f"a network that scores must be of a finished run; {folder} is not: finish it first")
     data = open_data(run, World(), lambda name, done, total: None)
     session = build(run, opened, data, World(), choose_device(run.device, World()))
-    session.resume()
+    if not resume(session) or session.fingerprint() != opened.read("ledger.json")["weights"]:
+        session.close()
+        raise RunError(
+            f"a network that scores must be the one that its run ended with; {folder} has lost its last "
+            "checkpoint: move that folder away, and train it again"
+        )
     return session

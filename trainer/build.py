@@ -40,8 +40,21 @@ EVALUATION_BATCH = 512
 """Images a forward pass of the evaluation, on each rank."""
 
 
-def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.device) -> Session:
+def build(
+    run: Run,
+    folder: RunFolder,
+    data: Data,
+    world: World,
+    device: torch.device,
+    bf16: bool | None = None,
+) -> Session:
     """Build a run's parts, at their beginning.
+
+    Parameters
+    ----------
+    bf16
+        Whether the forward pass runs under bf16 autocast, as an earlier session began; None takes what the
+        run and the device say.
 
     Raises
     ------
@@ -54,7 +67,8 @@ def build(run: Run, folder: RunFolder, data: Data, world: World, device: torch.d
     card, classes = data.train.card, len(data.train.card.classes)
     # How many cores there are is looked up in one place; samplers are told.
     blocks.use_threads(cores())
-    bf16 = use_bf16(run, device)
+    if bf16 is None:
+        bf16 = use_bf16(run, device)
     chain = Chain(run.augment, mean=run.mean or card.mean, std=run.std or card.std)
     candidates = _candidates(run, data, world)
     open_loader = partial(Loader, engine=run.engine, device=device, rank=world.rank, world_size=world.size)

@@ -1,45 +1,162 @@
-"""Checkpoints: all that the rest of a run depends on, in one file of tensors and plain values."""
+"""Checkpoints: all that the rest of a run depends on, in one file of tensors and plain values.
+
+A file is a line of magic with the SHA-256 of all that follows, and what ``torch.save`` writes. The last two
+of a run are kept, so that one which a disk has damaged costs the work since the one before it, and not the
+run.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from pipeline.formats.whole import write_whole
+from pipeline.formats.whole import PartialFile, unwritable
 from trainer.errors import RunError
 
-SCHEMA = 3
+SCHEMA = 4
+_MAGIC = b"budgetrain checkpoint, sha256 "
+_DIGEST = 64
+
+
+class DamagedError(RunError):
+    """A checkpoint that isn't as it was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run's newest checkpoint that is whole.
+
+    Attributes
+    ----------
+    state
+        What was saved.
+    path
+        Its file.
+    digest
+        SHA-256 of it, in hexadecimal.
+    damaged
+        What is wrong with the newer one that had to be passed over; None where there was none.
+    """
+
+    state: dict[str, Any]
+    path: Path
+    digest: str
+    damaged: str | None = None
+
+
+def previous_path(path: Path) -> Path:
+    """Where the checkpoint before the one at ``path`` is kept."""
+    return path.with_name(f"previous{path.suffix}")
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` whole or not at all; NumPy arrays in it are stored as tensors."""
+    """Write ``state`` whole or not at all, and keep the checkpoint that was there as the previous one.
+
+    NumPy arrays in it are stored as tensors.
+
+    Raises
+    ------
+    DataError
+        When it can't be written; what was there stands.
+    """
     buffer = io.BytesIO()
     torch.save({"schema": SCHEMA, **_stored(state)}, buffer)
-    write_whole(path, buffer.getvalue())
+    content = buffer.getbuffer()
+    with PartialFile(path) as partial:
+        try:
+            partial.file.write(_MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n")
+            partial.file.write(content)
+            partial.sync()
+            # Killed between the two renames, the run goes on from the previous one.
+            if path.exists():
+                path.replace(previous_path(path))
+            partial.publish()
+        except OSError as error:
+            raise unwritable(path, error) from None
 
 
-def load(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read a checkpoint; nothing in the file is executed.
+def newest(path: Path, device: torch.device) -> Found | None:
+    """Read the checkpoint at ``path``, or the previous one where that is damaged; None where there is none.
 
     Raises
     ------
     RunError
-        When the file can't be read, or another version wrote it.
+        When both are damaged, or another version wrote it.
+    """
+    damaged: list[str] = []
+    for place in (path, previous_path(path)):
+        if not place.exists():
+            continue
+        try:
+            state, digest = _read(place, device)
+        except DamagedError as error:
+            damaged.append(str(error))
+            continue
+        return Found(state, place, digest, *damaged)
+    if damaged:
+        raise DamagedError(f"{'; '.join(damaged)}: remove {path.parent} to begin the run anew")
+    return None
+
+
+def set_aside(path: Path) -> None:
+    """Move a damaged checkpoint out of the way, so that the next one doesn't push out the one before it.
+
+    Raises
+    ------
+    DataError
+        When it can't be moved.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch reports a damaged file by half a dozen types
+        path.replace(path.with_name(f"damaged{path.suffix}"))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def load(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read one checkpoint; nothing in the file is executed.
+
+    Raises
+    ------
+    RunError
+        When the file can't be read, isn't as it was written, or another version wrote it.
+    """
+    return _read(path, device)[0]
+
+
+def _read(path: Path, device: torch.device) -> tuple[dict[str, Any], str]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedError(f"checkpoint {path} can't be read ({error.strerror})") from None
+    head, _, body = content.partition(b"\n") if content.startswith(_MAGIC) else (b"", b"", content)
+    other = RunError(
+        f"checkpoint {path} was written by another version; remove {path.parent} to begin the run anew"
+    )
+    if not head and content.startswith(b"PK"):
+        # Earlier versions wrote torch's archive alone.
+        raise other
+    digest = hashlib.sha256(body).hexdigest()
+    if head[len(_MAGIC) :] != digest.encode():
+        raise DamagedError(f"checkpoint {path} isn't as it was written: its digest differs")
+    try:
+        state = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
+    except Exception as error:  # torch reports what it can't load by half a dozen types
         raise RunError(
-            f"checkpoint {path} can't be read ({type(error).__name__}); remove it to begin the run anew"
+            f"checkpoint {path} can't be loaded ({type(error).__name__}); remove {path.parent} to begin the "
+            "run anew"
         ) from error
-    if state.pop("schema", None) != SCHEMA:
-        raise RunError(f"checkpoint {path} was written by another version; remove it to begin the run anew")
+    if not isinstance(state, dict) or state.pop("schema", None) != SCHEMA:
+        raise other
     restored: dict[str, Any] = _restored(state)
-    return restored
+    return restored, digest
 
 
 _ARRAY = "__array__"

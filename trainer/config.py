@@ -142,6 +142,10 @@ class Settings:
     checkpoint_seconds: float = 60
     """Least seconds between two checkpoints."""
 
+    accept_changed_data: bool = False
+    """Go on with a data set, or a file that a part reads, other than the run began with. Noted in
+    environment.json."""
+
     device: str = "auto"
     """auto, cpu, cuda or cuda:N. auto takes CUDA where there is one."""
 

@@ -68,9 +68,12 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def restore_random_state(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
-    """Go on with random numbers from a saved state."""
+    """Go on with random numbers from a saved state.
+
+    One that was saved on a CPU knows nothing of a GPU's numbers; those stay as the run's seed has set them.
+    """
     torch.set_rng_state(states["cpu"].cpu())
-    if device.type == "cuda":
+    if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"].cpu(), device)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +31,19 @@ def environment(device: torch.device) -> dict[str, Any]:
         "command": " ".join(["trainer", *sys.argv[1:]]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+TOLD = ("budgetrain", "torch", "numpy", "numba", "ffcv", "dali", "cpu", "threads", "device", "gpu")
+"""What may change the last bits of a result."""
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Say in what an environment differs from the one that a run began in; None where in nothing."""
+    other = [key for key in TOLD if key in before and before[key] != now[key]]
+    if not other:
+        return None
+    began, goes_on = (", ".join(f"{key} {told[key]}" for key in other) for told in (before, now))
+    return f"this run began with {began} and goes on with {goes_on}"
 
 
 def _version(package: str) -> str | None:

@@ -11,3 +11,7 @@ class DivergedError(RunError):
 
 class InterruptedRunError(RunError):
     """The run was asked to stop (Ctrl-C, SIGTERM) and has written a checkpoint to go on from."""
+
+
+class PeerError(RunError):
+    """Another rank has ended, and so this one must."""

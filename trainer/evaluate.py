@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import nn
 
 from pipeline import Loader
 from trainer.forward import EverySample, View, predict
+from trainer.interrupt import Stopped
 from trainer.parallel import World
 
 
@@ -51,7 +52,14 @@ class Evaluation:
 
 
 def evaluate(
-    model: nn.Module, loader: Loader, view: View, *, classes: int, bf16: bool, world: World
+    model: nn.Module,
+    loader: Loader,
+    view: View,
+    *,
+    classes: int,
+    bf16: bool,
+    world: World,
+    asked: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
     """Evaluate ``model`` on all samples of ``loader``'s set, each rank on its part.
 
@@ -61,6 +69,13 @@ def evaluate(
         How the images are shown.
     classes
         Number of classes that labels count.
+    asked
+        Whether to stop, looked at after each batch; the same on every rank.
+
+    Raises
+    ------
+    Stopped
+        When it was asked to; the evaluation may be made again as if it had not begun.
     """
     world.share_buffers(model)
     # Counts in float64, exact up to 2**53, so that one sum over ranks brings them together with the loss.
@@ -71,6 +86,8 @@ def evaluate(
         sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
         sums.index_add_(0, 1 + labels, right)
         sums.index_add_(0, 1 + classes + labels, torch.ones_like(right))
+        if asked():
+            raise Stopped
     loss, *counted = world.sum(sums).tolist()
     hits, counts = np.array(counted, np.int64).reshape(2, classes)
     return Evaluation(loss=loss / int(counts.sum()), hits=hits, counts=counts)

@@ -62,7 +62,7 @@ class FeedbackBuffer:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._clear()
+        self.clear()
 
     def __len__(self) -> int:
         """Count the trained steps that wait to be collected."""
@@ -160,7 +160,7 @@ class FeedbackBuffer:
         )
         seen = self._world.interleave(np.concatenate(first), [len(one) for one in first])
         heard = Heard(feedback, self._step_losses(feedback, share, len(seen)), seen)
-        self._clear()
+        self.clear()
         return heard
 
     def _step_losses(self, feedback: Feedback, share: NDArray[np.float32], images: int) -> list[float]:
@@ -170,7 +170,8 @@ class FeedbackBuffer:
         losses: list[float] = (of_steps.sum(axis=1) / (images / self._steps)).tolist()
         return losses
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Forget what waits."""
         self._steps = 0
         self._passes: list[_Pass] = []
         self._values: list[Tensor] = []

@@ -221,6 +221,9 @@ class ForgettingWatcher:
     def converting(self, name: str, done: int, total: int) -> None:
         """Conversions are none of its business."""
 
+    def note(self, text: str) -> None:
+        """Notes are for somebody who watches."""
+
     def started(self, session: Session, resumed: bool) -> None:
         """Go on with the counts of an earlier session."""
         if resumed and self._path(session).exists():

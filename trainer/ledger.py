@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+from pipeline.clock import CLOCK
 
 PHASES = (
     "wait",
@@ -69,7 +70,7 @@ class Ledger:
         self._on_device = {"augment", "score", "forward", "backward", "optimise"}
         self._cuda = device.type == "cuda"
         self._wall_before = 0.0
-        self._started = time.perf_counter()
+        self._started = CLOCK.now()
 
     @property
     def trained(self) -> int:
@@ -101,11 +102,11 @@ class Ledger:
                 end.record()
                 self._events.append((name, start, end))
             return
-        before = time.perf_counter()
+        before = CLOCK.now()
         try:
             yield
         finally:
-            self.seconds[name] += time.perf_counter() - before
+            self.seconds[name] += CLOCK.now() - before
 
     def add(self, name: str, seconds: float) -> None:
         """Add seconds that were measured elsewhere."""
@@ -122,7 +123,7 @@ class Ledger:
     @property
     def wall_seconds(self) -> float:
         """Seconds since the clock was started, sessions before a resume included; set-up is outside."""
-        return self._wall_before + time.perf_counter() - self._started
+        return self._wall_before + CLOCK.now() - self._started
 
     @property
     def train_seconds(self) -> float:
@@ -134,7 +135,7 @@ class Ledger:
 
     def start_clock(self) -> None:
         """Begin to count, once everything is set up and warm."""
-        self._started = time.perf_counter()
+        self._started = CLOCK.now()
 
     @property
     def stall(self) -> float:
@@ -177,4 +178,4 @@ class Ledger:
             setattr(self, name, state[name])
         self.seconds = dict(state["phases"])
         self._wall_before = state["wall_seconds"]
-        self._started = time.perf_counter()
+        self._started = CLOCK.now()

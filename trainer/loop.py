@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import torch
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 from pipeline import Batch
-from trainer.build import build
+from pipeline.clock import CLOCK
+from trainer.begin import begin
 from trainer.config import Run
-from trainer.data import open_data
-from trainer.device import choose_device
-from trainer.environment import environment
 from trainer.errors import InterruptedRunError
 from trainer.evaluate import evaluate
-from trainer.interrupt import stop_on_signal
+from trainer.interrupt import Stop, Stopped, stop_on_signal
 from trainer.models import parameters
 from trainer.parallel import World
 from trainer.record import RunFolder
@@ -22,7 +21,7 @@ from trainer.samples import entropy
 from trainer.score import score
 from trainer.select import Ready
 from trainer.session import Session
-from trainer.warmup import warm_up
+from trainer.state import save
 from trainer.watch import Log, Watcher
 
 
@@ -37,82 +36,72 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
     Raises
     ------
     RunError, DataError, SamplingError
-        When the run can't begin; nothing is trained then.
+        When the run can't begin; nothing is trained then. Or when its folder can't be written to; what was
+        written stands.
     DivergedError
-        When the loss is no longer finite.
+        When the loss or the weights are no longer finite.
     InterruptedRunError
-        After Ctrl-C or SIGTERM, once a checkpoint is written.
+        After a signal that asks to stop, once a checkpoint is written.
+    Stopped
+        After such a signal before the first step.
     """
-    # --- Build -------------------------------------------------------------------------------------------
-    if run.threads is not None:
-        torch.set_num_threads(run.threads)
-    device = choose_device(run.device, world)
-    data = open_data(run, world, watcher.converting)
-    session = build(run, folder, data, world, device)
-    ledger, budget = session.ledger, session.budget
-    try:
-        resumed = session.resume()
-        if world.leads:
-            folder.begin()
-            folder.rewind(ledger.steps, ledger.rounds)
-            if not resumed:
-                sets = {"train": data.train.card.digest, "test": data.test.card.digest}
-                folder.write_json("environment.json", {**environment(device), "data_sha256": sets})
-        warm_up(session)
-        ledger.start_clock()
-        watcher.started(session, resumed)
-
-        # --- Rounds --------------------------------------------------------------------------------------
-        log = Log(session, watcher)
-        looked = 0
-        evaluated = _evaluated_at(folder)
-        with stop_on_signal() as asked:
-            while session.goes_on():
-                if session.order is None:
-                    session.begin_round()
-                for raw in candidates(session):
-                    for ready in session.selector.ready(raw, session.stage, session.selects):
+    with stop_on_signal() as stop, folder.held(world.leads), CLOCK.watching():
+        session = begin(run, folder, world, watcher)
+        ledger, log = session.ledger, Log(session, watcher)
+        try:
+            with stop.patiently():
+                # --- Rounds --------------------------------------------------------------------------
+                looked = ledger.steps // run.log_every
+                while session.unevaluated or session.goes_on():
+                    if session.unevaluated:
+                        _evaluate(session, log, watcher, stop)
+                        continue
+                    if session.order is None:
+                        session.begin_round()
+                    for raw in candidates(session):
+                        for ready in session.selector.ready(raw, session.stage, session.selects):
+                            if not session.goes_on():
+                                break
+                            set_rates(session, ready)
+                            session.train(ready)
+                            if ledger.steps % run.log_every == 0:
+                                log.write()
+                        session.done += 1
+                        if session.asks_ahead:
+                            log.collect()
                         if not session.goes_on():
                             break
-                        set_rates(session, ready)
-                        session.train(ready)
-                        if ledger.steps % run.log_every == 0:
-                            log.write()
-                    session.done += 1
-                    if session.asks_ahead:
-                        log.write()
-                    if not session.goes_on():
-                        break
-                    # Ranks must agree on when to stop and to save; alone, one can look at every step.
-                    if world.size > 1 and ledger.steps // run.log_every == looked:
-                        continue
-                    looked = ledger.steps // run.log_every
-                    if world.any(asked()):
-                        log.write()
-                        session.save()
-                        raise InterruptedRunError(
-                            f"stopped at step {ledger.steps:,}, {budget.progress(ledger):.0%} of the budget; "
-                            f"the same command goes on from {folder.checkpoint}"
-                        )
-                    if world.any(log.since_checkpoint() > run.checkpoint_seconds):
-                        log.write()
-                        session.save()
-                        log.saved()
-                log.write()
-                end_round(session)
-                due = ledger.rounds % run.evaluate_every == 0 or not session.goes_on()
-                # A selection that keeps by chance may have kept too few of a round's samples for a step.
-                if due and ledger.steps > evaluated:
-                    _evaluate(session, watcher)
-                    evaluated = ledger.steps
+                        # Ranks must agree on when to stop and to save; alone, one can look at every step.
+                        if world.size > 1 and ledger.steps // run.log_every == looked:
+                            continue
+                        looked = ledger.steps // run.log_every
+                        if world.any(stop.asked):
+                            _interrupt(session, log, stop)
+                        if world.any(log.since_checkpoint() > run.checkpoint_seconds):
+                            log.collect()
+                            save(session)
+                            log.saved()
+                    log.write()
+                    if not end_round(session, stop):
+                        _interrupt(session, log, stop)
 
-        # --- End -----------------------------------------------------------------------------------------
-        session.save()
-        finish(session)
-    except BaseException:
-        session.close()
-        raise
+                # --- End -----------------------------------------------------------------------------
+                save(session)
+                finish(session)
+        except BaseException:
+            session.close()
+            raise
     return session
+
+
+def _interrupt(session: Session, log: Log, stop: Stop) -> NoReturn:
+    log.collect()
+    save(session)
+    ledger, by = session.ledger, "" if stop.by is None else f" by {stop.by}"
+    raise InterruptedRunError(
+        f"stopped{by} at step {ledger.steps:,}, {session.budget.progress(ledger):.0%} of the budget; "
+        f"the same command goes on from {session.folder.checkpoint}"
+    )
 
 
 def candidates(session: Session) -> Iterator[Batch]:
@@ -138,39 +127,55 @@ def set_rates(session: Session, ready: Ready) -> None:
             group["momentum"] = momentum
 
 
-def end_round(session: Session) -> None:
-    """Let the sampler see what it asks for, and the selection draw its conclusions."""
+def end_round(session: Session, stop: Stop | None = None) -> bool:
+    """Let the sampler see what it asks for, and the selection draw its conclusions.
+
+    Returns
+    -------
+    bool
+        Whether it came to its end; where ``stop`` kept it from that, nothing has changed.
+    """
     assert session.order is not None
-    ids = session.order.score_ids
+    run, ledger, ids = session.run, session.ledger, session.order.score_ids
     if ids is not None and session.affords_scores(len(ids)):
-        score(session, ids)
+        try:
+            with _stoppable(session, stop or Stop()) as asked:
+                score(session, ids, asked)
+        except Stopped:
+            session.feedback.clear()
+            return False
         session.collect()
     session.selector.selection.end_round()
     session.order = None
-    session.ledger.rounds += 1
+    ledger.rounds += 1
+    due = ledger.rounds % run.evaluate_every == 0 or not session.goes_on()
+    # A selection that keeps by chance may have kept too few of a round's samples for a step.
+    session.unevaluated = due and ledger.steps > session.evaluated
+    return True
 
 
-def _evaluated_at(folder: RunFolder) -> int:
-    """The step of the run's last evaluation, 0 before the first."""
-    if not (folder.path / "evaluations.jsonl").exists():
-        return 0
-    steps: list[int] = [line["step"] for line in folder.read("evaluations.jsonl")]
-    return max(steps, default=0)
-
-
-def _evaluate(session: Session, watcher: Watcher) -> None:
+def _evaluate(session: Session, log: Log, watcher: Watcher, stop: Stop) -> None:
     ledger, data = session.ledger, session.data
+    session.check_weights()
+    try:
+        with ledger.phase("evaluate"), _stoppable(session, stop) as asked:
+            result = evaluate(
+                session.model,
+                session.test_loader,
+                session.evaluation_view,
+                classes=len(data.test.card.classes),
+                bf16=session.bf16,
+                world=session.world,
+                asked=asked,
+            )
+    except Stopped:
+        _interrupt(session, log, stop)
+    if not (math.isfinite(result.loss) or session.goes_on()):
+        raise session.diverged(f"loss must be finite; got {result.loss} in the last evaluation")
     with ledger.phase("evaluate"):
-        result = evaluate(
-            session.model,
-            session.test_loader,
-            session.evaluation_view,
-            classes=len(data.test.card.classes),
-            bf16=session.bf16,
-            world=session.world,
-        )
         variety = entropy(session.samples.times_seen)
     ledger.evaluated += result.samples
+    session.unevaluated, session.evaluated = False, ledger.steps
     if session.world.leads:
         line: dict[str, float | None] = {
             "step": ledger.steps,
@@ -187,6 +192,16 @@ def _evaluate(session: Session, watcher: Watcher) -> None:
             line["accuracy_multiplied"], line["accuracy_others"] = result.apart(data.multiplied)
         session.folder.append("evaluations.jsonl", line)
     watcher.evaluated(session, result)
+
+
+@contextmanager
+def _stoppable(session: Session, stop: Stop) -> Iterator[Callable[[], bool]]:
+    """Let a signal end forward passes: alone at once, else after a batch, at which all ranks ask for it."""
+    if session.world.size > 1:
+        yield lambda: session.world.any(stop.asked)
+        return
+    with stop.at_once():
+        yield lambda: stop.asked
 
 
 def finish(session: Session) -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
 from trainer import config, recipe
 from trainer.errors import RunError
+from trainer.lock import RunLock
 
 SCHEMA = 1
 
-IDLE = ("name", "runs_dir", "data_dir", "log_every", "checkpoint_seconds", "service")
+IDLE = ("name", "runs_dir", "data_dir", "log_every", "checkpoint_seconds", "service", "accept_changed_data")
 """Settings that two sessions of one run may differ in."""
 
 
@@ -34,17 +38,53 @@ class RunFolder:
     def __init__(self, path: Path, run: config.Run) -> None:
         self.path = path
         self._run = run
-        kept = path / "run.toml"
-        if kept.exists() and _digest(_read(kept, tomllib.loads)) != _digest(recipe.to_table(run)):
+        self._lock: RunLock | None = None
+        self._check()
+
+    def _check(self) -> None:
+        kept = self.path / "run.toml"
+        if kept.exists() and _digest(_read(kept, tomllib.loads)) != self.settings:
             raise RunError(
-                f"run folder {path} holds a run with other settings; "
+                f"run folder {self.path} holds a run with other settings; "
                 "give this one another --name, or move it away"
             )
+
+    @property
+    def settings(self) -> str:
+        """Digest of the run's settings that bear on its result."""
+        return _digest(recipe.to_table(self._run))
+
+    @contextmanager
+    def held(self, leads: bool) -> Iterator[None]:
+        """Keep other processes from training in the folder; one of several ranks does it for all.
+
+        Raises
+        ------
+        RunError
+            When one does so already, or has made the folder another run's since it was looked at.
+        DataError
+            When the folder can't be written to.
+        """
+        if not leads:
+            yield
+            return
+        with RunLock(self.path) as self._lock:
+            self._check()
+            try:
+                yield
+            finally:
+                self._lock = None
+
+    def check_held(self) -> None:
+        """Look whether the folder is still this process's; `RunLock.check` has the error."""
+        if self._lock is not None:
+            self._lock.check()
 
     def begin(self) -> None:
         """Make the folder with its recipe, unless an earlier session did."""
         if not (self.path / "run.toml").exists():
-            write_whole(self.path / "run.toml", recipe.dumps(self._run).encode())
+            kept = replace(self._run, accept_changed_data=False)
+            write_whole(self.path / "run.toml", recipe.dumps(kept).encode())
 
     @property
     def checkpoint(self) -> Path:
@@ -68,6 +108,18 @@ class RunFolder:
             raise _damaged(path, f"its finished is {finished!r}")
         return finished
 
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What environment.json holds; nothing where there is none.
+
+        Raises
+        ------
+        RunError
+            When it can't be read.
+        """
+        path = self.path / "environment.json"
+        return _read(path, json.loads) if path.exists() else {}
+
     def read(self, name: str) -> Any:
         """A JSON file's content, or a .jsonl file's lines; an unfinished last line is left out."""
         text = (self.path / name).read_text()
@@ -77,26 +129,64 @@ class RunFolder:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON object with the schema's number."""
-        text = json.dumps({"schema": SCHEMA, **content}, indent=2)
+        text = dumps({"schema": SCHEMA, **content}, indent=2)
         write_whole(self.path / name, (text + "\n").encode())
 
     def append(self, name: str, line: Mapping[str, Any]) -> None:
-        """Add a line to a .jsonl file."""
-        with (self.path / name).open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        """Add a line to a .jsonl file.
 
-    def rewind(self, step: int, rounds: int) -> None:
+        Raises
+        ------
+        RunError
+            When it can't be written, as on a full disk.
+        """
+        path = self.path / name
+        try:
+            with path.open("a") as file:
+                file.write(dumps(line) + "\n")
+        except OSError as error:
+            raise RunError(
+                f"{path} can't be written: {error.strerror or error}; once it can, the same command goes "
+                "on from the last checkpoint"
+            ) from None
+
+    def rewind(self, step: int, rounds: int) -> int:
         """Drop the lines that a resumed run will make again, and what a kill left half-written.
 
         Those after ``step``, and evaluations after the first ``rounds`` rounds: one may stand at the very
         step of the checkpoint that was written before its round ended.
+
+        Returns
+        -------
+        int
+            How many lines can't be read, and are dropped too: a disk that lost power may leave such.
         """
+        broken = 0
         for name in ("steps.jsonl", "evaluations.jsonl"):
             if (self.path / name).exists():
-                kept = [line for line in self.read(name) if line["step"] <= step]
+                lines = _lines((self.path / name).read_bytes())
+                kept = [line for line in lines if line is not None and line["step"] <= step]
                 if name == "evaluations.jsonl":
                     kept = [line for line in kept if line["round"] <= rounds]
-                write_whole(self.path / name, "".join(json.dumps(line) + "\n" for line in kept).encode())
+                broken += lines.count(None)
+                write_whole(self.path / name, "".join(dumps(line) + "\n" for line in kept).encode())
+        return broken
+
+
+def _lines(content: bytes) -> list[dict[str, Any] | None]:
+    """The whole lines of a .jsonl file; None for each that isn't one of ours."""
+    lines: list[dict[str, Any] | None] = []
+    for text in content.splitlines(keepends=True):
+        if text.endswith(b"\n"):
+            try:
+                line = json.loads(text)
+            except (ValueError, RecursionError):
+                line = None
+            sound = isinstance(line, dict) and all(
+                isinstance(line.get(key), int) for key in ("step", "round")
+            )
+            lines.append(line if sound else None)
+    return lines
 
 
 def _read(path: Path, loads: Callable[[str], Any]) -> dict[str, Any]:

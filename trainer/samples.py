@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.formats import Converted
+from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
 from pipeline.multiplied import Multiplied
 from samplers import Feedback
@@ -100,7 +100,7 @@ class SampleRecord:
             columns |= {"image": train.stored, "copy": train.copies}
         table = pa.table(
             columns,
-            metadata={"schema": str(SAMPLES_SCHEMA), "classes": json.dumps(list(train.card.classes))},
+            metadata={"schema": str(SAMPLES_SCHEMA), "classes": dumps(list(train.card.classes))},
         )
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)

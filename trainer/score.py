@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,11 @@ from pipeline import Batch
 from samplers import Order
 from trainer.forward import predict
 from trainer.gradients import measure
+from trainer.interrupt import Stopped
 from trainer.session import Session, asked_of
 
 
-def score(session: Session, ids: NDArray[np.int64]) -> None:
+def score(session: Session, ids: NDArray[np.int64], asked: Callable[[], bool] = lambda: False) -> None:
     """Score samples, and keep what their forward passes say as feedback that was not trained.
 
     Where the sampler asks for gradients, each is measured as well.
@@ -24,6 +25,13 @@ def score(session: Session, ids: NDArray[np.int64]) -> None:
     ----------
     ids
         int64[n]; filled up to a multiple of the ranks by scoring the first ones again.
+    asked
+        Whether to stop, looked at after each batch; the same on every rank.
+
+    Raises
+    ------
+    Stopped
+        When it was asked to.
     """
     if len(ids) == 0:
         return
@@ -36,6 +44,8 @@ def score(session: Session, ids: NDArray[np.int64]) -> None:
         for batch, outputs, norms in scored:
             losses = session.step.method.losses(outputs, batch.labels)
             session.feedback.add(batch, losses, trained=False, gradient=norms)
+            if asked():
+                raise Stopped
     # Waiting for images has a phase of its own.
     session.ledger.add("score", waited - session.loader.times.wait)
     if gradients:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import nn
@@ -16,11 +16,9 @@ from pipeline.loader import LoaderTimes
 from pipeline.resolution import Stage
 from samplers import Order, Plan, ScoringPart
 from samplers.service import Service
-from trainer import checkpoint
 from trainer.budget import Budget
 from trainer.config import Run
 from trainer.data import Data
-from trainer.device import random_state, restore_random_state
 from trainer.errors import DivergedError, RunError
 from trainer.feedback import FeedbackBuffer
 from trainer.forward import View
@@ -31,6 +29,23 @@ from trainer.samples import SampleRecord
 from trainer.schedules import Schedule
 from trainer.select import Ready, Selector
 from trainer.step import Step
+
+
+@dataclass(slots=True)
+class Line:
+    """What the next line of steps.jsonl is to be about.
+
+    Attributes
+    ----------
+    step, seconds
+        Where the last line left off: steps made, and the training clock.
+    losses
+        Of the steps since then, as far as they have been collected.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -54,6 +69,14 @@ class Session:
         Resolution and strength of the augmentation in that round.
     done
         Batches of ``order`` that have been used.
+    unevaluated
+        Whether the round that has just ended is still to be evaluated.
+    evaluated
+        Steps made by the last evaluation.
+    line
+        What steps.jsonl doesn't hold yet.
+    inputs
+        Digests of what the run reads, as it began (see `trainer.inputs`).
     """
 
     run: Run
@@ -81,6 +104,10 @@ class Session:
     order: Order | None = None
     stage: Stage = field(default_factory=Stage)
     done: int = 0
+    unevaluated: bool = False
+    evaluated: int = 0
+    line: Line = field(default_factory=Line)
+    inputs: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def pixels(self) -> int:
@@ -196,71 +223,31 @@ class Session:
         if not broken:
             return
         step = self.ledger.steps - len(losses) + 1 + broken[0]
-        kept = self.folder.checkpoint
-        last = f"last good checkpoint: {kept}" if kept.exists() else f"record up to there: {self.folder.path}"
-        raise DivergedError(
-            f"loss must be finite; got {losses[broken[0]]} at step {step:,}; "
-            f"lower --lr or give --precision fp32; {last}"
-        )
+        raise self.diverged(f"loss must be finite; got {losses[broken[0]]} at step {step:,}")
 
-    # --- Checkpoints -------------------------------------------------------------------------------------
+    def check_weights(self) -> None:
+        """Look whether all weights and statistics are finite, on every rank.
 
-    def save(self) -> None:
-        """Write a checkpoint from which the run ends with the same weights."""
-        with self.ledger.phase("checkpoint"):
-            # Statistics, selections and random numbers are each rank's own.
-            own = {
-                "buffers": dict(self.model.named_buffers()),
-                "selection": self.selector.state_dict(),
-                "random": random_state(self.device),
-            }
-            ranks = self.world.gather(own)
-            if not self.world.leads:
-                return
-            state = {
-                "model": self.model.state_dict(),
-                "optimizer": self.step.optimizer.state_dict(),
-                "sampler": self.sampler.state_dict(),
-                "ranks": ranks,
-                "samples": {name: getattr(self.samples, name) for name in SampleRecord.__slots__},
-                "order": None if self.order is None else _order_state(self.order),
-                "stage": {item.name: getattr(self.stage, item.name) for item in fields(Stage)},
-                "done": self.done,
-            }
-            checkpoint.save(self.folder.checkpoint, {**state, "ledger": self.ledger.state_dict()})
-
-    def resume(self) -> bool:
-        """Go on from the folder's checkpoint where there is one; returns whether there was.
+        A step's loss is that of the weights before it, so the last step's outcome shows in no loss, nor does
+        that of the step before a checkpoint.
 
         Raises
         ------
-        RunError
-            When it can't be read, or another number of ranks wrote it.
+        DivergedError
+            When one isn't.
         """
-        path = self.folder.checkpoint
-        if not path.exists():
-            return False
-        state = checkpoint.load(path, self.device)
-        ranks = state["ranks"]
-        if len(ranks) != self.world.size:
-            raise RunError(
-                f"a run must go on with the {len(ranks)} ranks that it began with; got {self.world.size}: "
-                f"start it with torchrun --nproc-per-node {len(ranks)}, or give another --name"
-            )
-        own = ranks[self.world.rank]
-        self.model.load_state_dict(state["model"])
-        self.step.optimizer.load_state_dict(state["optimizer"])
-        self.sampler.load_state_dict(state["sampler"])
-        self.selector.load_state_dict(own["selection"])
-        self.samples = SampleRecord(**state["samples"])
-        self.order = None if state["order"] is None else Order(**state["order"])
-        self.stage = Stage(**state["stage"])
-        self.done = state["done"]
-        for name, buffer in self.model.named_buffers():
-            buffer.copy_(own["buffers"][name])
-        restore_random_state(own["random"], self.device)
-        self.ledger.load_state_dict(state["ledger"])
-        return True
+        state = self.model.state_dict()
+        finite = {name: torch.isfinite(value).all() for name, value in state.items()}
+        sound = torch.stack(list(finite.values())).all().item()
+        if self.world.any(not sound):
+            broken = next((name for name, all_finite in finite.items() if not all_finite), "another rank's")
+            raise self.diverged(f"weights must be finite; {broken} isn't after step {self.ledger.steps:,}")
+
+    def diverged(self, what: str) -> DivergedError:
+        """Say that the loss is no longer a finite number, what to do, and what is left of the run."""
+        kept = self.folder.checkpoint
+        last = f"last good checkpoint: {kept}" if kept.exists() else f"record up to there: {self.folder.path}"
+        return DivergedError(f"{what}; lower --lr or give --precision fp32; {last}")
 
     def fingerprint(self) -> str:
         """Digest of all weights and statistics, to tell whether two runs ended alike."""
@@ -292,7 +279,3 @@ def asked_of(session: Session) -> Literal["forward", "gradient"] | None:
     """What scoring a sample takes where the run's sampler asks for it; None for samplers that don't."""
     sampler = session.run.sampler
     return sampler.asks if isinstance(sampler, ScoringPart) else None
-
-
-def _order_state(order: Order) -> dict[str, Any]:
-    return {item.name: getattr(order, item.name) for item in fields(order)}

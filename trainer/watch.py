@@ -6,7 +6,7 @@ import time
 from typing import Protocol
 
 from trainer.evaluate import Evaluation
-from trainer.session import Session
+from trainer.session import Line, Session
 
 
 class Watcher(Protocol):
@@ -14,6 +14,9 @@ class Watcher(Protocol):
 
     def converting(self, name: str, done: int, total: int) -> None:
         """A data set is being converted before its first use."""
+
+    def note(self, text: str) -> None:
+        """Something is odd but possible; somebody should know it."""
 
     def started(self, session: Session, resumed: bool) -> None:
         """Everything is built; training begins or goes on."""
@@ -26,26 +29,32 @@ class Watcher(Protocol):
 
 
 class Log:
-    """Writes steps.jsonl, and knows how long ago things were written."""
+    """Writes steps.jsonl, and knows how long ago things were written.
+
+    Lines depend on the steps alone. What was collected beyond the last line, as for a checkpoint, is kept in
+    the session.
+    """
 
     def __init__(self, session: Session, watcher: Watcher) -> None:
         self._session = session
         self._watcher = watcher
-        self._steps = session.ledger.steps
-        self._seconds = session.ledger.train_seconds
         self._saved = time.monotonic()
+
+    def collect(self) -> None:
+        """Bring the feedback of the last steps from the device, for the sampler and for the next line."""
+        self._session.line.losses += self._session.collect()
 
     def write(self) -> None:
         """Collect feedback and write a line about the steps since the last one, where there were any."""
-        session, ledger = self._session, self._session.ledger
-        losses = session.collect()
-        if not losses:
+        self.collect()
+        session, ledger, line = self._session, self._session.ledger, self._session.line
+        if not line.losses:
             return
         ledger.settle()
         seconds = ledger.train_seconds
-        rate = (ledger.steps - self._steps) * session.run.batch_size / (seconds - self._seconds)
-        self._steps, self._seconds = ledger.steps, seconds
-        loss = sum(losses) / len(losses)
+        rate = (ledger.steps - line.step) * session.run.batch_size / (seconds - line.seconds)
+        loss = sum(line.losses) / len(line.losses)
+        session.line = Line(ledger.steps, seconds)
         if session.world.leads:
             session.folder.append(
                 "steps.jsonl",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.formats.card_fields import fault_of
+from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
 from pipeline.text import read_json, read_text
 
@@ -118,10 +118,7 @@ class Card:
 
     def to_json(self) -> str:
         """Give the card as JSON text, one attribute a line."""
-        entries = [
-            f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}"
-            for key, value in asdict(self).items()
-        ]
+        entries = [f"  {dumps(key)}: {dumps(value)}" for key, value in asdict(self).items()]
         return "{\n" + ",\n".join(entries) + "\n}\n"
 
     @classmethod

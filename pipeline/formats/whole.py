@@ -8,7 +8,7 @@ from io import BufferedRandom
 from pathlib import Path
 from types import TracebackType
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, UnwritableError
 from pipeline.formats import disk
 
 
@@ -136,6 +136,6 @@ def unreadable(path: Path, wanted: str, error: Exception) -> DataError:
     )
 
 
-def unwritable(path: Path, error: OSError) -> DataError:
+def unwritable(path: Path, error: OSError) -> UnwritableError:
     """Say in one line why ``path`` can't be written."""
-    return DataError(f"{path} can't be written: {error.strerror or error}")
+    return UnwritableError(f"{path} can't be written: {error.strerror or error}")

@@ -30,9 +30,13 @@ class Quiet:
         self.losses: list[float] = []
         self.accuracies: list[float] = []
         self.resumed_at: int | None = None
+        self.notes: list[str] = []
 
     def converting(self, name: str, done: int, total: int) -> None:
         raise AssertionError("the data set is converted already")
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def started(self, session: Session, resumed: bool) -> None:
         self.resumed_at = session.ledger.steps if resumed else None

@@ -25,6 +25,7 @@ from trainer.parallel import World
 from trainer.recipe import load
 from trainer.schedules import SCHEDULES
 from trainer.session import Session
+from trainer.state import resume
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_el2n_and_features_are_those_of_the_definition(
     run = recipe(budget=0.1, precision="fp32")
     done = train_run(run)
     session = build(run, done.folder, open_data(run, World(), lambda *_: None), World(), torch.device("cpu"))
-    assert session.resume()
+    assert resume(session)
     scores, seen = el2n(session), features(session)
     assert session.ledger.scored == 2 * 1280
     card = session.data.train.card
@@ -82,7 +83,7 @@ def test_irreducible_losses_are_those_of_the_method_on_the_other_set(
     )
     done = train_run(run)
     session = build(run, done.folder, open_data(run, World(), lambda *_: None), World(), torch.device("cpu"))
-    assert session.resume()
+    assert resume(session)
     scored = open_dataset(split / "train.beton")
     losses = irreducible_losses(session, scored)
     assert losses.shape == (1151,)
@@ -205,7 +206,7 @@ def test_a_network_does_not_score_once_its_set_has_changed(
     assert main([*again, "--validation", "0.1", "--overwrite"]) == 0
     capsys.readouterr()
     assert main([*words, *data, "--of", str(moved / "train.beton")]) == 2
-    assert "has changed since" in capsys.readouterr().err
+    assert "must go on with the data that it began with" in capsys.readouterr().err
 
 
 def test_forgetting_counts_each_fall_from_right_to_wrong_and_puts_the_never_right_first(

@@ -176,7 +176,7 @@ def test_a_damaged_checkpoint_is_named_and_left_alone(recipe: Recipe, train_run:
     folder = RunFolder(run.runs_dir / folder_name(run), run)
     folder.checkpoint.parent.mkdir(parents=True)
     folder.checkpoint.write_bytes(b"not a checkpoint")
-    with pytest.raises(RunError, match=r"checkpoint .*last\.pt can't be read .*remove it"):
+    with pytest.raises(RunError, match=r"checkpoint .*last\.pt isn't as it was written.*remove"):
         train_run(run)
     assert folder.checkpoint.read_bytes() == b"not a checkpoint"
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import gc
-import json
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.formats.strict_json import dumps
 from tools.bench.clock import Clock
 
 
@@ -97,13 +95,4 @@ def show(rows: Iterable[Row], console: Console) -> None:
 def write(rows: Iterable[Row], path: Path) -> None:
     """Write rows as a JSON list of objects."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps([_finite(asdict(row)) for row in rows], indent=2, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _finite(entries: dict[str, Any]) -> dict[str, Any]:
-    """Entries with None for a number that JSON doesn't have."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in entries.items()
-    }
+    path.write_text(dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")

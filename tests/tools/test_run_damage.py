@@ -1,0 +1,211 @@
+"""What a run goes on from: a damaged, a foreign or another set's checkpoint never passes for its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tools.cli import main
+from trainer import checkpoint
+
+Words = Callable[..., list[str]]
+
+
+def ledger(folder: Path) -> dict[str, Any]:
+    """A finished run's ledger."""
+    content: dict[str, Any] = json.loads((folder / "ledger.json").read_text())
+    return content
+
+
+@pytest.fixture
+def stopped(tiny_words: Words, tmp_path: Path) -> tuple[Path, str]:
+    """A run that has written every checkpoint and not its end, and the weights that it ends with."""
+    assert main(tiny_words("--checkpoint-seconds", "0")) == 0
+    folder = tmp_path / "runs" / "x"
+    weights = ledger(folder)["weights"]
+    (folder / "ledger.json").unlink()
+    return folder, weights
+
+
+def test_the_last_two_checkpoints_are_kept(stopped: tuple[Path, str]) -> None:
+    places = {path.name for path in (stopped[0] / "checkpoint").iterdir()}
+    assert places == {"last.pt", "previous.pt"}
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
+    stopped: tuple[Path, str], tiny_words: Words, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, weights = stopped
+    last = folder / "checkpoint" / "last.pt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content)
+    capsys.readouterr()
+    assert main(tiny_words()) == 0
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"checkpoint {last} isn't as it was written" in said
+    assert f"going on from the one before it, {folder / 'checkpoint' / 'previous.pt'}" in said
+    assert ledger(folder)["weights"] == weights
+
+
+@pytest.mark.parametrize("flips", [6, pytest.param(50, marks=pytest.mark.long)])
+def test_a_flipped_byte_never_ends_in_other_weights(
+    flips: int, stopped: tuple[Path, str], tiny_words: Words, tmp_path: Path
+) -> None:
+    folder, weights = stopped
+    kept = shutil.copytree(folder, tmp_path / "kept")
+    rng = np.random.default_rng(flips)
+    size = (kept / "checkpoint" / "last.pt").stat().st_size
+    # The first bytes are the header's; the others fall anywhere.
+    places = [0, 30, 95, *rng.integers(0, size, flips - 3).tolist()]
+    for number, place in enumerate(places):
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)
+        # Every third time both are damaged.
+        for name in ("last.pt", "previous.pt")[: 2 if number % 3 == 2 else 1]:
+            content = bytearray((folder / "checkpoint" / name).read_bytes())
+            content[place % len(content)] ^= 1 << int(rng.integers(8))
+            (folder / "checkpoint" / name).write_bytes(content)
+        status = main(tiny_words())
+        assert status == (2 if number % 3 == 2 else 0)
+        if status == 0:
+            assert ledger(folder)["weights"] == weights
+        else:
+            assert not (folder / "ledger.json").exists()
+
+
+def test_two_damaged_checkpoints_are_refused_in_one_line(
+    stopped: tuple[Path, str], tiny_words: Words, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in (("last.pt", b""), ("previous.pt", b"nothing of ours")):
+        (stopped[0] / "checkpoint" / name).write_bytes(content)
+    capsys.readouterr()
+    assert main(tiny_words()) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "last.pt isn't as it was written" in said
+    assert "previous.pt isn't as it was written" in said
+    assert f"remove {stopped[0] / 'checkpoint'} to begin the run anew" in said
+
+
+def test_a_run_killed_between_the_two_renames_goes_on(stopped: tuple[Path, str], tiny_words: Words) -> None:
+    folder, weights = stopped
+    (folder / "checkpoint" / "last.pt").unlink()
+    assert main(tiny_words()) == 0
+    assert ledger(folder)["weights"] == weights
+
+
+def _of_other_shapes(state: dict[str, Any]) -> dict[str, Any]:
+    return {**state, "model": {name: torch.zeros(3) for name in state["model"]}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_of_other_shapes, "doesn't fit this run (RuntimeError: Error(s) in loading state_dict"),
+        (lambda state: {**state, "model": 3}, "doesn't fit this run (TypeError"),
+        (lambda state: {**state, "sampler": {}}, "doesn't fit this run (SamplingError"),
+        (lambda state: {**state, "ledger": None}, "doesn't fit this run (TypeError"),
+        (lambda state: {**state, "settings": "0"}, "must be of this run; it is of one with other settings"),
+        (lambda state: {"settings": state["settings"]}, "a run must go on with the 0 ranks"),
+        (
+            lambda state: {**state, "samples": {name: a[:5] for name, a in state["samples"].items()}},
+            "it is of a set of 5 samples",
+        ),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused_in_one_line(
+    stopped: tuple[Path, str],
+    tiny_words: Words,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    message: str,
+) -> None:
+    path = stopped[0] / "checkpoint" / "last.pt"
+    checkpoint.save(path, change(checkpoint.load(path, torch.device("cpu"))))
+    capsys.readouterr()
+    assert main(tiny_words()) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_an_earlier_versions_checkpoint_is_refused_in_one_line(
+    stopped: tuple[Path, str], tiny_words: Words, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"schema": 3}, stopped[0] / "checkpoint" / "last.pt")
+    assert main(tiny_words()) == 2
+    assert "last.pt was written by another version; remove" in capsys.readouterr().err
+
+
+# --- Other data --------------------------------------------------------------------------------------------
+
+
+def test_a_set_converted_anew_is_refused_with_both_digests(
+    stopped: tuple[Path, str],
+    tiny: Callable[..., Path],
+    tiny_words: Words,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, _ = stopped
+    before = json.loads((folder / "environment.json").read_text())["data_sha256"]
+    data = tiny(1)
+    now = json.loads(data.with_name("train.card.json").read_text())["digest"]
+    capsys.readouterr()
+    words = tiny_words()
+    # The words' own fixture makes the set once; make it anew behind its back.
+    tiny(1)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{data} has sha256 {now}; it was {before['train']}" in said
+    assert f"it was {before['test']}" in said
+    assert main([*words, "--accept-changed-data"]) == 0
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["data_sha256"]["train"] == now
+    assert environment["changes"][0]["changed"].startswith(str(data))
+    assert "accept_changed_data = false" in (folder / "run.toml").read_text()
+    # From now on it is the run's own.
+    assert main(words) == 0
+
+
+def test_a_finished_run_does_not_answer_for_other_data(
+    tiny: Callable[..., Path], tiny_words: Words, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = tiny_words()
+    assert main(words) == 0
+    data = tiny(1)
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "a run must go on with the data that it began with" in capsys.readouterr().err
+    assert main([*words, "--accept-changed-data"]) == 0
+    assert "note: this run was trained on other data" in capsys.readouterr().err
+    data.unlink()
+    assert main(words) == 0
+    assert (
+        "note: whether the data is still what this run was trained on isn't known" in capsys.readouterr().err
+    )
+
+
+def test_a_scores_file_made_anew_is_refused(
+    tiny_words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from samplers import Scores
+
+    scores = tmp_path / "scores.npz"
+    words = tiny_words("--sampler", "subset", "--sampler.scores", str(scores))
+    Scores(np.arange(128, dtype=np.float32), "el2n", {}).save(scores)
+    assert main(words) == 0
+    Scores(np.arange(128, dtype=np.float32)[::-1].copy(), "el2n", {}).save(scores)
+    (tmp_path / "runs" / "x" / "ledger.json").unlink()
+    capsys.readouterr()
+    assert main(words) == 2
+    assert f"{scores} has sha256" in capsys.readouterr().err

@@ -1,0 +1,176 @@
+"""Signals that ask a run to stop: a wish between two steps, at once within what can be made again."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.config import Run
+from trainer.errors import InterruptedRunError
+from trainer.interrupt import STOPS, Stopped, stop_on_signal
+from trainer.loop import train
+from trainer.parallel import World
+from trainer.record import RunFolder, folder_name
+from trainer.session import Session
+
+Make = Callable[..., Run]
+Train = Callable[..., Session]
+SMALL = {"batch_size": 16, "model": {"name": "resnet8", "width": 4}, "log_every": 1, "precision": "fp32"}
+
+
+def folder_of(run: Run) -> RunFolder:
+    return RunFolder(run.runs_dir / folder_name(run), run)
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_every_signal_is_a_wish_and_a_late_second_one_is_not(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.interrupt.ONE_WISH", 1e9)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.getsignal(number)
+    with stop_on_signal() as stop, stop.patiently():
+        signal.raise_signal(number)
+        # torchrun passes on what its ranks had from the terminal.
+        signal.raise_signal(number)
+        assert stop.by == number.name
+        monkeypatch.setattr("trainer.interrupt.ONE_WISH", 0)
+        with pytest.raises(Stopped):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_that_was_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signal() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.asked
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_before_the_first_step_a_signal_stops_at_once(
+    recipe: Make, watch: Callable[..., Any], tiny: Callable[..., Path]
+) -> None:
+    run = recipe(data=str(tiny()), name="early", **SMALL)
+
+    class Early(watch):  # type: ignore[misc]
+        def started(self, session: Session, resumed: bool) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        train(run, folder_of(run), World(), Early())
+    left = {path.name for path in (run.runs_dir / "early").iterdir()}
+    assert left == {"run.toml", "environment.json"}
+
+
+STUCK = """
+import ctypes, sys
+sys.path.insert(0, sys.argv[1])
+from trainer.interrupt import stop_on_signal
+lock = ctypes.create_string_buffer(64)
+with stop_on_signal():
+    print("in", flush=True)
+    # A compiler that doesn't come back: no signal interrupts it.
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(lock)
+"""
+
+
+def test_a_compiler_that_keeps_python_from_hearing_ends_all_the_same() -> None:
+    root = str(Path(__file__).parents[2])
+    words = [sys.executable, "-c", STUCK, root]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as stuck:
+        assert stuck.stdout is not None
+        assert stuck.stderr is not None
+        assert stuck.stdout.readline() == "in\n"
+        stuck.send_signal(signal.SIGTERM)
+        assert stuck.wait(timeout=60) == 130
+        assert stuck.stderr.read().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("sampler", "within"),
+    # In the first evaluation; in the last but one; while kakurenbo scores the samples that it hid.
+    [("p_sgd", 1), ("p_sgd", -1), ({"name": "kakurenbo", "confidence": 0.5}, "scoring")],
+)
+def test_a_run_stopped_within_an_evaluation_makes_it_again(
+    recipe: Make,
+    watch: Callable[..., Any],
+    train_run: Train,
+    tiny: Callable[..., Path],
+    sampler: Any,
+    within: int | str,
+) -> None:
+    settings = {**SMALL, "data": str(tiny()), "sampler": sampler, "epochs": 6, "budget": 1.0}
+    whole = train_run(recipe(name="whole", **settings))
+    lines = whole.folder.read("evaluations.jsonl")
+
+    class Within(watch):  # type: ignore[misc]
+        """Sends a signal in the middle of a pass without training."""
+
+        def started(self, session: Session, resumed: bool) -> None:
+            self.resumed_at = session.ledger.steps if resumed else None
+            self.session, self.sent = session, False
+            session.model.register_forward_hook(self.passed)
+
+        def passed(self, model: Any, given: Any, output: Any) -> None:
+            ledger = self.session.ledger
+            if model.training or self.resumed_at is not None or self.sent:
+                return
+            scoring = self.session.order is not None
+            if scoring if within == "scoring" else not scoring and ledger.rounds == within % len(lines):
+                self.sent = True
+                signal.raise_signal(signal.SIGTERM)
+
+    run = recipe(name="stopped", **settings)
+    with pytest.raises(InterruptedRunError, match="stopped by SIGTERM at step"):
+        train(run, folder_of(run), World(), Within())
+    made = folder_of(run).path / "evaluations.jsonl"
+    assert not made.exists() or len(made.read_text().splitlines()) < len(lines)
+    again = train_run(run, watch())
+    assert again.fingerprint() == whole.fingerprint()
+    assert again.ledger.scored == whole.ledger.scored
+    assert again.ledger.evaluated == whole.ledger.evaluated
+    keys = ("step", "round", "accuracy", "loss")
+    told = [
+        [[line[key] for key in keys] for line in s.folder.read("evaluations.jsonl")] for s in (again, whole)
+    ]
+    assert told[0] == told[1]
+
+
+def test_lines_do_not_depend_on_when_checkpoints_fell(
+    recipe: Make, watch: Callable[..., Any], train_run: Train, tiny: Callable[..., Path]
+) -> None:
+    settings = {**SMALL, "data": str(tiny()), "log_every": 3, "lead": 2, "sampler": "p_sgd"}
+    whole = train_run(recipe(name="whole", **settings))
+    often = train_run(recipe(name="often", checkpoint_seconds=0, **settings))
+    run = recipe(name="stopped", **settings)
+    folder = folder_of(run)
+
+    class Within(watch):  # type: ignore[misc]
+        def started(self, session: Session, resumed: bool) -> None:
+            self.passes = 0
+            session.model.register_forward_hook(self.passed)
+
+        def passed(self, model: Any, given: Any, output: Any) -> None:
+            self.passes += model.training
+            if self.passes == 4:
+                signal.raise_signal(signal.SIGUSR1)
+
+    with pytest.raises(InterruptedRunError, match="stopped by SIGUSR1 at step 4,"):
+        train(run, folder, World(), Within())
+    again = train_run(run)
+    keys = ("step", "round", "samples", "loss", "lr")
+    told = [
+        [[line[key] for key in keys] for line in s.folder.read("steps.jsonl")] for s in (whole, often, again)
+    ]
+    assert told[0] == told[1] == told[2]
+    assert len({s.fingerprint() for s in (whole, often, again)}) == 1

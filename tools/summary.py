@@ -1,0 +1,38 @@
+"""What a run cost and what it bought, as a table on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from tools.reporting.folder import read_run
+from tools.reporting.wording import NONE, budget, count, duration, flops, percent
+
+
+def summary(folder: Path) -> Table:
+    """Return a table of what a run cost, by both ways of counting, and what it bought."""
+    run = read_run(folder)
+    trained, full, scored = run.number("trained"), run.number("full_budget_samples"), run.number("scored")
+    counted = "compute" if run.counts == "compute" else "samples trained"
+    table = Table("", "", show_header=False)
+    table.columns[1].justify = "right"
+    table.add_row("accuracy, last round", percent(run.accuracy, 2))
+    table.add_row("budget", f"{budget(run.number('budget'))} of {counted}")
+    table.add_row(
+        "samples trained", f"{count(trained)} of {count(full)}, {percent(run.share_of_full(trained))}"
+    )
+    table.add_row("compute", f"{percent(run.share_of_full(run.compute))} of a full training")
+    if scored:
+        table.add_row("scoring", f"{percent(run.scoring_share)} of that, {count(scored)} samples")
+        table.add_row("a scoring pass", _pass_cost(run.number("score_cost")))
+    table.add_row("FLOPs", flops(run.number("flops")))
+    table.add_row("training time", duration(run.number("train_seconds")))
+    table.add_row("rate", f"{count(run.rate)} images/s")
+    table.add_row("stall", percent(run.number("stall"), 2))
+    table.add_row("weights", str(run.ledger.get("weights", NONE))[:12])
+    return table
+
+
+def _pass_cost(cost: float | None) -> str:
+    return "taken as a third of a training step" if cost is None else f"{cost:.2f} of a training step"

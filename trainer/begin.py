@@ -1,0 +1,79 @@
+"""The beginning of a session: a new run's, or that of one which goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from trainer import inputs
+from trainer.build import build
+from trainer.checkpoint import Found, set_aside
+from trainer.config import Run
+from trainer.data import open_data
+from trainer.device import choose_device, use_bf16
+from trainer.environment import differences, environment
+from trainer.parallel import World
+from trainer.record import RunFolder
+from trainer.session import Session
+from trainer.state import find, restore
+from trainer.warmup import warm_up
+from trainer.watch import Watcher
+
+
+def begin(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Session:
+    """Build a session, at the place where an earlier one stopped, and warm it up.
+
+    Raises
+    ------
+    RunError, DataError, SamplingError
+        When the run can't begin, or not go on from what is there.
+    """
+    if run.threads is not None:
+        torch.set_num_threads(run.threads)
+    device = choose_device(run.device, world)
+    data = open_data(run, world, watcher.converting)
+    now, found = inputs.digests(run, data), find(folder, device, world)
+    before: dict[str, Any] = {} if found is None else found.state
+    changed = inputs.check(run, before.get("inputs", {}), now, folder.path)
+    kept = before.get("bf16") if run.precision == "auto" else None
+    session = build(run, folder, data, world, device, kept)
+    session.inputs = now
+    try:
+        if found is not None:
+            restore(session, found)
+        if world.leads:
+            _record(session, found, changed, watcher)
+        warm_up(session)
+        session.ledger.start_clock()
+        watcher.started(session, found is not None)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _record(session: Session, found: Found | None, changed: str | None, watcher: Watcher) -> None:
+    """Write what a run folder begins with, or note what is other than it was."""
+    folder, ledger, here = session.folder, session.ledger, environment(session.device)
+    folder.begin()
+    broken = folder.rewind(ledger.steps, ledger.rounds)
+    if broken:
+        watcher.note(f"{broken} lines of {folder.path}'s logs can't be read, and are left out")
+    if found is None:
+        folder.write_json("environment.json", {**here, "data_sha256": session.inputs})
+        return
+    if found.damaged is not None:
+        set_aside(folder.checkpoint)
+        watcher.note(f"{found.damaged}; going on from the one before it, {found.path}")
+    told = folder.environment
+    if changed is not None:
+        changes = [*told.get("changes", []), {"step": ledger.steps, "changed": changed}]
+        folder.write_json("environment.json", {**told, "data_sha256": session.inputs, "changes": changes})
+        watcher.note(f"going on with other data: {changed}")
+    other = differences(told, here)
+    if other is not None:
+        watcher.note(f"{other}: it may end with other weights than if it had not been stopped")
+    if use_bf16(session.run, session.device) != session.bf16:
+        precision = "bf16" if session.bf16 else "fp32"
+        watcher.note(f"precision {precision} is kept, as the run began; --precision says which to take")

@@ -1,0 +1,88 @@
+"""What a run reads: its data sets and files that its parts name, and whether they are still the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+
+from pipeline.formats.whole import unreadable
+from trainer.config import SLOTS, Run
+from trainer.data import Data, paths
+from trainer.errors import RunError
+
+Digests = Mapping[str, str | None]
+"""SHA-256 in hexadecimal of "train", "test", and files by their option, as "sampler.scores"."""
+
+
+def digests(run: Run, data: Data) -> dict[str, str | None]:
+    """Return the digests of everything that a run reads; None for a data set whose card has none.
+
+    Raises
+    ------
+    DataError
+        When a file can't be read.
+    """
+    sets = {"train": data.train.card.digest, "test": data.test.card.digest}
+    return {**sets, **{option: _digest(option, path) for option, path in files(run)}}
+
+
+def files(run: Run) -> Iterator[tuple[str, Path]]:
+    """Return the files that a run's parts read, by the option that names each."""
+    for slot in SLOTS:
+        value = getattr(run, slot)
+        for part in value if isinstance(value, tuple) else (value,):
+            for item in fields(part):
+                path = getattr(part, item.name)
+                if isinstance(path, Path):
+                    yield f"{slot}.{item.name}", path
+
+
+def check(run: Run, before: Digests, now: Digests, where: Path) -> str | None:
+    """Refuse what has changed since a run began, unless ``run`` accepts it.
+
+    Parameters
+    ----------
+    before, now
+        What the run began with, and what it would go on with. Of what only one of them knows nothing is said.
+    where
+        The run's folder.
+
+    Returns
+    -------
+    str or None
+        What has changed, where the run accepts that.
+
+    Raises
+    ------
+    RunError
+        When something has changed, with both digests.
+    """
+    changed = [
+        f"{_place(run, name)} has sha256 {now[name]}; it was {before[name]}"
+        for name in now
+        if before.get(name) and now[name] and before[name] != now[name]
+    ]
+    if not changed:
+        return None
+    told = "; ".join(changed)
+    if run.accept_changed_data:
+        return told
+    raise RunError(
+        f"a run must go on with the data that it began with; {told}: bring that back, give another --name to "
+        f"begin anew, or go on all the same with --accept-changed-data (run folder {where})"
+    )
+
+
+def _place(run: Run, name: str) -> str:
+    train, test = paths(run)
+    return str({"train": train, "test": test, **dict(files(run))}[name])
+
+
+def _digest(option: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(path, f"--{option}'s file,", error) from None

@@ -1,0 +1,109 @@
+"""What ranks learn of each other's end: which of them ended, and why."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch.distributed as dist
+
+from pipeline.formats.strict_json import dumps
+from trainer.errors import PeerError
+from trainer.lock import process_started
+from trainer.parallel import World
+
+PATIENCE = 3.0
+"""Seconds in which a rank that others have lost may still say why it ended, or be found gone."""
+
+_LOST = re.compile(r"gloo|NCCL|TCPStore|Connection (closed|reset|refused)|Broken pipe|store", re.IGNORECASE)
+
+
+class _Store(Protocol):
+    """The part of torch's store of keys and values, which all ranks reach, that is used here."""
+
+    def set(self, key: str, value: str) -> None: ...
+    def get(self, key: str) -> bytes: ...
+    def check(self, keys: list[str]) -> bool: ...
+
+
+@contextmanager
+def telling_peers(world: World) -> Iterator[None]:
+    """Tell other ranks why this one ends, where it ends by an error; say in one line which of them is gone.
+
+    A rank that is killed says nothing: it is found by its process's being gone, where it was on this machine.
+
+    Raises
+    ------
+    PeerError
+        When the work within failed because another rank has ended.
+    """
+    if world.size == 1:
+        yield
+        return
+    store: _Store = dist.distributed_c10d._get_default_store()
+    _set(store, f"process/{world.rank}", _this_process())
+    try:
+        yield
+    except BaseException as error:
+        if not _of_a_peer(error):
+            _set(store, f"ended/{world.rank}", f"{type(error).__name__}: {error}".splitlines()[0])
+            raise
+        _set(store, f"followed/{world.rank}", True)
+        told = _first_to_end(store, world)
+        raise PeerError(f"{told}; the same command goes on from the last checkpoint") from None
+
+
+def _of_a_peer(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and bool(_LOST.search(f"{type(error).__name__} {error}"))
+
+
+def _first_to_end(store: _Store, world: World) -> str:
+    """Name the rank whose end made others end, and its reason where it told one."""
+    others = [rank for rank in range(world.size) if rank != world.rank]
+    until = time.monotonic() + PATIENCE
+    gone: list[int] = []
+    while time.monotonic() < until:
+        try:
+            for rank in others:
+                reason = _get(store, f"ended/{rank}")
+                if reason is not None:
+                    return f"rank {rank} ended ({reason})"
+            gone = [rank for rank in others if _gone(store, rank) and not _get(store, f"followed/{rank}")]
+        except RuntimeError:
+            # The store is rank 0's, unless torchrun keeps it.
+            return "rank 0 ended; its own line may say why"
+        if gone:
+            return f"rank {gone[0]} ended without a word (killed, or out of memory)"
+        time.sleep(0.1)
+    return "another rank ended, or can't be reached"
+
+
+def _gone(store: _Store, rank: int) -> bool:
+    process = _get(store, f"process/{rank}")
+    if process is None or process["host"] != socket.gethostname():
+        return False
+    return bool(process_started(process["pid"]) != process["started"])
+
+
+def _this_process() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": process_started(os.getpid())}
+
+
+def _set(store: _Store, key: str, value: Any) -> None:
+    try:
+        store.set(f"budgetrain/{key}", dumps(value))
+    except RuntimeError:
+        # With rank 0 its store is gone, and whoever would have asked it finds that out.
+        return
+
+
+def _get(store: _Store, key: str) -> Any:
+    if not store.check([f"budgetrain/{key}"]):
+        return None
+    return json.loads(store.get(f"budgetrain/{key}"))

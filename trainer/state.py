@@ -1,0 +1,147 @@
+"""A session's state: written as a checkpoint, and restored from one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any
+
+import torch
+
+from pipeline.resolution import Stage
+from samplers import Order
+from trainer import checkpoint
+from trainer.checkpoint import Found
+from trainer.device import random_state, restore_random_state
+from trainer.errors import RunError
+from trainer.parallel import World
+from trainer.record import RunFolder
+from trainer.samples import SampleRecord
+from trainer.session import Line, Session
+
+
+def save(session: Session) -> None:
+    """Write a checkpoint from which the run ends with the same weights.
+
+    Raises
+    ------
+    DivergedError
+        When the weights are no longer finite; the checkpoint before stands.
+    RunError, DataError
+        When another process has taken the folder over, or it can't be written to.
+    """
+    session.check_weights()
+    with session.ledger.phase("checkpoint"):
+        # Statistics, selections and random numbers are each rank's own.
+        own = {
+            "buffers": dict(session.model.named_buffers()),
+            "selection": session.selector.state_dict(),
+            "random": random_state(session.device),
+        }
+        ranks = session.world.gather(own)
+        if not session.world.leads:
+            return
+        session.folder.check_held()
+        state = {
+            "settings": session.folder.settings,
+            "inputs": session.inputs,
+            "bf16": session.bf16,
+            "model": session.model.state_dict(),
+            "optimizer": session.step.optimizer.state_dict(),
+            "sampler": session.sampler.state_dict(),
+            "ranks": ranks,
+            "samples": {name: getattr(session.samples, name) for name in SampleRecord.__slots__},
+            "order": None if session.order is None else _attributes(session.order),
+            "stage": _attributes(session.stage),
+            "done": session.done,
+            "unevaluated": session.unevaluated,
+            "evaluated": session.evaluated,
+            "line": asdict(session.line),
+        }
+        checkpoint.save(session.folder.checkpoint, {**state, "ledger": session.ledger.state_dict()})
+
+
+def find(folder: RunFolder, device: torch.device, world: World) -> Found | None:
+    """Return the newest whole checkpoint of a run; None where there is none.
+
+    Raises
+    ------
+    RunError
+        When it is another run's, both that are kept are damaged, or ranks read different ones.
+    """
+    found = checkpoint.newest(folder.checkpoint, device)
+    seen = world.gather(None if found is None else found.digest)
+    if len(set(seen)) > 1:
+        other = next(rank for rank, digest in enumerate(seen) if digest != seen[0])
+        raise RunError(
+            f"all ranks must go on from one checkpoint; rank {other} reads another at {folder.checkpoint} "
+            "than rank 0: run folders must be on a file system that all ranks share"
+        )
+    if found is not None and found.state.get("settings") != folder.settings:
+        raise RunError(
+            f"checkpoint {found.path} must be of this run; it is of one with other settings: remove "
+            f"{found.path.parent} to begin the run anew"
+        )
+    return found
+
+
+def restore(session: Session, found: Found) -> None:
+    """Go on from a checkpoint.
+
+    Raises
+    ------
+    RunError
+        When it doesn't fit the session, or another number of ranks wrote it.
+    """
+    ranks = found.state.get("ranks", [])
+    if len(ranks) != session.world.size:
+        raise RunError(
+            f"a run must go on with the {len(ranks)} ranks that it began with; got {session.world.size}: "
+            f"start it with torchrun --nproc-per-node {len(ranks)}, or give another --name"
+        )
+    try:
+        _restore(session, found.state, ranks[session.world.rank])
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        # Each part has its own way to refuse a state of another shape; torch's takes many lines.
+        fault = " ".join(str(error).split())[:160]
+        raise RunError(
+            f"checkpoint {found.path} doesn't fit this run ({type(error).__name__}: {fault}); remove "
+            f"{found.path.parent} to begin the run anew"
+        ) from error
+
+
+def resume(session: Session) -> bool:
+    """Go on from the folder's newest checkpoint where there is one; returns whether there was.
+
+    Raises
+    ------
+    RunError
+        As `find` and `restore` do.
+    """
+    found = find(session.folder, session.device, session.world)
+    if found is not None:
+        restore(session, found)
+    return found is not None
+
+
+def _restore(session: Session, state: dict[str, Any], own: dict[str, Any]) -> None:
+    samples = SampleRecord(**state["samples"])
+    if any(len(getattr(samples, name)) != len(session.data.train) for name in SampleRecord.__slots__):
+        raise ValueError(f"it is of a set of {len(samples.times_seen):,} samples")
+    session.model.load_state_dict(state["model"])
+    session.step.optimizer.load_state_dict(state["optimizer"])
+    session.sampler.load_state_dict(state["sampler"])
+    session.selector.load_state_dict(own["selection"])
+    session.samples = samples
+    session.order = None if state["order"] is None else Order(**state["order"])
+    session.stage = Stage(**state["stage"])
+    session.done, session.unevaluated = state["done"], state["unevaluated"]
+    session.evaluated = state["evaluated"]
+    session.line = Line(**state["line"])
+    for name, buffer in session.model.named_buffers():
+        buffer.copy_(own["buffers"][name])
+    restore_random_state(own["random"], session.device)
+    session.ledger.load_state_dict(state["ledger"])
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    return {item.name: getattr(value, item.name) for item in fields(value)}
