@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline import AUGMENTS
 from pipeline.augment import Augment, Cropping, Mixing
@@ -38,9 +39,10 @@ def base_of(chain: Sequence[Augment], data: str) -> Augment:
     """Return what a recipe's chain crops with, else the standard augmentation of the data set ``data``.
 
     The recipe's own counts where it is standard, random_resized_crop or center_crop, with its options.
+    ``data`` is a data set's name, or the path of one that is converted.
     """
     own = (part for part in chain if name(part) in ("standard", "random_resized_crop", "center_crop"))
-    return next(own, Standard(flip=data not in UNFLIPPED))
+    return next(own, Standard(flip=not set(UNFLIPPED) & set(Path(data).parts)))
 
 
 def check(chain: Sequence[Augment]) -> None:

@@ -24,6 +24,9 @@ class Cutout:
 
     Its middle is drawn evenly from the image, and what lies outside is cut off (DeVries and Taylor, 2017).
     Works on normalised pixels, where the mean is 0, as the authors do.
+
+    A square of odd size is that large here; the released code reaches size // 2 both ways and cuts one pixel
+    less.
     """
 
     size: int = 16

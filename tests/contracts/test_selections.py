@@ -328,6 +328,11 @@ def test_is_on_within_its_schedule_alone(part: SelectionPart) -> None:
         ({"check_every": 0}, "check_every must be at least 1 step"),
         ({"holdout_samples": -1}, "holdout_samples must be at least 0"),
         ({"bank": 0}, "bank must be at least 2"),
+        ({"bank": 300, "ratio": 2.0}, "ratio takes the place of selection.bank; got 2 and 300: leave one"),
+        (
+            {"keep": 0.5, "beta": 1.0},
+            r"keep and beta are one setting, .*; got 0\.5 and 1: leave one of them out",
+        ),
     ],
 )
 def test_options_that_cannot_work_are_refused_in_one_line(options: dict[str, Any], message: str) -> None:

@@ -101,7 +101,8 @@ def test_digits_are_not_flipped() -> None:
         parts = (AUGMENTS[chain](),)
         from_line = read_run(["svhn", "--augment", chain], "trainer run", "")[0]
         from_table = recipe.from_table({"data": "svhn", "augment": [chain]}, "here")
-        for run in (from_line, from_table, Run(data="svhn", augment=parts)):
+        converted = Run(data="data/svhn/train.beton", augment=parts)
+        for run in (from_line, from_table, converted, Run(data="svhn", augment=parts)):
             assert Standard(flip=False) in run.augment
         assert Standard() in Run(data="cifar10", augment=parts).augment
 

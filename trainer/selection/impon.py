@@ -60,6 +60,11 @@ class Impon(Scheduled):
         check_at_least("bank", self.bank, 2)
         if self.ratio != 0:
             check_at_least("ratio", self.ratio, 1)
+            if self.bank != type(self).bank:
+                raise RunError(
+                    f"selection.ratio takes the place of selection.bank; got {self.ratio:g} and "
+                    f"{self.bank:,}: leave one of them out"
+                )
         check_choice("inputs", self.inputs, ("pixels", "penultimate"))
         if self.grid < 1:
             raise RunError(f"selection.grid must be at least 1 square; got {self.grid}")
@@ -75,7 +80,7 @@ class Impon(Scheduled):
                     f"selection.bank must be at least the batch of {terms.batch_size:,}; got {self.bank:,}: "
                     f"give --selection.bank {round(200 / 128 * terms.batch_size):,}, or lower --batch-size"
                 )
-            part = replace(self, ratio=self.bank / terms.batch_size)
+            part = replace(self, bank=type(self).bank, ratio=self.bank / terms.batch_size)
         return super(Impon, part).bind(terms)
 
     @property

@@ -47,7 +47,7 @@ class SelectiveBackprop(Scored):
     """Fraction of the candidates kept on average, where beta isn't given; None takes the run's budget."""
 
     beta: float | None = None
-    """Selectivity, at least 0; None takes 1 / keep - 1. With a beta, keep is 1 / (beta + 1)."""
+    """Selectivity, at least 0; None takes 1 / keep - 1."""
 
     history: int = 1024
     """R, the number of past losses that a loss is compared with."""
@@ -61,6 +61,11 @@ class SelectiveBackprop(Scored):
             check_share("keep", self.keep)
         if self.beta is not None:
             check_at_least("beta", self.beta, 0)
+        if self.beta is not None and self.keep is not None:
+            raise RunError(
+                f"selection.keep and beta are one setting, keep = 1 / (beta + 1); got {self.keep:g} and "
+                f"{self.beta:g}: leave one of them out"
+            )
         if self.history < 1:
             raise RunError(f"selection.history must be at least 1 loss; got {self.history}")
 
