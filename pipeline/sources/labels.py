@@ -102,7 +102,7 @@ def same_type(kinds: Iterable[tuple[str, str]], origin: str) -> None:
         first.setdefault(kind, name)
     if len(first) > 1:
         shown = " and ".join(f"{kind} in {name}" for kind, name in list(first.items())[:2])
-        raise DataError(f"labels of {origin} must be of one type in all files; got {shown}: write them alike")
+        raise DataError(f"labels of {origin} must be of one type throughout; got {shown}: write them alike")
 
 
 def _by_name(

@@ -18,7 +18,7 @@ from pipeline.bus_error import guard
 from pipeline.errors import DataError
 from pipeline.sources.arrays import ArraySource
 from pipeline.sources.label_values import read_labels
-from pipeline.sources.labels import numbered
+from pipeline.sources.labels import numbered, same_type
 
 _PAIRS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"), ("images", "labels"))
 """Names of the arrays; {} stands for the split."""
@@ -69,12 +69,16 @@ def _read(path: Path, archive: zipfile.ZipFile, split: str) -> ArraySource:
             f"{path} must hold arrays images and labels, or {split}_images and {split}_labels; it holds "
             f"{', '.join(members) or 'nothing'}: save it under such names"
         )
-    others = [other[1] for part in _SPLITS for other in _pairs(part)[:2] if members.keys() >= set(other)]
+    parts = {other[1] for part in _SPLITS for other in _pairs(part)[:2] if members.keys() >= set(other)}
+    found = {name: _small(archive, members[name]) for name in sorted({*parts, pair[1]})}
     names = _names(_small(archive, members["classes"]), path.name) if "classes" in members else None
-    elsewhere = [
-        label for other in others for label in np.atleast_1d(_small(archive, members[other])).tolist()
-    ]
-    result = numbered(_small(archive, members[pair[1]]), path.name, names, elsewhere)
+    same_type(
+        ((name, "texts" if array.dtype.kind in "US" else "numbers") for name, array in found.items()),
+        path.name,
+    )
+    labels = found.pop(pair[1])
+    elsewhere = [label for array in found.values() for label in np.atleast_1d(array).tolist()]
+    result = numbered(labels, path.name, names, elsewhere)
     images = _mapped(path, archive, members[pair[0]])
     if images.ndim not in (3, 4):
         raise DataError(

@@ -109,9 +109,7 @@ def test_classes_without_images_are_named() -> None:
 
 
 def test_types_that_differ_between_files_or_splits_are_refused() -> None:
-    with pytest.raises(
-        DataError, match=r"one type in all files; got numbers in a and texts in c: write them"
-    ):
+    with pytest.raises(DataError, match=r"one type throughout; got numbers in a and texts in c: write them"):
         same_type([("a", "numbers"), ("b", "numbers"), ("c", "texts"), ("d", "texts")], "x")
     same_type([("a", "numbers"), ("b", "numbers")], "x")
     for found, others in ((["a"], [0]), ([0], ["a"])):

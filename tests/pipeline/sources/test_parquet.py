@@ -83,7 +83,7 @@ def test_shards_with_labels_of_two_types_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "train-1.parquet", [1.0, 0.0])
     assert opened(tmp_path).labels.tolist() == [0, 1, 1, 0]
     write(tmp_path / "train-2.parquet", ["cat", "dog"])
-    line = r"one type in all files; got numbers in train-0\.parquet and texts in train-2\.parquet"
+    line = r"one type throughout; got numbers in train-0\.parquet and texts in train-2\.parquet"
     with pytest.raises(DataError, match=line):
         opened(tmp_path)
     (tmp_path / "train-2.parquet").rename(tmp_path / "test-0.parquet")
