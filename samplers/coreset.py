@@ -1,6 +1,6 @@
-"""Subsets that cover the set in feature space: k-center, facility location, and k-means groups.
+"""Subsets that cover the set in feature space: k-center and facility location.
 
-The first two rank samples; ``Scores`` makes a file of the ranking for the subset sampler. All take features
+Both rank samples; ``Scores`` makes a file of the ranking for the subset sampler. They take features
 float32[N, d] and settle ties by the lowest id.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from samplers import blocks, counter
-from samplers.arrays import Doubles, Floats, Ids
+from samplers.arrays import Floats, Ids
 from samplers.errors import SamplingError
 from samplers.shuffle import permutation
 
@@ -30,7 +30,8 @@ def _farthest(start: int, stop: int, slot: int, features: Floats, centre: int, n
     return best
 
 
-def _check(features: Floats, count: int) -> None:
+def check_features(features: Floats, count: int) -> None:
+    """Refuse features that aren't finite float32[N, d], and counts outside of [1, N]."""
     if features.ndim != 2 or features.dtype != np.float32 or not np.isfinite(features).all():
         raise SamplingError(f"features must be finite float32[N, d]; got {features.dtype} {features.shape}")
     if not 1 <= count <= len(features):
@@ -63,7 +64,7 @@ def k_center(features: Floats, count: int, seed: int = 0) -> Ids:
     -------
     int64[count], in the order chosen.
     """
-    _check(features, count)
+    check_features(features, count)
     features = np.ascontiguousarray(features)
     samples = len(features)
     nearest = np.full(samples, np.inf, np.float32)
@@ -101,7 +102,7 @@ def facility_location(features: Floats, count: int, seed: int = 0, error: float 
     -------
     int64[count], in the order chosen.
     """
-    _check(features, count)
+    check_features(features, count)
     if not 0 < error < 1:
         raise SamplingError(f"error must be between 0 and 1; got {error}")
     samples = len(features)
@@ -121,44 +122,3 @@ def facility_location(features: Floats, count: int, seed: int = 0, error: float 
         left[candidates[best]] = False
         np.maximum(covered, similarity[:, best], out=covered)
     return chosen
-
-
-def k_means(features: Floats, groups: int, seed: int = 0, rounds: int = 20) -> Ids:
-    """Group samples by k-means (Lloyd's algorithm from random samples); a group may be empty.
-
-    Parameters
-    ----------
-    features
-        float32[N, d].
-    groups
-        k, at most N.
-    seed
-        Of the first centres.
-    rounds
-        At most that many steps.
-
-    Returns
-    -------
-    int64[N], each sample's group.
-    """
-    _check(features, groups)
-    start = permutation(len(features), counter.make_key(seed, "k_means"))[:groups]
-    centres = features[np.sort(start)].astype(np.float32)
-    group = np.zeros(len(features), np.int64)
-    for _ in range(rounds):
-        offset = (centres**2).sum(axis=1) / 2
-        before = group
-        group = np.concatenate(
-            [
-                (part @ centres.T - offset).argmax(axis=1)
-                for part in np.array_split(features, -(-len(features) // 8192))
-            ]
-        )
-        if np.array_equal(before, group):
-            break
-        sums: Doubles = np.zeros(centres.shape)
-        np.add.at(sums, group, features)
-        sizes = np.bincount(group, minlength=groups)
-        filled = sizes > 0
-        centres[filled] = (sums[filled] / sizes[filled, None]).astype(np.float32)
-    return group.astype(np.int64)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from samplers.arrays import Doubles, Ids
 from samplers.base import Draw, RoundSampler, Rows, announced
 from samplers.checks import check_at_least
-from samplers.coreset import k_means
 from samplers.counter import make_key
 from samplers.errors import SamplingError
 from samplers.history import Recent
+from samplers.k_means import k_means
 from samplers.plan import Plan
 from samplers.scores import Scores
 from samplers.shuffle import permutation, shuffled

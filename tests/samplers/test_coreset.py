@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from samplers import Plan, SamplingError, Scores, Subset, blocks
-from samplers.coreset import as_scores, facility_location, k_center, k_means
+from samplers.coreset import as_scores, facility_location, k_center
 
 
 @pytest.fixture
@@ -48,19 +48,6 @@ def test_facility_location_comes_near_the_greedy_value(features):
     assert value(chosen) > value(np.arange(15)) * 1.02
 
 
-def test_k_means_finds_plain_groups():
-    rng = np.random.default_rng(0)
-    truth = rng.integers(0, 4, 500)
-    features = (np.eye(4)[truth] * 20 + rng.normal(size=(500, 4))).astype(np.float32)
-    group = k_means(features, 12, seed=3)
-    assert group.shape == (500,)
-    for g in np.unique(group):
-        assert len(np.unique(truth[group == g])) == 1
-    centres = np.array([features[group == g].mean(axis=0) for g in np.unique(group)])
-    nearest = ((features[:, None] - centres) ** 2).sum(-1).argmin(axis=1)
-    assert (np.unique(group)[nearest] == group).mean() > 0.95
-
-
 def test_a_choice_makes_a_scores_file_for_subset(tmp_path, features):
     chosen = k_center(features, 60)
     Scores(as_scores(chosen, 300), "k_center").save(tmp_path / "k.npz")
@@ -68,7 +55,7 @@ def test_a_choice_makes_a_scores_file_for_subset(tmp_path, features):
     assert set(sampler.next_order().ids) == set(chosen[:30])
 
 
-@pytest.mark.parametrize("choose", [k_center, facility_location, k_means])
+@pytest.mark.parametrize("choose", [k_center, facility_location])
 def test_what_cannot_be_is_refused(choose, features):
     with pytest.raises(SamplingError, match="count must be from 1 to the 300"):
         choose(features, 301)
