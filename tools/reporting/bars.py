@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tools.reporting.figures import SERIES
 from tools.reporting.lineup import Lineup
-from tools.reporting.markup import Safe, el, join, table
+from tools.reporting.markup import Child, Safe, el, join, table
 from tools.reporting.record import RunRecord
 from tools.reporting.wording import NONE, duration, percent
 
@@ -135,3 +135,26 @@ def dots(values: Sequence[tuple[int, float]], spoken: str) -> Safe:
     ]
     rail = el("line", x1="0", x2="100%", y1="50%", y2="50%")
     return el("svg", rail, marks, class_="dots", role="img", aria_label=spoken)
+
+
+def intervals(values: Sequence[tuple[int, float, float, float]], mark: float, spoken: str) -> Safe:
+    """Values with a spread, (colour, low, value, high) in [0, 1] each, on one line from 0 to 1.
+
+    Parameters
+    ----------
+    mark
+        Where an upright mark stands on the line.
+    """
+    drawn: list[Child] = [
+        el("line", x1="0", x2="100%", y1="50%", y2="50%"),
+        el("line", x1=_at(mark), x2=_at(mark), y1="10%", y2="90%", class_="mark"),
+    ]
+    for colour, low, value, high in values:
+        name = f"run-{colour % SERIES}"
+        drawn.append(el("line", x1=_at(low), x2=_at(high), y1="50%", y2="50%", class_=name))
+        drawn.append(el("circle", cx=_at(value), cy="50%", r="4", class_=name))
+    return el("svg", drawn, class_="dots", role="img", aria_label=spoken)
+
+
+def _at(share: float) -> str:
+    return f"{100 * share:.2f}%"

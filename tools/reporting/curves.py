@@ -39,6 +39,11 @@ EVALUATION: tuple[Column, ...] = (
     ("Training clock", "seconds", duration),
     ("Accuracy", "accuracy", lambda share: percent(share, 2)),
     ("Test loss", "loss", lambda loss: f"{loss:.4f}"),
+    ("Entropy of counts", "entropy", lambda entropy: f"{entropy:.4f}"),
+)
+APART: tuple[Column, ...] = (
+    ("Of multiplied classes", "accuracy_multiplied", lambda share: percent(share, 2)),
+    ("Of other classes", "accuracy_others", lambda share: percent(share, 2)),
 )
 STEP: tuple[Column, ...] = (
     ("Budget spent", "progress", percent),
@@ -68,7 +73,42 @@ def accuracy(lineup: Lineup) -> list[Safe] | None:
         measured = "samples trained at full resolution"
         compute = _against("compute", "compute", measured, SAMPLE_UNITS, shown, COMPUTE_NOTE)
     series = [(entry.label, entry.run.evaluations) for entry in shown]
-    return [el("div", samples, compute, clock, class_="pair"), _numbers(series, "Evaluations", EVALUATION)]
+    columns = EVALUATION + (APART if any(_apart(entry) for entry in shown) else ())
+    drawn = el("div", samples, compute, clock, _accuracy_apart(shown), class_="pair")
+    return [drawn, _numbers(series, "Evaluations", columns)]
+
+
+def _apart(entry: Entry) -> bool:
+    """Whether a run evaluated multiplied classes apart from the others."""
+    return bool(np.isfinite(entry.run.evaluations["accuracy_multiplied"]).any())
+
+
+def _accuracy_apart(shown: Sequence[Entry]) -> Safe | None:
+    """Plot the accuracy of all, of the multiplied and of the other classes; None where none are apart."""
+    entries = [entry for entry in shown if _apart(entry)]
+    if not entries:
+        return None
+    ends = [_highest(entry.run.evaluations, "samples") for entry in entries]
+    size, of = figures.unit(max(ends), SAMPLE_UNITS)
+    drawn, told = [], []
+    for entry in entries:
+        series = entry.run.evaluations
+        for dash, name in enumerate(("accuracy", "accuracy_multiplied", "accuracy_others")):
+            drawn.append(Line(series["samples"] / size, 100 * series[name], entry.colour, dash))
+        ours, others = (_say(series[f"accuracy_{which}"][-1], percent) for which in ("multiplied", "others"))
+        told.append(f"{entry.label} ends at {ours} for multiplied and {others} for other classes")
+    heading = "Accuracy of multiplied and of other classes"
+    drawing = figures.lines(
+        "accuracy-apart",
+        drawn,
+        title=heading,
+        description=f"Line plot over trained samples: {listed(told)}.",
+        x_label=f"trained samples, {of}".removesuffix(", "),
+        y_label="accuracy, %",
+        x_end=max(ends) / size,
+    )
+    note = "Solid: all classes; dashed: those whose samples are multiplied; dotted: the others."
+    return figure(drawing, heading, el("p", note, class_="note"))
 
 
 def _against(
@@ -131,6 +171,28 @@ def training(lineup: Lineup) -> list[Safe] | None:
         class_="pair",
     )
     return [pair, _numbers(series, "Logged steps", STEP)]
+
+
+def variety(lineup: Lineup) -> Safe | None:
+    """Plot the entropy of sample counts over training; None where no run recorded it.
+
+    As Arazo et al. 2021, figure 1 (c) and (d).
+    """
+    shown = [entry for entry in lineup if np.isfinite(entry.run.evaluations["entropy"]).any()]
+    if not shown:
+        return None
+    told = [_fall(entry.label, entry.run.evaluations, "entropy") for entry in shown]
+    drawing = figures.lines(
+        "entropy",
+        [_line(entry, entry.run.evaluations, "progress", 100, "entropy", 1) for entry in shown],
+        title="Entropy of sample counts over training",
+        description=f"Line plot: {listed(told)}.",
+        x_label="budget spent, %",
+        y_label="H(c), nats",
+        x_end=100,
+    )
+    note = "Of the counts of how often each sample was trained on so far; log N where all are equal."
+    return figure(drawing, "Entropy of sample counts over training", el("p", note, class_="note"))
 
 
 def _line(entry: Entry, series: Series, x: str, x_scale: float, y: str, y_scale: float) -> Line:

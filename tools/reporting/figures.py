@@ -56,11 +56,14 @@ class Line:
         float64[n].
     colour
         Index of its colour and dashes.
+    dash
+        Index of its dashes, where these are not the colour's.
     """
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     colour: int
+    dash: int | None = None
 
 
 def lines(
@@ -98,11 +101,11 @@ def lines(
                 x,
                 y,
                 color=_colour(line.colour),
-                linestyle=DASHES[line.colour // SERIES % len(DASHES)],
+                linestyle=DASHES[(line.colour // SERIES if line.dash is None else line.dash) % len(DASHES)],
                 linewidth=1.8,
                 marker="o",
                 markersize=3.6,
-                markevery=1 if len(x) <= 25 else [-1],
+                markevery=1 if len(line.x) <= 25 else [-1],
                 solid_capstyle="round",
                 solid_joinstyle="round",
                 clip_on=False,
@@ -112,6 +115,44 @@ def lines(
         if from_zero and highest > 0:
             axes.set_ylim(0, 1.06 * highest)
         axes.set_xlim(0, x_end if x_end else max(axes.get_xlim()[1], 1e-9))
+        return _svg(figure, name, title, description)
+
+
+def band(
+    name: str,
+    x: NDArray[np.float64],
+    middle: NDArray[np.float64],
+    bounds: NDArray[np.float64],
+    colour: int,
+    *,
+    title: str,
+    description: str,
+    x_label: str,
+    y_label: str,
+) -> Safe:
+    """Draw a line within an inner and an outer band.
+
+    Parameters
+    ----------
+    x, middle
+        float64[n], ascending; the line.
+    bounds
+        float64[n, 4]: outer low, inner low, inner high, outer high.
+    """
+    with _axes(x_label, y_label) as (figure, axes):
+        for low, high, opacity in ((0, 3, 0.15), (1, 2, 0.3)):
+            axes.fill_between(
+                x,
+                bounds[:, low],
+                bounds[:, high],
+                color=_colour(colour),
+                alpha=opacity,
+                linewidth=0,
+                zorder=2,
+            )
+        axes.plot(x, middle, color=_colour(colour), linewidth=1.8, solid_capstyle="round", zorder=3)
+        axes.set_ylim(bottom=0)
+        axes.set_xlim(0, float(x[-1]) if len(x) > 1 else 1.0)
         return _svg(figure, name, title, description)
 
 

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-VOID = frozenset({"br", "col", "meta"})
+VOID = frozenset({"br", "col", "img", "meta"})
 
 
 class Safe(str):

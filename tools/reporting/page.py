@@ -5,15 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 
-from tools.reporting import accounts, bars, curves, reaching, settings, stages, variety, verdict, wording
+from tools.reporting import (
+    accounts,
+    bars,
+    curves,
+    importance,
+    pictures,
+    reaching,
+    settings,
+    speedup,
+    stages,
+    variety,
+    verdict,
+    weights,
+    wording,
+)
 from tools.reporting.lineup import Lineup, line_up
 from tools.reporting.markup import Child, Safe, details, el, join, table
 from tools.reporting.matching import matching
 from tools.reporting.record import RunRecord
 from tools.reporting.wording import NONE, listed, percent
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""Tells the browser to load nothing, whatever stands on the page."""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""Tells the browser to load nothing, whatever stands on the page; pictures stand on it themselves."""
 
 
 def page(runs: Sequence[RunRecord]) -> str:
@@ -34,6 +48,7 @@ def page(runs: Sequence[RunRecord]) -> str:
         _ledger(lineup),
         _resolutions(lineup),
         _samples(lineup),
+        _importance(lineup),
         None if several else _settings(lineup),
         _environment(lineup),
         _reading(),
@@ -89,6 +104,7 @@ def _comparison(lineup: Lineup) -> Safe:
         el("ul", [el("li", line) for line in matching(lineup)], class_="notes"),
         verdict.seeds(lineup),
         reaching.reaching(lineup),
+        speedup.speedups(lineup),
     )
 
 
@@ -114,8 +130,22 @@ def _samples(lineup: Lineup) -> Safe:
         return _section("Which samples were trained on", el("p", "No per-sample record is there."))
     return _section(
         "Which samples were trained on",
-        el("div", variety.times_seen(shown), variety.classes(shown), class_="pair"),
+        el("div", variety.times_seen(shown), variety.classes(shown), curves.variety(lineup), class_="pair"),
         variety.entropies(shown),
+    )
+
+
+def _importance(lineup: Lineup) -> Safe | None:
+    groups, samples, left_out = importance.weighted(lineup)
+    if samples is None:
+        return None
+    return _section(
+        "Which samples are important",
+        weights.classes(groups, samples),
+        weights.correlations(groups),
+        el("div", weights.by_rank(groups), class_="pair"),
+        weights.left_out(left_out),
+        pictures.extremes(lineup),
     )
 
 
@@ -181,7 +211,8 @@ def _split(lineup: Lineup, tables: Sequence[Mapping[str, str]], what: str) -> li
 def _reading() -> Safe:
     """What the figures mean, and what they do not."""
     lines = (
-        "Accuracy is that of the last round, on the test set; never the best of several rounds.",
+        "Accuracy is that of the last round, on the test set; never the best of several rounds. Where a "
+        "maximum over rounds is shown, as published tables have it, it is called so.",
         "The full training is N samples times T epochs, at full resolution; a budget is a fraction of it, "
         "and the learning rate's schedule ends with it. A budget counts samples trained, or compute.",
         "Trained samples count forward and backward passes, at whatever resolution, and take scoring as "
@@ -190,11 +221,15 @@ def _reading() -> Safe:
         "Comparisons matched in trained samples ask which samples to train on; comparisons matched in "
         "compute ask what to spend computing on. A method that scores can win the first and lose the second.",
         "FLOPs are those of the network's layers as torch counts them: a training step counts as three "
-        "forward passes, a scoring pass as one.",
+        "forward passes, as a backward pass takes two, and a scoring pass as one. Publications count "
+        "otherwise, some a backward pass as one forward pass, some multiply-adds as one operation: compare "
+        "ratios, not FLOPs.",
         "The training clock leaves out evaluation, checkpoints and compilation; stall is its share spent "
         "waiting for data.",
         "One run says little about a difference between methods: repeat it with other seeds and look at "
         "the spread.",
         "H(c) is the entropy of the counts of how often each sample was trained on, taken as a distribution.",
+        "A sample's weight is the w that sample_importance takes once, at the end of its first E epochs: by "
+        "default (1 - p)^gamma, p being the probability of the sample's class when it was last trained on.",
     )
     return _section("How to read this", el("ul", [el("li", line) for line in lines], class_="notes"))

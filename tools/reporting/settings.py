@@ -82,12 +82,15 @@ def by_difference(runs: Sequence[Mapping[str, str]]) -> list[str] | None:
     """Short names that tell ``runs`` apart by what differs; None where too much does, or nothing."""
     different, _ = split(runs)
     bearing = [key for key in different if key not in IDLE and key != "recipe"]
-    telling = [key for key in bearing if "." not in key] or bearing
-    telling.sort(key=lambda key: PARTS.index(key) if key in PARTS else len(PARTS))
-    if 0 < len(telling) <= 3:
-        made = [", ".join(_say(key, run[key]) for key in telling if key in run) for run in runs]
-        if all(made) and len(set(made)) == len(made):
-            return made
+    parts = [key for key in bearing if "." not in key]
+    # An option that some runs lack, as another part has none such, tells no more than that part.
+    options = [key for key in bearing if "." in key and len({run[key] for run in runs if key in run}) > 1]
+    for telling in (parts, parts + options, bearing):
+        telling.sort(key=lambda key: PARTS.index(key) if key in PARTS else len(PARTS))
+        if 0 < len(telling) <= 3:
+            made = [", ".join(_say(key, run[key]) for key in telling if key in run) for run in runs]
+            if all(made) and len(set(made)) == len(made):
+                return made
     return None
 
 

@@ -7,9 +7,20 @@ import statistics
 from tools.reporting.figures import SERIES
 from tools.reporting.lineup import Lineup
 from tools.reporting.markup import Child, Safe, el, join, table
+from tools.reporting.mean_curve import Curve, curve, percentiles
 from tools.reporting.record import RunRecord
 from tools.reporting.samples import spread
-from tools.reporting.wording import NONE, budget, count, duration, flops, percent, points, ratio
+from tools.reporting.wording import (
+    NONE,
+    PLUS_MINUS,
+    budget,
+    count,
+    duration,
+    flops,
+    percent,
+    points,
+    ratio,
+)
 
 
 def tiles(run: RunRecord) -> Safe:
@@ -120,7 +131,11 @@ def beside(value: str, against: str, other: bool) -> Child:
 
 
 def seeds(lineup: Lineup) -> Safe | None:
-    """Mean and standard deviation over runs that differ in their seeds alone; None where there are none."""
+    """Mean and spread over runs that differ in their seeds alone; None where there are none.
+
+    Beside the last round's accuracy, the reported one, stands the measure of the sample-importance paper's
+    tables: the maximum over rounds of the mean over runs.
+    """
     groups = [group for group in lineup.groups if group.mean is not None]
     if not any(group.deviation is not None for group in groups):
         return None
@@ -128,17 +143,42 @@ def seeds(lineup: Lineup) -> Safe | None:
     for group in groups:
         finished = [entry.run for entry in group.entries if entry.run.finished]
         times = [seconds for run in finished if (seconds := run.number("train_seconds")) is not None]
+        low, high = percentiles(group.accuracies)
         rows.append(
             [
                 group.label,
                 str(len(group.accuracies)),
                 percent(group.mean, 2),
                 NONE if group.deviation is None else f"{100 * group.deviation:.2f}",
+                f"{percent(low, 2)}, {percent(high, 2)}",
+                _maximum(curve(group)),
                 duration(statistics.fmean(times)) if times else NONE,
             ]
         )
-    head = ["Settings", "Runs", "Mean accuracy", "Standard deviation, points", "Mean training time"]
-    return table(head, rows, "Finished runs that differ in nothing but their seeds")
+    head = [
+        "Settings",
+        "Runs",
+        "Mean accuracy, last round",
+        "Standard deviation, points",
+        "16th and 84th percentile",
+        "Maximum mean accuracy",
+        "Mean training time",
+    ]
+    return table(
+        head,
+        rows,
+        "Finished runs that differ in nothing but their seeds; the maximum mean accuracy is that of the "
+        f"round in which the mean over the runs is highest, {PLUS_MINUS} their standard deviation there",
+        class_="wide",
+    )
+
+
+def _maximum(found: Curve | None) -> str:
+    if found is None:
+        return NONE
+    there = found.accuracies[:, found.best].tolist()
+    spread = f" {PLUS_MINUS} {100 * statistics.stdev(there):.2f}" if len(there) > 1 else ""
+    return f"{percent(found.highest, 2)}{spread}, round {count(float(found.rounds[found.best]))}"
 
 
 def unfinished(run: RunRecord) -> str:
