@@ -39,9 +39,9 @@ EVALUATION: tuple[Column, ...] = (
     ("Training clock", "seconds", duration),
     ("Accuracy", "accuracy", lambda share: percent(share, 2)),
     ("Test loss", "loss", lambda loss: f"{loss:.4f}"),
-    ("Entropy of counts", "entropy", lambda entropy: f"{entropy:.4f}"),
 )
-APART: tuple[Column, ...] = (
+LATER: tuple[Column, ...] = (
+    ("Entropy of counts", "entropy", lambda entropy: f"{entropy:.4f}"),
     ("Of multiplied classes", "accuracy_multiplied", lambda share: percent(share, 2)),
     ("Of other classes", "accuracy_others", lambda share: percent(share, 2)),
 )
@@ -73,7 +73,11 @@ def accuracy(lineup: Lineup) -> list[Safe] | None:
         measured = "samples trained at full resolution"
         compute = _against("compute", "compute", measured, SAMPLE_UNITS, shown, COMPUTE_NOTE)
     series = [(entry.label, entry.run.evaluations) for entry in shown]
-    columns = EVALUATION + (APART if any(_apart(entry) for entry in shown) else ())
+    columns = EVALUATION + tuple(
+        column
+        for column in LATER
+        if any(np.isfinite(entry.run.evaluations[column[1]]).any() for entry in shown)
+    )
     drawn = el("div", samples, compute, clock, _accuracy_apart(shown), class_="pair")
     return [drawn, _numbers(series, "Evaluations", columns)]
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from tools.reporting.lineup import Group
 
+ROUNDING = 1e-9
+"""Accuracies closer to each other are equal: they are fractions of thousands, and their means round."""
+
 
 @dataclass(frozen=True, slots=True)
 class Curve:
@@ -38,12 +41,13 @@ class Curve:
     @property
     def best(self) -> int:
         """Index of the maximum of the mean, the first where it is reached several times."""
-        return int(self.mean.argmax())
+        mean = self.mean
+        return int((mean >= mean.max() - ROUNDING).argmax())
 
     @property
     def highest(self) -> float:
         """Maximum mean accuracy: A_b, of the baseline."""
-        return float(self.mean[self.best])
+        return float(self.mean.max())
 
 
 def curve(group: Group) -> Curve | None:

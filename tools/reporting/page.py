@@ -126,11 +126,13 @@ def _resolutions(lineup: Lineup) -> Safe | None:
 
 def _samples(lineup: Lineup) -> Safe:
     shown = variety.recorded(lineup)
+    entropy = curves.variety(lineup)
     if not shown:
-        return _section("Which samples were trained on", el("p", "No per-sample record is there."))
+        said = el("p", "No per-sample record is there.")
+        return _section("Which samples were trained on", said, el("div", entropy, class_="pair"))
     return _section(
         "Which samples were trained on",
-        el("div", variety.times_seen(shown), variety.classes(shown), curves.variety(lineup), class_="pair"),
+        el("div", variety.times_seen(shown), variety.classes(shown), entropy, class_="pair"),
         variety.entropies(shown),
     )
 

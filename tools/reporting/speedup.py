@@ -9,13 +9,11 @@ from tools.reporting.curves import figure
 from tools.reporting.figures import Line
 from tools.reporting.lineup import Lineup
 from tools.reporting.markup import Safe, el, table
-from tools.reporting.mean_curve import Curve, curve
+from tools.reporting.mean_curve import ROUNDING, Curve, curve
 from tools.reporting.wording import NONE, TIMES, count, listed, percent
 
 TOLERANCES = (0.0, 0.001, 0.002, 0.005, 0.01)
 """Tolerances of the table, in accuracy; the figure has all between the first and the last."""
-
-_ROUNDING = 1e-9  # accuracies are fractions of some thousands: less than any difference between two of them
 
 
 def factor(baseline: Curve, other: Curve, tolerance: float) -> float | None:
@@ -25,7 +23,7 @@ def factor(baseline: Curve, other: Curve, tolerance: float) -> float | None:
     at which the other's mean accuracy is A_b - ``tolerance`` or more. None where there is no such step.
     """
     last = baseline.steps[baseline.best]
-    reached = (other.mean >= baseline.highest - tolerance - _ROUNDING) & (other.steps <= last)
+    reached = (other.mean >= baseline.highest - tolerance - ROUNDING) & (other.steps <= last)
     if not reached.any():
         return None
     return float(last / other.steps[int(reached.argmax())])
