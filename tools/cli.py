@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+
+from tools.limits import refusal
+from tools.streams import say
 
 COMMANDS = {
     "run": ("tools.run", "Run", "train under a budget, timed, and write a report"),
@@ -23,19 +25,6 @@ COMMANDS = {
     "bench": ("tools.bench.command", "Bench", "measure ours against peers, interleaved"),
 }
 """Each command's module, its class there, and what it does."""
-
-MACHINE_ERRORS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EROFS,
-    errno.EIO,
-    errno.ESTALE,
-    errno.ENOMEM,
-    errno.EMFILE,
-    errno.ENFILE,
-)
-"""What a disk, a server or a limit does to a command: not a fault of ours, so one line will do."""
 
 
 def usage() -> str:
@@ -78,6 +67,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, words: list[str]) -> int:
+    try:
+        return _carry_out(name, words)
+    except (MemoryError, ImportError, RuntimeError, OSError) as error:
+        refused = refusal(error)
+        if refused is None:
+            raise
+        say(f"trainer {name}: {refused}")
+        return 2
+
+
+def _carry_out(name: str, words: list[str]) -> int:
     # Imported here: torch alone takes seconds, which --help and a mistyped command should not.
     from rich.console import Console
 
@@ -85,7 +85,6 @@ def _run(name: str, words: list[str]) -> int:
     from pipeline.errors import ChangedDataError, DataError, one_line
     from samplers import SamplingError
     from tools.arguments import UsageError, below_home, parse
-    from tools.streams import say
     from tools.terminal import counted_warnings, take_any_text
     from trainer.errors import DivergedError, InterruptedRunError, PeerError, RunError
 
@@ -94,11 +93,11 @@ def _run(name: str, words: list[str]) -> int:
     prog = f"trainer {name}"
     module, class_name, _ = COMMANDS[name]
     try:
-        command_type = getattr(importlib.import_module(module), class_name)
-        # `run` has options that depend on the parts it is given, so it reads its words itself.
-        read = getattr(command_type, "from_words", None)
-        command = read(words, prog) if read else parse(command_type, words, prog)
         with counted_warnings(prog):
+            command_type = getattr(importlib.import_module(module), class_name)
+            # `run` has options that depend on the parts it is given, so it reads its words itself.
+            read = getattr(command_type, "from_words", None)
+            command = read(words, prog) if read else parse(command_type, words, prog)
             # Nothing that is printed is markup or an emoji's name: users' names may look like either.
             status: int = command.execute(Console(markup=False, emoji=False))
         return status
@@ -118,29 +117,6 @@ def _run(name: str, words: list[str]) -> int:
         # The reader of our output has gone (`trainer list | head`): nothing is left to tell it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if error.errno not in MACHINE_ERRORS:
-            raise
-        say(f"{prog}: {error.filename or 'a file'} can't be read or written: {error.strerror}")
-        return 2
-    except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
-            raise
-        say(f"{prog}: needs more memory than there is ({_first_line(error)}): lower --batch-size")
-        return 2
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, of the host or of a GPU; torch's host allocator raises no type of its own."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "DefaultCPUAllocator" in str(error)
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or ["out of memory"])[0]
 
 
 if __name__ == "__main__":  # `torchrun -m tools.cli run ...`

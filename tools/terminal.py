@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from pipeline.errors import one_line
+from tools.streams import say
 
 
 def take_any_text() -> None:
@@ -37,6 +38,13 @@ class _Count(logging.Handler):
     def add(self, text: str) -> None:
         self.count += 1
         self.first = self.first or text
+
+    def tell(self, prog: str) -> None:
+        """Print the line, where there is anything to tell."""
+        if self.count:
+            more = f" and {self.count - 1:,} more" if self.count > 1 else ""
+            first = one_line(self.first)[:200]
+            say(f"{prog}: libraries warned of: {first}{more}; PYTHONWARNINGS=default prints each as it comes")
 
     def emit(self, record: logging.LogRecord) -> None:
         self.add(f"{record.name}: {record.getMessage()}")
@@ -71,10 +79,4 @@ def counted_warnings(prog: str) -> Iterator[None]:
             yield
         finally:
             root.removeHandler(count)
-    if count.count:
-        more = f" and {count.count - 1:,} more" if count.count > 1 else ""
-        first = one_line(count.first)[:200]
-        print(
-            f"{prog}: libraries warned of: {first}{more}; PYTHONWARNINGS=default prints each as it comes",
-            file=sys.stderr,
-        )
+            count.tell(prog)

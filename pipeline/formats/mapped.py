@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.bus_error import guard
-from pipeline.errors import ChangedDataError
+from pipeline.errors import ChangedDataError, DataError
 
 _Status = tuple[int, int, int, int]
 
@@ -41,13 +42,12 @@ class MappedFile:
         self.path = path
         # From here on the process may move to another folder.
         self._absolute = path.absolute()
-        with path.open("rb") as file:
-            self._status = _status(os.fstat(file.fileno()))
-            if sys.version_info >= (3, 13):
-                # Without a descriptor a map: a data set may have more shards than a process may open files.
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ, trackfd=False)
-            else:
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            self._status, mapped = _map(path)
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            self._status, mapped = _map_beyond_the_limit(path)
         self.data: NDArray[np.uint8] = np.frombuffer(mapped, np.uint8)
         guard(self.data, path)
 
@@ -73,6 +73,38 @@ class MappedFile:
                     f"{self.path} must stay as it is while it is read; it {_change(then, status)}: get or "
                     "convert it anew where it isn't whole, and start again"
                 )
+
+
+def _map(path: Path) -> tuple[_Status, mmap.mmap]:
+    with path.open("rb") as file:
+        status = _status(os.fstat(file.fileno()))
+        if sys.version_info >= (3, 13):
+            # Without a descriptor per map: a set may have more shards than a process may open files.
+            return status, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ, trackfd=False)
+        return status, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _map_beyond_the_limit(path: Path) -> tuple[_Status, mmap.mmap]:
+    """Map a file where the process may open no more, by the limit that it can set itself.
+
+    Raises
+    ------
+    DataError
+        When that is too low as well.
+    """
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        return _map(path)
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        raise DataError(
+            f"{path} can't be mapped beside the files that are open already; this process may open "
+            f"{max(soft, hard):,}: raise ulimit -n, or convert the set to a .beton, which is one file"
+        ) from None
 
 
 def _status(found: os.stat_result) -> _Status:

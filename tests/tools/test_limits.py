@@ -1,0 +1,108 @@
+"""Commands on machines that refuse them something: one line, and what helps."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.convert import ConvertOptions, convert
+from pipeline.formats import Sample, StoredImage, WebDatasetFormat, open_dataset
+from pipeline.sources import ArraySource
+from tools.limits import refusal
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")
+
+
+def limited(program: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    begin = "import os, resource, sys\nfrom pathlib import Path\nfrom tools.cli import main\n"
+    return subprocess.run(
+        [sys.executable, "-c", begin + program, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_libraries_that_do_not_fit_into_memory() -> None:
+    program = "resource.setrlimit(resource.RLIMIT_AS, (300 << 20,) * 2); sys.exit(main(['list']))"
+    done = limited(program, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    assert done.returncode == 2
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("trainer list: every library must load; one can't be")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_output_without_room() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tools.cli", "list", "samplers"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("trainer list: a file must have room; its disk has none left")
+
+
+def test_a_set_of_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (160, 32, 32, 3), dtype=np.uint8)
+    source = ArraySource("noise", "train", "seeded noise", ("a", "b"), np.arange(160) % 2, images)
+    convert(source, tmp_path / "x.beton", ConvertOptions(encoding="raw"))
+    data, path = open_dataset(tmp_path / "x.beton"), tmp_path / "x.wds"
+    with WebDatasetFormat(shard_size=1 << 13).create(path, 160) as writer:
+        for index in range(160):
+            writer.append(Sample([StoredImage.of(data.encoded(index), 32, 32)], False, index % 2, f"{index}"))
+        writer.publish(writer.finish(data.card))
+    assert len(list(path.glob("*.tar"))) > 100
+    program = """
+soft, hard = (int(word) for word in sys.argv[2:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+sys.exit(main(["verify", sys.argv[1]]))
+"""
+    assert limited(program, str(path), "64", "1000").returncode == 0
+    done = limited(program, str(path), "64", "64")
+    if sys.version_info < (3, 13):
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert "this process may open 64: raise ulimit -n, or convert the set to a .beton" in line
+    else:
+        assert done.returncode == 0
+
+
+def test_a_home_that_can_not_be_written_is_one_line_at_most() -> None:
+    program = "sys.exit(main(['report', sys.argv[1]]))"
+    done = limited(program, "/nowhere", HOME="/proc/nowhere", XDG_CONFIG_HOME="", XDG_CACHE_HOME="")
+    assert done.returncode == 2
+    note, error = done.stderr.splitlines()
+    assert note.startswith("trainer report: libraries warned of: matplotlib")
+    assert error.startswith("trainer report: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "memory must suffice"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "memory must"),
+        (RuntimeError("can't start new thread"), "raise ulimit -u"),
+        (OSError(24, "Too many open files", "/x"), "(/x): raise ulimit -n"),
+        (OSError(28, "No space left on device", "/x"), "its disk has none left (/x): free some"),
+        (OSError(30, "Read-only file system", b"/caf\xe9"), "/caf\udce9 can't be read or written: Read-only"),
+    ],
+)
+def test_what_helps_is_told(error: Exception, line: str) -> None:
+    told = refusal(error)
+    assert told is not None
+    assert line in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), ModuleNotFoundError("no x"), OSError()])
+def test_faults_of_our_own_are_not_hidden(error: Exception) -> None:
+    assert refusal(error) is None

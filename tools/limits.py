@@ -1,0 +1,60 @@
+"""What the machine refused a command, in one line with what helps: memory, files, threads, space."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+
+_REFUSALS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+)
+"""Errors of the system that are the machine's doing; any other is a fault of ours."""
+
+_MEMORY = "free some, lower --batch-size or --threads, or raise the limit (ulimit -v, or the container's)"
+
+
+def refusal(error: Exception) -> str | None:
+    """Say what the machine refused, and what helps; None for an error that isn't of this kind."""
+    text = str(error).partition("\n")[0]
+    if isinstance(error, MemoryError):
+        return f"memory must suffice; there is no more to be had ({text or 'none left'}): {_MEMORY}"
+    if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
+        return f"every library must load; one can't be ({text}): mend its installation, or {_MEMORY}"
+    if isinstance(error, RuntimeError):
+        if "allocate memory" in text or "out of memory" in text:
+            return f"memory must suffice; there is no more to be had ({text}): {_MEMORY}"
+        if "can't start new thread" in text:
+            return "threads must be had; the system starts no more: raise ulimit -u, or lower --threads"
+    return _of_system(error) if isinstance(error, OSError) else None
+
+
+def _of_system(error: OSError) -> str | None:
+    reason = os.strerror(error.errno or 0)
+    where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+    match error.errno:
+        case errno.EMFILE | errno.ENFILE:
+            return f"files must be opened; too many are open already{where}: raise ulimit -n"
+        case errno.ENOSPC | errno.EDQUOT:
+            place = where or f" (of what is printed, or in {_temporary()})"
+            return f"a file must have room; its disk has none left{place}: free some"
+        case errno.ENOMEM:
+            return f"memory must suffice; there is no more to be had{where}: {_MEMORY}"
+    if error.errno in _REFUSALS:
+        return f"{where.strip(' ()') or 'a file'} can't be read or written: {reason}"
+    return None
+
+
+def _temporary() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return "the folder of temporary files"
