@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 done; 1 the command found something broken; 2 a mistake in what was asked for;
+        The exit status: 0 done; 1 the command found something broken, or another rank ended; 2 a mistake in what was asked for;
         3 the loss diverged; 4 the data changed, or their disk failed, while they were read; 130 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -78,6 +78,9 @@ def _run(name: str, words: list[str]) -> int:
 
 
 def _carry_out(name: str, words: list[str]) -> int:
+    if "RANK" in os.environ:
+        # Of a rank that ends we tell ourselves, in one line; torch would add a trace of its own stack.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # Imported here: torch alone takes seconds, which --help and a mistyped command should not.
     from rich.console import Console
 

@@ -1,0 +1,69 @@
+"""A rank that ends takes the others with it, which say which one it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Words = Callable[..., list[str]]
+ENDLESS = ("--epochs", "100000", "--threads", "1", "--checkpoint-seconds", "1e9")
+
+
+def started(words: list[str], rank: int, port: int) -> subprocess.Popen[str]:
+    """Start one of two ranks as torchrun does."""
+    place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tools.cli", *words],
+        env={**os.environ, **place, **meeting},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [1, pytest.param(0, marks=pytest.mark.long)])
+def test_a_killed_rank_is_named_by_the_other(tiny_words: Words, tmp_path: Path, killed: int) -> None:
+    port = free_port()
+    ranks = [started(tiny_words(*ENDLESS), rank, port) for rank in range(2)]
+    while not (tmp_path / "runs" / "x" / "steps.jsonl").exists():
+        assert [rank.poll() for rank in ranks] == [None, None]
+        time.sleep(0.02)
+    ranks[killed].send_signal(signal.SIGKILL)
+    _, said = ranks[1 - killed].communicate(timeout=120)
+    ranks[killed].communicate()
+    assert ranks[1 - killed].returncode == 1
+    assert said.count("\n") == 1
+    assert said.startswith(f"trainer run: rank {killed} ended")
+
+
+@pytest.mark.long
+def test_a_rank_that_refuses_is_named_with_its_reason(tiny_words: Words, tmp_path: Path) -> None:
+    port = free_port()
+    # Rank 1 sees another file system.
+    ranks = [
+        started(tiny_words(*ENDLESS, *more), rank, port)
+        for rank, more in enumerate(((), ("--test-data", str(tmp_path / "nothing.beton"))))
+    ]
+    said = [rank.communicate(timeout=120)[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [1, 2]
+    assert [text.count("\n") for text in said] == [1, 1]
+    assert "nothing.beton" in said[1]
+    assert said[0].startswith("trainer run: rank 1 ended (")
+    assert "nothing.beton" in said[0]
