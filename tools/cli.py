@@ -50,8 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 done; 1 the command found something broken, or another rank ended; 2 a mistake in what was asked for;
-        3 the loss diverged; 4 the data changed, or their disk failed, while they were read; 130 interrupted.
+        The exit status: 0 done; 1 the command found something broken, or another rank ended; 2 a mistake in
+        what was asked for; 3 the loss diverged; 4 the data changed, or their disk failed, while they were
+        read; 130 stopped by a signal.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
