@@ -1,4 +1,4 @@
-"""Real data for every test: slices of Fashion-MNIST, converted once a session."""
+"""What tests share: a data set that they draw, in the place and the files of Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from pipeline.convert import ConvertOptions, convert
 from pipeline.sources import ArraySource, open_source
@@ -32,6 +33,61 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _same_global_randomness() -> None:
     """Networks that a test makes have the same weights whatever tests ran before it, in any process."""
     torch.manual_seed(0)
+
+
+def _whole_numbers(
+    generator: np.random.PCG64, low: int, high: int, shape: tuple[int, ...]
+) -> NDArray[np.int64]:
+    """Draw from ``low`` up to ``high``, by raw words, which NumPy keeps the same for ever."""
+    words = generator.random_raw(int(np.prod(shape))) >> np.uint64(33)
+    return (low + words.astype(np.int64) % (high + 1 - low)).reshape(shape)
+
+
+def _shapes(x: NDArray[np.int64], y: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Draw ten shapes around the origin, each like its mirror image: bool[10, n, h, w]."""
+    round_, square = x * x + y * y, np.maximum(abs(x), abs(y))
+    inside = square <= size
+    return np.stack(
+        [
+            round_ <= size * size,
+            (round_ <= size * size) & (3 * round_ >= size * size),
+            inside,
+            inside & (2 * square >= size),
+            inside & (3 * abs(y) <= size),
+            inside & (3 * abs(x) <= size),
+            inside & ((4 * abs(x) <= size) | (4 * abs(y) <= size)),
+            inside & (abs(abs(x) - abs(y)) <= 2),
+            inside & (2 * abs(x) <= y + size),
+            inside & (2 * abs(x) <= size - y),
+        ]
+    )
+
+
+def _draw(samples: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw grey images uint8[samples, 28, 28] and their labels: one bright shape, a faint other one, noise.
+
+    In whole numbers throughout, so the same bytes come out on every machine.
+    """
+    generator = np.random.PCG64(seed)
+    labels, others = _whole_numbers(generator, 0, 9, (2, samples))
+    rows, columns = np.mgrid[:28, :28]
+    image = np.arange(samples)
+
+    def placed(kind: NDArray[np.int64], reach: int, least: int, most: int) -> NDArray[np.bool_]:
+        x, y = 14 + _whole_numbers(generator, -reach, reach, (2, samples, 1, 1))
+        return _shapes(columns - x, rows - y, _whole_numbers(generator, least, most, (samples, 1, 1)))[
+            kind, image
+        ]
+
+    images = _whole_numbers(generator, 0, 70, (samples, 28, 28))
+    images += placed(others, 9, 4, 7) * _whole_numbers(generator, 20, 90, (samples, 1, 1))
+    images += placed(labels, 4, 7, 10) * _whole_numbers(generator, 40, 140, (samples, 1, 1))
+    return np.minimum(images, 255).astype(np.uint8), labels.astype(np.uint8)
+
+
+def _idx(array: NDArray[np.uint8]) -> bytes:
+    """Lay an array out as MNIST's files do."""
+    return bytes([0, 0, 8, array.ndim]) + np.asarray(array.shape, ">u4").tobytes() + array.tobytes()
 
 
 def make_tiny(folder: Path, seed: int = 0) -> Path:
@@ -69,11 +125,27 @@ def tiny_words(tiny: Callable[..., Path], tmp_path: Path) -> Callable[..., list[
 
 
 @pytest.fixture(scope="session")
-def fashion(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory whose fashion_mnist holds 1,280 training and 512 test images, converted."""
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a data directory that holds 1,280 + 2,000 drawn images in the files of Fashion-MNIST.
+
+    What needs real images says so, and is skipped where they are not on disk.
+    """
+    folder = tmp_path_factory.mktemp("drawn")
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix, samples, seed in (("train", 1280, 1), ("t10k", 2000, 2)):
+        images, labels = _draw(samples, seed)
+        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(_idx(images))
+        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(_idx(labels))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fashion(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory whose fashion_mnist holds 1,280 + 512 images of ``drawn``, converted."""
     folder = tmp_path_factory.mktemp("data")
     for split, samples in (("train", 1280), ("test", 512)):
-        source = open_source("fashion_mnist", split=split)
+        source = open_source("fashion_mnist", split=split, data_dir=drawn)
         path = folder / "fashion_mnist" / f"{split}.beton"
         path.parent.mkdir(exist_ok=True)
         images = np.stack([source.read(index) for index in range(samples)])

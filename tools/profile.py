@@ -113,13 +113,13 @@ def measure(session: Session, run: config.Run, seconds: float) -> Measured:
 
 def _setting(session: Session, at: float) -> str:
     run, device = session.run, session.device
-    precision = "bf16" if session.bf16 else "fp32"
     number = torch.get_num_threads()
     threads = f", {number} thread{'s' if number > 1 else ''}" if device.type == "cpu" else ""
     return (
         f"{part_name('model', run.model)} on {session.data.train.card.name}: batches of {run.batch_size} at "
         f"{session.pixels} pixels, engine {part_name('engine', run.engine)}, selection "
-        f"{part_name('selection', run.selection)}, {device} {precision}{threads}; at {at:.0%} of the budget"
+        f"{part_name('selection', run.selection)}, {device} {session.precision}{threads}; "
+        f"at {at:.0%} of the budget"
     )
 
 

@@ -64,13 +64,12 @@ class TerminalWatcher:
         parts["augment"] = " + ".join(part_name("augment", part) for part in run.augment)
         parts["engine"] = part_name("engine", run.engine)
         named = ", ".join(f"{slot} {name}" for slot, name in parts.items() if (slot, name) not in UNSAID)
-        precision = "bf16" if session.bf16 else "fp32"
         steps = "steps" if self._steps(session) is None else f"{self._steps(session):,} steps"
         of_what = "of the compute of " if run.counts == "compute" else "of "
         self._console.print(
             f"{part_name('model', run.model)} on {session.data.train.card.name}: {steps} of "
             f"{run.batch_size}, {budget(run.budget)} {of_what}{run.epochs:g} epochs; {named}, "
-            f"{session.device} {precision}",
+            f"{session.device} {session.precision}",
             soft_wrap=True,
             highlight=False,
         )

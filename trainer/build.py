@@ -69,14 +69,15 @@ def build(
     blocks.use_threads(cores())
     if bf16 is None:
         bf16 = use_bf16(run, device)
-    chain = Chain(run.augment, mean=run.mean or card.mean, std=run.std or card.std)
+    dtype = torch.float64 if run.precision == "fp64" else torch.float32
+    chain = Chain(run.augment, mean=run.mean or card.mean, std=run.std or card.std, dtype=dtype)
     candidates = _candidates(run, data, world)
     open_loader = partial(Loader, engine=run.engine, device=device, rank=world.rank, world_size=world.size)
     loader = open_loader(data.train, batch_size=candidates, augment=chain, seed=_seed(run, run.augment_seed))
     test_loader = open_loader(data.test, batch_size=EVALUATION_BATCH * world.size)
     full = run.resolution.full(_native(chain, loader))
     flops = _forward_flops(run, classes, full)
-    model, step_model = _models(run, classes, world, device)
+    model, step_model = _models(run, classes, world, device, dtype)
     if world.size > 1:
         # Ranks begin alike and then drop out units of their own.
         torch.manual_seed(_seed(run, run.init_seed) + world.rank)
@@ -197,10 +198,18 @@ def _forward_flops(run: Run, classes: int, full: int) -> Mapping[int, int]:
     return counts
 
 
-def _models(run: Run, classes: int, world: World, device: torch.device) -> tuple[nn.Module, nn.Module]:
+def _models(
+    run: Run, classes: int, world: World, device: torch.device, dtype: torch.dtype
+) -> tuple[nn.Module, nn.Module]:
     """The network, and what the training step calls: the network of all ranks, compiled where asked for."""
     torch.manual_seed(_seed(run, run.init_seed))
-    model = run.model.build(classes=classes).to(device)
+    # In double precision weights are drawn so, too: normal variates in float32 differ between processors.
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        model = run.model.build(classes=classes).to(device)
+    finally:
+        torch.set_default_dtype(usual)
     if run.channels_last:
         model = model.to(memory_format=torch.channels_last)
     wrapped = world.wrap(model, device)

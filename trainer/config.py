@@ -149,8 +149,9 @@ class Settings:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N. auto takes CUDA where there is one."""
 
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """bf16 is autocast of the forward pass; auto takes it where the device computes in it."""
+    precision: Literal["auto", "bf16", "fp32", "fp64"] = "auto"
+    """bf16 is autocast of the forward pass; auto takes it where the device computes in it. fp64 is for
+    comparing machines: the losses of two agree to many digits, at several times the cost."""
 
     channels_last: bool = True
     """Keep images and weights in channels_last memory format."""

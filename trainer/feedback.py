@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -146,29 +146,31 @@ class FeedbackBuffer:
         def gather(rows: NDArray[S]) -> NDArray[S]:
             return self._world.interleave(rows, sizes)[stays]
 
-        share = gather(np.concatenate(shares))
-        loss, p_true, error, *gradient = (gather(row) for row in values)
+        share, of_trained = gather(np.concatenate(shares)), gather(np.concatenate(trained))
+        seen = self._world.interleave(np.concatenate(first), [len(one) for one in first])
+        in_full = [gather(row) for row in values]
+        # Samplers and the record keep float32, whatever the network computes in.
+        loss, p_true, error, *gradient = (row.astype(np.float32, copy=False) for row in in_full)
         feedback = Feedback(
             step=step,
             ids=gather(np.concatenate(owners)),
             loss=loss,
             p_true=p_true,
-            trained=gather(np.concatenate(trained)),
+            trained=of_trained,
             share=None if (share == 1).all() else share,
             error=error,
             gradient=gradient[0] if gradient else None,
         )
-        seen = self._world.interleave(np.concatenate(first), [len(one) for one in first])
-        heard = Heard(feedback, self._step_losses(feedback, share, len(seen)), seen)
+        heard = Heard(feedback, self._step_losses((in_full[0] * share)[of_trained], len(seen)), seen)
         self.clear()
         return heard
 
-    def _step_losses(self, feedback: Feedback, share: NDArray[np.float32], images: int) -> list[float]:
+    def _step_losses(self, losses: NDArray[np.floating[Any]], images: int) -> list[float]:
+        """Sum up each step's constituents, whose losses come by their shares, and divide by its images."""
         if not self._steps:
             return []
-        of_steps = (feedback.loss * share)[feedback.trained].reshape(self._steps, -1)
-        losses: list[float] = (of_steps.sum(axis=1) / (images / self._steps)).tolist()
-        return losses
+        of_steps = losses.reshape(self._steps, -1).sum(axis=1) / (images / self._steps)
+        return [float(loss) for loss in of_steps]
 
     def clear(self) -> None:
         """Forget what waits."""

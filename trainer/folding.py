@@ -44,10 +44,10 @@ class Folding:
     model
         On its device, in its memory format.
     dtype
-        Of the folded weights: what the passes compute in.
+        Of the folded weights: what the passes compute in. None keeps that of the network's own.
     """
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, model: nn.Module, dtype: torch.dtype | None = None) -> None:
         self._places: list[tuple[nn.Module, str]] = []
         self._pairs: list[_Pair] = []
         for names in _foldable(model):
@@ -110,14 +110,14 @@ class Folding:
             parent._modules[name] = module
 
 
-def _pair(conv: nn.Conv2d, norm: nn.BatchNorm2d, dtype: torch.dtype) -> _Pair:
+def _pair(conv: nn.Conv2d, norm: nn.BatchNorm2d, dtype: torch.dtype | None) -> _Pair:
     assert norm.running_mean is not None
     assert norm.running_var is not None
     zeros = torch.zeros_like(norm.running_var)
     return _Pair(
         conv,
         norm,
-        _folded(conv, dtype),
+        _folded(conv, conv.weight.dtype if dtype is None else dtype),
         nn.Identity(),
         conv_bias=zeros if conv.bias is None else conv.bias,
         mean=norm.running_mean,

@@ -15,6 +15,7 @@ from pipeline import Batch, Chain, Loader
 from pipeline.request import OrderLike
 from pipeline.resolution import Stage
 from trainer.errors import RunError
+from trainer.precision import at_least_float32
 
 
 def forward(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
@@ -92,6 +93,6 @@ def predict(
     try:
         for raw in loader.batches(order, augment=view.chain, stage=view.stage):
             batch = view.chain.apply(raw)
-            yield batch, forward(model, batch.images, bf16).float()
+            yield batch, at_least_float32(forward(model, batch.images, bf16))
     finally:
         model.train(training)

@@ -21,6 +21,7 @@ from trainer.errors import RunError
 from trainer.evaluate import Evaluation
 from trainer.forward import EverySample, last_linear, predict
 from trainer.gradients import measure
+from trainer.precision import at_least_float32
 from trainer.session import Session
 
 
@@ -95,7 +96,9 @@ def features(session: Session) -> NDArray[np.float32]:
     """
     linear = last_linear(session.model)
     seen: list[Tensor] = []
-    hook = linear.register_forward_pre_hook(lambda _, given: seen.append(given[0].float().flatten(1)))
+    hook = linear.register_forward_pre_hook(
+        lambda _, given: seen.append(at_least_float32(given[0]).flatten(1))
+    )
     try:
         for _ in probabilities(session):
             pass

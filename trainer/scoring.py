@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainer.folding import Folding
 from trainer.forward import forward, last_linear
+from trainer.precision import at_least_float32
 
 
 class Scorer:
@@ -68,18 +69,18 @@ class Scorer:
         self._model.train(self._mode == "train")
         try:
             with _forgetful(self._model) if self._mode == "train" else self._folding():
-                return forward(self._network, images, self._bf16).float()
+                return at_least_float32(forward(self._network, images, self._bf16))
         finally:
             self._model.train(training)
 
     @cached_property
     def _folding(self) -> Folding:
         """Made for the first pass: a run that never scores needs no second copy of its weights."""
-        return Folding(self._model, torch.bfloat16 if self._bf16 else torch.float32)
+        return Folding(self._model, torch.bfloat16 if self._bf16 else None)
 
     def _keep_features(self, module: nn.Module, given: tuple[Tensor, ...]) -> None:
         if not torch.is_grad_enabled():
-            self.features = given[0].detach().float().flatten(1)
+            self.features = at_least_float32(given[0].detach()).flatten(1)
 
 
 @contextmanager

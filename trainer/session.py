@@ -110,6 +110,13 @@ class Session:
     inputs: dict[str, str | None] = field(default_factory=dict)
 
     @property
+    def precision(self) -> str:
+        """What the forward pass computes in: bf16, fp32 or fp64."""
+        if self.bf16:
+            return "bf16"
+        return "fp64" if self.run.precision == "fp64" else "fp32"
+
+    @property
     def pixels(self) -> int:
         """Pixels of the shorter side in the round under way."""
         return self.full if self.stage.pixels is None else self.stage.pixels

@@ -249,7 +249,7 @@ class Chain:
             )
         scale, shift = self._tile(pixels.device, pixels.shape[1] * pixels.shape[2])
         # One row of constants an image: three of them a pixel would leave nothing to vectorise.
-        levels = pixels.flatten(1).to(torch.float32)
+        levels = pixels.flatten(1).to(scale.dtype)
         normal = torch.addcmul(shift, levels, scale).to(self.dtype)
         return to_images(normal.view(pixels.shape))
 
@@ -259,10 +259,9 @@ class Chain:
             std = torch.tensor(self.std, dtype=torch.float64)
             mean = torch.tensor(self.mean, dtype=torch.float64)
             scale, shift = 1 / (255 * std), -mean / std
-            self._tiles[key] = (
-                scale.to(device, torch.float32).repeat(area),
-                shift.to(device, torch.float32).repeat(area),
-            )
+            # In float32 for narrower types, too: they are rounded to once.
+            work = torch.promote_types(self.dtype, torch.float32)
+            self._tiles[key] = scale.to(device, work).repeat(area), shift.to(device, work).repeat(area)
         return self._tiles[key]
 
 

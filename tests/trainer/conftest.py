@@ -1,4 +1,4 @@
-"""Short runs on a slice of Fashion-MNIST, trained for real."""
+"""Short runs on a small set, trained for real."""
 
 from __future__ import annotations
 

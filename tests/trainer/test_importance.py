@@ -29,12 +29,12 @@ from trainer.state import resume
 
 
 @pytest.fixture(scope="module")
-def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def split(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with 1,151 images to train on, 129 held out of the same source, and 256 to test on."""
     folder = tmp_path_factory.mktemp("split")
     arrays = {}
     for name, samples in (("train", 1280), ("test", 256)):
-        source = open_source("fashion_mnist", split=name)
+        source = open_source("fashion_mnist", split=name, data_dir=drawn)
         arrays[f"{name}_images"] = np.stack([source.read(index) for index in range(samples)])
         arrays[f"{name}_labels"] = source.labels[:samples]
     np.savez(folder / "fashion.npz", **arrays)

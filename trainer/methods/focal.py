@@ -10,6 +10,7 @@ from torch import Tensor
 from trainer.errors import RunError
 from trainer.methods.predictions import with_predictions
 from trainer.methods.protocol import Losses
+from trainer.precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Focal:
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
         """Focal loss of each image against each constituent's label."""
-        log_p = torch.log_softmax(outputs.float(), dim=1)
+        log_p = torch.log_softmax(at_least_float32(outputs), dim=1)
         log_true = log_p.gather(1, labels)
         # 1 - p keeps its digits near 0 this way; at 0 itself a power below 1 has no slope.
-        missing = (-torch.expm1(log_true)).clamp(min=torch.finfo(torch.float32).tiny)
+        missing = (-torch.expm1(log_true)).clamp(min=torch.finfo(log_true.dtype).tiny)
         return with_predictions(-(missing**self.gamma) * log_true, log_p, labels)

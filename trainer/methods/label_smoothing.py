@@ -10,6 +10,7 @@ from torch import Tensor
 from trainer.errors import RunError
 from trainer.methods.predictions import with_predictions
 from trainer.methods.protocol import Losses
+from trainer.precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class LabelSmoothing:
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
         """Cross-entropy of each image against each constituent's smoothed label, in nats."""
-        log_p = torch.log_softmax(outputs.float(), dim=1)
+        log_p = torch.log_softmax(at_least_float32(outputs), dim=1)
         spread = log_p.mean(dim=1, keepdim=True)
         per_owner = -(1 - self.eps) * log_p.gather(1, labels) - self.eps * spread
         return with_predictions(per_owner, log_p, labels)

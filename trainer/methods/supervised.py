@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trainer.methods.predictions import with_predictions
 from trainer.methods.protocol import Losses
+from trainer.precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -22,5 +23,5 @@ class Supervised:
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
         """Cross-entropy of each image against each constituent's label, in nats."""
-        log_p = torch.log_softmax(outputs.float(), dim=1)
+        log_p = torch.log_softmax(at_least_float32(outputs), dim=1)
         return with_predictions(-log_p.gather(1, labels), log_p, labels)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainer.precision import at_least_float32
 from trainer.selection.base import BaseSelection
 from trainer.selection.checks import check_at_least
 from trainer.selection.protocol import Candidates, Choice, Setting
@@ -75,9 +76,9 @@ def gradient_products(outputs: Tensor, labels: Tensor, features: Tensor) -> Tens
     -------
     float64[n, n]: <(p_i - y_i) (x) f_i, (p_j - y_j) (x) f_j>.
     """
-    error = torch.softmax(outputs.float(), dim=1)
+    error = torch.softmax(at_least_float32(outputs), dim=1)
     error = error.scatter_add(1, labels[:, None], error.new_full((len(labels), 1), -1.0))
-    features = features.float()
+    features = at_least_float32(features)
     return (error @ error.T).double() * (features @ features.T).double()
 
 

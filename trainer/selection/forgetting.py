@@ -48,6 +48,7 @@ class ForgettingMemory:
         -------
         float32[n], the average increase for each, this look included.
         """
+        losses = losses.to(self._last.dtype)
         rows = place(ids, self._last.device)
         last, before = self._last[rows], self._rise[rows]
         now = torch.lerp(before, (losses - last).clamp(min=0), self._pace)

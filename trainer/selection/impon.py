@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainer.errors import RunError
 from trainer.methods import Losses
+from trainer.precision import at_least_float32
 from trainer.selection.base import BaseSelection
 from trainer.selection.checks import check_at_least, check_choice
 from trainer.selection.draws import highest
@@ -159,10 +160,11 @@ class ImponSelection(BaseSelection):
         """Return float32[n, d + 2]: features, ||W||_F and 1."""
         if self.part.inputs == "pixels":
             grid = (self.part.grid, self.part.grid)
-            read = torch.nn.functional.adaptive_avg_pool2d(candidates.images.float(), grid).flatten(1)
+            images = at_least_float32(candidates.images)
+            read = torch.nn.functional.adaptive_avg_pool2d(images, grid).flatten(1)
         else:
             assert candidates.features is not None
-            read = candidates.features.float()
+            read = at_least_float32(candidates.features)
         size = torch.nn.utils.get_total_norm(self._matrices)
         rows = len(read)
         return torch.cat((read, size.expand(rows, 1), read.new_ones(rows, 1)), dim=1)

@@ -145,7 +145,8 @@ class Mixture:
         """
         places = self.partners.flatten()
         weight = torch.zeros_like(self.shares[:, 0]).index_add_(0, places, self.shares.flatten())
-        total = torch.zeros_like(weight).index_add_(0, places, (values * self.shares).flatten())
+        shared = (values * self.shares).flatten()
+        total = torch.zeros_like(weight, dtype=shared.dtype).index_add_(0, places, shared)
         return total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
 
 

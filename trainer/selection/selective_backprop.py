@@ -117,6 +117,8 @@ class SelectiveBackpropSelection(BaseSelection):
         """Keep each with probability F_R(loss)^beta; waits for the device to know how many."""
         losses = scored_losses(candidates).per_owner[:, 0]
         size = len(self._ring)
+        # As exact as the losses that it is compared with.
+        self._ring = self._ring.to(losses.dtype)
         # Of a pool larger than the ring only the last go in: a place written twice has no order on a GPU.
         first = max(0, len(losses) - size)
         places = torch.arange(self._heard + first, self._heard + len(losses), device=losses.device) % size
@@ -131,5 +133,5 @@ class SelectiveBackpropSelection(BaseSelection):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take them in."""
-        self._ring.copy_(state["ring"])
+        self._ring = state["ring"].to(self.setting.device, copy=True)
         self._heard = state["heard"]
