@@ -55,10 +55,9 @@ SETTINGS: dict[str, Any] = {
 RUNS: dict[str, dict[str, Any]] = {
     **{name: {"sampler": name} for name in SAMPLERS},
     **{f"selection {name}": {"selection": name} for name in SELECTIONS if name not in ("all", "rho_loss")},
-    "selection progressive": {
-        "resolution": {"name": "progressive", "lowest": 0.5},
-        "augment": ["standard", "ssl"],
-    },
+    # By default from the second epoch on, and this is one.
+    "selection selective_backprop": {"selection": {"name": "selective_backprop", "start": 0.1, "keep": 0.5}},
+    "selection progressive": {"resolution": {"name": "progressive", "lowest": 0.5}, "augment": ["ssl"]},
 }
 
 Recipe = Callable[..., Run]
