@@ -134,6 +134,26 @@ def test_two_ranks_end_alike_and_train_the_budget_once(
 
 
 @pytest.mark.slow
+def test_two_ranks_train_copies_as_samples_of_their_own(recipe: Callable[..., Run], tmp_path: Path) -> None:
+    chosen: dict[str, Any] = {"multiply": 3, "multiply_classes": 0.2, "augment": ["multi"]}
+    sampler = {"name": "sample_importance", "epochs": 0.5}
+    small = {"name": "resnet8", "width": 4}
+    run = recipe(**chosen, sampler=sampler, model=small, threads=1, epochs=2, budget=0.5)
+    _run_two_ranks(WHOLE, run, tmp_path)
+    assert (tmp_path / "weights0").read_text() == (tmp_path / "weights1").read_text()
+    assert (tmp_path / "seen0").read_text() == (tmp_path / "seen1").read_text()
+    samples = pq.read_table(tmp_path / "rank0" / "samples.parquet").to_pydict()
+    ledger = json.loads((tmp_path / "rank0" / "ledger.json").read_text())
+    copies = np.bincount(samples["image"])
+    assert set(copies) == {1, 3}
+    assert ledger["trained"] == sum(samples["times_seen"]) == len(samples["id"]) // 64 * 64
+    assert np.isfinite(samples["weight"]).all()
+    line = json.loads((tmp_path / "rank0" / "evaluations.jsonl").read_text().splitlines()[-1])
+    assert min(line["accuracy_multiplied"], line["accuracy_others"]) <= line["accuracy"]
+    assert line["accuracy"] <= max(line["accuracy_multiplied"], line["accuracy_others"])
+
+
+@pytest.mark.slow
 def test_two_ranks_stop_together_and_go_on_to_the_same_weights(
     recipe: Callable[..., Run], tmp_path: Path
 ) -> None:
