@@ -18,6 +18,7 @@ from trainer.importance import last_errors
 from trainer.parallel import World
 from trainer.recipe import load
 from trainer.record import RunFolder
+from trainer.state import resume
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_weights_of_several_seeds_are_written_each_and_averaged_and_drawn_by(
     run = load(str(folder / "run.toml"))
     data = open_data(run, World(), lambda *_: None)
     session = build(run, RunFolder(folder, run), data, World(), choose_device("cpu", World()))
-    assert session.resume()
+    assert resume(session)
     np.testing.assert_array_equal(last_errors(session), each[0].scores)
     np.testing.assert_allclose(1 - each[0].scores, session.samples.probability, rtol=1e-5)  # of one epoch
     session.close()
