@@ -1,0 +1,143 @@
+"""Schedules that go one way, and leave momentum alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+from trainer.errors import RunError
+from trainer.schedules.base import ProportionalSchedule, check_floor, check_share, half_cosine
+
+
+@dataclass(frozen=True)
+class Step(ProportionalSchedule):
+    """Step-wise decay: a tenth of the rate from 1/3 of the budget, a hundredth from 2/3.
+
+    SLR of Arazo et al. (2021), section 4.1; other milestones and factors serve other papers.
+    """
+
+    milestones: tuple[float, ...] = (1 / 3, 2 / 3)
+    """Where the rate falls, as rising shares of the budget."""
+
+    gamma: float = 0.1
+    """What the rate is multiplied by at each milestone."""
+
+    def __post_init__(self) -> None:
+        inside = all(0 < m < 1 for m in self.milestones)
+        if not inside or any(a >= b for a, b in pairwise(self.milestones)):
+            raise RunError(
+                f"schedule.milestones must rise within (0, 1), shares of the budget; got {self.milestones}"
+            )
+        if not 0 < self.gamma <= 1:
+            raise RunError(f"schedule.gamma must be above 0 and at most 1; got {self.gamma}")
+
+    def factor(self, progress: float) -> float:
+        """Multiply by gamma once for each milestone reached."""
+        return self.gamma ** sum(progress >= m for m in self.milestones)
+
+
+@dataclass(frozen=True)
+class Linear(ProportionalSchedule):
+    """Linear decay at every iteration, to almost nothing at the end of the budget.
+
+    LLR of Arazo et al. (2021), section 4.1, after Li et al. (2020). The paper goes from .1 to 1e-6; ``final``
+    is relative to the base rate, so that 1e-5 is the paper's floor at the paper's base rate.
+    """
+
+    final: float = 1e-5
+    """Factor at the last step, relative to the base rate: 1e-5 of a base rate of .1 is the paper's 1e-6."""
+
+    def __post_init__(self) -> None:
+        check_floor("final", self.final)
+
+    def factor(self, progress: float) -> float:
+        """Fall in a line from 1 to final."""
+        return (1 - progress) + progress * self.final
+
+
+@dataclass(frozen=True)
+class Cosine(ProportionalSchedule):
+    """Cosine decay over the whole budget.
+
+    Kocyigit (2023) eq. 3.5.
+    """
+
+    final: float = 0.0
+    """Factor at the last step, relative to the base rate; the equation has 0."""
+
+    def __post_init__(self) -> None:
+        check_floor("final", self.final)
+
+    def factor(self, progress: float) -> float:
+        """Fall by half a cosine from 1 to final."""
+        return self.final + (1 - self.final) * half_cosine(progress)
+
+
+@dataclass(frozen=True)
+class WarmupCosine(ProportionalSchedule):
+    """Linear warm-up from 0, then cosine decay to the end of the budget.
+
+    Kocyigit (2023) eq. 3.6.
+    """
+
+    warmup: float = 0.05
+    """Share of the budget spent warming up: t_w / L of the equation."""
+
+    final: float = 0.0
+    """Factor at the last step, relative to the base rate; the equation has 0."""
+
+    def __post_init__(self) -> None:
+        check_share(self.warmup)
+        check_floor("final", self.final)
+
+    def factor(self, progress: float) -> float:
+        """Rise in a line from 0 to 1, then fall by half a cosine to final."""
+        if progress < self.warmup:
+            return progress / self.warmup
+        return self.final + (1 - self.final) * half_cosine((progress - self.warmup) / (1 - self.warmup))
+
+
+@dataclass(frozen=True)
+class Rex(ProportionalSchedule):
+    """REX: the rate stays high for long and falls fast at the end of the budget.
+
+    (1 - t) / (1/2 + (1 - t)/2) at progress t (Chen et al. 2021).
+    """
+
+    def factor(self, progress: float) -> float:
+        """Fall ever faster from 1 to 0."""
+        left = 1 - progress
+        return left / (0.5 + 0.5 * left)
+
+
+@dataclass(frozen=True)
+class RangeTest(ProportionalSchedule):
+    """Learning rate range test: the rate rises exponentially to the base rate, to see where losses turn.
+
+    Kocyigit (2023), appendix A.3, after Smith and Topin (2017): from 1e-3 to 1 in 200 steps, with ``--lr 1``.
+    The least rate that is worth taking is where the loss begins to fall, the largest where it begins to rise.
+    ``--log-every 1`` writes both for every step into steps.jsonl.
+    """
+
+    first: float = 1e-3
+    """Factor at the first step, relative to the base rate."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.first < 1:
+            raise RunError(
+                f"schedule.first must be within (0, 1), a factor of the base rate; got {self.first}"
+            )
+
+    def factor(self, progress: float) -> float:
+        """Rise by equal factors at equal distances from first to 1."""
+        return math.pow(self.first, 1 - progress)
+
+
+@dataclass(frozen=True)
+class Constant(ProportionalSchedule):
+    """The base rate throughout: no floor, for comparison only."""
+
+    def factor(self, progress: float) -> float:
+        """Stay at 1."""
+        return 1.0
