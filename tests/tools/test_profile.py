@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tools.profiling.finding import GROUPS, Measured, sentence
 from tools.profiling.timing import Alone, take_turns
 from trainer.config import Run
 from trainer.recipe import from_table
+from trainer.selection import SELECTIONS
 
 ALWAYS = {"order", "reading", "draws", "augmentation", "forward", "backward", "optimiser", "feedback", "rest"}
 
@@ -242,6 +244,11 @@ def test_remedies_fit_the_run() -> None:
     scoring = replace(measured(scoring=9.0), run=with_parts(selection="foms"))
     assert "scoring candidates for foms" in sentence(scoring)
     assert "--selection.pixels" in sentence(scoring)
+    for name, part in SELECTIONS.items():
+        for more in ({}, {"inputs": "penultimate"} if name.startswith("impon") else {}):
+            told = sentence(replace(scoring, run=with_parts(selection={"name": name, **more})))
+            advised = set(re.findall(r"--selection\.(\w+)", told))
+            assert advised <= {item.name for item in fields(part)}, told  # type: ignore[arg-type]
 
 
 def test_waiting_beside_a_slower_network_is_mentioned() -> None:

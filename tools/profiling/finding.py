@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from tools.reporting.wording import listed
 from trainer.config import Run, part_name
@@ -21,6 +21,13 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "rest": ("rest",),
 }
 """What can hold a run up, and the stages that belong to it."""
+
+_FEWER = {
+    "bank": "take a smaller bank",
+    "keep": "keep more of the candidates",
+    "ratio": "load fewer candidates",
+}
+"""What makes fewer candidates of a batch, by the option that a selection has for it."""
 
 _WAIT = 0.05
 """Share of a step that training may wait for data without a word about it."""
@@ -181,17 +188,18 @@ def _augmentation(measured: Measured, share: str) -> str:
 
 
 def _selection(measured: Measured, share: str) -> str:
-    name = part_name("selection", measured.run.selection)
-    if not measured.run.selection.scores:
-        return (
-            f"Training is bound by choosing among candidates: {name} takes {share} of a step; load fewer of "
-            "them (--selection.ratio) or select in every other step (--selection.interrupt 2)"
-        )
-    return (
-        f"Training is bound by scoring candidates for {name}: it takes {share} of a step; score at a lower "
-        "resolution (--selection.pixels), score fewer of them (--selection.ratio), or select in a part of "
-        "the run only (--selection.start, --selection.interrupt)"
-    )
+    part = measured.run.selection
+    name = part_name("selection", part)
+    options = {item.name for item in fields(part)}  # type: ignore[arg-type]
+    fewer = [f"{words} (--selection.{option})" for option, words in _FEWER.items() if option in options][:1]
+    if not part.scores:
+        seldom = ["select in every other step (--selection.interrupt 2)"] if "interrupt" in options else []
+        ways = " or ".join([*fewer, *seldom]) or "take another (--selection)"
+        return f"Training is bound by choosing among candidates: {name} takes {share} of a step; {ways}"
+    lower = ["score at a lower resolution (--selection.pixels)"] if "pixels" in options else []
+    part_only = "or select in a part of the run only (--selection.start, --selection.interrupt)"
+    ways = ", ".join([*lower, *fewer, part_only])
+    return f"Training is bound by scoring candidates for {name}: it takes {share} of a step; {ways}"
 
 
 def _order(measured: Measured, share: str) -> str:
