@@ -120,6 +120,7 @@ class ImponSelection(BaseSelection):
         self._matrices = [weights for weights in setting.model.parameters() if weights.ndim >= 2]
         self._weights: Tensor | None = None
         self._trained: Tensor | None = None
+        self._finite = torch.ones((), dtype=torch.bool, device=setting.device)
         self._samples = 0
 
     @torch.no_grad()
@@ -137,14 +138,25 @@ class ImponSelection(BaseSelection):
     def observe(self, losses: Losses, mixture: Mixture, choice: Choice | None) -> None:
         """Make a step of SGD towards the losses of a chosen batch, whose rows are in the choice's order."""
         if choice is not None and self._trained is not None and self._weights is not None:
-            residuals = self._trained @ self._weights - mixture.by_sample(losses.per_owner)
+            observed = mixture.by_sample(losses.per_owner)
+            residuals = self._trained @ self._weights - observed
             slope = self._trained.T @ residuals * (2 / max(1, len(residuals)))
             self._weights = self._weights - self.part.lr * slope
+            # Losses that aren't finite are the network's fault, and told as such elsewhere.
+            self._finite &= self._weights.isfinite().all() | ~observed.isfinite().all()
             self._trained = None
         epoch, before = self.setting.epoch, self._samples
         self._samples += len(mixture.shares) * self.setting.world.size
         if before // epoch != self._samples // epoch:
             self._weights = None
+
+    def end_round(self) -> None:
+        """Stop a run whose linear model has diverged: it would take the first of every bank."""
+        if not self._finite.item():
+            raise RunError(
+                "selection.lr must be low enough for the linear model to stay finite, below about 1 / the "
+                f"squared norm of the weights and features; got {self.part.lr:g}: lower it"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """The linear model, None at the beginning of an epoch, and the samples trained, over all ranks."""

@@ -127,3 +127,16 @@ def test_under_mixing_a_sample_is_judged_by_its_shares(setting, pool, told):
     values = torch.tensor([[1.0, 2.0], [4.0, 8.0]])
     expected = [(0.75 * 1 + 0.5 * 8) / 1.25, (0.25 * 2 + 0.5 * 4) / 0.75]
     torch.testing.assert_close(mixture.by_sample(values), torch.tensor(expected))
+
+
+@pytest.mark.parametrize(("loss", "told_of"), [(1.0, True), (np.nan, False)], ids=["model", "network"])
+def test_a_linear_model_that_diverges_is_told(setting, pool, told, loss, told_of):
+    selection = Impon(lr=1e3).build(setting(4, samples=4000, model=MODEL))
+    for _ in range(40):
+        choice = selection.choose(pool(images=torch.randn(6, 3, 4, 4)))
+        selection.observe(told(np.full(4, loss)), Mixture.alone(4), choice)
+    if told_of:
+        with pytest.raises(RunError, match=r"selection\.lr must be low enough .*; got 1000: lower it"):
+            selection.end_round()
+    else:
+        selection.end_round()
