@@ -28,6 +28,10 @@ class OrderedSgd(Scheduled):
     their multipliers are s/q for the q highest losses and 0 for the others. There the budget shortens the
     training: give ``--sampler scan``, whose rounds, over which accuracy is taken, are epochs. Under mixing,
     an image's loss is that of its constituents by their shares, and so is whether it is right.
+
+    The authors' released CIFAR code does the same: the mean of the q largest losses; the accuracy over an
+    epoch of training, each batch before its step; straight to the q of the highest threshold reached, never
+    back. (Its code for small sets takes the accuracy of the whole set after an epoch.)
     """
 
     thresholds: tuple[float, ...] = (0.8, 0.9, 0.95, 0.995)
