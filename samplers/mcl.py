@@ -158,7 +158,7 @@ class MCL:
         """Make the sampler, and its groups."""
         count = max(1, min(self.groups, plan.samples // 10))
         if self.features is not None:
-            features = Scores.load(self.features, plan.samples).features
+            features = Scores.load(self.features, plan.samples, plan.digest).features
             if features is None:
                 raise SamplingError(f"mcl needs a scores file with features; {self.features} has none")
             if (features < 0).any():

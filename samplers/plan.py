@@ -41,6 +41,8 @@ class Plan:
         Length of a round in epoch equivalents; below 1 gives fresher orders. At least a batch is taken.
     labels
         int64[N], needed by samplers that look at classes.
+    digest
+        SHA-256 of the training set, which a scores file must name where it names one; None isn't compared.
     """
 
     samples: int
@@ -50,6 +52,7 @@ class Plan:
     seed: int = 0
     round_length: float = 1.0
     labels: NDArray[np.int64] | None = None
+    digest: str | None = None
 
     def __post_init__(self) -> None:
         if self.samples < 1:

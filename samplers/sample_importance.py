@@ -46,7 +46,7 @@ class ImportanceSampler(RoundSampler):
         self._fixed = np.array(False)
         self._alias: AliasTable | None = None
         if part.scores is not None:
-            self._fix(Scores.load(part.scores, plan.samples).scores)
+            self._fix(Scores.load(part.scores, plan.samples, plan.digest).scores)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -89,8 +89,13 @@ class ImportanceSampler(RoundSampler):
             raise SamplingError(
                 f"scores must be at least 0 to draw by; got {difficulty[sample]} for sample {sample}"
             )
-        weights = np.maximum(difficulty, _LEAST if gamma < 0 else 0).astype(np.float64) ** gamma
-        self._importance[...] = weights
+        base = np.maximum(difficulty, _LEAST if gamma < 0 else 0).astype(np.float64)
+        # Powers of ratios to the base of the largest weight don't overflow; those of the bases may, and only
+        # their ratios matter.
+        weights = (base / ((base.min() if gamma < 0 else base.max()) or 1)) ** gamma
+        with np.errstate(over="ignore", under="ignore"):
+            powers = base**gamma
+        self._importance[...] = powers if np.isfinite(powers).all() and powers.any() else weights
         if self.part.by_class and self.plan.labels is not None:
             # Chosen by the class's summed weight, then uniformly within: each sample gets its class's mean.
             labels = self.plan.labels

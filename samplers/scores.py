@@ -71,13 +71,19 @@ class Scores:
         Raises
         ------
         SamplingError
-            When it can't be written.
+            When it can't be written, or JSON can't hold the metadata.
         """
+        try:
+            metadata = json.dumps(dict(self.metadata), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise SamplingError(
+                f"a scores file's metadata must be strings and finite numbers that JSON can hold; {error}"
+            ) from error
         columns: dict[str, Any] = {
             "schema": 1,
             "scores": self.scores,
             "method": self.method,
-            "metadata": json.dumps(dict(self.metadata), allow_nan=False),
+            "metadata": metadata,
         }
         if self.features is not None:
             columns["features"] = self.features
@@ -99,13 +105,20 @@ class Scores:
             ) from error
 
     @classmethod
-    def load(cls, path: Path, samples: int) -> Scores:
+    def load(cls, path: Path, samples: int, digest: str | None = None) -> Scores:
         """Read a file.
+
+        Parameters
+        ----------
+        samples
+            N of the training set.
+        digest
+            SHA-256 of the training set; compared with the file's ``data_sha256``, where both are known.
 
         Raises
         ------
         SamplingError
-            When it can't be read, isn't such a file, or is of another number of samples.
+            When it can't be read, isn't such a file, or is of another set or number of samples.
         """
         try:
             with path.open("rb") as file:
@@ -133,6 +146,12 @@ class Scores:
             raise SamplingError(
                 f"a scores file must hold one score for each of the set's {samples:,} samples; "
                 f"{path} has shape {scores.shape}: score this set"
+            )
+        told = metadata.get("data_sha256")
+        if digest is not None and told is not None and told != digest:
+            raise SamplingError(
+                f"a scores file must be of this training set, of sha256 {digest}; {path} is of another of "
+                f"as many samples, {told}: score this set, or take it all the same with --accept-changed-data"
             )
         try:
             return cls(scores, str(columns["method"]), metadata, columns.get("features"))

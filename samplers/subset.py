@@ -81,6 +81,6 @@ class Subset:
         count = max(1, round((plan.budget if self.keep is None else self.keep) * plan.samples))
         order = permutation(plan.samples, make_key(plan.seed, "subset"))
         if self.scores is not None:
-            scores = Scores.load(self.scores, plan.samples).scores[order]
+            scores = Scores.load(self.scores, plan.samples, plan.digest).scores[order]
             order = order[np.argsort(scores if self.lowest else -scores, kind="stable")]
         return announced(SubsetSampler(self, plan, np.sort(order[:count])))

@@ -22,7 +22,7 @@ from tools.score_options import AVERAGED, WEIGHTS, ScoreOptions
 from trainer import config, recipe
 from trainer.build import build
 from trainer.config import SLOTS
-from trainer.data import open_data, paths
+from trainer.data import digest, open_data, paths
 from trainer.device import choose_device
 from trainer.errors import RunError
 from trainer.importance import (
@@ -46,7 +46,9 @@ DESCRIPTION = """Score every training sample by networks trained for it, or by t
   trainer run cifar10 --sampler subset --sampler.scores el2n.npz --sampler.keep 0.7
 
 Networks are trained by the recipe on the whole set, at a constant learning rate, for --after epochs, each
-from a seed of its own; their run folders stay, so that a stopped scoring goes on with the same command.
+from a seed of its own; their run folders stay, so that a stopped scoring goes on with the same command. The
+rate is that of the first epochs of long step-wise schedules, as those that the published weights and EL2N
+scores come from; --runs scores by networks of any other schedule.
 
 What sample_importance draws by comes from networks of other seeds, models or numbers of networks like this;
 --after is its E:
@@ -160,7 +162,10 @@ class Score:
         """Average over networks: of what is drawn by where weights are made of the scores, else plainly."""
         table = np.stack(columns).astype(np.float64)
         if self.options.metric in WEIGHTS and len(columns) > 1:
-            mean = (table**self.options.gamma).mean(axis=0) ** (1 / self.options.gamma)
+            # Ratios to the largest, whose powers don't overflow.
+            top = table.max(axis=0)
+            ratios = np.divide(table, top, out=np.zeros_like(table), where=top > 0)
+            mean = top * (ratios**self.options.gamma).mean(axis=0) ** (1 / self.options.gamma)
         else:
             mean = table.mean(axis=0)
         return np.asarray(mean, np.float32)
@@ -201,7 +206,8 @@ class Score:
     def _scoring_run(self, number: int) -> config.Run:
         """The recipe's run on the whole set without selection, from a seed of its own.
 
-        At a constant rate, unless the losses are to be those that training leaves in the end.
+        At a constant rate, as the step-wise schedules of the papers have it in their first epochs, unless the
+        losses are to be those that training leaves in the end.
         """
         seed = self.run.seed + number
         ends = self.options.metric == "irreducible_loss"
@@ -230,7 +236,7 @@ _SCORES = {"el2n": el2n, "p": last_errors, "gradient": gradient_norms}
 
 
 def _trained_on(session: Session) -> str | None:
-    """Digest of the set that a session's network was trained on.
+    """Digest of the set that a session's network was trained on, with its copies.
 
     Raises
     ------
@@ -238,13 +244,12 @@ def _trained_on(session: Session) -> str | None:
         When another set stands in its place now.
     """
     train, folder = session.data.train, session.folder
-    digest: str | None = folder.read("environment.json")["data_sha256"]["train"]
-    if digest != train.card.digest:
+    if folder.read("environment.json")["data_sha256"]["train"] != train.card.digest:
         raise RunError(
             f"a network must be trained on the set that its run names; {train.path} has changed since "
             f"{folder.path} was trained: move that folder away, or give another --name"
         )
-    return digest
+    return digest(train)
 
 
 def _load(folder: Path) -> Session:

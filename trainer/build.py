@@ -20,7 +20,7 @@ from samplers.scan import Scan
 from samplers.service import Service
 from trainer.budget import Budget, candidates_needed, forward_flops
 from trainer.config import Run, part_name
-from trainer.data import Data
+from trainer.data import Data, digest
 from trainer.device import keep_freed_memory, use_bf16
 from trainer.errors import RunError
 from trainer.feedback import FeedbackBuffer
@@ -87,7 +87,7 @@ def build(
         device=device,
         world=world,
         model=model,
-        digest=card.digest,
+        digest=_digest(run, data),
         budget=run.budget,
     )
     selection = run.selection.build(setting)
@@ -256,7 +256,13 @@ def _plan(run: Run, data: Data, budget: Budget, candidates: int, full: int) -> P
         seed=_seed(run, run.order_seed),
         round_length=run.round_length,
         labels=data.train.labels,
+        digest=_digest(run, data),
     )
+
+
+def _digest(run: Run, data: Data) -> str | None:
+    """What scores files must be of; None where the run accepts others."""
+    return None if run.accept_changed_data else digest(data.train)
 
 
 def _view(run: Run, chain: Chain, loader: Loader, full: int) -> View:

@@ -143,8 +143,8 @@ class Settings:
     """Least seconds between two checkpoints."""
 
     accept_changed_data: bool = False
-    """Go on with a data set, or a file that a part reads, other than the run began with. Noted in
-    environment.json."""
+    """Go on with a data set, or a file that a part reads, other than the run began with, which is noted in
+    environment.json; and take scores files of another training set of as many samples."""
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:N. auto takes CUDA where there is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -93,6 +94,18 @@ def multiplied(run: Run, train: Converted) -> Converted:
         labels = np.unique(train.labels)
         chosen = labels[choose_classes(len(labels), run.multiply_classes, run.multiply_seed)].tolist()
     return Multiplied(train, run.multiply, chosen)
+
+
+def digest(train: Converted) -> str | None:
+    """Return what a scores file knows a training set by: SHA-256 in hexadecimal, None where it has none.
+
+    The card's own; of a multiplied set that of the card's and of what is multiplied, as ids depend on both.
+    """
+    own = train.card.digest
+    if own is None or not isinstance(train, Multiplied):
+        return own
+    classes = "all" if train.classes is None else sorted(train.classes)
+    return hashlib.sha256(f"{own} {train.times} {classes}".encode()).hexdigest()
 
 
 def paths(run: Run) -> tuple[Path, Path]:

@@ -38,6 +38,15 @@ def test_weights_are_equation_4_of_the_paper(plan, feed, gamma):
     np.testing.assert_allclose(sampler.probabilities(), weights / weights.sum(), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("gamma", "drawn"), [(3000.0, 2), (-3000.0, 0)])
+def test_powers_beyond_float64_are_drawn_by_their_ratios(tmp_path, plan, gamma, drawn):
+    Scores(np.array([1e-2, 1, 1e38, 5, 5, 5], np.float32), "p").save(tmp_path / "scores.npz")
+    sampler = SampleImportance(epochs=0, gamma=gamma, scores=tmp_path / "scores.npz").build(plan)
+    np.testing.assert_array_equal(sampler.probabilities(), np.arange(6) == drawn)
+    assert (sampler.next_order().ids == drawn).all()
+    assert np.isfinite(sampler.memory()["importance"]).all()
+
+
 def test_the_first_epochs_scan_the_set(plan, feed):
     sampler = SampleImportance(epochs=2).build(plan)
     ids = []

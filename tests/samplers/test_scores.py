@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from samplers import SamplingError, Scores
+from samplers import MCL, ClassImportance, Plan, SampleImportance, SamplingError, Scores, Subset
 
 
 def test_a_file_gives_back_what_was_saved(tmp_path):
@@ -144,3 +144,24 @@ def test_a_newer_schema_is_refused(tmp_path):
 def test_what_is_no_score_is_refused(scores, features, message):
     with pytest.raises(SamplingError, match=message):
         Scores(scores, "x", features=features)
+
+
+@pytest.mark.parametrize(
+    "part", [Subset, SampleImportance, ClassImportance, MCL], ids=lambda part: part.__name__
+)
+def test_scores_of_another_set_of_the_same_size_are_refused(tmp_path, part):
+    path, labels = tmp_path / "a.npz", np.arange(20) % 2
+    features = np.ones((20, 2), np.float32)
+    Scores(np.ones(20, np.float32), "p", {"data_sha256": "a1"}, features).save(path)
+    option = {"features": path} if part is MCL else {"scores": path}
+    for digest in ("a1", None):  # None: of a set without a digest nothing is known
+        part(**option).build(Plan(20, epochs=40, budget=0.5, labels=labels, digest=digest))
+    with pytest.raises(SamplingError, match=r"of this training set, of sha256 b2; .*a\.npz is of another"):
+        part(**option).build(Plan(20, epochs=40, budget=0.5, labels=labels, digest="b2"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), np.arange(2)], ids=["nan", "array"])
+def test_metadata_that_json_cannot_hold_are_refused(tmp_path, value):
+    with pytest.raises(SamplingError, match="metadata must be strings and finite numbers"):
+        Scores(np.zeros(2, np.float32), "p", {"epochs": value}).save(tmp_path / "a.npz")
+    assert not list(tmp_path.iterdir())

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from samplers import SamplingError, Scores
+from trainer.build import build
 from trainer.config import Run
-from trainer.data import open_data
+from trainer.data import digest, open_data
 from trainer.errors import RunError
 from trainer.parallel import World
+from trainer.record import RunFolder
 
 
 def test_a_folder_that_is_no_set_is_refused_and_not_gone_through(tmp_path: Path) -> None:
@@ -38,3 +44,30 @@ def test_a_folder_with_splits_is_converted(tmp_path: Path) -> None:
             Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
     data = open_data(Run(data="pets", data_dir=tmp_path, batch_size=2), World(), lambda *_: None)
     assert data.train.card.classes == data.test.card.classes == ("cat", "dog")
+
+
+def test_a_scores_file_knows_a_multiplied_set_by_what_is_multiplied(recipe: Callable[..., Run]) -> None:
+    def told(**entries: Any) -> str | None:
+        return digest(open_data(recipe(**entries), World(), lambda *_: None).train)
+
+    some = {"multiply": 2, "multiply_classes": 0.2}
+    found = [told(), told(multiply=2), told(multiply=3), told(**some, multiply_seed=1), told(**some)]
+    assert found[0] == open_data(recipe(), World(), lambda *_: None).train.card.digest
+    assert len(set(found)) == 5
+    assert told(**some) == found[-1]
+
+
+def test_scores_of_another_set_are_refused_unless_accepted(
+    recipe: Callable[..., Run], tmp_path: Path
+) -> None:
+    path = tmp_path / "scores.npz"
+    Scores(np.arange(1280, dtype=np.float32), "el2n", {"data_sha256": "of another"}).save(path)
+
+    def prepare(**entries: Any) -> None:
+        run = recipe(sampler={"name": "subset", "scores": str(path)}, **entries)
+        data = open_data(run, World(), lambda *_: None)
+        build(run, RunFolder(tmp_path, run), data, World(), torch.device("cpu")).close()
+
+    with pytest.raises(SamplingError, match=r"of this training set, .*take it all the same with --accept"):
+        prepare()
+    prepare(accept_changed_data=True)

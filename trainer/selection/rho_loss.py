@@ -64,19 +64,13 @@ class RhoLoss(Scored):
                 "under a holdout model; got None: make one with trainer score --metric irreducible_loss"
             )
         try:
-            kept = Scores.load(self.irreducible, setting.samples)
+            kept = Scores.load(self.irreducible, setting.samples, setting.digest)
         except SamplingError as error:
             raise RunError(f"selection.irreducible: {error}") from error
         if kept.method != "irreducible_loss":
             raise RunError(
                 f"selection.irreducible must hold irreducible losses; {self.irreducible} holds "
                 f"{kept.method}: make it with trainer score --metric irreducible_loss"
-            )
-        scored = kept.metadata.get("data_sha256")
-        if scored and setting.digest and scored != setting.digest:
-            raise RunError(
-                f"selection.irreducible must be of this training set; {self.irreducible} is of another "
-                "of the same size: make it anew with trainer score --metric irreducible_loss --of"
             )
         return RhoLossSelection(self, setting, kept)
 
