@@ -78,7 +78,9 @@ class TerminalWatcher:
             self._console.print(f"note: {one_line(note)}", soft_wrap=True, markup=False, highlight=False)
         if resumed:
             self._console.print(
-                f"going on from step {session.ledger.steps:,}, from {session.folder.checkpoint}"
+                f"going on from step {session.ledger.steps:,}, from {session.folder.checkpoint}",
+                soft_wrap=True,
+                highlight=False,
             )
         self._task = self._progress.add_task("training", total=1.0, state="")
         self._progress.update(self._task, completed=session.budget.progress(session.ledger))
