@@ -7,7 +7,6 @@ import dataclasses
 import difflib
 import inspect
 import textwrap
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,46 +16,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.augment import AUGMENTS
-from pipeline.engines import ENGINES
-from pipeline.formats import FORMATS
-from pipeline.resolution import RESOLUTIONS
-from pipeline.sources import SOURCES
-from samplers import SAMPLERS
 from trainer.errors import RunError
-from trainer.methods import METHODS
-from trainer.models import MODELS
 from trainer.recipe import recipes
-from trainer.schedules import SCHEDULES
-from trainer.selection import SELECTIONS
+from trainer.slots import SLOTS, Slot
 
-PARTS: Mapping[str, Mapping[str, type]] = {
-    "samplers": SAMPLERS,
-    "augments": AUGMENTS,
-    "models": MODELS,
-    "schedules": SCHEDULES,
-    "methods": METHODS,
-    "engines": ENGINES,
-    "resolutions": RESOLUTIONS,
-    "selections": SELECTIONS,
-    "sources": SOURCES,
-    "formats": FORMATS,
-}
-"""Every slot and its table."""
-
-PREFIXES: Mapping[str, str] = {
-    "samplers": "--sampler.",
-    "augments": "--augment.{name}.",
-    "models": "--model.",
-    "schedules": "--schedule.",
-    "methods": "--method.",
-    "engines": "--engine.",
-    "resolutions": "--resolution.",
-    "selections": "--selection.",
-}
-"""What stands before an option of a part on the command line of `trainer run`."""
-
-SLOTS = (*PARTS, "recipes")
+RECIPES = "recipes"
+LISTED = (*(slot.plural for slot in SLOTS.values()), RECIPES)
+"""What can be listed: every slot, and the recipes."""
 
 Option = tuple[str, str, str, str]
 """Name, type, default and help of an option."""
@@ -67,9 +33,11 @@ class List:
     """Show every part of every slot and the recipes; or one slot; or one part with its options."""
 
     slot: Annotated[
-        tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SLOT]", help_behavior_hint="")
+        tyro.conf.Positional[str | None],
+        tyro.conf.arg(
+            metavar="[SLOT]", help_behavior_hint="", help=f"What to list, one of {', '.join(LISTED)}."
+        ),
     ] = None
-    """What to list: samplers, augments, models, schedules, methods, engines, sources, formats, recipes."""
 
     part: Annotated[
         tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[PART]", help_behavior_hint="")
@@ -85,46 +53,50 @@ class List:
             When there is no such slot or part; the line lists those that there are.
         """
         if self.slot is None:
-            for slot in SLOTS:
-                console.print(_slot_table(slot))
+            for listed in LISTED:
+                console.print(_table(listed))
             return 0
-        slot = self.slot if self.slot in SLOTS else f"{self.slot}s"
-        if slot not in SLOTS:
-            raise RunError(f"slot must be one of {', '.join(SLOTS)}; got {self.slot!r}")
+        listed = self.slot if self.slot in LISTED else f"{self.slot}s"
+        if listed not in LISTED:
+            raise RunError(f"slot must be one of {', '.join(LISTED)}; got {self.slot!r}")
         if self.part is None:
-            console.print(_slot_table(slot))
+            console.print(_table(listed))
             return 0
-        known = recipes() if slot == "recipes" else PARTS[slot]
+        known = recipes() if listed == RECIPES else _slot(listed).table
         if self.part not in known:
             close = difflib.get_close_matches(self.part, known, n=1)
             meant = f"; did you mean {close[0]}?" if close else ""
-            raise RunError(f"{slot} has {', '.join(known)}; got {self.part!r}{meant}")
-        if slot == "recipes":
+            raise RunError(f"{listed} has {', '.join(known)}; got {self.part!r}{meant}")
+        if listed == RECIPES:
             console.print(recipes()[self.part].read_text(encoding="utf-8"), markup=False, highlight=False)
         else:
-            _print_part(slot, self.part, console)
+            _print_part(_slot(listed), self.part, console)
         return 0
 
 
-def _slot_table(slot: str) -> Table:
-    table = Table(title=slot, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+def _slot(plural: str) -> Slot:
+    return next(slot for slot in SLOTS.values() if slot.plural == plural)
+
+
+def _table(listed: str) -> Table:
+    table = Table(title=listed, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     table.add_column("name", no_wrap=True, style="cyan")
     table.add_column("what it is")
     table.show_header = False
-    if slot == "recipes":
+    if listed == RECIPES:
         rows = [(name, headline(path)) for name, path in recipes().items()]
     else:
-        rows = [(name, description(part)) for name, part in PARTS[slot].items()]
-        if slot == "sources":
-            rows.append(("FOLDER", "A folder of images, one folder a class: give its path."))
+        rows = [(name, description(part)) for name, part in _slot(listed).table.items()]
+        if listed == SLOTS["source"].plural:
+            rows.append(("FOLDER", "A folder of images, one folder per class; name its path."))
     for name, what in rows:
         table.add_row(Text(name), Text(what))
     table.add_row("", "")
     return table
 
 
-def _print_part(slot: str, name: str, console: Console) -> None:
-    part = PARTS[slot][name]
+def _print_part(slot: Slot, name: str, console: Console) -> None:
+    part = slot.table[name]
     for paragraph in paragraphs(part):
         console.print(Text(paragraph))
         console.print()
@@ -132,7 +104,7 @@ def _print_part(slot: str, name: str, console: Console) -> None:
     if not found:
         console.print("It has no options.")
         return
-    prefix = PREFIXES.get(slot, "").format(name=name)
+    prefix = slot.prefix(name)
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("option", no_wrap=True, style="cyan")
     for heading in ("type", "default", "what it does"):

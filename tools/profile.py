@@ -22,11 +22,11 @@ from tools.profiling.whole import Loop, session_at
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
 from trainer import config
-from trainer.config import part_name
 from trainer.data import open_data
 from trainer.errors import RunError
 from trainer.parallel import World
 from trainer.session import Session
+from trainer.slots import SLOTS
 
 DESCRIPTION = """Time every stage of a training step alone and all of them together; name the bottleneck.
 
@@ -116,9 +116,9 @@ def _setting(session: Session, at: float) -> str:
     number = torch.get_num_threads()
     threads = f", {number} thread{'s' if number > 1 else ''}" if device.type == "cpu" else ""
     return (
-        f"{part_name('model', run.model)} on {session.data.train.card.name}: batches of {run.batch_size} at "
-        f"{session.pixels} pixels, engine {part_name('engine', run.engine)}, selection "
-        f"{part_name('selection', run.selection)}, {device} {session.precision}{threads}; "
+        f"{SLOTS['model'].named(run)} on {session.data.train.card.name}: batches of {run.batch_size} at "
+        f"{session.pixels} pixels, engine {SLOTS['engine'].named(run)}, selection "
+        f"{SLOTS['selection'].named(run)}, {device} {session.precision}{threads}; "
         f"at {at:.0%} of the budget"
     )
 

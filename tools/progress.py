@@ -11,10 +11,10 @@ from pipeline.errors import one_line
 from tools.reporting.settings import UNSAID
 from tools.reporting.wording import budget
 from tools.streams import say
-from trainer.config import part_name
 from trainer.evaluate import Evaluation
 from trainer.notes import notes
 from trainer.session import Session
+from trainer.slots import SLOTS
 
 
 class TerminalWatcher:
@@ -60,20 +60,19 @@ class TerminalWatcher:
     def started(self, session: Session, resumed: bool) -> None:
         """Say what is about to be trained."""
         run = session.run
-        parts = {slot: part_name(slot, getattr(run, slot)) for slot in ("sampler", "selection", "resolution")}
-        parts["augment"] = " + ".join(part_name("augment", part) for part in run.augment)
-        parts["engine"] = part_name("engine", run.engine)
+        slots = ("sampler", "selection", "resolution", "augment", "engine")
+        parts = {slot: SLOTS[slot].named(run) for slot in slots}
         named = ", ".join(f"{slot} {name}" for slot, name in parts.items() if (slot, name) not in UNSAID)
         steps = "steps" if self._steps(session) is None else f"{self._steps(session):,} steps"
         of_what = "of the compute of " if run.counts == "compute" else "of "
         self._console.print(
-            f"{part_name('model', run.model)} on {session.data.train.card.name}: {steps} of "
+            f"{SLOTS['model'].named(run)} on {session.data.train.card.name}: {steps} of "
             f"{run.batch_size}, {budget(run.budget)} {of_what}{run.epochs:g} epochs; {named}, "
             f"{session.device} {session.precision}",
             soft_wrap=True,
             highlight=False,
         )
-        of_sampler = [f"{part_name('sampler', run.sampler)}: {note}" for note in session.sampler.notes]
+        of_sampler = [f"{SLOTS['sampler'].named(run)}: {note}" for note in session.sampler.notes]
         for note in (*session.data.notes, *of_sampler, *notes(run, session.full)):
             self._console.print(f"note: {one_line(note)}", soft_wrap=True, markup=False, highlight=False)
         if resumed:

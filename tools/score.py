@@ -21,7 +21,6 @@ from tools.recipe_line import read_run
 from tools.score_options import AVERAGED, WEIGHTS, ScoreOptions
 from trainer import config, recipe
 from trainer.build import build
-from trainer.config import SLOTS
 from trainer.data import digest, open_data, paths
 from trainer.device import choose_device
 from trainer.errors import RunError
@@ -38,6 +37,7 @@ from trainer.loop import train
 from trainer.parallel import World
 from trainer.record import RunFolder, folder_name
 from trainer.session import Session
+from trainer.slots import SLOTS
 from trainer.state import resume
 
 DESCRIPTION = """Score every training sample by networks trained for it, or by those of finished runs.
@@ -218,9 +218,9 @@ class Score:
             budget=1.0,
             round_length=1.0,
             evaluate_every=1,
-            sampler=SLOTS["sampler"]["scan"](),
-            schedule=self.run.schedule if ends else SLOTS["schedule"]["constant"](),
-            selection=SLOTS["selection"]["all"](),
+            sampler=SLOTS["sampler"].table["scan"](),
+            schedule=self.run.schedule if ends else SLOTS["schedule"].table["constant"](),
+            selection=SLOTS["selection"].make(),
             counts="trained",
             seed=seed,
             name=name if self.run.name is None else f"{self.run.name}-s{seed}",

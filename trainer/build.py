@@ -19,7 +19,7 @@ from samplers import Plan, Sampler, SamplingWarning, blocks
 from samplers.scan import Scan
 from samplers.service import Service
 from trainer.budget import Budget, candidates_needed, forward_flops
-from trainer.config import Run, part_name
+from trainer.config import Run
 from trainer.data import Data, digest
 from trainer.device import keep_freed_memory, use_bf16
 from trainer.errors import RunError
@@ -34,6 +34,7 @@ from trainer.select import Selector
 from trainer.selection import Selection, Setting, Terms
 from trainer.selection.schedule import Scored
 from trainer.session import Session
+from trainer.slots import SLOTS
 from trainer.step import Step
 
 EVALUATION_BATCH = 512
@@ -149,7 +150,7 @@ def _seed(run: Run, own: int | None) -> int:
 
 def _candidates(run: Run, data: Data, world: World) -> int:
     """Samples that a batch of the loader holds: a training batch, or what a selection chooses one from."""
-    part, name = run.selection, part_name("selection", run.selection)
+    part, name = run.selection, SLOTS["selection"].named(run)
     if run.batch_size % world.size:
         raise RunError(
             f"--batch-size must be a multiple of the {world.size} ranks; got {run.batch_size}: take "
@@ -191,7 +192,7 @@ def _forward_flops(run: Run, classes: int, full: int) -> Mapping[int, int]:
             counts[pixels] = forward_flops(model, pixels)
         except (RuntimeError, AssertionError, ValueError) as error:
             raise RunError(
-                f"model {part_name('model', run.model)} must take images of {pixels} pixels; it can't "
+                f"model {SLOTS['model'].named(run)} must take images of {pixels} pixels; it can't "
                 f"({error}): "
                 "give another --resolution or model"
             ) from None

@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pipeline import AUGMENTS, ENGINES
 from pipeline.augment import Augment
 from pipeline.engines import EnginePart
 from pipeline.machine import MOST_THREADS
-from pipeline.resolution import RESOLUTIONS, ResolutionPart, check_pixels
-from samplers import SAMPLERS, SamplerPart
+from pipeline.resolution import ResolutionPart, check_pixels
+from samplers import SamplerPart
 from trainer import chains
 from trainer.errors import RunError
-from trainer.methods import METHODS, MethodPart
-from trainer.models import MODELS, ModelPart
-from trainer.schedules import SCHEDULES, SchedulePart
-from trainer.selection import SELECTIONS, SelectionPart
-
-SLOTS: Mapping[str, Mapping[str, type]] = {
-    "model": MODELS,
-    "sampler": SAMPLERS,
-    "augment": AUGMENTS,
-    "schedule": SCHEDULES,
-    "method": METHODS,
-    "engine": ENGINES,
-    "resolution": RESOLUTIONS,
-    "selection": SELECTIONS,
-}
-"""Every slot of a run and the table of the parts that fit it."""
+from trainer.methods import MethodPart
+from trainer.models import ModelPart
+from trainer.schedules import SchedulePart
+from trainer.selection import SelectionPart
+from trainer.slots import SLOTS
 
 MOST_COPIES = 1000
 MOST_EPOCHS = 1e6
@@ -253,23 +240,19 @@ class Run(Settings):
     recipe: str = "custom"
     """Name of the recipe that this run began as."""
 
-    model: ModelPart = field(default_factory=lambda: _default(MODELS, "resnet18"))
-    sampler: SamplerPart = field(default_factory=lambda: _default(SAMPLERS, "uniform"))
-    augment: tuple[Augment, ...] = field(default_factory=lambda: (_default(AUGMENTS, "standard"),))
-    schedule: SchedulePart = field(default_factory=lambda: _default(SCHEDULES, "linear"))
-    method: MethodPart = field(default_factory=lambda: _default(METHODS, "supervised"))
-    engine: EnginePart = field(default_factory=lambda: _default(ENGINES, "resident"))
-    resolution: ResolutionPart = field(default_factory=lambda: _default(RESOLUTIONS, "constant"))
-    selection: SelectionPart = field(default_factory=lambda: _default(SELECTIONS, "all"))
+    model: ModelPart = field(default_factory=SLOTS["model"].make)
+    sampler: SamplerPart = field(default_factory=SLOTS["sampler"].make)
+    augment: tuple[Augment, ...] = field(default_factory=lambda: (SLOTS["augment"].make(),))
+    schedule: SchedulePart = field(default_factory=SLOTS["schedule"].make)
+    method: MethodPart = field(default_factory=SLOTS["method"].make)
+    engine: EnginePart = field(default_factory=SLOTS["engine"].make)
+    resolution: ResolutionPart = field(default_factory=SLOTS["resolution"].make)
+    selection: SelectionPart = field(default_factory=SLOTS["selection"].make)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         chains.check(self.augment)
         object.__setattr__(self, "augment", chains.complete(self.augment, chains.base_of((), self.data)))
-
-
-def _default(table: Mapping[str, type], name: str) -> Any:
-    return table[name]()
 
 
 def check_folder_name(setting: str, name: str) -> None:
@@ -291,25 +274,3 @@ def check_folder_name(setting: str, name: str) -> None:
             f"{setting} must be at most {LONGEST_NAME} bytes long; got {len(os.fsencode(name))}, of "
             f"{name[:20]!r} and so on: give a shorter --name"
         )
-
-
-# --- Parts by name ---------------------------------------------------------------------------------------
-
-
-def part_type(slot: str, name: str) -> type:
-    """The class of part ``name`` in ``slot``.
-
-    Raises
-    ------
-    RunError
-        When the slot's table has no such name; the line lists those that it has.
-    """
-    table = SLOTS[slot]
-    if name not in table:
-        raise RunError(f"{slot} must be one of {', '.join(table)}; got {name!r}")
-    return table[name]
-
-
-def part_name(slot: str, part: object) -> str:
-    """The name that ``part`` stands under in its slot's table."""
-    return next(name for name, cls in SLOTS[slot].items() if cls is type(part))

@@ -8,9 +8,10 @@ from dataclasses import fields
 from pathlib import Path
 
 from pipeline.formats.whole import unreadable
-from trainer.config import SLOTS, Run
+from trainer.config import Run
 from trainer.data import Data, paths
 from trainer.errors import RunError
+from trainer.slots import RUN_SLOTS
 
 Digests = Mapping[str, str | None]
 """SHA-256 in hexadecimal of "train", "test", and files by their option, as "sampler.scores"."""
@@ -30,7 +31,7 @@ def digests(run: Run, data: Data) -> dict[str, str | None]:
 
 def files(run: Run) -> Iterator[tuple[str, Path]]:
     """Return the files that a run's parts read, by the option that names each."""
-    for slot in SLOTS:
+    for slot in RUN_SLOTS:
         value = getattr(run, slot)
         for part in value if isinstance(value, tuple) else (value,):
             for item in fields(part):

@@ -15,8 +15,9 @@ from typing import Any, Literal, TypeVar
 import tomli_w
 
 from pipeline.text import read_text
-from trainer.config import SLOTS, Run, part_name, part_type
+from trainer.config import Run
 from trainer.errors import RunError
+from trainer.slots import RUN_SLOTS, Slot
 
 T = TypeVar("T")
 
@@ -55,12 +56,14 @@ def recipes() -> dict[str, Path]:
 def from_table(table: Mapping[str, Any], where: str) -> Run:
     """Build a run from a TOML table; a part is its name, or a table with ``name`` and its options."""
     values = dict(table)
-    for slot in SLOTS:
-        if slot == "augment" and slot in values:
-            entries = values[slot] if isinstance(values[slot], list) else [values[slot]]
-            values[slot] = tuple(_part(slot, entry, where) for entry in entries)
-        elif slot in values:
-            values[slot] = _part(slot, values[slot], where)
+    for name, slot in RUN_SLOTS.items():
+        if name not in values:
+            continue
+        if slot.many:
+            entries = values[name] if isinstance(values[name], list) else [values[name]]
+            values[name] = tuple(_part(slot, entry, where) for entry in entries)
+        else:
+            values[name] = _part(slot, values[name], where)
     for name in ("data", "test_data"):
         # A name or a path.
         if isinstance(values.get(name), str):
@@ -73,10 +76,9 @@ def to_table(run: Run) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for item in dataclasses.fields(run):
         value = getattr(run, item.name)
-        if item.name == "augment":
-            table[item.name] = [_entry("augment", part) for part in value]
-        elif item.name in SLOTS:
-            table[item.name] = _entry(item.name, value)
+        slot = RUN_SLOTS.get(item.name)
+        if slot is not None:
+            table[item.name] = [_entry(slot, part) for part in value] if slot.many else _entry(slot, value)
         elif value is not None:
             table[item.name] = _plain(value)
     return table
@@ -87,24 +89,24 @@ def dumps(run: Run) -> str:
     return tomli_w.dumps(to_table(run))
 
 
-def _entry(slot: str, part: Any) -> dict[str, Any]:
+def _entry(slot: Slot, part: Any) -> dict[str, Any]:
     options = {item.name: getattr(part, item.name) for item in dataclasses.fields(part)}
     known = {key: _plain(value) for key, value in options.items() if value is not None}
-    return {"name": part_name(slot, part), **known}
+    return {"name": slot.part_name(part), **known}
 
 
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _part(slot: str, entry: Any, where: str) -> Any:
+def _part(slot: Slot, entry: Any, where: str) -> Any:
     options = dict(entry) if isinstance(entry, Mapping) else {"name": entry}
     name = options.pop("name", None)
     if not isinstance(name, str):
-        raise RunError(f"{where}: {slot} must be a part's name, or a table with a name; got {entry!r}")
-    cls = part_type(slot, name)
+        raise RunError(f"{where}: {slot.name} must be a part's name, or a table with a name; got {entry!r}")
+    cls = slot.part_type(name)
     # A part may have an option of the same name as its key in the table: TorchvisionModel's is "arch".
-    return _build(cls, options, f"{where}: {slot} {name}")
+    return _build(cls, options, f"{where}: {slot.name} {name}")
 
 
 def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -114,7 +116,7 @@ def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         if key not in names:
             raise RunError(f"{where}: option must be one of {', '.join(names) or '(none)'}; got {key!r}")
     typed = {
-        key: value if key in SLOTS else _typed(value, hints[key], f"{where}: {key}")
+        key: value if key in RUN_SLOTS else _typed(value, hints[key], f"{where}: {key}")
         for key, value in values.items()
     }
     return cls(**typed)

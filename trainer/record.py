@@ -16,6 +16,7 @@ from pipeline.formats.whole import write_whole
 from trainer import config, recipe
 from trainer.errors import RunError
 from trainer.lock import RunLock
+from trainer.slots import SLOTS
 
 SCHEMA = 1
 
@@ -217,11 +218,10 @@ def folder_name(run: config.Run) -> str:
     if run.name is not None:
         return run.name
     config.check_folder_name("recipe", run.recipe)
-    chain = "+".join(config.part_name("augment", part) for part in run.augment)
-    sampler = config.part_name("sampler", run.sampler)
+    chain, sampler = SLOTS["augment"].named(run, "+"), SLOTS["sampler"].named(run)
     digest = _digest(recipe.to_table(run))[:6]
-    selection = config.part_name("selection", run.selection)
-    if selection != "all":
+    selection = SLOTS["selection"].named(run)
+    if selection != SLOTS["selection"].default:
         sampler = f"{sampler}-{selection}"
     name = f"{run.recipe}-{sampler}-{chain}-b{run.budget:g}-s{run.seed}-{digest}"
     config.check_folder_name("the name made of the run's parts", name)

@@ -9,12 +9,13 @@ import pytest
 from rich.console import Console
 
 from tools.arguments import parse
-from tools.listing import PARTS, SLOTS, List, description, headline, options, paragraphs
+from tools.listing import LISTED, List, description, headline, options, paragraphs
 from trainer.errors import RunError
 from trainer.recipe import recipes
 from trainer.schedules import OneCycle, Step
+from trainer.slots import SLOTS
 
-EVERY_PART = [(slot, name) for slot, table in PARTS.items() for name in table]
+EVERY_PART = [(slot.plural, name, part) for slot in SLOTS.values() for name, part in slot.table.items()]
 
 
 def shown(*words: str, width: int = 400) -> str:
@@ -25,8 +26,8 @@ def shown(*words: str, width: int = 400) -> str:
 
 def test_everything_is_listed():
     text = shown()
-    for slot, name in EVERY_PART:
-        assert description(PARTS[slot][name]) in text
+    for _, name, part in EVERY_PART:
+        assert description(part) in text
         assert f"\n{name} " in text
     for name, path in recipes().items():
         assert f"\n{name} " in text
@@ -40,9 +41,8 @@ def test_a_slot_is_listed_alone_by_either_name():
     assert shown("sampler") == text
 
 
-@pytest.mark.parametrize(("slot", "name"), EVERY_PART)
-def test_every_part_has_a_description_and_explained_options(slot, name):
-    part = PARTS[slot][name]
+@pytest.mark.parametrize(("slot", "name", "part"), EVERY_PART)
+def test_every_part_has_a_description_and_explained_options(slot, name, part):
     assert description(part).endswith(".")
     found = options(part)
     if dataclasses.is_dataclass(part):
@@ -115,7 +115,7 @@ def test_a_recipe_is_shown_as_it_is_written():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nope"], f"slot must be one of {', '.join(SLOTS)}; got 'nope'"),
+        (["nope"], f"slot must be one of {', '.join(LISTED)}; got 'nope'"),
         (["samplers", "p_sdg"], "samplers has .*; got 'p_sdg'; did you mean p_sgd?"),
         (["recipes", "zzz"], "recipes has .*; got 'zzz'$"),
     ],

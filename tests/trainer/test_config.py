@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from pipeline import AUGMENTS
-from trainer import config, recipe
+from trainer import recipe
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.record import RunFolder, folder_name
+from trainer.slots import SLOTS
 
 
 @pytest.mark.parametrize("name", recipe.recipes())
@@ -45,8 +46,8 @@ def test_the_papers_data_sets_have_its_reference_settings(
     run = recipe.load(name)
     assert (run.epochs, run.batch_size, run.lr, run.momentum) == (200, 128, 0.1, 0.9)
     assert (run.nesterov, run.weight_decay, run.mean) == (False, 1e-4, mean)
-    assert config.part_name("model", run.model) == "resnet18"
-    assert config.part_name("schedule", run.schedule) == "linear"
+    assert SLOTS["model"].part_name(run.model) == "resnet18"
+    assert SLOTS["schedule"].part_name(run.schedule) == "linear"
     (standard,) = run.augment
     assert standard == AUGMENTS["standard"](flip=flip)  # type: ignore[call-arg]
 
@@ -65,7 +66,7 @@ def test_parts_are_named_or_tabled_with_options() -> None:
 
 def test_mixing_alone_goes_after_the_standard_augmentation() -> None:
     names = [
-        [config.part_name("augment", part) for part in recipe.from_table({"augment": chain}, "x").augment]
+        [SLOTS["augment"].part_name(part) for part in recipe.from_table({"augment": chain}, "x").augment]
         for chain in (["ricap"], "mixup", ["none", "ricap"], ["standard", "mixup"])
     ]
     assert names == [["standard", "ricap"], ["standard", "mixup"], ["none", "ricap"], ["standard", "mixup"]]

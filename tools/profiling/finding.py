@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from tools.reporting.wording import listed
-from trainer.config import Run, part_name
+from trainer.config import Run
+from trainer.slots import SLOTS
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "network": ("forward", "backward", "optimiser"),
@@ -115,7 +116,7 @@ def sentence(measured: Measured) -> str:
 def _network(measured: Measured, share: str) -> str:
     run, times = measured.run, measured.step / measured.loader
     help_ = ["train at lower resolutions (--resolution progressive)"] * (
-        part_name("resolution", run.resolution) == "constant"
+        SLOTS["resolution"].named(run) == "constant"
     )
     help_ += ["compile the network (--compile)"] * (not run.compile) + ["take a smaller one"]
     fed = (
@@ -130,7 +131,7 @@ def _network(measured: Measured, share: str) -> str:
 
 
 def _reading(measured: Measured, share: str) -> str:
-    engine = part_name("engine", measured.run.engine)
+    engine = SLOTS["engine"].named(measured.run)
     network = _times(measured.group("reading") / measured.group("network"))
     if engine == "resident":
         help_ = "convert smaller images (trainer convert --square)"
@@ -189,7 +190,7 @@ def _augmentation(measured: Measured, share: str) -> str:
 
 def _selection(measured: Measured, share: str) -> str:
     part = measured.run.selection
-    name = part_name("selection", part)
+    name = SLOTS["selection"].part_name(part)
     options = {item.name for item in fields(part)}  # type: ignore[arg-type]
     fewer = [f"{words} (--selection.{option})" for option, words in _FEWER.items() if option in options][:1]
     if not part.scores:
@@ -203,7 +204,7 @@ def _selection(measured: Measured, share: str) -> str:
 
 
 def _order(measured: Measured, share: str) -> str:
-    name = part_name("sampler", measured.run.sampler)
+    name = SLOTS["sampler"].named(measured.run)
     return (
         f"Training waits for the sampler: {name}'s orders take {share} of a step; have them drawn beside the "
         "training (--service process --lead 20), or less often (--round-length 1)"

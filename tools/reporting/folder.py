@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 from tools.reporting.record import RunRecord, Samples, Series, number
 from trainer.errors import RunError
 from trainer.samples import SAMPLES_SCHEMA
+from trainer.slots import RUN_SLOTS
 
 SCHEMA = 1
 """Newest schema of a run folder's files that is understood."""
 
 DEFAULTS: Mapping[str, Any] = {
     "counts": "trained",
-    "resolution": {"name": "constant"},
-    "selection": {"name": "all"},
+    **{name: {"name": slot.earlier} for name, slot in RUN_SLOTS.items() if slot.earlier is not None},
 }
 """Settings that recipes of earlier versions don't hold, as those versions trained."""
 

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainer.record import IDLE
+from trainer.slots import RUN_SLOTS
 
 SEEDS = ("seed", "init_seed", "order_seed", "augment_seed", "selection_seed")
 
-PARTS = ("data", "model", "sampler", "selection", "augment", "resolution", "schedule", "method", "engine")
+PARTS = ("data", *RUN_SLOTS)
 """Settings whose values say by themselves what they are settings of."""
 
 UNSAID = {
-    ("selection", "all"): "no selection",
-    ("resolution", "constant"): "constant resolution",
+    **{(key, part): said for key, slot in RUN_SLOTS.items() for part, said in slot.unnamed.items()},
     ("counts", "trained"): "by samples",
     ("counts", "compute"): "by compute",
 }

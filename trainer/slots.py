@@ -1,0 +1,153 @@
+"""Slots: what of a run is variable, and the parts that fit each place.
+
+Every other list of slots or parts derives from here: the options of ``trainer run`` and their help, ``trainer
+list``, recipes, reports, the READMEs' tables and the contract suites.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.augment import AUGMENTS
+from pipeline.engines import ENGINES
+from pipeline.formats import FORMATS
+from pipeline.resolution import RESOLUTIONS
+from pipeline.sources import SOURCES
+from samplers import SAMPLERS
+from trainer.errors import RunError
+from trainer.methods import METHODS
+from trainer.models import MODELS
+from trainer.schedules import SCHEDULES
+from trainer.selection import SELECTIONS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """A place that a part fills.
+
+    Attributes
+    ----------
+    name
+        The setting of a run, the key in recipes, and the option of ``trainer run``.
+    table
+        The parts by name; each is a frozen dataclass whose fields are its options.
+    help
+        What the slot decides, as the first words of its option's help.
+    default
+        Name of the part of a run that says nothing; None for slots that no run has a setting for.
+    many
+        Whether a run takes a sequence of parts.
+    earlier
+        Name of the part that stands for how versions trained that had no such slot; None where all had it.
+    unnamed
+        What reports call parts whose own names say too little beside those of other settings.
+
+    Raises
+    ------
+    RunError
+        When the default is not in the table, or one part stands in it under two names.
+    """
+
+    name: str
+    table: Mapping[str, type]
+    help: str
+    default: str | None = None
+    many: bool = False
+    earlier: str | None = None
+    unnamed: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in filter(None, (self.default, self.earlier, *self.unnamed)):
+            self.part_type(name)
+        first: dict[type, str] = {}
+        for name, part in self.table.items():
+            if first.setdefault(part, name) != name:
+                raise RunError(
+                    f"{self.name}: a part must stand under one name; got {part.__name__} as {first[part]} "
+                    f"and {name}"
+                )
+
+    @property
+    def plural(self) -> str:
+        """The slot's name for ``trainer list``."""
+        return f"{self.name}s"
+
+    @property
+    def of_run(self) -> bool:
+        """Whether runs have a setting for it."""
+        return self.default is not None
+
+    def prefix(self, part: str) -> str:
+        """Return what stands before an option of ``part`` on the command line, '' for slots of no run."""
+        if not self.of_run:
+            return ""
+        return f"--{self.name}.{part}." if self.many else f"--{self.name}."
+
+    def make(self) -> Any:
+        """Return the default part, with the default options."""
+        assert self.default is not None
+        return self.table[self.default]()
+
+    def part_type(self, name: str) -> type:
+        """Return the class of part ``name``.
+
+        Raises
+        ------
+        RunError
+            When the table has no such name; the line lists those that it has.
+        """
+        if name not in self.table:
+            raise RunError(f"{self.name} must be one of {', '.join(self.table)}; got {name!r}")
+        return self.table[name]
+
+    def part_name(self, part: object) -> str:
+        """Return the name that ``part`` stands under."""
+        return next(name for name, cls in self.table.items() if cls is type(part))
+
+    def named(self, run: object, between: str = " + ") -> str:
+        """Return the name of what fills this slot of ``run``, with ``between`` the names of a sequence."""
+        value = getattr(run, self.name)
+        parts = value if self.many else (value,)
+        return between.join(self.part_name(part) for part in parts)
+
+
+_ALL = (
+    Slot(name="model", table=MODELS, help="Network to train", default="resnet18"),
+    Slot(name="sampler", table=SAMPLERS, help="Which samples to load", default="uniform"),
+    Slot(
+        name="selection",
+        table=SELECTIONS,
+        help="Which of the loaded samples to train on",
+        default="all",
+        earlier="all",
+        unnamed={"all": "no selection"},
+    ),
+    Slot(
+        name="augment",
+        table=AUGMENTS,
+        help="Augmentations on the device, in this order; the standard one is added to those without a crop",
+        default="standard",
+        many=True,
+    ),
+    Slot(
+        name="resolution",
+        table=RESOLUTIONS,
+        help="Resolution and strength of the augmentation over the budget",
+        default="constant",
+        earlier="constant",
+        unnamed={"constant": "constant resolution"},
+    ),
+    Slot(name="schedule", table=SCHEDULES, help="Learning rate over the budget", default="linear"),
+    Slot(name="method", table=METHODS, help="What is being learned", default="supervised"),
+    Slot(name="engine", table=ENGINES, help="How images are read", default="resident"),
+    Slot(name="source", table=SOURCES, help="Where images to convert come from"),
+    Slot(name="format", table=FORMATS, help="How a data set is stored"),
+)
+
+SLOTS: Mapping[str, Slot] = {slot.name: slot for slot in _ALL}
+"""Every slot by name, in the order in which reports name their parts."""
+
+RUN_SLOTS: Mapping[str, Slot] = {name: slot for name, slot in SLOTS.items() if slot.of_run}
+"""The slots that a run has a setting for."""
