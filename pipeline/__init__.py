@@ -7,7 +7,7 @@ from pipeline.batch import Batch
 from pipeline.engines import ENGINES, EnginePart, Reader
 from pipeline.errors import CorruptSampleError, DataError, MissingExtraError
 from pipeline.formats import open_dataset
-from pipeline.loader import Loader
+from pipeline.loading.loader import Loader
 
 __all__ = [
     "AUGMENTS",

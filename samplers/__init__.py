@@ -10,6 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from samplers.c_sgd import CSGD
 from samplers.dihcl import DIHCL
+from samplers.draws.threads import use_threads
 from samplers.dynamic_pruning import UCB, EpsilonGreedy
 from samplers.errors import SamplingError, SamplingWarning
 from samplers.infobatch import InfoBatch
@@ -96,4 +97,5 @@ __all__ = [
     "State",
     "Subset",
     "Uniform",
+    "use_threads",
 ]

@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.base import Heard, announced
 from samplers.checks import check_choice, check_warmup
-from samplers.history import Mean, fill_unseen
+from samplers.families.history import Mean, fill_unseen
+from samplers.families.rounds import Heard, announced
+from samplers.families.weighted import WeightedSampler
 from samplers.plan import Plan
-from samplers.weighted import WeightedSampler
 
 
 class CSGDSampler(WeightedSampler[Mean]):

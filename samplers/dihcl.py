@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from samplers.arrays import Doubles
-from samplers.base import Heard, announced
 from samplers.checks import check_at_least, check_choice
+from samplers.draws.arrays import Doubles
 from samplers.errors import SamplingError
-from samplers.history import Change, Recent, fill_unseen
+from samplers.families.history import Change, Recent, fill_unseen
+from samplers.families.rounds import Heard, announced
+from samplers.families.weighted import WeightedSampler
 from samplers.plan import Plan
-from samplers.weighted import WeightedSampler
 
 _MOST = 10.0  # a change counts at most that much, as in the released code
 

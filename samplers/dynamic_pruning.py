@@ -9,13 +9,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.arrays import Doubles, Floats, Ids
-from samplers.base import Draw, RoundSampler, Rows, announced
 from samplers.checks import check_at_least, check_choice, check_within
+from samplers.draws.arrays import Doubles, Floats, Ids
+from samplers.draws.shuffle import permutation, shuffled
 from samplers.errors import SamplingError
-from samplers.history import Tracked
+from samplers.families.history import Tracked
+from samplers.families.rounds import Draw, RoundSampler, Rows, announced
 from samplers.plan import Plan
-from samplers.shuffle import permutation, shuffled
 
 
 class PruningSampler(RoundSampler):

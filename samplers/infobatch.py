@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from samplers.arrays import Doubles, Floats, Ids
-from samplers.base import announced
+from samplers.draws.arrays import Doubles, Floats, Ids
 from samplers.errors import SamplingError
-from samplers.passes import LossPassSampler, Pass
+from samplers.families.rounds import announced
+from samplers.families.sweeps import LossPassSampler, Pass
 from samplers.plan import Plan
 
 

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.arrays import Ids
-from samplers.base import Rows, announced
 from samplers.checks import check_within
+from samplers.draws.arrays import Ids
 from samplers.errors import SamplingError
-from samplers.history import Recent
-from samplers.passes import Pass, PassSampler
+from samplers.families.history import Recent
+from samplers.families.rounds import Rows, announced
+from samplers.families.sweeps import Pass, PassSampler
 from samplers.plan import Plan
 
 _STEPS = ((0.8, 0.4), (0.6, 0.6), (0.3, 0.8), (0.0, 1.0))

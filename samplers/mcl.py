@@ -10,16 +10,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from samplers.arrays import Doubles, Ids
-from samplers.base import Draw, RoundSampler, Rows, announced
 from samplers.checks import check_at_least
-from samplers.counter import make_key
+from samplers.draws.arrays import Doubles, Ids
+from samplers.draws.counter import make_key
+from samplers.draws.shuffle import permutation, shuffled
 from samplers.errors import SamplingError
-from samplers.history import Recent
-from samplers.k_means import k_means
+from samplers.families.history import Recent
+from samplers.families.rounds import Draw, RoundSampler, Rows, announced
+from samplers.grouping.k_means import k_means
 from samplers.plan import Plan
 from samplers.scores import Scores
-from samplers.shuffle import permutation, shuffled
 
 
 @njit(nogil=True, error_model="numpy")

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from samplers.arrays import Doubles, Floats
-from samplers.base import Heard, announced
 from samplers.checks import check_at_least
-from samplers.history import Recent, fill_unseen
+from samplers.draws.arrays import Doubles, Floats
+from samplers.families.history import Recent, fill_unseen
+from samplers.families.rounds import Heard, announced
+from samplers.families.weighted import WeightedSampler
 from samplers.plan import Plan
-from samplers.weighted import WeightedSampler
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.base import Draw, RoundSampler, announced
-from samplers.passes import rest_of_pass, stream
+from samplers.families.rounds import Draw, RoundSampler, announced
+from samplers.families.sweeps import rest_of_pass, stream
 from samplers.plan import Plan
 
 

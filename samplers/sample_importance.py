@@ -9,18 +9,18 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers import draw
-from samplers.arrays import Doubles, Floats
-from samplers.base import Draw, Heard, RoundSampler, Rows, announced
 from samplers.checks import check_at_least, check_choice
+from samplers.draws import draw
+from samplers.draws.arrays import Doubles, Floats
+from samplers.draws.tables import AliasTable
 from samplers.errors import SamplingError
-from samplers.history import Recent, fill_unseen
-from samplers.passes import rest_of_pass, stream
+from samplers.families.history import Recent, fill_unseen
+from samplers.families.rounds import Draw, Heard, RoundSampler, Rows, announced
+from samplers.families.sweeps import rest_of_pass, stream
+from samplers.families.weighted import burn_in_notes, burn_in_rounds, normalised
 from samplers.plan import Plan
 from samplers.protocol import Feedback
 from samplers.scores import Scores
-from samplers.tables import AliasTable
-from samplers.weighted import burn_in_notes, burn_in_rounds, normalised
 
 _HEARD: dict[str, Heard] = {"p": "p_true", "loss": "loss", "el2n": "error", "gradient": "gradient"}
 _LEAST = 2.0**-24  # stands in for 0 where gamma is negative

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.arrays import Floats
+from samplers.draws.arrays import Floats
 from samplers.errors import SamplingError
 
 _NAMES = ("schema", "scores", "method", "metadata")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from samplers.base import announced
 from samplers.checks import check_at_least, check_within
 from samplers.errors import SamplingError
-from samplers.history import fill_unseen
-from samplers.k_means_line import k_means_line
-from samplers.passes import LossPassSampler, Pass
+from samplers.families.history import fill_unseen
+from samplers.families.rounds import announced
+from samplers.families.sweeps import LossPassSampler, Pass
+from samplers.grouping.k_means_line import k_means_line
 from samplers.plan import Plan
 
 

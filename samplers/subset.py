@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.arrays import Ids
-from samplers.base import Draw, RoundSampler, announced
-from samplers.counter import make_key
+from samplers.draws.arrays import Ids
+from samplers.draws.counter import make_key
+from samplers.draws.shuffle import permutation
 from samplers.errors import SamplingError
-from samplers.passes import rest_of_pass, stream
+from samplers.families.rounds import Draw, RoundSampler, announced
+from samplers.families.sweeps import rest_of_pass, stream
 from samplers.plan import Plan
 from samplers.scores import Scores
-from samplers.shuffle import permutation
 
 
 class SubsetSampler(RoundSampler):

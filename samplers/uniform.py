@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.base import Draw, RoundSampler, announced
+from samplers.families.rounds import Draw, RoundSampler, announced
+from samplers.families.weighted import draw_in_passes
 from samplers.plan import Plan
-from samplers.weighted import draw_in_passes
 
 
 class UniformSampler(RoundSampler):

@@ -19,10 +19,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from pipeline.convert import ConvertOptions, convert, skipped_path, validation_path
+from pipeline.conversion.convert import ConvertOptions, convert, skipped_path, validation_path
+from pipeline.conversion.journal import journal_path
 from pipeline.errors import CorruptSampleError, DataError, one_line
 from pipeline.formats import FORMATS, card_path, open_dataset
-from pipeline.journal import journal_path
 from pipeline.pillow import MOST_PIXELS
 from pipeline.sources import data_directory, open_source
 from pipeline.sources.renumbered import Renumbered
@@ -118,7 +118,7 @@ class Convert:
     """Replace OUT; the old one stays until the new one is whole."""
 
     def execute(self, console: Console) -> int:
-        """Convert, showing progress; see `pipeline.convert.convert` for the errors."""
+        """Convert, showing progress; see `pipeline.conversion.convert.convert` for the errors."""
         options = ConvertOptions(
             encoding=None if self.encoding == "auto" else self.encoding,
             jpeg_share=self.jpeg_share,

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.convert import skipped_path
+from pipeline.conversion.convert import skipped_path
 from pipeline.errors import UnwritableError
 from pipeline.formats import Card, open_dataset
 from pipeline.formats.sheet import contact_sheet

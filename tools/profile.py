@@ -15,8 +15,8 @@ from rich.table import Table
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
 from tools.outputs import check_output
+from tools.profiling.components import PART, Stages
 from tools.profiling.finding import Measured, sentence
-from tools.profiling.stages import PART, Stages
 from tools.profiling.timing import take_turns
 from tools.profiling.whole import Loop, session_at
 from tools.progress import TerminalWatcher

@@ -11,7 +11,7 @@ from pipeline.errors import one_line
 from tools.reporting.settings import UNSAID
 from tools.reporting.wording import budget
 from tools.streams import say
-from trainer.evaluate import Evaluation
+from trainer.evaluators.classification import Evaluation
 from trainer.notes import notes
 from trainer.session import Session
 from trainer.slots import SLOTS

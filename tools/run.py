@@ -21,7 +21,7 @@ from trainer.data import Data, paths
 from trainer.loop import train
 from trainer.parallel import World, join, leave
 from trainer.peers import telling_peers
-from trainer.record import RunFolder, folder_name
+from trainer.run_folder import RunFolder, folder_name
 
 DESCRIPTION = """Train under a budget, timed, and write a report.
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pipeline.formats import Converted, open_dataset
 from samplers import Scores
-from samplers.coreset import as_scores, facility_location, k_center
+from samplers.grouping.coreset import as_scores, facility_location, k_center
 from tools.outputs import check_output
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
@@ -24,7 +24,7 @@ from trainer.build import build
 from trainer.data import digest, open_data, paths
 from trainer.device import choose_device
 from trainer.errors import RunError
-from trainer.importance import (
+from trainer.example_scores import (
     ForgettingWatcher,
     check_holdout,
     el2n,
@@ -35,7 +35,7 @@ from trainer.importance import (
 )
 from trainer.loop import train
 from trainer.parallel import World
-from trainer.record import RunFolder, folder_name
+from trainer.run_folder import RunFolder, folder_name
 from trainer.session import Session
 from trainer.slots import SLOTS
 from trainer.state import resume

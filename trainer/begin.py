@@ -14,7 +14,7 @@ from trainer.data import open_data
 from trainer.device import choose_device, use_bf16
 from trainer.environment import differences, environment
 from trainer.parallel import World
-from trainer.record import RunFolder
+from trainer.run_folder import RunFolder
 from trainer.session import Session
 from trainer.state import find, restore
 from trainer.warmup import warm_up

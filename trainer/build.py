@@ -15,7 +15,8 @@ from pipeline.augment.center_crop import CenterCrop
 from pipeline.augment.protocol import Cropping
 from pipeline.machine import cores
 from pipeline.resolution import Stage, in_pixels
-from samplers import Plan, Sampler, SamplingWarning, blocks
+from samplers import Plan, Sampler, SamplingWarning
+from samplers.draws import threads as blocks
 from samplers.scan import Scan
 from samplers.service import Service
 from trainer.budget import Budget, candidates_needed, forward_flops
@@ -24,15 +25,15 @@ from trainer.data import Data, digest
 from trainer.device import keep_freed_memory, use_bf16
 from trainer.errors import RunError
 from trainer.feedback import FeedbackBuffer
-from trainer.forward import View
+from trainer.inference.predict import View
+from trainer.inference.scorer import Scorer
 from trainer.ledger import Ledger
 from trainer.parallel import World
-from trainer.record import RunFolder
-from trainer.samples import SampleRecord
-from trainer.scoring import Scorer
-from trainer.select import Selector
+from trainer.run_folder import RunFolder
+from trainer.sample_table import SampleRecord
 from trainer.selection import Selection, Setting, Terms
-from trainer.selection.schedule import Scored
+from trainer.selection.driver import Selector
+from trainer.selection.helpers.schedule import Scored
 from trainer.session import Session
 from trainer.slots import SLOTS
 from trainer.step import Step

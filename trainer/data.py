@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import DataError
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.formats import FORMATS, Converted, open_dataset
 from pipeline.multiplied import Multiplied, choose_classes
 from pipeline.sources import SHARDED, SOURCES, data_directory, open_source

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import Batch
-from pipeline.request import OrderLike
+from pipeline.loading.request import OrderLike
 from trainer.methods import MethodPart
 from trainer.session import Session
 

@@ -12,14 +12,14 @@ from pipeline.clock import CLOCK
 from trainer.begin import begin
 from trainer.config import Run
 from trainer.errors import InterruptedRunError
-from trainer.evaluate import evaluate
+from trainer.evaluators.classification import evaluate
 from trainer.interrupt import Stop, Stopped, stop_on_signal
 from trainer.models import parameters
 from trainer.parallel import World
-from trainer.record import RunFolder
-from trainer.samples import entropy
+from trainer.run_folder import RunFolder
+from trainer.sample_table import entropy
 from trainer.score import score
-from trainer.select import Ready
+from trainer.selection.driver import Ready
 from trainer.session import Session
 from trainer.state import save
 from trainer.watch import Log, Watcher

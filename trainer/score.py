@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pipeline import Batch
 from samplers import Order
-from trainer.forward import predict
 from trainer.gradients import measure
+from trainer.inference.predict import predict
 from trainer.interrupt import Stopped
 from trainer.session import Session, asked_of
 

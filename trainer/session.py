@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from pipeline import Loader
-from pipeline.loader import LoaderTimes
+from pipeline.loading.loader import LoaderTimes
 from pipeline.resolution import Stage
 from samplers import Order, Plan, ScoringPart
 from samplers.service import Service
@@ -21,13 +21,13 @@ from trainer.config import Run
 from trainer.data import Data
 from trainer.errors import DivergedError, RunError
 from trainer.feedback import FeedbackBuffer
-from trainer.forward import View
+from trainer.inference.predict import View
 from trainer.ledger import Ledger
 from trainer.parallel import World
-from trainer.record import RunFolder
-from trainer.samples import SampleRecord
+from trainer.run_folder import RunFolder
+from trainer.sample_table import SampleRecord
 from trainer.schedules import Schedule
-from trainer.select import Ready, Selector
+from trainer.selection.driver import Ready, Selector
 from trainer.step import Step
 
 

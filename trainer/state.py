@@ -14,8 +14,8 @@ from trainer.checkpoint import Found
 from trainer.device import random_state, restore_random_state
 from trainer.errors import RunError
 from trainer.parallel import World
-from trainer.record import RunFolder
-from trainer.samples import SampleRecord
+from trainer.run_folder import RunFolder
+from trainer.sample_table import SampleRecord
 from trainer.session import Line, Session
 
 

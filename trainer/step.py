@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import Batch
-from trainer.forward import forward
+from trainer.inference.predict import forward
 from trainer.ledger import Ledger
 from trainer.methods import Losses, MethodPart
 from trainer.selection import Weighting

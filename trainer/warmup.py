@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from pipeline import Batch
-from pipeline.loader import LoaderTimes
+from pipeline.loading.loader import LoaderTimes
 from pipeline.resolution import Stage
 from samplers import Feedback, Order
 from trainer.build import build_sampler
 from trainer.device import random_state, restore_random_state
-from trainer.forward import forward
+from trainer.inference.predict import forward
 from trainer.session import Session, asked_of
 
 _REPEATS = 5

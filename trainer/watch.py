@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from trainer.evaluate import Evaluation
+from trainer.evaluators.classification import Evaluation
 from trainer.session import Line, Session
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from pipeline.augment.augmentation import Chain, HostDraws
 from pipeline.augment.autoaugment import Autoaugment
 from pipeline.augment.blur import Blur
 from pipeline.augment.center_crop import CenterCrop
-from pipeline.augment.chain import Chain, HostDraws
 from pipeline.augment.color_jitter import ColorJitter
 from pipeline.augment.cutmix import Cutmix
 from pipeline.augment.cutout import Cutout

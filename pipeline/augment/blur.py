@@ -10,10 +10,10 @@ from torch import Tensor
 
 from pipeline.augment.chance import check_probability
 from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.augment.rows import rework, to_images, to_pixels
-from pipeline.augment.separable import smooth
 from pipeline.batch import Draws
 from pipeline.errors import DataError
+from pipeline.ops.memory import rework, to_images, to_pixels
+from pipeline.ops.separable import smooth
 from pipeline.randomness import Keys, sample_doubles
 
 

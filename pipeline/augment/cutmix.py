@@ -13,8 +13,8 @@ from torch import Tensor
 from pipeline.augment.beta import check_alpha, draw_beta
 from pipeline.augment.chance import check_probability
 from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.augment.rows import byte_rectangle, choose, to_bytes, to_images, to_pixels
 from pipeline.batch import Draws
+from pipeline.ops.memory import byte_rectangle, choose, to_bytes, to_images, to_pixels
 from pipeline.randomness import Keys, batch_uniforms, integers, permutation, sample_doubles
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pipeline.augment.beta import check_alpha, draw_beta
 from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.augment.rows import to_images, to_pixels
 from pipeline.batch import Draws
+from pipeline.ops.memory import to_images, to_pixels
 from pipeline.randomness import Keys, permutation
 
 

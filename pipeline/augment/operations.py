@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment import affine, levels
-from pipeline.augment.rows import byte_rectangle, choose, rework, to_bytes
 from pipeline.batch import Draws
+from pipeline.ops import affine
+from pipeline.ops import intensity as levels
+from pipeline.ops.memory import byte_rectangle, choose, rework, to_bytes
 
 Floats = NDArray[np.float64]
 Parameters = NDArray[np.generic]
@@ -117,7 +118,7 @@ def _slid(matrices: Callable[[Floats, int, int], Floats]) -> Operation:
 
 
 def _masks(chosen: Chosen) -> NDArray[np.uint8]:
-    """Masks for `pipeline.augment.levels.bits` that change nothing."""
+    """Masks for `pipeline.ops.intensity.bits` that change nothing."""
     masks = np.empty((len(chosen.values), 5), dtype=np.uint8)
     masks[:] = (255, 255, 0, 255, 0)
     return masks

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from pipeline.augment.beta import check_alpha, draw_beta
 from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.augment.rows import byte_columns, choose, gather_runs, to_bytes, to_images, to_pixels
 from pipeline.batch import Draws
+from pipeline.ops.memory import byte_columns, choose, gather_runs, to_bytes, to_images, to_pixels
 from pipeline.randomness import Keys, batch_uniforms, integers, permutation, sample_doubles
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.augment.rows import gather_runs, to_images, to_pixels
 from pipeline.batch import Draws
 from pipeline.errors import DataError
+from pipeline.ops.memory import gather_runs, to_images, to_pixels
 from pipeline.randomness import Keys, integers, uniforms
 
 _MOST_PADDING = 256

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.augment.resize import resize, taps
-from pipeline.augment.rows import to_images, to_pixels
 from pipeline.batch import Draws
 from pipeline.crop import Windows
 from pipeline.errors import DataError
+from pipeline.ops.memory import to_images, to_pixels
+from pipeline.ops.resize import resize, taps
 from pipeline.randomness import Keys
 from pipeline.resolution import MOST_PIXELS
 

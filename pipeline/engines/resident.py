@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment.resize import resize, taps
 from pipeline.crop import Crop
 from pipeline.engines.blocks import Blocks
 from pipeline.engines.crew import Crew
@@ -28,6 +27,7 @@ from pipeline.engines.stored import (
 )
 from pipeline.errors import DataError
 from pipeline.kernels.resize import resize_windows
+from pipeline.ops.resize import resize, taps
 from pipeline.transfer import place
 
 _HELD = Held()

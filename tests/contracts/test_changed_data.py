@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pipeline.bus_error import EXIT_STATUS
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.engines import ENGINES
 from pipeline.errors import ChangedDataError
 from pipeline.formats import open_dataset

@@ -22,8 +22,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from samplers import SAMPLERS, Feedback, Order, Plan, Sampler, SamplingError
-from samplers.base import RoundSampler
-from samplers.weighted import WeightedSampler
+from samplers.families.rounds import RoundSampler
+from samplers.families.weighted import WeightedSampler
 
 pytestmark = pytest.mark.filterwarnings("ignore::samplers.errors.SamplingWarning")
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.errors import DataError
 from pipeline.formats import open_dataset
 from pipeline.sources import SHARDED, SOURCES, Source, open_source

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.errors import CorruptSampleError
 from pipeline.sources import ImageFolder
 

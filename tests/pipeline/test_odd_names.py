@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from pipeline.convert import ConvertOptions, convert, skipped_path
+from pipeline.conversion.convert import ConvertOptions, convert, skipped_path
 from pipeline.errors import DataError, one_line
 from pipeline.formats import card_path, open_dataset
 from pipeline.sources import ArraySource, open_source

@@ -18,7 +18,7 @@ def test_the_public_face_is_what_is_documented():
         "SamplingError",
         "SamplingWarning",
     }
-    helpers |= {"Scores", "ScoringPart", "State"}
+    helpers |= {"Scores", "ScoringPart", "State", "use_threads"}
     parts = {part.__name__ for part in samplers.SAMPLERS.values()}
     assert set(samplers.__all__) == helpers | parts
     assert set(samplers.SAMPLERS) == {

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.bus_error import EXIT_STATUS
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.sources import ArraySource
 
 

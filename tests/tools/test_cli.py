@@ -21,7 +21,7 @@ from tools.arguments import UsageError, chosen
 from tools.cli import COMMANDS, main
 from tools.outputs import check_output
 from tools.recipe_line import read_run
-from trainer.record import folder_name
+from trainer.run_folder import folder_name
 
 SMALL = ("--model", "resnet8", "--epochs", "2", "--budget", "0.3", "--batch-size", "64", "--device", "cpu")
 

@@ -18,10 +18,10 @@ import tyro
 from PIL import Image
 from rich.console import Console
 
-from pipeline import conversion
+from pipeline.conversion import job as conversion
+from pipeline.conversion.journal import journal_path
 from pipeline.errors import DataError
 from pipeline.formats import FORMATS, card_path, open_dataset
-from pipeline.journal import journal_path
 from pipeline.sources import SHARDED, SOURCES
 from tools.cli import main
 from tools.convert import Convert

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipeline import open_dataset
 from pipeline.augment import AUGMENTS
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.errors import DataError
 from pipeline.formats import Beton
 from pipeline.sources import open_source

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.sources import ArraySource
 from tools.cli import main
 

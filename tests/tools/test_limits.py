@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.formats import Sample, StoredImage, WebDatasetFormat, open_dataset
 from pipeline.sources import ArraySource
 from tools.limits import refusal

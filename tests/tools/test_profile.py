@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.engines import ENGINES
 from pipeline.formats import open_dataset
 from pipeline.sources import ArraySource

@@ -16,7 +16,7 @@ from tools.reporting.wording import percent
 from trainer.loop import train
 from trainer.parallel import World
 from trainer.recipe import from_table
-from trainer.record import RunFolder
+from trainer.run_folder import RunFolder
 
 SMALL = {
     "model": {"name": "resnet8", "width": 1},

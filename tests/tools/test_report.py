@@ -30,7 +30,7 @@ from tools.reporting import bars, figures, lineup, markup, settings, verdict, wo
 from tools.reporting.folder import read_run
 from tools.reporting.samples import class_probabilities, spread
 from trainer.errors import RunError
-from trainer.samples import entropy
+from trainer.sample_table import entropy
 
 N, T, BUDGET, BATCH = 1000, 20, 0.3, 100
 STEPS = 60

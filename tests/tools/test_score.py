@@ -14,10 +14,10 @@ from trainer.build import build
 from trainer.data import open_data
 from trainer.device import choose_device
 from trainer.errors import RunError
-from trainer.importance import last_errors
+from trainer.example_scores import last_errors
 from trainer.parallel import World
 from trainer.recipe import load
-from trainer.record import RunFolder
+from trainer.run_folder import RunFolder
 from trainer.state import resume
 
 

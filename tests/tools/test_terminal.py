@@ -16,7 +16,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from pipeline import DataError
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.sources import ArraySource
 from pipeline.transfer import resolve_device
 from tools.arguments import below_home

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from trainer.config import Run
-from trainer.evaluate import Evaluation
+from trainer.evaluators.classification import Evaluation
 from trainer.loop import train
 from trainer.parallel import World
 from trainer.recipe import from_table
-from trainer.record import RunFolder, folder_name
+from trainer.run_folder import RunFolder, folder_name
 from trainer.session import Session
 
 Train = Callable[..., Session]

@@ -20,9 +20,9 @@ from trainer.errors import RunError
 from trainer.ledger import Ledger
 from trainer.methods import METHODS
 from trainer.parallel import World
-from trainer.record import RunFolder, folder_name
-from trainer.rows import Rows
-from trainer.samples import SampleRecord
+from trainer.run_folder import RunFolder, folder_name
+from trainer.sample_table import SampleRecord
+from trainer.selection.pool import Rows
 from trainer.session import Session
 
 Recipe = Callable[..., Run]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.errors import DataError
 from pipeline.formats import Converted, open_dataset
 from pipeline.sources import ArraySource

@@ -11,7 +11,7 @@ from pipeline import AUGMENTS
 from trainer import recipe
 from trainer.config import Run
 from trainer.errors import RunError
-from trainer.record import RunFolder, folder_name
+from trainer.run_folder import RunFolder, folder_name
 from trainer.slots import SLOTS
 
 

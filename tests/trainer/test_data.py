@@ -17,7 +17,7 @@ from trainer.config import Run
 from trainer.data import digest, open_data
 from trainer.errors import RunError
 from trainer.parallel import World
-from trainer.record import RunFolder
+from trainer.run_folder import RunFolder
 
 
 def test_a_folder_that_is_no_set_is_refused_and_not_gone_through(tmp_path: Path) -> None:

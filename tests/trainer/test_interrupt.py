@@ -17,7 +17,7 @@ from trainer.errors import InterruptedRunError
 from trainer.interrupt import STOPS, Stopped, stop_on_signal
 from trainer.loop import train
 from trainer.parallel import World
-from trainer.record import RunFolder, folder_name
+from trainer.run_folder import RunFolder, folder_name
 from trainer.session import Session
 
 Make = Callable[..., Run]

@@ -16,7 +16,7 @@ from trainer.config import Run
 from trainer.errors import DivergedError, InterruptedRunError, RunError
 from trainer.loop import train
 from trainer.parallel import World
-from trainer.record import RunFolder, folder_name
+from trainer.run_folder import RunFolder, folder_name
 from trainer.session import Session
 
 Recipe = Callable[..., Run]

@@ -15,10 +15,10 @@ from tools.recipe_line import read_run
 from trainer import recipe as recipes
 from trainer.config import Run
 from trainer.errors import InterruptedRunError, RunError
-from trainer.evaluate import Evaluation
+from trainer.evaluators.classification import Evaluation
 from trainer.loop import train
 from trainer.parallel import World
-from trainer.record import RunFolder, folder_name
+from trainer.run_folder import RunFolder, folder_name
 from trainer.session import Session
 
 Recipe = Callable[..., Run]

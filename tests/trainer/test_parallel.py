@@ -27,7 +27,7 @@ from trainer import recipe
 from trainer.errors import InterruptedRunError
 from trainer.loop import train
 from trainer.parallel import join, leave
-from trainer.record import RunFolder
+from trainer.run_folder import RunFolder
 
 class Quiet:
     def converting(self, name, done, total): ...

@@ -15,13 +15,13 @@ from pipeline import Batch, Loader, chain, open_dataset
 from pipeline.resolution import Stage
 from samplers import Order, Scores
 from trainer.feedback import FeedbackBuffer
+from trainer.inference.scorer import Scorer
 from trainer.ledger import Ledger
 from trainer.methods import METHODS
 from trainer.models import MODELS
 from trainer.parallel import World
-from trainer.scoring import Scorer
-from trainer.select import Selector
 from trainer.selection import SELECTIONS, Setting, Terms, Weighting
+from trainer.selection.driver import Selector
 from trainer.step import Step
 
 BATCH, SAMPLES, CLASSES = 8, 1280, 10

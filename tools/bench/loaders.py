@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import ENGINES, open_dataset
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.engines.protocol import thread_count
 from pipeline.formats import Converted, Sample, StoredImage, WebDatasetFormat
 from pipeline.sources import ArraySource

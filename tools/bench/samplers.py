@@ -14,8 +14,10 @@ import numpy as np
 import torch
 
 from pipeline.machine import cores
-from samplers import PSGD, Feedback, Plan, blocks, draw
-from samplers.counter import make_key
+from samplers import PSGD, Feedback, Plan
+from samplers.draws import draw
+from samplers.draws import threads as blocks
+from samplers.draws.counter import make_key
 from samplers.service import Service
 from tools.bench import measure
 from tools.bench.clock import Clock
@@ -30,8 +32,9 @@ _LARGE = """
 import json, resource, time
 import numpy as np
 from pipeline.machine import cores
-from samplers import blocks, draw
-from samplers.counter import make_key
+from samplers.draws import threads as blocks
+from samplers.draws import draw
+from samplers.draws.counter import make_key
 
 blocks.use_threads(cores())
 draw.without_replacement(np.ones(100_000, np.float32), 30_000, make_key(0, "warm-up"))

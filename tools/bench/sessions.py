@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import Batch
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.formats import open_dataset
 from pipeline.sources import ArraySource
 from trainer import recipe
@@ -16,7 +16,7 @@ from trainer.build import build
 from trainer.data import Data
 from trainer.device import choose_device
 from trainer.parallel import World
-from trainer.record import RunFolder
+from trainer.run_folder import RunFolder
 from trainer.session import Session
 from trainer.warmup import warm_up
 

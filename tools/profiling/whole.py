@@ -16,7 +16,7 @@ from trainer.data import Data
 from trainer.device import choose_device
 from trainer.loop import candidates, end_round, set_rates
 from trainer.parallel import World
-from trainer.record import RunFolder
+from trainer.run_folder import RunFolder
 from trainer.session import Session
 from trainer.warmup import warm_up
 

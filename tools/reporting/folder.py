@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from tools.reporting.record import RunRecord, Samples, Series, number
 from trainer.errors import RunError
-from trainer.samples import SAMPLES_SCHEMA
+from trainer.sample_table import SAMPLES_SCHEMA
 from trainer.slots import RUN_SLOTS
 
 SCHEMA = 1

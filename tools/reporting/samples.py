@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tools.reporting.record import Samples
-from trainer.samples import entropy
+from trainer.sample_table import entropy
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Spread:
     samples
         N.
     entropy
-        H(c) in nats, see :func:`trainer.samples.entropy`.
+        H(c) in nats, see :func:`trainer.sample_table.entropy`.
     unseen
         Samples never trained on.
     least, median, most

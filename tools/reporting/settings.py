@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainer.record import IDLE
+from trainer.run_folder import IDLE
 from trainer.slots import RUN_SLOTS
 
 SEEDS = ("seed", "init_seed", "order_seed", "augment_seed", "selection_seed")

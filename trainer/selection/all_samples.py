@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from trainer.selection.base import BaseSelection
+from trainer.selection.helpers.base import BaseSelection
+from trainer.selection.helpers.schedule import Scheduled
 from trainer.selection.protocol import Setting, Terms
-from trainer.selection.schedule import Scheduled
 
 
 @dataclass(frozen=True)

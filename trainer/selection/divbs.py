@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from trainer.precision import at_least_float32
-from trainer.selection.base import BaseSelection
-from trainer.selection.checks import check_at_least
+from trainer.selection.helpers.base import BaseSelection
+from trainer.selection.helpers.checks import check_at_least
+from trainer.selection.helpers.schedule import Scored
 from trainer.selection.protocol import Candidates, Choice, Setting
-from trainer.selection.schedule import Scored
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.errors import RunError
-from trainer.selection.base import BaseSelection, scored_losses
-from trainer.selection.checks import check_at_least, check_choice, check_share
-from trainer.selection.draws import weighted_without_replacement
-from trainer.selection.forgetting import ForgettingMemory
+from trainer.selection.helpers.base import BaseSelection, scored_losses
+from trainer.selection.helpers.checks import check_at_least, check_choice, check_share
+from trainer.selection.helpers.draws import weighted_without_replacement
+from trainer.selection.helpers.forgetting import ForgettingMemory
+from trainer.selection.helpers.ranks import percentile_ranks
+from trainer.selection.helpers.schedule import Scored
 from trainer.selection.protocol import Candidates, Choice, Setting
-from trainer.selection.ranks import percentile_ranks
-from trainer.selection.schedule import Scored
 
 
 @dataclass(frozen=True)

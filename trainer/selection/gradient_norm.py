@@ -11,11 +11,11 @@ from torch import Tensor
 
 from trainer.errors import RunError
 from trainer.methods import Losses
-from trainer.selection.base import BaseSelection, scored_losses
-from trainer.selection.checks import check_at_least
-from trainer.selection.draws import weighted_with_replacement
+from trainer.selection.helpers.base import BaseSelection, scored_losses
+from trainer.selection.helpers.checks import check_at_least
+from trainer.selection.helpers.draws import weighted_with_replacement
+from trainer.selection.helpers.schedule import Scored
 from trainer.selection.protocol import Candidates, Choice, Mixture, Setting
-from trainer.selection.schedule import Scored
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.selection.base import BaseSelection, scored_losses
-from trainer.selection.checks import check_at_least
-from trainer.selection.draws import highest
+from trainer.selection.helpers.base import BaseSelection, scored_losses
+from trainer.selection.helpers.checks import check_at_least
+from trainer.selection.helpers.draws import highest
+from trainer.selection.helpers.schedule import Scored
 from trainer.selection.protocol import Candidates, Choice, Setting
-from trainer.selection.schedule import Scored
 
 
 @dataclass(frozen=True)

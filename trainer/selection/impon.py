@@ -12,11 +12,11 @@ from torch import Tensor
 from trainer.errors import RunError
 from trainer.methods import Losses
 from trainer.precision import at_least_float32
-from trainer.selection.base import BaseSelection
-from trainer.selection.checks import check_at_least, check_choice
-from trainer.selection.draws import highest
+from trainer.selection.helpers.base import BaseSelection
+from trainer.selection.helpers.checks import check_at_least, check_choice
+from trainer.selection.helpers.draws import highest
+from trainer.selection.helpers.schedule import Scheduled
 from trainer.selection.protocol import Candidates, Choice, Mixture, Setting, Terms
-from trainer.selection.schedule import Scheduled
 
 
 @dataclass(frozen=True)

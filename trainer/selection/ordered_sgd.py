@@ -12,10 +12,10 @@ from torch import Tensor
 
 from trainer.errors import RunError
 from trainer.methods import Losses
-from trainer.selection.base import BaseSelection
-from trainer.selection.draws import highest
+from trainer.selection.helpers.base import BaseSelection
+from trainer.selection.helpers.draws import highest
+from trainer.selection.helpers.schedule import Scheduled
 from trainer.selection.protocol import Setting
-from trainer.selection.schedule import Scheduled
 
 
 @dataclass(frozen=True)

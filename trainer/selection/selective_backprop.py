@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Self
 import torch
 
 from trainer.errors import RunError
-from trainer.selection.base import BaseSelection, scored_losses
-from trainer.selection.checks import check_at_least, check_share
+from trainer.selection.helpers.base import BaseSelection, scored_losses
+from trainer.selection.helpers.checks import check_at_least, check_share
+from trainer.selection.helpers.ranks import percentiles_among
+from trainer.selection.helpers.schedule import Scored
 from trainer.selection.protocol import Candidates, Choice, Setting, Terms
-from trainer.selection.ranks import percentiles_among
-from trainer.selection.schedule import Scored
 
 
 @dataclass(frozen=True)

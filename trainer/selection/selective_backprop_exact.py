@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.selection.base import BaseSelection, scored_losses
-from trainer.selection.checks import check_share
-from trainer.selection.draws import weighted_without_replacement
+from trainer.selection.helpers.base import BaseSelection, scored_losses
+from trainer.selection.helpers.checks import check_share
+from trainer.selection.helpers.draws import weighted_without_replacement
+from trainer.selection.helpers.ranks import midpoint_percentiles
+from trainer.selection.helpers.schedule import Scored
 from trainer.selection.protocol import Candidates, Choice, Setting
-from trainer.selection.ranks import midpoint_percentiles
-from trainer.selection.schedule import Scored
 
 
 @dataclass(frozen=True)

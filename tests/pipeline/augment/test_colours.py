@@ -9,7 +9,6 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from pipeline.augment import levels
 from pipeline.augment.blur import Blur
 from pipeline.augment.color_jitter import ColorJitter
 from pipeline.augment.grayscale import Grayscale
@@ -19,6 +18,7 @@ from pipeline.augment.sequence import beneath
 from pipeline.augment.solarize import Solarize
 from pipeline.augment.ssl import Ssl
 from pipeline.errors import DataError
+from pipeline.ops import intensity as levels
 from pipeline.randomness import Keys, sample_doubles, uniforms
 from pipeline.transfer import place
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pipeline.augment.chain import Chain
+from pipeline.augment.augmentation import Chain
 from pipeline.augment.mixup import Mixup
 from pipeline.errors import DataError
 from pipeline.randomness import Keys

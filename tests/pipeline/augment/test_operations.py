@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.autoaugment import AutoAugment, RandAugment, TrivialAugmentWide, _apply_op
 
-from pipeline.augment import levels
 from pipeline.augment.operations import OPERATIONS, apply_layers, draw_layer
-from pipeline.augment.rows import images_at_once
 from pipeline.augment.spaces import Space, learned, modern, original, wide
+from pipeline.ops import intensity as levels
+from pipeline.ops.memory import images_at_once
 from pipeline.transfer import place
 
 Pixels = NDArray[np.uint8]

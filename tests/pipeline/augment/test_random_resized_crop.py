@@ -9,8 +9,8 @@ from PIL import Image
 from torchvision.transforms import RandomResizedCrop as Theirs
 from torchvision.transforms.v2 import functional as F
 
+from pipeline.augment.augmentation import Chain
 from pipeline.augment.center_crop import CenterCrop
-from pipeline.augment.chain import Chain
 from pipeline.augment.random_resized_crop import RandomResizedCrop
 from pipeline.augment.ricap import Ricap
 from pipeline.augment.ssl import Ssl

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.errors import CorruptSampleError, DataError
 from pipeline.formats import Beton, card_path, open_dataset
 from pipeline.sources import ArraySource

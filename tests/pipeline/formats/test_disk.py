@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.errors import DataError
 from pipeline.formats import card_path, open_dataset
 from pipeline.formats.whole import PartialFile, write_whole

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline import ENGINES, open_dataset
-from pipeline.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.pillow import MOST_PIXELS, pixel_limit
 from pipeline.sources import ImageFolder
 from pipeline.sources.pixels import decode, is_plain_jpeg

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.convert import ConvertOptions, convert, skipped_path
+from pipeline.conversion.convert import ConvertOptions, convert, skipped_path
 from pipeline.errors import CorruptSampleError, DataError
 from pipeline.formats import open_dataset
 from pipeline.sources import ImageFolder

@@ -10,7 +10,7 @@ import torch
 
 from trainer.errors import RunError
 from trainer.selection.foms import Foms
-from trainer.selection.forgetting import ForgettingMemory
+from trainer.selection.helpers.forgetting import ForgettingMemory
 
 LOSSES = [0.4, 2.0, 0.1, 2.0, 1.0]
 

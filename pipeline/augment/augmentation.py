@@ -1,0 +1,297 @@
+"""Augmentations in order, and normalisation where the first one that needs floats stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.augment.center_crop import Resize
+from pipeline.augment.none import NoAugment
+from pipeline.augment.protocol import Augment, Cropping, HostArrays, Mixing, Resizing
+from pipeline.augment.sequence import scopes
+from pipeline.batch import Batch, Draws
+from pipeline.errors import DataError
+from pipeline.ops.memory import to_images, to_pixels
+from pipeline.randomness import Keys
+from pipeline.transfer import place
+
+
+@dataclass(frozen=True, slots=True)
+class HostDraws:
+    """What a chain drew for a batch, on the host.
+
+    Attributes
+    ----------
+    parts
+        One entry a part of the chain, in its order.
+    partners
+        int64[n, k], positions within the batch of each image's constituents after all mixing.
+    shares
+        float32[n, k], the constituents' shares; rows sum to 1.
+    """
+
+    parts: tuple[HostArrays, ...]
+    partners: NDArray[np.int64]
+    shares: NDArray[np.float32]
+
+
+class Chain:
+    """Augmentations that follow each other, then (or in between) normalisation to (x / 255 - mean) / std.
+
+    Parameters
+    ----------
+    parts
+        In the order in which they work. Parts on grey levels stand before parts on normalised floats, and
+        mixing comes last: what changes an image after it was mixed would make its labels' shares untrue. So
+        would a second part that puts images together from pieces (ricap, cutmix): a piece of an image that
+        is itself made of pieces holds them in other shares than the whole. mixup may stand before or after
+        one. Nothing is added to the parts.
+    mean, std
+        One value a channel, of pixels scaled to [0, 1]; both None for images that are normalised already.
+    dtype
+        Of the normalised images.
+
+    Attributes
+    ----------
+    cropping
+        The first part, where it is one whose work an engine can do; else None.
+
+    Raises
+    ------
+    DataError
+        On an order that can't work, and on a standard deviation that isn't positive.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Augment],
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.parts = tuple(parts)
+        self.mean = tuple(float(value) for value in mean or ())
+        self.std = tuple(float(value) for value in std or ())
+        self.normalises = mean is not None
+        self.dtype = dtype
+        if len(self.mean) != len(self.std) or bool(self.mean) != self.normalises:
+            raise DataError(
+                f"mean and std must hold one value a channel each; got {len(self.mean)} and {len(self.std)}"
+            )
+        if not all(value > 0 for value in self.std):
+            raise DataError(f"std must be above 0 in every channel; got {self.std}")
+        _check_order(self.parts)
+        self._normalise_at = next(
+            (index for index, part in enumerate(self.parts) if part.domain == "float"), len(self.parts)
+        )
+        self._scopes = scopes(self.parts)
+        # Looking through a protocol takes as long as drawing for a batch: once a chain is enough.
+        first = self.parts[0] if self.parts else None
+        self.cropping: Cropping | None = first if isinstance(first, Cropping) else None
+        self._mixes = tuple(isinstance(part, Mixing) for part in self.parts)
+        self._resizes = tuple(isinstance(part, Resizing) for part in self.parts)
+        self._tiles: dict[tuple[torch.device, int], tuple[Tensor, Tensor]] = {}
+        self._calls = 0
+        self._sized: dict[tuple[int, int], Chain] = {}
+
+    def __call__(
+        self, images: Tensor, labels: Tensor, *, step: int | None = None, seed: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw for a batch and augment it, in a loop without the loader.
+
+        What is drawn depends on the seed, the step, and each image's place in the batch.
+
+        Parameters
+        ----------
+        images
+            uint8[n, C, H, W] on any device.
+        labels
+            int64[n]
+        step
+            Number of the batch, at least 0: give it to make a loop that resumes repeat its draws. None counts
+            the calls of this chain that didn't give one.
+        seed
+            In [0, 2**32).
+
+        Returns
+        -------
+        images
+            [n, C, H, W] of the chain's dtype, normalised, channels_last in memory.
+        labels
+            int64[n, k], the labels of what each image is made of; k is 1 without mixing.
+        shares
+            float32[n, k]; rows sum to 1. An image's loss is the sum of its labels' losses by their shares.
+
+        Raises
+        ------
+        DataError
+            On images that aren't uint8[n, C, H, W], and on labels that aren't one an image.
+        """
+        if images.ndim != 4 or images.dtype != torch.uint8:
+            raise DataError(
+                f"images must be uint8 of shape [n, C, H, W]; got {images.dtype} of shape "
+                f"{tuple(images.shape)}"
+            )
+        if labels.shape != images.shape[:1]:
+            raise DataError(f"labels must be one an image; got shape {tuple(labels.shape)}")
+        if step is None:
+            step, self._calls = self._calls, self._calls + 1
+        places = np.arange(len(images), dtype=np.int64)
+        keys = Keys(seed, step, step, places, np.zeros_like(places))
+        drawn = self.draw(keys, images.shape[2], images.shape[3])
+        draws = [{name: place(array, images.device) for name, array in one.items()} for one in drawn.parts]
+        partners = place(drawn.partners, labels.device)
+        mixed = torch.index_select(labels, 0, partners.flatten()).view(partners.shape)
+        return self.transform(images, draws), mixed, place(drawn.shares, images.device)
+
+    def plain(self, *parts: Augment) -> Chain:
+        """Give the chain of other parts, by default none, that normalises as this one does."""
+        return Chain(parts, self.mean or None, self.std or None, self.dtype)
+
+    def parted(self) -> tuple[Chain, Chain]:
+        """Give what comes before mixing, normalising, and the mixing of what is normalised then."""
+        first = next((at for at, part in enumerate(self.parts) if isinstance(part, Mixing)), len(self.parts))
+        mixing = Chain(self.parts[first:], None, None, self.dtype)
+        return Chain(self.parts[:first], self.mean, self.std, self.dtype), mixing
+
+    def at(self, size: tuple[int, int] | None) -> Chain:
+        """Give this chain for images that are to have another height and width from the first part on.
+
+        A first part that resizes gives that size; before any other, the whole image is resized. None gives
+        the chain itself.
+        """
+        if size is None:
+            return self
+        if size not in self._sized:
+            first = self.parts[0] if self.parts else None
+            if isinstance(first, Resizing):
+                parts: tuple[Augment, ...] = (first.sized(*size), *self.parts[1:])
+            else:
+                parts = (Resize(size=size), *self.parts)
+            self._sized[size] = Chain(parts, self.mean or None, self.std or None, self.dtype)
+        return self._sized[size]
+
+    def draw(self, keys: Keys, height: int, width: int, *, cropped: bool = False) -> HostDraws:
+        """Draw every part's parameters for a batch of images of ``height`` x ``width`` pixels.
+
+        ``cropped`` images have the first part behind them: nothing is drawn for it.
+        """
+        drawn: list[HostArrays] = []
+        partners = np.arange(len(keys), dtype=np.int64)[:, None]
+        shares = np.ones((len(keys), 1), dtype=np.float32)
+        if cropped:
+            drawn.append({})
+        for index in range(len(drawn), len(self.parts)):
+            part = self.parts[index]
+            draws = part.draw(replace(keys, scope=keys.scope + self._scopes[index]), height, width)
+            drawn.append(draws)
+            if self._mixes[index]:
+                mixed, weights = cast(Mixing, part).constituents(draws)
+                # Each of the m images that are mixed now may itself be a mixture of k: m * k constituents.
+                partners = partners[mixed].reshape(len(keys), mixed.shape[1] * partners.shape[1])
+                shares = (weights[:, :, None] * shares[mixed]).reshape(partners.shape)
+            if self._resizes[index]:
+                height, width = cast(Resizing, part).size_of(height, width)
+        return HostDraws(tuple(drawn), partners, shares)
+
+    def apply(self, batch: Batch) -> Batch:
+        """Augment and normalise a batch of the loader's.
+
+        Its labels, shares and owners are those of the mixed images already (`Loader.batches`), so only
+        the images change.
+        """
+        images = self.at(batch.size).transform(batch.images, batch.draws, cropped=batch.cropped)
+        return replace(batch, images=images)
+
+    def transform(self, images: Tensor, draws: Sequence[Draws], *, cropped: bool = False) -> Tensor:
+        """Augment and normalise images.
+
+        Parameters
+        ----------
+        images
+            uint8[n, C, H, W] in any memory layout; of the chain's dtype where it doesn't normalise.
+        draws
+            One entry a part, on the device of ``images``.
+        cropped
+            Whether the images have the first part behind them.
+
+        Returns
+        -------
+        [n, C, H, W] of the chain's dtype, channels_last in memory.
+        """
+        if len(draws) != len(self.parts):
+            raise DataError(
+                f"a chain of {len(self.parts)} parts needs that many draws; got {len(draws)}: "
+                "give the loader the same chain (augment=...)"
+            )
+        for index, (part, drawn) in enumerate(zip(self.parts, draws, strict=True)):
+            if index == self._normalise_at:
+                images = self.normalise(images)
+            if index >= cropped:
+                images = part.apply(images, drawn)
+        return self.normalise(images) if self._normalise_at == len(self.parts) else images
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Turn uint8[n, C, H, W] into (x / 255 - mean) / std, of the chain's dtype, channels_last."""
+        if not self.normalises:
+            return images
+        pixels = to_pixels(images)
+        if pixels.shape[3] != len(self.mean):
+            raise DataError(
+                f"images must have the {len(self.mean)} channels of mean and std; got {pixels.shape[3]}"
+            )
+        scale, shift = self._tile(pixels.device, pixels.shape[1] * pixels.shape[2])
+        # One row of constants an image: three of them a pixel would leave nothing to vectorise.
+        levels = pixels.flatten(1).to(scale.dtype)
+        normal = torch.addcmul(shift, levels, scale).to(self.dtype)
+        return to_images(normal.view(pixels.shape))
+
+    def _tile(self, device: torch.device, area: int) -> tuple[Tensor, Tensor]:
+        key = (device, area)
+        if key not in self._tiles:
+            std = torch.tensor(self.std, dtype=torch.float64)
+            mean = torch.tensor(self.mean, dtype=torch.float64)
+            scale, shift = 1 / (255 * std), -mean / std
+            # In float32 for narrower types, too: they are rounded to once.
+            work = torch.promote_types(self.dtype, torch.float32)
+            self._tiles[key] = scale.to(device, work).repeat(area), shift.to(device, work).repeat(area)
+        return self._tiles[key]
+
+
+def _name(part: Augment) -> str:
+    """The part's name in a recipe: words of its class in lower case."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(part).__name__).lower()
+
+
+def _check_order(parts: Sequence[Augment]) -> None:
+    floating: Augment | None = None
+    mixing: Augment | None = None
+    patching: Augment | None = None
+    for part in parts:
+        if floating is not None and part.domain == "uint8":
+            raise DataError(
+                f"{_name(part)} works on grey levels and {_name(floating)} on normalised pixels: "
+                f"put {_name(part)} before {_name(floating)}"
+            )
+        if mixing is not None and not isinstance(part, Mixing) and not isinstance(part, NoAugment):
+            raise DataError(
+                f"{_name(part)} after {_name(mixing)} would make the mixed labels' shares untrue: "
+                f"put {_name(part)} before {_name(mixing)}"
+            )
+        if part.domain == "float":
+            floating = part
+        if isinstance(part, Mixing):
+            patches = getattr(part, "patches", True)
+            if patches and patching is not None:
+                raise DataError(
+                    f"{_name(part)} after {_name(patching)} would make the mixed labels' shares untrue, as "
+                    "each puts images together from pieces: take one of them"
+                )
+            mixing, patching = part, part if patches else patching

@@ -1,0 +1,1 @@
+"""Conversion of a source to a data set."""

@@ -1,0 +1,1 @@
+"""Loading: orders to batches on the device."""

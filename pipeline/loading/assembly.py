@@ -1,0 +1,208 @@
+"""One batch from an order: this rank's samples read, their parameters drawn, all of it on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.augment import Chain, HostDraws
+from pipeline.batch import Batch
+from pipeline.crop import Crop
+from pipeline.engines import Dataset, EnginePart, Reader
+from pipeline.engines.protocol import Pipelined
+from pipeline.errors import DataError
+from pipeline.loading.request import Request
+from pipeline.multiplied import Multiplied, copies_of
+from pipeline.randomness import Keys
+from pipeline.resolution import Stage
+from pipeline.transfer import place
+
+End = Callable[[Callable[[], object]], Batch]
+_Begin = Callable[[NDArray[np.int64], Crop | None], Callable[[], Tensor]]
+_Level = tuple[Dataset, Reader, _Begin]
+
+
+class Assembly:
+    """Reads, draws and places the samples of batches; used by one thread at a time.
+
+    A data set that holds its images at several sizes is opened once a size, when that is first asked for.
+    """
+
+    def __init__(self, dataset: Dataset, engine: EnginePart, device: torch.device, seed: int) -> None:
+        self._labels = dataset.labels
+        self._multiplied = dataset if isinstance(dataset, Multiplied) else None
+        # Engines read, and resident keeps, every image once, however many copies stand in the set.
+        self._stored = dataset if self._multiplied is None else self._multiplied.dataset
+        self._engine = engine
+        self._device = device
+        self._seed = seed
+        self._full = engine.open(self._stored, device)
+        self._whole: _Level = self._stored, self._full, _begins(self._full)
+        self._readers: dict[int, _Level] = {}
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether reading is worth a thread."""
+        return self._full.asynchronous
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width of all images, None where they differ."""
+        if self._full.height is None or self._full.width is None:
+            return None
+        return self._full.height, self._full.width
+
+    def close(self) -> None:
+        """Close every reader."""
+        self._full.close()
+        for _, reader, _ in self._readers.values():
+            reader.close()
+
+    def check(self, chain: Chain | None, stage: Stage) -> None:
+        """Raise `DataError` where images that differ in shape would not come to one size."""
+        if self.shape is not None:
+            return
+        cropping = None if chain is None else chain.cropping
+        if cropping is None or (stage.pixels is None and cropping.size is None):
+            raise DataError(
+                f"the images of {self._stored.path} differ in shape: begin the augmentation with "
+                "random_resized_crop or center_crop and give a size or resolution in pixels, or convert "
+                "them with "
+                "`trainer convert --square S`"
+            )
+
+    def begin(self, request: Request, step: int, part: slice) -> End:
+        """Begin batch ``step`` of the round, of the request's samples ``part``; gives what ends it.
+
+        Engines that can decode in the background begin to here. What ends it calls its argument once the
+        images are read, before anything is placed on the device.
+        """
+        ids = request.ids[part].copy()
+        weights = None if request.weights is None else request.weights[part].astype(np.float32)
+        return self._assemble(
+            request.round, step, ids, request.occurrences[part], weights, request.chain, request.stage
+        )
+
+    def again(self, batch: Batch, places: NDArray[np.int64], chain: Chain, stage: Stage) -> Batch:
+        """Make a batch of some samples of another one, with the same random numbers, at another stage."""
+        assert batch.occurrences is not None
+        return self._assemble(
+            batch.round, batch.step, batch.ids[places], batch.occurrences[places], None, chain, stage
+        )(lambda: None)
+
+    def _assemble(
+        self,
+        round_: int,
+        step: int,
+        ids: NDArray[np.int64],
+        occurrences: NDArray[np.int64],
+        weights: NDArray[np.float32] | None,
+        chain: Chain | None,
+        stage: Stage,
+    ) -> End:
+        keys = Keys(
+            self._seed,
+            round_,
+            step,
+            ids,
+            occurrences,
+            copies=copies_of(self._multiplied, ids),
+            magnitude=stage.magnitude,
+            resolution=stage.resolution,
+        )
+        stored = ids if self._multiplied is None else self._multiplied.stored[ids]
+        dataset, reader, begin = self._level(stage.pixels)
+        size = None if chain is None else _target(chain, reader, stage.pixels)
+        crop = None
+        if chain is None:
+            draws = _alone(keys)
+        else:
+            sized = chain.at(size)
+            cropping = sized.cropping
+            if cropping is not None and reader.crops:
+                windows = cropping.windows(keys, dataset.heights[stored], dataset.widths[stored])
+                crop = Crop(windows, *cropping.size_of(reader.height or 0, reader.width or 0))
+                draws = sized.draw(keys, crop.height, crop.width, cropped=True)
+            else:
+                assert reader.height is not None
+                assert reader.width is not None
+                draws = sized.draw(keys, reader.height, reader.width)
+        read = begin(stored, crop)
+        owners = ids[draws.partners]
+
+        def end(placing: Callable[[], object]) -> Batch:
+            images = read()
+            placing()
+            return Batch(
+                round=round_,
+                step=step,
+                ids=ids,
+                images=images.to(self._device, non_blocking=True),
+                labels=place(self._labels[owners], self._device),
+                shares=place(draws.shares.copy(), self._device),
+                owners=owners,
+                owner_shares=draws.shares,
+                weights=None if weights is None else place(weights[draws.partners], self._device),
+                draws=tuple(
+                    {name: place(array, self._device) for name, array in drawn.items()}
+                    for drawn in draws.parts
+                ),
+                size=size,
+                cropped=crop is not None,
+                occurrences=occurrences,
+            )
+
+        return end
+
+    def _level(self, pixels: int | None) -> _Level:
+        """The smallest size that serves ``pixels``, opened."""
+        levels: Sequence[int] = self._stored.levels
+        level = next((level for level in levels if pixels is not None and level >= pixels), None)
+        if level is None:
+            return self._whole
+        if level not in self._readers:
+            dataset = self._stored.at(level)
+            reader = self._engine.open(dataset, self._device)
+            self._readers[level] = dataset, reader, _begins(reader)
+        return self._readers[level]
+
+
+def _begins(reader: Reader) -> _Begin:
+    """How a reader begins a batch: in the background where it can, else when the batch is waited for."""
+    if isinstance(reader, Pipelined):
+        return reader.begin
+    return lambda ids, crop: partial(reader.read, ids, crop)
+
+
+def _alone(keys: Keys) -> HostDraws:
+    """Nothing drawn: each image alone with its own label."""
+    alone = np.arange(len(keys), dtype=np.int64)[:, None]
+    return HostDraws((), alone, np.ones(alone.shape, dtype=np.float32))
+
+
+def _target(chain: Chain, reader: Reader, pixels: int | None) -> tuple[int, int] | None:
+    """Height and width to bring images to, the shorter side ``pixels``; None where they come so."""
+    if pixels is None:
+        return None
+    if reader.height is None or reader.width is None:
+        return pixels, pixels
+    scale = pixels / min(reader.height, reader.width)
+    size = max(1, round(reader.height * scale)), max(1, round(reader.width * scale))
+    if chain.cropping is None and size == (reader.height, reader.width):
+        return None
+    return size
+
+
+def tensors(batch: Batch) -> list[Tensor]:
+    """Everything of a batch that lies on the device."""
+    kept = [batch.images, batch.labels, batch.shares]
+    if batch.weights is not None:
+        kept.append(batch.weights)
+    for draws in batch.draws:
+        kept += draws.values()
+    return kept

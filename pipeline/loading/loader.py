@@ -1,0 +1,314 @@
+"""From an order to batches on the device: this rank's slice, read ahead, with drawn parameters."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.augment import Chain
+from pipeline.batch import Batch
+from pipeline.clock import CLOCK
+from pipeline.engines import Dataset, EnginePart
+from pipeline.engines.resident import ResidentEngine
+from pipeline.errors import DataError
+from pipeline.loading.ahead import Ahead, Made
+from pipeline.loading.assembly import Assembly, End, tensors
+from pipeline.loading.request import OrderLike, Request, Requests
+from pipeline.resolution import Stage
+from pipeline.transfer import resolve_device, side_stream, timer
+
+
+@dataclass(slots=True)
+class LoaderTimes:
+    """Seconds that a loader has cost so far.
+
+    Attributes
+    ----------
+    wait
+        In which the consumer waited for a batch to be read and drawn. The loader's stall.
+    copy
+        Of copies from the host to a CUDA device, by the device's clock: beside the training, unless the next
+        step waits for them. 0 on the CPU. May lag behind by the batches still under way.
+    """
+
+    wait: float = 0.0
+    copy: float = 0.0
+
+
+class Loader:
+    """Batches of a data set in whatever order is asked for.
+
+    Parameters
+    ----------
+    dataset
+        A converted data set (`pipeline.open_dataset`), whose images share one shape; or such a one
+        `Multiplied`, whose copies then have ids of their own.
+    engine
+        How images are read; see `pipeline.ENGINES`.
+    batch_size
+        Samples a step over all ranks, a multiple of ``world_size``.
+    augment
+        The chain whose parameters are drawn for each batch. The images are given as they were read:
+        ``augment.apply(batch)`` augments them, on the device and on the consumer's clock.
+    seed
+        Of augmentation, in [0, 2**32).
+    device
+        Where batches go; "auto" for CUDA where there is one, else the CPU.
+    rank, world_size
+        This process among those that train together. Batch i of rank r is the r-th of ``world_size`` equal
+        parts of the global batch i.
+    prefetch
+        Batches to read ahead, where the engine reads in a thread.
+
+    Attributes
+    ----------
+    times
+        `LoaderTimes` since the loader was made.
+
+    Raises
+    ------
+    DataError
+        On options that can't work, and as the engine's ``open`` does.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        engine: EnginePart | None = None,
+        batch_size: int = 128,
+        augment: Chain | None = None,
+        seed: int = 0,
+        device: torch.device | str = "auto",
+        rank: int = 0,
+        world_size: int = 1,
+        prefetch: int = 3,
+    ) -> None:
+        if world_size < 1 or not 0 <= rank < world_size:
+            raise DataError(f"rank must be in [0, world_size); got rank {rank} of {world_size}")
+        if batch_size < 1 or batch_size % world_size:
+            raise DataError(
+                f"batch_size must be a positive multiple of the {world_size} ranks; got {batch_size}"
+            )
+        if prefetch < 1:
+            raise DataError(f"prefetch must be at least 1 batch; got {prefetch}")
+        if not 0 <= seed < 1 << 32:
+            raise DataError(f"an augmentation seed must be at least 0 and below 2**32; got {seed}")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.augment = augment
+        self.seed = seed
+        self.device = resolve_device(device)
+        self.rank = rank
+        self.world_size = world_size
+        self.times = LoaderTimes()
+        self._prefetch = prefetch
+        self._assembly: Assembly | None = Assembly(dataset, engine or ResidentEngine(), self.device, seed)
+        self._copies: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
+        self._running: weakref.WeakSet[Ahead] = weakref.WeakSet()
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width of the images as they are stored; None where they differ."""
+        return self._open().shape
+
+    def batches(
+        self,
+        order: OrderLike,
+        start: int = 0,
+        *,
+        augment: Chain | None = None,
+        stage: Stage | None = None,
+    ) -> Iterator[Batch]:
+        """Iterate over an order's batches, each exactly once.
+
+        ``labels``, ``shares`` and ``owners`` say what the images are once ``augment`` has been applied. The
+        last batch may be short; with several ranks its parts differ by up to one sample and may be empty.
+
+        Parameters
+        ----------
+        start
+            Number of the first batch to give, for resuming: those before it are neither read nor drawn.
+        augment
+            Draw for this chain instead of the loader's own: ``chain.plain()`` for scoring and evaluation.
+        stage
+            Resolution and strength of the augmentation; by default images come as they are stored, or as the
+            chain makes them.
+
+        Raises
+        ------
+        DataError
+            On ids outside of the data set, weights of another length, a start beyond the order's end, and
+            images of different shapes that nothing brings to one size.
+        CorruptSampleError
+            While iterating, when a sample of the batch can't be decoded.
+        """
+        request = self._requests(augment, stage).whole(order)
+        steps = request.steps(self.batch_size)
+        if not 0 <= start <= steps:
+            raise DataError(f"start must be in [0, {steps}], the batches of this order; got {start}")
+        return self._iterate(iter([request]), start)
+
+    def stream(
+        self, orders: Iterable[OrderLike], *, augment: Chain | None = None, stage: Stage | None = None
+    ) -> Iterator[Batch]:
+        """Iterate over the batches of one round whose order comes in parts, as it is decided.
+
+        For samplers that steer within a round. A part is asked for, on the caller's thread, only when no more
+        than ``prefetch`` batches of those before it are still to be given; for engines that don't read ahead,
+        when there is none. Every part but the last holds whole batches.
+
+        Parameters
+        ----------
+        orders
+            All of one round; the other parameters and errors are those of `batches`.
+        """
+        return self._iterate(self._requests(augment, stage).parts(orders, self.batch_size), 0)
+
+    def again(self, batch: Batch, places: NDArray[np.int64], augment: Chain, stage: Stage) -> Batch:
+        """Read some samples of a batch once more, at another stage: the same crops of the same images.
+
+        Parameters
+        ----------
+        places
+            int64[m], positions in ``batch``.
+        """
+        begin = CLOCK.now()
+        read = self._open().again(batch, places, augment, stage)
+        self.times.wait += CLOCK.now() - begin
+        return read
+
+    def close(self) -> None:
+        """End all threads and free the engine's memory; a second call does nothing."""
+        for running in list(self._running):
+            running.close()
+        if self._assembly is not None:
+            self._assembly.close()
+            self._assembly = None
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> Assembly:
+        if self._assembly is None:
+            raise DataError("a loader must be open to give batches; this one was closed")
+        return self._assembly
+
+    def _requests(self, augment: Chain | None, stage: Stage | None) -> Requests:
+        chain, stage = self.augment if augment is None else augment, stage or Stage()
+        self._open().check(chain, stage)
+        return Requests(self.dataset, chain, stage)
+
+    def _iterate(self, requests: Iterator[Request], start: int) -> Iterator[Batch]:
+        assembly = self._open()
+        if not assembly.asynchronous:
+            for request in requests:
+                yield from self._consume(self._make(assembly, request, start, None))
+            return
+        stream = side_stream(self.device)
+        ahead = Ahead(
+            lambda request, first: self._make(assembly, request, first, stream), start, self._prefetch
+        )
+        self._running.add(ahead)
+        try:
+            yield from self._consume(self._feed(requests, ahead, start))
+        finally:
+            ahead.close()
+
+    def _feed(self, requests: Iterator[Request], ahead: Ahead, start: int) -> Iterator[Made]:
+        """Hand requests to the thread while it has few batches left to give."""
+        left = -start
+        more: Iterator[Request] | None = requests
+        while True:
+            while more is not None and left <= self._prefetch:
+                request = next(more, None)
+                if request is None:
+                    more = None
+                else:
+                    left += request.steps(self.batch_size)
+                ahead.requests.put(request)
+            if left <= 0 and more is None:
+                return
+            made = next(ahead.made, None)
+            if made is None:
+                return
+            left -= 1
+            yield made
+
+    def _consume(self, source: Iterator[Made]) -> Iterator[Batch]:
+        """Take batches as they are asked for, on the consumer's thread and its current stream."""
+        while True:
+            begin = CLOCK.now()
+            made = next(source, None)
+            self.times.wait += CLOCK.now() - begin
+            if made is None:
+                return
+            if made.copied is not None:
+                self._receive(made.batch, made.copied)
+            batch = made.batch
+            del made
+            yield batch
+
+    def _receive(self, batch: Batch, copied: tuple[torch.cuda.Event, torch.cuda.Event]) -> None:
+        """Let the current stream wait for the copies, and keep their memory until it is done with it."""
+        current = torch.cuda.current_stream(self.device)
+        current.wait_event(copied[1])
+        for tensor in tensors(batch):
+            # Allocated on the side stream: without this its memory could be given to the next copy while
+            # kernels of this step still read it.
+            tensor.record_stream(current)
+        self._copies.append(copied)
+        while self._copies and self._copies[0][1].query():  # type: ignore[no-untyped-call]
+            begin, end = self._copies.popleft()
+            self.times.copy += begin.elapsed_time(end) / 1e3
+
+    def _make(
+        self, assembly: Assembly, request: Request, start: int, stream: torch.cuda.Stream | None
+    ) -> Iterator[Made]:
+        """Read, draw and copy one batch after the other; in the prefetching thread where there is one.
+
+        There, a batch is begun before the one ahead of it is waited for.
+        """
+        begun: End | None = None
+        for step in range(start, request.steps(self.batch_size)):
+            if self._assembly is None:
+                raise DataError("a loader must stay open while its batches are used; it was closed")
+            ahead = assembly.begin(request, request.first + step, self._part(step, len(request.ids)))
+            if begun is not None:
+                yield self._end(begun, stream)
+            begun = ahead
+            if not assembly.asynchronous:
+                yield self._end(begun, stream)
+                begun = None
+        if begun is not None:
+            yield self._end(begun, stream)
+
+    def _end(self, begun: End, stream: torch.cuda.Stream | None) -> Made:
+        if self.device.type != "cuda":
+            return Made(begun(lambda: None))
+        # The thread's current device and stream are its own; without a side stream, the consumer's.
+        with torch.cuda.device(self.device), torch.cuda.stream(stream):
+            begin, end = timer(), timer()
+            # Between the two lies what is placed, and not the reading and decoding before it.
+            batch = begun(begin.record)
+            end.record()
+        return Made(batch, (begin, end))
+
+    def _part(self, step: int, count: int) -> slice:
+        """This rank's part of a global batch."""
+        first = step * self.batch_size
+        size = min(self.batch_size, count - first)
+        low, high = (first + size * rank // self.world_size for rank in (self.rank, self.rank + 1))
+        return slice(low, high)

@@ -1,0 +1,1 @@
+"""Pixel operations on batches of images, in torch."""

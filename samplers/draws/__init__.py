@@ -1,0 +1,1 @@
+"""Random draws: weighted, shuffled, counter-based, on bare numba kernels."""

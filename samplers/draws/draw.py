@@ -1,0 +1,226 @@
+"""Weighted draws from up to 1e8 samples, without and with replacement, and systematic.
+
+All take float32 or float64 weights that needn't sum to 1 and a key (``counter.make_key``), and give int64
+ids in uniformly random order: any slice of a result is a fair batch. Sums run in float64. Results depend on
+the weights and the key alone, not on the number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from samplers.draws import counter, kernels
+from samplers.draws import threads as blocks
+from samplers.draws.arrays import Doubles, Ids, Places, Weights
+from samplers.draws.shuffle import MOST, permutation, shuffled
+from samplers.errors import SamplingError
+
+
+def check_weights(weights: Weights) -> float:
+    """Return the largest weight.
+
+    Raises
+    ------
+    SamplingError
+        For a weight that is NaN, infinite or negative, naming the first such id; for other types and
+        shapes; for none, or more than 2^31 - 1.
+    """
+    if weights.ndim != 1 or weights.dtype not in (np.float32, np.float64):
+        raise SamplingError(
+            f"weights must be float32[N] or float64[N]; got {weights.dtype} of shape {weights.shape}"
+        )
+    if not 1 <= len(weights) <= MOST:
+        raise SamplingError(f"weights must be of 1 to {MOST:,} samples; got {len(weights):,}")
+    # Bit patterns of floats from 0 up are ordered as the floats are, and whatever isn't allowed lies above
+    # the largest finite one: one integer maximum checks all.
+    word_type = np.dtype(f"u{weights.dtype.itemsize}")
+    if weights.view(word_type).max() >= np.array(np.inf, weights.dtype).view(word_type):
+        wrong = ~((weights >= 0) & np.isfinite(weights))
+        if wrong.any():
+            sample = int(wrong.argmax())
+            raise SamplingError(
+                f"weights must be finite and at least 0; got {weights[sample]} for sample {sample}"
+            )
+    return float(weights.max())
+
+
+def without_replacement(weights: Weights, size: int, key: np.uint64, *, fill: bool = False) -> Ids:
+    """Successive sampling: one id after another, each by its weight among those left.
+
+    Sample i gets the exponential key -log(u_i) / w_i, and the ids of the ``size`` smallest keys are the
+    draw (Efraimidis & Spirakis 2006, whose keys u^(1/w) these are on a log scale). NumPy's
+    ``choice(replace=False, p=...)`` has the same distribution. Its inclusion probabilities are not
+    size * P_i: where they must be known, draw systematically.
+
+    Keys are sorted into bins by the leading bits of their float32 values. As they are exponential, no bin
+    of theirs expects more than 0.6% of the ids, save the last one for weights below 1e-38 of the largest.
+    The bin that the draw ends in is settled by float64 keys on a log scale, which don't overflow; so float32
+    decides nothing, and its ties don't matter. The order within a draw is then shuffled: successive order
+    would put the heavy ids first.
+
+    Parameters
+    ----------
+    weights
+        float32[N] or float64[N].
+    size
+        How many ids, at most N.
+    key
+        Of the random numbers.
+    fill
+        Where fewer than ``size`` weights are above 0, take those and fill up uniformly from the others,
+        instead of raising.
+
+    Returns
+    -------
+    int64[size], all different.
+
+    Raises
+    ------
+    SamplingError
+        As ``check_weights``; for a size outside 0 to N; for too few weights above 0 without ``fill``.
+    """
+    weights = weights if weights.flags.c_contiguous else weights.copy()
+    top = check_weights(weights)
+    samples = len(weights)
+    if not 0 <= size <= samples:
+        raise SamplingError(
+            f"size must be from 0 to the {samples:,} samples without replacement; got {size:,}"
+        )
+    cuts = blocks.spans(samples)
+    keys = blocks.working_memory("keys", samples, np.float32)
+    counts = np.zeros((len(cuts), kernels.BINS), np.int64)
+    blocks.run(kernels.make_keys, cuts, key, weights, top, keys, counts)
+    totals = counts.sum(axis=0)
+    positive = samples - int(totals[kernels.BIN_OF_INFINITY])
+    if size > positive and not fill:
+        raise SamplingError(
+            f"size must be at most the {positive:,} samples of weight above 0 without replacement; "
+            f"got {size:,}"
+        )
+    edge = int(np.searchsorted(np.cumsum(totals), size))  # the bin of the size-th smallest key
+    low, tied = counts[:, :edge].sum(axis=1), counts[:, edge]
+    taken = int(low.sum())
+    chosen = blocks.working_memory("chosen", size, np.int32)
+    edge_ids = np.empty(int(tied.sum()), np.int32)
+    starts = np.cumsum(low) - low, np.cumsum(tied) - tied
+    blocks.run(kernels.collect, cuts, keys, edge, *starts, chosen, edge_ids)
+    del keys
+    missing = size - taken
+    if missing < len(edge_ids):
+        exact = np.empty(len(edge_ids), np.float64)
+        blocks.run(kernels.log_keys, blocks.spans(len(edge_ids)), key, weights, edge_ids, exact)
+        edge_ids = edge_ids[np.argpartition(exact, missing)[:missing]]
+    chosen[taken:] = edge_ids
+    return shuffled(chosen, counter.derive(key, 2))
+
+
+def _block_spans(size: int, unit: int) -> list[tuple[int, int]]:
+    return [(start // unit, -(-stop // unit)) for start, stop in blocks.spans(size, unit)]
+
+
+def _block_bases(weights: Weights, top: float) -> tuple[Weights, Doubles, float]:
+    if not 1e-200 < top < 1e200:
+        weights = weights / (top or 1.0)  # lest the sum overflow, or be a denormal's few bits
+    sums = np.empty(-(-len(weights) // kernels.BLOCK), np.float64)
+    blocks.run(kernels.sum_weights, _block_spans(len(weights), kernels.BLOCK), weights, sums)
+    ends = np.cumsum(sums)
+    if ends[-1] == 0:
+        raise SamplingError("weights must hold at least one above 0; all are 0")
+    return weights, np.append(0.0, ends[:-1]), float(ends[-1])
+
+
+def with_replacement(weights: Weights, size: int, key: np.uint64) -> Ids:
+    """``size`` independent draws, each of id i with probability w_i / sum(w).
+
+    One pass over the weights: sums of exponential gaps, scaled to the sum of the weights, are sorted
+    uniforms, which are merged with the running sum of the weights and then shuffled. (Inverting unsorted
+    uniforms needs no shuffle but jumps about in memory, and takes three times as long at N = 1e6.)
+
+    Parameters
+    ----------
+    weights
+        float32[N] or float64[N], at least one above 0.
+    size
+        How many ids; may exceed N.
+    key
+        Of the random numbers.
+
+    Returns
+    -------
+    int64[size].
+
+    Raises
+    ------
+    SamplingError
+        As ``check_weights``; for a negative size; when all weights are 0.
+    """
+    weights = weights if weights.flags.c_contiguous else weights.copy()
+    weights, bases, total = _block_bases(weights, check_weights(weights))
+    if size < 0:
+        raise SamplingError(f"size must be at least 0; got {size}")
+    if size == 0:
+        return np.empty(0, np.int64)
+    # The sum of n exponential gaps is Gamma(n), and independent of their ratios: blocks can be placed first.
+    counts = [min(kernels.POINTS, size - first) for first in range(0, size, kernels.POINTS)]
+    sums = [counter.gamma(count, counter.derive(key, 3 + block)) for block, count in enumerate(counts)]
+    ends = np.cumsum(sums)
+    beyond = -math.log1p(-counter.uniform_at(key, size))
+    point_bases = np.append(0.0, ends) * (total / (ends[-1] + beyond))
+    return shuffled(_inverted(weights, bases, total, size, key, point_bases), counter.derive(key, 2))
+
+
+def _inverted(
+    weights: Weights,
+    bases: Doubles,
+    total: float,
+    size: int,
+    key: np.uint64,
+    point_bases: Doubles,
+    spacing: float = 0.0,
+) -> Places:
+    out = np.empty(size, np.int32)
+    limit = np.nextafter(total, 0.0)
+    cuts = _block_spans(size, kernels.POINTS)
+    blocks.run(kernels.invert, cuts, key, size, point_bases, spacing, limit, weights, bases, out)
+    return out
+
+
+def systematic(weights: Weights, size: int, key: np.uint64) -> Ids:
+    """Systematic draw after a shuffle: id i comes size * P_i times, rounded up or down at random.
+
+    The running sum of the shuffled weights is read off at ``size`` evenly spaced points behind one random
+    offset. The expected count of id i is exactly size * P_i; where that is at most 1 it is the inclusion
+    probability, and no id comes twice.
+
+    Parameters
+    ----------
+    weights
+        float32[N] or float64[N], at least one above 0.
+    size
+        How many ids; may exceed N.
+    key
+        Of the random numbers.
+
+    Returns
+    -------
+    int64[size].
+
+    Raises
+    ------
+    SamplingError
+        As ``with_replacement``.
+    """
+    top = check_weights(weights)
+    if size < 0:
+        raise SamplingError(f"size must be at least 0; got {size}")
+    order = permutation(len(weights), counter.derive(key, 1))
+    weights, bases, total = _block_bases(weights[order], top)
+    if size == 0:
+        return np.empty(0, np.int64)
+    spacing = total / size
+    firsts = np.arange(0, size, kernels.POINTS)
+    point_bases = ((firsts + counter.uniform_at(key, 0)) * spacing).astype(np.float64)
+    places = _inverted(weights, bases, total, size, key, point_bases, spacing)
+    return shuffled(order[places], counter.derive(key, 2))

@@ -1,0 +1,196 @@
+"""Bare loops of the weighted draws; ``draw`` says what they are for.
+
+Loops over ids or blocks take ``start, stop, slot`` first, for ``blocks.run``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from samplers.draws.arrays import Counts, Doubles, Floats, Places, Weights
+from samplers.draws.counter import exponential, word
+
+BIN_SHIFT = np.uint32(17)
+BINS = 1 << 14  # by 8 exponent and 6 mantissa bits of a float32 key: at most 1.6% wide
+BIN_OF_INFINITY = 0x7F800000 >> 17  # that of weight 0
+BLOCK = 8192  # weights are summed in blocks of this many, whatever the number of threads
+POINTS = 4 * BLOCK  # sorted points are made in blocks of this many
+_LARGEST = 3e38  # where the keys of positive weights end
+_CHUNK = 2048
+
+
+@njit(nogil=True, error_model="numpy")
+def make_keys(
+    start: int,
+    stop: int,
+    slot: int,
+    key: np.uint64,
+    weights: Weights,
+    top: float,
+    keys: Floats,
+    counts: Counts,
+) -> None:
+    """Write exponential keys and count them by bin; ids of weight 0 get the key infinity."""
+    own_counts = counts[slot]
+    for chunk in range(start, stop, _CHUNK):
+        end = min(chunk + _CHUNK, stop)
+        # Slices that count from 0: over an offset the compiler doesn't vectorise, at twice the time.
+        own_keys, own_weights = keys[chunk:end], weights[chunk:end]
+        for i in range(end - chunk):
+            value = min(exponential(word(key, chunk + i)) * (top / np.float64(own_weights[i])), _LARGEST)
+            own_keys[i] = np.float32(value) if own_weights[i] > 0 else np.float32(np.inf)
+        bits = own_keys.view(np.uint32)
+        for i in range(end - chunk):
+            own_counts[bits[i] >> BIN_SHIFT] += 1
+
+
+@njit(nogil=True, error_model="numpy")
+def collect(
+    start: int,
+    stop: int,
+    slot: int,
+    keys: Floats,
+    edge: int,
+    low_starts: Counts,
+    edge_starts: Counts,
+    low_ids: Places,
+    edge_ids: Places,
+) -> None:
+    """List the ids of keys in bins below ``edge``, and of those in it, in the order of their ids."""
+    bits = keys.view(np.uint32)
+    bound = np.uint32(edge)
+    some_low, some_tied = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.int32)
+    low, tied = low_starts[slot], edge_starts[slot]
+    for chunk in range(start, stop, _CHUNK):
+        # Every id is written and kept by moving on: branches on random keys would be mispredicted. Places
+        # without a sign need no look at whether they count from the end.
+        a, b = np.uint64(0), np.uint64(0)
+        for i in range(chunk, min(chunk + _CHUNK, stop)):
+            some_low[a] = i
+            some_tied[b] = i
+            bin_of_key = bits[i] >> BIN_SHIFT
+            a += np.uint64(bin_of_key < bound)
+            b += np.uint64(bin_of_key == bound)
+        found_low, found_tied = np.int64(a), np.int64(b)
+        low_ids[low : low + found_low] = some_low[:found_low]
+        edge_ids[tied : tied + found_tied] = some_tied[:found_tied]
+        low += found_low
+        tied += found_tied
+
+
+@njit(nogil=True, error_model="numpy")
+def log_keys(
+    start: int, stop: int, slot: int, key: np.uint64, weights: Weights, ids: Places, out: Doubles
+) -> None:
+    """Write the logarithms of the keys of some ids in float64; for weight 0 as if it were 1."""
+    for i in range(start, stop):
+        weight = np.float64(weights[ids[i]])
+        out[i] = np.log(exponential(word(key, ids[i]))) - (np.log(weight) if weight > 0 else 0.0)
+
+
+@njit(nogil=True, error_model="numpy")
+def sum_weights(start: int, stop: int, slot: int, weights: Weights, sums: Doubles) -> None:
+    """Sum every block."""
+    for block in range(start, stop):
+        total = 0.0
+        for i in range(block * BLOCK, min((block + 1) * BLOCK, weights.size)):
+            total += np.float64(weights[i])
+        sums[block] = total
+
+
+@njit(nogil=True, error_model="numpy")
+def _count_below(values: Doubles, bound: float) -> int:
+    low, high = 0, values.size
+    while low < high:
+        middle = (low + high) // 2
+        if values[middle] < bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(nogil=True, error_model="numpy")
+def _merge(points: Doubles, edges: Doubles, first: int, out: Places) -> None:
+    # Sorted points into cells: out[j] = first + i where edges[i] <= points[j] < edges[i + 1]. Two cursors,
+    # from the front and from the back, move one step each without a branch, and overlap in the pipeline.
+    j, i = 0, 0
+    back, last = points.size - 1, edges.size - 2
+    while j < back:
+        out[j] = first + i
+        out[back] = first + last
+        inside = int(points[j] < edges[i + 1])
+        above = int(points[back] >= edges[last])
+        j += inside
+        i += 1 - inside
+        back -= above
+        last -= 1 - above
+    if j == back:
+        while points[j] >= edges[i + 1]:
+            i += 1
+        out[j] = first + i
+
+
+@njit(nogil=True, error_model="numpy")
+def _fill_points(
+    points: Doubles, count: int, key: np.uint64, first: int, base: float, total: float, limit: float
+) -> None:
+    # Gaps made apart from their running sum, which has to run in sequence while they can be vectorised.
+    for j in range(count):
+        points[j] = exponential(word(key, first + j))
+    run = 0.0
+    for j in range(count):
+        run += points[j]
+        points[j] = run
+    scale = total / run
+    for j in range(count):
+        points[j] = min(base + points[j] * scale, limit)
+
+
+@njit(nogil=True, error_model="numpy")
+def invert(
+    start: int,
+    stop: int,
+    slot: int,
+    key: np.uint64,
+    size: int,
+    point_bases: Doubles,
+    spacing: float,
+    limit: float,
+    weights: Weights,
+    bases: Doubles,
+    out: Places,
+) -> None:
+    """Write the ids that sorted points fall on in the running sum of the weights.
+
+    The points of block b lie between ``point_bases[b]`` and ``[b + 1]``: at random, as uniforms do, where
+    ``spacing`` is 0, else that far apart.
+    """
+    points = np.empty(POINTS, np.float64)
+    edges = np.empty(BLOCK + 1, np.float64)
+    current = -1
+    length = 0
+    for block in range(start, stop):
+        first = block * POINTS
+        count = min(POINTS, size - first)
+        base = point_bases[block]
+        if spacing > 0:
+            for j in range(count):
+                points[j] = min(base + np.float64(j) * spacing, limit)
+        else:
+            _fill_points(points, count, key, first, base, point_bases[block + 1] - base, limit)
+        j = 0
+        while j < count:
+            holder = _count_below(bases, np.nextafter(points[j], np.inf)) - 1
+            if holder != current:
+                current = holder
+                length = min(BLOCK, weights.size - holder * BLOCK)
+                edges[0] = bases[holder]
+                total = 0.0
+                for i in range(length):
+                    total += np.float64(weights[holder * BLOCK + i])
+                    edges[i + 1] = bases[holder] + total
+            end = j + _count_below(points[j:count], edges[length])
+            _merge(points[j:end], edges[: length + 1], holder * BLOCK, out[first + j : first + end])
+            j = end

@@ -1,0 +1,112 @@
+"""Uniformly random permutations, in parallel and within the caches (Rao 1961, Sandelius 1962).
+
+Each item is thrown into a random bucket and every bucket is shuffled by Fisher-Yates. Both steps are exactly
+uniform, so their result is; and neither walks at random over more memory than a cache holds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from samplers.draws import counter
+from samplers.draws import threads as blocks
+from samplers.draws.arrays import Buckets, Counts, Ids, Places
+from samplers.draws.counter import unit, word
+from samplers.errors import SamplingError
+
+_BUCKET = 4096  # mean items a bucket, 16 kB
+_CHUNK = 2048  # items whose buckets are found at a time
+_AHEAD = 256  # random numbers made at a time, which lets the compiler vectorise their making
+
+MOST = 2**31 - 1
+"""The largest set that can be drawn from."""
+
+
+@njit(nogil=True)
+def _count(
+    start: int, stop: int, slot: int, key: np.uint64, shift: np.uint64, buckets: Buckets, counts: Counts
+) -> None:
+    own_counts = counts[slot]
+    for chunk in range(start, stop, _CHUNK):
+        # Slices that count from 0, so that the compiler vectorises the hash.
+        own = buckets[chunk : min(chunk + _CHUNK, stop)]
+        for i in range(own.size):
+            own[i] = np.uint32(word(key, chunk + i) >> shift)
+        for i in range(own.size):
+            own_counts[own[i]] += 1
+
+
+@njit(nogil=True)
+def _scatter(
+    start: int,
+    stop: int,
+    slot: int,
+    buckets: Buckets,
+    items: Places,
+    places: Counts,
+    thrown: Places,
+) -> None:
+    own = places[slot]
+    for i in range(start, stop):
+        bucket = buckets[i]
+        place = own[bucket]
+        thrown[place] = items[i] if items.size else i
+        own[bucket] = place + 1
+
+
+@njit(nogil=True)
+def _shuffle(
+    start: int, stop: int, slot: int, key: np.uint64, edges: Counts, thrown: Places, out: Ids
+) -> None:
+    picks = np.empty(_AHEAD, np.int32)
+    for bucket in range(start, stop):
+        first, top = edges[bucket], edges[bucket + 1]
+        while top > first:
+            low = max(first, top - _AHEAD)
+            for j in range(top - low):
+                picks[j] = np.int32(unit(word(key, low + j)) * np.float64(low + j - first + 1))
+            for i in range(top - 1, low - 1, -1):
+                pick = first + picks[i - low]
+                out[i] = thrown[pick]
+                thrown[pick] = thrown[i]
+            top = low
+
+
+def _permute(items: Places, size: int, key: np.uint64) -> Ids:
+    if size > MOST:
+        raise SamplingError(f"a set must hold at most {MOST:,} samples; got {size:,}")
+    bits = (size // _BUCKET).bit_length()
+    out = np.empty(size, np.int64)
+    if bits == 0:
+        thrown = items.copy() if items.size else np.arange(size, dtype=np.int32)
+        blocks.run(_shuffle, [(0, 1)], counter.derive(key, 1), np.array([0, size]), thrown, out)
+        return out
+    buckets = 1 << bits
+    shift = np.uint64(64 - bits)
+    cuts = blocks.spans(size)
+    counts = np.zeros((len(cuts), buckets), np.int64)
+    bucket_of = blocks.working_memory("buckets", size, np.uint32)
+    blocks.run(_count, cuts, key, shift, bucket_of, counts)
+    # Bucket by bucket, and within a bucket span by span: items keep their order however the range was cut.
+    flat = counts.T.reshape(-1)
+    places = np.ascontiguousarray((np.cumsum(flat) - flat).reshape(buckets, len(cuts)).T)
+    edges = np.append(places[0], size)
+    thrown = blocks.working_memory("thrown", size, np.int32)
+    blocks.run(_scatter, cuts, bucket_of, items, places, thrown)
+    halves = [(i * buckets // len(cuts), (i + 1) * buckets // len(cuts)) for i in range(len(cuts))]
+    blocks.run(_shuffle, halves, counter.derive(key, 1), edges, thrown, out)
+    return out
+
+
+def permutation(size: int, key: np.uint64) -> Ids:
+    """Uniformly random permutation of ``range(size)``, int64[size]."""
+    return _permute(np.empty(0, np.int32), size, key)
+
+
+def shuffled(items: NDArray[np.integer], key: np.uint64) -> Ids:
+    """Copy of ``items``, numbers below 2^31, in uniformly random order."""
+    if not len(items):
+        return np.empty(0, np.int64)
+    return _permute(items.astype(np.int32, copy=False), len(items), key)

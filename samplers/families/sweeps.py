@@ -1,0 +1,181 @@
+"""Samplers that go through (part of) the set pass after pass, and cut their rounds from that stream."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplers.draws import counter
+from samplers.draws.arrays import Floats, Ids
+from samplers.draws.shuffle import permutation, shuffled
+from samplers.families.history import Recent
+from samplers.families.rounds import Draw, Heard, RoundSampler, Rows
+from samplers.plan import Plan
+
+_NO_IDS = np.empty(0, np.int64)
+
+
+def stream(samples: int, seed: int, start: int, stop: int) -> Ids:
+    """Positions ``start`` to ``stop`` of the endless stream of permutations of ``range(samples)``."""
+    parts = [_NO_IDS]
+    for number in range(start // samples, -(-stop // samples)):
+        first = number * samples
+        order = permutation(samples, counter.make_key(seed, "pass", number))
+        parts.append(order[max(start - first, 0) : stop - first])
+    return np.concatenate(parts)
+
+
+def rest_of_pass(samples: int, seed: int, start: int) -> NDArray[np.float64]:
+    """Chance of each id to stand at position ``start`` of that stream, given what stood before it."""
+    first = start - start % samples
+    left = np.ones(samples)
+    left[stream(samples, seed, first, start)] = 0
+    left /= left.sum()
+    return left
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass goes through.
+
+    Attributes
+    ----------
+    ids
+        int64[n], in any order: the pass is shuffled.
+    weights
+        float32[n] or None, as in ``Order``.
+    hidden
+        int64[m], samples left out of the pass that want to be scored at its end.
+    lr_scale
+        Factor on the learning rate during the pass.
+    until
+        The pass is cut when that many samples of the run have been drawn; None means never.
+    """
+
+    ids: Ids
+    weights: Floats | None = None
+    hidden: Ids | None = None
+    lr_scale: float = 1.0
+    until: int | None = None
+
+
+class PassSampler(RoundSampler):
+    """Composes a pass whenever the last is used up, and cuts rounds of N * B from the stream of passes.
+
+    So a method that prunes keeps the budget exactly: what it saves on a pass goes into more passes. A pass
+    is composed at the start of the round that it begins in, from all that was heard before that round;
+    where a round is longer than a pass, passes that both begin in it know the same.
+    """
+
+    def __init__(self, part: object, plan: Plan, hears: tuple[Heard, ...]) -> None:
+        super().__init__(part, plan, hears)
+        self.passes = 0
+        self._ids: Ids = _NO_IDS
+        self._weights: Floats = np.empty(0, np.float32)
+        self._hidden: Ids = _NO_IDS
+        self._lr_scale = 1.0
+
+    @abstractmethod
+    def compose(self, drawn: int) -> Pass:
+        """Make the next pass, number ``self.passes``; ``drawn`` samples came before it in the run."""
+
+    def inclusion(self, drawn: int) -> NDArray[np.float64]:
+        """Return the chance of each sample to be in the next pass, float64[N].
+
+        By default that pass as its random numbers will make it: 1 for what is in it, 0 for what isn't.
+        """
+        chances = np.zeros(self.plan.samples)
+        chances[self.compose(drawn).ids] = 1
+        return chances
+
+    def probabilities(self) -> NDArray[np.float64]:
+        """Return how likely each sample is to be the next one drawn: of the pass under way, or the next."""
+        self.fold_heard()
+        if len(self._ids):
+            chances = np.bincount(self._ids, minlength=self.plan.samples).astype(np.float64)
+        else:
+            chances = self.inclusion(self.plan.before(self.round))
+        chances /= chances.sum()
+        return chances
+
+    def draw(self, size: int) -> Draw:
+        """Take the round from the pass under way and from as many new ones as it needs."""
+        drawn = self.plan.before(self.round)
+        ids, weights, scales = [_NO_IDS], [np.empty(0, np.float32)], 0.0
+        missing = size
+        while missing:
+            if not len(self._ids):
+                position = drawn + size - missing
+                self._begin(self.compose(position), position)
+            taken = min(missing, len(self._ids))
+            ids.append(self._ids[:taken])
+            weights.append(self._weights[:taken])
+            self._ids, self._weights = self._ids[taken:], self._weights[taken:]
+            scales += taken * self._lr_scale
+            missing -= taken
+        last = self.round + 1 >= self.rounds
+        ends = not last and len(self._ids) < self.size(self.round + 1)
+        joined = np.concatenate(weights)
+        return Draw(
+            np.concatenate(ids),
+            None if (joined == 1).all() else joined,
+            self._hidden if ends and len(self._hidden) else None,
+            scales / size if size else 1.0,
+        )
+
+    def _begin(self, new: Pass, position: int) -> None:
+        order = permutation(len(new.ids), self.key("pass", self.passes))
+        if new.until is not None:
+            order = order[: new.until - position]
+        self._ids = new.ids[order]
+        self._weights = np.ones(len(order), np.float32) if new.weights is None else new.weights[order]
+        self._hidden = _NO_IDS if new.hidden is None else new.hidden
+        self._lr_scale = new.lr_scale
+        self.passes += 1
+
+    def some(self, ids: Ids, size: int) -> Ids:
+        """Return a uniform subset of ``size`` of the ids, drawn for the pass being composed."""
+        return shuffled(ids, self.key("subset", self.passes))[:size]
+
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """Return what is left of the pass under way, and the number of passes begun."""
+        return {
+            "passes": np.array(self.passes),
+            "pending.ids": self._ids,
+            "pending.weights": self._weights,
+            "pending.hidden": self._hidden,
+            "pending.lr_scale": np.array(self._lr_scale),
+        }
+
+    def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
+        """Take them in; the pass under way may have any length."""
+        self.passes = int(saved["passes"])
+        self._ids = np.array(saved["pending.ids"], np.int64)
+        self._weights = np.array(saved["pending.weights"], np.float32)
+        self._hidden = np.array(saved["pending.hidden"], np.int64)
+        self._lr_scale = float(saved["pending.lr_scale"])
+
+
+class LossPassSampler(PassSampler):
+    """Passes composed by each sample's last loss."""
+
+    def __init__(self, part: object, plan: Plan) -> None:
+        super().__init__(part, plan, ("loss",))
+        self._loss = Recent(plan.samples)
+
+    def fold(self, rows: Rows) -> None:
+        """Keep each sample's last loss."""
+        self._loss.fold(rows["ids"], rows["loss"], rows["share"])
+
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """Return the last losses and the pass under way."""
+        return {**super().memory(), **self._loss.columns()}
+
+    def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
+        """Take them in."""
+        super().load_memory(saved)
+        self._loss.values[...] = saved["recent"]

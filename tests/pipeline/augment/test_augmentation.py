@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms import v2
+
+import pipeline
+from pipeline.augment import AUGMENTS, Transform, chain
+from pipeline.augment.augmentation import Chain
+from pipeline.augment.mixup import Mixup
+from pipeline.augment.none import NoAugment
+from pipeline.augment.ricap import Ricap
+from pipeline.augment.standard import Standard
+from pipeline.batch import Batch, Draws
+from pipeline.errors import DataError
+from pipeline.randomness import Keys
+from pipeline.transfer import place
+
+CPU = torch.device("cpu")
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+
+
+class Inverted(NoAugment):
+    """Inverts every image."""
+
+    def apply(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
+        return 255 - images
+
+
+def keys_of(n: int) -> Keys:
+    return Keys(seed=0, round=0, step=0, ids=np.arange(n) + 100, occurrences=np.zeros(n, np.int64))
+
+
+def on_device(drawn: object) -> list[dict[str, torch.Tensor]]:
+    return [{name: place(array, CPU) for name, array in part.items()} for part in drawn.parts]  # type: ignore[attr-defined]
+
+
+def test_normalises_as_the_definition_says() -> None:
+    images = torch.randint(0, 256, (5, 3, 9, 4), dtype=torch.uint8)
+    out = Chain([], MEAN, STD).normalise(images)
+    expected = (images.double() / 255 - torch.tensor(MEAN).double()[:, None, None]) / torch.tensor(
+        STD
+    ).double()[:, None, None]
+    assert out.dtype == torch.float32
+    assert torch.allclose(out.double(), expected, atol=2e-6)
+    assert Chain([], MEAN, STD).normalise(images[:0]).shape == (0, 3, 9, 4)
+    half = Chain([], MEAN, STD, dtype=torch.bfloat16).normalise(images)
+    assert half.dtype == torch.bfloat16
+    assert torch.equal(half, out.to(torch.bfloat16))
+
+
+def test_parts_follow_each_other() -> None:
+    parts = [Standard(), Ricap(), Mixup()]
+    whole, n = Chain(parts, MEAN, STD), 6
+    draws = whole.draw(keys_of(n), 16, 16)
+    images = torch.randint(0, 256, (n, 3, 16, 16), dtype=torch.uint8)
+    one, two, three = on_device(draws)
+    expected = parts[1].apply(parts[0].apply(images, one), two)
+    expected = parts[2].apply(whole.normalise(expected), three)
+    assert torch.equal(whole.transform(images, (one, two, three)), expected)
+
+
+def test_two_mixings_compose() -> None:
+    """Each of mixup's two images is RICAP's mixture of four: eight constituents, shares multiplied."""
+    whole, n = Chain([Ricap(), Mixup()], MEAN, STD), 5
+    draws = whole.draw(keys_of(n), 16, 16)
+    ricap, mixup = draws.parts
+    assert draws.partners.shape == draws.shares.shape == (n, 8)
+    for i in range(n):
+        expected = []
+        for image, weight in ((i, mixup["share"][i]), (mixup["partner"][i], 1 - mixup["share"][i])):
+            for k in range(4):
+                expected.append((ricap["partners"][image, k], weight * ricap["shares"][image, k]))
+        assert draws.partners[i].tolist() == [partner for partner, _ in expected]
+        assert np.allclose(draws.shares[i], [share for _, share in expected], atol=1e-7)
+    assert np.allclose(draws.shares.sum(1), 1, atol=1e-6)
+
+
+def test_shares_are_what_is_seen_of_each_image() -> None:
+    """Images of one level each: a mixture's mean level is the shares' weighted sum."""
+    n = 8
+    images = (torch.arange(n, dtype=torch.uint8) * 30)[:, None, None, None].expand(n, 3, 16, 16)
+    for parts in ([Mixup()], [Ricap()], [Ricap(per_sample=True), Mixup(per_sample=True)], [Mixup(), Ricap()]):
+        mixing = Chain(parts, (0.0,) * 3, (1 / 255,) * 3)
+        draws = mixing.draw(keys_of(n), 16, 16)
+        out = mixing.transform(images, on_device(draws))
+        expected = (draws.shares * draws.partners * 30).sum(1)
+        assert np.allclose(out.mean(dim=(1, 2, 3)).numpy(), expected, atol=0.01)
+
+
+def test_a_second_part_of_a_kind_draws_on_its_own() -> None:
+    twice = Chain([Mixup(), Mixup()], MEAN, STD).draw(keys_of(9), 32, 32)
+    once = Chain([Mixup()], MEAN, STD).draw(keys_of(9), 32, 32)
+    first, second = twice.parts
+    assert all((first[name] == once.parts[0][name]).all() for name in first)
+    assert (first["partner"] != second["partner"]).any()
+    assert (first["share"] != second["share"]).any()
+
+
+def test_another_part_in_front_changes_no_draw() -> None:
+    alone = Chain([Ricap()], MEAN, STD).draw(keys_of(9), 32, 32).parts[0]
+    behind = Chain([Standard(), Ricap()], MEAN, STD).draw(keys_of(9), 32, 32).parts[1]
+    assert all((alone[name] == behind[name]).all() for name in alone)
+
+
+def test_applies_to_a_batch_and_changes_its_images_only() -> None:
+    whole, keys = Chain([Standard()], MEAN, STD), keys_of(4)
+    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    ones = np.ones((4, 1), np.float32)
+    batch = Batch(
+        round=0,
+        step=0,
+        ids=keys.ids,
+        images=images,
+        labels=torch.zeros(4, 1, dtype=torch.int64),
+        shares=torch.from_numpy(ones),
+        owners=keys.ids[:, None],
+        owner_shares=ones,
+        draws=tuple(on_device(whole.draw(keys, 8, 8))),
+    )
+    out = whole.apply(batch)
+    assert torch.equal(out.images, whole.transform(images, batch.draws))
+    for name in ("round", "step", "ids", "labels", "shares", "owners", "owner_shares", "weights", "draws"):
+        assert getattr(out, name) is getattr(batch, name)
+
+
+def test_names_stand_for_parts_with_defaults() -> None:
+    named = chain(["standard", Ricap(alpha=2.0)], MEAN, STD)
+    assert named.parts == (Standard(), Ricap(alpha=2.0))
+    for name, part in AUGMENTS.items():
+        assert chain([name], MEAN, STD).parts == (part(),)
+
+
+@pytest.mark.parametrize(
+    ("parts", "line"),
+    [
+        (["mixup", "standard"], "put standard before mixup"),
+        (["cutout", "standard"], "standard works on grey levels and cutout on normalised pixels"),
+        (["mixup", "trivialaugment_wide"], "put trivialaugment_wide before mixup"),
+        (["cutmix", "cutout"], "put cutout before cutmix"),
+        (["ricap", "standard"], "standard after ricap would make the mixed labels' shares untrue"),
+        (["riccap"], "an augmentation must be one of none, standard, .*; got 'riccap'"),
+    ],
+)
+def test_orders_that_cannot_work_are_refused_with_the_reason(parts: list[str], line: str) -> None:
+    with pytest.raises(DataError, match=line):
+        chain(parts, MEAN, STD)
+
+
+def test_constants_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(DataError, match="one value a channel each; got 3 and 1"):
+        Chain([], MEAN, (0.5,))
+    with pytest.raises(DataError, match="std must be above 0"):
+        Chain([], MEAN, (0.5, 0.0, 0.5))
+    with pytest.raises(DataError, match="3 channels of mean and std; got 1"):
+        Chain([], MEAN, STD).normalise(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
+
+
+def test_draws_of_another_chain_are_refused() -> None:
+    with pytest.raises(DataError, match="a chain of 1 parts needs that many draws; got 0"):
+        Chain([Standard()], MEAN, STD).transform(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), ())
+
+
+# --- In a loop of one's own ------------------------------------------------------------------------------
+
+
+def test_a_call_draws_and_applies() -> None:
+    n, labels = 10, torch.arange(10)
+    images = torch.randint(0, 256, (n, 3, 12, 12), dtype=torch.uint8)
+    for names in ([], ["standard", "randaugment"], ["standard", "ricap", "mixup"], ["multi"]):
+        whole = chain(names, MEAN, STD)
+        out, mixed, shares = whole(images, labels, step=5, seed=3)
+        places = np.arange(n)
+        draws = whole.draw(Keys(3, 5, 5, places, np.zeros(n, np.int64)), 12, 12)
+        assert torch.equal(out, whole.transform(images, on_device(draws)))
+        assert torch.equal(mixed, torch.from_numpy(draws.partners))
+        assert torch.equal(shares, torch.from_numpy(draws.shares))
+        assert all(
+            torch.equal(*pair)
+            for pair in zip(whole(images, labels, step=5, seed=3), (out, mixed, shares), strict=True)
+        )
+
+
+def test_calls_are_counted_where_no_step_is_given() -> None:
+    images, labels = (
+        torch.randint(0, 256, (6, 3, 12, 12), dtype=torch.uint8),
+        torch.zeros(6, dtype=torch.int64),
+    )
+    whole = chain(["standard"], MEAN, STD)
+    counted = [whole(images, labels)[0] for _ in range(3)]
+    told = [whole(images, labels, step=step)[0] for step in range(3)]
+    assert all(torch.equal(one, other) for one, other in zip(counted, told, strict=True))
+    assert not torch.equal(counted[0], counted[1])
+    assert torch.equal(whole(images, labels)[0], whole(images, labels, step=3)[0])
+    assert not torch.equal(whole(images, labels, step=0, seed=1)[0], told[0])
+
+
+def test_a_call_with_what_it_cannot_take_is_refused() -> None:
+    whole, images = chain(["standard"], MEAN, STD), torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    with pytest.raises(DataError, match=r"uint8 of shape \[n, C, H, W\]; got torch.float32"):
+        whole(images.float(), torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(DataError, match="labels must be one an image"):
+        whole(images, torch.zeros(2, 1, dtype=torch.int64))
+
+
+def test_torchvisions_transforms_stand_beside_ours() -> None:
+    images = torch.randint(0, 256, (6, 3, 12, 12), dtype=torch.uint8)
+    labels = torch.zeros(6, dtype=torch.int64)
+    theirs = v2.RandomInvert(p=1.0)
+    out, *_ = chain(["standard", theirs, "ricap"], MEAN, STD)(images, labels, step=0)
+    ours, *_ = chain(["standard", Inverted(), "ricap"], MEAN, STD)(images, labels, step=0)
+    assert torch.equal(out, ours)
+    each = Transform(v2.RandomInvert(p=0.5), per_sample=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        changed = (each.apply(images, {}) != images).flatten(1).any(1)
+    assert 0 < changed.sum() < 6
+    assert each.apply(images[:0], {}).shape == (0, 3, 12, 12)
+    assert each.apply(images, {}).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("function", [v2.Resize(6), v2.ToDtype(torch.float32, scale=True)])
+def test_a_transform_that_changes_the_shape_or_dtype_is_refused(function: torch.nn.Module) -> None:
+    with pytest.raises(DataError, match=r"must keep the shape \(2, 3, 12, 12\) and dtype uint8; .* gave"):
+        Transform(function).apply(torch.zeros(2, 3, 12, 12, dtype=torch.uint8), {})
+
+
+def test_the_readmes_example() -> None:
+    failed, tried = doctest.testfile(
+        str(Path(pipeline.__file__).with_name("README.md")), module_relative=False
+    )
+    assert tried > 0
+    assert failed == 0

@@ -1,0 +1,200 @@
+"""Images at the resolution asked for, from the loader to the augmented batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline import Chain, DataError, Loader
+from pipeline.augment import AUGMENTS, Augment
+from pipeline.conversion.convert import ConvertOptions, convert
+from pipeline.formats import Converted, open_dataset
+from pipeline.resolution import Stage
+from pipeline.sources import ArraySource, ImageFolder
+from samplers import Order
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """24 raw images of 20 x 30 pixels."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (24, 20, 30, 3), dtype=np.uint8)
+    path = tmp_path_factory.mktemp("wide") / "train.beton"
+    source = ArraySource("wide", "train", "noise", ("a", "b"), np.arange(24) % 2, images)
+    convert(source, path, ConvertOptions())
+    return open_dataset(path)
+
+
+@pytest.fixture(scope="module")
+def photos(wide: Converted, tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """The same as JPEGs, which are worth a thread that reads ahead."""
+    path = tmp_path_factory.mktemp("photos") / "train.beton"
+    images = np.stack([wide.image(index) for index in range(len(wide))])
+    source = ArraySource("photos", "train", "noise", ("a", "b"), wide.labels, images)
+    convert(source, path, ConvertOptions(encoding="jpeg"))
+    return open_dataset(path)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """Raw images whose sizes differ."""
+    folder = tmp_path_factory.mktemp("mixed")
+    rng = np.random.default_rng(1)
+    for index in range(12):
+        shape = (int(rng.integers(20, 60)), int(rng.integers(20, 60)), 3)
+        place = folder / "images" / "ab"[index % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(place / f"{index}.png")
+    path = folder / "train.beton"
+    convert(ImageFolder(folder / "images"), path, ConvertOptions(encoding="raw"))
+    return open_dataset(path)
+
+
+def _order(count: int) -> Order:
+    return Order(round=0, ids=np.arange(count))
+
+
+def _images(data: Converted, parts: list[Augment], stage: Stage | None) -> torch.Tensor:
+    chain = Chain(parts, MEAN, STD)
+    with Loader(data, augment=chain, batch_size=len(data), device="cpu") as loader:
+        (batch,) = loader.batches(_order(len(data)), stage=stage)
+        return chain.apply(batch).images
+
+
+def test_whole_images_are_resized_as_pillow_does_before_the_augmentation(wide: Converted) -> None:
+    ours = _images(wide, [], Stage(pixels=10))
+    assert ours.shape == (24, 3, 10, 15)
+    for index in (0, 7):
+        small = Image.fromarray(wide.image(index)).resize((15, 10), Image.Resampling.BILINEAR)
+        theirs = torch.from_numpy(np.array(small)).permute(2, 0, 1) / 255
+        theirs = (theirs - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+        # One grey level is 1 / 255 / std.
+        assert (ours[index] - theirs).abs().max() < 1.01 / 255 / min(STD)
+
+
+def test_the_full_resolution_changes_nothing(wide: Converted) -> None:
+    parts: list[Augment] = [AUGMENTS["standard"](), AUGMENTS["ricap"]()]
+    assert torch.equal(_images(wide, parts, Stage(pixels=20)), _images(wide, parts, None))
+
+
+@pytest.mark.parametrize("name", [name for name in AUGMENTS if name != "multi"])
+def test_every_augmentation_works_at_any_resolution(wide: Converted, name: str) -> None:
+    stage = Stage(pixels=14, magnitude=0.8, resolution=0.7)
+    images = _images(wide, [AUGMENTS[name]()], stage)
+    assert images.shape == (24, 3, 14, 21)
+    assert torch.isfinite(images).all()
+
+
+def test_a_crop_gives_the_resolution_itself(wide: Converted) -> None:
+    crop = AUGMENTS["random_resized_crop"]()
+    assert _images(wide, [crop], Stage(pixels=10)).shape == (24, 3, 10, 15)
+
+
+def test_images_of_different_sizes_come_as_crops(mixed: Converted) -> None:
+    crop = AUGMENTS["random_resized_crop"]()
+    assert _images(mixed, [crop], Stage(pixels=16)).shape == (12, 3, 16, 16)
+    with pytest.raises(DataError, match="begin the augmentation with random_resized_crop"):
+        _images(mixed, [AUGMENTS["standard"]()], Stage(pixels=16))
+    with pytest.raises(DataError, match="give a size or resolution"):
+        _images(mixed, [crop], None)
+
+
+def test_the_standard_crop_moves_by_less_at_a_lower_resolution(wide: Converted) -> None:
+    standard = AUGMENTS["standard"]()
+    chain = Chain([standard], MEAN, STD)
+    with Loader(wide, augment=chain, batch_size=24, device="cpu") as loader:
+        stage = Stage(pixels=10, resolution=0.5)
+        reach = [
+            int((batch.draws[-1]["top"] - 4).abs().max())
+            for _ in range(3)
+            for batch in loader.batches(_order(24), stage=stage)
+        ]
+    assert max(reach) == 2
+
+
+def test_a_sample_read_again_is_the_same_crop_at_another_resolution(wide: Converted) -> None:
+    chain = Chain([AUGMENTS["random_resized_crop"]()], MEAN, STD)
+    with Loader(wide, augment=chain, batch_size=24, device="cpu") as loader:
+        order = Order(round=3, ids=np.array([5, 5, 2, 9, 5, 1]))
+        (batch,) = loader.batches(order, stage=Stage(pixels=10))
+        places = np.array([4, 0, 3])
+        again = loader.again(batch, places, chain, Stage(pixels=20))
+        (whole,) = loader.batches(order, stage=Stage(pixels=20))
+    assert again.ids.tolist() == [5, 5, 9]
+    assert torch.equal(chain.apply(again).images, chain.apply(whole).images[places])
+    assert not torch.equal(chain.apply(again).images[0], chain.apply(again).images[1])
+
+
+# --- Orders that come in parts ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["resident", "ffcv"])
+def test_an_order_in_parts_gives_the_batches_of_the_whole(photos: Converted, engine: str) -> None:
+    from pipeline import ENGINES
+
+    chain = Chain([AUGMENTS["standard"](), AUGMENTS["mixup"]()], MEAN, STD)
+    ids = np.random.default_rng(0).integers(0, 24, 44)
+    with Loader(
+        photos, engine=ENGINES[engine](), augment=chain, batch_size=8, device="cpu", prefetch=2
+    ) as loader:
+        whole = [chain.apply(batch) for batch in loader.batches(Order(0, ids))]
+        parts = (Order(0, part) for part in (ids[:8], ids[8:32], ids[32:]))
+        streamed = [chain.apply(batch) for batch in loader.stream(parts)]
+    assert [batch.step for batch in streamed] == [batch.step for batch in whole] == list(range(6))
+    for one, other in zip(streamed, whole, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+
+
+@pytest.mark.parametrize(("engine", "late"), [("resident", 0), ("ffcv", 2)])
+def test_parts_are_asked_for_only_when_few_batches_are_left(
+    photos: Converted, engine: str, late: int
+) -> None:
+    from pipeline import ENGINES
+
+    given: list[int] = []
+    asked: list[int] = []
+
+    def parts() -> object:
+        for part in range(6):
+            asked.append(len(given))
+            yield Order(0, np.arange(8) + part)
+
+    with Loader(photos, engine=ENGINES[engine](), batch_size=4, device="cpu", prefetch=2) as loader:
+        for batch in loader.stream(parts()):  # type: ignore[arg-type]
+            given.append(batch.step)
+    assert len(given) == 12
+    # Part k holds batches 2k and 2k + 1; it is asked for when at most `late` of those before are to be given.
+    assert all(2 * part - done <= late for part, done in enumerate(asked))
+
+
+def test_a_stream_left_early_leaves_no_thread(photos: Converted) -> None:
+    import threading
+
+    from pipeline import ENGINES
+
+    before = threading.active_count()
+
+    def endless() -> object:
+        while True:
+            yield Order(0, np.arange(8))
+
+    loader = Loader(photos, engine=ENGINES["ffcv"](threads=1), batch_size=4, device="cpu")
+    stream = loader.stream(endless())  # type: ignore[arg-type]
+    next(stream)
+    loader.close()
+    with pytest.raises(DataError, match="closed"):
+        list(stream)
+    assert threading.active_count() == before
+
+
+def test_only_the_last_part_may_end_within_a_batch(photos: Converted) -> None:
+    with (
+        Loader(photos, batch_size=8, device="cpu") as loader,
+        pytest.raises(DataError, match="whole batches of 8; got 5 ids"),
+    ):
+        list(loader.stream([Order(0, np.arange(5)), Order(0, np.arange(8))]))

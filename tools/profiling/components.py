@@ -1,0 +1,203 @@
+"""Every stage of a training step alone, on a few batches that are at hand: what each would cost by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle, islice
+
+import numpy as np
+from torch import Tensor
+
+from pipeline import AUGMENTS, Chain
+from pipeline.augment import Augment
+from pipeline.randomness import Keys
+from pipeline.transfer import place
+from samplers import Feedback
+from tools.profiling.loading import Loading
+from tools.profiling.timing import Alone, Work
+from trainer.build import build_sampler
+from trainer.loop import candidates
+from trainer.methods import Losses
+from trainer.selection import Weighting
+from trainer.selection.driver import Ready
+from trainer.session import Session
+
+BATCHES = 4
+"""Batches that the stages work on in turn."""
+
+PART = "augmentation/"
+"""What the names of single augmentations begin with."""
+
+_ROUNDS = 20
+"""Orders that a sampler draws before it is timed: many draw the first ones without looking at losses."""
+
+_TURNS = 240
+
+_PHASES = {"forward": "forward", "backward": "backward", "optimise": "optimiser"}
+"""Phases of the ledger, and the stages that they are."""
+
+
+class Stages:
+    """The stages of a session whose round has begun, ready to be timed."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._raws = list(islice(candidates(session), BATCHES))
+        self._on = _share_of_turns(session)
+        # A batch of candidates that isn't selected from is trained on whole, in several steps.
+        self._steps = self._on + (1 - self._on) * session.loader.batch_size / session.run.batch_size
+        self._ready = self._first_ready()
+        self.loading = Loading(session, self._raws)
+
+    def close(self) -> None:
+        """Let go of what was opened for the stages alone."""
+        self.loading.close()
+
+    @property
+    def beside(self) -> frozenset[str]:
+        """Names of the stages that go on beside the training, in a thread or process of their own."""
+        ahead = self._session.run.service != "inline" and self._session.run.lead > 0
+        return self.loading.beside | frozenset({"order"} if ahead else ())
+
+    def works(self) -> list[Work]:
+        """Give what there is to time, in the order in which a batch meets it."""
+        works: list[Work] = [self._order(), *self.loading.works(self._steps), *self._augmentation()]
+        if self._session.selector.loads_more:
+            works += self._of_the_chosen()
+            works += [self._selection()] if self._on else []
+        return [*works, self._training, self._feedback()]
+
+    def _first_ready(self) -> Ready:
+        """A batch to train on, made as the training loop makes it."""
+        for raw in cycle(self._raws):
+            for ready in self._session.selector.ready(raw, self._session.stage, self._on > 0):
+                return ready
+        raise AssertionError("a round has batches")
+
+    # --- Orders ------------------------------------------------------------------------------------------
+
+    def _order(self) -> Alone:
+        """Draw a round's order, from the losses of the round before."""
+        plan, run, last = self._session.plan, self._session.run, self._session.order
+        assert last is not None
+        loss = np.linspace(0.1, 2, len(last.ids), dtype=np.float32)
+        trained = np.ones(len(loss), np.bool_)
+        heard = Feedback(0, last.ids, loss, np.exp(-loss), trained, error=loss, gradient=loss)
+        twin, drawn = build_sampler(run, plan), 0
+
+        def draw() -> int:
+            nonlocal twin, drawn
+            if drawn >= twin.rounds:
+                twin, drawn = build_sampler(run, plan), 0
+            twin.observe(heard)
+            drawn += 1
+            return len(twin.next_order().ids)
+
+        steps = sum(draw() for _ in range(_ROUNDS)) / _ROUNDS / plan.batch_size
+        return self._alone("order", draw, self._steps * steps)
+
+    # --- On the device -----------------------------------------------------------------------------------
+
+    def _augmentation(self) -> list[Alone]:
+        """The augmentation as a whole, then each part of it on what comes before it."""
+        chain = self._session.selector.chain
+        raws, raw = cycle(self._raws), self._raws[0]
+        works = [self._alone("augmentation", lambda: chain.apply(next(raws)), self._steps)]
+        sized, images = chain.at(raw.size), raw.images
+        normal, names = not sized.normalises, Counter[str]()
+        for part, draws in list(zip(sized.parts, raw.draws, strict=True))[raw.cropped :]:
+            if part.domain == "float" and not normal:
+                works.append(self._normalisation(sized, images))
+                images, normal = sized.normalise(images), True
+            name = _name(part)
+            names[name] += 1
+            name = name if names[name] == 1 else f"{name} ({names[name]})"
+            works.append(self._alone(PART + name, partial(part.apply, images, draws), self._steps))
+            images = part.apply(images, draws)
+        return works if normal else [*works, self._normalisation(sized, images)]
+
+    def _normalisation(self, chain: Chain, images: Tensor) -> Alone:
+        return self._alone(PART + "normalisation", partial(chain.normalise, images), self._steps)
+
+    def _of_the_chosen(self) -> list[Alone]:
+        """What is done with chosen samples: read again where they were scored smaller, and mixed."""
+        session, works = self._session, []
+        if session.selector.reread:
+            chosen, chain, stage = np.arange(session.run.batch_size), session.selector.chain, session.stage
+            again, full = cycle(self._raws), session.loader.again(self._raws[0], chosen, chain, stage)
+            works += [
+                self._alone("reading again", lambda: session.loader.again(next(again), chosen, chain, stage)),
+                self._alone("augmenting again", lambda: chain.apply(full)),
+            ]
+        whole = session.loader.augment
+        if whole is not None and (mixing := whole.parted()[1]).parts:
+            images = self._ready.batch.images
+            places = np.arange(len(images), dtype=np.int64)
+            keys = Keys(session.loader.seed, 0, 0, places, np.zeros_like(places), scope="selected/")
+
+            def mix() -> Tensor:
+                drawn = mixing.draw(keys, *images.shape[2:])
+                device = images.device
+                draws = [{name: place(array, device) for name, array in one.items()} for one in drawn.parts]
+                return mixing.transform(images, draws)
+
+            works.append(self._alone("mixing", mix))
+        return works
+
+    def _selection(self) -> Alone:
+        """Scoring where the selection scores, choosing, and what it learns from the losses of a step."""
+        session, selector = self._session, self._session.selector
+        lights = cycle([selector.chain.apply(raw) for raw in self._raws])
+        ready, losses = self._ready, self._step()
+
+        def select() -> None:
+            selector.selection.choose(selector.candidates_of(next(lights), session.stage))
+            if ready.mixture is not None:
+                selector.selection.observe(losses, ready.mixture, ready.choice)
+
+        name = "scoring" if selector.part.scores else "selecting"
+        return self._alone(name, select, self._steps / self._on)
+
+    def _training(self) -> dict[str, float]:
+        """One step on one batch, by the ledger's own phases."""
+        ledger = self._session.ledger
+        ledger.settle()
+        before = dict(ledger.seconds)
+        self._step()
+        ledger.settle()
+        return {name: ledger.seconds[phase] - before[phase] for phase, name in _PHASES.items()}
+
+    def _step(self) -> Losses:
+        selection = self._session.selector.selection
+        return self._session.step(self._ready.batch, selection if isinstance(selection, Weighting) else None)
+
+    def _feedback(self) -> Alone:
+        """Losses brought to the sampler, as often as a run logs."""
+        session, ready = self._session, self._ready
+        losses, steps = self._step(), session.run.log_every
+        places = None if ready.choice is None else ready.choice.places
+
+        def collect() -> None:
+            for _ in range(steps):
+                session.feedback.add(ready.batch, losses, candidates=ready.candidates, places=places)
+            session.collect()
+
+        return self._alone("feedback", collect, steps)
+
+    def _alone(self, name: str, call: Callable[[], object], steps: float = 1.0) -> Alone:
+        return Alone(name, call, steps, self._session.device)
+
+
+def _share_of_turns(session: Session) -> float:
+    """Share of the batches of candidates that are selected from, where the run is now."""
+    selector, progress = session.selector, session.budget.progress(session.ledger)
+    if not selector.loads_more:
+        return 0.0
+    return sum(selector.selection.on(turn, progress) for turn in range(_TURNS)) / _TURNS
+
+
+def _name(part: Augment) -> str:
+    """The part's name in recipes; what a chain puts in front by itself has none and goes by what it does."""
+    return next((name for name, cls in AUGMENTS.items() if cls is type(part)), "resizing")

@@ -1,0 +1,248 @@
+"""What trained networks say of each sample: EL2N, forgetting, features for core-sets, irreducible losses."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import Loader
+from pipeline.formats import Converted
+from pipeline.formats.card import Card
+from pipeline.formats.whole import write_whole
+from samplers.families.history import fill_unseen
+from trainer.errors import RunError
+from trainer.evaluators.classification import Evaluation
+from trainer.gradients import measure
+from trainer.inference.predict import EverySample, last_linear, predict
+from trainer.precision import at_least_float32
+from trainer.session import Session
+
+
+def probabilities(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
+    """Show the network the whole training set as it is.
+
+    Yields
+    ------
+    Softmax probabilities float32[b, classes] and labels int64[b], by id, on the device.
+    """
+    everything = EverySample(len(session.data.train))
+    seen = predict(session.model, session.loader, session.view, everything, bf16=session.bf16)
+    for batch, outputs in seen:
+        yield torch.softmax(outputs, dim=1), batch.labels[:, 0]
+    session.ledger.count_scored(everything.samples, session.full)
+
+
+def el2n(session: Session) -> NDArray[np.float32]:
+    """EL2N of one network: the norm of the error vector, ||softmax(x) - onehot(y)||_2.
+
+    Paul, Ganguli, Dziugaite (2021). The published score is the mean over several networks.
+
+    Returns
+    -------
+    float32[N]
+    """
+    norms = []
+    for p, labels in probabilities(session):
+        error = p - torch.nn.functional.one_hot(labels, p.shape[1])
+        norms.append(error.norm(dim=1))
+    return torch.cat(norms).cpu().numpy()
+
+
+def last_errors(session: Session) -> NDArray[np.float32]:
+    """1 - p_y of each sample's last prediction in training: what sample_importance takes its weights from.
+
+    "Sample importance in SGD training", eq. 4, in a run that ends with epoch E. A sample whose last turn
+    fell into a remainder that no batch came of has its prediction of the epoch before, or the largest error
+    where it was never trained on.
+
+    Returns
+    -------
+    float32[N]
+    """
+    return fill_unseen(np.float32(1) - session.samples.last_probability)
+
+
+def gradient_norms(session: Session) -> NDArray[np.float32]:
+    """Norm of each sample's gradient by all parameters: the metric "GNorms" of the same paper, appendix E.2.
+
+    Returns
+    -------
+    float32[N]
+    """
+    everything = EverySample(len(session.data.train))
+    norms = [norms.cpu() for _, _, norms in measure(session, everything)]
+    session.ledger.gradients += everything.samples
+    return torch.cat(norms).numpy()
+
+
+def features(session: Session) -> NDArray[np.float32]:
+    """What the network's last linear layer reads of each sample.
+
+    Returns
+    -------
+    float32[N, d]
+
+    Raises
+    ------
+    RunError
+        When the network has no linear layer.
+    """
+    linear = last_linear(session.model)
+    seen: list[Tensor] = []
+    hook = linear.register_forward_pre_hook(
+        lambda _, given: seen.append(at_least_float32(given[0]).flatten(1))
+    )
+    try:
+        for _ in probabilities(session):
+            pass
+    finally:
+        hook.remove()
+    return torch.cat(seen).cpu().numpy()
+
+
+def irreducible_losses(session: Session, scored: Converted) -> NDArray[np.float32]:
+    """Losses of another set's samples, as they are, under a network that was trained without them.
+
+    What RHO-LOSS subtracts, Mindermann et al. (2022). The loss is that of the run's own method.
+
+    Returns
+    -------
+    float32[N], in the order of ``scored``
+    """
+    losses, everything = [], EverySample(len(scored))
+    size, method = session.test_loader.batch_size, session.run.method
+    with Loader(scored, engine=session.run.engine, batch_size=size, device=session.device) as loader:
+        for batch, outputs in predict(session.model, loader, session.view, everything, bf16=session.bf16):
+            losses.append(method.losses(outputs, batch.labels).per_owner[:, 0])
+    session.ledger.count_scored(everything.samples, session.full)
+    return torch.cat(losses).cpu().numpy()
+
+
+def check_holdout(holdout: Converted, scored: Converted) -> None:
+    """Check that a network trained on ``holdout`` can tell the irreducible losses of ``scored``.
+
+    Raises
+    ------
+    RunError
+        When the sets share samples, as far as their cards tell, or differ in classes; when only those of
+        ``scored`` are of many shapes.
+    """
+    ours, theirs = holdout.card, scored.card
+    same = ours.digest == theirs.digest if ours.digest and theirs.digest else holdout.path == scored.path
+    if same or ((ours.name, ours.source) == (theirs.name, theirs.source) and _overlap(ours, theirs)):
+        raise RunError(
+            f"irreducible losses are those of a network that never saw the samples; {holdout.path}, which it "
+            f"trains on, shares samples with {scored.path}: make both by one `trainer convert --validation`, "
+            "name the validation set by --data and the other by --of"
+        )
+    if ours.classes != theirs.classes:
+        raise RunError(
+            "the holdout set and the one to score must have the same classes in the same order; "
+            f"{holdout.path} has {len(ours.classes)}, {scored.path} has {len(theirs.classes)}, or other names"
+        )
+    if ours.height is not None and theirs.height is None:
+        raise RunError(
+            f"images to score must be of one shape where those of the holdout set are; {scored.path} has "
+            f"many: convert both sets alike, as {holdout.path} was"
+        )
+
+
+def _overlap(ours: Card, theirs: Card) -> bool:
+    """Whether one of two sets of one source is a part of a split, and the other not its other part."""
+    one, other = ours.held_out, theirs.held_out
+    if one is None or other is None:
+        return one is not other
+    return one.part == other.part or (one.fraction, one.seed) != (other.fraction, other.seed)
+
+
+@dataclass(slots=True)
+class Forgetting:
+    """Counts forgetting events: a sample that was right after one epoch and is wrong after the next.
+
+    Toneva et al. (2019). They look at each sample when a batch with it is trained; here the whole set is
+    looked at after each epoch, as it is and by one network, so that counts don't depend on augmentation or
+    on when in the epoch a sample came. A sample that was never right scores above all others, as in the
+    published ranking.
+
+    Attributes
+    ----------
+    events
+        int64[N]
+    right, ever
+        bool[N]: right after the last epoch; right after any.
+    looks
+        Epochs looked at so far.
+    """
+
+    events: NDArray[np.int64]
+    right: NDArray[np.bool_]
+    ever: NDArray[np.bool_]
+    looks: int = 0
+
+    @classmethod
+    def of(cls, samples: int) -> Forgetting:
+        """Begin with nothing learned of ``samples`` samples."""
+        return cls(np.zeros(samples, np.int64), np.zeros(samples, np.bool_), np.zeros(samples, np.bool_))
+
+    def look(self, right: NDArray[np.bool_]) -> None:
+        """Take in which samples are right after one more epoch."""
+        self.events += self.right & ~right
+        self.right = right
+        self.ever |= right
+        self.looks += 1
+
+    def scores(self) -> NDArray[np.float32]:
+        """Forgetting events of each sample, float32[N]; ``looks`` for those never right."""
+        return np.where(self.ever, self.events, self.looks).astype(np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write the counts, whole or not at all."""
+        buffer = io.BytesIO()
+        np.savez(buffer, events=self.events, right=self.right, ever=self.ever, looks=self.looks)
+        write_whole(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> Forgetting:
+        """Read counts that were saved."""
+        with np.load(path) as kept:
+            return cls(kept["events"], kept["right"], kept["ever"], int(kept["looks"]))
+
+
+class ForgettingWatcher:
+    """Looks at the whole training set after every evaluation of a run, and keeps count in its folder."""
+
+    def __init__(self, samples: int) -> None:
+        self.forgetting = Forgetting.of(samples)
+
+    def converting(self, name: str, done: int, total: int) -> None:
+        """Conversions are none of its business."""
+
+    def note(self, text: str) -> None:
+        """Notes are for somebody who watches."""
+
+    def started(self, session: Session, resumed: bool) -> None:
+        """Go on with the counts of an earlier session."""
+        if resumed and self._path(session).exists():
+            self.forgetting = Forgetting.load(self._path(session))
+
+    def stepped(self, session: Session, loss: float, rate: float) -> None:
+        """Steps between epochs are not looked at."""
+
+    def evaluated(self, session: Session, evaluation: Evaluation) -> None:
+        """Look at every sample, unless this epoch was looked at before the run was stopped."""
+        if session.ledger.rounds <= self.forgetting.looks:
+            return
+        right = [(p.argmax(dim=1) == labels).cpu().numpy() for p, labels in probabilities(session)]
+        self.forgetting.look(np.concatenate(right))
+        self.forgetting.save(self._path(session))
+
+    @staticmethod
+    def _path(session: Session) -> Path:
+        return session.folder.path / "forgetting.npz"

@@ -1,0 +1,1 @@
+"""Forward passes outside of training: prediction, scoring, batch-norm fusing."""

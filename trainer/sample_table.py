@@ -1,0 +1,119 @@
+"""What happened to each sample of the training set: the table behind samples.parquet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.formats import Converted
+from pipeline.formats.strict_json import dumps
+from pipeline.formats.whole import write_whole
+from pipeline.multiplied import Multiplied
+from samplers import Feedback
+from samplers.families.history import Recent
+from trainer.errors import RunError
+
+SAMPLES_SCHEMA = 2
+"""Of samples.parquet: 2 brought ``weight``, ``image`` and ``copy``."""
+
+
+@dataclass(slots=True)
+class SampleRecord:
+    """What happened to each sample of the training set, for samples.parquet.
+
+    Attributes
+    ----------
+    times_seen
+        int64[N], how often the sample was loaded and trained on.
+    last_loss
+        float32[N], the last that was heard of the sample, whatever its share; nan where nothing was.
+    probability, share
+        float64[N], sums over feedback of share * p_true and of share.
+    last_probability
+        float32[N], the last p_true of training, nan where there was none; a share moves it by as much.
+    """
+
+    times_seen: NDArray[np.int64]
+    last_loss: NDArray[np.float32]
+    probability: NDArray[np.float64]
+    share: NDArray[np.float64]
+    last_probability: NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, samples: int) -> SampleRecord:
+        """A record of ``samples`` samples to which nothing has happened."""
+        return cls(
+            np.zeros(samples, np.int64),
+            np.full(samples, np.nan, np.float32),
+            np.zeros(samples),
+            np.zeros(samples),
+            np.full(samples, np.nan, np.float32),
+        )
+
+    def count(self, ids: NDArray[np.int64]) -> None:
+        """Count one more time seen for each of a trained batch's ids, which may repeat."""
+        np.add.at(self.times_seen, ids, 1)
+
+    def observe(self, feedback: Feedback) -> None:
+        """Take in losses, and probabilities by each owner's share."""
+        if feedback.p_true is None:
+            raise RunError("per-sample records need a method that gives probabilities; this one gives none")
+        share = np.ones(len(feedback.ids)) if feedback.share is None else feedback.share.astype(np.float64)
+        heard = share > 0
+        self.last_loss[feedback.ids[heard]] = feedback.loss[heard]
+        np.add.at(self.probability, feedback.ids, share * feedback.p_true)
+        np.add.at(self.share, feedback.ids, share)
+        trained = share.astype(np.float32) * feedback.trained
+        Recent.over(self.last_probability).fold(feedback.ids, feedback.p_true, trained)
+
+    def write(self, path: Path, train: Converted, importance: NDArray[np.float64] | None) -> None:
+        """Write one row per sample: what became of it, and which image it is.
+
+        Columns are id, label, times_seen, last_loss, mean_probability and weight, the w of sample_importance
+        at epoch E (null where the run took none); of a multiplied set also image, its id in the data set,
+        and copy, from 0.
+
+        Parameters
+        ----------
+        train
+            The training set.
+        importance
+            float64[N], nan for none; or None for samplers that take no weights.
+        """
+        seen = self.share > 0
+        mean = np.divide(self.probability, self.share, out=np.full(len(seen), np.nan), where=seen)
+        weight = np.full(len(train), np.nan) if importance is None else importance
+        columns = {
+            "id": np.arange(len(train)),
+            "label": train.labels,
+            "times_seen": self.times_seen,
+            "last_loss": self.last_loss,
+            "mean_probability": mean.astype(np.float32),
+            "weight": pa.array(weight, mask=np.isnan(weight)),
+        }
+        if isinstance(train, Multiplied):
+            columns |= {"image": train.stored, "copy": train.copies}
+        table = pa.table(
+            columns,
+            metadata={"schema": str(SAMPLES_SCHEMA), "classes": dumps(list(train.card.classes))},
+        )
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        write_whole(path, sink.getvalue().to_pybytes())
+
+
+def entropy(counts: NDArray[np.int64]) -> float:
+    """Entropy in nats of counts taken as a distribution: H(c) = -sum p log p with p = c / sum c.
+
+    Arazo et al. 2021, figure 1 (c) and (d), where c is how often each sample was trained on; 0 for no counts.
+    """
+    total = counts.sum()
+    if total == 0:
+        return 0.0
+    p = counts[counts > 0] / total
+    return float(-(p * np.log(p)).sum())

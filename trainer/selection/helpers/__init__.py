@@ -1,0 +1,1 @@
+"""What selections share: draws, ranks, schedules, checks."""

@@ -1,0 +1,51 @@
+"""What selections at work have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from trainer.methods import Losses
+from trainer.selection.helpers.schedule import Scheduled
+from trainer.selection.protocol import Candidates, Choice, Mixture, Setting
+
+
+class BaseSelection:
+    """A selection that follows its part's schedule, keeps nothing, and takes all candidates."""
+
+    def __init__(self, part: Scheduled, setting: Setting) -> None:
+        self.part = part
+        self.setting = setting
+
+    def on(self, step: int, progress: float) -> bool:
+        """Follow the schedule."""
+        return self.part.on(step, progress)
+
+    def choose(self, candidates: Candidates) -> Choice:
+        """Choose all."""
+        return Choice(torch.arange(len(candidates.labels), device=candidates.labels.device))
+
+    def observe(self, losses: Losses, mixture: Mixture, choice: Choice | None) -> None:
+        """Learn nothing from it."""
+
+    def end_round(self) -> None:
+        """Go on as before."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give nothing: nothing is kept."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take nothing in."""
+
+    def count(self, candidates: Candidates) -> int:
+        """Give how many to choose: a batch, or all where the candidates are fewer."""
+        return min(self.setting.batch_size, len(candidates.labels))
+
+
+def scored_losses(candidates: Candidates) -> Losses:
+    """Losses of the scoring pass, which the driver makes for every part that scores."""
+    assert candidates.losses is not None
+    return candidates.losses
