@@ -42,6 +42,7 @@ START = {"selective_backprop": {"start": 0.025, "keep": 0.3}}
 """Options for runs so short that the first epoch would be all of them."""
 
 ALWAYS = {"start": 0.0, "end": 1.0, "interrupt": 0}
+SMALL = {"name": "resnet8", "width": 4}
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,15 @@ def test_the_ledger_counts_every_pass_and_the_budget_is_spent_exactly(
     recipe: Recipe, train_run: Train, watch: Watch, name: str, counts: str
 ) -> None:
     selection = {"name": name, **START[name]} if name in START else name
-    run = recipe(selection=selection, counts=counts, epochs=1, budget=0.5, batch_size=32, evaluate_every=100)
+    run = recipe(
+        selection=selection,
+        counts=counts,
+        epochs=1,
+        budget=0.5,
+        batch_size=32,
+        evaluate_every=100,
+        model=SMALL,
+    )
     counter = Counter(watch())
     session = train_run(run, counter)
     ledger = json.loads((session.folder.path / "ledger.json").read_text())
@@ -141,7 +150,8 @@ def test_the_ledger_counts_every_pass_and_the_budget_is_spent_exactly(
 
 def test_selective_backprop_follows_the_budget(recipe: Recipe, train_run: Train) -> None:
     """One epoch of 1,280 as it comes, then 1 / B candidates are scored for each sample trained."""
-    run = recipe(selection="selective_backprop", sampler="scan", epochs=8, budget=0.5, evaluate_every=100)
+    part = {"selection": "selective_backprop", "sampler": "scan", "model": SMALL}
+    run = recipe(**part, epochs=8, budget=0.5, evaluate_every=100)
     ledger = json.loads((train_run(run).folder.path / "ledger.json").read_text())
     assert ledger["trained"] == 8 * 0.5 * 1280
     # The standard deviation of the samples scored until 3,840 are kept by tosses of a coin is 88.
@@ -150,7 +160,8 @@ def test_selective_backprop_follows_the_budget(recipe: Recipe, train_run: Train)
 
 def test_a_lower_resolution_is_charged_by_its_flops(recipe: Recipe, train_run: Train) -> None:
     progressive = {"name": "progressive", "lowest": 14, "step": 14}
-    run = recipe(resolution=progressive, counts="compute", epochs=4, budget=0.5, name="compute")
+    settings = {"resolution": progressive, "model": SMALL, "evaluate_every": 100}
+    run = recipe(**settings, counts="compute", epochs=4, budget=0.5, name="compute")
     ledger = json.loads((train_run(run).folder.path / "ledger.json").read_text())
     assert set(ledger["trained_at"]) == {"14", "28"}
     low, high = ledger["trained_at"]["14"], ledger["trained_at"]["28"]
@@ -160,7 +171,7 @@ def test_a_lower_resolution_is_charged_by_its_flops(recipe: Recipe, train_run: T
     assert low > 2.5 * high
     assert ledger["spent"] <= 2560 < ledger["spent"] + 64
     assert ledger["flops"] == pytest.approx(3 * ledger["forward_flops"] * ledger["spent"])
-    trained = recipe(resolution=progressive, epochs=4, budget=0.5, name="trained")
+    trained = recipe(**settings, epochs=4, budget=0.5, name="trained")
     ledger = json.loads((train_run(trained).folder.path / "ledger.json").read_text())
     assert ledger["trained"] == ledger["spent"] == 2560
     assert ledger["compute"] < 2560
@@ -169,7 +180,7 @@ def test_a_lower_resolution_is_charged_by_its_flops(recipe: Recipe, train_run: T
 def test_a_scans_orders_last_where_resolution_grows(recipe: Recipe, train_run: Train) -> None:
     """A scan's rounds are whole epochs: of a round begun at few pixels more samples fit into the compute."""
     progressive = {"name": "progressive", "lowest": 14, "step": 14}
-    run = recipe(sampler="scan", resolution=progressive, counts="compute", epochs=4, budget=0.3)
+    run = recipe(model=SMALL, sampler="scan", resolution=progressive, counts="compute", epochs=4, budget=0.3)
     ledger = json.loads((train_run(run).folder.path / "ledger.json").read_text())
     assert 1536 - 64 < ledger["spent"] <= 1536
 
@@ -325,7 +336,7 @@ def test_candidates_that_are_not_chosen_are_heard_once_by_their_scores(
 
 
 def test_an_order_sampler_and_a_selection_learn_together(recipe: Recipe, train_run: Train) -> None:
-    run = recipe(sampler="p_sgd", selection="foms", augment=["ricap"], epochs=2, budget=0.5)
+    run = recipe(sampler="p_sgd", selection="foms", augment=["ricap"], epochs=2, budget=0.5, model=SMALL)
     session = train_run(run)
     seen = np.isfinite(session.samples.last_loss)
     # Every candidate was heard of, trained or not.
@@ -338,14 +349,15 @@ def test_a_sampler_goes_through_its_course_though_less_is_loaded_than_planned(
 ) -> None:
     # Nothing is selected before half of the run: far fewer samples are loaded than there might have been.
     late = {"name": "foms", "start": 0.5}
-    run = recipe(sampler="infobatch", selection=late, epochs=8, budget=0.5, round_length=0.25)
+    small = {"sampler": "infobatch", "model": SMALL, "evaluate_every": 100}
+    run = recipe(**small, selection=late, epochs=8, budget=0.5, round_length=0.25)
     session = train_run(run)
     sampler = checkpoint.load(session.folder.checkpoint, session.device)["sampler"]
     assert session.plan.before(sampler["round"]) < 0.8 * session.plan.total
     assert sampler["heard.progress"] == 1
     # The pass under way leaves nothing out and multiplies nothing, as in the last eighth of every run.
     assert (sampler["memory.pending.weights"] == 1).all()
-    plain = train_run(recipe(sampler="infobatch", name="plain"))
+    plain = train_run(recipe(**small, name="plain", epochs=2))
     assert "heard.progress" not in checkpoint.load(plain.folder.checkpoint, plain.device)["sampler"]
 
 
@@ -360,6 +372,7 @@ def test_a_stopped_selecting_run_goes_on_to_the_same_weights(
         "selection": "foms" if name == "compute" else name,
         "sampler": "p_sgd",
         "augment": ["mixup"],
+        "model": SMALL,
         "log_every": 1,
         "epochs": 1,
         "batch_size": 32,
@@ -388,7 +401,7 @@ def test_a_stopped_selecting_run_goes_on_to_the_same_weights(
 
 
 def test_a_weighting_follows_its_schedule(recipe: Recipe, train_run: Train) -> None:
-    settings: dict[str, Any] = {"epochs": 1, "budget": 0.3, "batch_size": 32}
+    settings: dict[str, Any] = {"epochs": 1, "budget": 0.3, "batch_size": 32, "model": SMALL}
     # So short a run never reaches 80% of accuracy: q is s, and only another threshold tells the two apart.
     always = {"name": "ordered_sgd", "thresholds": [0.001]}
     runs = {
