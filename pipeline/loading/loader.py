@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -18,11 +18,19 @@ from pipeline.clock import CLOCK
 from pipeline.engines import Dataset, EnginePart
 from pipeline.engines.resident import ResidentEngine
 from pipeline.errors import DataError
-from pipeline.loading.ahead import Ahead, Made
 from pipeline.loading.assembly import Assembly, End, tensors
-from pipeline.loading.request import OrderLike, Request, Requests
+from pipeline.loading.prefetch import Prefetch
+from pipeline.loading.request import OrderLike, Request, checked
 from pipeline.resolution import Stage
 from pipeline.transfer import resolve_device, side_stream, timer
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A batch, and on CUDA the events around its copies."""
+
+    batch: Batch
+    copied: tuple[torch.cuda.Event, torch.cuda.Event] | None = None
 
 
 @dataclass(slots=True)
@@ -112,7 +120,7 @@ class Loader:
         self._prefetch = prefetch
         self._assembly: Assembly | None = Assembly(dataset, engine or ResidentEngine(), self.device, seed)
         self._copies: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
-        self._running: weakref.WeakSet[Ahead] = weakref.WeakSet()
+        self._running: weakref.WeakSet[Prefetch[_Made]] = weakref.WeakSet()
 
     @property
     def shape(self) -> tuple[int, int] | None:
@@ -150,27 +158,13 @@ class Loader:
         CorruptSampleError
             While iterating, when a sample of the batch can't be decoded.
         """
-        request = self._requests(augment, stage).whole(order)
+        chain, stage = self.augment if augment is None else augment, stage or Stage()
+        self._open().check(chain, stage)
+        request = checked(order, self.dataset, chain, stage)
         steps = request.steps(self.batch_size)
         if not 0 <= start <= steps:
             raise DataError(f"start must be in [0, {steps}], the batches of this order; got {start}")
-        return self._iterate(iter([request]), start)
-
-    def stream(
-        self, orders: Iterable[OrderLike], *, augment: Chain | None = None, stage: Stage | None = None
-    ) -> Iterator[Batch]:
-        """Iterate over the batches of one round whose order comes in parts, as it is decided.
-
-        For samplers that steer within a round. A part is asked for, on the caller's thread, only when no more
-        than ``prefetch`` batches of those before it are still to be given; for engines that don't read ahead,
-        when there is none. Every part but the last holds whole batches.
-
-        Parameters
-        ----------
-        orders
-            All of one round; the other parameters and errors are those of `batches`.
-        """
-        return self._iterate(self._requests(augment, stage).parts(orders, self.batch_size), 0)
+        return self._iterate(request, start)
 
     def again(self, batch: Batch, places: NDArray[np.int64], augment: Chain, stage: Stage) -> Batch:
         """Read some samples of a batch once more, at another stage: the same crops of the same images.
@@ -206,48 +200,20 @@ class Loader:
             raise DataError("a loader must be open to give batches; this one was closed")
         return self._assembly
 
-    def _requests(self, augment: Chain | None, stage: Stage | None) -> Requests:
-        chain, stage = self.augment if augment is None else augment, stage or Stage()
-        self._open().check(chain, stage)
-        return Requests(self.dataset, chain, stage)
-
-    def _iterate(self, requests: Iterator[Request], start: int) -> Iterator[Batch]:
+    def _iterate(self, request: Request, start: int) -> Iterator[Batch]:
         assembly = self._open()
         if not assembly.asynchronous:
-            for request in requests:
-                yield from self._consume(self._make(assembly, request, start, None))
+            yield from self._consume(self._make(assembly, request, start, None))
             return
         stream = side_stream(self.device)
-        ahead = Ahead(
-            lambda request, first: self._make(assembly, request, first, stream), start, self._prefetch
-        )
+        ahead = Prefetch(self._make(assembly, request, start, stream), self._prefetch, "loader")
         self._running.add(ahead)
         try:
-            yield from self._consume(self._feed(requests, ahead, start))
+            yield from self._consume(ahead)
         finally:
             ahead.close()
 
-    def _feed(self, requests: Iterator[Request], ahead: Ahead, start: int) -> Iterator[Made]:
-        """Hand requests to the thread while it has few batches left to give."""
-        left = -start
-        more: Iterator[Request] | None = requests
-        while True:
-            while more is not None and left <= self._prefetch:
-                request = next(more, None)
-                if request is None:
-                    more = None
-                else:
-                    left += request.steps(self.batch_size)
-                ahead.requests.put(request)
-            if left <= 0 and more is None:
-                return
-            made = next(ahead.made, None)
-            if made is None:
-                return
-            left -= 1
-            yield made
-
-    def _consume(self, source: Iterator[Made]) -> Iterator[Batch]:
+    def _consume(self, source: Iterator[_Made]) -> Iterator[Batch]:
         """Take batches as they are asked for, on the consumer's thread and its current stream."""
         while True:
             begin = CLOCK.now()
@@ -276,7 +242,7 @@ class Loader:
 
     def _make(
         self, assembly: Assembly, request: Request, start: int, stream: torch.cuda.Stream | None
-    ) -> Iterator[Made]:
+    ) -> Iterator[_Made]:
         """Read, draw and copy one batch after the other; in the prefetching thread where there is one.
 
         There, a batch is begun before the one ahead of it is waited for.
@@ -285,7 +251,7 @@ class Loader:
         for step in range(start, request.steps(self.batch_size)):
             if self._assembly is None:
                 raise DataError("a loader must stay open while its batches are used; it was closed")
-            ahead = assembly.begin(request, request.first + step, self._part(step, len(request.ids)))
+            ahead = assembly.begin(request, step, self._part(step, len(request.ids)))
             if begun is not None:
                 yield self._end(begun, stream)
             begun = ahead
@@ -295,16 +261,16 @@ class Loader:
         if begun is not None:
             yield self._end(begun, stream)
 
-    def _end(self, begun: End, stream: torch.cuda.Stream | None) -> Made:
+    def _end(self, begun: End, stream: torch.cuda.Stream | None) -> _Made:
         if self.device.type != "cuda":
-            return Made(begun(lambda: None))
+            return _Made(begun(lambda: None))
         # The thread's current device and stream are its own; without a side stream, the consumer's.
         with torch.cuda.device(self.device), torch.cuda.stream(stream):
             begin, end = timer(), timer()
             # Between the two lies what is placed, and not the reading and decoding before it.
             batch = begun(begin.record)
             end.record()
-        return Made(batch, (begin, end))
+        return _Made(batch, (begin, end))
 
     def _part(self, step: int, count: int) -> slice:
         """This rank's part of a global batch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from pipeline.errors import DataError
@@ -40,17 +40,12 @@ class Prefetch(Generic[T]):
         Items that may wait to be taken.
     name
         Of the thread.
-    wake
-        Called once, from any thread, when the thread is to end: makes a source come back that waits for
-        something. Must not hold on to this object, which would then never be dropped.
     """
 
-    def __init__(
-        self, source: Iterator[T], depth: int, name: str, wake: Callable[[], object] | None = None
-    ) -> None:
+    def __init__(self, source: Iterator[T], depth: int, name: str) -> None:
         self._channel: _Channel[T] = _Channel(depth)
         thread = threading.Thread(target=_fill, args=(self._channel, source), name=name, daemon=True)
-        self._finalizer = weakref.finalize(self, _stop, self._channel, thread, wake)
+        self._finalizer = weakref.finalize(self, _stop, self._channel, thread)
         thread.start()
 
     def __iter__(self) -> Prefetch[T]:
@@ -98,12 +93,10 @@ def _fill(channel: _Channel[T], source: Iterator[T]) -> None:
             channel.changed.notify_all()
 
 
-def _stop(channel: _Channel[T], thread: threading.Thread, wake: Callable[[], object] | None) -> None:
+def _stop(channel: _Channel[T], thread: threading.Thread) -> None:
     with channel.changed:
         channel.closed = True
         channel.items.clear()
         channel.changed.notify_all()
-    if wake is not None:
-        wake()
     if thread.is_alive() and thread is not threading.current_thread():
         thread.join()

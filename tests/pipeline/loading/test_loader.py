@@ -31,7 +31,9 @@ from pipeline.engines.ffcv import FfcvEngine
 from pipeline.engines.resident import ResidentEngine
 from pipeline.formats import Beton
 from pipeline.loading.prefetch import Prefetch
+from pipeline.loading.request import checked
 from pipeline.randomness import Keys, occurrences
+from pipeline.resolution import Stage
 from pipeline.sources import ArraySource
 
 MEAN, STD = (0.3,) * 3, (0.35,) * 3
@@ -517,7 +519,7 @@ def test_copying_is_timed_from_when_the_images_are_read(data: Beton, monkeypatch
         monkeypatch.setattr("pipeline.loading.loader.timer", Event)
         monkeypatch.setattr(torch.cuda, "device", nullcontext)
         monkeypatch.setattr(torch.cuda, "stream", nullcontext)
-        request = loader._requests(None, None).whole(Order(np.arange(4)))
+        request = checked(Order(np.arange(4)), data, None, Stage())
         begun = loader._open().begin(request, 0, slice(0, 4))
         seen.clear()
         loader._end(begun, None)
