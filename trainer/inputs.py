@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from pipeline.formats.whole import unreadable
 from trainer.config import Run
 from trainer.data import Data, paths
 from trainer.errors import RunError
@@ -22,7 +21,7 @@ def digests(run: Run, data: Data) -> dict[str, str | None]:
 
     Raises
     ------
-    DataError
+    RunError
         When a file can't be read.
     """
     sets = {"train": data.train.card.digest, "test": data.test.card.digest}
@@ -86,4 +85,7 @@ def _digest(option: str, path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise unreadable(path, f"--{option}'s file,", error) from None
+        raise RunError(
+            f"--{option} must name a file that can be read; {path} can't be ({error.strerror or error}): name "
+            "another, or make it with `trainer score`"
+        ) from None

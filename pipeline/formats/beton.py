@@ -158,6 +158,8 @@ class Beton(Samples):
         DataError
             When the file holds no such level, or is another by now.
         """
+        # First: the card of a set that came in its place would be blamed for not being that of these files.
+        self.check_unchanged()
         return self.same_files(Beton(self.path, lenient=self.lenient, level=level))
 
     def name(self, index: int) -> str:

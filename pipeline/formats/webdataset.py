@@ -125,6 +125,8 @@ class WebDataset(Samples):
         DataError
             When the folder holds no such level, or other shards by now.
         """
+        # First: the card of a set that came in its place would be blamed for not being that of these files.
+        self.check_unchanged()
         return self.same_files(WebDataset(self.path, lenient=self.lenient, level=level))
 
     def name(self, index: int) -> str:

@@ -110,7 +110,7 @@ def test_a_killed_run_goes_on_with_the_same_command(fashion: Path, tmp_path: Pat
         (("--epochs", "0.01"), "a budget must hold at least one batch of 64"),
         (
             ("--sampler", "subset", "--sampler.scores", "none.npz"),
-            "none.npz can't be (No such file or directory)",
+            "--sampler.scores must name a file that can be read; none.npz can't be (No such file or directory)",
         ),
         (
             ("--augment.standard.padding", "1000000"),

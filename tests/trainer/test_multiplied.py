@@ -97,10 +97,9 @@ def test_where_all_or_none_are_multiplied_there_is_nothing_to_tell_apart(
 def test_each_copy_has_an_importance_of_its_own(recipe: Recipe, train_run: Train) -> None:
     """A copy that shows a tenth of the image is harder than the whole image, and its w says so."""
     parts = {"name": "multi", "parts": ["none", "random_resized_crop:scale=0.08,0.1"]}
-    sampler = {"name": "sample_importance", "epochs": 1}
-    session = train_run(
-        recipe(model=SMALL, multiply=2, budget=1.0, epochs=2, sampler=sampler, augment=[parts])
-    )
+    sampler = {"name": "sample_importance", "epochs": 1.5}
+    options = {"multiply": 2, "budget": 1.0, "epochs": 2, "batch_size": 32, "augment": [parts]}
+    session = train_run(recipe(model={**SMALL, "width": 8}, sampler=sampler, **options))
     rows = table(session)
     whole, cut = (rows["weight"][rows["copy"] == copy] for copy in (0, 1))
     assert np.isfinite(whole).all()
