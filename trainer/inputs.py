@@ -86,6 +86,6 @@ def _digest(option: str, path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise RunError(
-            f"--{option} must name a file that can be read; {path} can't be ({error.strerror or error}): name "
-            "another, or make it with `trainer score`"
+            f"--{option} must name a file that can be read; {path} can't be ({error.strerror or error}): "
+            "name another, or make it with `trainer score`"
         ) from None

@@ -5,10 +5,8 @@ from __future__ import annotations
 import doctest
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,38 +61,6 @@ def test_a_finished_runs_recipe_runs_again_to_the_same_weights(fashion: Path, tm
     assert weights[0] == weights[1]
 
 
-def test_a_killed_run_goes_on_with_the_same_command(fashion: Path, tmp_path: Path) -> None:
-    def words(name: str) -> list[str]:
-        return run_words(
-            fashion,
-            tmp_path,
-            "--epochs",
-            "20",
-            "--log-every",
-            "1",
-            "--checkpoint-seconds",
-            "0.3",
-            "--name",
-            name,
-        )
-
-    assert main(words("whole")) == 0
-    killed = subprocess.Popen([sys.executable, "-m", "tools.cli", *words("killed")], env=os.environ)
-    checkpoint = tmp_path / "runs" / "killed" / "checkpoint" / "last.pt"
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    assert not (tmp_path / "runs" / "killed" / "ledger.json").exists()
-    assert main(words("killed")) == 0
-    weights = [
-        json.loads((tmp_path / "runs" / name / "ledger.json").read_text())["weights"]
-        for name in ("whole", "killed")
-    ]
-    assert weights[0] == weights[1]
-
-
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -110,7 +76,7 @@ def test_a_killed_run_goes_on_with_the_same_command(fashion: Path, tmp_path: Pat
         (("--epochs", "0.01"), "a budget must hold at least one batch of 64"),
         (
             ("--sampler", "subset", "--sampler.scores", "none.npz"),
-            "--sampler.scores must name a file that can be read; none.npz can't be (No such file or directory)",
+            "--sampler.scores must name a file that can be read; none.npz can't be (No such file",
         ),
         (
             ("--augment.standard.padding", "1000000"),

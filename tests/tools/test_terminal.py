@@ -66,17 +66,23 @@ def test_nothing_that_a_user_wrote_is_markup(odd: Path, capsys: pytest.CaptureFi
         assert ODD in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {"PYTHONIOENCODING": "latin-1:strict", "TERM": "dumb", "COLUMNS": "20"},
-        {"LANG": "C", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "NO_COLOR": "1"},
-    ],
-    ids=["latin-1", "c-locale"],
-)
-def test_terminals_of_other_alphabets_get_replacement_characters(
-    environment: dict[str, str], odd: Path
+def test_a_terminal_of_another_alphabet_gets_replacement_characters(
+    odd: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors="strict")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    for words in (["inspect", str(odd / "train.beton")], ["verify", str(odd / "train.beton")], ["list"]):
+        assert main(words) == 0
+    terminal.flush()
+    shown = terminal.buffer.getvalue()  # type: ignore[attr-defined]
+    assert b"[v2]" in shown
+    assert b"?" in shown
+
+
+def test_a_locale_without_an_alphabet_gets_replacement_characters(odd: Path) -> None:
+    """In a process of its own: the names of files, too, are then of no encoding."""
+    locale = {"LANG": "C", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "NO_COLOR": "1"}
     commands = [["inspect", str(odd / "train.beton")], ["verify", str(odd / "train.beton")], ["list"]]
     code = (
         "import sys; from tools.cli import main; codes = [main(eval(a)) for a in sys.argv[1:]]; print(codes)"
@@ -85,7 +91,7 @@ def test_terminals_of_other_alphabets_get_replacement_characters(
         [sys.executable, "-c", code, *map(ascii, commands)],
         capture_output=True,
         check=False,
-        env={**os.environ, **environment},
+        env={**os.environ, **locale},
     )
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     assert done.stdout.splitlines()[-1] == b"[0, 0, 0]"

@@ -41,7 +41,7 @@ def table(session: Session) -> dict[str, np.ndarray]:
     return {name: columns[name].to_numpy() for name in columns.column_names}
 
 
-def test_the_plan_the_records_and_the_budget_are_those_of_all_copies(
+def test_plan_records_budget_and_evaluations_are_those_of_all_copies(
     recipe: Recipe, train_run: Train
 ) -> None:
     session = train_run(recipe(**SOME))
@@ -59,10 +59,7 @@ def test_the_plan_the_records_and_the_budget_are_those_of_all_copies(
     assert set(zip(rows["image"].tolist(), rows["copy"].tolist(), strict=True)) == {
         (image, copy) for image in range(len(data)) for copy in range(copies[image])
     }
-
-
-def test_multiplied_and_other_classes_are_evaluated_apart(recipe: Recipe, train_run: Train) -> None:
-    session = train_run(recipe(**SOME))
+    # Multiplied and other classes are evaluated apart.
     lines = session.folder.read("evaluations.jsonl")
     assert session.data.multiplied == tuple(choose_classes(10, 0.2, 1))
     share = np.isin(session.data.test.labels, session.data.multiplied).mean()
