@@ -75,7 +75,7 @@ def test_a_terminal_of_another_alphabet_gets_replacement_characters(
     for words in (["inspect", str(odd / "train.beton")], ["verify", str(odd / "train.beton")], ["list"]):
         assert main(words) == 0
     terminal.flush()
-    shown = terminal.buffer.getvalue()  # type: ignore[attr-defined]
+    shown = terminal.buffer.getvalue()
     assert b"[v2]" in shown
     assert b"?" in shown
 
