@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Annotated, Any
@@ -10,7 +11,8 @@ from typing import Annotated, Any
 import tyro
 
 from tools.arguments import UsageError, asks_for_help, chosen, parse
-from trainer import chains, config, recipe
+from tools.streams import say
+from trainer import chains, config, former, recipe
 from trainer.config import Settings
 from trainer.errors import RunError
 from trainer.slots import RUN_SLOTS, Slot
@@ -38,8 +40,9 @@ def read_run(
         When the recipe or a part is unknown, or a value is out of range.
     """
     # Options are typed by the parts in use, so those are looked up before the command line is parsed.
+    _check_renamed(words)
     named = words[0] if words and not words[0].startswith("-") else None
-    base = recipe.load(named) if named is not None else config.Run()
+    base = recipe.load(named, _note) if named is not None else config.Run()
     parts = {name: _chosen_parts(slot, base, words) for name, slot in RUN_SLOTS.items()}
     line = _command_line(base, parts, more)
     if asks_for_help(words):
@@ -52,6 +55,21 @@ def read_run(
     settings = {item.name: getattr(given.settings, item.name) for item in dataclasses.fields(Settings)}
     run = config.Run(recipe=base.recipe, **settings, **_filled(given, parts))
     return run, given.more if more is not None else None
+
+
+def _note(text: str) -> None:
+    """Print a note, once where several ranks read the same command line."""
+    if os.environ.get("RANK", "0") == "0":
+        say(f"note: {text}")
+
+
+def _check_renamed(words: Sequence[str]) -> None:
+    """Refuse options of version 0.1 that have another name now, by that name."""
+    for word in words:
+        option, equals, value = word.partition("=")
+        now = former.option_now(option)
+        if now is not None:
+            raise UsageError(f"{option} is an option of the optimizer now: write {now}{equals}{value}")
 
 
 def _chosen_parts(slot: Slot, base: config.Run, words: Sequence[str]) -> list[Any]:

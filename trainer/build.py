@@ -102,14 +102,7 @@ def build(
         charged=int(getattr(selection, "charged", 0)),
     )
     plan = _plan(run, data, budget, candidates, full)
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=run.lr,
-        momentum=run.momentum,
-        nesterov=run.nesterov,
-        weight_decay=run.weight_decay,
-        fused=True,
-    )
+    optimizer = run.optimizer.build(tuple(model.named_parameters()))
     ledger, feedback = Ledger(device), FeedbackBuffer(world)
     view = _view(run, chain, loader, full)
     return Session(

@@ -17,6 +17,7 @@ from trainer import chains
 from trainer.errors import RunError
 from trainer.methods import MethodPart
 from trainer.models import ModelPart
+from trainer.optimizers import OptimizerConfig
 from trainer.schedules import SchedulePart
 from trainer.selection import SelectionPart
 from trainer.slots import SLOTS
@@ -65,18 +66,6 @@ class Settings:
 
     batch_size: int = 128
     """Samples an optimiser step, over all devices."""
-
-    lr: float = 0.1
-    """Base learning rate; the schedule multiplies it."""
-
-    momentum: float = 0.9
-    """Momentum of SGD, unless the schedule sets it."""
-
-    nesterov: bool = False
-    """Nesterov's momentum."""
-
-    weight_decay: float = 1e-4
-    """L2 weight decay, on all parameters as in the reference."""
 
     mean: tuple[float, float, float] | None = None
     """Mean a channel to normalise by, of pixels in [0, 1]; None takes the data set's own, from its card."""
@@ -159,14 +148,12 @@ class Settings:
     """Name of the run folder; None makes one of recipe, parts, budget, seed and a digest of all settings."""
 
     def __post_init__(self) -> None:
-        above_zero = ("epochs", "lr", "batch_size", "evaluate_every", "log_every", "round_length")
+        above_zero = ("epochs", "batch_size", "evaluate_every", "log_every", "round_length")
         for name in above_zero:
             if not getattr(self, name) > 0:
                 raise RunError(f"{name} must be above 0; got {getattr(self, name)}")
         if self.epochs > MOST_EPOCHS:
             raise RunError(f"epochs must be at most {MOST_EPOCHS:,.0f}; got {self.epochs:g}")
-        if not math.isfinite(self.lr):
-            raise RunError(f"lr must be a finite number; got {self.lr:g}")
         if not 1 <= self.multiply <= MOST_COPIES:
             raise RunError(
                 f"multiply must be at least 1 and at most {MOST_COPIES:,} copies of a sample; "
@@ -204,16 +191,8 @@ class Settings:
                 f"round_length must be at least {LEAST_ROUND:g} and at most 1 epoch; "
                 f"got {self.round_length:g}"
             )
-        if not 0 <= self.momentum < 1:
-            raise RunError(f"momentum must be at least 0 and below 1; got {self.momentum:g}")
-        if self.nesterov and self.momentum == 0:
-            raise RunError(
-                "nesterov needs a momentum above 0; got 0: give --momentum, or leave --nesterov out"
-            )
         if self.lead < 0:
             raise RunError(f"lead must be at least 0 steps; got {self.lead}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise RunError(f"weight_decay must be at least 0 and finite; got {self.weight_decay:g}")
         if not self.checkpoint_seconds >= 0:
             raise RunError(f"checkpoint_seconds must be at least 0; got {self.checkpoint_seconds:g}")
         check_pixels("evaluation_resolution", self.evaluation_resolution)
@@ -244,6 +223,7 @@ class Run(Settings):
     sampler: SamplerPart = field(default_factory=SLOTS["sampler"].make)
     augment: tuple[Augment, ...] = field(default_factory=lambda: (SLOTS["augment"].make(),))
     schedule: SchedulePart = field(default_factory=SLOTS["schedule"].make)
+    optimizer: OptimizerConfig = field(default_factory=SLOTS["optimizer"].make)
     method: MethodPart = field(default_factory=SLOTS["method"].make)
     engine: EnginePart = field(default_factory=SLOTS["engine"].make)
     resolution: ResolutionPart = field(default_factory=SLOTS["resolution"].make)

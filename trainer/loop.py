@@ -114,17 +114,17 @@ def candidates(session: Session) -> Iterator[Batch]:
 
 
 def set_rates(session: Session, ready: Ready) -> None:
-    """Set the learning rate, and the momentum where the schedule has one, for the step to come."""
+    """Set each group's learning rate, and its momentum where schedule and optimizer have one, for a step."""
     assert session.order is not None
-    schedule = session.schedule
+    schedule, key = session.schedule, session.run.optimizer.momentum_key
     progress = session.budget.schedule_progress(
         session.ledger, session.cost, session.scoring_cost, scored=ready.choice is not None
     )
     momentum = schedule.momentum(progress)
     for group in session.step.optimizer.param_groups:
-        group["lr"] = session.run.lr * schedule.factor(progress) * session.order.lr_scale
-        if momentum is not None:
-            group["momentum"] = momentum
+        group["lr"] = group["initial_lr"] * schedule.factor(progress) * session.order.lr_scale
+        if momentum is not None and key is not None:
+            group[key] = momentum
 
 
 def end_round(session: Session, stop: Stop | None = None) -> bool:

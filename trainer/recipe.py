@@ -8,13 +8,14 @@ import os
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import tomli_w
 
 from pipeline.text import read_text
+from trainer import former
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.slots import RUN_SLOTS, Slot
@@ -22,8 +23,13 @@ from trainer.slots import RUN_SLOTS, Slot
 T = TypeVar("T")
 
 
-def load(recipe: str) -> Run:
+def load(recipe: str, note: Callable[[str], None] | None = None) -> Run:
     """Read a recipe by its name, or from the path of a .toml (a finished run's run.toml, say).
+
+    Parameters
+    ----------
+    note
+        Called with one line where the recipe is of version 0.1 and its settings have other names now.
 
     Raises
     ------
@@ -45,7 +51,7 @@ def load(recipe: str) -> Run:
     except (ValueError, OSError) as error:
         raise RunError(f"{path} must be TOML; {error}") from None
     table.setdefault("recipe", path.stem)
-    return from_table(table, where=str(path))
+    return from_table(table, where=str(path), note=note)
 
 
 def recipes() -> dict[str, Path]:
@@ -53,9 +59,23 @@ def recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(Path(__file__).with_name("recipes").glob("*.toml"))}
 
 
-def from_table(table: Mapping[str, Any], where: str) -> Run:
-    """Build a run from a TOML table; a part is its name, or a table with ``name`` and its options."""
-    values = dict(table)
+def from_table(table: Mapping[str, Any], where: str, note: Callable[[str], None] | None = None) -> Run:
+    """Build a run from a TOML table; a part is its name, or a table with ``name`` and its options.
+
+    Tables of version 0.1 are read, too; ``note`` is called with a line about what has moved.
+    """
+    values, moved = former.upgraded(table)
+    if moved and note is not None:
+        note(
+            f"{where} is of version 0.1: its {', '.join(moved)} are read as options of the optimizer, "
+            'name = "sgd", and decay = "all", as it trained'
+        )
+    beside = [name for name in former.OPTIMIZER if name in values]
+    if beside:
+        raise RunError(
+            f"{where}: options of the optimizer must stand in its table; got {', '.join(beside)} beside it: "
+            f"write them as [optimizer] {beside[0]} = ..."
+        )
     for name, slot in RUN_SLOTS.items():
         if name not in values:
             continue

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
-from trainer import config, recipe
+from trainer import config, former, recipe
 from trainer.errors import RunError
 from trainer.lock import RunLock
 from trainer.slots import SLOTS
@@ -44,7 +44,7 @@ class RunFolder:
 
     def _check(self) -> None:
         kept = self.path / "run.toml"
-        if kept.exists() and _digest(_read(kept, tomllib.loads)) != self.settings:
+        if kept.exists() and _digest(former.upgraded(_read(kept, tomllib.loads))[0]) != self.settings:
             raise RunError(
                 f"run folder {self.path} holds a run with other settings; "
                 "give this one another --name, or move it away"

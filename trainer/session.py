@@ -254,7 +254,7 @@ class Session:
         """Say that the loss is no longer a finite number, what to do, and what is left of the run."""
         kept = self.folder.checkpoint
         last = f"last good checkpoint: {kept}" if kept.exists() else f"record up to there: {self.folder.path}"
-        return DivergedError(f"{what}; lower --lr or give --precision fp32; {last}")
+        return DivergedError(f"{what}; lower --optimizer.lr or give --precision fp32; {last}")
 
     def fingerprint(self) -> str:
         """Digest of all weights and statistics, to tell whether two runs ended alike."""

@@ -19,6 +19,7 @@ from samplers import SAMPLERS
 from trainer.errors import RunError
 from trainer.methods import METHODS
 from trainer.models import MODELS
+from trainer.optimizers import OPTIMIZERS
 from trainer.schedules import SCHEDULES
 from trainer.selection import SELECTIONS
 
@@ -140,6 +141,13 @@ _ALL = (
         unnamed={"constant": "constant resolution"},
     ),
     Slot(name="schedule", table=SCHEDULES, help="Learning rate over the budget", default="linear"),
+    Slot(
+        name="optimizer",
+        table=OPTIMIZERS,
+        help="How gradients change the weights",
+        default="sgd",
+        earlier="sgd",
+    ),
     Slot(name="method", table=METHODS, help="What is being learned", default="supervised"),
     Slot(name="engine", table=ENGINES, help="How images are read", default="resident"),
     Slot(name="source", table=SOURCES, help="Where images to convert come from"),

@@ -112,7 +112,7 @@ def test_a_mistake_is_one_line_with_status_2_and_leaves_nothing(
 def test_a_diverged_run_has_status_3(
     fashion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = run_words(fashion, tmp_path, "--lr", "1e9", "--precision", "fp32", "--name", "x")
+    words = run_words(fashion, tmp_path, "--optimizer.lr", "1e9", "--precision", "fp32", "--name", "x")
     assert main(words) == 3
     said = capsys.readouterr().err
     assert "at step" in said

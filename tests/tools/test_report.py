@@ -562,7 +562,7 @@ def test_settings_that_differ_come_first_and_the_others_are_folded(tmp_path):
         "The settings that differ uniform p_sgd c_sgd "
         f"sampler uniform p_sgd c_sgd sampler.warmup {none} 3 {none}"
     )
-    assert "17 settings in common" in made.texts("summary")
+    assert "18 settings in common" in made.texts("summary")
     assert made.source.index("Settings that differ") < made.source.index("Accuracy against trained samples")
     assert "batch_size" in made.texts("dt")
 
@@ -636,9 +636,14 @@ def test_the_same_run_twice_is_told_apart(run, tmp_path):
 
 
 def test_more_runs_than_colours_are_dashed(tmp_path):
-    runs = [write_run(tmp_path / f"r{i}", {"lr": i / 100}, 0.9 + i / 1000) for i in range(1, 9)]
+    runs = [
+        write_run(tmp_path / f"r{i}", {"optimizer": {"name": "sgd", "lr": i / 100}}, 0.9 + i / 1000)
+        for i in range(1, 9)
+    ]
     made = page(*runs)
-    assert made.texts("h1")[0].startswith("8 runs reached 90.1% (lr 0.01) to 90.8% (lr 0.08), each on")
+    assert made.texts("h1")[0].startswith(
+        "8 runs reached 90.1% (optimizer.lr 0.01) to 90.8% (optimizer.lr 0.08), each on"
+    )
     dashed = [line for line in made.attributes("line") if line.get("stroke-dasharray")]
     assert {line["class"] for line in dashed} == {"run-0", "run-1"}
     assert "stroke-dasharray" in made.source.partition("accuracy-samples")[2]

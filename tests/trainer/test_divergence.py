@@ -52,7 +52,9 @@ def test_a_run_that_diverges_in_its_last_step_has_status_3(
     tiny_words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # One step: its loss is that of the weights before it.
-    words = tiny_words("--lr", "1e38", "--epochs", "0.125", "--budget", "1", "--schedule", "constant")
+    words = tiny_words(
+        "--optimizer.lr", "1e38", "--epochs", "0.125", "--budget", "1", "--schedule", "constant"
+    )
     assert main(words) == 3
     said = capsys.readouterr().err
     assert "must be finite" in said

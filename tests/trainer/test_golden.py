@@ -31,6 +31,7 @@ from samplers import SAMPLERS
 from trainer.config import Run
 from trainer.models import MODELS
 from trainer.models.resnet import ResNet, ResNet8
+from trainer.optimizers import SGD
 from trainer.selection import SELECTIONS
 from trainer.session import Session
 
@@ -48,6 +49,7 @@ SETTINGS: dict[str, Any] = {
     "evaluate_every": 9,
     "precision": "fp64",
     "augment": ["ricap"],
+    "optimizer": {"name": "sgd", "decay": "all"},
 }
 """Twenty steps in four rounds: orders and selections go by what the network made of earlier ones."""
 
@@ -150,4 +152,4 @@ def test_one_weight_off_by_a_ten_thousandth_breaks_them(
 
 
 def test_a_learning_rate_off_by_a_ten_thousandth_breaks_them(losses: Callable[..., list[float]]) -> None:
-    assert _deviation(losses("scan", lr=0.1 * (1 + 1e-4)), "scan") > TOLERANCE
+    assert _deviation(losses("scan", optimizer=SGD(lr=0.1 * (1 + 1e-4), decay="all")), "scan") > TOLERANCE

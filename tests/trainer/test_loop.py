@@ -83,7 +83,7 @@ def test_training_learns(recipe: Recipe, train_run: Train, watch: Watch) -> None
 def test_the_learning_rate_reaches_its_floor_at_the_end_of_the_budget(
     recipe: Recipe, train_run: Train
 ) -> None:
-    session = train_run(recipe(budget=0.2, log_every=1, lr=0.1))
+    session = train_run(recipe(budget=0.2, log_every=1, optimizer={"name": "sgd", "lr": 0.1}))
     lines = session.folder.read("steps.jsonl")
     assert lines[0]["lr"] == pytest.approx(0.1)
     assert lines[-1]["lr"] == pytest.approx(1e-6)
@@ -181,7 +181,12 @@ def test_a_damaged_checkpoint_is_named_and_left_alone(recipe: Recipe, train_run:
 def test_a_folder_of_another_run_is_refused(recipe: Recipe, train_run: Train) -> None:
     run = recipe(name="mine", budget=0.2)
     train_run(run)
-    for other in ({"lr": 0.05}, {"sampler": "rs2"}, {"augment": ["none"]}, {"model": "resnet18"}):
+    for other in (
+        {"optimizer": {"name": "sgd", "lr": 0.05}},
+        {"sampler": "rs2"},
+        {"augment": ["none"]},
+        {"model": "resnet18"},
+    ):
         with pytest.raises(RunError, match="other settings"):
             train_run(recipe(name="mine", budget=0.2, **other))
     same = recipe(name="mine", budget=0.2, log_every=1, service="thread")
@@ -189,7 +194,14 @@ def test_a_folder_of_another_run_is_refused(recipe: Recipe, train_run: Train) ->
 
 
 def test_a_folders_name_tells_runs_apart(recipe: Recipe) -> None:
-    others = ({}, {"sampler": "rs2"}, {"augment": ["none"]}, {"model": "resnet18"}, {"lr": 0.2}, {"seed": 1})
+    others = (
+        {},
+        {"sampler": "rs2"},
+        {"augment": ["none"]},
+        {"model": "resnet18"},
+        {"optimizer": {"name": "sgd", "lr": 0.2}},
+        {"seed": 1},
+    )
     names = {folder_name(recipe(**other)) for other in others}
     assert len(names) == len(others)
     digests = {name.rsplit("-", 1)[1] for name in names}
@@ -197,9 +209,10 @@ def test_a_folders_name_tells_runs_apart(recipe: Recipe) -> None:
 
 
 def test_a_diverged_run_names_the_step_and_what_is_left(recipe: Recipe, train_run: Train) -> None:
-    run = recipe(lr=1e8, precision="fp32", name="diverged")
+    run = recipe(optimizer={"name": "sgd", "lr": 1e8}, precision="fp32", name="diverged")
     with pytest.raises(
-        DivergedError, match=r"loss must be finite; got (nan|inf) at step \d+; lower --lr.*diverged"
+        DivergedError,
+        match=r"loss must be finite; got (nan|inf) at step \d+; lower --optimizer\.lr.*diverged",
     ):
         train_run(run)
     assert not (run.runs_dir / "diverged" / "checkpoint").exists()

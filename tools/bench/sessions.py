@@ -35,7 +35,8 @@ def noise(folder: Path, samples: int, pixels: int, levels: tuple[int, ...] = ())
 
 def warm_session(data: Data, folder: Path, **entries: Any) -> Session:
     """Build a session from a recipe's entries, and rehearse it."""
-    run = recipe.from_table({"epochs": 10_000, "lr": 0.01, **entries}, where="bench")
+    optimizer = {"name": "sgd", "lr": 0.01}
+    run = recipe.from_table({"epochs": 10_000, "optimizer": optimizer, **entries}, where="bench")
     session = build(run, RunFolder(folder, run), data, World(), choose_device(run.device, World()))
     warm_up(session)
     return session

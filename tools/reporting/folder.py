@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tools.reporting.record import RunRecord, Samples, Series, number
+from trainer import former
 from trainer.errors import RunError
 from trainer.sample_table import SAMPLES_SCHEMA
 from trainer.slots import RUN_SLOTS
@@ -68,7 +69,7 @@ def read_run(path: Path) -> RunRecord:
     faults: list[str] = []
     return RunRecord(
         path=path,
-        recipe={**DEFAULTS, **recipe},
+        recipe={**DEFAULTS, **former.upgraded(recipe)[0]},
         environment=_read_object(path / "environment.json", faults),
         ledger=_read_object(path / "ledger.json", faults),
         steps=_read_lines(path / "steps.jsonl", STEP_COLUMNS, faults),

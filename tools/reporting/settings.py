@@ -25,8 +25,8 @@ UNSAID = {
 def flatten(table: Mapping[str, Any]) -> dict[str, str]:
     """One line a setting: a part's name under its slot, its options under slot.option.
 
-    >>> flatten({"lr": 0.1, "model": {"name": "resnet8", "width": 16}})
-    {'lr': '0.1', 'model': 'resnet8', 'model.width': '16'}
+    >>> flatten({"epochs": 20.0, "optimizer": {"name": "sgd", "lr": 0.1}})
+    {'epochs': '20.0', 'optimizer': 'sgd', 'optimizer.lr': '0.1'}
     >>> flatten({"augment": [{"name": "standard"}, {"name": "ricap", "alpha": 0.3}]})
     {'augment': 'standard + ricap', 'augment.ricap.alpha': '0.3'}
     """

@@ -115,7 +115,8 @@ class Rex(ProportionalSchedule):
 class RangeTest(ProportionalSchedule):
     """Learning rate range test: the rate rises exponentially to the base rate, to see where losses turn.
 
-    Kocyigit (2023), appendix A.3, after Smith and Topin (2017): from 1e-3 to 1 in 200 steps, with ``--lr 1``.
+    Kocyigit (2023), appendix A.3, after Smith and Topin (2017): from 1e-3 to 1 in 200 steps, with
+    ``--optimizer.lr 1``.
     The least rate that is worth taking is where the loss begins to fall, the largest where it begins to rise.
     ``--log-every 1`` writes both for every step into steps.jsonl.
     """

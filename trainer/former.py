@@ -1,0 +1,34 @@
+"""Settings of version 0.1 under their present names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+OPTIMIZER = ("lr", "momentum", "nesterov", "weight_decay")
+"""Settings of a run that are options of its optimizer now."""
+
+
+def upgraded(table: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return a run's TOML table with the settings of 0.1 where they stand now, and the names of those moved.
+
+    Version 0.1 trained with SGD, and decayed every parameter. A table that has an optimizer too is no table
+    of that version: it comes back as it is.
+    """
+    moved = tuple(name for name in OPTIMIZER if name in table)
+    values = {key: value for key, value in table.items() if key not in moved}
+    if not moved or "optimizer" in table:
+        return dict(table), ()
+    options = {name: table[name] for name in moved}
+    return {**values, "optimizer": {"name": "sgd", **options, "decay": "all"}}, moved
+
+
+def option_now(option: str) -> str | None:
+    """Return the command-line option that ``option`` of version 0.1 is now; None for all others.
+
+    >>> option_now("--weight_decay"), option_now("--no-nesterov"), option_now("--epochs")
+    ('--optimizer.weight-decay', '--optimizer.no-nesterov', None)
+    """
+    name = option.removeprefix("--").replace("_", "-")
+    known = {name.replace("_", "-") for name in OPTIMIZER} | {"no-nesterov"}
+    return f"--optimizer.{name}" if option.startswith("--") and name in known else None

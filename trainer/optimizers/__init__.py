@@ -1,0 +1,12 @@
+"""Optimizers: one file each, one line of the table each."""
+
+from __future__ import annotations
+
+from trainer.optimizers.protocol import OptimizerConfig
+from trainer.optimizers.sgd import SGD
+
+OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
+    "sgd": SGD,
+}
+
+__all__ = ["OPTIMIZERS", "SGD", "OptimizerConfig"]

@@ -1,0 +1,67 @@
+"""Stochastic gradient descent with momentum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from trainer.errors import RunError
+from trainer.optimizers.protocol import (
+    Decay,
+    NamedParameters,
+    can_fuse,
+    check_lr,
+    check_weight_decay,
+    decay_groups,
+    keep_initial_lr,
+)
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent with momentum (Sutskever et al. 2013) and L2 weight decay.
+
+    With gradient g, weights w, rate lr, momentum m and weight decay d, as torch.optim.SGD: v = m v + g + d w,
+    then w = w - lr v, or with Nesterov's momentum w = w - lr (g + d w + m v).
+    """
+
+    momentum_key: ClassVar[str | None] = "momentum"
+
+    lr: float = 0.1
+    """Base learning rate; the schedule multiplies it."""
+
+    momentum: float = 0.9
+    """Momentum, unless the schedule sets it."""
+
+    nesterov: bool = False
+    """Nesterov's momentum."""
+
+    weight_decay: float = 1e-4
+    """L2 weight decay of the parameters that --optimizer.decay names."""
+
+    decay: Decay = "weights"
+    """What is decayed. weights: all but norms and biases. all: every parameter, as in the papers' recipes."""
+
+    def __post_init__(self) -> None:
+        check_lr(self.lr)
+        check_weight_decay(self.weight_decay)
+        if not 0 <= self.momentum < 1:
+            raise RunError(f"optimizer.momentum must be at least 0 and below 1; got {self.momentum:g}")
+        if self.nesterov and self.momentum == 0:
+            raise RunError(
+                "optimizer.nesterov needs a momentum above 0; got 0: raise --optimizer.momentum, or leave "
+                "--optimizer.nesterov out"
+            )
+
+    def build(self, parameters: NamedParameters) -> torch.optim.Optimizer:
+        """Return the optimizer: see ``OptimizerConfig.build``."""
+        optimizer = torch.optim.SGD(
+            decay_groups(parameters, self.weight_decay, self.decay),
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            fused=can_fuse(parameters),
+        )
+        return keep_initial_lr(optimizer)
