@@ -73,7 +73,7 @@ class Loop:
         The first steps, in which the loader begins to read ahead, are not timed.
         """
         session, ledger = self._session, self._session.ledger
-        with closing(_steps(session)) as steps:
+        with closing(training_steps(session)) as steps:
             for _ in range(3):
                 next(steps)
             session.collect()
@@ -91,8 +91,8 @@ class Loop:
         return {"loop": taken, "wait": spent["wait"], "rest": max(0.0, taken - sum(spent.values()))}
 
 
-def _steps(session: Session) -> Generator[None, None, None]:
-    """Train as the training loop does, a step at a time."""
+def training_steps(session: Session) -> Generator[None, None, None]:
+    """Train as the training loop does, one step per item, without end; the weights stay as they are."""
     while True:
         if session.order is None:
             session.begin_round()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 
 from tools.reporting import (
     accounts,
@@ -20,14 +19,12 @@ from tools.reporting import (
     weights,
     wording,
 )
+from tools.reporting.document import document, section
 from tools.reporting.lineup import Lineup, line_up
-from tools.reporting.markup import Child, Safe, details, el, join, table
+from tools.reporting.markup import Safe, details, el, join, table
 from tools.reporting.matching import matching
 from tools.reporting.record import RunRecord
 from tools.reporting.wording import NONE, listed, percent
-
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""Tells the browser to load nothing, whatever stands on the page; pictures stand on it themselves."""
 
 
 def page(runs: Sequence[RunRecord]) -> str:
@@ -36,15 +33,15 @@ def page(runs: Sequence[RunRecord]) -> str:
     several = lineup.several
     headline = wording.comparison(lineup) if several else wording.headline(runs[0])
     subject = _subject(lineup)
-    main = el(
-        "main",
+    return document(
+        f"{headline} {subject}",
         el("header", el("p", subject, class_="kicker"), el("h1", headline)),
         _notices(lineup),
         [_comparison(lineup), _settings(lineup), verdict.legend(lineup)]
         if several
         else verdict.tiles(runs[0]),
-        _section("Accuracy", curves.accuracy(lineup) or el("p", "No evaluation is recorded.")),
-        _section("Loss and learning rate", curves.training(lineup) or el("p", "No step is recorded.")),
+        section("Accuracy", curves.accuracy(lineup) or el("p", "No evaluation is recorded.")),
+        section("Loss and learning rate", curves.training(lineup) or el("p", "No step is recorded.")),
         _ledger(lineup),
         _resolutions(lineup),
         _samples(lineup),
@@ -52,20 +49,6 @@ def page(runs: Sequence[RunRecord]) -> str:
         None if several else _settings(lineup),
         _environment(lineup),
         _reading(),
-    )
-    return f"<!doctype html>\n{el('html', _head(f'{headline} {subject}'), el('body', main), lang='en')}\n"
-
-
-def _head(title: str) -> Safe:
-    style = resources.files("tools.reporting").joinpath("style.css").read_text(encoding="utf-8")
-    return el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", name="color-scheme", content="light dark"),
-        el("title", title),
-        el("style", Safe(style)),
     )
 
 
@@ -77,10 +60,6 @@ def _subject(lineup: Lineup) -> str:
         if len(values) == 1 and (value := values.pop()) is not None and (key, value) not in settings.UNSAID:
             shared.append(value)
     return " · ".join([*shared, f"{len(lineup)} runs"] if lineup.several else shared)
-
-
-def _section(heading: str, *children: Child) -> Safe:
-    return el("section", el("h2", heading), *children)
 
 
 def _notices(lineup: Lineup) -> Safe | None:
@@ -98,7 +77,7 @@ def _notices(lineup: Lineup) -> Safe | None:
 
 
 def _comparison(lineup: Lineup) -> Safe:
-    return _section(
+    return section(
         "What each run cost and what it bought",
         verdict.comparison(lineup),
         el("ul", [el("li", line) for line in matching(lineup)], class_="notes"),
@@ -111,17 +90,17 @@ def _comparison(lineup: Lineup) -> Safe:
 def _ledger(lineup: Lineup) -> Safe:
     drawn = bars.ledger(lineup)
     if drawn is None:
-        return _section("Where the time went", el("p", "No ledger is recorded."))
+        return section("Where the time went", el("p", "No ledger is recorded."))
     stalls = [stall for entry in lineup if (stall := entry.run.number("stall")) is not None]
     said = "Stall, the share of the training clock in which training waited for data: "
     said += f"{wording.span(stalls, percent) if stalls else 'not recorded'}."
     beside = el("div", drawn.table, accounts.accounts(lineup), class_="beside")
-    return _section("Where the time went", el("p", said), drawn.bars, drawn.note, beside)
+    return section("Where the time went", el("p", said), drawn.bars, drawn.note, beside)
 
 
 def _resolutions(lineup: Lineup) -> Safe | None:
     tables = stages.resolutions(lineup)
-    return _section("At which resolution", el("div", tables, class_="beside packed")) if tables else None
+    return section("At which resolution", el("div", tables, class_="beside packed")) if tables else None
 
 
 def _samples(lineup: Lineup) -> Safe:
@@ -129,8 +108,8 @@ def _samples(lineup: Lineup) -> Safe:
     entropy = curves.variety(lineup)
     if not shown:
         said = el("p", "No per-sample record is there.")
-        return _section("Which samples were trained on", said, el("div", entropy, class_="pair"))
-    return _section(
+        return section("Which samples were trained on", said, el("div", entropy, class_="pair"))
+    return section(
         "Which samples were trained on",
         el("div", variety.times_seen(shown), variety.classes(shown), entropy, class_="pair"),
         variety.entropies(shown),
@@ -141,7 +120,7 @@ def _importance(lineup: Lineup) -> Safe | None:
     groups, samples, left_out = importance.weighted(lineup)
     if samples is None:
         return None
-    return _section(
+    return section(
         "Which samples are important",
         weights.classes(groups, samples),
         weights.correlations(groups),
@@ -155,8 +134,8 @@ def _settings(lineup: Lineup) -> Safe:
     """For one run all settings, for several first those that differ."""
     tables = [entry.recipe for entry in lineup]
     if lineup.several:
-        return _section("Settings that differ", _split(lineup, tables, "settings"))
-    return _section("Settings", _list(tables[0], tables[0]))
+        return section("Settings that differ", _split(lineup, tables, "settings"))
+    return section("Settings", _list(tables[0], tables[0]))
 
 
 def _environment(lineup: Lineup) -> Safe:
@@ -176,7 +155,7 @@ def _environment(lineup: Lineup) -> Safe:
         for entry in lineup
     ]
     folders = listed([str(entry.run.path) for entry in lineup])
-    return _section(
+    return section(
         "Environment and command",
         _split(lineup, tables, "facts") if lineup.several else _list(tables[0], tables[0]),
         commands,
@@ -234,4 +213,4 @@ def _reading() -> Safe:
         "A sample's weight is the w that sample_importance takes once, at the end of its first E epochs: by "
         "default (1 - p)^gamma, p being the probability of the sample's class when it was last trained on.",
     )
-    return _section("How to read this", el("ul", [el("li", line) for line in lines], class_="notes"))
+    return section("How to read this", el("ul", [el("li", line) for line in lines], class_="notes"))

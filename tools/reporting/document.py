@@ -1,0 +1,34 @@
+"""A self-contained HTML document in the style that all pages share."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from tools.reporting.markup import Child, Safe, el
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""Tells the browser to load nothing, whatever stands on the page; pictures stand on it themselves."""
+
+
+def document(title: str, *main: Child) -> str:
+    """Return a whole page whose content is ``main``."""
+    body = el("body", el("main", main))
+    return f"<!doctype html>\n{el('html', _head(title), body, lang='en')}\n"
+
+
+def section(heading: str, *children: Child) -> Safe:
+    """Return a section of a page under its heading."""
+    return el("section", el("h2", heading), *children)
+
+
+def _head(title: str) -> Safe:
+    style = resources.files("tools.reporting").joinpath("style.css").read_text(encoding="utf-8")
+    return el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("meta", name="color-scheme", content="light dark"),
+        el("title", title),
+        el("style", Safe(style)),
+    )
