@@ -53,6 +53,14 @@ class Clock:
         self._shortened[self._case] = min(done, self._shortened.get(self._case, done))
         return False
 
+    def left(self) -> float:
+        """Return the seconds that are left for all cases, at least 0."""
+        return max(0.0, self._end - time.perf_counter())
+
+    def case_left(self) -> float:
+        """Return the seconds that are left for the case under way, at least 0."""
+        return max(0.0, self._until - time.perf_counter())
+
     def notes(self) -> list[str]:
         """Say in a line each what there was no time for."""
         minutes = f"{self._seconds / 60:g} minutes"

@@ -1,0 +1,129 @@
+"""The training loop: its rate, how far the host runs ahead of the device, and what bounds it."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from tools.gpu.outcome import Cell, Outcome, Row, Setting
+from tools.gpu.sessions import Training, Window, small_noise, training
+from tools.gpu.timing import Launches, launches
+
+LOG_EVERY = 20
+
+DEVICE_BOUND = 0.9
+"""A device that is busy for so much of a step has no time to gain but in its kernels."""
+
+HOST_BOUND = 0.95
+"""The host takes so much of a step when the device waits for it."""
+
+DATA_BOUND = 0.3
+"""Of the host's time, spent waiting for batches."""
+
+MODERN = [{"name": "randaugment", "space": "modern"}, "standard"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A run's settings that its speed depends on."""
+
+    name: str
+    batch_size: int = 128
+    entries: dict[str, Any] = field(default_factory=dict)
+    steps: int = 100
+
+    def __str__(self) -> str:
+        return self.name
+
+
+CASES = (
+    Case("resnet18, 128, standard"),
+    Case("resnet18, 128, standard + ricap", entries={"augment": ["standard", "ricap"]}),
+    Case("resnet18, 1024, standard", 1024, steps=30),
+    Case("resnet18, 1024, randaugment + standard", 1024, {"augment": MODERN}, steps=30),
+    Case("resnet8, 128, standard", entries={"model": "resnet8"}),
+    Case("resnet18, 128, standard, foms", entries={"selection": {"name": "foms", "start": 0.0, "end": 1.0}}),
+    Case("resnet18, 128, standard, compiled", entries={"compile": True}),
+    Case("resnet18, 128, standard, ffcv", entries={"engine": "ffcv"}),
+)
+
+
+def check(setting: Setting) -> Outcome:
+    """Time steps without and with the log, count their kernels, and name the bound of each case."""
+    outcome = Outcome()
+    rows: list[Row] = []
+    phases: list[Row] = []
+    data = small_noise(setting, 16384)
+    for case in setting.clock.cases(CASES[:1] if setting.smoke else CASES):
+        if case.entries.get("engine") == "ffcv" and importlib.util.find_spec("ffcv") is None:
+            outcome.notes.append(f"{case}: FFCV is not installed")
+            continue
+        entries = {"batch_size": case.batch_size, **case.entries}
+        try:
+            with training(setting, data, f"run-{len(rows)}", **entries) as made:
+                rows.append(_row(made, case, 3 if setting.smoke else case.steps, phases))
+        except Exception as error:
+            # Such as a compiler that is missing: the other cases stand.
+            outcome.problems.append(f"{case}: {str(error).splitlines()[0][:200]}")
+    outcome.tables["Steps, and what bounds them"] = rows
+    outcome.tables["Milliseconds per step, by phase"] = phases
+    return outcome
+
+
+def _row(made: Training, case: Case, steps: int, phases: list[Row]) -> Row:
+    window = made.window(steps)
+    batch_size = made.session.run.batch_size
+    logged = _logged(made, 1 if steps < LOG_EVERY else steps // LOG_EVERY)
+    launched = launches(made.step, made.session.device)
+    by_phase: dict[str, Cell] = {"case": case.name, **window.phases}
+    phases.append(by_phase)
+    return {
+        "case": case.name,
+        "images/s": 1e3 * batch_size / window.whole,
+        "ms": window.whole,
+        "host ms": window.host,
+        "with the log, ms": logged,
+        "busy ms": None if launched is None else launched.busy,
+        "kernels": None if launched is None else launched.kernels,
+        "copies": None if launched is None else launched.copies,
+        "bound by": bound(window, launched),
+    }
+
+
+def _logged(made: Training, intervals: int) -> float:
+    """Return the milliseconds of a step where every so many are followed by the log's wait."""
+
+    def interval() -> None:
+        for _ in range(LOG_EVERY):
+            made.step()
+        made.settle()
+
+    interval()
+    begin = time.perf_counter()
+    for _ in range(intervals):
+        interval()
+    return 1e3 * (time.perf_counter() - begin) / (intervals * LOG_EVERY)
+
+
+def bound(window: Window, launched: Launches | None) -> str:
+    """Name what a step's rate is bound by.
+
+    Parameters
+    ----------
+    window
+        Steps without a log, so that the host may run ahead.
+    launched
+        What a step launches; None where there is no device beside the host.
+    """
+    waiting = window.phases.get("wait", 0.0)
+    if launched is None:
+        return "data" if waiting > DATA_BOUND * window.whole else "the processor"
+    if launched.busy >= DEVICE_BOUND * window.whole:
+        return "the device"
+    if window.host < HOST_BOUND * window.whole:
+        return f"the device, {launched.busy / window.whole:.0%} busy"
+    if waiting > DATA_BOUND * window.host:
+        return "data"
+    return f"launches: the device is {launched.busy / window.whole:.0%} busy"

@@ -1,0 +1,166 @@
+"""Runs the sections in processes of their own, so that one that breaks down doesn't end the check."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tools.gpu.sections import Section
+from tools.gpu.worker import LEAST_SECONDS, Job
+
+OVERTIME = 2.0
+GRACE = 45.0
+"""A section that takes more than twice its share, and these seconds, is ended."""
+
+STARTING = 120.0
+"""Seconds that a process may take to begin its first section."""
+
+LEAVING = 10.0
+"""Seconds in which a process that has done its sections is to be gone by itself."""
+
+TAIL = 6000
+"""Characters of console.log that tell how a process ended."""
+
+Result = dict[str, Any]
+Tell = Callable[[Section, Result], None]
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A section that has no result when its process ends, or is to be ended."""
+
+    section: Section
+    seconds: float
+    overran: bool
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Runs sections within a time, each to a result.
+
+    Attributes
+    ----------
+    sections
+        To run, in this order.
+    seconds
+        For all of them.
+    out
+        Folder that is sent; what sections print goes to console.log in it.
+    device, smoke, data
+        See `tools.gpu.outcome.Setting`.
+    environment
+        Variables of the sections' processes.
+    tell
+        Called with every section's result as it comes.
+    grace
+        Seconds that a section may take beyond twice its share.
+    """
+
+    sections: Sequence[Section]
+    seconds: float
+    out: Path
+    device: str
+    smoke: bool
+    data: Path | None
+    environment: Mapping[str, str]
+    tell: Tell
+    grace: float = GRACE
+    results: dict[str, Result] = field(default_factory=dict)
+
+    def run(self) -> dict[str, Result]:
+        """Return every section's result by its name: done, failed or left out."""
+        end = time.perf_counter() + self.seconds
+        while rest := [section for section in self.sections if section.name not in self.results]:
+            left = end - time.perf_counter()
+            if self.results and left < LEAST_SECONDS:
+                break
+            before = len(self.results)
+            self._process(rest, max(left, 2 * LEAST_SECONDS))
+            if len(self.results) == before:
+                break
+        for section in self.sections:
+            if section.name not in self.results:
+                why = f"the {self.seconds / 60:g} minutes were over; --minutes gives more time"
+                self._settle(section, {"status": "left out", "error": why})
+        return {section.name: self.results[section.name] for section in self.sections}
+
+    def _settle(self, section: Section, result: Result) -> None:
+        self.results[section.name] = result
+        self.tell(section, result)
+
+    def _process(self, rest: Sequence[Section], seconds: float) -> None:
+        """Run sections in one process until it ends, or a section overruns its time."""
+        known = {section.name: section for section in rest}
+        reading, writing = os.pipe()
+        data = None if self.data is None else str(self.data)
+        words = [(section.name, section.module, section.weight) for section in rest]
+        job = Job(words, seconds, writing, self.device, self.smoke, str(self.out), data)
+        with (self.out / "console.log").open("ab") as log, os.fdopen(reading, "rb") as pipe:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tools.gpu.worker"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=(writing,),
+                env=dict(self.environment),
+                start_new_session=True,
+            )
+            os.close(writing)
+            try:
+                assert process.stdin is not None
+                with process.stdin as stdin:
+                    stdin.write(json.dumps(asdict(job)).encode())
+                under_way = self._follow(pipe.fileno(), known)
+                if under_way is None or not under_way.overran:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(LEAVING)
+            finally:
+                # Also what a section started and left behind.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                status = process.wait()
+        if under_way is None and status > 0:
+            # It broke down between two sections, or before the first.
+            under_way = UnderWay(next(one for one in rest if one.name not in self.results), 0.0, False)
+        if under_way is not None:
+            why = "took too long and was ended" if under_way.overran else f"ended with {_status(status)}"
+            tail = (self.out / "console.log").read_text(encoding="utf-8", errors="replace")[-TAIL:]
+            error = f"the section's process {why}, after {under_way.seconds:.0f} seconds"
+            failed = {"status": "failed", "error": error, "trace": tail, "seconds": under_way.seconds}
+            self._settle(under_way.section, failed)
+
+    def _follow(self, pipe: int, known: Mapping[str, Section]) -> UnderWay | None:
+        """Take results as they come, until the pipe is closed; returns the section that has none, if any."""
+        under_way: Section | None = None
+        begin, limit, unread = time.perf_counter(), STARTING, b""
+        while True:
+            left = limit - (time.perf_counter() - begin)
+            if not select.select([pipe], [], [], max(0.0, left))[0]:
+                return None if under_way is None else UnderWay(under_way, time.perf_counter() - begin, True)
+            piece = os.read(pipe, 1 << 16)
+            if not piece:
+                return None if under_way is None else UnderWay(under_way, time.perf_counter() - begin, False)
+            *lines, unread = (unread + piece).split(b"\n")
+            for line in lines:
+                message = json.loads(line)
+                section = known[message["section"]]
+                if "result" in message:
+                    self._settle(section, message["result"])
+                    under_way, limit = None, STARTING
+                else:
+                    under_way, limit = section, OVERTIME * message["share"] + self.grace
+                begin = time.perf_counter()
+
+
+def _status(status: int) -> str:
+    return signal.Signals(-status).name if status < 0 else f"status {status}"

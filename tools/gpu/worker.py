@@ -1,0 +1,97 @@
+"""One process of the GPU check: runs sections one after another, until one fails or there are no more.
+
+    python -m tools.gpu.worker    a job as JSON on the standard input; what happens as JSON lines to its pipe
+
+After a section that failed the process ends, and its supervisor starts another one for the rest: an illegal
+access leaves a CUDA context of no use to anything that follows. Only sections import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.bench.clock import Clock
+from tools.gpu.outcome import Outcome, Setting
+
+LEAST_SECONDS = 3.0
+"""With less time left no section is begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a process is to do.
+
+    Attributes
+    ----------
+    sections
+        Name, module and weight of each.
+    seconds
+        Time for all of them.
+    pipe
+        File descriptor that is written to as sections begin and end.
+    device, smoke, out, data
+        See `Setting`.
+    """
+
+    sections: list[tuple[str, str, float]]
+    seconds: float
+    pipe: int
+    device: str
+    smoke: bool
+    out: str
+    data: str | None
+
+    def run(self) -> int:
+        """Run the sections; returns how many are left."""
+        end = time.perf_counter() + self.seconds
+        with os.fdopen(self.pipe, "w", encoding="utf-8") as pipe:
+            for index, (name, module, weight) in enumerate(self.sections):
+                left = end - time.perf_counter()
+                if left < LEAST_SECONDS:
+                    return len(self.sections) - index
+                share = left * weight / sum(other[2] for other in self.sections[index:])
+                print(json.dumps({"section": name, "share": share}), file=pipe, flush=True)
+                result = self._result(module, share)
+                print(json.dumps({"section": name, "result": result}), file=pipe, flush=True)
+                if result["status"] == "failed":
+                    return len(self.sections) - index - 1
+        return 0
+
+    def _result(self, module: str, share: float) -> dict[str, Any]:
+        """Run one section; whatever it raises is its result."""
+        clock, scratch = Clock(share), Path(tempfile.mkdtemp(prefix="gpu-check-"))
+        out, data = Path(self.out), None if self.data is None else Path(self.data)
+        setting = Setting(self.device, self.smoke, clock, scratch, out, data)
+        begin = time.perf_counter()
+        try:
+            outcome: Outcome = importlib.import_module(module).check(setting)
+            outcome.notes += clock.notes()
+            found: dict[str, Any] = {"status": "done", **asdict(outcome)}
+            json.dumps(found)  # A value that JSON doesn't have is the section's fault, too.
+        except Exception as error:
+            traceback.print_exc()
+            found = {"status": "failed", "error": repr(error), "trace": traceback.format_exc()[-6000:]}
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return {**found, "seconds": time.perf_counter() - begin}
+
+
+def main() -> int:
+    """Do the job that is on the standard input."""
+    words = json.load(sys.stdin)
+    Job(**words).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
