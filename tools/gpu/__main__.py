@@ -2,6 +2,13 @@
 
 import sys
 
-from tools.gpu.command import main
+from tools.gpu.needs import refusal
 
-sys.exit(main())
+if __name__ == "__main__":
+    refused = refusal()
+    if refused is not None:
+        print(f"gpu-check: {refused}", file=sys.stderr)
+        sys.exit(2)
+    from tools.gpu.command import main
+
+    sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from dataclasses import dataclass
@@ -19,9 +18,6 @@ from tools.gpu import page, prepare
 from tools.gpu.sections import SECTIONS, Section
 from tools.gpu.supervise import Result, Supervisor
 from tools.streams import say
-
-NEEDED = ("matplotlib", "numba", "numpy", "PIL", "pyarrow", "tomli_w", "torch", "torchvision")
-"""Modules that sections import; tyro and rich are here, or this module would not be."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +101,6 @@ class GpuCheck:
         return 0 if page.sound(results) else 1
 
     def _check_machine(self) -> None:
-        lacking = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-        if lacking:
-            raise UsageError(
-                f"the GPU check needs what the project needs; {', '.join(lacking)} can't be imported: "
-                "run tools/setup, or name a Python that has them by PYTHON=..."
-            )
         if self.smoke:
             return
         import torch

@@ -45,7 +45,8 @@ def verdict(results: Results) -> str:
     parts = parts or ["no problem found"]
     parts += [f"{left_out} left out"] if left_out else []
     said = ", ".join(parts)
-    return f"{said[0].upper()}{said[1:]} in {len(results['sections'])} sections"
+    count = len(results["sections"])
+    return f"{said[0].upper()}{said[1:]} in {count} section{'' if count == 1 else 's'}"
 
 
 def sound(results: Results) -> bool:

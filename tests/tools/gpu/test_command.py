@@ -19,7 +19,7 @@ from tools.gpu.prepare import data_of, packages_of, prepare
 def test_the_script_writes_a_folder(tmp_path: Path) -> None:
     words = ["--smoke", "--only", "machine", "--out", "checked"]
     environment = {**os.environ, "PYTHON": sys.executable}
-    script = [ROOT / "tools" / "gpu-check", *words]
+    script = [str(ROOT / "tools" / "gpu-check"), *words]
     done = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "machine" in done.stdout
@@ -30,7 +30,21 @@ def test_the_script_writes_a_folder(tmp_path: Path) -> None:
     assert results["command"] == f"tools/gpu-check {' '.join(words)}"
     assert list(results["sections"]) == ["machine"]
     assert results["sections"]["machine"]["facts"]["torch"]
-    assert "No problem found in 1 sections" in (out / "index.html").read_text()
+    assert "No problem found in 1 section" in (out / "index.html").read_text()
+
+
+def test_packages_that_are_missing_are_one_line(tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    script = [str(ROOT / "tools" / "gpu-check"), "--smoke"]
+    environment = {**os.environ, "PYTHON": str(bare)}
+    done = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "can't import" in done.stderr
+    assert "torch" in done.stderr
+    assert "tools/setup" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ BATCH = 256
 CYCLES = 1_000_000
 """Of the device's clock, about half a millisecond: the host runs ahead of what reads the batch."""
 
+SANITIZER_SECONDS = 60.0
+
 SANITIZED = """
 import sys
 from pathlib import Path
@@ -98,7 +100,15 @@ def _sanitize(outcome: Outcome, path: Path, engine: str, setting: Setting) -> No
     """Load under torch's own check for races between streams."""
     environment = {**os.environ, "TORCH_CUDA_SANITIZER": "1"}
     words = [sys.executable, "-c", SANITIZED, str(path), engine]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+    try:
+        done = subprocess.run(
+            words, env=environment, capture_output=True, text=True, timeout=SANITIZER_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        outcome.notes.append(
+            f"{engine}: torch's CUDA sanitizer did not end in {SANITIZER_SECONDS:.0f} seconds"
+        )
+        return
     outcome.facts[f"races, {engine}"] = "none" if done.returncode == 0 else "found"
     if done.returncode:
         (setting.out / f"races-{engine}.txt").write_text(done.stdout + done.stderr, encoding="utf-8")

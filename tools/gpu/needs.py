@@ -1,0 +1,30 @@
+"""What the check imports; looked for before it is imported, so that what is missing is told in one line."""
+
+from __future__ import annotations
+
+import importlib.util
+
+MODULES = (
+    "matplotlib",
+    "numba",
+    "numpy",
+    "PIL",
+    "pyarrow",
+    "rich",
+    "tomli_w",
+    "torch",
+    "torchvision",
+    "tyro",
+)
+"""Top-level modules of the packages that the project depends on."""
+
+
+def refusal() -> str | None:
+    """Return one line about the modules that this Python lacks; None where it has all of them."""
+    lacking = [name for name in MODULES if importlib.util.find_spec(name) is None]
+    if not lacking:
+        return None
+    return (
+        f"the GPU check needs what the project needs, and this Python can't import {', '.join(lacking)}: run "
+        "tools/setup, name a Python that has them by PYTHON=..., or carry them by --prepare and --prepared"
+    )
