@@ -15,6 +15,11 @@ SCHEMA = 1
 Results = Mapping[str, Any]
 """The content of results.json."""
 
+SMOKE = (
+    "In smoke mode networks, images and batches are as small as they can be, whatever their names: it shows "
+    "that every section runs, and no figure means anything."
+)
+
 BOUNDS = ("loop", "Steps, and what bounds them", "bound by")
 """Section, table and column that tell what bounds what."""
 
@@ -27,6 +32,7 @@ def page(results: Results) -> str:
     return document(
         headline,
         el("header", el("p", _subject(results), class_="kicker"), el("h1", headline)),
+        el("p", SMOKE, class_="note") if results["smoke"] else None,
         _problems(results, known),
         _bounds(results),
         section("Sections", _overview(results, known)),
@@ -112,7 +118,7 @@ def _section(one: Section, result: Results) -> Safe:
     notes = result.get("notes", ())
     return section(
         one.title,
-        el("p", f"This section {result['status']}: {result['error']}.") if "error" in result else None,
+        el("p", f"{result['status'].capitalize()}: {result['error']}.") if "error" in result else None,
         details("Trace", el("pre", el("code", result["trace"]))) if result.get("trace") else None,
         _facts(result.get("facts", {})),
         [_table(caption, rows) for caption, rows in result.get("tables", {}).items() if rows],
