@@ -26,12 +26,15 @@ class Window:
     ----------
     host, whole
         Milliseconds per step, until the host had launched them, and until the device had done them.
+    clock
+        The same until losses and times had been brought to the host, too.
     phases
-        Milliseconds per step by the account's phases.
+        Milliseconds per step by the account's phases, of the ``clock``.
     """
 
     host: float
     whole: float
+    clock: float
     phases: dict[str, float]
 
 
@@ -63,12 +66,13 @@ class Training:
         wait_for(self.session.device)
         whole = time.perf_counter() - begin
         self.settle()
+        clock = time.perf_counter() - begin
         phases = {
             name: 1e3 * (seconds - before[name]) / count
             for name, seconds in self.session.ledger.seconds.items()
             if seconds > before[name]
         }
-        return Window(1e3 * host / count, 1e3 * whole / count, phases)
+        return Window(1e3 * host / count, 1e3 * whole / count, 1e3 * clock / count, phases)
 
 
 def small_noise(setting: Setting, samples: int) -> Data:

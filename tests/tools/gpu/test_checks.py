@@ -83,7 +83,8 @@ def _streams(result: dict[str, Any]) -> None:
 def _accounts(result: dict[str, Any]) -> None:
     (table,) = result["tables"].values()
     assert {"forward, 8", "backward, 8", "all phases, 8"} <= {row["phase, batch size"] for row in table}
-    assert 0 < table[-1]["share of the clock"] <= 1.05
+    # Phases lie within the clock, however busy the machine is.
+    assert 0 < table[-1]["share of the clock"] <= 1
 
 
 def _resume(result: dict[str, Any]) -> None:
@@ -166,4 +167,4 @@ def test_a_test_that_fails_is_a_problem(tmp_path: Path) -> None:
 )
 def test_what_bounds_a_step(host: float, whole: float, wait: float, busy: float | None, by: str) -> None:
     launched = None if busy is None else Launches(100, 5, busy, ())
-    assert bound(Window(host, whole, {"wait": wait}), launched) == by
+    assert bound(Window(host, whole, whole, {"wait": wait}), launched) == by

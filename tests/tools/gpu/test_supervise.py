@@ -71,7 +71,7 @@ def test_a_section_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> N
     assert results["good"]["status"] == "done"
 
 
-def test_what_there_is_no_time_for_is_told(tmp_path: Path) -> None:
+def test_the_first_section_runs_however_short_the_time_is(tmp_path: Path) -> None:
     results = run(tmp_path, "good", seconds=0.01)
     assert results["good"]["status"] == "done"
 

@@ -17,13 +17,13 @@ def check(setting: Setting) -> Outcome:
         entries = {"batch_size": batch_size, "log_every": 2 if setting.smoke else 20}
         with training(setting, data, f"run-{batch_size}", **entries) as made:
             window = made.window(4 if setting.smoke else 100)
-        accounted = sum(window.phases.values()) / window.whole
+        accounted = sum(window.phases.values()) / window.clock
         if accounted > MOST:
             said = f"phases add up to {accounted:.0%} of the clock at batches of {batch_size}"
             outcome.problems.append(f"{said}: some work is counted twice")
         for phase, milliseconds in window.phases.items():
-            rows.append(_row(f"{phase}, {batch_size}", milliseconds, window.whole))
-        rows.append(_row(f"all phases, {batch_size}", sum(window.phases.values()), window.whole))
+            rows.append(_row(f"{phase}, {batch_size}", milliseconds, window.clock))
+        rows.append(_row(f"all phases, {batch_size}", sum(window.phases.values()), window.clock))
     outcome.tables["Milliseconds per step, by phase and batch size"] = rows
     return outcome
 
