@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from tools.limits import refusal
-from tools.streams import say
+from tools.streams import say, unbroken_output
 
 COMMANDS = {
     "run": ("tools.run", "Run", "train under a budget, timed, and write a report"),
@@ -25,6 +25,9 @@ COMMANDS = {
     "bench": ("tools.bench.command", "Bench", "measure ours against peers, interleaved"),
 }
 """Each command's module, its class there, and what it does."""
+
+LASTING = ("run", "convert", "score")
+"""Commands whose work is in files: it goes on where nothing can be printed any more."""
 
 
 def usage() -> str:
@@ -55,27 +58,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         read; 130 stopped by a signal.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in COMMANDS:
+        return _run(f"trainer {words[0]}", lambda: _carry_out(words[0], words[1:]))
     if not words or words[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0
+        return _run("trainer", lambda: _show(usage()))
     if words[0] == "--version":
-        print(f"budgetrain {metadata.version('budgetrain')}")
-        return 0
-    if words[0] not in COMMANDS:
-        print(f"trainer: command must be one of {', '.join(COMMANDS)}; got {words[0]!r}", file=sys.stderr)
-        return 2
-    return _run(words[0], words[1:])
+        return _run("trainer", lambda: _show(f"budgetrain {metadata.version('budgetrain')}"))
+    say(f"trainer: command must be one of {', '.join(COMMANDS)}; got {words[0]!r}")
+    return 2
 
 
-def _run(name: str, words: list[str]) -> int:
+def _run(prog: str, work: Callable[[], int]) -> int:
     try:
-        return _carry_out(name, words)
+        return work()
     except (MemoryError, ImportError, RuntimeError, OSError) as error:
         refused = refusal(error)
         if refused is None:
             raise
-        say(f"trainer {name}: {refused}")
+        say(f"{prog}: {refused}")
         return 2
+
+
+def _show(text: str) -> int:
+    with unbroken_output():
+        print(text)
+    return 0
 
 
 def _carry_out(name: str, words: list[str]) -> int:
@@ -97,7 +104,7 @@ def _carry_out(name: str, words: list[str]) -> int:
     prog = f"trainer {name}"
     module, class_name, _ = COMMANDS[name]
     try:
-        with counted_warnings(prog):
+        with counted_warnings(prog), unbroken_output(goes_on=name in LASTING):
             command_type = getattr(importlib.import_module(module), class_name)
             # `run` has options that depend on the parts it is given, so it reads its words itself.
             read = getattr(command_type, "from_words", None)
@@ -117,10 +124,6 @@ def _carry_out(name: str, words: list[str]) -> int:
     except KeyboardInterrupt:
         say(f"{prog}: interrupted")
         return 130
-    except BrokenPipeError:
-        # The reader of our output has gone (`trainer list | head`): nothing is left to tell it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 if __name__ == "__main__":  # `torchrun -m tools.cli run ...`

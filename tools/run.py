@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, cast
 
 from rich.console import Console
 
@@ -14,7 +13,7 @@ from pipeline.formats import open_dataset
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
 from tools.report import write_report
-from tools.streams import Unbroken, say
+from tools.streams import say
 from tools.summary import summary
 from trainer import config, inputs
 from trainer.data import Data, paths
@@ -63,7 +62,7 @@ class Run:
             leave()
 
     def _execute(self, console: Console, world: World) -> int:
-        console = _console(console) if world.leads else Console(quiet=True)
+        console = console if world.leads else Console(quiet=True)
         folder = RunFolder(self.run.runs_dir / folder_name(self.run), self.run)
         if folder.finished:
             self._compare(folder)
@@ -103,8 +102,3 @@ class Run:
             # On a read-only disk the page may have been written before.
             there = f"; that of an earlier time is there: {page}" if page.exists() else ""
             say(f"note: {error}: `trainer report {folder.path} --out FILE` writes the page elsewhere{there}")
-
-
-def _console(console: Console) -> Console:
-    """A console whose terminal or pipe may go away, and takes no training with it."""
-    return Console(file=cast(IO[str], Unbroken(console.file)), markup=False, emoji=False)

@@ -132,6 +132,9 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def _read(path: Path, device: torch.device) -> tuple[dict[str, Any], str]:
+    if not path.is_file():
+        # A FIFO would be waited for.
+        raise DamagedError(f"checkpoint {path} must be a regular file, and isn't")
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +101,19 @@ def test_a_run_killed_between_the_two_renames_goes_on(stopped: tuple[Path, str],
     folder, weights = stopped
     (folder / "checkpoint" / "last.pt").unlink()
     assert main(tiny_words()) == 0
+    assert ledger(folder)["weights"] == weights
+
+
+def test_what_is_no_file_is_not_waited_for(
+    stopped: tuple[Path, str], tiny_words: Words, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, weights = stopped
+    last = folder / "checkpoint" / "last.pt"
+    last.unlink()
+    os.mkfifo(last)
+    capsys.readouterr()
+    assert main(tiny_words()) == 0
+    assert f"checkpoint {last} must be a regular file, and isn't; going on" in capsys.readouterr().err
     assert ledger(folder)["weights"] == weights
 
 
