@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,8 +45,13 @@ class World:
         if self.size == 1:
             return model
         ids = [device.index] if device.type == "cuda" else None
+        ddp = nn.parallel.DistributedDataParallel
+        # Newer versions of torch have another name for it, and warn of the old one.
+        known = inspect.signature(ddp).parameters
+        shared = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         # Statistics are shared before each evaluation (share_buffers), not at every step.
-        return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+        options: dict[str, Any] = {shared: False}
+        return ddp(model, device_ids=ids, **options)
 
     def interleave(self, rows: NDArray[S], sizes: Sequence[int]) -> NDArray[S]:
         """Gather equally many rows from each rank, so that each step's rows stand in rank order.
