@@ -26,5 +26,5 @@ def refusal() -> str | None:
         return None
     return (
         f"the GPU check needs what the project needs, and this Python can't import {', '.join(lacking)}: run "
-        "tools/setup, name a Python that has them by PYTHON=..., or carry them by --prepare and --prepared"
+        "tools/setup, or name a Python that has them by PYTHON=..."
     )
