@@ -773,7 +773,7 @@ def test_dropping_a_loader_leaves_no_thread(
     pools = [thread for thread in threading.enumerate() if thread.name.startswith("ffcv")]
     del iterator, loader
     for thread in pools:
-        thread.join(timeout=10)
+        thread.join(timeout=600)
 
 
 @every_engine

@@ -247,7 +247,7 @@ def test_another_process_gives_the_same_orders(name, build):
     queue = context.Queue()
     child = context.Process(target=_run_in_child, args=(name, queue))
     child.start()
-    theirs = queue.get(timeout=60)
+    theirs = queue.get(timeout=600)
     child.join()
     _assert_same(theirs, _run(build()))
 
@@ -429,7 +429,7 @@ def test_every_sampler_runs_without_compilation_and_gives_the_same():
         [sys.executable, "-W", "error", "-c", script, str(here), str(root)],
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
         capture_output=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr.decode()
     for name, theirs in pickle.loads(done.stdout).items():

@@ -25,7 +25,8 @@ def test_works_are_measured_in_turn() -> None:
     works = [lambda: calls.append("a"), lambda: (calls.append("b"), time.sleep(0.01))]
     ours, theirs = interleave(works, repeats=3, warmup=1)
     assert "".join(calls) == "ab" + "ababab"
-    assert theirs > ours
+    assert theirs >= 0.01
+    assert ours > 0
 
 
 def test_a_bench_writes_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

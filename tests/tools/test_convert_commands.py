@@ -131,22 +131,25 @@ def test_corrupt_images_are_left_out_and_named(folder: Path, tmp_path: Path) -> 
 
 
 INTERRUPTING = """
-import os, signal, time
+import signal, threading
 import numpy as np
 
 class Photos:
     targets = [index % 2 for index in range(300)]
-    journal, interrupted = None, False
+    journal, interrupted, heard = None, False, threading.Event()
 
     def __len__(self):
         return 300
 
     def __getitem__(self, index):
-        if self.journal and self.journal.exists() and self.journal.stat().st_size > 200:
-            if not self.interrupted:
-                self.interrupted = True
-                os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.05)  # lest all be read before the main thread gets its turn
+        main = threading.main_thread()
+        if self.journal and index >= 64 and not self.interrupted and threading.current_thread() is not main:
+            # Whatever thread gets its turn first: once something is noted, and no further until it is heard.
+            while not (self.journal.exists() and self.journal.stat().st_size > 200):
+                self.heard.wait(0.001)
+            self.interrupted = True
+            signal.pthread_kill(main.ident, signal.SIGINT)
+            self.heard.wait()
         return np.full((20, 30, 3), index % 256, np.uint8), index % 2
 
 photos = Photos()
@@ -162,8 +165,13 @@ def test_an_interrupted_conversion_says_that_it_goes_on(
     out, console = tmp_path / "x.beton", Console(file=io.StringIO(), width=100)
     photos = importlib.import_module("interrupting").photos
     photos.journal = journal_path(out)
+
+    def hear(*_: object) -> None:
+        photos.heard.set()
+        raise KeyboardInterrupt
+
     # A shell lets what it starts in the background ignore Ctrl-C, these tests included.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, hear)
     try:
         with pytest.raises(KeyboardInterrupt):
             tyro.cli(Convert, args=["interrupting:photos", str(out), "--workers", "1"]).execute(console)
@@ -328,7 +336,7 @@ def test_the_data_directory_comes_from_the_environment(folder: Path, tmp_path: P
         env=os.environ | {"BUDGETRAIN_DATA": ".", "PYTHONPATH": str(Path.cwd())},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert open_dataset(tmp_path / "x.beton").card.name == "svhn"

@@ -46,7 +46,7 @@ def test_a_killed_rank_is_named_by_the_other(tiny_words: Words, tmp_path: Path, 
         assert [rank.poll() for rank in ranks] == [None, None]
         time.sleep(0.02)
     ranks[killed].send_signal(signal.SIGKILL)
-    _, said = ranks[1 - killed].communicate(timeout=120)
+    _, said = ranks[1 - killed].communicate(timeout=600)
     ranks[killed].communicate()
     assert ranks[1 - killed].returncode == 1
     assert said.count("\n") == 1
@@ -61,7 +61,7 @@ def test_a_rank_that_refuses_is_named_with_its_reason(tiny_words: Words, tmp_pat
         started(tiny_words(*ENDLESS, *more), rank, port)
         for rank, more in enumerate(((), ("--test-data", str(tmp_path / "nothing.beton"))))
     ]
-    said = [rank.communicate(timeout=120)[1] for rank in ranks]
+    said = [rank.communicate(timeout=600)[1] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [1, 2]
     assert [text.count("\n") for text in said] == [1, 1]
     assert "nothing.beton" in said[1]

@@ -101,7 +101,7 @@ def _run_two_ranks(program: str, run: Run, out: Path) -> None:
         )
         for rank in range(2)
     ]
-    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    assert [rank.wait(timeout=600) for rank in ranks] == [0, 0]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,18 +30,20 @@ def test_losses_are_in_single_precision_at_least(given: torch.dtype, kept: torch
 
 SMALL: dict[str, Any] = {
     "model": {"name": "resnet8", "width": 2},
-    "epochs": 1,
-    "budget": 0.2,
-    "batch_size": 32,
+    "epochs": 4,
+    "budget": 0.5,
+    "batch_size": 16,
     "log_every": 1,
 }
+SMALLER = {"name": "impon", "bank": 32}
+SOONER = {"name": "selective_backprop", "start": 0.1, "keep": 0.5}
 
 
 @pytest.mark.parametrize(
     ("selection", "method"),
     [
         ("foms", "supervised"),
-        ("impon", "focal"),
+        (SMALLER, "focal"),
         ("divbs", "label_smoothing"),
         ("selective_backprop", "focal"),
     ],
@@ -50,7 +53,8 @@ def test_in_double_precision_everything_is(
     train_run: Callable[..., Session],
     watch: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
-    selection: str,
+    tiny: Callable[..., Path],
+    selection: str | dict[str, Any],
     method: str,
 ) -> None:
     seen: set[torch.dtype] = set()
@@ -65,9 +69,8 @@ def test_in_double_precision_everything_is(
 
         monkeypatch.setattr(kind, "forward", recording)
     watcher = watch()
-    session = train_run(
-        recipe(precision="fp64", selection=selection, method=method, augment=["mixup"], **SMALL), watcher
-    )
+    parts = {"selection": selection, "method": method, "augment": ["mixup"]}
+    session = train_run(recipe(data=str(tiny()), precision="fp64", **parts, **SMALL), watcher)
     assert seen == {torch.float64}
     assert {value.dtype for value in session.model.parameters()} == {torch.float64}
     moments = [state["momentum_buffer"].dtype for state in session.step.optimizer.state.values()]

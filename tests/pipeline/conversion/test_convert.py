@@ -236,7 +236,7 @@ lock.acquire()
 source, out = ImageFolder(Path({str(folder)!r})), Path({str(tmp_path / "x.beton")!r})
 print(convert(source, out, ConvertOptions(workers=3)).digest)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == convert(ImageFolder(folder), tmp_path / "y.beton", ConvertOptions()).digest
 
@@ -458,7 +458,7 @@ try:
 except DataError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
     assert re.fullmatch(r".*x\.beton can't be written: File too large", done.stdout.strip()), done.stderr
     assert files(tmp_path) == []
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,17 +30,18 @@ OPTIONS = ConvertOptions(encoding="proportion", validation=0.25, levels=(24,), m
 IMAGES = 240
 
 # Imports once, and forks a process for each conversion it is told of: importing takes longer than the rest.
-# Where a function of the operating system's is named, the process kills itself at the n-th call of it, so
-# that the kill falls where it is to fall on a machine of any speed.
+# Where a function of the operating system's is named, the process kills itself at the n-th call of it, and
+# where a size is, once its journal is larger, so that the kill falls where it is to fall on any machine.
 CONVERTS = """
 import json, os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 from pipeline.conversion import job as conversion
 from pipeline.conversion.convert import ConvertOptions, convert
+from pipeline.conversion.journal import journal_path
 from pipeline.sources import ImageFolder
 
-def work(folder, out, function, calls, changes):
+def work(folder, out, function, calls, size, changes):
     conversion._SECONDS = 0.0
     if function:
         module = Path if function in ("replace", "unlink") else os
@@ -55,7 +54,10 @@ def work(folder, out, function, calls, changes):
             return original(*arguments, **more)
         setattr(module, function, counted)
     options = ConvertOptions(encoding="proportion", validation=0.25, levels=(24,), max_resolution=50, seed=4)
-    convert(ImageFolder(Path(folder)), Path(out), replace(options, **changes))
+    def kill_itself(done, total):
+        if size is not None and journal_path(Path(out)).stat().st_size > size:
+            os.kill(os.getpid(), signal.SIGKILL)
+    convert(ImageFolder(Path(folder)), Path(out), replace(options, **changes), kill_itself)
 
 for line in sys.stdin:
     child = os.fork()
@@ -66,7 +68,6 @@ for line in sys.stdin:
             print(error, file=sys.stderr, flush=True)
             os._exit(2)
         os._exit(0)
-    print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -90,13 +91,14 @@ class Converter:
         out: Path,
         function: str = "",
         calls: int = 0,
+        size: int | None = None,
         changes: dict[str, object] | None = None,
-    ) -> int:
-        """Begin to convert; give the process that does."""
+    ) -> None:
+        """Begin to convert."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps([str(folder), str(out), function, calls, changes or {}]) + "\n")
+        asked = [str(folder), str(out), function, calls, size, changes or {}]
+        self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
-        return self._number()
 
     def status(self) -> int:
         """Wait for the conversion's end, and give the exit status of its process."""
@@ -131,19 +133,16 @@ def run(
     calls: int = 0,
     changes: dict[str, object] | None = None,
 ) -> int:
-    converter.start(folder, out, function, calls, changes)
+    converter.start(folder, out, function, calls, None, changes)
     return converter.status()
 
 
 def run_until(converter: Converter, folder: Path, out: Path, size: int, **changes: object) -> int:
-    """Convert until the journal has more than ``size`` bytes, then kill; give the exit status."""
-    child = converter.start(folder, out, changes=changes)
-    deadline = time.monotonic() + 60
-    while not out.exists() and not (journal_path(out).exists() and journal_path(out).stat().st_size > size):
-        assert time.monotonic() < deadline
-        time.sleep(0.0005)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(child, signal.SIGKILL)
+    """Convert until the journal has more than ``size`` bytes, when the process kills itself; its exit status.
+
+    Killed from here, it may have ended before.
+    """
+    converter.start(folder, out, size=size, changes=changes)
     return converter.status()
 
 

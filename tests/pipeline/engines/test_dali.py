@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -377,7 +378,7 @@ def native_threads() -> int:
 
 def settled_threads(most: int) -> int:
     """Threads once those that end have ended."""
-    for _ in range(200):
+    for _ in range(60_000):
         if native_threads() <= most:
             break
         time.sleep(0.01)
@@ -416,14 +417,15 @@ def resident_bytes() -> int:
 def test_memory_does_not_grow(square: Beton) -> None:
     reader = DaliEngine(threads=1).open(square, CPU)
     ids = np.tile(np.arange(16), 8)
-    for _ in range(20):
-        reader.read(ids)
-    before = resident_bytes()
-    for _ in range(100):
-        reader.read(ids)
+    held = []
+    for _ in range(4):
+        for _ in range(50):
+            reader.read(ids)
+        held.append(resident_bytes())
     reader.close()
-    # A batch is 1.2 MB: were each kept, it would be over 100 MB.
-    assert resident_bytes() - before < 20e6
+    # A batch is 1.2 MB: were each kept, it would be 60 MB every time. What else this process does, or an
+    # allocator's own store, may add something once.
+    assert min(later - sooner for sooner, later in pairwise(held)) < 20e6
 
 
 def test_dali_that_is_not_installed_is_named_with_the_command(

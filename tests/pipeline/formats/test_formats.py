@@ -340,7 +340,7 @@ def run_ffcv(script: str, *arguments: Path) -> None:
         [sys.executable, "-W", "ignore", "-c", script, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
 

@@ -175,7 +175,7 @@ def test_ffcvs_loader_reads_every_level(tmp_path: Path) -> None:
         [sys.executable, "-W", "ignore", "-c", FFCV_READS, tmp_path / "found.npz", raw, jpeg],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "found.npz") as found:

@@ -675,7 +675,7 @@ for number, text in enumerate(sys.argv[1:]):
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     statuses = [line for line in done.stdout.splitlines() if line in ("0", "1", "2")]
     assert statuses == ["0"] * 4 + ["2"] * 4, done.stderr

@@ -276,7 +276,7 @@ def test_nothing_is_left_behind(plan, mode, how):
                 service.next_order()
     service = None
     gc.collect()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 600
     while (set(threading.enumerate()) - threads or _processes() - processes) and time.monotonic() < deadline:
         time.sleep(0.02)
     left = {thread.name for thread in set(threading.enumerate()) - threads}
@@ -418,7 +418,7 @@ assert left() == before, (left(), before)
 
 
 def test_memory_that_cannot_be_mapped_is_an_error_and_leaves_no_file():
-    done = subprocess.run([sys.executable, "-c", NARROW], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", NARROW], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "there is none to be had ([Errno 12] Cannot allocate memory): run it in a thread" in done.stdout
 
@@ -450,9 +450,9 @@ def test_a_program_that_ends_takes_its_process_along(tmp_path, ending):
     child = int(program.stdout.readline())
     if ending != "return":
         program.send_signal(signal.SIGINT if ending == "interrupt" else signal.SIGKILL)
-    _, errors = program.communicate(timeout=30)
+    _, errors = program.communicate(timeout=600)
     assert program.returncode == {"return": 0, "interrupt": -2, "kill": -9}[ending], errors
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 600
     while _alive(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(child)
