@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.sources import ArraySource, open_source
@@ -33,6 +34,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _same_global_randomness() -> None:
     """Networks that a test makes have the same weights whatever tests ran before it, in any process."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def fake_cuda() -> None:
+    """Skip where PyTorch asks a driver even about tensors that are nowhere."""
+    try:
+        with FakeTensorMode(), torch.device("cuda"):
+            torch.zeros(4)[:2] = torch.zeros(2)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        pytest.skip(f"torch {torch.__version__} works on fake CUDA tensors only with a driver: {reason}")
 
 
 def _whole_numbers(

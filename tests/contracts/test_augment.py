@@ -77,6 +77,7 @@ def drawn(part: Augment, keys: Keys, height: int, width: int) -> dict[str, Tenso
     return {name: place(array, CPU) for name, array in part.draw(keys, height, width).items()}
 
 
+@pytest.mark.usefixtures("fake_cuda")
 @every_part
 @pytest.mark.parametrize("n", [1, 2, 128])
 @pytest.mark.parametrize(("height", "width"), SHAPES)
@@ -113,6 +114,7 @@ def test_keeps_shape_dtype_layout_and_its_input(
     assert torch.equal(images, before)
 
 
+@pytest.mark.usefixtures("fake_cuda")
 @pytest.mark.parametrize("part", list(resized().values()), ids=list(resized()))
 @pytest.mark.parametrize("n", [0, 1, 6])
 def test_gives_the_size_that_it_says(part: Resizing, n: int) -> None:

@@ -175,6 +175,7 @@ def test_chooses_a_batch_of_places(part: SelectionPart, n: int) -> None:
         selection.observe(losses, mixture, choice)
 
 
+@pytest.mark.usefixtures("fake_cuda")
 @pytest.mark.parametrize("n", [1, BATCH, 5 * BATCH])
 def test_choosing_never_waits_for_the_device(
     part: SelectionPart, n: int, monkeypatch: pytest.MonkeyPatch
@@ -221,6 +222,7 @@ def _fake(given: Any) -> Any:
     return given
 
 
+@pytest.mark.usefixtures("fake_cuda")
 def test_the_check_notices_a_wait() -> None:
     with FakeTensorMode(), torch.device("cuda"):
         with pytest.raises(DataDependentOutputException):

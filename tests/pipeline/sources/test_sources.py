@@ -301,6 +301,7 @@ def test_the_data_directory_is_the_environments_or_data(
     assert data_directory() == Path("data")
 
 
+@pytest.mark.skipif(not PACKAGE.exists(), reason=f"Fashion-MNIST is not at {PACKAGE}")
 def test_fashion_mnist_comes_from_the_package_as_torchvision_reads_it(tmp_path: Path) -> None:
     from torchvision.datasets import FashionMNIST
 

@@ -185,6 +185,7 @@ def test_in_train_mode_scores_are_those_of_the_images_at_hand() -> None:
         torch.testing.assert_close(scored, model(images()))
 
 
+@pytest.mark.usefixtures("fake_cuda")
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_scoring_never_waits_for_the_device(mode: Literal["eval", "train"]) -> None:
     """On fake CUDA tensors .item(), a data-dependent shape and a tensor left on the host all raise."""
