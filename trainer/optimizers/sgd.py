@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
 from trainer.errors import RunError
 from trainer.optimizers.protocol import (
-    Decay,
     NamedParameters,
     can_fuse,
     check_lr,
@@ -41,7 +40,7 @@ class SGD:
     weight_decay: float = 1e-4
     """L2 weight decay of the parameters that --optimizer.decay names."""
 
-    decay: Decay = "weights"
+    decay: Literal["weights", "all"] = "weights"
     """What is decayed. weights: all but norms and biases. all: every parameter, as in the papers' recipes."""
 
     def __post_init__(self) -> None:
