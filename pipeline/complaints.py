@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -32,13 +33,13 @@ def complaints() -> Iterator[list[str]]:
 
 @contextmanager
 def gathering() -> Iterator[None]:
-    """Keep Pillow's warnings and libtiff's messages off the terminal, for `complaints` of all threads.
+    """Keep what Pillow and libtiff say off the terminal, for `complaints` of all threads.
 
     Most are of metadata, and say nothing about the pixels. Not to be entered twice at a time, as it sets what
     belongs to the process.
     """
     _listen_to_libtiff()
-    with warnings.catch_warnings():
+    with _listening_to_log(), warnings.catch_warnings():
         show = warnings.showwarning
 
         def hear(
@@ -59,6 +60,25 @@ def gathering() -> Iterator[None]:
         # Its limit is an option here, which `pixel_limit` sets.
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
         yield
+
+
+@contextmanager
+def _listening_to_log() -> Iterator[None]:
+    """Take what Pillow logs, which goes to the terminal where a program sets up no logging."""
+    logger, handler = logging.getLogger("PIL"), _Log(logging.WARNING)
+    passed_on = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.propagate = passed_on
+        logger.removeHandler(handler)
+
+
+class _Log(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        _complain(record.getMessage())
 
 
 def _complain(text: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import struct
 import tempfile
+import textwrap
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +24,8 @@ _PAIRS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"), ("images", "labels"))
 """Names of the arrays; {} stands for the split."""
 _SPLITS = ("train", "test", "val")
 _CHUNK = 1 << 20
+_MOST_TOLD = 200
+"""Characters of what a library says of a fault: NumPy shows a damaged header in full."""
 _LOCAL_HEADER = struct.Struct("<26x2H")
 
 
@@ -44,20 +46,15 @@ def open_npz(path: Path, split: str) -> ArraySource:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(path, archive, split)
-    except (
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-        ValueError,
-        EOFError,
-        struct.error,
-    ) as error:
-        if isinstance(error, DataError):
-            raise
+    except DataError:
+        raise
+    except Exception as error:  # Damaged archives make zipfile and NumPy raise whatever they stumble over.
+        fault = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, MemoryError):
+            fault = "it states more than fits into memory"
         raise DataError(
-            f"{path} must be a whole .npz file; reading it gave: {error or type(error).__name__}: save it "
-            "again"
+            f"{path} must be a whole .npz file; reading it gave: {textwrap.shorten(fault, _MOST_TOLD)}: save "
+            "it again"
         ) from None
 
 

@@ -44,6 +44,19 @@ def test_a_conversion_counts_complaints_in_one_line(
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_pillow_logs_stays_off_the_terminal(tmp_path: Path) -> None:
+    root = noisy_folder(tmp_path / "noisy")
+    Image.new("RGB", (8, 8)).save(root / "a" / "9.tif")
+    content = (root / "a" / "9.tif").read_bytes()
+    samples = (277).to_bytes(2, "little") + b"\x03\0\x01\0\0\0"
+    assert content.count(samples) == 1
+    (root / "a" / "9.tif").write_bytes(content.replace(samples + b"\x03\0", samples + b"\0\x08"))
+    command = [sys.executable, "-m", "tools.cli", "convert", str(root), str(tmp_path / "x.beton")]
+    done = subprocess.run([*command, "--skip-corrupt"], capture_output=True, text=True, check=True)
+    assert "corrupt images left out: 1" in done.stdout
+    assert done.stderr == ""
+
+
 def test_the_terminal_has_the_line_and_no_other(tmp_path: Path) -> None:
     root = noisy_folder(tmp_path / "noisy")
     command = [sys.executable, "-m", "tools.cli", "convert", str(root), str(tmp_path / "x.beton")]

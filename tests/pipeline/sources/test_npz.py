@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +73,57 @@ def test_classes_may_be_bytes_or_numbers_and_labels_objects_of_none(tmp_path: Pa
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(DataError, match="one type throughout; got texts in y_test and numbers in y_train"):
         open_source(str(tmp_path / "x.npz"))
+
+
+@pytest.mark.parametrize(
+    ("header", "fault"),
+    [
+        (f"{{'descr':'|u1','fortran_order':False,'shape':({1 << 70},8,8,3)}}", "too large"),
+        ("{'descr':'|u1','fortran_order':False,'shape':(-6,8,8,3)}", "negative|positive"),
+        ("{'descr':'|u1','fortran_order':False,'shape':(True,8,8,3)}", "integer"),
+        ("[" * 9_000, "."),
+        ("-" * 9_000 + "1", "."),
+        ("{'shape':" + "(" * 4_000 + ")" * 4_000 + "}", "."),
+    ],
+)
+@pytest.mark.parametrize("damaged", ["images", "labels"])
+def test_whatever_a_header_states_is_told_in_one_line(
+    tmp_path: Path, header: str, fault: str, damaged: str
+) -> None:
+    path = tmp_path / "x.npz"
+    text = header.encode() + b"\n"
+    array = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(6 * 8 * 8 * 3)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (("images", IMAGES), ("labels", np.arange(6) % 2)):
+            file = io.BytesIO()
+            np.save(file, content)
+            archive.writestr(f"{name}.npy", array if name == damaged else file.getvalue())
+    with pytest.raises(DataError, match=rf"x\.npz must be a whole \.npz file; reading it gave: .*{fault}") as e:
+        open_source(str(path))
+    assert len(str(e.value)) < 400
+    assert "\n" not in str(e.value)
+
+
+def test_archives_of_other_programs_are_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for name, content in (("images", IMAGES), ("labels", np.arange(6) % 2)):
+            file = io.BytesIO()
+            np.save(file, content)
+            archive.writestr(f"{name}.npy", file.getvalue())
+        start = archive.getinfo("images.npy").header_offset
+    sound = path.read_bytes()
+    assert len(open_source(str(path))) == 6
+    damaged = bytearray(sound)
+    damaged[start + 400] ^= 255
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match=r"x\.npz must be a whole \.npz file; reading it gave: Corrupt input"):
+        open_source(str(path))
+    locked = bytearray(sound)
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = -1
+        while (at := locked.find(mark, at + 1)) >= 0:
+            locked[at + flags] |= 1
+    path.write_bytes(locked)
+    with pytest.raises(DataError, match=r"x\.npz must be a whole \.npz file; .* is encrypted"):
+        open_source(str(path))
