@@ -11,6 +11,10 @@ from pipeline.errors import DataError
 from pipeline.formats import webdataset_layout as layout
 
 _BLOCK = tarfile.BLOCKSIZE
+_MARK = 2 * _BLOCK
+"""Bytes of the mark of an end; many writers fill up to a whole record after it."""
+_LONGEST_END = 1 << 20
+"""Empty bytes at a file's end, at most: those of the largest records that people have tar write."""
 _READ_AT_ONCE = 1 << 20
 _AGAIN = "get or make it anew"
 
@@ -23,13 +27,14 @@ def tar_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str
 
     Tars that were put after one another are gone through to the last. The end must be marked, by at least one
     empty block: tarfile takes whatever it can't read for the end, so that of a tar which is cut between two
-    files nothing would seem to be missing.
+    files nothing would seem to be missing. Other empty blocks than those that writers leave between two tars
+    are holes, as of a download that didn't end, which may have been files.
 
     Raises
     ------
     DataError
-        When the tar is damaged, cut off or compressed, or has a link or a sparse file in place of a wanted
-        file.
+        When the tar is damaged, cut off or compressed, has holes, or a link or a sparse file in place of a
+        wanted file.
     """
     try:
         with path.open("rb") as file:
@@ -57,10 +62,22 @@ def tar_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str
                         f"of its end is missing: {_AGAIN}, or add the mark if its writer left it out "
                         "(truncate -s +1024 FILE)"
                     )
-                start = _next_content(file, end)
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+                begun, start = start, _next_content(file, end)
+                tail = 0 if start is not None else file.tell() - end
+                if tail > _LONGEST_END:
+                    raise DataError(
+                        f"{path} must be a whole tar file; its last {tail:,} bytes are empty, as of a "
+                        f"download that didn't end: {_AGAIN}, or cut them off if it is whole (truncate -s "
+                        f"{end + _MARK} FILE)"
+                    )
+                if start is not None and start - end != _MARK and (start - begun) % tarfile.RECORDSIZE:
+                    raise DataError(
+                        f"{path} must be a whole tar file; it has a hole, as its bytes from {end:,} to "
+                        f"{start:,} are empty: {_AGAIN}"
+                    )
+    except DataError:
+        raise
+    except Exception as error:  # Damaged headers make tarfile raise whatever they lead it to.
         raise DataError(
             f"{path} must be a whole tar file, uncompressed; reading it gave: {_reason(path, error)}: "
             f"{_AGAIN}"
@@ -97,4 +114,5 @@ def _reason(path: Path, error: Exception) -> str:
         start = file.read(6)
     kinds = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
     packed = next((kind for magic, kind in kinds.items() if start.startswith(magic)), None)
-    return str(error) if packed is None else f"it is compressed by {packed}; unpack it first"
+    fault = str(error) or type(error).__name__
+    return fault if packed is None else f"it is compressed by {packed}; unpack it first"

@@ -71,11 +71,19 @@ class FolderSplits:
                 one if path.name == one else f"{one} ({one_line(path.name)})"
                 for one, path in self.present.items()
             ]
-            raise DataError(f"the split must be one that {folder} holds: {', '.join(held)}; got {split}")
+            raise DataError(
+                f"the split must be one that {folder} holds: {', '.join(held)}; got {split}: name one of "
+                "them by --split, or give the path of another folder"
+            )
         return self.present
 
-    def check_classes(self, root: Path, classes: Sequence[str]) -> None:
+    def check_classes(self, root: Path, classes: Sequence[str]) -> list[str]:
         """Check that what is about to become classes aren't splits, nor folders that hold splits.
+
+        Returns
+        -------
+        list[str]
+            Notes on folders of which one may doubt that they are the classes.
 
         Raises
         ------
@@ -92,20 +100,33 @@ class FolderSplits:
                 f"{'' if first else ', or nothing'}, and would become the classes: arrange them as "
                 "SPLIT/CLASS/IMAGE"
             )
-        for name in classes:
-            inside = {split_in_words(one): one for one in self._walk.folders(root / name)[0]}
+        # A set may lie some folders further down, as archive/pets/CLASS/IMAGE.
+        paths = [root / name for name in classes] if len(classes) > 1 else [self._lowest(root / classes[0])]
+        shared: set[str] | None = None
+        for path in paths:
+            folders, images = self._walk.folders(path)
+            inside = {split_in_words(one): one for one in folders}
             inside.pop(None, None)
             if len(inside) > 1:
                 held = " and ".join(map(one_line, inside.values()))
                 remedy = (
-                    f"give {one_line(str(root / name))}"
-                    if len(classes) == 1
-                    else "arrange it as SPLIT/CLASS/IMAGE"
+                    f"give {one_line(str(path))}" if len(classes) == 1 else "arrange it as SPLIT/CLASS/IMAGE"
                 )
                 raise DataError(
-                    f"a class must not hold splits; {one_line(str(root / name))} holds {held}, which would "
+                    f"a class must not hold splits; {one_line(str(path))} holds {held}, which would "
                     f"be mixed: {remedy}"
                 )
+            shared = set() if images else set(folders) if shared is None else shared & set(folders)
+        if len(shared or ()) < 2:
+            return []
+        below = listed([one_line(one) for one in sorted(shared or ())])
+        if len(classes) == 1:
+            where = one_line(str(paths[0]))
+            return [f"{where} holds folders ({below}) and no images: where those are the classes, give it"]
+        return [
+            f"all class folders hold folders of the same names ({below}), whose images are mixed: where "
+            "those are the classes, give the path of the folder that holds them"
+        ]
 
     def _take(self, named: dict[str, str]) -> None:
         order = list(SPLITS)
@@ -129,12 +150,29 @@ class FolderSplits:
         named = {name: split for name in names if (split := split_in_words(name)) is not None}
         plain = {name: split for name in named if (split := plain_split(name.lower())) is not None}
         rest = [name for name in names if name not in named and self._holds_images(name)]
-        for chosen in (named if not rest else {}, plain):
+        for chosen in (named if not rest or self._alike(named, rest) else {}, plain):
             lone = len(chosen) == 1 and len(plain) == 1 and not rest
             if len(set(chosen.values())) > 1 or lone:
                 self._take(chosen)
                 self._odd = bool(self.present)
                 return
+
+    def _alike(self, named: dict[str, str], rest: Sequence[str]) -> bool:
+        """Whether folders named after splits hold folders of the same names, and ``rest`` other ones."""
+        inside = [set(self._inner_folders(name, split)) for name, split in named.items()]
+        shared = set.intersection(*inside) if inside else set()
+        return bool(shared.difference(*(self._walk.folders(self._folder / name)[0] for name in rest)))
+
+    def _inner_folders(self, name: str, split: str) -> list[str]:
+        return self._walk.folders(self._inner(self._folder / name, split))[0]
+
+    def _lowest(self, path: Path) -> Path:
+        """Go down where a folder holds one folder and nothing else."""
+        folders, images = self._walk.folders(path)
+        while len(folders) == 1 and not images:
+            path /= folders[0]
+            folders, images = self._walk.folders(path)
+        return path
 
     def _inner(self, path: Path, split: str) -> Path:
         """Go down where a split holds itself alone, as seg_train/seg_train/CLASS."""

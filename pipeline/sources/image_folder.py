@@ -82,8 +82,9 @@ class ImageFolder(ImageFiles):
                 f"{one_line(str(root))} holds {len(found):,} folders and no images in them, and "
                 f"{len(loose):,} images outside: arrange it as CLASS/IMAGE"
             )
-        if not splits.present:
-            splits.check_classes(root, found)
+        if len(classes) == 1:
+            notes.append(f"all images are of one class, {classes[0]}")
+        notes += splits.check_classes(root, found)
         changed = [f"{sub!r} as {names[sub]!r}" for sub in folders if names[sub] != sub]
         if changed:
             notes.append(

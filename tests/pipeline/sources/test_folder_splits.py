@@ -28,7 +28,8 @@ def pair(root: Path, train: str, test: str) -> Path:
 
 @pytest.mark.parametrize(
     ("train", "test"),
-    [("Training", "Testing"), ("seg_train", "seg_test"), ("TRAIN", "TEST"), ("train_images", "test_images"),
+    [("Training", "Testing"), ("TrainData", "testSet"), ("1_trn", "2_tst"), ("seg_train", "seg_test"),
+     ("TRAIN", "TEST"), ("train_images", "test_images"),
      ("1_train", "2_test"), ("Train", "test-set"), ("seg_train/seg_train", "seg_test/seg_test")],
 )  # fmt: skip
 def test_splits_with_other_names_are_no_classes(tmp_path: Path, train: str, test: str) -> None:
@@ -95,6 +96,43 @@ def test_splits_a_level_further_down_are_not_mixed(tmp_path: Path) -> None:
         DataError, match=r"bottle holds test and train, which would be mixed: arrange it as SPLIT"
     ):
         open_source(str(mvtec))
+
+
+def test_folders_beside_splits_with_other_names_are_no_classes(tmp_path: Path) -> None:
+    scenes = lay_out(
+        pair(tmp_path, "seg_train/seg_train", "seg_test/seg_test"), "seg_pred/seg_pred/1.png", "extra/1.png"
+    )
+    with pytest.raises(DataError, match=r"holds splits, not classes: give --split train for .*/seg_train or"):
+        open_source(str(scenes))
+    source = open_source(str(scenes), split="test")
+    assert (source.classes, len(source)) == (("cat", "dog"), 2)
+    assert source.notes == ("folders beside the splits are left out (extra, seg_pred)",)
+
+
+def test_classes_that_lie_further_down_are_noted(tmp_path: Path) -> None:
+    published = lay_out(tmp_path / "a", "set/PetImages/Cat/1.png", "set/PetImages/Dog/1.png")
+    assert open_source(str(published)).notes == (
+        "all images are of one class, set",
+        f"{published}/set/PetImages holds folders (Cat, Dog) and no images: where those are the classes, "
+        "give it",
+    )
+    listed = lay_out(tmp_path / "b", "train/images/1.png", "test/images/1.png")
+    assert open_source(str(listed)).notes == ("all images are of one class, images",)
+    folds = pair(tmp_path / "c", "fold1", "fold2")
+    (note,) = open_source(str(folds)).notes
+    assert note.startswith(
+        "all class folders hold folders of the same names (cat, dog), whose images are mix"
+    )
+    lay_out(folds, "fold1/1.png")
+    assert open_source(str(folds)).notes == ()
+    deep = pair(tmp_path / "d", "a/b/train", "a/b/test")
+    with pytest.raises(DataError, match=rf"{deep}/a/b holds .* which would be mixed: give {deep}/a/b"):
+        open_source(str(deep))
+    looped = lay_out(tmp_path / "e", "x/y/1.png")
+    (looped / "x" / "y" / "1.png").unlink()
+    (looped / "x" / "y" / "z").symlink_to("..")
+    with pytest.raises(DataError, match="no images in them"):
+        open_source(str(looped))
 
 
 def test_classes_may_have_the_names_of_splits(tmp_path: Path) -> None:

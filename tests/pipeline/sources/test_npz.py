@@ -98,7 +98,9 @@ def test_whatever_a_header_states_is_told_in_one_line(
             file = io.BytesIO()
             np.save(file, content)
             archive.writestr(f"{name}.npy", array if name == damaged else file.getvalue())
-    with pytest.raises(DataError, match=rf"x\.npz must be a whole \.npz file; reading it gave: .*{fault}") as e:
+    with pytest.raises(
+        DataError, match=rf"x\.npz must be a whole \.npz file; reading it gave: .*{fault}"
+    ) as e:
         open_source(str(path))
     assert len(str(e.value)) < 400
     assert "\n" not in str(e.value)

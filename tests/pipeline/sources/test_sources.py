@@ -205,6 +205,7 @@ def test_splits_number_the_classes_alike(tmp_path: Path) -> None:
 
 def test_a_split_named_directly_knows_its_name(tmp_path: Path) -> None:
     save(tmp_path / "pets" / "test" / "cat" / "0.png")
+    save(tmp_path / "pets" / "test" / "dog" / "0.png")
     source = ImageFolder(tmp_path / "pets" / "test")
     assert (source.name, source.split) == ("pets", "test")
     assert ImageFolder(tmp_path / "pets" / "test", "test").notes == ()
@@ -212,9 +213,10 @@ def test_a_split_named_directly_knows_its_name(tmp_path: Path) -> None:
 
 def test_a_split_of_a_folder_without_any_is_told(tmp_path: Path) -> None:
     save(tmp_path / "pets" / "cat" / "0.png")
+    save(tmp_path / "pets" / "dog" / "0.png")
     assert ImageFolder(tmp_path / "pets").notes == ()
     (note,) = ImageFolder(tmp_path / "pets", "test").notes
-    assert "holds no split folders (train, test, val): all 1 images of it are taken as its test split" in note
+    assert "holds no split folders (train, test, val): all 2 images of it are taken as its test split" in note
     assert "--validation" in note
 
 

@@ -75,9 +75,14 @@ def test_what_ends_a_tar_may_be_short_or_long(tmp_path: Path) -> None:
         open_source(str(path))
     subprocess.run(["truncate", "-s", "+1024", str(path)], check=True)
     assert len(open_source(str(path))) == 4
-    for blocks in (1, 2, 20, 5_000):
+    for blocks in (1, 2, 20, 2_048):
         path.write_bytes(bare + bytes(512 * blocks))
         assert len(open_source(str(path))) == 4
+    path.write_bytes(bare + bytes(512 * 2_049))
+    with pytest.raises(DataError, match="last 1,049,088 bytes are empty, as of a download that didn't end"):
+        open_source(str(path))
+    subprocess.run(["truncate", "-s", str(len(bare) + 1024), str(path)], check=True)
+    assert len(open_source(str(path))) == 4
     path.write_bytes(bare + bytes(1_024) + b"garbage" * 200)
     with pytest.raises(DataError, match=r"x\.tar must be a whole tar file"):
         open_source(str(path))
@@ -93,6 +98,41 @@ def test_tars_put_after_one_another_are_read_to_the_last(tmp_path: Path) -> None
         assert source.encoded(number) == data.encoded(number) == picture(number)
     path.write_bytes(path.read_bytes()[:-9_728])
     with pytest.raises(DataError, match="whole tar file"):
+        open_source(str(path))
+
+
+def test_holes_in_a_tar_are_no_end_of_another_before(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    whole = tar_of(SAMPLES)
+    with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
+        at = [member.offset for member in tar]
+    for first, last in ((2, 4), (0, 2), (1, 7)):
+        hole = bytes(at[last] - at[first])
+        path.write_bytes(whole[: at[first]] + hole + whole[at[last] :])
+        with pytest.raises(
+            DataError, match=rf"it has a hole, as its bytes from {at[first]:,} to {at[last]:,} are empty"
+        ):
+            open_source(str(path))
+    # Writers that end a tar by its mark alone.
+    bare = whole.rstrip(b"\0")
+    bare += bytes(-len(bare) % 512 + 1_024)
+    path.write_bytes(bare + tar_of(sample(7)))
+    assert len(open_source(str(path))) == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "times"),
+    [(tarfile.GNUTYPE_LONGNAME, 1 << 40, 1), (tarfile.XHDTYPE, 1 << 40, 1),
+     (tarfile.GNUTYPE_LONGNAME, 0, 3_000), (tarfile.XHDTYPE, 0, 3_000)],
+)  # fmt: skip
+def test_headers_that_ask_for_too_much_are_one_line(
+    tmp_path: Path, kind: bytes, size: int, times: int
+) -> None:
+    path = tmp_path / "x.tar"
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size = kind, size
+    path.write_bytes(entry.tobuf(tarfile.GNU_FORMAT) * times + tar_of(SAMPLES))
+    with pytest.raises(DataError, match=r"x\.tar must be a whole tar file, uncompressed; reading it gave: "):
         open_source(str(path))
 
 
