@@ -162,17 +162,17 @@ class WebDataset(Samples):
         card, within = read_card(self.path), None
         if table.card is not None:
             within = Card.from_json(table.card, self.path / layout.TABLE)
-        if card is not None and within is not None and not self.lenient:
-            card.check_same(within, card_path(self.path))
-        card = card or within
-        if card is None:
+        found = card or within
+        if found is None:
             return describe(self)
-        if card.samples != len(self):
+        if found.samples != len(self):
             raise DataError(
                 f"the card of {self.path} must describe its {len(self):,} samples; it describes "
-                f"{card.samples:,}: delete the card to have one made from the shards"
+                f"{found.samples:,}: delete the card to have one made from the shards"
             )
-        return card if self.level is None else card.of_sizes(self.heights, self.widths)
+        if card is not None and within is not None and not self.lenient:
+            card.check_same(within, card_path(self.path))
+        return found if self.level is None else found.of_sizes(self.heights, self.widths)
 
 
 def _entries(folder: Path) -> list[Path]:

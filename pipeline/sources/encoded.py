@@ -81,17 +81,10 @@ def decoding(place: str, kind: str = "image file") -> Iterator[None]:
         yield
     except DataError:
         raise
-    except MemoryError:
-        raise DataError(
-            f"{place} must fit into memory to be decoded; there was too little: give fewer --workers, or "
-            "leave it out by a lower --max-pixels"
-        ) from None
     except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
-        if isinstance(error, OSError) and error.errno in _MACHINE:
-            raise DataError(
-                f"{place} must be readable; got {error.strerror}: give the same command again once that is "
-                "mended"
-            ) from None
+        machines = machine_fault(place, error)
+        if machines is not None:
+            raise machines from None
         if isinstance(error, OSError) and error.errno is not None:
             raise CorruptSampleError(
                 f"{place} must be readable; got {error.strerror}: mend its permissions or link, or remove it"
@@ -100,6 +93,20 @@ def decoding(place: str, kind: str = "image file") -> Iterator[None]:
         raise CorruptSampleError(
             f"{place} must be a whole {kind}; it can't be decoded ({fault}): mend or remove it"
         ) from None
+
+
+def machine_fault(place: str, error: Exception) -> DataError | None:
+    """Return the error to raise where memory, open files or a disk failed, and no image; else None."""
+    if isinstance(error, MemoryError):
+        return DataError(
+            f"{place} must fit into memory to be decoded; there was too little: give fewer --workers, or "
+            "leave it out by a lower --max-pixels"
+        )
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        return DataError(
+            f"{place} must be readable; got {error.strerror}: give the same command again once that is mended"
+        )
+    return None
 
 
 def shards_fingerprint(shards: Sequence[Path]) -> str:

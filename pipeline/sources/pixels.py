@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any, BinaryIO
 
@@ -60,7 +61,8 @@ def _open(file: BinaryIO) -> Image.Image:
         return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:
         # Pillow's own message shows the file object, which tells a person nothing.
-        raise ValueError(f"it is none of {', '.join(_FORMATS)}") from None
+        empty = file.seek(0, io.SEEK_END) == 0
+        raise ValueError("it is empty" if empty else f"it is none of {', '.join(_FORMATS)}") from None
     except Image.DecompressionBombError as error:
         claimed, most = (int(number) for number in re.findall(r"\d+", str(error))[:2])
         raise ValueError(

@@ -19,6 +19,7 @@ from PIL import Image
 
 from pipeline.errors import CorruptSampleError, DataError
 from pipeline.sources.class_names import tidied
+from pipeline.sources.encoded import machine_fault
 from pipeline.sources.labels import numbered
 from pipeline.sources.pixels import array_to_rgb, to_rgb
 
@@ -189,7 +190,7 @@ class ObjectSource:
         try:
             with self._lock:
                 item = self._data[index]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._unreadable(index, error) from None
         if not isinstance(item, tuple | list) or len(item) < 2:
             raise DataError(
@@ -198,7 +199,11 @@ class ObjectSource:
             )
         return item
 
-    def _unreadable(self, index: int, error: Exception) -> CorruptSampleError:
+    def _unreadable(self, index: int, error: BaseException) -> DataError:
+        """Return the error to raise for an item: a corrupt one's, unless the machine is at fault."""
+        machines = machine_fault(self.sample_name(index), error) if isinstance(error, Exception) else None
+        if machines is not None:
+            return machines
         line = " ".join(str(error).split()) or type(error).__name__
         return CorruptSampleError(
             f"{self.sample_name(index)} must be an image; reading it gave: {line}: mend or remove it"
@@ -229,7 +234,7 @@ def open_object(text: str, split: str) -> ObjectSource:
             found = found(split=split) if takes_split else found()
     except DataError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # Scripts that aren't meant to be imported end themselves.
         line = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"a source MODULE:NAME must be found from the current folder and made without arguments but "
@@ -258,7 +263,7 @@ def _asked(name: str, data: Indexed, part: Callable[[Indexed], Part]) -> Part:
     """Ask an object for a part; it is somebody else's code, which may raise anything."""
     try:
         return part(data)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"{name} must tell its length, and its targets, labels and classes where it has them; asking "

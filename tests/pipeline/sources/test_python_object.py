@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +13,7 @@ import pytest
 import torch
 
 from pipeline.errors import CorruptSampleError, DataError
-from pipeline.sources.python_object import ObjectSource
+from pipeline.sources.python_object import ObjectSource, open_object
 
 SIZE = 40
 
@@ -132,3 +136,34 @@ def test_a_length_that_is_too_large_is_named_at_the_first_item_that_is_not_there
     source.read(SIZE - 4)
     with pytest.raises(CorruptSampleError, match=rf"x\[{SIZE - 3}\] must be an image; .* out of range"):
         source.read(SIZE - 3)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("fault", [MemoryError(), OSError(errno.EMFILE, os.strerror(errno.EMFILE))])
+def test_want_of_memory_or_of_files_is_no_items_fault(fault: Exception, labelled: bool) -> None:
+    class Failing(Pairs):
+        def __getitem__(self, index: int) -> Any:
+            if index == 7:
+                raise fault
+            return super().__getitem__(index)
+
+    labels = {"labels": [int(index % 10 > 4) for index in range(SIZE)]} if labelled else {}
+    with pytest.raises(DataError, match=r"x\[7\] must (fit into memory|be readable; got Too many)") as caught:
+        opened(Failing(**labels)).read(7)
+    assert not isinstance(caught.value, CorruptSampleError)
+
+
+def test_code_that_ends_the_process_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ending(Pairs):
+        def __getitem__(self, index: int) -> Any:
+            if index == 7:
+                raise SystemExit(0)
+            return super().__getitem__(index)
+
+    with pytest.raises(CorruptSampleError, match=r"x\[7\] must be an image; reading it gave: 0"):
+        opened(Ending(labels=[int(index % 10 > 4) for index in range(SIZE)])).read(7)
+    (tmp_path / "script_that_ends.py").write_text("import sys\nsys.exit()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(DataError, match=r"a source MODULE:NAME must be found .* gave: SystemExit"):
+        open_object("script_that_ends:data", "train")
