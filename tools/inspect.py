@@ -28,7 +28,7 @@ class Inspect:
     """A converted data set."""
 
     sheet: Path | None = None
-    """The PNG to draw; by default beside the file: train.beton -> train.sheet.png."""
+    """The PNG to draw; by default beside the file: train.beton -> train.beton.sheet.png."""
 
     def execute(self, console: Console) -> int:
         """Print and draw; see `pipeline.formats.open_dataset` and `contact_sheet` for the errors."""
@@ -37,7 +37,7 @@ class Inspect:
         data = open_dataset(self.file)
         console.print(card_table(data.card, self.file))
         console.print(class_table(data.card))
-        sheet = self.sheet or self.file.with_suffix(".sheet.png")
+        sheet = self.sheet or _sheet_path(self.file)
         try:
             contact_sheet(data, sheet)
         except UnwritableError:
@@ -88,6 +88,12 @@ def card_table(card: Card, file: Path) -> Table:
     for name, value in rows.items():
         table.add_row(name, Text(value))
     return table
+
+
+def _sheet_path(file: Path) -> Path:
+    """Where a set's sheet goes: beside it, also where it is named from within, as "."."""
+    file = file if file.name not in ("", "..") else file.resolve()
+    return file.with_name(f"{file.name}.sheet.png")
 
 
 def class_table(card: Card) -> Table:

@@ -17,7 +17,10 @@ _MOST_NAMED = 100
 
 @dataclass(frozen=True)
 class Verify:
-    """Read every sample of a data set and name the broken ones; exit status 1 when there are any."""
+    """Read every sample of a data set and name the broken ones, and what keeps it from being opened.
+
+    Exit status 1 when there is anything of that.
+    """
 
     file: tyro.conf.Positional[Path]
     """A converted data set."""
@@ -41,6 +44,8 @@ class Verify:
             )
         if len(verdict.broken) > _MOST_NAMED:
             console.print(f"... and {len(verdict.broken) - _MOST_NAMED:,} more")
+        if verdict.refusal is not None:
+            console.print(one_line(verdict.refusal), highlight=False, markup=False, soft_wrap=True)
         history = {
             True: "the file is as it was written",
             False: "the file was altered since it was written, or its card is another file's",

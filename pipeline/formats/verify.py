@@ -27,16 +27,19 @@ class Verdict:
     unaltered
         Whether the file is as it was written: by the digest on its card, else by its own checksums; None for
         a file that has neither, as FFCV writes them.
+    refusal
+        Why the set can't be opened all the same, as where its card is another's; None where it can.
     """
 
     samples: int
     broken: dict[int, tuple[str, str]]
     unaltered: bool | None
+    refusal: str | None = None
 
     @property
     def sound(self) -> bool:
         """True when nothing at all was found."""
-        return not self.broken and self.unaltered is not False
+        return not self.broken and self.unaltered is not False and self.refusal is None
 
 
 def verify(
@@ -88,4 +91,13 @@ def verify(
         broken.update({index: (data.name(index), fault) for index, fault in faults})
         if progress is not None:
             progress(chunk.stop, total)
-    return Verdict(total, broken, unaltered)
+    return Verdict(total, broken, unaltered, None if broken else _refusal(path))
+
+
+def _refusal(path: Path) -> str | None:
+    """Open a set as training does, and return what it is refused for."""
+    try:
+        format_of(path).open(path)
+    except DataError as error:
+        return str(error)
+    return None

@@ -76,7 +76,7 @@ def test_a_folder_is_converted_inspected_and_verified(folder: Path, tmp_path: Pa
     card = open_dataset(out).card
     assert " ".join(f"{value:.4f}" for value in card.mean) in said
     assert str(card.digest) in said.replace("\n", "").replace("│", "").replace(" ", "")
-    with Image.open(tmp_path / "pets.sheet.png") as sheet:
+    with Image.open(tmp_path / "pets.beton.sheet.png") as sheet:
         assert sheet.size[0] >= 560
 
     status, said = type_in(Verify, out)

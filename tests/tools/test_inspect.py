@@ -28,6 +28,8 @@ def test_a_set_that_may_not_be_written_beside_is_told_of_all_the_same(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         made(folder / "x.beton")
+        # Whatever Python loads for it: another user may be kept from Python's own files.
+        assert main(["inspect", str(folder / "x.beton"), f"--sheet={folder / 'sheet.png'}"]) == 0
         before = sorted(path.name for path in folder.iterdir())
         folder.chmod(0o555)
         user = os.geteuid()
@@ -46,3 +48,16 @@ def test_a_set_that_may_not_be_written_beside_is_told_of_all_the_same(
     assert (
         f"note: no sheet is drawn, as {folder} can't be written to: name a file for it by --sheet" in said.out
     )
+
+
+def test_sets_of_either_format_have_sheets_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for ending in ("beton", "wds"):
+        assert main(["inspect", str(made(tmp_path / f"x.{ending}"))]) == 0
+    assert {path.name for path in tmp_path.glob("*.png")} == {"x.beton.sheet.png", "x.wds.sheet.png"}
+    (tmp_path / "x.wds.sheet.png").unlink()
+    monkeypatch.chdir(tmp_path / "x.wds")
+    assert main(["inspect", "."]) == 0
+    assert capsys.readouterr().err == ""
+    assert (tmp_path / "x.wds.sheet.png").exists()

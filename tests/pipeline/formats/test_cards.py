@@ -13,7 +13,9 @@ import pytest
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.errors import CorruptSampleError, DataError
 from pipeline.formats import Beton, card_path, open_dataset
+from pipeline.formats.verify import verify
 from pipeline.sources import ArraySource
+from tools.cli import main
 
 ENDINGS = pytest.mark.parametrize("ending", ["beton", "wds"])
 
@@ -125,6 +127,21 @@ def test_the_card_of_another_data_set_is_refused(tmp_path: Path, ending: str) ->
     refused(path, "must have the digest of")
     card_path(path).unlink()
     assert len(open_dataset(path)) == 6
+
+
+@pytest.mark.parametrize("ending", ["beton", "wds"])
+def test_verify_finds_what_keeps_a_set_from_being_opened(tmp_path: Path, ending: str) -> None:
+    path = made(tmp_path / f"x.{ending}")
+    assert verify(path).refusal is None
+    entries = json.loads(card_path(path).read_text())
+    card_path(path).write_text(json.dumps(entries | {"mean": [0.1, 0.2, 0.3]}))
+    verdict = verify(path)
+    assert verdict.broken == {}
+    assert verdict.unaltered
+    assert verdict.refusal is not None
+    assert "must be the card of the data beside it, which hold another mean" in verdict.refusal
+    assert not verdict.sound
+    assert main(["verify", str(path)]) == 1
 
 
 def read_within(path: Path, field: str) -> Any:
