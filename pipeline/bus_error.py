@@ -18,6 +18,7 @@ import signal
 import sys
 import threading
 import weakref
+from collections import deque
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ class _Handler:
         self._lock = threading.Lock()
         self._lines: dict[int, NDArray[np.uint8]] = {}
         self._free: list[int] = []
+        self._removed: deque[int] = deque()
         # Tables that were outgrown stay, since a handler may be reading one.
         self._tables = [np.zeros((_FIRST_ROWS, _ROW), np.int64)]
         self._before = _Action()
@@ -77,6 +79,11 @@ class _Handler:
     def add(self, start: int, size: int, line: NDArray[np.uint8]) -> int:
         """Enter an address range and the line to write for it, and return the number of its row."""
         with self._lock:
+            while self._removed:
+                gone = self._removed.popleft()
+                # Once more: a table that was being outgrown may have taken the row along.
+                self._tables[-1][gone, :2] = 0
+                self._free.append(gone)
             row = self._free.pop() if self._free else len(self._lines)
             if row == len(self._tables[-1]):
                 self._tables.append(np.concatenate([self._tables[-1], np.zeros_like(self._tables[-1])]))
@@ -88,11 +95,13 @@ class _Handler:
             return row
 
     def remove(self, row: int) -> None:
-        """Forget an address range."""
-        with self._lock:
-            self._tables[-1][row, 1] = 0
-            self._tables[-1][row, 0] = 0
-            self._free.append(row)
+        """Forget an address range.
+
+        Without the lock: the garbage collector may call this in the midst of `add`, in the same thread.
+        """
+        self._tables[-1][row, 1] = 0
+        self._tables[-1][row, 0] = 0
+        self._removed.append(row)
 
     def _show_table(self) -> None:
         # The address first: the new table is no shorter than the old one.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import torch
@@ -143,9 +145,13 @@ def check_holdout(holdout: Converted, scored: Converted) -> None:
             "name the validation set by --data and the other by --of"
         )
     if ours.classes != theirs.classes:
+        pairs = zip_longest(ours.classes, theirs.classes)
+        place, first = next((place, pair) for place, pair in enumerate(pairs) if pair[0] != pair[1])
         raise RunError(
-            "the holdout set and the one to score must have the same classes in the same order; "
-            f"{holdout.path} has {len(ours.classes)}, {scored.path} has {len(theirs.classes)}, or other names"
+            "the holdout set and the one to score must have the same classes in the same order; they differ "
+            f"from class {place} on, {first[0]!r} in {holdout.path} ({len(ours.classes):,} classes) and "
+            f"{first[1]!r} in {scored.path} ({len(theirs.classes):,}): `trainer convert SOURCE "
+            f"{quote(str(holdout.path))} --classes-of {quote(str(scored.path))} --overwrite` mends it"
         )
     if ours.height is not None and theirs.height is None:
         raise RunError(

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
+from pipeline.text import read_text
 from trainer import config, former, recipe
 from trainer.errors import RunError
 from trainer.lock import RunLock
@@ -123,7 +124,7 @@ class RunFolder:
 
     def read(self, name: str) -> Any:
         """A JSON file's content, or a .jsonl file's lines; an unfinished last line is left out."""
-        text = (self.path / name).read_text()
+        text = read_text(self.path / name)
         if not name.endswith(".jsonl"):
             return json.loads(text)
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
@@ -193,7 +194,7 @@ def _lines(content: bytes) -> list[dict[str, Any] | None]:
 def _read(path: Path, loads: Callable[[str], Any]) -> dict[str, Any]:
     """Read a table that an earlier session has left."""
     try:
-        content = loads(path.read_text(encoding="utf-8"))
+        content = loads(read_text(path))
     except (ValueError, OSError, RecursionError) as error:
         raise _damaged(path, str(error)) from None
     if not isinstance(content, dict):

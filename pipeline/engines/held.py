@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 
 from pipeline.machine import address_space, free_memory, processes
@@ -34,6 +35,7 @@ class Held:
         self._lock = threading.Lock()
         self._bytes = 0
         self._at_first = 0
+        self._released: deque[int] = deque()
 
     def take(self, needed: int) -> str | None:
         """Account for ``needed`` bytes more, to be given back by `release`.
@@ -44,6 +46,7 @@ class Held:
             Why they don't fit, where they don't: nothing is accounted for then.
         """
         with self._lock:
+            self._settle()
             free, alone, ranks = self._free(), self._alone(), self._ranks()
             if self._bytes == 0:
                 self._at_first = free
@@ -59,10 +62,23 @@ class Held:
             self._bytes += needed
             return None
 
-    def release(self, amount: int) -> None:
-        """Account for ``amount`` bytes less."""
+    @property
+    def bytes(self) -> int:
+        """What open data sets take at present."""
         with self._lock:
-            self._bytes -= amount
+            self._settle()
+            return self._bytes
+
+    def _settle(self) -> None:
+        while self._released:
+            self._bytes -= self._released.popleft()
+
+    def release(self, amount: int) -> None:
+        """Account for ``amount`` bytes less, once it is asked for again.
+
+        Without the lock: the garbage collector may call this in the midst of `take`, in the same thread.
+        """
+        self._released.append(amount)
 
 
 def _size(amount: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from io import BufferedRandom
 from pathlib import Path
@@ -129,6 +130,11 @@ def remove_stale(path: Path) -> None:
 
 def unreadable(path: Path, wanted: str, error: Exception) -> DataError:
     """Say in one line that ``path`` can't be read, which must be what is ``wanted``."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return DataError(
+            f"{path} can't be opened, as too many files are open: let a process open more by `ulimit -n "
+            "65536`, or convert the images into fewer, larger files"
+        )
     reason = getattr(error, "strerror", None) or error
     return DataError(
         f"{path} must be {wanted} that can be read; it can't be ({reason}): mend its permissions, get it "

@@ -38,6 +38,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
         errors="surrogateescape",
         env={**os.environ, **environment},
     )
@@ -119,3 +120,38 @@ source.read(399)
     done = run(program, tmp_path / "x.npz")
     assert done.returncode == EXIT_STATUS
     assert str(tmp_path / "x.npz") in done.stderr
+
+
+FORGOTTEN = """
+import gc, threading
+from pipeline import bus_error
+folder = sys.argv[1]
+kept = [mapped(f"{folder}/{i}") for i in range(64)]
+class Reader:
+    def __init__(self, data):
+        self.data, self.itself = data, self
+concatenate = np.concatenate
+def collecting(arrays):
+    # The garbage collector runs at any moment, that of outgrowing the table included.
+    whole = concatenate(arrays)
+    gc.collect()
+    return whole
+gc.collect()
+gc.disable()
+kept[3] = Reader(kept[3])
+kept[3] = None
+bus_error.np.concatenate = collecting
+thread = threading.Thread(target=lambda: kept.append(mapped(f"{folder}/last")), daemon=True)
+thread.start()
+thread.join(60)
+assert not thread.is_alive(), "it waits for itself"
+kept.append(mapped(f"{folder}/next"))
+os.truncate(f"{folder}/next", 0)
+kept[-1].sum()
+"""
+
+
+def test_maps_forgotten_while_another_is_entered_are_forgotten(tmp_path: Path) -> None:
+    done = run(FORGOTTEN, tmp_path)
+    assert done.returncode == EXIT_STATUS, done.stderr
+    assert f"{tmp_path}/next can't be read any further" in done.stderr

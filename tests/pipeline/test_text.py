@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from PIL import Image
 from pipeline.errors import DataError
 from pipeline.sources import open_source
 from pipeline.text import read_json, read_text
+from tools.reporting.folder import read_run
 from trainer.recipe import load
+from trainer.run_folder import RunFolder
 
 ENCODINGS = pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 ENDS = pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
@@ -84,3 +87,22 @@ def test_json_that_is_none_is_refused(text: str) -> None:
         read_json(text)
     assert not isinstance(caught.value, DataError)
     assert read_json('{"a": [1, null, 0.5]}') == {"a": [1, None, 0.5]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_run_folder_whose_files_were_saved_anew_is_read(tmp_path: Path, encoding: str) -> None:
+    run = replace(load("fashion_mnist_cpu"), runs_dir=tmp_path)
+    folder = RunFolder(tmp_path / "x", run)
+    folder.path.mkdir()
+    folder.begin()
+    folder.write_json("ledger.json", {"finished": True})
+    folder.append("steps.jsonl", {"step": 1, "round": 0})
+    for name in ("run.toml", "ledger.json", "steps.jsonl"):
+        path = folder.path / name
+        path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
+    again = RunFolder(folder.path, run)
+    assert again.finished
+    assert again.read("steps.jsonl") == [{"step": 1, "round": 0}]
+    record = read_run(folder.path)
+    assert record.ledger["finished"] is True
+    assert record.steps.columns["step"].tolist() == [1]

@@ -175,7 +175,8 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_trained(
             ["--of", str(whole)],
             ["--of", str(train), "--data", str(train)],
         ),
-        "must have the same classes": (["--of", str(own)],),
+        "same order; they differ from class 0 on, ": (["--of", str(own)],),
+        f"--classes-of {own} --overwrite` mends it": (["--of", str(own)],),
         "--of goes with irreducible_loss; el2n": (["--of", str(train), "--metric", "el2n"],),
         "none.beton": (["--of", str(tmp_path / "none.beton")],),
     }

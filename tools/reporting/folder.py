@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.text import read_text
 from tools.reporting.record import RunRecord, Samples, Series, number
 from trainer import former
 from trainer.errors import RunError
@@ -63,7 +64,7 @@ def read_run(path: Path) -> RunRecord:
             f"a run must be a folder made by `trainer run`; {path} holds no run.toml{_run_inside(path)}"
         )
     try:
-        recipe = tomllib.loads((path / "run.toml").read_text(encoding="utf-8"))
+        recipe = tomllib.loads(read_text(path / "run.toml"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise RunError(f"{path / 'run.toml'} must be TOML as `trainer run` wrote it; {error}") from None
     faults: list[str] = []
@@ -91,7 +92,7 @@ def _not_a_folder(path: Path) -> str:
 
 def _read_object(path: Path, faults: list[str]) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except FileNotFoundError:
         faults.append(f"{path.name} is missing")
         return {}
@@ -109,7 +110,7 @@ def _read_lines(path: Path, names: Sequence[str], faults: list[str]) -> Series:
     lines: list[Mapping[str, Any]] = []
     try:
         # A run that was killed may have left half a last line; it will be made again when the run goes on.
-        *whole, _ = path.read_text(encoding="utf-8").split("\n")
+        *whole, _ = read_text(path).split("\n")
     except FileNotFoundError:
         faults.append(f"{path.name} is missing")
         whole = []

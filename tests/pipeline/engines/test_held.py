@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
+import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -118,10 +121,33 @@ def test_a_reader_gives_back_what_it_held(tmp_path: Path) -> None:
     images = np.zeros((8, 16, 16, 3), np.uint8)
     source = ArraySource("flat", "train", "one color", ("a", "b"), np.arange(8) % 2, images)
     convert(source, tmp_path / "x.beton", ConvertOptions())
-    before = resident._HELD._bytes
+    before = resident._HELD.bytes
     readers = [ResidentEngine().open(open_dataset(tmp_path / "x.beton"), torch.device("cpu")) for _ in "ab"]
-    assert resident._HELD._bytes == before + 2 * images.size
+    assert resident._HELD.bytes == before + 2 * images.size
     readers[0].close()
     readers[0].close()
     del readers
-    assert resident._HELD._bytes == before
+    assert resident._HELD.bytes == before
+
+
+def test_sets_forgotten_while_another_is_opened_are_given_back() -> None:
+    """The garbage collector runs at any moment, that of looking for free memory included."""
+
+    class Reader:
+        def __init__(self) -> None:
+            self.itself = self
+
+    def free() -> int:
+        gc.collect()
+        return 10 * GIB
+
+    sets = Held(free, lambda: None, lambda: 1)
+    reader = Reader()
+    weakref.finalize(reader, sets.release, 6 * GIB)
+    outcomes: list[str | None] = [sets.take(6 * GIB)]
+    del reader
+    thread = threading.Thread(target=lambda: outcomes.append(sets.take(4 * GIB)), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert outcomes == [None, None], "it waits for itself"
+    assert sets.take(6 * GIB) is None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import pickle
+import resource
 import shutil
 import tarfile
 import warnings
@@ -649,6 +651,20 @@ def test_a_changed_byte_names_its_sample(mixed: Path) -> None:
     verdict = verify(mixed)
     assert sorted(verdict.broken) == [0, 1]
     assert verdict.unaltered is False
+
+
+def test_more_shards_than_a_process_may_open_are_told_with_the_remedy(mixed: Path) -> None:
+    WebDataset(mixed)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        with pytest.raises(DataError, match=r"can't be opened, as too many files are open: .* `ulimit -n"):
+            WebDataset(mixed)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    WebDataset(mixed)
 
 
 def test_a_card_of_another_set_is_refused(mixed: Path) -> None:
