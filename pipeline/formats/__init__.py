@@ -43,9 +43,12 @@ def open_dataset(path: Path | str) -> Converted:
 
 
 def _is_damaged(data: Converted) -> bool:
-    if data.checksums is None:
-        return False
-    return any(zlib.crc32(data.encoded(index)) != data.checksums[index] for index in range(len(data)))
+    """Whether a sample isn't what its checksum vouches for, at any level."""
+    return any(
+        part.checksums is not None and zlib.crc32(part.encoded(index)) != part.checksums[index]
+        for part in (data, *map(data.at, data.levels))
+        for index in range(len(data))
+    )
 
 
 def format_of(path: Path) -> Format:
