@@ -60,7 +60,7 @@ def test_damage_and_other_versions_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_samplers_state_survives_a_checkpoint(name: str, tmp_path: Path) -> None:
     labels = np.arange(200) % 4
-    plan = Plan(samples=200, epochs=30, budget=0.5, batch_size=16, seed=3, labels=labels)
+    plan = Plan(samples=200, epochs=50, budget=0.5, batch_size=16, seed=3, labels=labels)
     rng = np.random.default_rng(0)
 
     def go_on(sampler: Service, rounds: int) -> list[np.ndarray]:
