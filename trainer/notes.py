@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeline.augment.multi import Multi
 from pipeline.resolution import SuperProgressive
 from trainer.config import Run
 from trainer.schedules import FixedOneCycle
@@ -17,7 +18,19 @@ def notes(run: Run, full: int) -> tuple[str, ...]:
     full
         Pixels of the shorter side at full resolution.
     """
-    return tuple(_warm_ups(run, full))
+    return (*_warm_ups(run, full), *_copies(run))
+
+
+def _copies(run: Run) -> Iterator[str]:
+    """Copy k of a sample gets the k-th augmentation of multi: with fewer copies some come to nobody."""
+    for part in run.augment:
+        if isinstance(part, Multi) and 1 < run.multiply < len(part.parts):
+            used = ", ".join(part.parts[: run.multiply])
+            yield (
+                f"the {run.multiply} copies of a sample get the first {run.multiply} of multi's "
+                f"{len(part.parts)} augmentations, {used}: --multiply {len(part.parts)} uses all of them, "
+                "--augment.multi.parts names others"
+            )
 
 
 def _warm_ups(run: Run, full: int) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.augment.multi import Multi
 from pipeline.resolution import Progressive, SuperProgressive
 from trainer.config import Run
 from trainer.notes import notes
@@ -44,3 +45,11 @@ def test_other_schedules_have_no_warm_up_to_agree_with() -> None:
     assert notes(Run(resolution=SIX), 224) == ()
     assert notes(Run(resolution=SIX, schedule=OneCycle(warmup=0.5)), 224) == ()
     assert notes(Run(resolution=Progressive(), schedule=FixedOneCycle(warmup=5.0)), 224) == ()
+
+
+@pytest.mark.parametrize(("copies", "odd"), [(1, False), (2, True), (4, True), (5, False), (20, False)])
+def test_augmentations_that_no_copy_gets_are_told(copies: int, odd: bool) -> None:
+    found = notes(Run(multiply=copies, augment=(Multi(),)), 32)
+    assert len(found) == odd
+    if copies == 2:
+        assert "get the first 2 of multi's 5 augmentations, standard, standard: --multiply 5 uses" in found[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tools.reporting import (
     accounts,
@@ -139,14 +140,7 @@ def _settings(lineup: Lineup) -> Safe:
 
 
 def _environment(lineup: Lineup) -> Safe:
-    tables = [
-        {
-            key: NONE if value is None else str(value)
-            for key, value in entry.run.environment.items()
-            if key not in ("schema", "command")
-        }
-        for entry in lineup
-    ]
+    tables = [_facts(entry.run.environment) for entry in lineup]
     commands = [
         join(
             el("p", entry.label, class_="bar-label") if lineup.several else None,
@@ -163,11 +157,22 @@ def _environment(lineup: Lineup) -> Safe:
     )
 
 
+def _facts(environment: Mapping[str, Any]) -> dict[str, str]:
+    """One line per fact, also of those that stand together, such as the digests of training and test set."""
+    facts: dict[str, str] = {}
+    for key, value in environment.items():
+        if isinstance(value, Mapping):
+            facts.update(_facts({f"{key}.{name}": inner for name, inner in value.items()}))
+        elif key not in ("schema", "command"):
+            facts[key] = NONE if value is None else str(value)
+    return facts
+
+
 def _command(command: object) -> Safe:
     """A command that breaks across lines between its words only."""
     if not isinstance(command, str):
         return el("p", "The command is not recorded.")
-    words = [join(" " if i else None, el("span", word)) for i, word in enumerate(command.split())]
+    words = [join(" " if i else None, el("span", word)) for i, word in enumerate(command.split(" "))]
     return el("pre", el("code", words))
 
 

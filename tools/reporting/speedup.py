@@ -53,7 +53,8 @@ def speedups(lineup: Lineup) -> list[Safe] | None:
     ]
     caption = (
         f"Speed-up t_b/t_n against {known[0][0].label}: its mean accuracy is highest at step t_b; t_n is the "
-        "first step up to there at which a mean is no more than \N{GREEK SMALL LETTER EPSILON} points below"
+        "first step up to there at which a mean is no more than \N{GREEK SMALL LETTER EPSILON} points below; "
+        f"{NONE} where there is none"
     )
     grid = np.linspace(TOLERANCES[0], TOLERANCES[-1], 101)
     drawn = [
@@ -64,6 +65,10 @@ def speedups(lineup: Lineup) -> list[Safe] | None:
         )
         for group, own in known
     ]
+    rows_table = table(head, rows, caption, class_="wide")
+    if not any(np.isfinite(line.y).any() for line in drawn[1:]):
+        # The baseline against itself is a flat line.
+        return [rows_table]
     told = [
         f"{group.label} from {_say(factor(baseline, own, TOLERANCES[0]))} to "
         f"{_say(factor(baseline, own, TOLERANCES[-1]))}"
@@ -83,7 +88,7 @@ def speedups(lineup: Lineup) -> list[Safe] | None:
         "Steps leave out what was trained or scored beside them."
     )
     return [
-        table(head, rows, caption, class_="wide"),
+        rows_table,
         el(
             "div",
             figure(drawing, "Speed-up factor against tolerance", el("p", note, class_="note")),

@@ -143,14 +143,16 @@ def seeds(lineup: Lineup) -> Safe | None:
     for group in groups:
         finished = [entry.run for entry in group.entries if entry.run.finished]
         times = [seconds for run in finished if (seconds := run.number("train_seconds")) is not None]
-        low, high = percentiles(group.accuracies)
+        spread = NONE
+        if len(group.accuracies) > 1:
+            spread = ", ".join(percent(share, 2) for share in percentiles(group.accuracies))
         rows.append(
             [
                 group.label,
                 str(len(group.accuracies)),
                 percent(group.mean, 2),
                 NONE if group.deviation is None else f"{100 * group.deviation:.2f}",
-                f"{percent(low, 2)}, {percent(high, 2)}",
+                spread,
                 _maximum(curve(group)),
                 duration(statistics.fmean(times)) if times else NONE,
             ]

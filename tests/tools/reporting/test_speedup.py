@@ -111,3 +111,13 @@ def test_without_a_finished_baseline_there_is_no_speed_up(make_run, page) -> Non
     assert "Speed-up" not in page(*runs)[0]
     assert "Speed-up" not in page(runs[1])[0]
     assert "Speed-up" in page(runs[1], runs[2])[0]
+
+
+def test_a_baseline_that_nobody_comes_near_is_not_drawn_alone(make_run, page) -> None:
+    """A flat line at 1 shows nothing; the table says that the others never get there."""
+    runs = [make_run("a", {"seed": 0}, [0.9]), make_run("b", {"seed": 1}, [0.9]), make_run("c", OURS, [0.5])]
+    source, rows = page(*runs)
+    assert "sample_importance 50.00%, round 1 10 \N{EN DASH}" + 4 * " \N{EN DASH}" in rows
+    assert "speed-up-title" not in source
+    # Nor has a single run a spread.
+    assert any(row.startswith("sample_importance 1 50.00% \N{EN DASH} \N{EN DASH} 50.00%") for row in rows)
