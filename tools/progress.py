@@ -63,7 +63,8 @@ class TerminalWatcher:
         slots = ("sampler", "selection", "resolution", "augment", "engine")
         parts = {slot: SLOTS[slot].named(run) for slot in slots}
         named = ", ".join(f"{slot} {name}" for slot, name in parts.items() if (slot, name) not in UNSAID)
-        steps = "steps" if self._steps(session) is None else f"{self._steps(session):,} steps"
+        planned = session.account.steps
+        steps = "steps" if planned is None else f"{planned:,} steps"
         of_what = "of the compute of " if run.counts == "compute" else "of "
         self._console.print(
             f"{SLOTS['model'].named(run)} on {session.data.train.card.name}: {steps} of "
@@ -82,22 +83,16 @@ class TerminalWatcher:
                 highlight=False,
             )
         self._task = self._progress.add_task("training", total=1.0, state="")
-        self._progress.update(self._task, completed=session.budget.progress(session.ledger))
+        self._progress.update(self._task, completed=session.account.progress)
 
     def stepped(self, session: Session, loss: float, rate: float) -> None:
         """Show how far the run is."""
         assert self._task is not None
-        ledger, steps = session.ledger, self._steps(session)
+        ledger, steps = session.ledger, session.account.steps
         of = "" if steps is None else f" of {steps:,}"
         state = f"step {ledger.steps:,}{of}  round {ledger.rounds + 1}  {rate:,.0f} images/s  "
         state += f"stall {ledger.stall:.1%}{self._accuracy}"
-        self._progress.update(self._task, completed=session.budget.progress(ledger), state=state)
-
-    @staticmethod
-    def _steps(session: Session) -> int | None:
-        """Steps of the whole run; not known beforehand where the budget counts compute."""
-        budget = session.budget
-        return budget.total // budget.batch_size if budget.counts == "trained" else None
+        self._progress.update(self._task, completed=session.account.progress, state=state)
 
     def evaluated(self, session: Session, evaluation: Evaluation) -> None:
         """Show or print the accuracy."""
@@ -107,7 +102,7 @@ class TerminalWatcher:
             rate = ledger.trained / ledger.train_seconds
             self._console.print(
                 f"round {ledger.rounds}: accuracy {evaluation.accuracy:.2%}, {ledger.trained:,} samples, "
-                f"{session.budget.progress(ledger):.0%} of the budget, {ledger.train_seconds:.0f} s, "
+                f"{session.account.progress:.0%} of the budget, {ledger.train_seconds:.0f} s, "
                 f"{rate:,.0f} images/s, stall {ledger.stall:.1%}",
                 soft_wrap=True,
             )

@@ -114,7 +114,7 @@ class Score:
                 columns.append(column)
             ledger = session.ledger
             costs.append({name: getattr(ledger, name) for name in ("trained", "scored", "gradients")})
-            costs[-1]["compute"] = session.budget.compute(ledger)
+            costs[-1]["compute"] = session.account.compute
             costs[-1]["seed"] = session.run.seed
             digests.add(_trained_on(session))
             if len(digests) > 1:

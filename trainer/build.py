@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -17,23 +16,23 @@ from pipeline.machine import cores
 from pipeline.resolution import Stage, in_pixels
 from samplers import Plan, Sampler, SamplingWarning
 from samplers.draws import threads as blocks
-from samplers.scan import Scan
 from samplers.service import Service
-from trainer.budget import Budget, candidates_needed, forward_flops
+from trainer.account import Account
 from trainer.config import Run
 from trainer.data import Data, digest
 from trainer.device import keep_freed_memory, use_bf16
 from trainer.errors import RunError
 from trainer.feedback import FeedbackBuffer
+from trainer.flops import flops_by_pixels
 from trainer.inference.predict import View
 from trainer.inference.scorer import Scorer
 from trainer.ledger import Ledger
 from trainer.parallel import World
+from trainer.planning import plan_of
 from trainer.run_folder import RunFolder
 from trainer.sample_table import SampleRecord
 from trainer.selection import Selection, Setting, Terms
 from trainer.selection.driver import Selector
-from trainer.selection.helpers.schedule import Scored
 from trainer.session import Session
 from trainer.slots import SLOTS
 from trainer.step import Step
@@ -78,7 +77,7 @@ def build(
     loader = open_loader(data.train, batch_size=candidates, augment=chain, seed=_seed(run, run.augment_seed))
     test_loader = open_loader(data.test, batch_size=EVALUATION_BATCH * world.size)
     full = run.resolution.full(_native(chain, loader))
-    flops = _forward_flops(run, classes, full)
+    flops = flops_by_pixels(run, classes, full)
     model, step_model = _models(run, classes, world, device, dtype)
     if world.size > 1:
         # Ranks begin alike and then drop out units of their own.
@@ -93,17 +92,19 @@ def build(
         budget=run.budget,
     )
     selection = run.selection.build(setting)
-    budget = Budget(
+    account = Account(
         total=round(run.epochs * len(data.train) * run.budget),
         full=round(run.epochs * len(data.train)),
         batch_size=run.batch_size,
         counts=run.counts,
         train_costs={pixels: count / flops[full] for pixels, count in flops.items()},
         charged=int(getattr(selection, "charged", 0)),
+        forward_flops=flops[full],
+        ledger=Ledger(device),
     )
-    plan = _plan(run, data, budget, candidates, full)
+    plan = plan_of(run, data, account, candidates, full)
     optimizer = run.optimizer.build(tuple(model.named_parameters()))
-    ledger, feedback = Ledger(device), FeedbackBuffer(world)
+    feedback = FeedbackBuffer(world)
     view = _view(run, chain, loader, full)
     return Session(
         run=run,
@@ -112,8 +113,7 @@ def build(
         world=world,
         device=device,
         bf16=bf16,
-        ledger=ledger,
-        budget=budget,
+        account=account,
         plan=plan,
         sampler=Service(build_sampler(run, plan), plan, mode=run.service, lead=run.lead),
         loader=loader,
@@ -121,11 +121,10 @@ def build(
         full=full,
         view=view,
         evaluation_view=View(view.chain, Stage(in_pixels(run.evaluation_resolution, full))),
-        forward_flops=flops[full],
         model=model,
-        selector=_selector(run, selection, chain, model, bf16, loader, ledger, feedback, world),
-        step=Step(step_model, run.method, optimizer, bf16, ledger),
-        schedule=run.schedule.bind((budget.total - budget.before) / len(data.train)),
+        selector=_selector(run, selection, chain, model, bf16, loader, account, feedback, world),
+        step=Step(step_model, run.method, optimizer, bf16, account.ledger),
+        schedule=run.schedule.bind((account.total - account.before) / len(data.train)),
         feedback=feedback,
         samples=SampleRecord.empty(len(data.train)),
     )
@@ -174,25 +173,6 @@ def _native(chain: Chain, loader: Loader) -> int | None:
     return None if loader.shape is None else min(loader.shape)
 
 
-def _forward_flops(run: Run, classes: int, full: int) -> Mapping[int, int]:
-    """By the pixels of every resolution that the run trains or scores at."""
-    part, trained = run.selection, {*run.resolution.stages(full), full}
-    scored = {part.scoring_pixels(pixels) for pixels in trained} if isinstance(part, Scored) else set()
-    with torch.device("meta"):
-        model = run.model.build(classes=classes)
-    counts = {}
-    for pixels in trained | scored:
-        try:
-            counts[pixels] = forward_flops(model, pixels)
-        except (RuntimeError, AssertionError, ValueError) as error:
-            raise RunError(
-                f"model {SLOTS['model'].named(run)} must take images of {pixels} pixels; it can't "
-                f"({error}): "
-                "give another --resolution or model"
-            ) from None
-    return counts
-
-
 def _models(
     run: Run, classes: int, world: World, device: torch.device, dtype: torch.dtype
 ) -> tuple[nn.Module, nn.Module]:
@@ -216,45 +196,6 @@ def _models(
     return model, wrapped
 
 
-def _plan(run: Run, data: Data, budget: Budget, candidates: int, full: int) -> Plan:
-    """What orders are drawn by: the budget's samples, or as many more as a selection loads."""
-    if budget.total < run.batch_size:
-        raise RunError(
-            f"a budget must hold at least one batch of {run.batch_size:,}; {run.budget:g} of {run.epochs:g} "
-            f"epochs of {len(data.train):,} samples is {budget.total:,}"
-        )
-
-    if budget.before > budget.total - run.batch_size:
-        raise RunError(
-            f"a compute budget must leave a batch of {run.batch_size:,} beside what is charged for the "
-            f"selection's model; that is {budget.charged:,} of {budget.total:,} samples: raise --budget, or "
-            "take a cheaper model"
-        )
-
-    def pixels_at(progress: float) -> int:
-        return run.resolution.at(progress, full).pixels or full
-
-    # A round keeps the resolution that it begins with, and scan's rounds are epochs, whatever the budget.
-    share = 1.0 if isinstance(run.sampler, Scan) else run.budget * run.round_length
-    round_size = max(candidates, round(len(data.train) * share))
-    ratio = candidates / run.batch_size
-    needed = candidates_needed(budget, round_size, ratio, run.selection.exact, pixels_at)
-    epochs = run.epochs
-    if needed > budget.total:
-        # A batch of candidates to spare, for what rounding takes away.
-        epochs = (needed + 2 * candidates) / (len(data.train) * run.budget)
-    return Plan(
-        samples=len(data.train),
-        epochs=epochs,
-        budget=run.budget,
-        batch_size=candidates,
-        seed=_seed(run, run.order_seed),
-        round_length=run.round_length,
-        labels=data.train.labels,
-        digest=_digest(run, data),
-    )
-
-
 def _digest(run: Run, data: Data) -> str | None:
     """What scores files must be of; None where the run accepts others."""
     return None if run.accept_changed_data else digest(data.train)
@@ -275,7 +216,7 @@ def _selector(
     model: nn.Module,
     bf16: bool,
     loader: Loader,
-    ledger: Ledger,
+    account: Account,
     feedback: FeedbackBuffer,
     world: World,
 ) -> Selector:
@@ -289,7 +230,7 @@ def _selector(
         scorer=scorer,
         method=run.method,
         loader=loader,
-        ledger=ledger,
+        account=account,
         feedback=feedback,
         world=world,
         batch_size=run.batch_size // world.size,

@@ -38,7 +38,7 @@ def probabilities(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
     seen = predict(session.model, session.loader, session.view, everything, bf16=session.bf16)
     for batch, outputs in seen:
         yield torch.softmax(outputs, dim=1), batch.labels[:, 0]
-    session.ledger.count_scored(everything.samples, session.full)
+    session.account.charge("scored", everything.samples, session.full)
 
 
 def el2n(session: Session) -> NDArray[np.float32]:
@@ -80,7 +80,7 @@ def gradient_norms(session: Session) -> NDArray[np.float32]:
     """
     everything = EverySample(len(session.data.train))
     norms = [norms.cpu() for _, _, norms in measure(session, everything)]
-    session.ledger.gradients += everything.samples
+    session.account.charge("gradient", everything.samples, session.full)
     return torch.cat(norms).numpy()
 
 
@@ -123,7 +123,7 @@ def irreducible_losses(session: Session, scored: Converted) -> NDArray[np.float3
     with Loader(scored, engine=session.run.engine, batch_size=size, device=session.device) as loader:
         for batch, outputs in predict(session.model, loader, session.view, everything, bf16=session.bf16):
             losses.append(method.losses(outputs, batch.labels).per_owner[:, 0])
-    session.ledger.count_scored(everything.samples, session.full)
+    session.account.charge("scored", everything.samples, session.full)
     return torch.cat(losses).cpu().numpy()
 
 

@@ -82,14 +82,6 @@ class Ledger:
         """Samples scored, at whatever resolution."""
         return sum(self.scored_at.values())
 
-    def count_trained(self, samples: int, pixels: int) -> None:
-        """Count samples that went forward and backward with a shorter side of ``pixels``."""
-        self.trained_at[pixels] = self.trained_at.get(pixels, 0) + samples
-
-    def count_scored(self, samples: int, pixels: int) -> None:
-        """Count samples that went forward only."""
-        self.scored_at[pixels] = self.scored_at.get(pixels, 0) + samples
-
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the time of the enclosed work to phase ``name``."""

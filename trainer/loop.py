@@ -99,7 +99,7 @@ def _interrupt(session: Session, log: Log, stop: Stop) -> NoReturn:
     save(session)
     ledger, by = session.ledger, "" if stop.by is None else f" by {stop.by}"
     raise InterruptedRunError(
-        f"stopped{by} at step {ledger.steps:,}, {session.budget.progress(ledger):.0%} of the budget; "
+        f"stopped{by} at step {ledger.steps:,}, {session.account.progress:.0%} of the budget; "
         f"the same command goes on from {session.folder.checkpoint}"
     )
 
@@ -117,8 +117,8 @@ def set_rates(session: Session, ready: Ready) -> None:
     """Set each group's learning rate, and its momentum where schedule and optimizer have one, for a step."""
     assert session.order is not None
     schedule, key = session.schedule, session.run.optimizer.momentum_key
-    progress = session.budget.schedule_progress(
-        session.ledger, session.cost, session.scoring_cost, scored=ready.choice is not None
+    progress = session.account.schedule_progress(
+        session.cost, session.scoring_cost, scored=ready.choice is not None
     )
     momentum = schedule.momentum(progress)
     for group in session.step.optimizer.param_groups:
@@ -181,8 +181,8 @@ def _evaluate(session: Session, log: Log, watcher: Watcher, stop: Stop) -> None:
             "step": ledger.steps,
             "round": ledger.rounds,
             "samples": ledger.trained,
-            "progress": session.budget.progress(ledger),
-            "compute": session.budget.compute(ledger),
+            "progress": session.account.progress,
+            "compute": session.account.compute,
             "seconds": ledger.train_seconds,
             "accuracy": result.accuracy,
             "loss": result.loss,
@@ -206,8 +206,7 @@ def _stoppable(session: Session, stop: Stop) -> Iterator[Callable[[], bool]]:
 
 def finish(session: Session) -> None:
     """Write what only the end of a run knows: the ledger, and the samples' table."""
-    run, budget, ledger = session.run, session.budget, session.ledger
-    totals = ledger.summary()
+    run, totals = session.run, session.account.summary()
     if not session.world.leads:
         return
     importance = session.sampler.importance()
@@ -218,16 +217,7 @@ def finish(session: Session) -> None:
             "finished": True,
             "budget": run.budget,
             "counts": run.counts,
-            "planned": budget.total,
-            "full_budget_samples": budget.full,
-            "spent": budget.spent(ledger),
-            "compute": budget.compute(ledger),
-            "charged": budget.charged,
-            "train_costs": {str(pixels): cost for pixels, cost in sorted(budget.train_costs.items())},
             **totals,
-            "score_cost": session.score_cost,
-            "forward_flops": session.forward_flops,
-            "flops": session.forward_flops * budget.forward_passes(ledger),
             "parameters": parameters(session.model),
             "weights": session.fingerprint(),
         },

@@ -48,10 +48,7 @@ def score(session: Session, ids: NDArray[np.int64], asked: Callable[[], bool] = 
                 raise Stopped
     # Waiting for images has a phase of its own.
     session.ledger.add("score", waited - session.loader.times.wait)
-    if gradients:
-        session.ledger.gradients += len(ids)
-    else:
-        session.ledger.count_scored(len(ids), session.full)
+    session.account.charge("gradient" if gradients else "scored", len(ids), session.full)
 
 
 def _shown(session: Session, order: Order) -> Iterator[tuple[Batch, Tensor, None]]:

@@ -16,7 +16,7 @@ from pipeline.loading.loader import LoaderTimes
 from pipeline.resolution import Stage
 from samplers import Order, Plan, ScoringPart
 from samplers.service import Service
-from trainer.budget import Budget
+from trainer.account import Account
 from trainer.config import Run
 from trainer.data import Data
 from trainer.errors import DivergedError, RunError
@@ -61,8 +61,6 @@ class Session:
         Pixels of the shorter side at full resolution.
     view, evaluation_view
         How the training set is scored, and the test set evaluated.
-    forward_flops
-        FLOPs of one image's forward pass at full resolution.
     order
         The round under way; None before the first and between rounds.
     stage
@@ -85,8 +83,7 @@ class Session:
     world: World
     device: torch.device
     bf16: bool
-    ledger: Ledger
-    budget: Budget
+    account: Account
     plan: Plan
     sampler: Service
     loader: Loader
@@ -94,7 +91,6 @@ class Session:
     full: int
     view: View
     evaluation_view: View
-    forward_flops: int
     model: nn.Module
     selector: Selector
     step: Step
@@ -108,6 +104,11 @@ class Session:
     evaluated: int = 0
     line: Line = field(default_factory=Line)
     inputs: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The account's counts and times."""
+        return self.account.ledger
 
     @property
     def precision(self) -> str:
@@ -124,40 +125,32 @@ class Session:
     @property
     def cost(self) -> float:
         """What a step of the round under way is charged, without scoring."""
-        return self.budget.step_cost(self.pixels)
+        return self.account.step_cost(self.pixels)
 
     @property
     def scoring_cost(self) -> float:
         """What scoring the next candidates is charged, where the selection is to be on."""
-        selector, progress = self.selector, self.budget.progress(self.ledger)
-        if self.run.counts == "trained" or not selector.part.scores or not selector.on(progress):
+        selector, progress = self.selector, self.account.progress
+        if not selector.part.scores or not selector.on(progress):
             return 0.0
-        return self.loader.batch_size * self.ledger.score_costs[selector.scoring_pixels(self.stage)]
+        pixels = selector.scoring_pixels(self.stage)
+        return self.account.pass_cost("scored", self.loader.batch_size, pixels)
 
     @property
     def selects(self) -> bool:
         """Whether to select from the next candidates: not where scoring them would leave no step's worth."""
-        on = self.selector.on(self.budget.progress(self.ledger))
-        return on and self.budget.affords(self.ledger, self.cost + self.scoring_cost)
+        on = self.selector.on(self.account.progress)
+        return on and self.account.affords(self.cost + self.scoring_cost)
 
     def goes_on(self) -> bool:
         """Whether the budget affords another step."""
-        return self.budget.affords(self.ledger, self.cost)
+        return self.account.affords(self.cost)
 
     def affords_scores(self, samples: int) -> bool:
         """Whether the budget affords scores that a sampler asks for, and a step after them."""
-        cost = 0.0
-        if self.run.counts == "compute":
-            gradients = asked_of(self) == "gradient"
-            cost = samples * (1.0 if gradients else self.ledger.score_costs[self.full])
-        return self.budget.affords(self.ledger, cost + self.cost)
-
-    @property
-    def score_cost(self) -> float | None:
-        """What scoring a sample costs by training on one, where most were scored; None where not measured."""
-        ledger = self.ledger
-        known = {pixels: ledger.scored_at.get(pixels, 0) for pixels in ledger.score_costs}
-        return ledger.score_costs[max(known, key=lambda pixels: known[pixels])] if known else None
+        kind: Literal["scored", "gradient"] = "gradient" if asked_of(self) == "gradient" else "scored"
+        cost = self.account.pass_cost(kind, samples, self.full)
+        return self.account.affords(cost + self.cost)
 
     def begin_round(self) -> None:
         """Take the sampler's next order, and settle what its images are to be.
@@ -171,16 +164,16 @@ class Session:
             raise RunError(
                 f"a selection must keep enough of what it loads to spend the budget; after "
                 f"{self.ledger.rounds:,} "
-                f"rounds {self.budget.progress(self.ledger):.0%} of it are spent: raise --selection.keep"
+                f"rounds {self.account.progress:.0%} of it are spent: raise --selection.keep"
             )
         with self.ledger.phase("sampler"):
             self.order = self.sampler.next_order()
-        self.stage = self.run.resolution.at(self.budget.progress(self.ledger), self.full)
+        self.stage = self.run.resolution.at(self.account.progress, self.full)
         self.done = 0
 
     def train(self, ready: Ready) -> None:
         """Make a step, and count it."""
-        selection, progress = self.selector.selection, self.budget.progress(self.ledger)
+        selection, progress = self.selector.selection, self.account.progress
         weighting = self.selector.weighting
         if weighting is not None and not selection.on(self.ledger.steps, progress):
             weighting = None
@@ -190,7 +183,7 @@ class Session:
         places = None if ready.choice is None else ready.choice.places
         self.feedback.add(ready.batch, losses, candidates=ready.candidates, places=places)
         self.ledger.steps += 1
-        self.ledger.count_trained(self.run.batch_size, self.pixels)
+        self.account.charge("trained", self.run.batch_size, self.pixels)
 
     def collect(self) -> list[float]:
         """Bring feedback from the device to the sampler and the record.
@@ -222,8 +215,7 @@ class Session:
     @property
     def _told_progress(self) -> float | None:
         """What a sampler must be told of the run's progress, where it can't count for itself."""
-        counts_itself = self.run.counts == "trained" and not self.selector.loads_more
-        return None if counts_itself else self.budget.progress(self.ledger)
+        return self.account.progress if self.selector.loads_more else self.account.reported_progress
 
     def _check_finite(self, losses: Sequence[float]) -> None:
         broken = [i for i, loss in enumerate(losses) if not math.isfinite(loss)]

@@ -62,7 +62,7 @@ class Log:
                     "step": ledger.steps,
                     "round": ledger.rounds,
                     "samples": ledger.trained,
-                    "progress": session.budget.progress(ledger),
+                    "progress": session.account.progress,
                     "pixels": session.pixels,
                     "lr": session.step.optimizer.param_groups[0]["lr"],
                     "loss": loss,

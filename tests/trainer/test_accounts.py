@@ -12,12 +12,11 @@ import torch
 
 from samplers import Feedback
 from trainer import checkpoint
-from trainer.budget import Budget
+from trainer.account import Account
 from trainer.build import build
 from trainer.config import Run
 from trainer.data import open_data
 from trainer.errors import RunError
-from trainer.ledger import Ledger
 from trainer.methods import METHODS
 from trainer.parallel import World
 from trainer.run_folder import RunFolder, folder_name
@@ -42,14 +41,13 @@ def test_scores_that_a_sampler_asks_for_stay_within_a_compute_budget(
 
 
 def test_flops_are_those_of_the_passes_whatever_they_were_measured_to_take() -> None:
-    budget = Budget(1000, 1000, 10, "compute", {32: 1.0, 16: 0.25}, charged=7)
-    ledger = Ledger(torch.device("cpu"))
-    ledger.count_trained(100, 32)
-    ledger.count_trained(40, 16)
-    ledger.count_scored(200, 16)
+    account = Account(1000, 1000, 10, "compute", {32: 1.0, 16: 0.25}, charged=7)
+    account.charge("trained", 100, 32)
+    account.charge("trained", 40, 16)
+    account.charge("scored", 200, 16)
     for cost in (0.01, 0.9):
-        ledger.score_costs = {16: cost}
-        assert budget.forward_passes(ledger) == 3 * (7 + 100 + 10) + 50
+        account.ledger.score_costs = {16: cost}
+        assert account.forward_passes == 3 * (7 + 100 + 10) + 50
 
 
 def test_a_last_loss_is_one_that_had_a_share() -> None:

@@ -92,7 +92,7 @@ def test_a_run_draws_by_gradients_measured_once_and_pays_for_them(
     session = train_run(run)
     assert session.ledger.gradients == 1280
     assert session.ledger.scored == 0
-    assert session.budget.spent(session.ledger) == session.ledger.trained + 1280 <= session.budget.total
+    assert session.account.spent == session.ledger.trained + 1280 <= session.account.total
     assert session.ledger.trained == 2 * 1280
     summary = session.folder.read("ledger.json")
     assert summary["gradients"] == 1280

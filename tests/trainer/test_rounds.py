@@ -31,7 +31,7 @@ def test_no_round_is_evaluated_without_a_step(recipe: Recipe, train_run: Train, 
     steps = [line["step"] for line in session.folder.read("evaluations.jsonl")]
     assert steps == sorted(set(steps))
     assert steps[0] > 0
-    assert session.ledger.steps == steps[-1] == session.budget.total // 64
+    assert session.ledger.steps == steps[-1] == session.account.total // 64
 
 
 def test_a_run_prints_its_samplers_notes_once_and_in_one_line(

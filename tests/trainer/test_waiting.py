@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pipeline import Batch, Loader, chain, open_dataset
 from pipeline.resolution import Stage
 from samplers import Order, Scores
+from trainer.account import Account
 from trainer.feedback import FeedbackBuffer
 from trainer.inference.scorer import Scorer
 from trainer.ledger import Ledger
@@ -63,7 +64,7 @@ def parts(fashion: Path, tmp_path: Path, name: str, augment: str) -> Parts:
         scorer=Scorer(model, "eval", bf16=False, keeps_features=part.features),
         method=METHODS["supervised"](),
         loader=loader,
-        ledger=Ledger(META),
+        account=Account(SAMPLES, SAMPLES, BATCH, "trained", {}, ledger=Ledger(META)),
         feedback=feedback,
         world=World(),
         batch_size=BATCH,

@@ -131,14 +131,14 @@ class SelectionBench:
         self, case: str, ours: Session, works: Sequence[Callable[[], object]], clock: Clock
     ) -> measure.Row:
         """Seconds of a selecting run by what its ledger charges, at the measured price of a plain sample."""
-        spent = ours.budget.compute(ours.ledger)
+        spent = ours.account.compute
         trained = self.steps * self.batch_size
         mine, theirs, done = 0.0, 0.0, 0
         while clock.goes_on(done, self.repeats):
             mine += measure.seconds(works[0])
             theirs += measure.seconds(works[1])
             done += 1
-        predicted = (ours.budget.compute(ours.ledger) - spent) * theirs / (done * trained)
+        predicted = (ours.account.compute - spent) * theirs / (done * trained)
         ours.close()
         return measure.Row.compare(
             f"select/{case}", mine / predicted - 1, "fraction of the ledger's prediction"

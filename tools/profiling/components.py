@@ -192,7 +192,7 @@ class Stages:
 
 def _share_of_turns(session: Session) -> float:
     """Share of the batches of candidates that are selected from, where the run is now."""
-    selector, progress = session.selector, session.budget.progress(session.ledger)
+    selector, progress = session.selector, session.account.progress
     if not selector.loads_more:
         return 0.0
     return sum(selector.selection.on(turn, progress) for turn in range(_TURNS)) / _TURNS

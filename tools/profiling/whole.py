@@ -42,7 +42,7 @@ def session_at(run: config.Run, data: Data, progress: float, scratch: Path) -> S
     session = build(held, RunFolder(scratch, held), data, world, choose_device(run.device, world))
     try:
         warm_up(session)
-        session.ledger.count_trained(round(progress * session.budget.total), session.full)
+        session.account.charge("trained", round(progress * session.account.total), session.full)
         session.ledger.start_clock()
         _hold_weights(session)
         _begin_round(session)

@@ -17,9 +17,9 @@ from pipeline.randomness import Keys
 from pipeline.randomness import uniforms as draw_uniforms
 from pipeline.resolution import Stage
 from pipeline.transfer import place
+from trainer.account import Account
 from trainer.feedback import FeedbackBuffer
 from trainer.inference.scorer import Scorer
-from trainer.ledger import Ledger
 from trainer.methods import Losses, MethodPart
 from trainer.parallel import World
 from trainer.selection import Candidates, Choice, Mixture, Selection, SelectionPart, Weighting
@@ -82,7 +82,7 @@ class Selector:
         scorer: Scorer,
         method: MethodPart,
         loader: Loader,
-        ledger: Ledger,
+        account: Account,
         feedback: FeedbackBuffer,
         world: World,
         batch_size: int,
@@ -101,7 +101,8 @@ class Selector:
         self._scorer = scorer
         self._method = method
         self._loader = loader
-        self._ledger = ledger
+        self._account = account
+        self._ledger = account.ledger
         self._feedback = feedback
         self._world = world
         self._batch_size = batch_size
@@ -204,7 +205,7 @@ class Selector:
             return Candidates(light.ids, light.images, light.labels[:, 0], uniforms)
         with self._ledger.phase("score"):
             outputs, losses, images = self.score(light, stage)
-        self._ledger.count_scored(len(light.ids) * self._world.size, self.scoring_pixels(stage))
+        self._account.charge("scored", len(light.ids) * self._world.size, self.scoring_pixels(stage))
         return Candidates(
             light.ids, images, light.labels[:, 0], uniforms, outputs, losses, self._scorer.features
         )

@@ -1,0 +1,196 @@
+"""The account of a run: what it may cost, what it has cost so far, and how far that brings its schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from trainer.ledger import Ledger
+
+Counts = Literal["trained", "compute"]
+Charge = Literal["trained", "scored", "gradient"]
+
+
+@dataclass(slots=True)
+class Account:
+    """A run's budget and its ledger: the only place that knows cost, spending and progress.
+
+    The unit is the training step's share of one sample: its forward and backward pass at full resolution. A
+    full training costs T * N of them. ``trained`` counts samples trained, whatever their resolution, and
+    takes scoring as free, as the papers do (Arazo et al. 2021, section 3). ``compute`` charges every pass:
+    training at another resolution by the network's FLOPs there, scoring by what it was measured to cost on
+    this device, and samples that a selection needed to be trained on before the run.
+
+    Attributes
+    ----------
+    total
+        round(T * N * B), what may be spent.
+    full
+        round(T * N), what a full training costs.
+    batch_size
+        Samples per step, over all ranks.
+    counts
+        What is charged.
+    train_costs
+        Cost of a sample by the pixels of its shorter side, those of scoring among them; 1 at full resolution.
+    charged
+        Samples trained on before the run.
+    forward_flops
+        FLOPs of one image's forward pass at full resolution.
+    ledger
+        The run's counts and times.
+    """
+
+    total: int
+    full: int
+    batch_size: int
+    counts: Counts
+    train_costs: Mapping[int, float]
+    charged: int = 0
+    forward_flops: int = 0
+    ledger: Ledger = field(default_factory=lambda: Ledger(torch.device("cpu")))
+
+    def charge(self, kind: Charge, samples: int, pixels: int) -> None:
+        """Count samples with a shorter side of ``pixels`` that were computed on.
+
+        ``trained`` samples went forward and backward for a step, ``scored`` ones forward only; of
+        ``gradient`` ones the whole gradient was measured without training, at full resolution.
+        """
+        if kind == "gradient":
+            self.ledger.gradients += samples
+            return
+        counts = self.ledger.trained_at if kind == "trained" else self.ledger.scored_at
+        counts[pixels] = counts.get(pixels, 0) + samples
+
+    # --- Costs -------------------------------------------------------------------------------------------
+
+    def step_cost(self, pixels: int) -> float:
+        """Return what a step at this resolution is charged, without scoring."""
+        return self.batch_size * (1.0 if self.counts == "trained" else self.train_costs[pixels])
+
+    def pass_cost(self, kind: Literal["scored", "gradient"], samples: int, pixels: int) -> float:
+        """Return what ``samples`` are charged that are not trained on.
+
+        Raises
+        ------
+        KeyError
+            When scoring at ``pixels`` was never measured.
+        """
+        if self.counts == "trained":
+            return 0.0
+        # A gradient takes the same passes as training on its sample.
+        return samples * (1.0 if kind == "gradient" else self.ledger.score_costs[pixels])
+
+    @property
+    def score_cost(self) -> float | None:
+        """Cost of scoring a sample by training on one, where most were scored; None where not measured."""
+        ledger = self.ledger
+        known = {pixels: ledger.scored_at.get(pixels, 0) for pixels in ledger.score_costs}
+        return ledger.score_costs[max(known, key=lambda pixels: known[pixels])] if known else None
+
+    # --- Spending ----------------------------------------------------------------------------------------
+
+    @property
+    def before(self) -> int:
+        """What was spent before the run, as this budget counts."""
+        return 0 if self.counts == "trained" else self.charged
+
+    @property
+    def spent(self) -> float:
+        """What the run has cost, as this budget counts."""
+        return self.ledger.trained if self.counts == "trained" else self.compute
+
+    @property
+    def compute(self) -> float:
+        """Everything that the run has computed; scoring whose cost wasn't measured counts as 1/3.
+
+        A gradient counts as training on its sample does, which it takes the same passes as.
+        """
+        ledger = self.ledger
+        scored = sum(
+            count * ledger.score_costs.get(pixels, self.train_costs.get(pixels, 1.0) / 3)
+            for pixels, count in ledger.scored_at.items()
+        )
+        return self.charged + self._trained + ledger.gradients + scored
+
+    @property
+    def forward_passes(self) -> float:
+        """All that was computed, by the network's FLOPs, in forward passes of a sample at full resolution.
+
+        A training step is three of them; unlike `compute`, no measured time has a part in it.
+        """
+        scored = sum(count * self.train_costs[pixels] for pixels, count in self.ledger.scored_at.items())
+        return 3 * (self.charged + self._trained + self.ledger.gradients) + scored
+
+    @property
+    def _trained(self) -> float:
+        return sum(count * self.train_costs[pixels] for pixels, count in self.ledger.trained_at.items())
+
+    def affords(self, cost: float) -> bool:
+        """Return whether ``cost`` more stays within the budget."""
+        # The counts are whole numbers; sums of their costs may be off by rounding.
+        return self.spent + cost <= self._limit
+
+    @property
+    def _limit(self) -> float:
+        return self.total * (1 + 1e-12)
+
+    # --- Progress ----------------------------------------------------------------------------------------
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the run's own budget that is spent, in [0, 1]; of samples, 1 after the last batch."""
+        total = self.total // self.batch_size * self.batch_size if self.counts == "trained" else self.total
+        return min(1.0, (self.spent - self.before) / (total - self.before))
+
+    @property
+    def reported_progress(self) -> float | None:
+        """`progress` where nobody can count it from the samples drawn; None where the budget counts these."""
+        return None if self.counts == "trained" else self.progress
+
+    @property
+    def steps(self) -> int | None:
+        """Steps of the whole run; None where they can't be known before, as the budget counts compute."""
+        return self.total // self.batch_size if self.counts == "trained" else None
+
+    def schedule_progress(self, cost: float, scoring: float = 0.0, scored: bool = False) -> float:
+        """Progress of the learning rate at a step: 0 at the first or only one, exactly 1 at the last.
+
+        Parameters
+        ----------
+        cost
+            Of the step to come, without scoring.
+        scoring
+            What scoring before a step will be charged, while that is affordable. The last step is the one
+            after which no other is.
+        scored
+            Whether so much was charged for this very step.
+        """
+        spent = self.spent
+        before = spent - self.before - scoring * scored
+        if before <= 1e-12 * self.total:
+            return 0.0
+        left = self._limit - spent - cost
+        selected = max(0.0, left // (cost + scoring)) * (cost + scoring)
+        # What affords no more scoring is spent on steps without.
+        after = selected + max(0.0, (left - selected) // cost) * cost
+        return before / (before + after)
+
+    def summary(self) -> dict[str, Any]:
+        """Return costs, counts and times at one instant, as they stand in ledger.json."""
+        counted = self.ledger.summary()
+        return {
+            "planned": self.total,
+            "full_budget_samples": self.full,
+            "spent": self.spent,
+            "compute": self.compute,
+            "charged": self.charged,
+            "train_costs": {str(pixels): cost for pixels, cost in sorted(self.train_costs.items())},
+            **counted,
+            "score_cost": self.score_cost,
+            "forward_flops": self.forward_flops,
+            "flops": self.forward_flops * self.forward_passes,
+        }
