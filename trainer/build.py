@@ -31,6 +31,7 @@ from trainer.parallel import World
 from trainer.planning import plan_of
 from trainer.run_folder import RunFolder
 from trainer.sample_table import SampleRecord
+from trainer.score import RequestedScores
 from trainer.selection import Selection, Setting, Terms
 from trainer.selection.driver import Selector
 from trainer.session import Session
@@ -106,6 +107,18 @@ def build(
     optimizer = run.optimizer.build(tuple(model.named_parameters()))
     feedback = FeedbackBuffer(world)
     view = _view(run, chain, loader, full)
+    scores = RequestedScores(
+        model,
+        run.method,
+        gradients=run.asks == "gradient",
+        loader=loader,
+        view=view,
+        pixels=full,
+        bf16=bf16,
+        account=account,
+        feedback=feedback,
+        world=world,
+    )
     return Session(
         run=run,
         folder=folder,
@@ -126,6 +139,7 @@ def build(
         step=Step(step_model, run.method, optimizer, bf16, account.ledger),
         schedule=run.schedule.bind((account.total - account.before) / len(data.train)),
         feedback=feedback,
+        scores=scores,
         samples=SampleRecord.empty(len(data.train)),
     )
 

@@ -12,7 +12,7 @@ from pipeline.augment import Augment
 from pipeline.engines import EnginePart
 from pipeline.machine import MOST_THREADS
 from pipeline.resolution import ResolutionPart, check_pixels
-from samplers import SamplerPart
+from samplers import SamplerPart, ScoringPart
 from trainer import chains
 from trainer.errors import RunError
 from trainer.methods import MethodPart
@@ -233,6 +233,11 @@ class Run(Settings):
         super().__post_init__()
         chains.check(self.augment)
         object.__setattr__(self, "augment", chains.complete(self.augment, chains.base_of((), self.data)))
+
+    @property
+    def asks(self) -> Literal["forward", "gradient"] | None:
+        """What scoring a sample takes where the sampler asks for scores; None for samplers that don't."""
+        return self.sampler.asks if isinstance(self.sampler, ScoringPart) else None
 
 
 def check_folder_name(setting: str, name: str) -> None:

@@ -79,7 +79,8 @@ def gradient_norms(session: Session) -> NDArray[np.float32]:
     float32[N]
     """
     everything = EverySample(len(session.data.train))
-    norms = [norms.cpu() for _, _, norms in measure(session, everything)]
+    measured = measure(session.model, session.run.method, session.loader, session.view, everything)
+    norms = [norms.cpu() for _, _, norms in measured]
     session.account.charge("gradient", everything.samples, session.full)
     return torch.cat(norms).numpy()
 

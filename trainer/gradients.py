@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from pipeline import Batch
+from pipeline import Batch, Loader
 from pipeline.loading.request import OrderLike
+from trainer.inference.predict import View
 from trainer.methods import MethodPart
-from trainer.session import Session
 
 _MOST_NUMBERS = 1 << 25
 """Numbers that the gradients made at a time may have: 128 MiB in float32."""
@@ -61,15 +61,16 @@ def gradient_norms(
     return norms.detach(), outputs.detach()
 
 
-def measure(session: Session, order: OrderLike) -> Iterator[tuple[Batch, Tensor, Tensor]]:
-    """Show the session's network an order's images as they are, and measure each one's gradient.
+def measure(
+    model: nn.Module, method: MethodPart, loader: Loader, view: View, order: OrderLike
+) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+    """Show the network an order's images as ``view`` has them, and measure each one's gradient.
 
     Yields
     ------
     Each batch, its outputs float32[n, classes] and the norms float32[n], on the device.
     """
-    view = session.view
-    for raw in session.loader.batches(order, augment=view.chain, stage=view.stage):
+    for raw in loader.batches(order, augment=view.chain, stage=view.stage):
         batch = view.chain.apply(raw)
-        norms, outputs = gradient_norms(session.model, session.step.method, batch.images, batch.labels[:, 0])
+        norms, outputs = gradient_norms(model, method, batch.images, batch.labels[:, 0])
         yield batch, outputs, norms

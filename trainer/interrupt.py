@@ -7,10 +7,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Literal
+
+from trainer.parallel import World
 
 STOPS = (
     signal.SIGINT,
@@ -122,6 +124,23 @@ def stop_on_signal() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def stoppable(stop: Stop | None, world: World) -> Iterator[Callable[[], bool]]:
+    """Let a signal end forward passes: alone at once, else after a batch, at which all ranks ask for it.
+
+    Yields
+    ------
+    What to ask after each batch; where it is true, `Stopped` is to be raised.
+    """
+    if stop is None:
+        yield lambda: False
+    elif world.size > 1:
+        yield lambda: world.any(stop.asked)
+    else:
+        with stop.at_once():
+            yield lambda: stop.asked
 
 
 @contextmanager

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import NoReturn
 
-from pipeline import Batch
 from pipeline.clock import CLOCK
 from trainer.begin import begin
 from trainer.config import Run
 from trainer.errors import InterruptedRunError
-from trainer.evaluators.classification import evaluate
 from trainer.interrupt import Stop, Stopped, stop_on_signal
 from trainer.models import parameters
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
 from trainer.sample_table import entropy
-from trainer.score import score
-from trainer.selection.driver import Ready
 from trainer.session import Session
 from trainer.state import save
 from trainer.watch import Log, Watcher
@@ -47,45 +40,27 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
     """
     with stop_on_signal() as stop, folder.held(world.leads), CLOCK.watching():
         session = begin(run, folder, world, watcher)
-        ledger, log = session.ledger, Log(session, watcher)
+        log = Log(session, watcher)
         try:
             with stop.patiently():
-                # --- Rounds --------------------------------------------------------------------------
-                looked = ledger.steps // run.log_every
-                while session.unevaluated or session.goes_on():
-                    if session.unevaluated:
-                        _evaluate(session, log, watcher, stop)
-                        continue
-                    if session.order is None:
-                        session.begin_round()
-                    for raw in candidates(session):
-                        for ready in session.selector.ready(raw, session.stage, session.selects):
-                            if not session.goes_on():
-                                break
-                            set_rates(session, ready)
-                            session.train(ready)
-                            if ledger.steps % run.log_every == 0:
-                                log.write()
-                        session.done += 1
-                        if session.asks_ahead:
-                            log.collect()
-                        if not session.goes_on():
-                            break
-                        # Ranks must agree on when to stop and to save; alone, one can look at every step.
-                        if world.size > 1 and ledger.steps // run.log_every == looked:
-                            continue
-                        looked = ledger.steps // run.log_every
-                        if world.any(stop.asked):
-                            _interrupt(session, log, stop)
-                        if world.any(log.since_checkpoint() > run.checkpoint_seconds):
-                            log.collect()
-                            save(session)
-                            log.saved()
+                if session.unevaluated:
+                    _evaluate(session, watcher, stop)
+                for current in session.rounds():
+                    for step in session.steps(current):
+                        if step.number % run.log_every == 0:
+                            log.write()
+                        if step.complete and session.goes_on():
+                            _save_or_stop(session, log, stop)
                     log.write()
-                    if not end_round(session, stop):
-                        _interrupt(session, log, stop)
-
-                # --- End -----------------------------------------------------------------------------
+                    # A selection that keeps by chance may have come to no step at which to stop.
+                    if world.size == 1 and stop.asked and session.goes_on():
+                        _interrupt(session, stop)
+                    try:
+                        session.finish(current, stop)
+                    except Stopped:
+                        _interrupt(session, stop)
+                    if session.unevaluated:
+                        _evaluate(session, watcher, stop)
                 save(session)
                 finish(session)
         except BaseException:
@@ -94,8 +69,19 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
     return session
 
 
-def _interrupt(session: Session, log: Log, stop: Stop) -> NoReturn:
-    log.collect()
+def _save_or_stop(session: Session, log: Log, stop: Stop) -> None:
+    """Write a checkpoint where it is time for one, or where somebody asks to stop, and then do."""
+    # Ranks must agree on when to stop and to save; alone, one can look at every step.
+    if session.world.size > 1 and not log.due():
+        return
+    if session.world.any(stop.asked):
+        _interrupt(session, stop)
+    if session.world.any(log.since_checkpoint() > session.run.checkpoint_seconds):
+        save(session)
+        log.saved()
+
+
+def _interrupt(session: Session, stop: Stop) -> NoReturn:
     save(session)
     ledger, by = session.ledger, "" if stop.by is None else f" by {stop.by}"
     raise InterruptedRunError(
@@ -104,104 +90,30 @@ def _interrupt(session: Session, log: Log, stop: Stop) -> NoReturn:
     )
 
 
-def candidates(session: Session) -> Iterator[Batch]:
-    """What is left of the round's order, batch by batch, as the selector wants it."""
-    assert session.order is not None
-    selector = session.selector
-    return session.loader.batches(
-        session.order, start=session.done, augment=selector.chain, stage=selector.stage(session.stage)
-    )
-
-
-def set_rates(session: Session, ready: Ready) -> None:
-    """Set each group's learning rate, and its momentum where schedule and optimizer have one, for a step."""
-    assert session.order is not None
-    schedule, key = session.schedule, session.run.optimizer.momentum_key
-    progress = session.account.schedule_progress(
-        session.cost, session.scoring_cost, scored=ready.choice is not None
-    )
-    momentum = schedule.momentum(progress)
-    for group in session.step.optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * schedule.factor(progress) * session.order.lr_scale
-        if momentum is not None and key is not None:
-            group[key] = momentum
-
-
-def end_round(session: Session, stop: Stop | None = None) -> bool:
-    """Let the sampler see what it asks for, and the selection draw its conclusions.
-
-    Returns
-    -------
-    bool
-        Whether it came to its end; where ``stop`` kept it from that, nothing has changed.
-    """
-    assert session.order is not None
-    run, ledger, ids = session.run, session.ledger, session.order.score_ids
-    if ids is not None and session.affords_scores(len(ids)):
-        try:
-            with _stoppable(session, stop or Stop()) as asked:
-                score(session, ids, asked)
-        except Stopped:
-            session.feedback.clear()
-            return False
-        session.collect()
-    session.selector.selection.end_round()
-    session.order = None
-    ledger.rounds += 1
-    due = ledger.rounds % run.evaluate_every == 0 or not session.goes_on()
-    # A selection that keeps by chance may have kept too few of a round's samples for a step.
-    session.unevaluated = due and ledger.steps > session.evaluated
-    return True
-
-
-def _evaluate(session: Session, log: Log, watcher: Watcher, stop: Stop) -> None:
-    ledger, data = session.ledger, session.data
-    session.check_weights()
+def _evaluate(session: Session, watcher: Watcher, stop: Stop) -> None:
+    ledger, account = session.ledger, session.account
     try:
-        with ledger.phase("evaluate"), _stoppable(session, stop) as asked:
-            result = evaluate(
-                session.model,
-                session.test_loader,
-                session.evaluation_view,
-                classes=len(data.test.card.classes),
-                bf16=session.bf16,
-                world=session.world,
-                asked=asked,
-            )
+        result = session.evaluate(stop)
     except Stopped:
-        _interrupt(session, log, stop)
-    if not (math.isfinite(result.loss) or session.goes_on()):
-        raise session.diverged(f"loss must be finite; got {result.loss} in the last evaluation")
+        _interrupt(session, stop)
     with ledger.phase("evaluate"):
         variety = entropy(session.samples.times_seen)
-    ledger.evaluated += result.samples
-    session.unevaluated, session.evaluated = False, ledger.steps
     if session.world.leads:
         line: dict[str, float | None] = {
             "step": ledger.steps,
             "round": ledger.rounds,
             "samples": ledger.trained,
-            "progress": session.account.progress,
-            "compute": session.account.compute,
+            "progress": account.progress,
+            "compute": account.compute,
             "seconds": ledger.train_seconds,
             "accuracy": result.accuracy,
             "loss": result.loss,
             "entropy": variety,
         }
-        if data.multiplied is not None:
-            line["accuracy_multiplied"], line["accuracy_others"] = result.apart(data.multiplied)
+        if session.data.multiplied is not None:
+            line["accuracy_multiplied"], line["accuracy_others"] = result.apart(session.data.multiplied)
         session.folder.append("evaluations.jsonl", line)
     watcher.evaluated(session, result)
-
-
-@contextmanager
-def _stoppable(session: Session, stop: Stop) -> Iterator[Callable[[], bool]]:
-    """Let a signal end forward passes: alone at once, else after a batch, at which all ranks ask for it."""
-    if session.world.size > 1:
-        yield lambda: session.world.any(stop.asked)
-        return
-    with stop.at_once():
-        yield lambda: stop.asked
 
 
 def finish(session: Session) -> None:

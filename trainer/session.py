@@ -1,156 +1,86 @@
-"""A session: the parts of one run, the place it has reached, and its state as one checkpoint."""
+"""A session: a run from round to round, step by step."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-import torch
-from torch import nn
-
-from pipeline import Loader
-from pipeline.loading.loader import LoaderTimes
+from pipeline import Batch
 from pipeline.resolution import Stage
-from samplers import Order, Plan, ScoringPart
-from samplers.service import Service
-from trainer.account import Account
-from trainer.config import Run
-from trainer.data import Data
-from trainer.errors import DivergedError, RunError
-from trainer.feedback import FeedbackBuffer
-from trainer.inference.predict import View
-from trainer.ledger import Ledger
-from trainer.parallel import World
-from trainer.run_folder import RunFolder
-from trainer.sample_table import SampleRecord
-from trainer.schedules import Schedule
-from trainer.selection.driver import Ready, Selector
-from trainer.step import Step
+from samplers import Order
+from trainer.errors import RunError
+from trainer.evaluators.classification import Evaluation, evaluate
+from trainer.interrupt import Stop, Stopped, stoppable
+from trainer.methods import Losses
+from trainer.parts import Parts
+from trainer.selection.driver import Ready
 
 
-@dataclass(slots=True)
-class Line:
-    """What the next line of steps.jsonl is to be about.
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round under way.
 
     Attributes
     ----------
-    step, seconds
-        Where the last line left off: steps made, and the training clock.
-    losses
-        Of the steps since then, as far as they have been collected.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Session:
-    """Everything that the training loop uses, and the place it has reached.
-
-    Attributes
-    ----------
-    plan
-        What orders are drawn by; it holds more than the budget where a selection loads more than it trains
-        on.
-    full
-        Pixels of the shorter side at full resolution.
-    view, evaluation_view
-        How the training set is scored, and the test set evaluated.
+    number
+        Rounds that ended before it.
     order
-        The round under way; None before the first and between rounds.
+        Which samples it loads, in which order.
     stage
-        Resolution and strength of the augmentation in that round.
-    done
-        Batches of ``order`` that have been used.
-    unevaluated
-        Whether the round that has just ended is still to be evaluated.
-    evaluated
-        Steps made by the last evaluation.
-    line
-        What steps.jsonl doesn't hold yet.
-    inputs
-        Digests of what the run reads, as it began (see `trainer.inputs`).
+        Resolution and strength of the augmentation.
     """
 
-    run: Run
-    folder: RunFolder
-    data: Data
-    world: World
-    device: torch.device
-    bf16: bool
-    account: Account
-    plan: Plan
-    sampler: Service
-    loader: Loader
-    test_loader: Loader
-    full: int
-    view: View
-    evaluation_view: View
-    model: nn.Module
-    selector: Selector
-    step: Step
-    schedule: Schedule
-    feedback: FeedbackBuffer
-    samples: SampleRecord
-    order: Order | None = None
-    stage: Stage = field(default_factory=Stage)
-    done: int = 0
-    unevaluated: bool = False
-    evaluated: int = 0
-    line: Line = field(default_factory=Line)
-    inputs: dict[str, str | None] = field(default_factory=dict)
+    number: int
+    order: Order
+    stage: Stage
 
-    @property
-    def ledger(self) -> Ledger:
-        """The account's counts and times."""
-        return self.account.ledger
 
-    @property
-    def precision(self) -> str:
-        """What the forward pass computes in: bf16, fp32 or fp64."""
-        if self.bf16:
-            return "bf16"
-        return "fp64" if self.run.precision == "fp64" else "fp32"
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """An optimizer step that was made.
 
-    @property
-    def pixels(self) -> int:
-        """Pixels of the shorter side in the round under way."""
-        return self.full if self.stage.pixels is None else self.stage.pixels
+    Attributes
+    ----------
+    number
+        Steps of the run up to it, itself among them.
+    losses
+        Of its samples, on the device.
+    complete
+        Whether nothing is left of the candidates that it was selected from: a checkpoint may be saved here.
+    """
 
-    @property
-    def cost(self) -> float:
-        """What a step of the round under way is charged, without scoring."""
-        return self.account.step_cost(self.pixels)
+    number: int
+    losses: Losses
+    complete: bool = False
 
-    @property
-    def scoring_cost(self) -> float:
-        """What scoring the next candidates is charged, where the selection is to be on."""
-        selector, progress = self.selector, self.account.progress
-        if not selector.part.scores or not selector.on(progress):
-            return 0.0
-        pixels = selector.scoring_pixels(self.stage)
-        return self.account.pass_cost("scored", self.loader.batch_size, pixels)
 
-    @property
-    def selects(self) -> bool:
-        """Whether to select from the next candidates: not where scoring them would leave no step's worth."""
-        on = self.selector.on(self.account.progress)
-        return on and self.account.affords(self.cost + self.scoring_cost)
+@dataclass(slots=True)
+class Session(Parts):
+    """A run under way, for the training loop and any other.
 
-    def goes_on(self) -> bool:
-        """Whether the budget affords another step."""
-        return self.account.affords(self.cost)
+    A context manager that closes what it has open. See `trainer/README.md` for a loop of one's own.
+    """
 
-    def affords_scores(self, samples: int) -> bool:
-        """Whether the budget affords scores that a sampler asks for, and a step after them."""
-        kind: Literal["scored", "gradient"] = "gradient" if asked_of(self) == "gradient" else "scored"
-        cost = self.account.pass_cost(kind, samples, self.full)
-        return self.account.affords(cost + self.cost)
+    def rounds(self) -> Iterator[Round]:
+        """Begin round after round until the budget is spent.
+
+        The first is the one that was under way where the session goes on from a checkpoint. A round that the
+        caller leaves before its `finish` is finished before the next.
+
+        Raises
+        ------
+        RunError
+            When orders end before the budget: a selection kept far fewer samples than it promised.
+        """
+        while self.goes_on():
+            if self.order is None:
+                self.begin_round()
+            assert self.order is not None
+            current = Round(self.ledger.rounds, self.order, self.stage)
+            yield current
+            if self.order is current.order:
+                self.finish(current)
 
     def begin_round(self) -> None:
         """Take the sampler's next order, and settle what its images are to be.
@@ -171,8 +101,115 @@ class Session:
         self.stage = self.run.resolution.at(self.account.progress, self.full)
         self.done = 0
 
-    def train(self, ready: Ready) -> None:
-        """Make a step, and count it."""
+    def steps(self, current: Round) -> Iterator[StepResult]:
+        """Train on what is left of a round, one optimizer step per item, until its end or the budget's.
+
+        A step loads, augments, selects, sets the rates, updates the weights, is counted and keeps its
+        feedback, which goes to the sampler every ``log_every`` steps and where the next order depends on it.
+        A checkpoint may be saved after a step that is ``complete``.
+
+        Raises
+        ------
+        RunError
+            When the round isn't the one under way.
+        DivergedError
+            When a loss is not a finite number.
+        """
+        self._check_under_way(current)
+        selector = self.selector
+        for raw in self.candidates():
+            made: StepResult | None = None
+            for ready in selector.ready(raw, self.stage, self.selects):
+                if made is not None:
+                    yield made
+                self._set_rates(ready)
+                made = self.train(ready)
+                if made.number % self.run.log_every == 0:
+                    self.collect()
+                if not self.goes_on():
+                    break
+            self.done += 1
+            if self._asks_ahead:
+                self.collect()
+            if made is not None:
+                yield replace(made, complete=True)
+            if not self.goes_on():
+                return
+
+    def finish(self, current: Round, stop: Stop | None = None) -> None:
+        """End a round: the sampler gets the scores that it asks for, the selection draws its conclusions.
+
+        Raises
+        ------
+        RunError
+            When the round isn't the one under way.
+        Stopped
+            When ``stop`` was asked for while scores were made; nothing has changed then.
+        """
+        self._check_under_way(current)
+        self.collect()
+        ids = current.order.score_ids
+        if ids is not None and self.affords_scores(len(ids)):
+            try:
+                with stoppable(stop, self.world) as asked:
+                    self.scores.make(ids, asked)
+            except Stopped:
+                self.feedback.clear()
+                raise
+            self.collect()
+        self.selector.selection.end_round()
+        self.order = None
+        self.ledger.rounds += 1
+        due = self.ledger.rounds % self.run.evaluate_every == 0 or not self.goes_on()
+        # A selection that keeps by chance may have kept too few of a round's samples for a step.
+        self.unevaluated = due and self.ledger.steps > self.evaluated
+
+    def evaluate(self, stop: Stop | None = None) -> Evaluation:
+        """Evaluate the network on the test set.
+
+        Raises
+        ------
+        DivergedError
+            When the weights, or the loss after the last step, are no finite numbers.
+        Stopped
+            When ``stop`` was asked for; nothing has changed then.
+        """
+        self.check_weights()
+        with self.ledger.phase("evaluate"), stoppable(stop, self.world) as asked:
+            result = evaluate(
+                self.model,
+                self.test_loader,
+                self.evaluation_view,
+                classes=len(self.data.test.card.classes),
+                bf16=self.bf16,
+                world=self.world,
+                asked=asked,
+            )
+        if not (math.isfinite(result.loss) or self.goes_on()):
+            raise self.diverged(f"loss must be finite; got {result.loss} in the last evaluation")
+        self.ledger.evaluated += result.samples
+        self.unevaluated, self.evaluated = False, self.ledger.steps
+        return result
+
+    def candidates(self) -> Iterator[Batch]:
+        """Return what is left of the order under way, batch by batch, as the selector takes it."""
+        assert self.order is not None
+        stage = self.selector.stage(self.stage)
+        return self.loader.batches(self.order, self.done, augment=self.selector.chain, stage=stage)
+
+    def _set_rates(self, ready: Ready) -> None:
+        """Set each group's learning rate, and its momentum where schedule and optimizer have one."""
+        assert self.order is not None
+        scored, key = ready.choice is not None, self.run.optimizer.momentum_key
+        progress = self.account.schedule_progress(self.cost, self.scoring_cost, scored)
+        momentum = self.schedule.momentum(progress)
+        for group in self.step.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * self.schedule.factor(progress) * self.order.lr_scale
+            if momentum is not None and key is not None:
+                group[key] = momentum
+
+    def train(self, ready: Ready) -> StepResult:
+        """Make a step with the rates that are set, and count it."""
         selection, progress = self.selector.selection, self.account.progress
         weighting = self.selector.weighting
         if weighting is not None and not selection.on(self.ledger.steps, progress):
@@ -184,80 +221,10 @@ class Session:
         self.feedback.add(ready.batch, losses, candidates=ready.candidates, places=places)
         self.ledger.steps += 1
         self.account.charge("trained", self.run.batch_size, self.pixels)
-
-    def collect(self) -> list[float]:
-        """Bring feedback from the device to the sampler and the record.
-
-        Returns
-        -------
-        list of float
-            Each step's mean loss since the last call, over all ranks.
-
-        Raises
-        ------
-        DivergedError
-            When a loss is not a finite number.
-        """
-        times, self.loader.times = self.loader.times, LoaderTimes()
-        self.ledger.add("wait", times.wait)
-        self.ledger.add("copy", times.copy)
-        if self.feedback.empty:
-            return []
-        with self.ledger.phase("feedback"):
-            heard = self.feedback.drain(self.ledger.steps)
-        self._check_finite(heard.losses)
-        with self.ledger.phase("feedback"):
-            self.sampler.observe(replace(heard.feedback, progress=self._told_progress))
-            self.samples.observe(heard.feedback)
-            self.samples.count(heard.trained)
-        return heard.losses
+        return StepResult(self.ledger.steps, losses)
 
     @property
-    def _told_progress(self) -> float | None:
-        """What a sampler must be told of the run's progress, where it can't count for itself."""
-        return self.account.progress if self.selector.loads_more else self.account.reported_progress
-
-    def _check_finite(self, losses: Sequence[float]) -> None:
-        broken = [i for i, loss in enumerate(losses) if not math.isfinite(loss)]
-        if not broken:
-            return
-        step = self.ledger.steps - len(losses) + 1 + broken[0]
-        raise self.diverged(f"loss must be finite; got {losses[broken[0]]} at step {step:,}")
-
-    def check_weights(self) -> None:
-        """Look whether all weights and statistics are finite, on every rank.
-
-        A step's loss is that of the weights before it, so the last step's outcome shows in no loss, nor does
-        that of the step before a checkpoint.
-
-        Raises
-        ------
-        DivergedError
-            When one isn't.
-        """
-        state = self.model.state_dict()
-        finite = {name: torch.isfinite(value).all() for name, value in state.items()}
-        sound = torch.stack(list(finite.values())).all().item()
-        if self.world.any(not sound):
-            broken = next((name for name, all_finite in finite.items() if not all_finite), "another rank's")
-            raise self.diverged(f"weights must be finite; {broken} isn't after step {self.ledger.steps:,}")
-
-    def diverged(self, what: str) -> DivergedError:
-        """Say that the loss is no longer a finite number, what to do, and what is left of the run."""
-        kept = self.folder.checkpoint
-        last = f"last good checkpoint: {kept}" if kept.exists() else f"record up to there: {self.folder.path}"
-        return DivergedError(f"{what}; lower --optimizer.lr or give --precision fp32; {last}")
-
-    def fingerprint(self) -> str:
-        """Digest of all weights and statistics, to tell whether two runs ended alike."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
-
-    @property
-    def asks_ahead(self) -> bool:
+    def _asks_ahead(self) -> bool:
         """Whether the sampler is to draw its next order from the feedback up to the step just made.
 
         Feedback is then collected whatever the log's rhythm, so that orders depend on steps alone.
@@ -267,14 +234,6 @@ class Session:
         steps = len(self.order.ids) // self.loader.batch_size
         return self.done == max(1, steps - self.run.lead)
 
-    def close(self) -> None:
-        """Let go of readers, the sampler's service and their threads."""
-        self.sampler.close()
-        self.loader.close()
-        self.test_loader.close()
-
-
-def asked_of(session: Session) -> Literal["forward", "gradient"] | None:
-    """What scoring a sample takes where the run's sampler asks for it; None for samplers that don't."""
-    sampler = session.run.sampler
-    return sampler.asks if isinstance(sampler, ScoringPart) else None
+    def _check_under_way(self, current: Round) -> None:
+        if current.order is not self.order:
+            raise RunError(f"a round must be the one under way; round {current.number + 1:,} has ended")

@@ -14,13 +14,16 @@ from trainer.checkpoint import Found
 from trainer.device import random_state, restore_random_state
 from trainer.errors import RunError
 from trainer.parallel import World
+from trainer.parts import Line
 from trainer.run_folder import RunFolder
 from trainer.sample_table import SampleRecord
-from trainer.session import Line, Session
+from trainer.session import Session
 
 
 def save(session: Session) -> None:
     """Write a checkpoint from which the run ends with the same weights.
+
+    Feedback that waits on the device is brought to the sampler first.
 
     Raises
     ------
@@ -29,6 +32,7 @@ def save(session: Session) -> None:
     RunError, DataError
         When another process has taken the folder over, or it can't be written to.
     """
+    session.collect()
     session.check_weights()
     with session.ledger.phase("checkpoint"):
         # Statistics, selections and random numbers are each rank's own.

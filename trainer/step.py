@@ -41,8 +41,15 @@ class Step:
     def __call__(self, batch: Batch, weighting: Weighting | None = None) -> Losses:
         """Train on an augmented batch; the losses come back detached, still on the device.
 
-        ``weighting`` multiplies them by what they themselves say.
+        ``weighting`` multiplies them by factors that it takes from them.
         """
+        losses = self.backward(batch, weighting)
+        with self.ledger.phase("optimise"):
+            self.optimizer.step()
+        return losses
+
+    def backward(self, batch: Batch, weighting: Weighting | None = None) -> Losses:
+        """Make all of a step but the update: gradients stand in the parameters."""
         with self.ledger.phase("forward"):
             outputs = forward(self.model, batch.images, self.bf16)
             losses = self.method.losses(outputs, batch.labels)
@@ -54,8 +61,6 @@ class Step:
         with self.ledger.phase("backward"):
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-        with self.ledger.phase("optimise"):
-            self.optimizer.step()
         return replace(losses, per_owner=losses.per_owner.detach())
 
 

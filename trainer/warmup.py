@@ -15,7 +15,7 @@ from samplers import Feedback, Order
 from trainer.build import build_sampler
 from trainer.device import random_state, restore_random_state
 from trainer.inference.predict import forward
-from trainer.session import Session, asked_of
+from trainer.session import Session
 
 _REPEATS = 5
 
@@ -27,13 +27,13 @@ def warm_up(session: Session) -> None:
     belong to the machine, not to the budget: they are timed apart, as the ledger's ``compile_seconds``. So is
     measuring what a scoring pass costs, which a run does once, at its beginning.
     """
-    before = time.perf_counter()
+    before, phases = time.perf_counter(), dict(session.ledger.seconds)
     random = random_state(session.device)
     weights = {name: value.clone() for name, value in session.model.state_dict().items()}
     stages = [Stage(pixels, resolution=pixels / session.full) for pixels in _resolutions(session)]
     batches = {stage.pixels: _load(session, stage) for stage in stages}
     for batch in batches.values():
-        _step(session, batch)
+        session.step.backward(batch)
     scored = _scored(session, stages)
     for stage, batch in scored:
         session.selector.score(batch, stage)
@@ -45,6 +45,8 @@ def warm_up(session: Session) -> None:
     _rehearse_order(session)
     session.loader.times = LoaderTimes()
     _wait(session)
+    session.ledger.settle()
+    session.ledger.seconds = phases
     session.ledger.compile_seconds += time.perf_counter() - before
 
 
@@ -72,20 +74,13 @@ def _load(session: Session, stage: Stage) -> Batch:
     )
 
 
-def _step(session: Session, batch: Batch) -> None:
-    """Go forward and backward; the optimiser makes no step, so it holds no momentum."""
-    outputs = forward(session.step.model, batch.images, session.bf16)
-    losses = session.step.method.losses(outputs, batch.labels)
-    losses.per_owner.mean().backward()  # type: ignore[no-untyped-call]
-
-
 # --- What scoring costs ----------------------------------------------------------------------------------
 
 
 def _must_measure(session: Session) -> bool:
     """Whether the run may score, and no earlier session of it has measured what that costs."""
     run = session.run
-    scores = run.selection.scores or asked_of(session) == "forward" or run.counts == "compute"
+    scores = run.selection.scores or run.asks == "forward" or run.counts == "compute"
     return scores and not session.ledger.score_costs
 
 
@@ -110,7 +105,7 @@ def _measure(session: Session, scored: list[tuple[Stage, Batch]], batch: Batch) 
     times: dict[int | None, list[float]] = {}
     for _ in range(_REPEATS + 1):
         before = time.perf_counter()
-        _step(session, batch)
+        session.step.backward(batch)
         times.setdefault(None, []).append(_since(session, before) / len(batch.images))
         for pixels, (stage, candidates) in works.items():
             before = time.perf_counter()

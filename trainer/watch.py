@@ -6,7 +6,8 @@ import time
 from typing import Protocol
 
 from trainer.evaluators.classification import Evaluation
-from trainer.session import Line, Session
+from trainer.parts import Line
+from trainer.session import Session
 
 
 class Watcher(Protocol):
@@ -28,6 +29,10 @@ class Watcher(Protocol):
         """The model was evaluated."""
 
 
+class Silent(Watcher):
+    """Shows nothing."""
+
+
 class Log:
     """Writes steps.jsonl, and knows how long ago things were written.
 
@@ -39,14 +44,16 @@ class Log:
         self._session = session
         self._watcher = watcher
         self._saved = time.monotonic()
+        self._looked = session.ledger.steps // session.run.log_every
 
-    def collect(self) -> None:
-        """Bring the feedback of the last steps from the device, for the sampler and for the next line."""
-        self._session.line.losses += self._session.collect()
+    def due(self) -> bool:
+        """Whether the steps have come to another line since this was last asked, the same on every rank."""
+        before, self._looked = self._looked, self._session.ledger.steps // self._session.run.log_every
+        return self._looked != before
 
     def write(self) -> None:
         """Collect feedback and write a line about the steps since the last one, where there were any."""
-        self.collect()
+        self._session.collect()
         session, ledger, line = self._session, self._session.ledger, self._session.line
         if not line.losses:
             return

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tools.bench import measure
 from tools.bench.clock import Clock
-from tools.bench.sessions import noise, step, warm_session
+from tools.bench.sessions import noise, warm_session
 from trainer.data import Data
 from trainer.session import Session
 
@@ -49,26 +49,23 @@ class RoundsBench:
 
     def _row(self, name: str, data: Data, scratch: Path, clock: Clock) -> measure.Row:
         entries = {"model": self.model, "budget": self.budget, "device": self.device}
-        sessions = [
-            warm_session(data, scratch / f"{name}-{part}", sampler=part, **entries)
-            for part in (name, "uniform")
-        ]
-        ours, theirs = measure.interleave(
-            [one_round(session) for session in sessions], self.repeats, clock=clock
-        )
-        for session in sessions:
-            session.close()
+        with (
+            warm_session(data, scratch / f"{name}-{name}", sampler=name, **entries) as ours_session,
+            warm_session(data, scratch / f"{name}-uniform", sampler="uniform", **entries) as plain_session,
+        ):
+            works = [one_round(ours_session), one_round(plain_session)]
+            ours, theirs = measure.interleave(works, self.repeats, clock=clock)
         return measure.Row.compare(f"run/{name}", ours, "s", "uniform", theirs)
 
 
 def one_round(session: Session) -> Callable[[], None]:
-    """Work that draws an order, trains on it, and lets the sampler hear what came of it."""
+    """Return work that draws an order, trains on it, and brings the sampler its feedback."""
+    rounds = session.rounds()
 
     def work() -> None:
-        for batch in session.loader.batches(session.sampler.next_order()):
-            step(session, session.selector.chain.apply(batch))
-            if len(session.feedback) == session.run.log_every:
-                session.sampler.observe(session.feedback.drain(0).feedback)
-        session.sampler.observe(session.feedback.drain(0).feedback)
+        current = next(rounds)
+        for _ in session.steps(current):
+            pass
+        session.finish(current)
 
     return work

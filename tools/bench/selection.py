@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import Batch
-from pipeline.resolution import Stage
 from tools.arguments import UsageError
 from tools.bench import measure
 from tools.bench.clock import Clock
-from tools.bench.sessions import noise, warm_session
+from tools.bench.sessions import noise, training, warm_session
 from trainer.data import Data
 from trainer.session import Session
 
@@ -148,7 +146,8 @@ class SelectionBench:
         published = {"name": "impon", "ratio": 200 / 128}
         session = self._session(data, scratch / "impon", selection=published)
         selector = session.selector
-        raw = next(_candidates(session))
+        session.begin_round()
+        raw = next(session.candidates())
         (ready,) = selector.ready(raw, session.stage, select=session.selector.on(0.5))
         mixture = ready.mixture
         assert mixture is not None
@@ -175,22 +174,17 @@ class SelectionBench:
             "compile": self.compile,
             "budget": 1.0,
         }
-        session = warm_session(data, folder, counts="compute", **common, **entries)
-        session.stage = Stage(session.full)
-        return session
+        return warm_session(data, folder, counts="compute", **common, **entries)
 
     def _steps(self, session: Session) -> Callable[[], None]:
-        raws = _candidates(session)
+        # In the middle of the budget, where every selection is on.
+        session.account.charge("trained", session.account.total // 2, session.full)
+        steps = training(session)
 
         def work() -> None:
-            end = session.ledger.steps + self.steps
-            while session.ledger.steps < end:
-                # In the middle of the budget, where every selection is on.
-                for ready in session.selector.ready(
-                    next(raws), session.stage, select=session.selector.on(0.5)
-                ):
-                    session.train(ready)
-            session.sampler.observe(session.feedback.drain(0).feedback)
+            for _ in range(self.steps):
+                next(steps)
+            session.collect()
 
         return work
 
@@ -198,11 +192,3 @@ class SelectionBench:
 def _training_seconds(session: Session) -> float:
     session.ledger.settle()
     return sum(session.ledger.seconds[phase] for phase in ("forward", "backward", "optimise"))
-
-
-def _candidates(session: Session) -> Iterator[Batch]:
-    """Candidates from the loader, order after order."""
-    stage = session.selector.stage(session.stage)
-    while True:
-        order = session.sampler.next_order()
-        yield from session.loader.batches(order, augment=session.selector.chain, stage=stage)

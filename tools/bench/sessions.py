@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline import Batch
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.formats import open_dataset
 from pipeline.sources import ArraySource
@@ -17,7 +17,7 @@ from trainer.data import Data
 from trainer.device import choose_device
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
-from trainer.session import Session
+from trainer.session import Session, StepResult
 from trainer.warmup import warm_up
 
 
@@ -42,6 +42,8 @@ def warm_session(data: Data, folder: Path, **entries: Any) -> Session:
     return session
 
 
-def step(session: Session, batch: Batch) -> None:
-    """One training step with its feedback, as the training loop makes it."""
-    session.feedback.add(batch, session.step(batch))
+def training(session: Session) -> Generator[StepResult, None, None]:
+    """Train round after round as the training loop does, one step per item."""
+    for current in session.rounds():
+        yield from session.steps(current)
+        session.finish(current)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import Batch
 from tools.bench import measure
 from tools.bench.clock import Clock
-from tools.bench.sessions import noise, step, warm_session
+from tools.bench.sessions import noise, training, warm_session
 from trainer.data import Data
-from trainer.session import Session
+from trainer.selection.driver import Ready
 
 
 @dataclass(frozen=True)
@@ -61,28 +59,23 @@ class StepBench:
             device=self.device,
             budget=1.0,
         )
-        first = session.sampler.next_order()
-        view = session.view.chain
-        fixed = view.apply(next(session.loader.batches(first, augment=view)))
-        from_pipeline = endless(session)
+        view, steps = session.view, training(session)
+        session.begin_round()
+        assert session.order is not None
+        shown = session.loader.batches(session.order, augment=view.chain, stage=view.stage)
+        fixed = view.chain.apply(next(shown))
 
         def pipeline() -> None:
             for _ in range(self.steps):
-                step(session, session.selector.chain.apply(next(from_pipeline)))
-            session.feedback.drain(0)
+                next(steps)
+            session.collect()
 
         def memory() -> None:
             for _ in range(self.steps):
-                step(session, fixed)
-            session.feedback.drain(0)
+                session.train(Ready(fixed))
+            session.collect()
 
         ours, theirs = measure.interleave([pipeline, memory], self.repeats, warmup=2, clock=clock)
         session.close()
         images = self.steps * self.batch_size
         return measure.Row.compare(f"step/{name}", images / ours, "images/s", "fixed batch", images / theirs)
-
-
-def endless(session: Session) -> Iterator[Batch]:
-    """Batches from the loader, order after order."""
-    while True:
-        yield from session.loader.batches(session.sampler.next_order())

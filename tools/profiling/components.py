@@ -18,7 +18,6 @@ from samplers import Feedback
 from tools.profiling.loading import Loading
 from tools.profiling.timing import Alone, Work
 from trainer.build import build_sampler
-from trainer.loop import candidates
 from trainer.methods import Losses
 from trainer.selection import Weighting
 from trainer.selection.driver import Ready
@@ -44,7 +43,7 @@ class Stages:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._raws = list(islice(candidates(session), BATCHES))
+        self._raws = list(islice(session.candidates(), BATCHES))
         self._on = _share_of_turns(session)
         # A batch of candidates that isn't selected from is trained on whole, in several steps.
         self._steps = self._on + (1 - self._on) * session.loader.batch_size / session.run.batch_size

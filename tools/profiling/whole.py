@@ -14,7 +14,6 @@ from trainer import config
 from trainer.build import build
 from trainer.data import Data
 from trainer.device import choose_device
-from trainer.loop import candidates, end_round, set_rates
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
 from trainer.session import Session
@@ -44,7 +43,6 @@ def session_at(run: config.Run, data: Data, progress: float, scratch: Path) -> S
         warm_up(session)
         session.account.charge("trained", round(progress * session.account.total), session.full)
         session.ledger.start_clock()
-        _hold_weights(session)
         _begin_round(session)
     except BaseException:
         session.close()
@@ -53,11 +51,10 @@ def session_at(run: config.Run, data: Data, progress: float, scratch: Path) -> S
 
 
 def _begin_round(session: Session) -> None:
-    session.begin_round()
-    # Where rounds are shorter than a batch, some have nothing but samples for the next one.
-    while session.order is not None and len(session.order.ids) == 0:
-        end_round(session)
-        session.begin_round()
+    for current in session.rounds():
+        # Where rounds are shorter than a batch, some have nothing but samples for the next one.
+        if len(current.order.ids) > 0:
+            return
 
 
 class Loop:
@@ -92,26 +89,11 @@ class Loop:
 
 
 def training_steps(session: Session) -> Generator[None, None, None]:
-    """Train as the training loop does, one step per item, without end; the weights stay as they are."""
-    while True:
-        if session.order is None:
-            session.begin_round()
-        for raw in candidates(session):
-            for ready in session.selector.ready(raw, session.stage, session.selects):
-                set_rates(session, ready)
-                _hold_weights(session)
-                session.train(ready)
-                if session.ledger.steps % session.run.log_every == 0:
-                    session.collect()
-                yield
-            session.done += 1
-            if session.asks_ahead:
-                session.collect()
-        session.collect()
-        end_round(session)
-
-
-def _hold_weights(session: Session) -> None:
-    """Leave the weights as they are: steps cost the same, and no loss diverges for lack of a warm-up."""
+    """Train as the training loop does, one step per item; the weights stay as they are."""
+    # Steps cost the same so, and no loss diverges for lack of a warm-up.
     for group in session.step.optimizer.param_groups:
-        group["lr"] = 0.0
+        group["initial_lr"] = 0.0
+    for current in session.rounds():
+        for _ in session.steps(current):
+            yield
+        session.finish(current)

@@ -1,0 +1,111 @@
+"""Rounds and steps of a session, in loops other than the project's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainer.begin import begin
+from trainer.config import Run
+from trainer.errors import RunError
+from trainer.parallel import World
+from trainer.run_folder import RunFolder
+from trainer.session import Session
+from trainer.state import save
+from trainer.watch import Silent
+
+Recipe = Callable[..., Run]
+Train = Callable[..., Session]
+
+README = Path(__file__).parents[2] / "trainer" / "README.md"
+RUNS: list[dict[str, Any]] = [
+    {"sampler": {"name": "kakurenbo", "fraction": 0.9}},
+    {"sampler": "p_sgd", "augment": ["ricap"], "lead": 2},
+    {"selection": "foms", "counts": "trained"},
+    # Batches of candidates that come to no step, to one or to several.
+    {"sampler": "scan", "selection": {"name": "selective_backprop", "start": 0.1, "keep": 0.4}},
+]
+
+
+@pytest.fixture(params=RUNS, ids=["asks", "leads", "foms", "selective_backprop"])
+def run(request: pytest.FixtureRequest, recipe: Recipe) -> Run:
+    return recipe(model={"name": "resnet8", "width": 4}, epochs=2, threads=1, **request.param)
+
+
+def test_a_loop_of_ones_own_ends_with_the_weights_of_the_training_loop(
+    run: Run, train_run: Train, tmp_path: Path
+) -> None:
+    with begin(run, RunFolder(tmp_path / "own", run), World(), Silent()) as session:
+        # Its rehearsal is no part of the run's times.
+        assert not any(session.ledger.seconds.values())
+        assert session.ledger.compile_seconds > 0
+        numbers = []
+        for current in session.rounds():
+            assert current.number == session.ledger.rounds
+            for step in session.steps(current):
+                assert step.number == session.ledger.steps
+                assert torch.isfinite(step.losses.per_owner).all()
+                numbers.append(step.number)
+            session.finish(current)
+            assert session.ledger.rounds == current.number + 1
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert session.evaluate().samples == 512
+        own = session.fingerprint()
+    assert own == train_run(run).fingerprint()
+
+
+def test_a_checkpoint_may_be_saved_after_every_step_that_is_complete(run: Run, tmp_path: Path) -> None:
+    whole, losses = 0, []
+    with begin(run, RunFolder(tmp_path / "whole", run), World(), Silent()) as session:
+        for current in session.rounds():
+            for step in session.steps(current):
+                whole += step.complete
+        fingerprint = session.fingerprint()
+    assert whole > 10
+    for _ in range(3):
+        made = 0
+        with begin(run, RunFolder(tmp_path / "parts", run), World(), Silent()) as session:
+            for current in session.rounds():
+                for step in session.steps(current):
+                    losses.append(step.number)
+                    made += step.complete
+                    if step.complete and made == whole // 3:
+                        break
+                if made == whole // 3:
+                    save(session)
+                    break
+            else:
+                continue
+    with begin(run, RunFolder(tmp_path / "parts", run), World(), Silent()) as session:
+        # A round that is left early is finished, and those after it are complete.
+        for current in session.rounds():
+            losses += [step.number for step in session.steps(current)]
+        assert session.fingerprint() == fingerprint
+        assert losses == list(range(1, session.ledger.steps + 1))
+
+
+def test_steps_and_end_are_of_the_round_under_way(recipe: Recipe, tmp_path: Path) -> None:
+    run = recipe(model={"name": "resnet8", "width": 4}, epochs=2)
+    with begin(run, RunFolder(tmp_path / "own", run), World(), Silent()) as session:
+        rounds = session.rounds()
+        first = next(rounds)
+        session.finish(first)
+        for refused in (lambda: next(session.steps(first)), lambda: session.finish(first)):
+            with pytest.raises(RunError, match="a round must be the one under way; round 1 has ended"):
+                refused()
+
+
+def test_the_example_trains(fashion: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (tmp_path / "data").symlink_to(fashion)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code.replace('"epochs": 20', '"epochs": 10'), names)
+    assert names["session"].ledger.trained == 1280
+    assert names["session"].account.progress == 1.0
+    assert (tmp_path / "runs" / "mine" / "environment.json").exists()

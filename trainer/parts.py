@@ -1,0 +1,233 @@
+"""The parts of a run, the place it has reached, and what follows from both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import nn
+
+from pipeline import Loader
+from pipeline.loading.loader import LoaderTimes
+from pipeline.resolution import Stage
+from samplers import Order, Plan
+from samplers.service import Service
+from trainer.account import Account
+from trainer.config import Run
+from trainer.data import Data
+from trainer.errors import DivergedError
+from trainer.feedback import FeedbackBuffer
+from trainer.inference.predict import View
+from trainer.ledger import Ledger
+from trainer.parallel import World
+from trainer.run_folder import RunFolder
+from trainer.sample_table import SampleRecord
+from trainer.schedules import Schedule
+from trainer.score import RequestedScores
+from trainer.selection.driver import Selector
+from trainer.step import Step
+from trainer.weights import fingerprint, not_finite
+
+
+@dataclass(slots=True)
+class Line:
+    """What the next line of steps.jsonl is to be about.
+
+    Attributes
+    ----------
+    step, seconds
+        Where the last line left off: steps made, and the training clock.
+    losses
+        Of the steps since then, as far as they have been collected.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that a run is built of, and the place it has reached.
+
+    Attributes
+    ----------
+    plan
+        What orders are drawn by; it holds more than the budget where a selection loads more than it trains
+        on.
+    full
+        Pixels of the shorter side at full resolution.
+    view, evaluation_view
+        How the training set is scored, and the test set evaluated.
+    scores
+        Makes the scores that the sampler asks for.
+    order
+        The round under way; None before the first and between rounds.
+    stage
+        Resolution and strength of the augmentation in that round.
+    done
+        Batches of ``order`` that have been used.
+    unevaluated
+        Whether the round that has just ended is still to be evaluated.
+    evaluated
+        Steps made by the last evaluation.
+    line
+        What steps.jsonl doesn't hold yet.
+    inputs
+        Digests of what the run reads, as it began (see `trainer.inputs`).
+    """
+
+    run: Run
+    folder: RunFolder
+    data: Data
+    world: World
+    device: torch.device
+    bf16: bool
+    account: Account
+    plan: Plan
+    sampler: Service
+    loader: Loader
+    test_loader: Loader
+    full: int
+    view: View
+    evaluation_view: View
+    model: nn.Module
+    selector: Selector
+    step: Step
+    schedule: Schedule
+    feedback: FeedbackBuffer
+    scores: RequestedScores
+    samples: SampleRecord
+    order: Order | None = None
+    stage: Stage = field(default_factory=Stage)
+    done: int = 0
+    unevaluated: bool = False
+    evaluated: int = 0
+    line: Line = field(default_factory=Line)
+    inputs: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The account's counts and times."""
+        return self.account.ledger
+
+    @property
+    def precision(self) -> str:
+        """What the forward pass computes in: bf16, fp32 or fp64."""
+        if self.bf16:
+            return "bf16"
+        return "fp64" if self.run.precision == "fp64" else "fp32"
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the shorter side in the round under way."""
+        return self.full if self.stage.pixels is None else self.stage.pixels
+
+    @property
+    def cost(self) -> float:
+        """What a step of the round under way is charged, without scoring."""
+        return self.account.step_cost(self.pixels)
+
+    @property
+    def scoring_cost(self) -> float:
+        """What scoring the next candidates is charged, where the selection is to be on."""
+        selector, progress = self.selector, self.account.progress
+        if not selector.part.scores or not selector.on(progress):
+            return 0.0
+        pixels = selector.scoring_pixels(self.stage)
+        return self.account.pass_cost("scored", self.loader.batch_size, pixels)
+
+    @property
+    def selects(self) -> bool:
+        """Whether to select from the next candidates: not where scoring them would leave no step's worth."""
+        on = self.selector.on(self.account.progress)
+        return on and self.account.affords(self.cost + self.scoring_cost)
+
+    def goes_on(self) -> bool:
+        """Whether the budget affords another step."""
+        return self.account.affords(self.cost)
+
+    def affords_scores(self, samples: int) -> bool:
+        """Whether the budget affords scores that a sampler asks for, and a step after them."""
+        return self.account.affords(self.scores.cost(samples) + self.cost)
+
+    def collect(self) -> None:
+        """Bring feedback from the device to the sampler, the record and the next line of steps.jsonl.
+
+        Raises
+        ------
+        DivergedError
+            When a loss is not a finite number.
+        """
+        times, self.loader.times = self.loader.times, LoaderTimes()
+        self.ledger.add("wait", times.wait)
+        self.ledger.add("copy", times.copy)
+        if self.feedback.empty:
+            return
+        with self.ledger.phase("feedback"):
+            heard = self.feedback.drain(self.ledger.steps)
+        self._check_finite(heard.losses)
+        with self.ledger.phase("feedback"):
+            self.sampler.observe(replace(heard.feedback, progress=self._told_progress))
+            self.samples.observe(heard.feedback)
+            self.samples.count(heard.trained)
+        self.line.losses += heard.losses
+
+    @property
+    def _told_progress(self) -> float | None:
+        """What a sampler must be told of the run's progress, where it can't count for itself."""
+        return self.account.progress if self.selector.loads_more else self.account.reported_progress
+
+    def _check_finite(self, losses: Sequence[float]) -> None:
+        broken = [i for i, loss in enumerate(losses) if not math.isfinite(loss)]
+        if not broken:
+            return
+        step = self.ledger.steps - len(losses) + 1 + broken[0]
+        raise self.diverged(f"loss must be finite; got {losses[broken[0]]} at step {step:,}")
+
+    def check_weights(self) -> None:
+        """Look whether all weights and statistics are finite, on every rank.
+
+        A step's loss is that of the weights before it, so the last step's outcome shows in no loss, nor does
+        that of the step before a checkpoint.
+
+        Raises
+        ------
+        DivergedError
+            When one isn't.
+        """
+        broken = not_finite(self.model)
+        if self.world.any(broken is not None):
+            whose = broken or "another rank's"
+            raise self.diverged(f"weights must be finite; {whose} isn't after step {self.ledger.steps:,}")
+
+    def diverged(self, what: str) -> DivergedError:
+        """Say that the loss is no longer a finite number, what to do, and what is left of the run."""
+        kept = self.folder.checkpoint
+        last = f"last good checkpoint: {kept}" if kept.exists() else f"record up to there: {self.folder.path}"
+        return DivergedError(f"{what}; lower --optimizer.lr or give --precision fp32; {last}")
+
+    def fingerprint(self) -> str:
+        """Digest of all weights and statistics, to tell whether two runs ended alike."""
+        return fingerprint(self.model)
+
+    def close(self) -> None:
+        """Close readers, the sampler's service and their threads."""
+        self.sampler.close()
+        self.loader.close()
+        self.test_loader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
