@@ -80,7 +80,7 @@ def test_a_worker_that_fails_says_why(pictures: dict[str, str]) -> None:
 def test_rows_name_their_case_and_peer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "rows.json"
     words = ["--pixels", "--raw-images", "600", "--engines", "resident", "ffcv", "--peers", "ffcv-loader"]
-    assert main(["bench", "loaders", *words, "--repeats", "1", "--no-growth", "--json", str(out)]) == 0
+    assert main(["bench", "loaders", *words, "--repeats", "1", "--json", str(out)]) == 0
     rows = json.loads(out.read_text())
     kinds = ("load", "cpu", "memory")
     assert {row["case"] for row in rows} == {
@@ -95,7 +95,13 @@ def test_rows_name_their_case_and_peer(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_every_format_and_the_growth_have_rows(pictures: dict[str, str]) -> None:
     bench = LoadersBench(
-        data=Path(pictures["data"]), raw_images=0, pixels=(32,), engines=("resident",), peers=(), repeats=1
+        data=Path(pictures["data"]),
+        raw_images=0,
+        pixels=(32,),
+        engines=("resident",),
+        peers=(),
+        repeats=1,
+        growth=True,
     )
     rows = {row.case: row for row in bench.rows()}
     assert set(rows) == {

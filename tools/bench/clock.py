@@ -7,17 +7,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-FLOOR = 3
-"""Measurements of a case that are made however long they take, where as many are asked for."""
-
 T = TypeVar("T")
 
 
 class Clock:
     """Says when a case has been measured often enough, and when no other case is to be begun.
 
-    A case may take its share of the time that is left: one that needs less leaves more to the others. What
-    was cut short or left out is told by `notes`.
+    A case may take its share of the time that is left: one that needs less leaves more to the others. Each is
+    measured once at least, however long that takes. What was cut short or left out is told by `notes`.
 
     Parameters
     ----------
@@ -48,7 +45,7 @@ class Clock:
         """Whether a case measured ``done`` times of ``repeats`` is to be measured once more."""
         if done >= repeats:
             return False
-        if done < FLOOR or time.perf_counter() < self._until:
+        if done == 0 or time.perf_counter() < self._until:
             return True
         self._shortened[self._case] = min(done, self._shortened.get(self._case, done))
         return False
@@ -66,11 +63,10 @@ class Clock:
         minutes = f"{self._seconds / 60:g} minutes"
         notes = []
         if self._shortened:
-            few = min(self._shortened.values())
+            fewest = min(self._shortened.values())
+            few = "once" if fewest == 1 else f"{fewest} times"
             names = ", ".join(self._shortened)
-            notes.append(
-                f"measured less often than asked for, {few} times at least, to end in {minutes}: {names}"
-            )
+            notes.append(f"measured less often than asked for, {few} at least, to end in {minutes}: {names}")
         if self._left_out:
             notes.append(f"left out, since {minutes} were over: {', '.join(self._left_out)}")
         if notes:

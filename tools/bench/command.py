@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tools.arguments import UsageError, parse
 from tools.bench import measure
-from tools.bench.clock import FLOOR, Clock
+from tools.bench.clock import Clock
 from tools.outputs import check_output
 
 BENCHES = {
@@ -28,7 +28,7 @@ BENCHES = {
 
 
 MINUTES = 3.0
-"""What a bench takes by default, beside setting up and what its slowest case needs for its fewest repeats."""
+"""What a bench takes by default, beside setting up and what its slowest case needs to be measured once."""
 
 
 class BenchPart(Protocol):
@@ -40,7 +40,7 @@ class BenchPart(Protocol):
 
 _MINUTES_HELP = (
     "Time to measure in. Cases share it: where it is short they are measured less often than --repeats "
-    f"(at least {FLOOR} times), and those that it ends before are left out; both are told."
+    "(at least once), and those that it ends before are left out; both are told."
 )
 
 

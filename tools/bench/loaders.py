@@ -59,7 +59,7 @@ class LoadersBench:
     formats: tuple[str, ...] = ("beton", "wds")
     """Formats that ours read."""
 
-    images: int = 768
+    images: int = 256
     """Pictures to make."""
 
     raw_images: int = 50_000
@@ -71,8 +71,9 @@ class LoadersBench:
     repeats: int = 5
     """Measurements a case; medians are given."""
 
-    growth: bool = True
-    """Measure as well by how much memory grows from round 10 to round 50, at the last of the sizes."""
+    growth: bool = False
+    """Measure as well by how much memory grows from round 10 to round 50, at the last of the sizes: some
+    minutes."""
 
     def __post_init__(self) -> None:
         known = {"engines": tuple(ENGINES), "peers": tuple(PEERS), "formats": ("beton", "wds")}

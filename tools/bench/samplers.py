@@ -78,7 +78,7 @@ class SamplersBench:
             if kind == "observe":
                 yield Row.compare(case, _observe(3 if self.quick else 15, clock), "rows/s")
             elif kind == "wait":
-                yield Row.compare(case, _wait(rest.partition("/")[0], 2 if self.quick else 8), "ms")
+                yield Row.compare(case, _wait(rest.partition("/")[0], 2 if self.quick else 5), "ms")
             elif kind == "run":
                 yield from RoundsBench(repeats=1 if self.quick else 15).measured(clock, ["p_sgd"])
             elif rest in _SIZES:

@@ -78,13 +78,20 @@ class SelectionBench:
             levels = {self._scored(case) for case in self.cases if case.startswith("foms/")}
             data = noise(Path(scratch), 256, self.pixels, tuple(sorted(levels)))
             clock = clock or Clock()
-            return [self._row(case, data, Path(scratch), clock) for case in clock.cases(self.cases)]
+            # One for all cases: building and rehearsing it takes as long as measuring a case.
+            plain = self._session(data, Path(scratch) / "plain")
+            try:
+                return [
+                    self._row(case, data, Path(scratch), plain, clock) for case in clock.cases(self.cases)
+                ]
+            finally:
+                plain.close()
 
     def _scored(self, case: str) -> int:
         """Pixels that foms/R scores at: 96 and 64 of 224, as published, for 0.43 and 0.29."""
         return 8 * max(1, round(float(case[5:]) * self.pixels / 8))
 
-    def _row(self, case: str, data: Data, scratch: Path, clock: Clock) -> measure.Row:
+    def _row(self, case: str, data: Data, scratch: Path, plain: Session, clock: Clock) -> measure.Row:
         name = case.split("/")[0]
         if name == "impon":
             return self._linear_model(data, scratch, clock)
@@ -95,17 +102,16 @@ class SelectionBench:
             entries = {"method": name}
         elif name == "selective_backprop":
             entries = {"selection": {"name": name, "start": 0.0, "keep": 0.3}}
-        ours, plain = self._session(data, scratch / "ours", **entries), self._session(data, scratch / "plain")
+        ours = self._session(data, scratch / "ours", **entries)
         works = [self._steps(session) for session in (ours, plain)]
         if name == "selective_backprop":
             return self._prediction(case, ours, works, clock)
         if name == "foms":
             added = self._beside_training((ours, plain), works, clock)
         else:
-            mine, theirs = measure.interleave(works, self.repeats, warmup=2, clock=clock)
+            mine, theirs = measure.interleave(works, self.repeats, clock=clock)
             added = mine / theirs - 1
-        for session in (ours, plain):
-            session.close()
+        ours.close()
         return measure.Row.compare(f"select/{case}", added, "fraction of a plain step")
 
     def _beside_training(
@@ -114,7 +120,7 @@ class SelectionBench:
         """How much more the first of two takes beside training itself, as a fraction of the second's time."""
         beside: list[list[float]] = [[] for _ in works]
         whole: list[list[float]] = [[] for _ in works]
-        for work in (*works, *works):
+        for work in works:
             work()
         while clock.goes_on(len(whole[0]), self.repeats):
             for session, work, rest, all_ in zip(sessions, works, beside, whole, strict=True):
@@ -161,7 +167,7 @@ class SelectionBench:
         def step() -> None:
             session.step(ready.batch)
 
-        mine, theirs = measure.interleave([linear, step], self.repeats, warmup=2, clock=clock)
+        mine, theirs = measure.interleave([linear, step], self.repeats, clock=clock)
         session.close()
         return measure.Row.compare("select/impon", mine / theirs, "fraction of a plain step")
 
