@@ -131,7 +131,7 @@ def _feedback(samples: int, rows: int, generator: np.random.Generator) -> Feedba
 
 def _observe(repeats: int, clock: Clock) -> float:
     samples = 1_000_000
-    sampler = PSGD().build(Plan(samples, epochs=2))
+    sampler = PSGD().build(Plan(samples, epochs=2, budget=0.3))
     generator = np.random.default_rng(0)
     calls = [_feedback(samples, _ROWS, generator) for _ in range(samples // _ROWS)]
 
