@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.sources import ArraySource, open_source
+
+# A shell that starts the tests in the background has them ignore Ctrl-C and SIGQUIT, which some tests send.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
