@@ -47,7 +47,7 @@ class LoadersBench:
     """A .beton file of JPEGs to measure; by default one is made, of pictures of 500 px that are to a decoder
     what photographs are, and another of raw images of 32 px."""
 
-    pixels: tuple[int, ...] = (224, 128, 64)
+    pixels: tuple[int, ...] = (224, 64)
     """Sizes of the random resized crops of JPEGs; none to leave JPEGs out."""
 
     engines: tuple[str, ...] = tuple(ENGINES)
