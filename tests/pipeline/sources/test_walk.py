@@ -222,8 +222,8 @@ def test_what_may_not_be_read_is_an_error(tmp_path: Path) -> None:
         save(tmp_path / str(number) / "cat" / "1.png")
         save(tmp_path / str(number) / "cat" / "deep" / "3.png")
     # The folders that pytest makes are its user's alone.
-    for path in (tmp_path, *list(tmp_path.parents)[:2]):
-        path.chmod(0o755)
+    for path in (tmp_path, *list(tmp_path.parents)[:3]):
+        path.chmod(path.stat().st_mode | 0o055)
     done = subprocess.run(
         [sys.executable, "-c", _UNPRIVILEGED, str(tmp_path), *cases],
         capture_output=True,
