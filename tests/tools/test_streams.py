@@ -61,7 +61,7 @@ def test_scores_that_nobody_watches_are_written(tiny: Callable[..., Path], tmp_p
 def test_a_sheet_is_written_beside_what_nobody_reads(tiny: Callable[..., Path]) -> None:
     path = tiny()
     assert unread(["inspect", str(path)]) == (0, "")
-    assert path.with_name("train.sheet.png").exists()
+    assert path.with_name("train.beton.sheet.png").exists()
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["list", "samplers"], ["bench", "--help"]])
