@@ -841,7 +841,10 @@ def test_a_set_that_memory_cannot_hold_is_refused_with_the_remedy(
     data: dict[tuple[str, str], Converted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sysconf", lambda name: 100 if name == "SC_PHYS_PAGES" else 256)
-    with pytest.raises(DataError, match="use the ffcv engine, or convert to smaller images"):
+    remedy = (
+        r"use the ffcv engine, which reads batch by batch \(--engine ffcv\), or convert to smaller images"
+    )
+    with pytest.raises(DataError, match=remedy):
         ENGINES["resident"]().open(data["beton", "raw"], CPU)
 
 
