@@ -43,18 +43,11 @@ def session_at(run: config.Run, data: Data, progress: float, scratch: Path) -> S
         warm_up(session)
         session.account.charge("trained", round(progress * session.account.total), session.full)
         session.ledger.start_clock()
-        _begin_round(session)
+        session.begin_round()
     except BaseException:
         session.close()
         raise
     return session
-
-
-def _begin_round(session: Session) -> None:
-    for current in session.rounds():
-        # Where rounds are shorter than a batch, some have nothing but samples for the next one.
-        if len(current.order.ids) > 0:
-            return
 
 
 class Loop:
