@@ -118,22 +118,25 @@ class Supervisor:
             os.close(writing)
             try:
                 assert process.stdin is not None
-                with process.stdin as stdin:
+                with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
                     stdin.write(json.dumps(asdict(job)).encode())
                 under_way = self._follow(pipe.fileno(), known)
                 if under_way is None or not under_way.overran:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(LEAVING)
             finally:
+                status = process.poll()  # None where it must be ended
                 # Also what a section started and left behind.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                status = process.wait()
-        if under_way is None and status > 0:
+                process.wait()
+        if under_way is None and status:
             # It broke down between two sections, or before the first.
-            under_way = UnderWay(next(one for one in rest if one.name not in self.results), 0.0, False)
+            under_way = self._next(0.0, False)
         if under_way is not None:
-            why = "took too long and was ended" if under_way.overran else f"ended with {_status(status)}"
+            why = "took too long and was ended"
+            if status is not None and not under_way.overran:
+                why = f"ended with {_status(status)}"
             tail = (self.out / "console.log").read_text(encoding="utf-8", errors="replace")[-TAIL:]
             error = f"the section's process {why}, after {under_way.seconds:.0f} seconds"
             failed = {"status": "failed", "error": error, "trace": tail, "seconds": under_way.seconds}
@@ -146,7 +149,8 @@ class Supervisor:
         while True:
             left = limit - (time.perf_counter() - begin)
             if not select.select([pipe], [], [], max(0.0, left))[0]:
-                return None if under_way is None else UnderWay(under_way, time.perf_counter() - begin, True)
+                taken = time.perf_counter() - begin
+                return self._next(taken, True) if under_way is None else UnderWay(under_way, taken, True)
             piece = os.read(pipe, 1 << 16)
             if not piece:
                 return None if under_way is None else UnderWay(under_way, time.perf_counter() - begin, False)
@@ -160,6 +164,11 @@ class Supervisor:
                 else:
                     under_way, limit = section, OVERTIME * message["share"] + self.grace
                 begin = time.perf_counter()
+
+    def _next(self, seconds: float, overran: bool) -> UnderWay | None:
+        """Return the first section without a result, which its process did not come to."""
+        rest = [section for section in self.sections if section.name not in self.results]
+        return UnderWay(rest[0], seconds, overran) if rest else None
 
 
 def _status(status: int) -> str:

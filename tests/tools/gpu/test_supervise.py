@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from tools.gpu.checks.cuda_tests import ROOT
 from tools.gpu.page import page, sound, verdict
 from tools.gpu.sections import Section
@@ -22,13 +24,20 @@ BODIES = {
 
 
 def run(
-    folder: Path, *names: str, seconds: float = 600.0, grace: float = 60.0, weight: float = 1.0
+    folder: Path,
+    *names: str,
+    seconds: float = 600.0,
+    grace: float = 60.0,
+    weight: float = 1.0,
+    at_start: str = "",
 ) -> dict[str, Result]:
     modules, out, told = folder / "modules", folder / "out", []
     modules.mkdir()
     out.mkdir()
     for name, body in BODIES.items():
         (modules / f"section_{name}.py").write_text(BEGIN + body)
+    if at_start:
+        (modules / "sitecustomize.py").write_text(at_start)
     results = Supervisor(
         [Section(name, name, f"section_{name}", weight if name == names[0] else 1.0) for name in names],
         seconds,
@@ -69,6 +78,21 @@ def test_a_section_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> N
     assert results["hangs"]["status"] == "failed"
     assert "took too long and was ended" in results["hangs"]["error"]
     assert results["good"]["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("at_start", "why"),
+    [
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "ended with SIGKILL"),
+        ("import os\nos._exit(127)", "ended with status 127"),
+    ],
+)
+def test_a_process_that_comes_to_no_section_is_no_lack_of_time(
+    tmp_path: Path, at_start: str, why: str
+) -> None:
+    results = run(tmp_path, "good", "raises", at_start=at_start)
+    assert {result["status"] for result in results.values()} == {"failed"}
+    assert all(why in result["error"] for result in results.values())
 
 
 def test_the_first_section_runs_however_short_the_time_is(tmp_path: Path) -> None:
