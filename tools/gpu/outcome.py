@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import TypeAlias
 
 from tools.bench.clock import Clock
 
 Cell: TypeAlias = "str | float | int | bool | None"
 Row: TypeAlias = Mapping[str, Cell]
+
+MACHINE_ERRORS = (RuntimeError, OSError, SubprocessError)
+"""Raised where memory is short, or a compiler is missing or fails: what doesn't need them still works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +65,12 @@ class Outcome:
     tables: dict[str, Sequence[Row]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+def first_line(error: Exception) -> str:
+    r"""Return the first line of an error's message, or its type where it has none.
+
+    >>> first_line(RuntimeError("no compiler\n  in PATH")), first_line(OSError())
+    ('no compiler', 'OSError')
+    """
+    return str(error).partition("\n")[0][:200] or type(error).__name__

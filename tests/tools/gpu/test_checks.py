@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+import tools.gpu.outcome
+import tools.gpu.page
 from pipeline import AUGMENTS
 from tools.bench.clock import Clock
 from tools.gpu.checks.cuda_tests import ROOT, marked_files
@@ -168,3 +172,10 @@ def test_a_test_that_fails_is_a_problem(tmp_path: Path) -> None:
 def test_what_bounds_a_step(host: float, whole: float, wait: float, busy: float | None, by: str) -> None:
     launched = None if busy is None else Launches(100, 5, busy, ())
     assert bound(Window(host, whole, whole, {"wait": wait}), launched) == by
+
+
+@pytest.mark.parametrize("module", [tools.gpu.outcome, tools.gpu.page])
+def test_examples_in_docstrings(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module)
+    assert failed == 0
+    assert tried > 0

@@ -7,9 +7,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from tools.gpu.outcome import Cell, Outcome, Row, Setting
+import torch
+
+from tools.gpu.outcome import MACHINE_ERRORS, Cell, Outcome, Row, Setting, first_line
 from tools.gpu.sessions import Training, Window, small_noise, training
 from tools.gpu.timing import Launches, launches
+from tools.profiling.timing import wait_for
 
 LOG_EVERY = 20
 
@@ -52,7 +55,7 @@ CASES = (
 
 def check(setting: Setting) -> Outcome:
     """Time steps without and with the log, count their kernels, and name the bound of each case."""
-    outcome = Outcome()
+    outcome, device = Outcome(), torch.device(setting.device)
     rows: list[Row] = []
     phases: list[Row] = []
     data = small_noise(setting, 16384)
@@ -64,9 +67,9 @@ def check(setting: Setting) -> Outcome:
         try:
             with training(setting, data, f"run-{len(rows)}", **entries) as made:
                 rows.append(_row(made, case, 3 if setting.smoke else case.steps, phases))
-        except Exception as error:
-            # Such as a compiler that is missing: the other cases stand.
-            outcome.problems.append(f"{case}: {str(error).splitlines()[0][:200]}")
+        except MACHINE_ERRORS as error:
+            wait_for(device)  # Raises where the device itself has failed; else the other cases stand.
+            outcome.problems.append(f"{case}: {first_line(error)}")
     outcome.tables["Steps, and what bounds them"] = rows
     outcome.tables["Milliseconds per step, by phase"] = phases
     return outcome

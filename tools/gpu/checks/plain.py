@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tools.gpu.outcome import Outcome, Row, Setting
+from tools.gpu.outcome import MACHINE_ERRORS, Outcome, Row, Setting, first_line
 from tools.gpu.timing import launches, timed
+from tools.profiling.timing import wait_for
 from trainer.models import MODELS
 
 IMAGES = 4096
@@ -46,11 +47,9 @@ def check(setting: Setting) -> Outcome:
             torch.backends.cudnn.benchmark = variant.benchmark
             try:
                 rows.append(_row(variant, batch, device, setting.smoke))
-            except Exception as error:
-                # A compiler may be missing, or the memory: the other variants stand.
-                outcome.notes.append(
-                    f"{variant.name}, batches of {batch}: {str(error).splitlines()[0][:200]}"
-                )
+            except MACHINE_ERRORS as error:
+                wait_for(device)  # Raises where the device itself has failed; else the other variants stand.
+                outcome.notes.append(f"{variant.name}, batches of {batch}: {first_line(error)}")
     finally:
         torch.backends.cudnn.benchmark = before
         torch._dynamo.reset()

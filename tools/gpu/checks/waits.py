@@ -15,6 +15,8 @@ SELECTIONS = ("all", "ordered_sgd", "foms", "impon", "selective_backprop_exact",
 AUGMENTS = (["standard", "ricap"], ["randaugment", "standard", "mixup"], ["ssl"], ["autoaugment", "cutmix"])
 STEPS = 5
 NO_WAIT = "no wait"
+WAIT = "synchronizing CUDA operation"
+"""Stands in torch's message about a wait; other errors are none of this section's."""
 
 
 def check(setting: Setting) -> Outcome:
@@ -36,6 +38,8 @@ def check(setting: Setting) -> Outcome:
                     for _ in range(STEPS):
                         made.step()
             except RuntimeError as error:
+                if WAIT not in str(error):
+                    raise
                 row = {"step": name, "found": str(error)[:200], "where": _where(error)}
                 outcome.problems.append(f"a step of {name} waits for the device, in {row['where']}")
         rows.append(row)
