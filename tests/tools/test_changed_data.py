@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -44,11 +45,16 @@ def trains(folder: Path) -> bool:
 def test_a_run_whose_data_are_truncated_ends_with_one_line_and_a_status(tmp_path: Path) -> None:
     """In a process of its own, which a bus error may end."""
     command = [sys.executable, "-m", "tools.cli", *words(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+    with (
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run,
+        contextlib.ExitStack() as at_last,
+    ):
+        # Popen waits for its process, which would train on where it notices nothing.
+        at_last.callback(run.kill)
         while run.poll() is None and not trains(tmp_path):
             time.sleep(0.01)
         os.truncate(tmp_path / "train.beton", 0)
-        _, told = run.communicate()
+        _, told = run.communicate(timeout=600)
     assert run.returncode == EXIT_STATUS, told
     (line,) = told.splitlines()
     assert str(tmp_path / "train.beton") in line
@@ -57,17 +63,23 @@ def test_a_run_whose_data_are_truncated_ends_with_one_line_and_a_status(tmp_path
 def test_a_run_whose_data_are_written_to_ends_with_one_line_and_a_status(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, other = words(tmp_path), make(tmp_path / "other.beton", 1, 64)
+    run, other, ended = words(tmp_path), make(tmp_path / "other.beton", 1, 64), threading.Event()
 
     def write() -> None:
         while not trains(tmp_path):
-            time.sleep(0.01)
+            if ended.wait(0.01):
+                return
         # In place: to truncate it first would be a bus error, which ends this process.
         with (tmp_path / "train.beton").open("r+b") as file:
             file.write(other.read_bytes()[: (tmp_path / "train.beton").stat().st_size])
 
-    writer = threading.Thread(target=write, daemon=True)
+    writer = threading.Thread(target=write)
     writer.start()
-    assert main(run) == EXIT_STATUS
+    try:
+        status = main(run)
+    finally:
+        ended.set()
+        writer.join()
+    assert status == EXIT_STATUS
     (line,) = capsys.readouterr().err.splitlines()
     assert str(tmp_path / "train.beton") in line

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,17 +18,23 @@ Words = Callable[..., list[str]]
 ENDLESS = ("--epochs", "100000", "--threads", "1", "--checkpoint-seconds", "1e9")
 
 
-def started(words: list[str], rank: int, port: int) -> subprocess.Popen[str]:
-    """Start one of two ranks as torchrun does."""
-    place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "tools.cli", *words],
-        env={**os.environ, **place, **meeting},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@contextlib.contextmanager
+def started(*commands: Sequence[str]) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start two ranks as torchrun does; however the test ends, they don't train on."""
+    with contextlib.ExitStack() as at_last:
+        ranks, meeting = [], {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        for rank, words in enumerate(commands):
+            place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tools.cli", *words],
+                env={**os.environ, **place, **meeting},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            ranks.append(at_last.enter_context(process))
+            at_last.callback(process.kill)
+        yield ranks
 
 
 def free_port() -> int:
@@ -40,14 +47,13 @@ def free_port() -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [1, pytest.param(0, marks=pytest.mark.long)])
 def test_a_killed_rank_is_named_by_the_other(tiny_words: Words, tmp_path: Path, killed: int) -> None:
-    port = free_port()
-    ranks = [started(tiny_words(*ENDLESS), rank, port) for rank in range(2)]
-    while not (tmp_path / "runs" / "x" / "steps.jsonl").exists():
-        assert [rank.poll() for rank in ranks] == [None, None]
-        time.sleep(0.02)
-    ranks[killed].send_signal(signal.SIGKILL)
-    _, said = ranks[1 - killed].communicate(timeout=600)
-    ranks[killed].communicate()
+    with started(tiny_words(*ENDLESS), tiny_words(*ENDLESS)) as ranks:
+        while not (tmp_path / "runs" / "x" / "steps.jsonl").exists():
+            assert [rank.poll() for rank in ranks] == [None, None]
+            time.sleep(0.02)
+        ranks[killed].send_signal(signal.SIGKILL)
+        _, said = ranks[1 - killed].communicate(timeout=600)
+        ranks[killed].communicate()
     assert ranks[1 - killed].returncode == 1
     assert said.count("\n") == 1
     assert said.startswith(f"trainer run: rank {killed} ended")
@@ -55,13 +61,10 @@ def test_a_killed_rank_is_named_by_the_other(tiny_words: Words, tmp_path: Path, 
 
 @pytest.mark.long
 def test_a_rank_that_refuses_is_named_with_its_reason(tiny_words: Words, tmp_path: Path) -> None:
-    port = free_port()
     # Rank 1 sees another file system.
-    ranks = [
-        started(tiny_words(*ENDLESS, *more), rank, port)
-        for rank, more in enumerate(((), ("--test-data", str(tmp_path / "nothing.beton"))))
-    ]
-    said = [rank.communicate(timeout=600)[1] for rank in ranks]
+    missing = tiny_words(*ENDLESS, "--test-data", str(tmp_path / "nothing.beton"))
+    with started(tiny_words(*ENDLESS), missing) as ranks:
+        said = [rank.communicate(timeout=600)[1] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [1, 2]
     assert [text.count("\n") for text in said] == [1, 1]
     assert "nothing.beton" in said[1]
