@@ -31,6 +31,8 @@ def test_a_set_that_may_not_be_written_beside_is_told_of_all_the_same(
         # Whatever Python loads for it: another user may be kept from Python's own files.
         assert main(["inspect", str(folder / "x.beton"), f"--sheet={folder / 'sheet.png'}"]) == 0
         before = sorted(path.name for path in folder.iterdir())
+        for path in folder.iterdir():
+            path.chmod(0o644)  # whatever the umask: only writing is to be forbidden
         folder.chmod(0o555)
         user = os.geteuid()
         if user == 0:
