@@ -18,7 +18,7 @@ COMMANDS = {
     "inspect": ("tools.inspect", "Inspect", "show a data set's card and a sheet of its images"),
     "verify": ("tools.verify", "Verify", "read every sample of a data set and name the broken ones"),
     "report": ("tools.report", "Report", "write a page about one run, or several side by side"),
-    "score": ("tools.score", "Score", "score every training sample, for samplers that keep a subset"),
+    "score": ("tools.score", "Score", "score every training sample, for samplers and selections by scores"),
     "advise": ("tools.advise", "Advise", "show what selecting from larger pools could save"),
     "augment-gallery": ("tools.gallery", "Gallery", "show what augmentations do to a data set's images"),
     "list": ("tools.listing", "List", "show every part, its options and the recipes"),

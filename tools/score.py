@@ -1,4 +1,4 @@
-"""``trainer score``: a file of per-sample scores, for samplers that keep a subset and for rho_loss."""
+"""``trainer score``: a file of per-sample scores, for subset, sample_importance and rho_loss."""
 
 from __future__ import annotations
 
