@@ -93,11 +93,10 @@ def _carry_out(name: str, words: list[str]) -> int:
     from rich.console import Console
 
     from pipeline.bus_error import EXIT_STATUS as CHANGED
-    from pipeline.errors import ChangedDataError, DataError, one_line
-    from samplers import SamplingError
+    from pipeline.errors import ChangedDataError, one_line
     from tools.arguments import UsageError, below_home, parse
     from tools.terminal import counted_warnings, take_any_text
-    from trainer.errors import DivergedError, InterruptedRunError, PeerError, RunError
+    from trainer.errors import BudgetrainError, DivergedError, InterruptedRunError, PeerError
 
     take_any_text()
     words = [below_home(word) for word in words]
@@ -112,7 +111,7 @@ def _carry_out(name: str, words: list[str]) -> int:
             # Nothing that is printed is markup or an emoji's name: users' names may look like either.
             status: int = command.execute(Console(markup=False, emoji=False))
         return status
-    except (DataError, SamplingError, RunError, UsageError) as error:
+    except (*BudgetrainError, UsageError) as error:
         say(f"{prog}: {one_line(str(error))}")
         if isinstance(error, DivergedError):
             return 3

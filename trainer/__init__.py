@@ -1,1 +1,48 @@
-"""Training under a budget: the loop, models, schedules, selections, the ledger."""
+"""Training under a compute budget: the loop, models, methods, optimizers, schedules, selections, the account.
+
+`train` carries a whole run out; `open_session` returns the `Session` that a loop of your own iterates over.
+"""
+
+from __future__ import annotations
+
+from trainer.account import Account
+from trainer.begin import open_session
+from trainer.config import Run
+from trainer.errors import BudgetrainError, DivergedError, InterruptedRunError, PeerError, RunError
+from trainer.loop import train
+from trainer.methods import METHODS, Losses
+from trainer.models import MODELS
+from trainer.optimizers import OPTIMIZERS
+from trainer.parallel import World
+from trainer.run_folder import RunFolder
+from trainer.schedules import SCHEDULES
+from trainer.selection import SELECTIONS
+from trainer.session import Round, Session, StepResult
+from trainer.slots import SLOTS
+from trainer.watch import Silent, Watcher
+
+__all__ = [
+    "METHODS",
+    "MODELS",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "SELECTIONS",
+    "SLOTS",
+    "Account",
+    "BudgetrainError",
+    "DivergedError",
+    "InterruptedRunError",
+    "Losses",
+    "PeerError",
+    "Round",
+    "Run",
+    "RunError",
+    "RunFolder",
+    "Session",
+    "Silent",
+    "StepResult",
+    "Watcher",
+    "World",
+    "open_session",
+    "train",
+]

@@ -1,4 +1,4 @@
-"""The beginning of a session: a new run's, or that of one which goes on."""
+"""Opening a session: of a new run, or of one that resumes from its checkpoint."""
 
 from __future__ import annotations
 
@@ -18,17 +18,27 @@ from trainer.run_folder import RunFolder
 from trainer.session import Session
 from trainer.state import find, restore
 from trainer.warmup import warm_up
-from trainer.watch import Watcher
+from trainer.watch import Silent, Watcher
 
 
-def begin(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Session:
-    """Build a session, at the place where an earlier one stopped, and warm it up.
+def open_session(
+    run: Run, folder: RunFolder, world: World | None = None, watcher: Watcher | None = None
+) -> Session:
+    """Return a session, at the place where an earlier one stopped, warmed up and with its clock started.
+
+    Parameters
+    ----------
+    world
+        The ranks that train together (`trainer.parallel.join`); by default this process alone.
+    watcher
+        Notified of conversions, notes and evaluations; by default nobody is.
 
     Raises
     ------
     RunError, DataError, SamplingError
         When the run can't begin, or not go on from what is there.
     """
+    world, watcher = world or World(), watcher or Silent()
     if run.threads is not None:
         torch.set_num_threads(run.threads)
     device = choose_device(run.device, world)

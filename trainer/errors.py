@@ -1,4 +1,9 @@
-"""What goes wrong in a run, said in one line."""
+"""Exceptions of a run, and the root of the project's: one line each."""
+
+from __future__ import annotations
+
+from pipeline.errors import DataError
+from samplers.errors import SamplingError
 
 
 class RunError(ValueError):
@@ -15,3 +20,11 @@ class InterruptedRunError(RunError):
 
 class PeerError(RunError):
     """Another rank has ended, and so this one must."""
+
+
+BudgetrainError = (DataError, SamplingError, RunError)
+"""Every error that the project raises for a mistake its user can mend, for ``except BudgetrainError``.
+
+A tuple and not a base class: `pipeline` and `samplers` import neither each other nor `trainer`, so that the
+only class they have in common is ValueError.
+"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from pipeline.clock import CLOCK
-from trainer.begin import begin
+from trainer.begin import open_session
 from trainer.config import Run
 from trainer.errors import InterruptedRunError
 from trainer.interrupt import Stop, Stopped, stop_on_signal
@@ -39,7 +39,7 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
         After such a signal before the first step.
     """
     with stop_on_signal() as stop, folder.held(world.leads), CLOCK.watching():
-        session = begin(run, folder, world, watcher)
+        session = open_session(run, folder, world, watcher)
         log = Log(session, watcher)
         try:
             with stop.patiently():

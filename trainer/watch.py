@@ -29,8 +29,23 @@ class Watcher(Protocol):
         """The model was evaluated."""
 
 
-class Silent(Watcher):
+class Silent:
     """Shows nothing."""
+
+    def converting(self, name: str, done: int, total: int) -> None:
+        """No-op."""
+
+    def note(self, text: str) -> None:
+        """No-op."""
+
+    def started(self, session: Session, resumed: bool) -> None:
+        """No-op."""
+
+    def stepped(self, session: Session, loss: float, rate: float) -> None:
+        """No-op."""
+
+    def evaluated(self, session: Session, evaluation: Evaluation) -> None:
+        """No-op."""
 
 
 class Log:

@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from trainer.begin import begin
+from trainer import open_session
 from trainer.config import Run
 from trainer.errors import RunError
-from trainer.parallel import World
 from trainer.run_folder import RunFolder
 from trainer.session import Session
 from trainer.state import save
-from trainer.watch import Silent
 
 Recipe = Callable[..., Run]
 Train = Callable[..., Session]
@@ -40,7 +38,7 @@ def run(request: pytest.FixtureRequest, recipe: Recipe) -> Run:
 def test_a_loop_of_ones_own_ends_with_the_weights_of_the_training_loop(
     run: Run, train_run: Train, tmp_path: Path
 ) -> None:
-    with begin(run, RunFolder(tmp_path / "own", run), World(), Silent()) as session:
+    with open_session(run, RunFolder(tmp_path / "own", run)) as session:
         # Its rehearsal is no part of the run's times.
         assert not any(session.ledger.seconds.values())
         assert session.ledger.compile_seconds > 0
@@ -61,7 +59,7 @@ def test_a_loop_of_ones_own_ends_with_the_weights_of_the_training_loop(
 
 def test_a_checkpoint_may_be_saved_after_every_step_that_is_complete(run: Run, tmp_path: Path) -> None:
     whole, losses = 0, []
-    with begin(run, RunFolder(tmp_path / "whole", run), World(), Silent()) as session:
+    with open_session(run, RunFolder(tmp_path / "whole", run)) as session:
         for current in session.rounds():
             for step in session.steps(current):
                 whole += step.complete
@@ -69,7 +67,7 @@ def test_a_checkpoint_may_be_saved_after_every_step_that_is_complete(run: Run, t
     assert whole > 10
     for _ in range(3):
         made = 0
-        with begin(run, RunFolder(tmp_path / "parts", run), World(), Silent()) as session:
+        with open_session(run, RunFolder(tmp_path / "parts", run)) as session:
             for current in session.rounds():
                 for step in session.steps(current):
                     losses.append(step.number)
@@ -81,7 +79,7 @@ def test_a_checkpoint_may_be_saved_after_every_step_that_is_complete(run: Run, t
                     break
             else:
                 continue
-    with begin(run, RunFolder(tmp_path / "parts", run), World(), Silent()) as session:
+    with open_session(run, RunFolder(tmp_path / "parts", run)) as session:
         # A round that is left early is finished, and those after it are complete.
         for current in session.rounds():
             losses += [step.number for step in session.steps(current)]
@@ -91,7 +89,7 @@ def test_a_checkpoint_may_be_saved_after_every_step_that_is_complete(run: Run, t
 
 def test_steps_and_end_are_of_the_round_under_way(recipe: Recipe, tmp_path: Path) -> None:
     run = recipe(model={"name": "resnet8", "width": 4}, epochs=2)
-    with begin(run, RunFolder(tmp_path / "own", run), World(), Silent()) as session:
+    with open_session(run, RunFolder(tmp_path / "own", run)) as session:
         rounds = session.rounds()
         first = next(rounds)
         session.finish(first)
