@@ -22,6 +22,14 @@ def tidied(name: str) -> str:
     return name
 
 
+def changed(names: Sequence[str]) -> list[str]:
+    """Return a note on names that `tidied` changes; none where there are no such names."""
+    pairs = [f"{name!r} as {tidied(name)!r}" for name in names if tidied(name) != name]
+    if not pairs:
+        return []
+    return [f"class names are taken without blanks at their ends and in Unicode's form NFC: {listed(pairs)}"]
+
+
 def alike(names: Sequence[str]) -> list[str]:
     """Return a note on names that differ only in case or in blanks; none where there are no such names."""
     groups: defaultdict[str, list[str]] = defaultdict(list)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import DataError, one_line
-from pipeline.sources.class_names import alike, listed, tidied
+from pipeline.sources.class_names import alike, changed, listed, tidied
 from pipeline.sources.folder_splits import FolderSplits
 from pipeline.sources.image_files import ImageFiles
+from pipeline.sources.labels import empty_classes
 from pipeline.sources.splits import plain_split, split_in_words
 from pipeline.sources.walk import ENDINGS, Walk, is_folder
 
@@ -85,17 +86,9 @@ class ImageFolder(ImageFiles):
         if len(classes) == 1:
             notes.append(f"all images are of one class, {classes[0]}")
         notes += splits.check_classes(root, found)
-        changed = [f"{sub!r} as {names[sub]!r}" for sub in folders if names[sub] != sub]
-        if changed:
-            notes.append(
-                "class names are taken without blanks at their ends and in Unicode's form NFC: "
-                f"{listed(changed)}"
-            )
+        notes += changed(folders)
         notes += alike(classes)
-        filled = set(labels)
-        empty = [one for label, one in enumerate(classes) if label not in filled]
-        if empty:
-            notes.append(f"class{'es' if len(empty) > 1 else ''} {listed(empty)} ha{_s(empty)} no images")
+        notes += empty_classes(labels, classes)
         if loose:
             notes.append(
                 f"{len(loose):,} images outside of class folders are left out "
@@ -144,7 +137,3 @@ def check_class_names(root: Path, classes: Sequence[str]) -> None:
                 f"the names of class folders must be {rule}; {one_line(str(root))} holds {one_line(name)}: "
                 "rename it"
             )
-
-
-def _s(names: Sequence[str]) -> str:
-    return "ve" if len(names) > 1 else "s"

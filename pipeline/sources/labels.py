@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
-from pipeline.sources.class_names import alike, listed, tidied
+from pipeline.sources.class_names import alike, changed, listed, tidied
 from pipeline.sources.label_values import LabelValues, is_missing, read_labels
 
 _MOST_CLASSES = 1_000_000
@@ -85,7 +85,7 @@ def numbered(
             names = ["False", "True"]
     notes = [*values.notes, *notes]
     if len(labels):
-        notes += _empty(labels, names)
+        notes += empty_classes(labels, names)
     return Numbered(labels, tuple(names), tuple(notes))
 
 
@@ -126,19 +126,14 @@ def _by_name(
     if len(numbers) < len(names):
         twice = next(name for number, name in enumerate(names) if numbers[name] != number)
         raise DataError(f"classes of {origin} must have names of their own; two are called {twice!r}")
-    notes = []
-    changed = sorted(name for name in given if clean[name] != name)
-    if changed:
-        shown = listed([f"{name!r} as {clean[name]!r}" for name in changed])
-        notes.append(f"class names are taken without blanks at their ends and in Unicode's form NFC: {shown}")
-    notes += alike(names)
     unknown = next((index for index, text in enumerate(texts) if clean[text] not in numbers), None)
     if unknown is not None:
         raise DataError(
             f"a label of {origin} must be one of its {len(numbers)} classes; got {texts[unknown]!r} for "
             f"{image(unknown)}: mend its labels"
         )
-    return np.array([numbers[clean[text]] for text in texts], np.int64), names, notes
+    labels = np.array([numbers[clean[text]] for text in texts], np.int64)
+    return labels, names, [*changed(sorted(given)), *alike(names)]
 
 
 def _by_number(
@@ -180,8 +175,8 @@ def _by_number(
     return labels, names, notes
 
 
-def _empty(labels: NDArray[np.int64], names: Sequence[str]) -> list[str]:
-    """Name the classes without images."""
+def empty_classes(labels: Sequence[int] | NDArray[np.int64], names: Sequence[str]) -> list[str]:
+    """Return a note on classes without images; none where there are no such classes."""
     missing = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)
     if not len(missing):
         return []

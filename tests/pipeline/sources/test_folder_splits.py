@@ -146,4 +146,4 @@ def test_classes_may_have_the_names_of_splits(tmp_path: Path) -> None:
 
 def test_a_class_of_one_split_alone_is_named_where_it_is_empty(tmp_path: Path) -> None:
     source = ImageFolder(lay_out(tmp_path, "train/cat/1.png", *(f"test/{name}/1.png" for name in "abcdefg")))
-    assert source.notes == ("classes a, b, c, d, e and 2 more have no images",)
+    assert source.notes == ("7 of the 8 classes have no images: 'a', 'b', 'c', 'd', 'e' and 2 more",)

@@ -198,7 +198,7 @@ def test_splits_number_the_classes_alike(tmp_path: Path) -> None:
     assert train.labels.tolist() == [0, 1]
     assert test.labels.tolist() == [1, 2]
     assert test.origin == f"image folder {tmp_path.name}/test"
-    assert train.notes == ("class dog has no images",)
+    assert train.notes == ("1 of the 3 classes has no images: 'dog'",)
     with pytest.raises(DataError, match=r"split must be one that .* holds: train, test; got val"):
         ImageFolder(tmp_path, "val")
 
