@@ -27,6 +27,7 @@ from pipeline.machine import cores
 from pipeline.pillow import pixel_limit
 from pipeline.randomness import Keys, uniforms
 from pipeline.sources.holdout import hold_out
+from pipeline.sources.labels import check_labels
 from pipeline.sources.protocol import Source
 from pipeline.sources.store import Storage, fit
 
@@ -203,12 +204,7 @@ def _check(source: Source) -> None:
             f"names of classes must be UTF-8 without control characters; {source.origin} has "
             f"{one_line(odd)!r}: rename it"
         )
-    outside = np.flatnonzero((source.labels < 0) | (source.labels >= len(source.classes)))
-    if len(outside):
-        raise DataError(
-            f"a label must be one of the {len(source.classes)} classes, numbered from 0; "
-            f"{source.sample_name(int(outside[0]))} of {source.origin} has {source.labels[outside[0]]}"
-        )
+    check_labels(source.labels, len(source.classes), source.origin, source.sample_name)
 
 
 def _held(source: Source, options: ConvertOptions) -> NDArray[np.bool_]:

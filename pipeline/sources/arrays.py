@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CorruptSampleError, DataError
+from pipeline.sources.labels import check_labels
 from pipeline.sources.pixels import array_to_rgb
 
 
@@ -48,12 +49,7 @@ class ArraySource:
                 f"{self.origin} must have a label an image; got {len(self.images):,} images and "
                 f"{len(self.labels):,} labels: get the files again"
             )
-        outside = np.flatnonzero((self.labels < 0) | (self.labels >= len(self.classes)))
-        if len(outside):
-            raise DataError(
-                f"a label of {self.origin} must be one of the {len(self.classes)} classes, numbered from 0; "
-                f"image {outside[0]} has {self.labels[outside[0]]}: get the files again"
-            )
+        check_labels(self.labels, len(self.classes), self.origin, remedy="get the files again")
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -89,6 +89,30 @@ def numbered(
     return Numbered(labels, tuple(names), tuple(notes))
 
 
+def check_labels(
+    labels: NDArray[np.int64],
+    classes: int,
+    origin: str,
+    image: Callable[[int], str] = "image {}".format,
+    remedy: str = "mend its labels",
+) -> None:
+    """Check that labels are those of so many classes, numbered from 0; ``image`` names one by its index.
+
+    Raises
+    ------
+    DataError
+        When one isn't; the line names the first such image.
+    """
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        value = int(labels[wrong[0]])
+        unknown = ", as where it is not known" if value == -1 else ""
+        raise DataError(
+            f"a label of {origin} must be one of its {classes} classes, numbered from 0; "
+            f"{image(int(wrong[0]))} has {value}{unknown}: {remedy}"
+        )
+
+
 def same_type(kinds: Iterable[tuple[str, str]], origin: str) -> None:
     """Check that labels are of one type in all files: ``kinds`` has each file's name and its labels' type.
 
@@ -164,14 +188,7 @@ def _by_number(
     else:
         names = [str(name) for name in classes]
         notes += alike(names)
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(names)))
-    if len(wrong):
-        value = int(labels[wrong[0]])
-        raise DataError(
-            f"a label of {origin} must be one of its {len(names)} classes, numbered from 0; "
-            f"{image(int(wrong[0]))} has {value}{', as where it is not known' if value == -1 else ''}: mend "
-            "its labels"
-        )
+    check_labels(labels, len(names), origin, image)
     return labels, names, notes
 
 

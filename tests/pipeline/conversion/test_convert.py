@@ -363,7 +363,7 @@ def test_a_source_whose_labels_are_outside_of_its_classes_is_refused(tmp_path: P
             pass
 
     source = Wrong("x", "train", "x", ("a", "b"), np.array([0, 1, 2]), noise(0, 3, 4, 4, 3))
-    with pytest.raises(DataError, match="one of the 2 classes, numbered from 0; train 2 of x has 2"):
+    with pytest.raises(DataError, match="x must be one of its 2 classes, numbered from 0; train 2 has 2"):
         convert(source, tmp_path / "x.beton", ConvertOptions())
     empty = Wrong("x", "train", "x", ("a", "b"), np.array([], np.int64), noise(0, 0, 4, 4, 3))
     with pytest.raises(DataError, match="x must hold at least 1 image; it holds none"):

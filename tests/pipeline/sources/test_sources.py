@@ -428,7 +428,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
         ),
         (
             pickle.dumps({"data": noise(0, 1, 3072), "labels": [10]}),
-            "one of the 10 classes.*; image 10 has 10",
+            "one of its 10 classes.*; image 10 has 10: get the files again",
         ),
     ],
 )
@@ -620,7 +620,7 @@ def test_arrays_must_fit_their_labels() -> None:
     labels = np.array([0, 1, 2])
     with pytest.raises(DataError, match="2 images and 3 labels"):
         ArraySource("x", "train", "x", ("a", "b", "c"), labels, noise(0, 2, 4, 4))
-    with pytest.raises(DataError, match="one of the 2 classes, numbered from 0; image 2 has 2"):
+    with pytest.raises(DataError, match="one of its 2 classes, numbered from 0; image 2 has 2"):
         ArraySource("x", "train", "x", ("a", "b"), labels, noise(0, 3, 4, 4))
 
 
