@@ -27,6 +27,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import one_line
 from pipeline.kernels.memory import words_at
 
 EXIT_STATUS = 4
@@ -169,9 +170,8 @@ def guard(data: NDArray[Any], path: Path) -> None:
 def _line(what: str) -> NDArray[np.uint8]:
     # A progress bar may stand on the line and have the cursor hidden, and nobody will be there to show it.
     begin, end = ("\n", "\x1b[?25h") if os.isatty(_OUTPUT) else ("", "")
-    shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in what)
     text = (
-        f"{begin}trainer: {shown} can't be read any further (bus error): it was truncated while it was being "
-        f"read, or its disk failed; get or convert it anew, and start again{end}\n"
+        f"{begin}trainer: {one_line(what)} can't be read any further (bus error): it was truncated while "
+        f"it was being read, or its disk failed; get or convert it anew, and start again{end}\n"
     )
-    return np.frombuffer(text.encode(errors="surrogateescape"), np.uint8)
+    return np.frombuffer(text.encode(), np.uint8)

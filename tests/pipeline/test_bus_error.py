@@ -96,7 +96,7 @@ def test_each_bus_error_is_one_line_and_a_status(jit: str, tmp_path: Path) -> No
     assert among_many.startswith(f"trainer: {tmp_path}/more77 can't be read any further")
     assert "that was mapped" in unknown
     assert f"{tmp_path}/more1 " in threads
-    assert f"{tmp_path}/caf\\udce9\\nnew can't be read" in odd
+    assert f"{tmp_path}/caf\\xe9\\nnew can't be read" in odd
 
 
 def test_faulthandler_keeps_its_turn(tmp_path: Path) -> None:
