@@ -1,7 +1,9 @@
-"""What goes wrong in the data pipeline, said in one line."""
+"""Exceptions of the data pipeline: one line each."""
 
 from __future__ import annotations
 
+import errno
+import os
 import unicodedata
 
 
@@ -23,6 +25,58 @@ class UnwritableError(DataError):
 
 class ChangedDataError(DataError):
     """A file was altered while it was being read; the line names it and what changed."""
+
+
+class MachineError(DataError):
+    """Memory, open files, a disk or a mount failed where data was read; the data may well be sound."""
+
+
+_OF_FILES = frozenset(
+    (
+        errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG,
+        errno.ENXIO, errno.ENODEV, errno.EINVAL, errno.EOVERFLOW, errno.EFBIG, errno.ESPIPE, errno.EILSEQ,
+    )
+)  # fmt: skip
+"""Errors of the system that a file can be blamed for: its path, permissions and kind, or an offset in it."""
+
+
+def is_refused(error: BaseException) -> bool:
+    """Return whether the machine or a path kept a file from being read; else its content is at fault."""
+    if isinstance(error, OSError) and error.errno is not None:
+        # Damaged offsets lead to places in a file that there can't be.
+        return error.errno not in (errno.EINVAL, errno.EOVERFLOW)
+    return machine_fault("", error) is not None
+
+
+def machine_fault(
+    place: str, error: BaseException, memory: str = "free some, or raise its limit"
+) -> MachineError | None:
+    """Return the error to raise where the machine failed, and not the file that was read; else None.
+
+    Parameters
+    ----------
+    place
+        The file or sample that was read.
+    error
+        Whatever reading it raised.
+    memory
+        The remedy where memory ran out.
+    """
+    # Pillow's decoders have no exception of their own for it.
+    exhausted = isinstance(error, OSError) and error.errno is None and str(error).startswith("out of memory")
+    if exhausted or isinstance(error, MemoryError):
+        return MachineError(f"{place} must fit into memory to be read; there was too little: {memory}")
+    if not isinstance(error, OSError):
+        return None
+    number = error.errno or 0
+    if number in (errno.EMFILE, errno.ENFILE):
+        remedy = "let a process open more by `ulimit -n 65536`"
+    elif isinstance(error, ConnectionError | TimeoutError) or (number > 0 and number not in _OF_FILES):
+        remedy = "give the same command again once that is mended"
+    else:
+        return None
+    reason = os.strerror(number) if number else " ".join(str(error).split()) or type(error).__name__
+    return MachineError(f"{place} must be readable; got {reason}: {remedy}")
 
 
 def one_line(text: str) -> str:

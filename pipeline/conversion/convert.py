@@ -18,7 +18,7 @@ from pipeline.complaints import gathering
 from pipeline.conversion.job import Conversion, Progress, Tally
 from pipeline.conversion.journal import Journal
 from pipeline.conversion.options import ConvertOptions, skipped_path, validation_path
-from pipeline.errors import CorruptSampleError, DataError, one_line
+from pipeline.errors import CorruptSampleError, DataError, MachineError, one_line
 from pipeline.formats import format_of
 from pipeline.formats.card import Card, HeldOut, card_path, creator, read_card
 from pipeline.formats.protocol import Writer
@@ -139,7 +139,7 @@ def _attempt(
             journal.start()
             conversion.go_on(journal, options.workers or cores(), progress)
             cards = _publish(source, storage, options, paths, writers, conversion.tallies, journal)
-        except (KeyboardInterrupt, CorruptSampleError):
+        except (KeyboardInterrupt, MemoryError, CorruptSampleError, MachineError):
             if earlier or conversion.done:
                 _suspend(writers, journal)
             else:

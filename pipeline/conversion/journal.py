@@ -11,7 +11,7 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, machine_fault
 from pipeline.formats.whole import unwritable
 
 _SCHEMA = 1
@@ -59,7 +59,9 @@ class Journal:
         except (FileNotFoundError, NotADirectoryError):
             found = []
         except OSError as error:
-            raise DataError(f"{self.path} must be readable; got {error}: remove it") from None
+            raise machine_fault(str(self.path), error) or DataError(
+                f"{self.path} must be readable; got {error}: remove it"
+            ) from None
         self._records = found[1:] if found and found[0] == self._head else []
 
     def __len__(self) -> int:

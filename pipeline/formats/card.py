@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, machine_fault
 from pipeline.formats.card_fields import fault_of
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
@@ -221,7 +221,7 @@ def read_card(path: Path) -> Card | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise DataError(
+        raise machine_fault(str(beside), error) or DataError(
             f"{beside} must be a card that can be read; it can't be ({error.strerror or error}): {_REMEDY}"
         ) from None
     except UnicodeDecodeError as error:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.bus_error import guard
-from pipeline.errors import ChangedDataError, DataError
+from pipeline.errors import ChangedDataError, MachineError
 
 _Status = tuple[int, int, int, int]
 
@@ -89,7 +89,7 @@ def _map_beyond_the_limit(path: Path) -> tuple[_Status, mmap.mmap]:
 
     Raises
     ------
-    DataError
+    MachineError
         When that is too low as well.
     """
     import resource
@@ -101,7 +101,7 @@ def _map_beyond_the_limit(path: Path) -> tuple[_Status, mmap.mmap]:
     except OSError as error:
         if error.errno != errno.EMFILE:
             raise
-        raise DataError(
+        raise MachineError(
             f"{path} can't be mapped beside the files that are open already; this process may open "
             f"{max(soft, hard):,}: raise ulimit -n, or convert the set to a .beton, which is one file"
         ) from None

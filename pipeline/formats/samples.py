@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.errors import CorruptSampleError, DataError
+from pipeline.errors import CorruptSampleError, DataError, machine_fault
 from pipeline.formats.mapped import MappedFile
 from pipeline.pillow import pixel_limit
 
@@ -170,10 +170,8 @@ class Samples:
             if (image.height, image.width) != shape[:2]:
                 return f"is {image.height}x{image.width}, and the file says {shape[0]}x{shape[1]}"
             return np.array(image.convert("RGB"))
-        except MemoryError:
-            raise DataError(
-                f"sample {index} of {self.path} must fit into memory to be decoded; there was too little: "
-                "give fewer threads"
-            ) from None
         except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
+            fault_of_machine = machine_fault(f"sample {index} of {self.path}", error, "give fewer threads")
+            if fault_of_machine is not None:
+                raise fault_of_machine from None
             return f"can't be decoded ({error})"

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, is_refused
 from pipeline.formats import webdataset_layout as layout
+from pipeline.formats.whole import unreadable
 
 _BLOCK = tarfile.BLOCKSIZE
 _MARK = 2 * _BLOCK
@@ -78,6 +79,9 @@ def tar_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str
     except DataError:
         raise
     except Exception as error:  # Damaged headers make tarfile raise whatever they lead it to.
+        # Headers need hardly any memory, but may ask for terabytes of it where they are damaged.
+        if is_refused(error) and not isinstance(error, MemoryError):
+            raise unreadable(path, "a tar file", error) from None
         raise DataError(
             f"{path} must be a whole tar file, uncompressed; reading it gave: {_reason(path, error)}: "
             f"{_AGAIN}"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, is_refused
 from pipeline.formats import webdataset_layout as layout
 from pipeline.formats.whole import unreadable
 
@@ -103,9 +103,9 @@ def read_table(folder: Path) -> Table | None:
         )
     except DataError:
         raise
-    except OSError as error:
-        raise unreadable(path, "a table of samples", error) from None
     except Exception as error:  # A damaged archive makes zipfile and NumPy raise whatever they stumble over.
+        if is_refused(error):
+            raise unreadable(path, "a table of samples", error) from None
         raise DataError(
             f"{path} must be a table that `trainer convert` wrote; got {type(error).__name__}: {error}: "
             f"{AGAIN}, or remove it to have it gathered from the shards"
@@ -131,8 +131,10 @@ def _names(compressed: bytes) -> list[str]:
 def _check_shard(path: Path, size: int) -> None:
     try:
         found = path.stat().st_size
-    except OSError:
+    except FileNotFoundError:
         raise DataError(f"{path} must be there, a shard of its folder; it is missing: {AGAIN}") from None
+    except OSError as error:
+        raise unreadable(path, "a shard of its folder", error) from None
     if found != size:
         raise DataError(f"{path} must have {size:,} bytes as it was written; it has {found:,}: {AGAIN}")
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from io import BufferedRandom
 from pathlib import Path
 from types import TracebackType
 
-from pipeline.errors import DataError, UnwritableError
+from pipeline.errors import DataError, UnwritableError, machine_fault
 from pipeline.formats import disk
 
 
@@ -130,13 +129,8 @@ def remove_stale(path: Path) -> None:
 
 def unreadable(path: Path, wanted: str, error: Exception) -> DataError:
     """Say in one line that ``path`` can't be read, which must be what is ``wanted``."""
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        return DataError(
-            f"{path} can't be opened, as too many files are open: let a process open more by `ulimit -n "
-            "65536`, or convert the images into fewer, larger files"
-        )
     reason = getattr(error, "strerror", None) or error
-    return DataError(
+    return machine_fault(str(path), error) or DataError(
         f"{path} must be {wanted} that can be read; it can't be ({reason}): mend its permissions, get it "
         "anew, or name another"
     )

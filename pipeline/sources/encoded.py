@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
@@ -12,13 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import CorruptSampleError, DataError
+from pipeline.errors import CorruptSampleError, DataError, machine_fault
 from pipeline.sources.pixels import decode, is_plain_jpeg
 
-_MACHINE = frozenset(
-    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR)
-)
-"""What keeps a sound file from being read: limits of the machine, and its disks and mounts."""
+LESS_MEMORY = "give fewer --workers, or leave it out by a lower --max-pixels"
+"""The remedy where an image doesn't fit into memory."""
 
 
 class EncodedImages:
@@ -74,17 +71,17 @@ def decoding(place: str, kind: str = "image file") -> Iterator[None]:
     ------
     CorruptSampleError
         When the image is at fault.
-    DataError
-        When the machine is: it is out of memory, or of open files, and says nothing of the image.
+    MachineError
+        When the machine is: out of memory or of open files, or its disk failed.
     """
     try:
         yield
     except DataError:
         raise
     except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
-        machines = machine_fault(place, error)
-        if machines is not None:
-            raise machines from None
+        fault_of_machine = machine_fault(place, error, LESS_MEMORY)
+        if fault_of_machine is not None:
+            raise fault_of_machine from None
         if isinstance(error, OSError) and error.errno is not None:
             raise CorruptSampleError(
                 f"{place} must be readable; got {error.strerror}: mend its permissions or link, or remove it"
@@ -93,20 +90,6 @@ def decoding(place: str, kind: str = "image file") -> Iterator[None]:
         raise CorruptSampleError(
             f"{place} must be a whole {kind}; it can't be decoded ({fault}): mend or remove it"
         ) from None
-
-
-def machine_fault(place: str, error: Exception) -> DataError | None:
-    """Return the error to raise where memory, open files or a disk failed, and no image; else None."""
-    if isinstance(error, MemoryError):
-        return DataError(
-            f"{place} must fit into memory to be decoded; there was too little: give fewer --workers, or "
-            "leave it out by a lower --max-pixels"
-        )
-    if isinstance(error, OSError) and error.errno in _MACHINE:
-        return DataError(
-            f"{place} must be readable; got {error.strerror}: give the same command again once that is mended"
-        )
-    return None
 
 
 def shards_fingerprint(shards: Sequence[Path]) -> str:

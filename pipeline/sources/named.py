@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, is_refused
+from pipeline.formats.whole import unreadable
 from pipeline.sources.download import download as fetch
 from pipeline.sources.image_folder import ImageFolder, splits_in
 from pipeline.sources.protocol import Source
@@ -74,12 +75,10 @@ class NamedSource(ABC):
             return self.read(split, found)
         except DataError:
             raise
-        except MemoryError:
-            raise DataError(
-                f"{found} must fit into memory to be read; there was too little: free some, or use "
-                "a larger machine"
-            ) from None
         except Exception as error:  # Unpickling above all raises whatever the damage leads it to.
+            if is_refused(error):
+                file = Path(getattr(error, "filename", None) or found)
+                raise unreadable(file, f"a file of {self.name}", error) from None
             raise DataError(
                 f"{found} must hold the files of {self.name} ({split}) undamaged; reading them gave: "
                 f"{error or type(error).__name__}: remove them and get them again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import struct
 import tempfile
 import textwrap
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.bus_error import guard
-from pipeline.errors import DataError
+from pipeline.errors import DataError, is_refused
+from pipeline.formats.whole import unreadable
 from pipeline.sources.arrays import ArraySource
 from pipeline.sources.label_values import read_labels
 from pipeline.sources.labels import numbered, same_type
@@ -49,9 +51,9 @@ def open_npz(path: Path, split: str) -> ArraySource:
     except DataError:
         raise
     except Exception as error:  # Damaged archives make zipfile and NumPy raise whatever they stumble over.
+        if is_refused(error):
+            raise unreadable(path, "an .npz file", error) from None
         fault = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, MemoryError):
-            fault = "it states more than fits into memory"
         raise DataError(
             f"{path} must be a whole .npz file; reading it gave: {textwrap.shorten(fault, _MOST_TOLD)}: save "
             "it again"
@@ -105,10 +107,17 @@ def _names(array: NDArray[Any], origin: str) -> list[str]:
 
 def _small(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
     with archive.open(member) as file:
-        if _header(file)[2].hasobject:
+        shape, _, dtype = _header(file)
+        if dtype.hasobject:
             raise DataError(
                 f"{member.filename} of {archive.filename} must be an array of numbers or texts; it holds "
                 "Python objects: save it again with a type, as np.array(labels, dtype=str)"
+            )
+        # Before memory is asked for, so that a want of memory is none of the file's.
+        stated, held = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
+        if stated > held:
+            raise ValueError(
+                f"{member.filename} states {stated:,} bytes, too large for the {held:,} it holds"
             )
     with archive.open(member) as file:
         array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
@@ -161,7 +170,11 @@ def _needed(path: Path, member: zipfile.ZipInfo) -> Iterator[None]:
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    found: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(file)
+    try:
+        found: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(file)
+    except MemoryError:
+        # Python's parser has it for what is nested too deep; a header is of 64 KiB at most.
+        raise ValueError("its header is nested too deep") from None
     return found
 
 

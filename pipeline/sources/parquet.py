@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, is_refused
+from pipeline.formats.whole import unreadable
 from pipeline.sources.encoded import EncodedImages, shards_fingerprint
 from pipeline.sources.labels import numbered, same_type
 
@@ -266,5 +267,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
+    if is_refused(error):
+        return unreadable(path, "a Parquet file", error)
     line = " ".join(str(error).split())
     return DataError(f"{path} must be a whole Parquet file; reading it gave: {line}: get it again")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from pipeline.errors import is_refused
 from pipeline.sources.png import check_png
 
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -158,7 +159,9 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     """Return what turns an image upright: by the EXIF tag of its orientation alone, or by XMP's."""
     try:
         value = image.getexif().get(_ORIENTATION)
-    except Exception:
+    except Exception as error:  # Pillow raises whatever the damage leads it to.
+        if is_refused(error):
+            raise
         # Damaged EXIF data say nothing about the pixels; such files are common and show as they are stored.
         return None
     return _TURNS.get(value) if isinstance(value, int) else None

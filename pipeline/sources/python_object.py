@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.errors import CorruptSampleError, DataError
+from pipeline.errors import CorruptSampleError, DataError, machine_fault
 from pipeline.sources.class_names import tidied
-from pipeline.sources.encoded import machine_fault
+from pipeline.sources.encoded import LESS_MEMORY
 from pipeline.sources.labels import numbered
 from pipeline.sources.pixels import array_to_rgb, to_rgb
 
@@ -201,9 +201,9 @@ class ObjectSource:
 
     def _unreadable(self, index: int, error: BaseException) -> DataError:
         """Return the error to raise for an item: a corrupt one's, unless the machine is at fault."""
-        machines = machine_fault(self.sample_name(index), error) if isinstance(error, Exception) else None
-        if machines is not None:
-            return machines
+        fault_of_machine = machine_fault(self.sample_name(index), error, LESS_MEMORY)
+        if fault_of_machine is not None:
+            return fault_of_machine
         line = " ".join(str(error).split()) or type(error).__name__
         return CorruptSampleError(
             f"{self.sample_name(index)} must be an image; reading it gave: {line}: mend or remove it"
@@ -236,7 +236,7 @@ def open_object(text: str, split: str) -> ObjectSource:
         raise
     except (Exception, SystemExit) as error:  # Scripts that aren't meant to be imported end themselves.
         line = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
+        raise machine_fault(text, error) or DataError(
             f"a source MODULE:NAME must be found from the current folder and made without arguments but "
             f"split; {text} gave: {line}"
         ) from None
@@ -265,7 +265,7 @@ def _asked(name: str, data: Indexed, part: Callable[[Indexed], Part]) -> Part:
         return part(data)
     except (Exception, SystemExit) as error:
         line = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
+        raise machine_fault(name, error) or DataError(
             f"{name} must tell its length, and its targets, labels and classes where it has them; asking "
             f"gave: {line}: mend it"
         ) from None

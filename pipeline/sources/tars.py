@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from pipeline.errors import DataError
 from pipeline.formats.card import read_card
 from pipeline.formats.tar_members import tar_members
+from pipeline.formats.whole import unreadable
 from pipeline.sources.encoded import EncodedImages, shards_fingerprint
 from pipeline.sources.labels import numbered, same_type
 
@@ -132,7 +133,11 @@ class TarSource(EncodedImages):
 def _samples(path: Path) -> Iterator[_Sample]:
     """Go through a shard; neighbours with the same name up to the first dot are one sample."""
     current: _Sample | None = None
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise unreadable(path, "a tar file", error) from None
+    with file:
         for key, ending, member in tar_members(path, _is_part):
             if current is None or current.key != key:
                 if current is not None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import DataError, one_line
+from pipeline.errors import DataError, machine_fault, one_line
 from pipeline.sources.class_names import listed
 from pipeline.sources.foreign import is_foreign
 
@@ -173,7 +173,10 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | _Kind | None:
         if entry.is_dir(follow_symlinks=False):
             return _FOLDER
         return entry.stat()
-    except OSError:
+    except OSError as error:
+        fault_of_machine = machine_fault(one_line(entry.path), error)
+        if fault_of_machine is not None:
+            raise fault_of_machine from None
         return None
 
 
@@ -202,7 +205,7 @@ def _way_to(folder: Path) -> frozenset[_Directory]:
 
 
 def _unlistable(folder: Path, error: OSError) -> DataError:
-    return DataError(
+    return machine_fault(one_line(str(folder)), error) or DataError(
         f"{one_line(str(folder))} must be a folder that can be listed; got {error.strerror}: mend its "
         "permissions, or move it out of the set"
     )

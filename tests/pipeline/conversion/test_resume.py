@@ -20,7 +20,7 @@ from PIL import Image
 from pipeline.conversion import job as conversion
 from pipeline.conversion.convert import ConvertOptions, convert, skipped_path, validation_path
 from pipeline.conversion.journal import Journal, journal_path
-from pipeline.errors import CorruptSampleError, DataError
+from pipeline.errors import CorruptSampleError, DataError, MachineError
 from pipeline.formats import open_dataset
 from pipeline.formats.verify import verify
 from pipeline.formats.whole import partial_path
@@ -280,17 +280,24 @@ def test_many_kills_in_a_row(
     assert contents(tmp_path) == whole
 
 
-def test_an_interrupt_is_gone_on_from(
-    folder: Path, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), MemoryError(), MachineError("a disk failed")], ids=repr
+)
+def test_an_interrupt_or_a_fault_of_the_machine_is_gone_on_from(
+    error: BaseException,
+    folder: Path,
+    tmp_path: Path,
+    whole: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "x.beton"
 
     def stop(done: int, total: int) -> None:
         if journal_path(out).stat().st_size > 5_000:
-            raise KeyboardInterrupt
+            raise error
 
     monkeypatch.setattr(conversion, "_SECONDS", 0.0)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(error)):
         convert(ImageFolder(folder), out, OPTIONS, stop)
     assert 0 < go_on(folder, out) < IMAGES
     assert contents(tmp_path) == whole

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import io
 import json
-import os
 import pickle
-import resource
 import shutil
 import tarfile
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.errors import CorruptSampleError, DataError
+from pipeline.errors import CorruptSampleError, DataError, MachineError
 from pipeline.formats import FORMATS, Sample, StoredImage, card_path, open_dataset
 from pipeline.formats import webdataset_layout as layout
 from pipeline.formats.card import Card
@@ -654,19 +652,13 @@ def test_a_changed_byte_names_its_sample(mixed: Path) -> None:
     assert verdict.unaltered is False
 
 
-def test_more_shards_than_a_process_may_open_are_told_with_the_remedy(mixed: Path) -> None:
+def test_more_shards_than_a_process_may_open_are_told_with_the_remedy(
+    mixed: Path, no_more_files: Callable[[], AbstractContextManager[None]]
+) -> None:
     WebDataset(mixed)
-    # Maps that nobody holds any more would free descriptors in the midst of it.
-    gc.collect()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.open(os.devnull, os.O_RDONLY)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    try:
-        with pytest.raises(DataError, match=r"can't be opened, as too many files are open: .* `ulimit -n"):
-            WebDataset(mixed)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    told = r"must be readable; got Too many open files: let .* `ulimit -n 65536`"
+    with no_more_files(), pytest.raises(MachineError, match=told):
+        WebDataset(mixed)
     WebDataset(mixed)
 
 
@@ -702,3 +694,15 @@ def test_a_folder_in_place_of_a_file_is_one_line_that_names_it_once(
     )
     assert said.count(name) == 1
     assert "\n" not in said
+
+
+def test_a_shard_that_can_not_be_reached_is_not_said_to_be_missing(mixed: Path) -> None:
+    shard = mixed / "mixed-000000.tar"
+    shard.unlink()
+    with pytest.raises(DataError, match=r"000000\.tar must be there, a shard of its folder; it is missing"):
+        WebDataset(mixed)
+    shard.symlink_to(shard.name)
+    with pytest.raises(
+        DataError, match=r"000000\.tar must be a shard .* \(Too many levels of symbolic links"
+    ):
+        WebDataset(mixed)

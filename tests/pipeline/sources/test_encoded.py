@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from pipeline.errors import CorruptSampleError, DataError
+from pipeline.errors import CorruptSampleError, DataError, MachineError
 from pipeline.sources.encoded import decoding
 
 
@@ -17,15 +17,39 @@ def fault(error: BaseException) -> DataError:
     return caught.value
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE])
-def test_what_is_the_machines_fault_is_never_skipped_as_corrupt(number: int) -> None:
-    for error in (OSError(number, os.strerror(number)), MemoryError()):
-        found = fault(error)
-        assert not isinstance(found, CorruptSampleError)
-        assert str(found).startswith("a/1.png must ")
+MACHINES = (
+    "EMFILE",
+    "ENFILE",
+    "ENOMEM",
+    "EIO",
+    "ESTALE",
+    "ENOSPC",
+    "EDQUOT",
+    "ENOTCONN",
+    "EHOSTDOWN",
+    "EAGAIN",
+)
 
 
-@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.ELOOP, errno.EISDIR])
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(OSError(number, os.strerror(number)) for number in (getattr(errno, name) for name in MACHINES)),
+        MemoryError(),
+        TimeoutError("timed out"),
+        ConnectionResetError(),
+        # As Pillow's decoders have it: an error without a number.
+        OSError("out of memory when reading image file"),
+    ],
+    ids=repr,
+)
+def test_what_is_the_machines_fault_is_never_skipped_as_corrupt(error: Exception) -> None:
+    found = fault(error)
+    assert isinstance(found, MachineError)
+    assert str(found).startswith("a/1.png must ")
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.ELOOP, errno.EISDIR, errno.ENXIO])
 def test_a_file_that_is_not_there_or_closed_is_named_as_such(number: int) -> None:
     found = fault(OSError(number, os.strerror(number)))
     assert isinstance(found, CorruptSampleError)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -234,20 +233,3 @@ def test_what_may_not_be_read_is_an_error(tmp_path: Path) -> None:
     assert len(lines) == len(cases), done.stderr
     for number, (line, message) in enumerate(zip(lines, cases.values(), strict=True)):
         assert line.startswith(message.format(tmp_path / str(number)))
-
-
-def test_too_many_open_files_is_no_fault_of_an_image(pets: Path) -> None:
-    source = ImageFolder(pets)
-    source.read(0)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.open(os.devnull, os.O_RDONLY)
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
-    try:
-        with pytest.raises(
-            DataError, match=r"cat/2\.png must be readable; got Too many open files: give"
-        ) as caught:
-            source.read(1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert not isinstance(caught.value, CorruptSampleError)
