@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -210,7 +211,14 @@ for number, name in enumerate(closed):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_what_may_not_be_read_is_an_error(tmp_path: Path) -> None:
+def test_what_may_not_be_read_is_an_error() -> None:
+    # Beside pytest's folders: each session that begins closes them to other users.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        check_what_may_not_be_read(Path(folder).resolve())
+
+
+def check_what_may_not_be_read(folder: Path) -> None:
     cases = {
         "cat": "DataError {}/cat must be a folder that can be listed; got Permission denied: mend its",
         "cat/deep": "DataError {}/cat/deep must be a folder that can be listed; got Permission denied",
@@ -218,13 +226,10 @@ def test_what_may_not_be_read_is_an_error(tmp_path: Path) -> None:
         "": "DataError {} must be a folder that can be listed; got Permission denied",
     }
     for number in range(len(cases)):
-        save(tmp_path / str(number) / "cat" / "1.png")
-        save(tmp_path / str(number) / "cat" / "deep" / "3.png")
-    # The folders that pytest makes are its user's alone.
-    for path in (tmp_path, *list(tmp_path.parents)[:3]):
-        path.chmod(path.stat().st_mode | 0o055)
+        save(folder / str(number) / "cat" / "1.png")
+        save(folder / str(number) / "cat" / "deep" / "3.png")
     done = subprocess.run(
-        [sys.executable, "-c", _UNPRIVILEGED, str(tmp_path), *cases],
+        [sys.executable, "-c", _UNPRIVILEGED, str(folder), *cases],
         capture_output=True,
         text=True,
         check=False,
@@ -232,4 +237,4 @@ def test_what_may_not_be_read_is_an_error(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert len(lines) == len(cases), done.stderr
     for number, (line, message) in enumerate(zip(lines, cases.values(), strict=True)):
-        assert line.startswith(message.format(tmp_path / str(number)))
+        assert line.startswith(message.format(folder / str(number)))
