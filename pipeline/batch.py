@@ -42,7 +42,7 @@ class Batch:
     weights
         float32[n, k] on the device, the order's loss multiplier of each constituent; None means all 1.
     draws
-        One entry an augmentation of the chain, in its order; empty without augmentation.
+        One entry per augmentation of the chain, in its order; empty without augmentation.
     size
         Height and width asked for, where that isn't what the chain gives by itself; None otherwise.
     cropped

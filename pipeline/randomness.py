@@ -143,7 +143,7 @@ def integers(
 
 
 def permutation(keys: Keys, stream: str) -> NDArray[np.int64]:
-    """Draw a permutation of the batch's positions, one a batch.
+    """Draw a permutation of the batch's positions, one per batch.
 
     Returns
     -------

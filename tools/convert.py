@@ -101,7 +101,7 @@ class Convert:
     """Pixels of the largest image that is decoded; files that state more are taken for damaged."""
 
     workers: int | None = None
-    """Threads; one a core by default. The data set is the same with any number."""
+    """Threads; one per core by default. The data set is the same with any number."""
 
     classes_of: Path | None = None
     """A converted data set whose classes these are: they are numbered as there, as a test set's must be as
@@ -209,7 +209,7 @@ def say_skipped(console: Console, path: Path) -> None:
 
 
 def image_progress(console: Console) -> Progress:
-    """Make a progress bar that shows images done, images a second and the time left."""
+    """Make a progress bar that shows images done, images per second and the time left."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -221,7 +221,7 @@ def image_progress(console: Console) -> Progress:
 
 
 class _Rate(ProgressColumn):
-    """Images a second: of late while it runs, over all once it is done."""
+    """Images per second: of late while it runs, over all once it is done."""
 
     def render(self, task: Task) -> Text:
         speed = task.completed / task.finished_time if task.finished_time else task.speed

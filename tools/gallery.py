@@ -124,7 +124,7 @@ def square(data: Converted, ids: NDArray[np.int64]) -> Pixels:
 
 
 def paint(title: str, names: Sequence[str], originals: Pixels, columns: dict[str, Pixels]) -> Image.Image:
-    """Set originals and their augmentations in a table: a block a image, a row a draw, a column a part."""
+    """Return originals and augmentations: one block per image, one row per draw, one column per part."""
     draws = len(next(iter(columns.values())))
     tile = _SMALL if max(originals.shape[1:3]) <= _SMALL else _LARGE
     headings = {name: _wrapped(name) for name in columns}

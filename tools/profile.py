@@ -124,7 +124,7 @@ def _setting(session: Session, at: float) -> str:
 
 
 def rows(measured: Measured) -> Iterator[tuple[str, float, bool]]:
-    """Give the table's rows: name, seconds a step, and whether it is a part of the row above."""
+    """Give the table's rows: name, seconds per step, and whether it is a part of the row above."""
     for name, seconds in measured.stages.items():
         yield name, seconds, False
         if name == "augmentation" and len(measured.parts) > 1:
@@ -134,7 +134,7 @@ def rows(measured: Measured) -> Iterator[tuple[str, float, bool]]:
 
 def table(measured: Measured) -> Table:
     """Set a profile as a table; rates are of trained images."""
-    made = Table("stage", "ms a batch", "images/s alone", "share of a step")
+    made = Table("stage", "ms per batch", "images/s alone", "share of a step")
     for column in made.columns[1:]:
         column.justify = "right"
     batch = measured.run.batch_size
@@ -154,7 +154,7 @@ def table(measured: Measured) -> Table:
 
 
 def figures(measured: Measured) -> dict[str, Any]:
-    """A profile as it stands in the JSON file; times in milliseconds a step."""
+    """A profile as it stands in the JSON file; times in milliseconds per step."""
 
     def row(name: str, seconds: float) -> dict[str, Any]:
         return {

@@ -26,7 +26,7 @@ class Verify:
     """A converted data set."""
 
     workers: int | None = None
-    """Threads; one a core by default."""
+    """Threads; one per core by default."""
 
     def execute(self, console: Console) -> int:
         """Read, report and give the exit status; see `pipeline.formats.verify.verify` for the errors."""

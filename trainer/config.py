@@ -65,13 +65,13 @@ class Settings:
     one of all copies: divide T by the growth of the set to keep the number of steps."""
 
     batch_size: int = 128
-    """Samples an optimiser step, over all devices."""
+    """Samples per optimizer step, over all devices."""
 
     mean: tuple[float, float, float] | None = None
-    """Mean a channel to normalise by, of pixels in [0, 1]; None takes the data set's own, from its card."""
+    """Mean per channel to normalise by, of pixels in [0, 1]; None takes the data set's own, from its card."""
 
     std: tuple[float, float, float] | None = None
-    """Standard deviation a channel to normalise by; None takes the data set's own."""
+    """Standard deviation per channel to normalise by; None takes the data set's own."""
 
     seed: int = 0
     """Seed of everything; initialisation, order, augmentation and selection get separate streams of it."""

@@ -30,7 +30,7 @@ class HostDraws:
     Attributes
     ----------
     parts
-        One entry a part of the chain, in its order.
+        One entry per part of the chain, in its order.
     partners
         int64[n, k], positions within the batch of each image's constituents after all mixing.
     shares
@@ -54,7 +54,7 @@ class Chain:
         is itself made of pieces holds them in other shares than the whole. mixup may stand before or after
         one. Nothing is added to the parts.
     mean, std
-        One value a channel, of pixels scaled to [0, 1]; both None for images that are normalised already.
+        One value per channel, of pixels scaled to [0, 1]; both None for images that are normalised already.
     dtype
         Of the normalised images.
 
@@ -83,7 +83,7 @@ class Chain:
         self.dtype = dtype
         if len(self.mean) != len(self.std) or bool(self.mean) != self.normalises:
             raise DataError(
-                f"mean and std must hold one value a channel each; got {len(self.mean)} and {len(self.std)}"
+                f"mean and std must each hold one value per channel; got {len(self.mean)} and {len(self.std)}"
             )
         if not all(value > 0 for value in self.std):
             raise DataError(f"std must be above 0 in every channel; got {self.std}")
@@ -132,7 +132,7 @@ class Chain:
         Raises
         ------
         DataError
-            On images that aren't uint8[n, C, H, W], and on labels that aren't one an image.
+            On images that aren't uint8[n, C, H, W], and on labels that aren't one per image.
         """
         if images.ndim != 4 or images.dtype != torch.uint8:
             raise DataError(
@@ -140,7 +140,7 @@ class Chain:
                 f"{tuple(images.shape)}"
             )
         if labels.shape != images.shape[:1]:
-            raise DataError(f"labels must be one an image; got shape {tuple(labels.shape)}")
+            raise DataError(f"labels must be one per image; got shape {tuple(labels.shape)}")
         if step is None:
             step, self._calls = self._calls, self._calls + 1
         places = np.arange(len(images), dtype=np.int64)
@@ -218,7 +218,7 @@ class Chain:
         images
             uint8[n, C, H, W] in any memory layout; of the chain's dtype where it doesn't normalise.
         draws
-            One entry a part, on the device of ``images``.
+            One entry per part, on the device of ``images``.
         cropped
             Whether the images have the first part behind them.
 

@@ -26,7 +26,7 @@ def check_alpha(alpha: float) -> None:
 
 
 def draw_beta(keys: Keys, stream: str, alpha: float, *, per_sample: bool) -> NDArray[np.float64]:
-    """Draw Beta(alpha, alpha), either one value for the whole batch or one a sample.
+    """Draw Beta(alpha, alpha), either one value for the whole batch or one per sample.
 
     Returns
     -------

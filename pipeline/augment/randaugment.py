@@ -28,7 +28,7 @@ class Randaugment:
     Cubuk et al., 2020. ``original`` is the list of 16 that Arazo et al. (2021) use, where some
     operations grow weaker with the magnitude, so that magnitude 4 is strong. ``modern`` is torchvision's
     list of 14, which all grow stronger; the magnitude that a run's resolution brings scales this one's alone.
-    Operations are drawn with replacement, one draw a sample. Stands before crop and flip.
+    Operations are drawn with replacement, one draw per sample. Stands before crop and flip.
     """
 
     operations: int = 2

@@ -105,7 +105,7 @@ class Conversion:
     Attributes
     ----------
     tallies
-        One a file.
+        One per file.
     done
         Images of the source that are written, or left out, and noted in the journal.
     """

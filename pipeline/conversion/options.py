@@ -50,7 +50,7 @@ class ConvertOptions:
         Pixels of the largest image that is decoded. Files that state more are refused as corrupt, by their
         headers: a few bytes may claim all of a machine's memory.
     workers
-        Threads; None for one a core. The bytes written don't depend on it.
+        Threads; None for one per core. The bytes written don't depend on it.
     overwrite
         Replace files that are there.
 

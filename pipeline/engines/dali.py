@@ -33,7 +33,7 @@ class DaliEngine:
     """
 
     threads: int = 0
-    """Threads that decode; 0 for one a core."""
+    """Threads that decode; 0 for one per core."""
 
     def __post_init__(self) -> None:
         check_threads(self.threads)

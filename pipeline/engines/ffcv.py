@@ -39,9 +39,9 @@ from pipeline.kernels.resize import resize_windows
 from pipeline.machine import memory
 
 _RAW_STRETCH = 1 << 22
-"""Raw bytes a thread at least: less is copied sooner than another thread wakes up."""
+"""Raw bytes per thread at least: less is copied sooner than another thread wakes up."""
 _STRETCH = 1 << 15
-"""Bytes a thread at least where they are decoded or resized."""
+"""Bytes per thread at least where they are decoded or resized."""
 _SMALL = 64 * 64
 """Pixels of an image that is copied too fast for another thread to be worth it."""
 _SHARES = 8
@@ -56,7 +56,7 @@ class FfcvEngine:
     """
 
     threads: int = 0
-    """Threads that decode; 0 for one a core."""
+    """Threads that decode; 0 for one per core."""
     exact: bool = False
     """Decode every JPEG in full, so that pixels equal the resident engine's bit for bit. Without it, windows
     that are made half as large or smaller are decoded at a reduced scale: faster the larger the images are by

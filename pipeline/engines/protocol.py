@@ -156,11 +156,11 @@ def check_ids(ids: NDArray[np.int64], dataset: Dataset) -> None:
 def check_threads(threads: int) -> None:
     """Raise `DataError` unless ``threads`` can be an engine's option."""
     if threads < 0:
-        raise DataError(f"threads must be at least 1, or 0 for one a core; got {threads}")
+        raise DataError(f"threads must be at least 1, or 0 for one per core; got {threads}")
     if threads > MOST_THREADS:
-        raise DataError(f"threads must be at most {MOST_THREADS}; got {threads}: give 0 for one a core")
+        raise DataError(f"threads must be at most {MOST_THREADS}; got {threads}: give 0 for one per core")
 
 
 def thread_count(threads: int) -> int:
-    """Threads to start: ``threads``, or for 0 one a core that this process may use."""
+    """Threads to start: ``threads``, or for 0 one per core that this process may use."""
     return threads or cores()

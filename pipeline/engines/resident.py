@@ -50,7 +50,7 @@ class ResidentEngine:
     """Decode everything once into memory (the GPU's, where there is one): fastest for what fits."""
 
     threads: int = 0
-    """Threads that decode when the set is opened, and read on the CPU; 0 for one a core."""
+    """Threads that decode when the set is opened, and read on the CPU; 0 for one per core."""
     decoder: Decoder = "cpu"
     """Where JPEGs are decoded for a CUDA device: "cpu", or "gpu" for torchvision's decoder on that device,
     which rounds otherwise."""

@@ -4,11 +4,11 @@
 
     header               24 bytes
     field descriptors    1,041 bytes each
-    metadata             one row a sample: image (mode, width, height, pointer), label, image at each level
+    metadata             one row per sample: image (mode, width, height, pointer), label, image at each level
     padding              to the start of a page
     pages                the images' bytes, each level's on pages of its own
     extras               of ours only
-    allocation table     one row a sample (number, pointer, size), to the end of the file
+    allocation table     one row per sample (number, pointer, size), to the end of the file
 
 A sample's bytes lie within one page, which is what FFCV's process cache relies on. FFCV never reads the
 arguments of its image field; files of ours keep pointers to three extras there (a checksum for each sample,

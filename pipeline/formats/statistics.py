@@ -51,7 +51,7 @@ class PixelSums:
         self._counts += np.array(counts, np.int64)
 
     def mean_and_std(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        """Give mean and population standard deviation a channel, of pixels scaled to [0, 1]."""
+        """Give mean and population standard deviation per channel, of pixels scaled to [0, 1]."""
         self._count()
         means, deviations = [], []
         for channel in range(3):

@@ -131,7 +131,7 @@ def read_extras(
 ) -> Extras | None:
     """Find what a file of ours holds besides FFCV's parts; None in a file that FFCV wrote.
 
-    ``images`` is how many images each sample has: its own, and one a level.
+    ``images`` is how many images each sample has: its own, and one per level.
     """
     extras = np.frombuffer(arguments.tobytes(), layout.EXTRAS, 1)[0]
     if extras["magic"] != layout.MAGIC:

@@ -52,7 +52,7 @@ def verify(
     path
         The data file.
     workers
-        Threads; None for one a core.
+        Threads; None for one per core.
     progress
         Called with (done, total) samples.
 

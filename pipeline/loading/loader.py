@@ -61,7 +61,7 @@ class Loader:
     engine
         How images are read; see `pipeline.ENGINES`.
     batch_size
-        Samples a step over all ranks, a multiple of ``world_size``.
+        Samples per step over all ranks, a multiple of ``world_size``.
     augment
         The chain whose parameters are drawn for each batch. The images are given as they were read:
         ``augment.apply(batch)`` augments them, on the device and on the consumer's clock.

@@ -91,7 +91,7 @@ def byte_columns(pixels: Tensor, first: Tensor, last: Tensor) -> Tensor:
 
     Returns
     -------
-    uint8[n, 1, W * bytes a pixel], 255 for those columns and 0 elsewhere.
+    uint8[n, 1, W * bytes per pixel], 255 for those columns and 0 elsewhere.
     """
     unit = pixels.shape[3] * pixels.element_size()
     return _between(pixels.shape[2] * unit, first * unit, last * unit)[:, None, :]
@@ -102,14 +102,14 @@ def byte_rectangle(pixels: Tensor, top: Tensor, bottom: Tensor, left: Tensor, ri
 
     Returns
     -------
-    uint8[n, H, W * bytes a pixel], 255 within and 0 without.
+    uint8[n, H, W * bytes per pixel], 255 within and 0 without.
     """
     rows = _between(pixels.shape[1], top, bottom)[:, :, None]
     return byte_columns(pixels, left, right) & rows
 
 
 def to_bytes(pixels: Tensor) -> Tensor:
-    """View contiguous [n, H, W, C] pixels as uint8[n, H, W * bytes a pixel]."""
+    """View contiguous [n, H, W, C] pixels as uint8[n, H, W * bytes per pixel]."""
     return pixels.flatten(2).view(torch.uint8)
 
 

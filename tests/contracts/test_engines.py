@@ -802,9 +802,11 @@ def test_is_a_frozen_dataclass_that_says_what_it_does(engine: EnginePart) -> Non
     assert type(engine).__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert (type(engine).__doc__ or "").splitlines()[0].endswith(".")
     assert "threads" in {field.name for field in fields(engine)}
-    with pytest.raises(DataError, match="threads must be at least 1, or 0 for one a core; got -1"):
+    with pytest.raises(DataError, match="threads must be at least 1, or 0 for one per core; got -1"):
         type(engine)(threads=-1)  # type: ignore[call-arg]
-    with pytest.raises(DataError, match="threads must be at most 1024; got 100000000: give 0 for one a core"):
+    with pytest.raises(
+        DataError, match="threads must be at most 1024; got 100000000: give 0 for one per core"
+    ):
         type(engine)(threads=100_000_000)  # type: ignore[call-arg]
     assert type(engine)(threads=3).open  # type: ignore[call-arg]
 

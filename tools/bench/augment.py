@@ -23,7 +23,7 @@ from tools.bench import measure
 from tools.bench.clock import Clock
 
 BATCHES = {32: 512, 96: 256, 224: 64}
-"""Images a batch at each height and width."""
+"""Images per batch at each height and width."""
 
 _MEAN, _STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 
@@ -45,7 +45,7 @@ class AugmentBench:
     """Height and width of the images: 32 (batches of 512), 96 (of 256) or 224 (of 64)."""
 
     repeats: int = 7
-    """Measurements a case; medians are given."""
+    """Measurements per case; medians are given."""
 
     device: str = "auto"
     """Where ours are applied; the peers work on the CPU, but for kornia."""
@@ -57,7 +57,7 @@ class AugmentBench:
                     raise UsageError(f"{name} must be of {', '.join(map(str, known))}; got {value}")
 
     def rows(self, clock: Clock | None = None) -> list[measure.Row]:
-        """One row a case and peer, in images a second."""
+        """One row per case and peer, in images per second."""
         if importlib.util.find_spec("kornia") is None:
             print("kornia is not installed: its rows are left out (pip install kornia)")
         clock = clock or Clock()

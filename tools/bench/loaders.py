@@ -66,10 +66,10 @@ class LoadersBench:
     """Raw images of 32 px to make; 0 for none."""
 
     threads: int = 0
-    """Threads, or processes, of every side; 0 for one a core."""
+    """Threads, or processes, of every side; 0 for one per core."""
 
     repeats: int = 5
-    """Measurements a case; medians are given."""
+    """Measurements per case; medians are given."""
 
     growth: bool = False
     """Measure as well by how much memory grows from round 10 to round 50, at the last of the sizes: some
@@ -83,7 +83,7 @@ class LoadersBench:
                     raise UsageError(f"{name} must be of {', '.join(choices)}; got {value}")
 
     def rows(self, clock: Clock | None = None) -> list[Row]:
-        """One row a case and peer, all sides of a case measured in turn.
+        """One row per case and peer, all sides of a case measured in turn.
 
         ``load/SET-PIXELS/ENGINE`` is the rate of random resized crops, ``load/raw32/ENGINE`` that of whole
         raw images, in batches of 64 and 512; ``.../wds`` from tar shards instead of a ``.beton`` file.

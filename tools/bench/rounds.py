@@ -37,7 +37,7 @@ class RoundsBench:
     """Where to train."""
 
     def rows(self, clock: Clock | None = None) -> list[measure.Row]:
-        """One row a sampler, in seconds a round."""
+        """One row per sampler, in seconds per round."""
         clock = clock or Clock()
         return self.measured(clock, clock.cases(self.samplers))
 

@@ -57,7 +57,7 @@ class SamplersBench:
     """Leave out the cases of 1e7 and 1e8 samples, and repeat less."""
 
     def rows(self, clock: Clock | None = None) -> list[Row]:
-        """One row a case and peer.
+        """One row per case and peer.
 
         ``draw/wr/N`` draws N of N with replacement, ``draw/wor30/N`` 30% of N without; the weights are
         uniform random float32. ``.../memory`` is the peak beyond the table of weights. ``observe/1e6`` is

@@ -35,9 +35,9 @@ class SelectionBench:
 
     select/foms/R scores a pool of twice the batch at R times the resolution of training, all else that it
     needs included: candidates are read at that level of the data set, and the chosen again in full. Training
-    on the chosen is the same work as training on any, so it is left out of the difference: at seconds a step,
-    its noise is larger than the overhead. select/impon counts its linear model alone: choosing and learning.
-    For select/selective_backprop the figure is measured time by the ledger's prediction, less 1.
+    on the chosen is the same work as training on any, so it is left out of the difference: where a step takes
+    seconds, its noise is larger than the overhead. select/impon counts its linear model alone: choosing and
+    learning. For select/selective_backprop the figure is measured time by the ledger's prediction, less 1.
     """
 
     cases: tuple[str, ...] = CASES
@@ -51,13 +51,13 @@ class SelectionBench:
     """Height and width of the images."""
 
     batch_size: int = 8
-    """Images a step."""
+    """Images per step."""
 
     repeats: int = 7
-    """Measurements a case; medians are given."""
+    """Measurements per case; medians are given."""
 
     steps: int = 1
-    """Steps a measurement."""
+    """Steps per measurement."""
 
     compile: bool = False
     """Compile training steps and scoring passes."""
@@ -73,7 +73,7 @@ class SelectionBench:
                 )
 
     def rows(self, clock: Clock | None = None) -> list[measure.Row]:
-        """One row a case, as a fraction of a plain step's time."""
+        """One row per case, as a fraction of a plain step's time."""
         with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
             levels = {self._scored(case) for case in self.cases if case.startswith("foms/")}
             data = noise(Path(scratch), 256, self.pixels, tuple(sorted(levels)))

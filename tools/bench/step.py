@@ -21,7 +21,7 @@ class StepBench:
     """Network to train; its width is 16."""
 
     batch_size: int = 128
-    """Images a step."""
+    """Images per step."""
 
     pixels: int = 32
     """Height and width of the images."""
@@ -33,16 +33,16 @@ class StepBench:
     """How images are read."""
 
     repeats: int = 30
-    """Measurements a case; medians are given."""
+    """Measurements per case; medians are given."""
 
     steps: int = 10
-    """Steps a measurement."""
+    """Steps per measurement."""
 
     device: str = "auto"
     """Where to train."""
 
     def rows(self, clock: Clock | None = None) -> list[measure.Row]:
-        """One row an augmentation, in images a second; the peer is the fixed batch."""
+        """One row per augmentation, in images per second; the peer is the fixed batch."""
         with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
             data = noise(Path(scratch), samples=8192, pixels=self.pixels)
             clock = clock or Clock()

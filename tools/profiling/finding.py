@@ -43,12 +43,12 @@ class Measured:
     run
         Its recipe.
     stages
-        Seconds a step of every stage alone, in the order in which a batch meets them; last "rest", what
+        Seconds per step of every stage alone, in the order in which a batch meets them; last "rest", what
         a step of the loop takes beyond its phases.
     parts
-        Of the augmentation: seconds a step of each part of the chain.
+        Of the augmentation: seconds per step of each part of the chain.
     step
-        Seconds a step of all stages together, in the training loop.
+        Seconds per step of all stages together, in the training loop.
     wait
         Of these, seconds in which training waited for data.
     beside
@@ -66,7 +66,7 @@ class Measured:
     decodes: bool
 
     def group(self, name: str) -> float:
-        """Seconds a step of one of the `GROUPS`."""
+        """Seconds per step of one of the `GROUPS`."""
         return sum(self.stages.get(stage, 0.0) for stage in GROUPS[name])
 
     @property

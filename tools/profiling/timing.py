@@ -1,4 +1,4 @@
-"""Seconds a step, of works that take turns; medians."""
+"""Seconds per step, of works that take turns; medians."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 
 Work = Callable[[], Mapping[str, float]]
-"""Does something once, and gives seconds a step by the names of the stages that it timed."""
+"""Does something once, and gives seconds per step by the names of the stages that it timed."""
 
 LEAST_SECONDS = 0.01
 """What is timed in one go takes at least so long: a shorter call is repeated."""

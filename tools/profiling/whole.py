@@ -58,7 +58,7 @@ class Loop:
         self._steps = _LEAST
 
     def __call__(self) -> dict[str, float]:
-        """Train for a window: seconds a step, those in which training waited for data, and those of no phase.
+        """Return seconds per step of a window, those in which it waited for data, and those of no phase.
 
         The first steps, in which the loader begins to read ahead, are not timed.
         """

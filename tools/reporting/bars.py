@@ -34,7 +34,7 @@ MEANINGS: Mapping[str, str] = {
 
 
 def phase_seconds(run: RunRecord) -> dict[str, float]:
-    """Seconds a phase, those of the training clock first; what no phase claims is "other"."""
+    """Seconds per phase, those of the training clock first; what no phase claims is "other"."""
     phases = run.phases
     on = {name: seconds for name, seconds in phases.items() if name not in OFF_THE_CLOCK}
     clock = run.number("train_seconds")
@@ -49,7 +49,7 @@ def phase_seconds(run: RunRecord) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class LedgerFigure:
-    """Stacked bars, one a run, the table that is their legend, and a note where one is due."""
+    """Stacked bars, one per run, the table that is their legend, and a note where one is due."""
 
     bars: Safe
     table: Safe
@@ -83,7 +83,7 @@ def ledger(lineup: Lineup) -> LedgerFigure | None:
     total = [_share(run.number("train_seconds"), run) for run, _, _ in rows]
     first_off = next((i for i, name in enumerate(names) if name in OFF_THE_CLOCK), len(names))
     body.insert(first_off, [el("strong", "training clock"), *total])
-    caption = "Seconds a phase, and their share of the training clock"
+    caption = "Seconds per phase, and their share of the training clock"
     over = any(_on_the_clock(phases) > 1.01 * (run.number("train_seconds") or 0.0) for run, _, phases in rows)
     note = el("p", OVERLAP_NOTE, class_="note") if over else None
     return LedgerFigure(join(bars), table(head, body, caption, class_="ledger"), note)

@@ -112,7 +112,7 @@ class RunRecord:
 
     @property
     def phases(self) -> dict[str, float]:
-        """Seconds a phase, in the ledger's order."""
+        """Seconds per phase, in the ledger's order."""
         phases = self.ledger.get("phases")
         if not isinstance(phases, Mapping):
             return {}
@@ -131,7 +131,7 @@ class RunRecord:
 
     @property
     def rate(self) -> float | None:
-        """Trained samples a second of the training clock."""
+        """Trained samples per second of the training clock."""
         trained, seconds = self.number("trained"), self.number("train_seconds")
         return trained / seconds if trained is not None and seconds else None
 

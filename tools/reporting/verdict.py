@@ -46,7 +46,7 @@ def tiles(run: RunRecord) -> Safe:
         ("Scoring", percent(run.scoring_share), scoring_gloss(run)),
         ("FLOPs", flops(run.number("flops")), "of the whole run, forward and backward"),
         ("Training time", duration(run.number("train_seconds")), with_evaluation),
-        ("Rate", count(run.rate), "images a second"),
+        ("Rate", count(run.rate), "images per second"),
         ("Stall", percent(run.number("stall")), "of that spent waiting for data"),
         ("Entropy of counts", entropy, nats),
         ("Parameters", count(run.number("parameters")), "trainable"),

@@ -1,4 +1,4 @@
-"""What is being learned: one file a method; a part is entered here by one line."""
+"""What is being learned: one file per method; a part is entered here by one line."""
 
 from trainer.methods.focal import Focal
 from trainer.methods.label_smoothing import LabelSmoothing

@@ -1,4 +1,4 @@
-"""Models: one file a family, one line of the table a part."""
+"""Models: one file per family, one line of the table per part."""
 
 from __future__ import annotations
 

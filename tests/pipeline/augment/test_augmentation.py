@@ -152,7 +152,7 @@ def test_orders_that_cannot_work_are_refused_with_the_reason(parts: list[str], l
 
 
 def test_constants_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(DataError, match="one value a channel each; got 3 and 1"):
+    with pytest.raises(DataError, match="each hold one value per channel; got 3 and 1"):
         Chain([], MEAN, (0.5,))
     with pytest.raises(DataError, match="std must be above 0"):
         Chain([], MEAN, (0.5, 0.0, 0.5))
@@ -203,7 +203,7 @@ def test_a_call_with_what_it_cannot_take_is_refused() -> None:
     whole, images = chain(["standard"], MEAN, STD), torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
     with pytest.raises(DataError, match=r"uint8 of shape \[n, C, H, W\]; got torch.float32"):
         whole(images.float(), torch.zeros(2, dtype=torch.int64))
-    with pytest.raises(DataError, match="labels must be one an image"):
+    with pytest.raises(DataError, match="labels must be one per image"):
         whole(images, torch.zeros(2, 1, dtype=torch.int64))
 
 
