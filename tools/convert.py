@@ -46,7 +46,7 @@ class Convert:
       MODULE:NAME           a Python object with __len__ and __getitem__ that gives (image, label), or a
                             function that makes one; the module is found from the current folder
 
-    Images may be grey, RGBA (laid over white), CMYK, 16 bits or palettes, and turned by EXIF: RGB comes out.
+    Images may be gray, RGBA (laid over white), CMYK, 16 bits or palettes, and turned by EXIF: RGB comes out.
 
     A conversion that was killed or interrupted goes on where it was when the same command is given again, and
     ends with the same bytes. Until it is done nothing stands under the name OUT. Afterwards `trainer inspect

@@ -68,13 +68,13 @@ class Settings:
     """Samples per optimizer step, over all devices."""
 
     mean: tuple[float, float, float] | None = None
-    """Mean per channel to normalise by, of pixels in [0, 1]; None takes the data set's own, from its card."""
+    """Mean per channel to normalize by, of pixels in [0, 1]; None takes the data set's own, from its card."""
 
     std: tuple[float, float, float] | None = None
-    """Standard deviation per channel to normalise by; None takes the data set's own."""
+    """Standard deviation per channel to normalize by; None takes the data set's own."""
 
     seed: int = 0
-    """Seed of everything; initialisation, order, augmentation and selection get separate streams of it."""
+    """Seed of everything; initialization, order, augmentation and selection get separate streams of it."""
 
     init_seed: int | None = None
     """Seed of the initial weights; None takes --seed."""
@@ -89,7 +89,7 @@ class Settings:
     """Seed of the selection; None takes --seed."""
 
     scoring: Literal["eval", "train"] = "eval"
-    """Mode of the network when a selection scores: eval normalises by running statistics, train by the
+    """Mode of the network when a selection scores: eval normalizes by running statistics, train by the
     candidates' own. The statistics stay as they are in both."""
 
     round_length: float = 1.0
@@ -185,7 +185,7 @@ class Settings:
             if value is not None and not 0 <= value < 2**32:
                 raise RunError(f"{name} must be at least 0 and below 2**32; got {value}")
         if self.batch_size < 2:
-            raise RunError(f"batch_size must be at least 2 for batch normalisation; got {self.batch_size}")
+            raise RunError(f"batch_size must be at least 2 for batch normalization; got {self.batch_size}")
         if not LEAST_ROUND <= self.round_length <= 1:
             raise RunError(
                 f"round_length must be at least {LEAST_ROUND:g} and at most 1 epoch; "

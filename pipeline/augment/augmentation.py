@@ -277,7 +277,7 @@ def _check_order(parts: Sequence[Augment]) -> None:
     for part in parts:
         if floating is not None and part.domain == "uint8":
             raise DataError(
-                f"{_name(part)} works on grey levels and {_name(floating)} on normalised pixels: "
+                f"{_name(part)} works on gray levels and {_name(floating)} on normalized pixels: "
                 f"put {_name(part)} before {_name(floating)}"
             )
         if mixing is not None and not isinstance(part, Mixing) and not isinstance(part, NoAugment):

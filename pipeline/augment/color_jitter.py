@@ -1,4 +1,4 @@
-"""Colour jitter: brightness, contrast, saturation and hue changed at random, in random order."""
+"""Color jitter: brightness, contrast, saturation and hue changed at random, in random order."""
 
 from __future__ import annotations
 

@@ -20,10 +20,10 @@ from pipeline.resolution import MOST_PIXELS
 
 @dataclass(frozen=True)
 class Cutout:
-    """Set a random square of each image to the mean colour.
+    """Set a random square of each image to the mean color.
 
     Its middle is drawn evenly from the image, and what lies outside is cut off (DeVries and Taylor, 2017).
-    Works on normalised pixels, where the mean is 0, as the authors do.
+    Works on normalized pixels, where the mean is 0, as the authors do.
 
     A square of odd size is that large here; the released code reaches size // 2 both ways and cuts one pixel
     less.

@@ -1,4 +1,4 @@
-"""Grayscale: colours taken out of some of the images."""
+"""Grayscale: colors taken out of some of the images."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pipeline.randomness import Keys, uniforms
 
 @dataclass(frozen=True)
 class Grayscale:
-    """Replace the colours of some images by their luminance, in all three channels."""
+    """Replace the colors of some images by their luminance, in all three channels."""
 
     probability: float = 0.2
-    """How often an image is made grey."""
+    """How often an image is made gray."""
 
     domain: ClassVar[Domain] = "uint8"
 
@@ -34,5 +34,5 @@ class Grayscale:
         return draw_chance("colour", applied, np.zeros(len(keys)), height, width)
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Make grey those that were drawn."""
+        """Make gray those that were drawn."""
         return to_images(apply_layers(to_pixels(images), draws, ("",)))

@@ -107,7 +107,7 @@ def _part(text: str, space: str) -> Augment:
     name = text.partition(":")[0]
     if name not in able:
         raise DataError(
-            f"parts of multi must be of {', '.join(able)}: each changes grey levels of single images; "
+            f"parts of multi must be of {', '.join(able)}: each changes gray levels of single images; "
             f"got {text!r}"
         )
     part = spelled(text, able, **({"space": space} if name == "randaugment" else {}))

@@ -60,7 +60,7 @@ class FfcvEngine:
     exact: bool = False
     """Decode every JPEG in full, so that pixels equal the resident engine's bit for bit. Without it, windows
     that are made half as large or smaller are decoded at a reduced scale: faster the larger the images are by
-    the crops, and up to some ten grey levels off."""
+    the crops, and up to some ten gray levels off."""
 
     def __post_init__(self) -> None:
         check_threads(self.threads)

@@ -18,7 +18,7 @@ from pipeline.sources.pickles import images_of, read_batches
 
 @dataclass(frozen=True)
 class Cifar10(NamedSource):
-    """CIFAR-10: 50,000 + 10,000 colour images, 32x32, of 10 things and animals."""
+    """CIFAR-10: 50,000 + 10,000 color images, 32x32, of 10 things and animals."""
 
     mirror: str = "https://www.cs.toronto.edu/~kriz"
     """Where the files are downloaded from."""
@@ -60,7 +60,7 @@ class Cifar10(NamedSource):
 
 @dataclass(frozen=True)
 class Cifar100(Cifar10):
-    """CIFAR-100: 50,000 + 10,000 colour images, 32x32, of 100 things and animals."""
+    """CIFAR-100: 50,000 + 10,000 color images, 32x32, of 100 things and animals."""
 
     name = "cifar100"
     _folder = "cifar-100-python"
@@ -73,7 +73,7 @@ class Cifar100(Cifar10):
 
 @dataclass(frozen=True)
 class Svhn(NamedSource):
-    """SVHN: 73,257 + 26,032 colour images, 32x32, of house-number digits; split extra holds 531,131 more."""
+    """SVHN: 73,257 + 26,032 color images, 32x32, of house-number digits; split extra holds 531,131 more."""
 
     mirror: str = "http://ufldl.stanford.edu/housenumbers"
     """Where the files are downloaded from."""
@@ -112,7 +112,7 @@ class Svhn(NamedSource):
 
 @dataclass(frozen=True)
 class FashionMnist(NamedSource):
-    """Fashion-MNIST: 60,000 + 10,000 grey images, 28x28, of 10 kinds of clothing."""
+    """Fashion-MNIST: 60,000 + 10,000 gray images, 28x28, of 10 kinds of clothing."""
 
     package: Path = Path("/usr/share/datasets/fashion-mnist")
     """Folder of Debian's package dataset-fashion-mnist, looked at last."""

@@ -33,7 +33,7 @@ class AugmentBench:
     """Rate of every augmentation, host draw and all, against torchvision v2 (an image a call) and kornia.
 
     Cases are augment/NAME/PIXELS. RandAugment has the modern list, two operations and magnitude 9, on all
-    sides. Mixup and cutout are given images that were normalised beforehand. A peer that has no like of an
+    sides. Mixup and cutout are given images that were normalized beforehand. A peer that has no like of an
     augmentation has no row, and kornia none where it isn't installed. Torchvision's mixup and cutmix take the
     whole batch at once, and kornia's operations are one choice for all of it.
     """

@@ -35,7 +35,7 @@ def accounts(lineup: Lineup) -> Safe:
         ("FLOPs, one image forward", lambda run: flops(run.number("forward_flops"))),
         ("FLOPs, whole run", lambda run: flops(run.number("flops"))),
         ("Evaluated", _count("evaluated")),
-        ("Optimiser steps", _count("steps")),
+        ("Optimizer steps", _count("steps")),
         ("Rounds", _count("rounds")),
     ]
     if any(run.ledger.get("weights") for run in runs):

@@ -19,11 +19,11 @@ OVERLAP_NOTE = "Phases overlap on this device, so they add up to more than the t
 MEANINGS: Mapping[str, str] = {
     "wait": "waiting for the next batch: the stall",
     "copy": "images to the device",
-    "augment": "augmentation and normalisation",
+    "augment": "augmentation and normalization",
     "score": "forward passes that only score",
     "forward": "forward pass and losses",
     "backward": "backward pass",
-    "optimise": "optimiser step",
+    "optimise": "optimizer step",
     "feedback": "losses back to the sampler",
     "sampler": "choosing the next samples",
     "other": "what lies between the phases",

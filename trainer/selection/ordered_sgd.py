@@ -20,7 +20,7 @@ from trainer.selection.protocol import Setting
 
 @dataclass(frozen=True)
 class OrderedSgd(Scheduled):
-    """The mean of each batch's q highest losses is minimised, q halving as training accuracy grows.
+    """The mean of each batch's q highest losses is minimized, q halving as training accuracy grows.
 
     Ordered SGD, Kawaguchi and Lu (2020), as Arazo et al. (2021, section 3) use it. Of a batch of s samples q
     = s count at first, then s/2, s/4, s/8 and s/16 once the accuracy over a round of training has reached 80,

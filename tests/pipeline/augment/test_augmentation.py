@@ -139,7 +139,7 @@ def test_names_stand_for_parts_with_defaults() -> None:
     ("parts", "line"),
     [
         (["mixup", "standard"], "put standard before mixup"),
-        (["cutout", "standard"], "standard works on grey levels and cutout on normalised pixels"),
+        (["cutout", "standard"], "standard works on gray levels and cutout on normalized pixels"),
         (["mixup", "trivialaugment_wide"], "put trivialaugment_wide before mixup"),
         (["cutmix", "cutout"], "put cutout before cutmix"),
         (["ricap", "standard"], "standard after ricap would make the mixed labels' shares untrue"),
