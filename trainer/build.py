@@ -14,8 +14,7 @@ from pipeline.augment.center_crop import CenterCrop
 from pipeline.augment.protocol import Cropping
 from pipeline.machine import cores
 from pipeline.resolution import Stage, in_pixels
-from samplers import Plan, Sampler, SamplingWarning
-from samplers.draws import threads as blocks
+from samplers import Plan, Sampler, SamplingWarning, use_threads
 from samplers.service import Service
 from trainer.account import Account
 from trainer.config import Run
@@ -68,7 +67,7 @@ def build(
     run = replace(run, selection=run.selection.bind(Terms(run.budget, run.epochs, run.batch_size)))
     card, classes = data.train.card, len(data.train.card.classes)
     # How many cores there are is looked up in one place; samplers are told.
-    blocks.use_threads(cores())
+    use_threads(cores())
     if bf16 is None:
         bf16 = use_bf16(run, device)
     dtype = torch.float64 if run.precision == "fp64" else torch.float32

@@ -11,8 +11,7 @@ import math
 
 import numpy as np
 
-from samplers.draws import counter, kernels
-from samplers.draws import threads as blocks
+from samplers.draws import counter, kernels, threads
 from samplers.draws.arrays import Doubles, Ids, Places, Weights
 from samplers.draws.shuffle import MOST, permutation, shuffled
 from samplers.errors import SamplingError
@@ -88,10 +87,10 @@ def without_replacement(weights: Weights, size: int, key: np.uint64, *, fill: bo
         raise SamplingError(
             f"size must be from 0 to the {samples:,} samples without replacement; got {size:,}"
         )
-    cuts = blocks.spans(samples)
-    keys = blocks.working_memory("keys", samples, np.float32)
+    cuts = threads.spans(samples)
+    keys = threads.working_memory("keys", samples, np.float32)
     counts = np.zeros((len(cuts), kernels.BINS), np.int64)
-    blocks.run(kernels.make_keys, cuts, key, weights, top, keys, counts)
+    threads.run(kernels.make_keys, cuts, key, weights, top, keys, counts)
     totals = counts.sum(axis=0)
     positive = samples - int(totals[kernels.BIN_OF_INFINITY])
     if size > positive and not fill:
@@ -102,29 +101,29 @@ def without_replacement(weights: Weights, size: int, key: np.uint64, *, fill: bo
     edge = int(np.searchsorted(np.cumsum(totals), size))  # the bin of the size-th smallest key
     low, tied = counts[:, :edge].sum(axis=1), counts[:, edge]
     taken = int(low.sum())
-    chosen = blocks.working_memory("chosen", size, np.int32)
+    chosen = threads.working_memory("chosen", size, np.int32)
     edge_ids = np.empty(int(tied.sum()), np.int32)
     starts = np.cumsum(low) - low, np.cumsum(tied) - tied
-    blocks.run(kernels.collect, cuts, keys, edge, *starts, chosen, edge_ids)
+    threads.run(kernels.collect, cuts, keys, edge, *starts, chosen, edge_ids)
     del keys
     missing = size - taken
     if missing < len(edge_ids):
         exact = np.empty(len(edge_ids), np.float64)
-        blocks.run(kernels.log_keys, blocks.spans(len(edge_ids)), key, weights, edge_ids, exact)
+        threads.run(kernels.log_keys, threads.spans(len(edge_ids)), key, weights, edge_ids, exact)
         edge_ids = edge_ids[np.argpartition(exact, missing)[:missing]]
     chosen[taken:] = edge_ids
     return shuffled(chosen, counter.derive(key, 2))
 
 
 def _block_spans(size: int, unit: int) -> list[tuple[int, int]]:
-    return [(start // unit, -(-stop // unit)) for start, stop in blocks.spans(size, unit)]
+    return [(start // unit, -(-stop // unit)) for start, stop in threads.spans(size, unit)]
 
 
 def _block_bases(weights: Weights, top: float) -> tuple[Weights, Doubles, float]:
     if not 1e-200 < top < 1e200:
         weights = weights / (top or 1.0)  # lest the sum overflow, or be a denormal's few bits
     sums = np.empty(-(-len(weights) // kernels.BLOCK), np.float64)
-    blocks.run(kernels.sum_weights, _block_spans(len(weights), kernels.BLOCK), weights, sums)
+    threads.run(kernels.sum_weights, _block_spans(len(weights), kernels.BLOCK), weights, sums)
     ends = np.cumsum(sums)
     if ends[-1] == 0:
         raise SamplingError("weights must hold at least one above 0; all are 0")
@@ -183,7 +182,7 @@ def _inverted(
     out = np.empty(size, np.int32)
     limit = np.nextafter(total, 0.0)
     cuts = _block_spans(size, kernels.POINTS)
-    blocks.run(kernels.invert, cuts, key, size, point_bases, spacing, limit, weights, bases, out)
+    threads.run(kernels.invert, cuts, key, size, point_bases, spacing, limit, weights, bases, out)
     return out
 
 

@@ -1,6 +1,6 @@
 """Bare loops of the weighted draws; ``draw`` says what they are for.
 
-Loops over ids or blocks take ``start, stop, slot`` first, for ``blocks.run``.
+Loops over ids or blocks take ``start, stop, slot`` first, for ``threads.run``.
 """
 
 from __future__ import annotations

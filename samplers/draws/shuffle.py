@@ -10,8 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from samplers.draws import counter
-from samplers.draws import threads as blocks
+from samplers.draws import counter, threads
 from samplers.draws.arrays import Buckets, Counts, Ids, Places
 from samplers.draws.counter import unit, word
 from samplers.errors import SamplingError
@@ -81,22 +80,22 @@ def _permute(items: Places, size: int, key: np.uint64) -> Ids:
     out = np.empty(size, np.int64)
     if bits == 0:
         thrown = items.copy() if items.size else np.arange(size, dtype=np.int32)
-        blocks.run(_shuffle, [(0, 1)], counter.derive(key, 1), np.array([0, size]), thrown, out)
+        threads.run(_shuffle, [(0, 1)], counter.derive(key, 1), np.array([0, size]), thrown, out)
         return out
     buckets = 1 << bits
     shift = np.uint64(64 - bits)
-    cuts = blocks.spans(size)
+    cuts = threads.spans(size)
     counts = np.zeros((len(cuts), buckets), np.int64)
-    bucket_of = blocks.working_memory("buckets", size, np.uint32)
-    blocks.run(_count, cuts, key, shift, bucket_of, counts)
+    bucket_of = threads.working_memory("buckets", size, np.uint32)
+    threads.run(_count, cuts, key, shift, bucket_of, counts)
     # Bucket by bucket, and within a bucket span by span: items keep their order however the range was cut.
     flat = counts.T.reshape(-1)
     places = np.ascontiguousarray((np.cumsum(flat) - flat).reshape(buckets, len(cuts)).T)
     edges = np.append(places[0], size)
-    thrown = blocks.working_memory("thrown", size, np.int32)
-    blocks.run(_scatter, cuts, bucket_of, items, places, thrown)
+    thrown = threads.working_memory("thrown", size, np.int32)
+    threads.run(_scatter, cuts, bucket_of, items, places, thrown)
     halves = [(i * buckets // len(cuts), (i + 1) * buckets // len(cuts)) for i in range(len(cuts))]
-    blocks.run(_shuffle, halves, counter.derive(key, 1), edges, thrown, out)
+    threads.run(_shuffle, halves, counter.derive(key, 1), edges, thrown, out)
     return out
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from samplers.draws import threads as blocks
+from samplers.draws import threads
 from samplers.draws.arrays import Doubles, Ids, Places, Weights
 from samplers.draws.counter import unit, word
 from samplers.draws.draw import check_weights
@@ -78,5 +78,5 @@ class AliasTable:
     def draw(self, size: int, key: np.uint64) -> Ids:
         """``size`` independent draws, int64[size], each of id i with probability w_i / sum(w)."""
         out = np.empty(size, np.int64)
-        blocks.run(_draw_aliased, blocks.spans(size), key, self._chances, self._aliases, out)
+        threads.run(_draw_aliased, threads.spans(size), key, self._chances, self._aliases, out)
         return out

@@ -54,7 +54,7 @@ def use_threads(count: int) -> None:
         _threads, _pool = count, None
 
 
-def threads() -> int:
+def in_use() -> int:
     """Threads that draws in this process use, the caller's included."""
     return _threads
 
@@ -64,7 +64,7 @@ def spans(size: int, unit: int = 1) -> list[tuple[int, int]]:
 
     Kernels must give the same result however the range is cut.
     """
-    count = max(1, min(threads(), size // SPAN))
+    count = max(1, min(in_use(), size // SPAN))
     cuts = [min(size, -(-size * i // count // unit) * unit) for i in range(count)] + [size]
     return [(a, b) for a, b in itertools.pairwise(cuts) if b > a] or [(0, size)]
 

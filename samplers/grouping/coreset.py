@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from samplers.draws import counter
-from samplers.draws import threads as blocks
+from samplers.draws import counter, threads
 from samplers.draws.arrays import Floats, Ids
 from samplers.draws.shuffle import permutation
 from samplers.errors import SamplingError
@@ -71,11 +70,11 @@ def k_center(features: Floats, count: int, seed: int = 0) -> Ids:
     nearest = np.full(samples, np.inf, np.float32)
     chosen = np.empty(count, np.int64)
     chosen[0] = int(counter.uniform_at(counter.make_key(seed, "k_center"), 0) * samples)
-    cuts = blocks.spans(samples * features.shape[1])
+    cuts = threads.spans(samples * features.shape[1])
     cuts = [(start // features.shape[1], stop // features.shape[1]) for start, stop in cuts]
     for step in range(1, count):
         nearest[chosen[step - 1]] = -1  # chosen: never the farthest again, even of twins
-        found = blocks.run(_farthest, cuts, features, chosen[step - 1], nearest)
+        found = threads.run(_farthest, cuts, features, chosen[step - 1], nearest)
         chosen[step] = max(found, key=lambda place: (nearest[place], -place))
     return chosen
 

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from samplers.draws import threads as blocks
+from samplers.draws import threads
 from samplers.errors import LateAnswerError, SamplingError
 from samplers.plan import Plan
 from samplers.protocol import Feedback, Order, Sampler, State
@@ -77,7 +77,7 @@ class ProcessWorker:
         )
         self._listener.start()
         try:
-            self._wait(self._post("begin", (sampler, largest, scored, self._arena.path, blocks.threads())))
+            self._wait(self._post("begin", (sampler, largest, scored, self._arena.path, threads.in_use())))
         except BaseException:
             self.close()
             raise

@@ -11,7 +11,7 @@ import os
 import signal
 from multiprocessing.connection import Connection
 
-from samplers.draws import threads as blocks
+from samplers.draws import threads
 from samplers.errors import SamplingError
 from samplers.protocol import Sampler
 from samplers.service.shared_memory import Arena, RowsNote
@@ -44,8 +44,8 @@ def main() -> None:
     messages = Connection(os.dup(0), writable=False)
     answers = Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # whatever is printed mustn't get between the answers
-    sampler, capacity, scored, path, threads = messages.recv()[1]
-    blocks.use_threads(threads)
+    sampler, capacity, scored, path, count = messages.recv()[1]
+    threads.use_threads(count)
     arena = Arena(capacity, scored, path)
     arena.forget_name()
     answers.send(("begun", None))

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 
 from pipeline.machine import cores
-from samplers import PSGD, Feedback, Plan
+from samplers import PSGD, Feedback, Plan, use_threads
 from samplers.draws import draw
-from samplers.draws import threads as blocks
 from samplers.draws.counter import make_key
 from samplers.service import Service
 from tools.bench import measure
@@ -32,11 +31,11 @@ _LARGE = """
 import json, resource, time
 import numpy as np
 from pipeline.machine import cores
-from samplers.draws import threads as blocks
+from samplers import use_threads
 from samplers.draws import draw
 from samplers.draws.counter import make_key
 
-blocks.use_threads(cores())
+use_threads(cores())
 draw.without_replacement(np.ones(100_000, np.float32), 30_000, make_key(0, "warm-up"))
 weights = np.random.default_rng(0).random(int({samples}), dtype=np.float32)
 with open("/proc/self/statm") as file:
@@ -66,7 +65,7 @@ class SamplersBench:
         in a thread or a process; in line without one, where it is the drawing itself. ``run/p_sgd`` is whole
         rounds of training against uniform's, as `trainer bench rounds` measures them.
         """
-        blocks.use_threads(cores())
+        use_threads(cores())
         return list(self._rows(clock or Clock()))
 
     def _rows(self, clock: Clock) -> Iterator[Row]:

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samplers import SamplingError
-from samplers.draws import draw, kernels
-from samplers.draws import threads as blocks
+from samplers.draws import draw, kernels, threads
 from samplers.draws.counter import make_key
 
 
@@ -78,7 +77,7 @@ def test_draws_without_replacement_are_those_of_the_smallest_keys(weights):
     key = make_key(0, "keys")
     logs = np.empty(len(weights))
     ids = np.arange(len(weights), dtype=np.int32)
-    blocks.run(kernels.log_keys, [(0, len(ids))], key, weights, ids, logs)
+    threads.run(kernels.log_keys, [(0, len(ids))], key, weights, ids, logs)
     logs[weights == 0] = np.inf
     for size in (1, 17, 30_000, 85_000):
         drawn = draw.without_replacement(weights, size, key)
@@ -205,9 +204,9 @@ class TestExtremes:
 
     def test_results_do_not_depend_on_threads(self, draws, dtype, weights, monkeypatch):
         results = []
-        for threads in (1, 2, 3, 7):
-            monkeypatch.setattr(blocks, "threads", lambda threads=threads: threads)
-            monkeypatch.setattr(blocks, "SPAN", 1000)
+        for count in (1, 2, 3, 7):
+            monkeypatch.setattr(threads, "in_use", lambda count=count: count)
+            monkeypatch.setattr(threads, "SPAN", 1000)
             results.append(getattr(draw, draws)(weights.astype(dtype), 20_000, make_key(0, "threads")))
         for other in results[1:]:
             np.testing.assert_array_equal(results[0], other)

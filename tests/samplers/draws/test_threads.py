@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from samplers import Plan
-from samplers.draws import threads as blocks
+from samplers.draws import threads
 from samplers.draws.counter import make_key
 from samplers.draws.draw import without_replacement
 from samplers.service import Service
 
 MODULE = """
-from samplers.draws import threads as blocks
+from samplers.draws import threads
 from samplers import Order
 import numpy as np
 
@@ -26,7 +26,7 @@ class Tells:
     def observe(self, feedback):
         pass
     def state_dict(self):
-        return {"threads": blocks.threads()}
+        return {"threads": threads.in_use()}
     def load_state_dict(self, state):
         pass
 """
@@ -34,26 +34,26 @@ class Tells:
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    before = blocks.threads()
+    before = threads.in_use()
     yield
-    blocks.use_threads(before)
+    threads.use_threads(before)
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_draws_use_the_threads_they_are_told(count: int) -> None:
-    blocks.use_threads(2)
-    blocks.use_threads(count)
-    weights = np.random.default_rng(0).random(8 * blocks.SPAN, dtype=np.float32)
-    assert len(blocks.spans(len(weights))) == count
+    threads.use_threads(2)
+    threads.use_threads(count)
+    weights = np.random.default_rng(0).random(8 * threads.SPAN, dtype=np.float32)
+    assert len(threads.spans(len(weights))) == count
     without_replacement(weights, 1000, make_key(0, "threads"))
-    assert blocks.threads() == count
+    assert threads.in_use() == count
 
 
 def test_no_more_threads_than_memory_has_use_for() -> None:
-    blocks.use_threads(1 << 20)
-    assert blocks.threads() == 32
-    blocks.use_threads(0)
-    assert blocks.threads() == 1
+    threads.use_threads(1 << 20)
+    assert threads.in_use() == 32
+    threads.use_threads(0)
+    assert threads.in_use() == 1
 
 
 def test_a_samplers_process_uses_as_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_a_samplers_process_uses_as_many(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
     sampler = importlib.import_module("tells_threads").Tells()
-    blocks.use_threads(5)
+    threads.use_threads(5)
     plan = Plan(8, epochs=1, batch_size=4)
     with Service(sampler, plan, mode="process", lead=0) as service:
         service.next_order()

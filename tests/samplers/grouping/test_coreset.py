@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from samplers import Plan, SamplingError, Scores, Subset
-from samplers.draws import threads as blocks
+from samplers.draws import threads
 from samplers.grouping.coreset import as_scores, facility_location, k_center
 
 
@@ -23,7 +23,7 @@ def test_k_center_takes_the_farthest_each_time(features):
 
 def test_k_center_does_not_depend_on_threads_and_begins_at_random(features, monkeypatch):
     one = k_center(features, 20, seed=1)
-    monkeypatch.setattr(blocks, "SPAN", 100)
+    monkeypatch.setattr(threads, "SPAN", 100)
     np.testing.assert_array_equal(k_center(features, 20, seed=1), one)
     assert k_center(features, 1, seed=2)[0] != one[0]
 
