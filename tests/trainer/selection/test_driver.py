@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.formats import open_dataset
@@ -38,9 +37,6 @@ Train = Callable[..., Session]
 Watch = Callable[..., Any]
 
 NAMES = sorted(set(SELECTIONS) - {"all", "rho_loss"})
-START = {"selective_backprop": {"start": 0.025, "keep": 0.3}}
-"""Options for runs so short that the first epoch would be all of them."""
-
 ALWAYS = {"start": 0.0, "end": 1.0, "interrupt": 0}
 SMALL = {"name": "resnet8", "width": 4}
 
@@ -84,106 +80,6 @@ def _many(session: Session) -> Iterator[Ready]:
         for raw in _raws(session):
             yield from session.selector.ready(raw, session.stage, session.selects)
         session.begin_round()
-
-
-# --- The budget ------------------------------------------------------------------------------------------
-
-
-class Counter:
-    """Counts the samples that really pass through the network, from the start of training on."""
-
-    def __init__(self, watcher: Any) -> None:
-        self._watcher = watcher
-        self.graded = self.ungraded = self.backward = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._watcher, name)
-
-    def started(self, session: Session, resumed: bool) -> None:
-        session.model.register_forward_hook(self._forward)
-        self._watcher.started(session, resumed)
-
-    def _forward(self, module: nn.Module, given: Any, outputs: torch.Tensor) -> None:
-        if torch.is_grad_enabled():
-            self.graded += len(outputs)
-            outputs.register_hook(self._backward)
-        else:
-            self.ungraded += len(outputs)
-
-    def _backward(self, gradient: torch.Tensor) -> None:
-        self.backward += len(gradient)
-
-
-@pytest.mark.parametrize("counts", ["trained", "compute"])
-@pytest.mark.parametrize("name", ["all", *NAMES])
-def test_the_ledger_counts_every_pass_and_the_budget_is_spent_exactly(
-    recipe: Recipe, train_run: Train, watch: Watch, name: str, counts: str
-) -> None:
-    selection = {"name": name, **START[name]} if name in START else name
-    run = recipe(
-        selection=selection,
-        counts=counts,
-        epochs=1,
-        budget=0.5,
-        batch_size=32,
-        evaluate_every=100,
-        model=SMALL,
-    )
-    counter = Counter(watch())
-    session = train_run(run, counter)
-    ledger = json.loads((session.folder.path / "ledger.json").read_text())
-    assert counter.graded == counter.backward == ledger["trained"]
-    assert counter.ungraded == ledger["scored"] + ledger["evaluated"]
-    # gradient_norm scores only once that is estimated to pay, which so short a run doesn't reach.
-    assert (ledger["scored"] > 0) == (run.selection.scores and name != "gradient_norm")
-    if counts == "trained":
-        assert ledger["trained"] == ledger["spent"] == 640
-    else:
-        cost = ledger["score_cost"] or 0.0
-        assert ledger["spent"] == pytest.approx(ledger["trained"] + cost * ledger["scored"])
-        # No step's worth is left, and nothing is overdrawn.
-        assert 640 - 32 < ledger["spent"] <= 640 + 1e-6
-    lines = session.folder.read("steps.jsonl")
-    assert lines[-1]["lr"] == pytest.approx(1e-6)
-    assert session.samples.times_seen.sum() == ledger["trained"]
-
-
-def test_selective_backprop_follows_the_budget(recipe: Recipe, train_run: Train) -> None:
-    """One epoch of 1,280 as it comes, then 1 / B candidates are scored for each sample trained."""
-    part = {"selection": "selective_backprop", "sampler": "scan", "model": SMALL}
-    run = recipe(**part, epochs=8, budget=0.5, evaluate_every=100)
-    ledger = json.loads((train_run(run).folder.path / "ledger.json").read_text())
-    assert ledger["trained"] == 8 * 0.5 * 1280
-    # Losses that fall lie low among the last 1,024, so fewer than half are kept, and more are scored;
-    # a keep of .3 or of 1 would be at 12,800 or at 3,840.
-    assert 0.9 < ledger["scored"] / ((5120 - 1280) / 0.5) < 1.25
-
-
-def test_a_lower_resolution_is_charged_by_its_flops(recipe: Recipe, train_run: Train) -> None:
-    progressive = {"name": "progressive", "lowest": 14, "step": 14}
-    settings = {"resolution": progressive, "model": SMALL, "evaluate_every": 100}
-    run = recipe(**settings, counts="compute", epochs=4, budget=0.5, name="compute")
-    ledger = json.loads((train_run(run).folder.path / "ledger.json").read_text())
-    assert set(ledger["trained_at"]) == {"14", "28"}
-    low, high = ledger["trained_at"]["14"], ledger["trained_at"]["28"]
-    quarter = (ledger["spent"] - high) / low
-    # A quarter of the pixels costs a quarter, but for the last maps: 7 pixels are halved to 4.
-    assert quarter == pytest.approx(0.25, abs=0.03)
-    assert low > 2.5 * high
-    assert ledger["spent"] <= 2560 < ledger["spent"] + 64
-    assert ledger["flops"] == pytest.approx(3 * ledger["forward_flops"] * ledger["spent"])
-    trained = recipe(**settings, epochs=4, budget=0.5, name="trained")
-    ledger = json.loads((train_run(trained).folder.path / "ledger.json").read_text())
-    assert ledger["trained"] == ledger["spent"] == 2560
-    assert ledger["compute"] < 2560
-
-
-def test_a_scans_orders_last_where_resolution_grows(recipe: Recipe, train_run: Train) -> None:
-    """A scan's rounds are whole epochs: of a round begun at few pixels more samples fit into the compute."""
-    progressive = {"name": "progressive", "lowest": 14, "step": 14}
-    run = recipe(model=SMALL, sampler="scan", resolution=progressive, counts="compute", epochs=4, budget=0.3)
-    ledger = json.loads((train_run(run).folder.path / "ledger.json").read_text())
-    assert 1536 - 64 < ledger["spent"] <= 1536
 
 
 # --- What is scored, chosen and mixed --------------------------------------------------------------------
