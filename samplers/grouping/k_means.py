@@ -42,7 +42,7 @@ def k_means(features: Floats, groups: int, seed: int = 0, rounds: int = 20) -> I
         When features aren't finite float32[N, d], or k isn't in [1, N].
     """
     check_features(features, groups)
-    centers = features[spread_centers(features, groups, seed)]
+    centers = features[spread_centers(features, groups, seed)].astype(np.float64)
     group = np.zeros(len(features), np.int64)
     for _ in range(rounds):
         before, group = group, _nearest(features, centers)
@@ -52,7 +52,7 @@ def k_means(features: Floats, groups: int, seed: int = 0, rounds: int = 20) -> I
         np.add.at(sums, group, features)
         sizes = np.bincount(group, minlength=groups)
         filled = sizes > 0
-        centers[filled] = (sums[filled] / sizes[filled, None]).astype(np.float32)
+        centers[filled] = sums[filled] / sizes[filled, None]
     return group
 
 
@@ -81,8 +81,10 @@ def _squared_distances(features: Floats, centers: Floats) -> Floats:
     return np.stack(columns, axis=1)
 
 
-def _nearest(features: Floats, centers: Floats) -> Ids:
+def _nearest(features: Floats, centers: Doubles) -> Ids:
+    # In float64: in float32 products lose small distances between large vectors, and how a processor's matrix
+    # product rounds would decide between centers that are about as near.
     offset = (centers**2).sum(axis=1) / 2
     parts = np.array_split(features, -(-len(features) // _CHUNK))
-    found = [(part @ centers.T - offset).argmax(axis=1) for part in parts]
+    found = [(part.astype(np.float64) @ centers.T - offset).argmax(axis=1) for part in parts]
     return np.concatenate(found).astype(np.int64)

@@ -30,6 +30,15 @@ def test_every_cluster_is_found_however_small(sizes: list[int], seed: int) -> No
     assert _within(features, k_means(features, len(sizes), seed)) <= 1.05 * _within(features, truth)
 
 
+def test_clusters_far_from_0_keep_their_distances() -> None:
+    # Multiples of 1/64 and below 64: moved by 65,536 they keep their differences exactly, in float32 too.
+    truth, features = _clusters([60, 40, 30], dimensions=64)
+    features = np.round(features) / 64
+    near = k_means(features, 3, seed=1)
+    np.testing.assert_array_equal(k_means(features + np.float32(1 << 16), 3, seed=1), near)
+    assert _within(features, near) <= 1.05 * _within(features, truth)
+
+
 def test_it_comes_near_the_best_of_many_starts() -> None:
     features = np.random.default_rng(3).lognormal(size=(400, 2)).astype(np.float32)
     found = [_within(features, k_means(features, 10, seed)) for seed in range(10)]
