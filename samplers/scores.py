@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -121,6 +122,10 @@ class Scores:
             When it can't be read, isn't such a file, or is of another set or number of samples.
         """
         try:
+            mode = path.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                # A FIFO would be waited for, and /dev/zero read without end.
+                raise SamplingError(f"a scores file must be a regular file; {path} isn't: {_MAKE}")
             with path.open("rb") as file:
                 columns = _columns(path, file)
         except OSError as error:

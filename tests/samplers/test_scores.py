@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,6 +125,14 @@ def test_an_array_that_no_memory_could_hold_is_refused(tmp_path):
             archive.writestr(f"{name}.npy", header.getvalue())
     with pytest.raises(SamplingError, match=r"a\.npz can't be understood \(Unable to allocate"):
         Scores.load(tmp_path / "a.npz", 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without FIFOs")
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "a.npz")
+    for path in (tmp_path / "a.npz", Path(os.devnull)):
+        with pytest.raises(SamplingError, match=f"must be a regular file; {path} isn't: make it with"):
+            Scores.load(path, 3)
 
 
 def test_a_newer_schema_is_refused(tmp_path):
