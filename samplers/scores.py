@@ -177,6 +177,9 @@ def _columns(path: Path, file: BinaryIO) -> dict[str, NDArray[Any]]:
     except OSError:
         raise
     except Exception as error:  # A damaged archive makes zipfile and NumPy raise whatever they stumble over.
+        if isinstance(error, MemoryError):
+            # A damaged one states more than it holds. Where there is no room for what it holds, this raises.
+            np.empty(path.stat().st_size, np.uint8)
         raise SamplingError(
             f"a scores file must be one that Scores.save wrote; {path} can't be understood ({error}): {_MAKE}"
         ) from error

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -125,6 +127,33 @@ def test_an_array_that_no_memory_could_hold_is_refused(tmp_path):
             archive.writestr(f"{name}.npy", header.getvalue())
     with pytest.raises(SamplingError, match=r"a\.npz can't be understood \(Unable to allocate"):
         Scores.load(tmp_path / "a.npz", 3)
+
+
+SHORT = """
+import resource
+import sys
+from pathlib import Path
+
+from samplers import Scores
+
+with open("/proc/self/statm") as file:
+    now = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + (16 << 20),) * 2)
+try:
+    Scores.load(Path(sys.argv[1]), 4)
+except MemoryError:
+    print("memory")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's limits")
+def test_too_little_memory_is_no_damage(tmp_path):
+    Scores(np.zeros(4, np.float32), "el2n", features=np.zeros((4, 1 << 22), np.float32)).save(
+        tmp_path / "a.npz"
+    )
+    command = [sys.executable, "-c", SHORT, str(tmp_path / "a.npz")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert (done.stdout, done.returncode) == ("memory\n", 0), done.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without FIFOs")
