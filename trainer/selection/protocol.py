@@ -157,9 +157,10 @@ class Selection(Protocol):
     """
 
     def on(self, step: int, progress: float) -> bool:
-        """Whether to select at optimiser step ``step`` (from 0), at ``progress`` in [0, 1] of the budget.
+        """Whether to select from pool ``step`` of candidates, at ``progress`` in [0, 1] of the budget.
 
-        Off, the loaded candidates are trained on as they come, batch after batch, without scoring.
+        Pools are counted from 0; a selection that loads no more than it trains on (`Weighting`) has one per
+        optimizer step. Off, candidates are trained on as they come, batch after batch, without scoring.
         """
 
     def choose(self, candidates: Candidates) -> Choice:
