@@ -34,7 +34,7 @@ class Plan:
     budget
         B in (0, 1].
     batch_size
-        Samples an optimiser step over all ranks; 1 leaves orders uncut.
+        Samples per optimizer step over all ranks; 1 leaves orders uncut.
     seed
         Of the orders only.
     round_length
@@ -94,7 +94,7 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps in the whole run: whole batches only."""
+        """Optimizer steps in the whole run: whole batches only."""
         return self.total // self.batch_size
 
     @property

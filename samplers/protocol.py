@@ -55,7 +55,7 @@ class Feedback:
     Attributes
     ----------
     step
-        Count of optimiser steps made when the last row was measured; never falls from call to call.
+        Count of optimizer steps made when the last row was measured; never falls from call to call.
     ids
         int64[n], the owners.
     loss

@@ -114,7 +114,7 @@ class FeedbackBuffer:
         Parameters
         ----------
         step
-            Optimiser steps made so far.
+            Optimizer steps made so far.
         """
         if not self._values:
             nothing = np.empty(0, np.float32)

@@ -1,4 +1,4 @@
-"""One optimiser step: forward, losses, backward, update."""
+"""One optimizer step: forward, losses, backward, update."""
 
 from __future__ import annotations
 

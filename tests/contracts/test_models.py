@@ -86,9 +86,9 @@ def test_a_training_step_on_the_meta_device(part):
     with torch.device("meta"):
         model = part.build(CLASSES)
         loss = F.cross_entropy(model(torch.empty(4, 3, 32, 32)), torch.zeros(4, dtype=torch.int64))
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     loss.backward()
-    optimiser.step()
+    optimizer.step()
     assert all(p.is_meta and p.grad is not None for p in model.parameters())
 
 

@@ -25,7 +25,7 @@ from trainer.config import Run
 from trainer.recipe import from_table
 from trainer.selection import SELECTIONS
 
-ALWAYS = {"order", "reading", "draws", "augmentation", "forward", "backward", "optimiser", "feedback", "rest"}
+ALWAYS = {"order", "reading", "draws", "augmentation", "forward", "backward", "optimizer", "feedback", "rest"}
 
 
 @pytest.fixture(autouse=True)

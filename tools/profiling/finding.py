@@ -10,7 +10,7 @@ from trainer.config import Run
 from trainer.slots import SLOTS
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "network": ("forward", "backward", "optimiser"),
+    "network": ("forward", "backward", "optimizer"),
     "reading": ("reading",),
     "rereading": ("reading again",),
     "draws": ("draws",),

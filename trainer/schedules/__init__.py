@@ -1,6 +1,6 @@
 """Learning rate and momentum as functions of progress: a run at any budget sees the whole schedule.
 
-Progress runs from 0 at the first optimiser step to 1 at the last one of *this* budget, so the floor is
+Progress runs from 0 at the first optimizer step to 1 at the last one of *this* budget, so the floor is
 reached exactly when the budget is spent. A schedule gives a factor of the base rate: where the papers write
 epsilon_t, this is base rate x factor, epsilon_max being the base rate.
 """

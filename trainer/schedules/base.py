@@ -10,17 +10,17 @@ from trainer.errors import RunError
 
 
 class Schedule(Protocol):
-    """What the training loop asks before every optimiser step."""
+    """What the training loop asks before every optimizer step."""
 
     def factor(self, progress: float) -> float:
         """Multiplier of the base learning rate at ``progress`` in [0, 1].
 
-        The loop calls it with `Budget.schedule_progress`, so that the last step is taken at progress 1 and
+        The loop calls it with `Account.schedule_progress`, so that the last step is taken at progress 1 and
         sees the floor.
         """
 
     def momentum(self, progress: float) -> float | None:
-        """Momentum at ``progress``; None leaves the optimiser's own."""
+        """Momentum at ``progress``; None leaves the optimizer's own."""
 
 
 class SchedulePart(Protocol):
@@ -39,7 +39,7 @@ class SchedulePart(Protocol):
 
 
 class ProportionalSchedule(ABC):
-    """A schedule whose phases are shares of the run; momentum is the optimiser's unless overridden."""
+    """A schedule whose phases are shares of the run; momentum is the optimizer's unless overridden."""
 
     @abstractmethod
     def factor(self, progress: float) -> float:
