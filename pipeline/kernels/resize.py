@@ -132,7 +132,7 @@ def _weigh_rows(
             line[j] += weight * np.float32(row[j])
 
 
-@numba.njit(nogil=True, fastmath={"contract"})
+@numba.njit(nogil=True)
 def _weigh_columns(
     line: NDArray[np.float32],
     starts: NDArray[np.int64],
