@@ -64,6 +64,8 @@ class Supervisor:
         Called with every section's result as it comes.
     grace
         Seconds that a section may take beyond twice its share.
+    starting
+        Seconds that a process may take to begin a section.
     """
 
     sections: Sequence[Section]
@@ -75,6 +77,7 @@ class Supervisor:
     environment: Mapping[str, str]
     tell: Tell
     grace: float = GRACE
+    starting: float = STARTING
     results: dict[str, Result] = field(default_factory=dict)
 
     def run(self) -> dict[str, Result]:
@@ -145,7 +148,7 @@ class Supervisor:
     def _follow(self, pipe: int, known: Mapping[str, Section]) -> UnderWay | None:
         """Take results as they come, until the pipe is closed; returns the section that has none, if any."""
         under_way: Section | None = None
-        begin, limit, unread = time.perf_counter(), STARTING, b""
+        begin, limit, unread = time.perf_counter(), self.starting, b""
         while True:
             left = limit - (time.perf_counter() - begin)
             if not select.select([pipe], [], [], max(0.0, left))[0]:
@@ -160,7 +163,7 @@ class Supervisor:
                 section = known[message["section"]]
                 if "result" in message:
                     self._settle(section, message["result"])
-                    under_way, limit = None, STARTING
+                    under_way, limit = None, self.starting
                 else:
                     under_way, limit = section, OVERTIME * message["share"] + self.grace
                 begin = time.perf_counter()

@@ -30,6 +30,7 @@ def run(
     grace: float = 60.0,
     weight: float = 1.0,
     at_start: str = "",
+    starting: float = 120.0,
 ) -> dict[str, Result]:
     modules, out, told = folder / "modules", folder / "out", []
     modules.mkdir()
@@ -48,6 +49,7 @@ def run(
         environment={**os.environ, "PYTHONPATH": f"{ROOT}:{modules}"},
         tell=lambda section, result: told.append(section.name),
         grace=grace,
+        starting=starting,
     ).run()
     assert sorted(told) == sorted(names)
     return results
@@ -93,6 +95,12 @@ def test_a_process_that_comes_to_no_section_is_no_lack_of_time(
     results = run(tmp_path, "good", "raises", at_start=at_start)
     assert {result["status"] for result in results.values()} == {"failed"}
     assert all(why in result["error"] for result in results.values())
+
+
+def test_a_process_that_is_stuck_before_its_first_section_is_ended(tmp_path: Path) -> None:
+    results = run(tmp_path, "good", at_start="import time\ntime.sleep(600)", starting=1.0)
+    assert results["good"]["status"] == "failed"
+    assert "took too long and was ended" in results["good"]["error"]
 
 
 def test_the_first_section_runs_however_short_the_time_is(tmp_path: Path) -> None:
