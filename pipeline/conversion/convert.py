@@ -50,8 +50,8 @@ def convert(
 
     The same source and options give the same bytes. Until everything is written and on the disk nothing
     appears under the final names, and what was there stays. One that was killed or interrupted, or stopped at
-    a corrupt image, has left a journal and its unfinished files; the next one of the same source with the
-    same options goes on from there, and any other starts anew.
+    a corrupt image or by a fault of the machine, has left a journal and its unfinished files; the next one of
+    the same source with the same options goes on from there, and any other starts anew.
 
     Parameters
     ----------
