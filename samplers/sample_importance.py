@@ -45,17 +45,28 @@ class ImportanceSampler(RoundSampler):
         self._importance: Doubles = np.full(plan.samples, np.nan)
         self._fixed = np.array(False)
         self._alias: AliasTable | None = None
+        self._averaged_at: float | None = None
         if part.scores is not None:
-            self._fix(Scores.load(part.scores, plan.samples, plan.digest).scores)
+            scores = Scores.load(part.scores, plan.samples, plan.digest)
+            averaged_at = scores.metadata.get("gamma")
+            if isinstance(averaged_at, int | float):
+                self._averaged_at = averaged_at
+            self._fix(scores.scores)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Also where the scan is cut, or weights have nothing to be taken from."""
+        """Also where the scan is cut, weights have nothing to be taken from, or gamma isn't the file's."""
         lines = super().notes + burn_in_notes(self.plan, self.part.epochs)
         if self.first == 0 and self.part.scores is None and not self.part.online and self.part.gamma:
             lines += (
                 "without a scanned epoch there are no predictions to take weights from, and all stay equal: "
                 "give epochs above 0, or scores",
+            )
+        gamma, averaged_at = self.part.gamma, self._averaged_at
+        if averaged_at is not None and averaged_at != gamma:
+            lines += (
+                f"{self.part.scores} averages weights of several networks at gamma {averaged_at:g}, and at "
+                f"{gamma:g} its powers are no such mean: give gamma {averaged_at:g}, or score with another",
             )
         return lines
 

@@ -214,6 +214,14 @@ def test_what_is_odd_about_the_epochs_is_told(plan):
         SampleImportance(epochs=0, metric="gradient").build(plan)
 
 
+def test_scores_averaged_at_another_gamma_are_told(tmp_path, plan):
+    path = tmp_path / "scores.npz"
+    Scores(np.arange(6, dtype=np.float32), "p", {"networks": 2, "gamma": 0.5}).save(path)
+    assert SampleImportance(epochs=0, scores=path).build(plan).notes == ()
+    with pytest.warns(SamplingWarning, match=r"at gamma 0\.5, and at 0\.1 .*: give gamma 0\.5, or score"):
+        SampleImportance(epochs=0, gamma=0.1, scores=path).build(plan)
+
+
 def test_scores_below_0_cannot_be_drawn_by(tmp_path, plan):
     Scores(np.array([1, -2, 0, 9, 1, 1], np.float32), "margin").save(tmp_path / "scores.npz")
     with pytest.raises(SamplingError, match=r"at least 0 to draw by; got -2\.0 for sample 1"):
