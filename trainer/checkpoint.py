@@ -11,6 +11,7 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ def newest(path: Path, device: torch.device) -> Found | None:
     Raises
     ------
     RunError
-        When both are damaged, or another version wrote it.
+        When both are damaged, one can't be read, or another version wrote it.
     """
     damaged: list[str] = []
     for place in (path, previous_path(path)):
@@ -112,12 +113,13 @@ def set_aside(path: Path) -> None:
     DataError
         When it can't be moved.
     """
+    aside = path.with_name(f"damaged{path.suffix}")
     try:
-        path.replace(path.with_name(f"damaged{path.suffix}"))
+        path.replace(aside)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise unwritable(path, error) from None
+        raise unwritable(aside, error) from None
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any]:
@@ -138,10 +140,15 @@ def _read(path: Path, device: torch.device) -> tuple[dict[str, Any], str]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DamagedError(f"checkpoint {path} can't be read ({error.strerror})") from None
+        # It may be whole: too many files are open, say, or a server is away.
+        raise RunError(
+            f"checkpoint {path} must be readable; it can't be read ({error.strerror or error}): give the "
+            "same command again once it can, or move it away to go on without it"
+        ) from None
     head, _, body = content.partition(b"\n") if content.startswith(_MAGIC) else (b"", b"", content)
     other = RunError(
-        f"checkpoint {path} was written by another version; remove {path.parent} to begin the run anew"
+        f"checkpoint {path} was written by another version; remove {path.parent} to begin the run anew, or "
+        "go on with that version"
     )
     if not head and content.startswith(b"PK"):
         # Earlier versions wrote torch's archive alone.
@@ -151,10 +158,12 @@ def _read(path: Path, device: torch.device) -> tuple[dict[str, Any], str]:
         raise DamagedError(f"checkpoint {path} isn't as it was written: its digest differs")
     try:
         state = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
-    except Exception as error:  # torch reports what it can't load by half a dozen types
+    except (EOFError, LookupError, RuntimeError, TypeError, ValueError, UnpicklingError) as error:
+        # Whole by its digest: its device is short of memory, or torch is another version.
+        fault = " ".join(str(error).split())[:160]
         raise RunError(
-            f"checkpoint {path} can't be loaded ({type(error).__name__}); remove {path.parent} to begin the "
-            "run anew"
+            f"checkpoint {path} is whole and can't be loaded ({type(error).__name__}: {fault}): give the "
+            f"same command again where it can, or remove {path.parent} to begin the run anew"
         ) from error
     if not isinstance(state, dict) or state.pop("schema", None) != SCHEMA:
         raise other

@@ -117,6 +117,17 @@ def test_what_is_no_file_is_not_waited_for(
     assert ledger(folder)["weights"] == weights
 
 
+def test_what_stands_where_a_damaged_checkpoint_would_go_is_named(
+    stopped: tuple[Path, str], tiny_words: Words, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = stopped[0] / "checkpoint"
+    (folder / "last.pt").write_bytes(b"")
+    (folder / "damaged.pt" / "x").mkdir(parents=True)
+    capsys.readouterr()
+    assert main(tiny_words()) == 2
+    assert f"{folder / 'damaged.pt'} can't be written: Is a directory" in capsys.readouterr().err
+
+
 def _of_other_shapes(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "model": {name: torch.zeros(3) for name in state["model"]}}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import resource
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +87,29 @@ def test_every_samplers_state_survives_a_checkpoint(name: str, tmp_path: Path) -
     rng = np.random.default_rng(1)
     for order, other in zip(expected, go_on(second, rest), strict=True):
         np.testing.assert_array_equal(order, other)
+
+
+def test_a_checkpoint_that_the_machine_can_not_read_just_now_is_not_damaged(tmp_path: Path) -> None:
+    last = tmp_path / "last.pt"
+    for _ in range(2):
+        checkpoint.save(last, STATE)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    # No file can be opened beside those that are open already.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        with pytest.raises(RunError, match=r"last\.pt must be readable; it can't be read \(Too many") as told:
+            checkpoint.newest(last, torch.device("cpu"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert not isinstance(told.value, checkpoint.DamagedError)
+
+
+@pytest.mark.parametrize("body", [b"", b"no archive", b"PK\x03\x04", b"\x80\x02}q\x00.", b"\x80\x02K\x03."])
+def test_a_whole_checkpoint_that_torch_can_not_load_is_told_in_one_line(tmp_path: Path, body: bytes) -> None:
+    path = tmp_path / "last.pt"
+    path.write_bytes(b"budgetrain checkpoint, sha256 " + sha256(body).hexdigest().encode() + b"\n" + body)
+    with pytest.raises(RunError, match=r"last\.pt is whole and can't be loaded \(") as told:
+        checkpoint.newest(path, torch.device("cpu"))
+    assert "\n" not in str(told.value)
