@@ -116,6 +116,9 @@ class Session(Parts):
             When a loss is not a finite number.
         """
         self._check_under_way(current)
+        if not self.goes_on():
+            # A step may cost more at this round's resolution than at that of the round before.
+            return
         selector = self.selector
         for raw in self.candidates():
             made: StepResult | None = None

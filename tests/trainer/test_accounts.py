@@ -40,6 +40,18 @@ def test_scores_that_a_sampler_asks_for_stay_within_a_compute_budget(
     assert session.folder.read("steps.jsonl")[-1]["lr"] < 1e-4
 
 
+def test_a_round_at_whose_resolution_no_step_is_affordable_makes_none(
+    recipe: Recipe, train_run: Train
+) -> None:
+    # Rounds of a step: four at a quarter of the cost bring the run past half of its budget, to full
+    # resolution; what is left then is more than a step cost so far, and less than one costs now.
+    halves = {"resolution": {"name": "progressive", "lowest": 14, "step": 14}, "round_length": 0.05}
+    run = recipe(counts="compute", epochs=1, budget=0.095, model={"name": "resnet8", "width": 4}, **halves)
+    account = train_run(run).account
+    assert account.ledger.trained_at == {14: 4 * 64}
+    assert account.step_cost(14) < account.total - account.spent < account.step_cost(28)
+
+
 def test_flops_are_those_of_the_passes_whatever_they_were_measured_to_take() -> None:
     account = Account(1000, 1000, 10, "compute", {32: 1.0, 16: 0.25}, charged=7)
     account.charge("trained", 100, 32)
