@@ -65,9 +65,9 @@ def open_session(
 
 def _record(session: Session, found: Found | None, changed: str | None, watcher: Watcher) -> None:
     """Write what a run folder begins with, or note what is other than it was."""
-    folder, ledger, here = session.folder, session.ledger, environment(session.device)
+    folder, here = session.folder, environment(session.device)
     folder.begin()
-    broken = folder.rewind(ledger.steps, ledger.rounds)
+    broken = folder.rewind(session.line.step, session.evaluated)
     if broken:
         watcher.note(f"{broken} lines of {folder.path}'s logs can't be read, and are left out")
     if found is None:
@@ -78,7 +78,7 @@ def _record(session: Session, found: Found | None, changed: str | None, watcher:
         watcher.note(f"{found.damaged}; going on from the one before it, {found.path}")
     told = folder.environment
     if changed is not None:
-        changes = [*told.get("changes", []), {"step": ledger.steps, "changed": changed}]
+        changes = [*told.get("changes", []), {"step": session.ledger.steps, "changed": changed}]
         folder.write_json("environment.json", {**told, "data_sha256": session.inputs, "changes": changes})
         watcher.note(f"going on with other data: {changed}")
     other = differences(told, here)

@@ -152,11 +152,14 @@ class RunFolder:
                 "on from the last checkpoint"
             ) from None
 
-    def rewind(self, step: int, rounds: int) -> int:
+    def rewind(self, logged: int, evaluated: int) -> int:
         """Drop the lines that a resumed run will make again, and what a kill left half-written.
 
-        Those after ``step``, and evaluations after the first ``rounds`` rounds: one may stand at the very
-        step of the checkpoint that was written before its round ended.
+        Parameters
+        ----------
+        logged, evaluated
+            Step of the last line that steps.jsonl, and evaluations.jsonl, held when the checkpoint was
+            written. Later lines are made again, those of the checkpoint's own step among them.
 
         Returns
         -------
@@ -164,12 +167,10 @@ class RunFolder:
             How many lines can't be read, and are dropped too: a disk that lost power may leave such.
         """
         broken = 0
-        for name in ("steps.jsonl", "evaluations.jsonl"):
+        for name, step in (("steps.jsonl", logged), ("evaluations.jsonl", evaluated)):
             if (self.path / name).exists():
                 lines = _lines((self.path / name).read_bytes())
                 kept = [line for line in lines if line is not None and line["step"] <= step]
-                if name == "evaluations.jsonl":
-                    kept = [line for line in kept if line["round"] <= rounds]
                 broken += lines.count(None)
                 write_whole(self.path / name, "".join(dumps(line) + "\n" for line in kept).encode())
         return broken

@@ -121,5 +121,5 @@ def test_an_evaluation_that_is_made_again_stands_once(recipe: Recipe, tmp_path: 
     for step, rounds in ((10, 1), (20, 2)):
         folder.append("evaluations.jsonl", {"step": step, "round": rounds})
     # Saved at the second round's last step, before the round was over.
-    folder.rewind(20, 1)
+    folder.rewind(15, 10)
     assert folder.read("evaluations.jsonl") == [{"step": 10, "round": 1}]

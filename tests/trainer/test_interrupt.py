@@ -184,3 +184,41 @@ def test_lines_do_not_depend_on_when_checkpoints_fell(
     ]
     assert told[0] == told[1] == told[2]
     assert len({s.fingerprint() for s in (whole, often, again)}) == 1
+
+
+class Killed(BaseException):
+    """Ends a run as a kill does: nothing is written any more."""
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["in training", "in an evaluation"])
+def test_lines_that_follow_the_last_checkpoint_are_not_written_twice(
+    recipe: Make, watch: Callable[..., Any], train_run: Train, tiny: Callable[..., Path], stopped: bool
+) -> None:
+    settings = {**SMALL, "data": str(tiny()), "log_every": 3}
+    whole = train_run(recipe(name="whole", **settings))
+    # Checkpoints after every step, the round's last one among them; or one alone, within the evaluation.
+    run = recipe(name="killed", checkpoint_seconds=60 if stopped else 0, **settings)
+
+    class Stopping(watch):  # type: ignore[misc]
+        def started(self, session: Session, resumed: bool) -> None:
+            session.model.register_forward_hook(self.passed)
+
+        def passed(self, model: Any, given: Any, output: Any) -> None:
+            if not model.training:
+                signal.raise_signal(signal.SIGTERM)
+
+    class Dying(watch):  # type: ignore[misc]
+        def evaluated(self, session: Session, evaluation: Any) -> None:
+            raise Killed
+
+    if stopped:
+        with pytest.raises(InterruptedRunError):
+            train(run, folder_of(run), World(), Stopping())
+    with pytest.raises(Killed):
+        train(run, folder_of(run), World(), Dying())
+    again = train_run(run)
+    for name in ("steps.jsonl", "evaluations.jsonl"):
+        mine, theirs = (
+            [(line["step"], line["loss"]) for line in s.folder.read(name)] for s in (again, whole)
+        )
+        assert mine == theirs
