@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import stat
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,12 @@ def read_text(path: Path) -> str:
     UnicodeDecodeError
         When it is of another encoding.
     OSError
-        When it can't be read.
+        When it can't be read, or is no regular file.
     """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        # A FIFO would be waited for. Of a folder the system says itself that it is none.
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     content = path.read_bytes()
     encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
     return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,17 @@ SCHEMA = 1
 IDLE = ("name", "runs_dir", "data_dir", "log_every", "checkpoint_seconds", "service", "accept_changed_data")
 """Settings that two sessions of one run may differ in."""
 
+FILES = (
+    "run.toml",
+    "environment.json",
+    "steps.jsonl",
+    "evaluations.jsonl",
+    "ledger.json",
+    "samples.parquet",
+    "lock",
+)
+"""Files of a run folder, which has a folder for checkpoints besides."""
+
 
 class RunFolder:
     """One run's folder; its files' schemas are in trainer/README.md.
@@ -34,7 +46,8 @@ class RunFolder:
     Raises
     ------
     RunError
-        When the folder is another run's, or its run.toml can't be read.
+        When the folder is another run's, its run.toml can't be read, or something else stands where a run's
+        files are to be.
     """
 
     def __init__(self, path: Path, run: config.Run) -> None:
@@ -44,6 +57,11 @@ class RunFolder:
         self._check()
 
     def _check(self) -> None:
+        # A FIFO would be waited for, and what is in a checkpoint's way be found only when one is due.
+        for name in FILES:
+            _check_kind(self.path / name, stat.S_ISREG, "regular file")
+        _check_kind(self.checkpoint.parent, stat.S_ISDIR, "folder")
+        _mode(self.checkpoint)
         kept = self.path / "run.toml"
         if kept.exists() and _digest(former.upgraded(_read(kept, tomllib.loads))[0]) != self.settings:
             raise RunError(
@@ -174,6 +192,24 @@ class RunFolder:
                 broken += lines.count(None)
                 write_whole(self.path / name, "".join(dumps(line) + "\n" for line in kept).encode())
         return broken
+
+
+def _check_kind(path: Path, fits: Callable[[int], bool], kind: str) -> None:
+    mode = _mode(path)
+    if mode is not None and not fits(mode):
+        raise RunError(f"{path} must be a {kind}, and isn't: move it away, or give another --name")
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise RunError(
+            f"a run's folder must be one that may be looked into; {path} can't be looked at "
+            f"({error.strerror or error}): mend that, or give another --name"
+        ) from None
 
 
 def _lines(content: bytes) -> list[dict[str, Any] | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def test_text_is_read_in_each_of_its_encodings(tmp_path: Path, encoding: str, en
     (tmp_path / "x").write_bytes("ä".encode("latin-1"))
     with pytest.raises(UnicodeDecodeError):
         read_text(tmp_path / "x")
+
+
+def test_what_would_be_waited_for_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x")
+    with pytest.raises(OSError, match="it is no regular file"):
+        read_text(tmp_path / "x")
+    with pytest.raises(IsADirectoryError):
+        read_text(tmp_path)
 
 
 @ENCODINGS

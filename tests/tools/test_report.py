@@ -6,6 +6,7 @@ import doctest
 import io
 import json
 import math
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -728,6 +729,13 @@ def test_each_file_may_be_missing_or_damaged(run, tmp_path, name):
 )
 def test_damage_is_named(run, name, damage):
     (run / name).write_bytes(damage)
+    assert f"{name} can't be read" in page(run).text
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_no_file_is_a_fault_and_not_waited_for(run, name):
+    (run / name).unlink()
+    os.mkfifo(run / name)
     assert f"{name} can't be read" in page(run).text
 
 

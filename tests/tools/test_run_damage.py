@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ import pytest
 import torch
 
 from tools.cli import main
+from tools.recipe_line import read_run
 from trainer import checkpoint
+from trainer.errors import RunError
+from trainer.run_folder import FILES, RunFolder
 
 Words = Callable[..., list[str]]
 
@@ -126,6 +130,46 @@ def test_what_stands_where_a_damaged_checkpoint_would_go_is_named(
     capsys.readouterr()
     assert main(tiny_words()) == 2
     assert f"{folder / 'damaged.pt'} can't be written: Is a directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [*FILES, "checkpoint"])
+def test_what_is_no_file_of_a_run_is_found_before_it_is_waited_for(
+    name: str, tiny_words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "runs" / "x" / name
+    place.parent.mkdir(parents=True)
+    os.mkfifo(place)
+    assert main(tiny_words()) == 2
+    said = capsys.readouterr().err
+    kind = "folder" if name == "checkpoint" else "regular file"
+    assert f"{place} must be a {kind}, and isn't: move it away, or give another --name" in said
+    assert said.count("\n") == 1
+    assert [path.name for path in place.parent.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(("closed", "within"), [(".", "run.toml"), ("checkpoint", "last.pt")])
+def test_a_folder_that_may_not_be_looked_into_is_told_in_one_line(
+    closed: str, within: str, tiny_words: Words
+) -> None:
+    run, _ = read_run(tiny_words()[1:], "trainer run", "")
+    user = os.geteuid()
+    # Of pytest's own folders others may look into none.
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "x"
+        (folder / "checkpoint").mkdir(parents=True)
+        Path(parent).chmod(0o755)
+        (folder / closed).chmod(0)
+        if user == 0:
+            # Nothing is forbidden to root.
+            os.seteuid(65534)
+        try:
+            with pytest.raises(
+                RunError, match=rf"{folder / closed / within} can't be looked at \(Permission"
+            ):
+                RunFolder(folder, run)
+        finally:
+            os.seteuid(user)
+            (folder / closed).chmod(0o755)
 
 
 def _of_other_shapes(state: dict[str, Any]) -> dict[str, Any]:

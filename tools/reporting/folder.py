@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import tomllib
@@ -134,6 +135,9 @@ def _read_lines(path: Path, names: Sequence[str], faults: list[str]) -> Series:
 
 def _read_samples(path: Path, faults: list[str]) -> Samples | None:
     try:
+        if path.exists() and not path.is_file():
+            # A FIFO would be waited for.
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
         file = pq.ParquetFile(path)
         there = set(file.schema_arrow.names)
         metadata = file.schema_arrow.metadata or {}
