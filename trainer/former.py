@@ -12,14 +12,17 @@ OPTIMIZER = ("lr", "momentum", "nesterov", "weight_decay")
 def upgraded(table: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return a run's TOML table with the settings of 0.1 where they stand now, and the names of those moved.
 
-    Version 0.1 trained with SGD, and decayed every parameter. A table that has an optimizer too is no table
-    of that version: it comes back as it is.
+    Version 0.1 trained with SGD, and decayed every parameter; prediction_variance drew without replacement. A
+    table that has an optimizer too is no table of that version: it comes back as it is.
     """
     moved = tuple(name for name in OPTIMIZER if name in table)
     values = {key: value for key, value in table.items() if key not in moved}
     if not moved or "optimizer" in table:
         return dict(table), ()
-    options = {name: table[name] for name in moved}
+    options, sampler = {name: table[name] for name in moved}, values.get("sampler")
+    drawn = sampler if isinstance(sampler, Mapping) else {"name": sampler}
+    if drawn.get("name") == "prediction_variance":
+        values["sampler"] = {"replacement": False, **drawn}
     return {**values, "optimizer": {"name": "sgd", **options, "decay": "all"}}, moved
 
 

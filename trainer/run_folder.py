@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import stat
 import tomllib
@@ -15,15 +14,12 @@ from typing import Any
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
 from pipeline.text import read_text
-from trainer import config, former, recipe
+from trainer import config, recipe, settings
 from trainer.errors import RunError
 from trainer.lock import RunLock
 from trainer.slots import SLOTS
 
 SCHEMA = 1
-
-IDLE = ("name", "runs_dir", "data_dir", "log_every", "checkpoint_seconds", "service", "accept_changed_data")
-"""Settings that two sessions of one run may differ in."""
 
 FILES = (
     "run.toml",
@@ -63,16 +59,21 @@ class RunFolder:
         _check_kind(self.checkpoint.parent, stat.S_ISDIR, "folder")
         _mode(self.checkpoint)
         kept = self.path / "run.toml"
-        if kept.exists() and _digest(former.upgraded(_read(kept, tomllib.loads))[0]) != self.settings:
+        other = self.differences(_read(kept, tomllib.loads)) if kept.exists() else None
+        if other is not None:
             raise RunError(
-                f"run folder {self.path} holds a run with other settings; "
+                f"run folder {self.path} holds a run with other settings ({other}): "
                 "give this one another --name, or move it away"
             )
 
     @property
-    def settings(self) -> str:
-        """Digest of the run's settings that bear on its result."""
-        return _digest(recipe.to_table(self._run))
+    def table(self) -> dict[str, Any]:
+        """The run's table, for its checkpoints."""
+        return recipe.to_table(self._run)
+
+    def differences(self, table: Mapping[str, Any]) -> str | None:
+        """Name the settings in which a table that an earlier session wrote isn't this run's, if any."""
+        return settings.differences(table, self._run)
 
     @contextmanager
     def held(self, leads: bool) -> Iterator[None]:
@@ -246,7 +247,7 @@ def _damaged(path: Path, fault: str) -> RunError:
 
 
 def folder_name(run: config.Run) -> str:
-    """The run's own name, or one made of what people compare runs by, with a digest of all settings.
+    """The run's own name, or one made of what people compare runs by, with a digest of its settings.
 
     Raises
     ------
@@ -257,17 +258,10 @@ def folder_name(run: config.Run) -> str:
         return run.name
     config.check_folder_name("recipe", run.recipe)
     chain, sampler = SLOTS["augment"].named(run, "+"), SLOTS["sampler"].named(run)
-    digest = _digest(recipe.to_table(run))[:6]
+    digest = settings.digest(run)[:6]
     selection = SLOTS["selection"].named(run)
     if selection != SLOTS["selection"].default:
         sampler = f"{sampler}-{selection}"
     name = f"{run.recipe}-{sampler}-{chain}-b{run.budget:g}-s{run.seed}-{digest}"
     config.check_folder_name("the name made of the run's parts", name)
     return name
-
-
-def _digest(table: Mapping[str, Any]) -> str:
-    """Digest of a run's table without what doesn't bear on the result: names, places, how often to write."""
-    # TOML has dates, which no run has: a run.toml that holds one is another run's.
-    told = {key: value for key, value in table.items() if key not in IDLE}
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()

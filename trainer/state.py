@@ -46,7 +46,7 @@ def save(session: Session) -> None:
             return
         session.folder.check_held()
         state = {
-            "settings": session.folder.settings,
+            "settings": session.folder.table,
             "inputs": session.inputs,
             "bf16": session.bf16,
             "model": session.model.state_dict(),
@@ -80,11 +80,14 @@ def find(folder: RunFolder, device: torch.device, world: World) -> Found | None:
             f"all ranks must go on from one checkpoint; rank {other} reads another at {folder.checkpoint} "
             "than rank 0: run folders must be on a file system that all ranks share"
         )
-    if found is not None and found.state.get("settings") != folder.settings:
-        raise RunError(
-            f"checkpoint {found.path} must be of this run; it is of one with other settings: remove "
-            f"{found.path.parent} to begin the run anew"
-        )
+    if found is not None:
+        table = found.state.get("settings")
+        unlike = folder.differences(table) if isinstance(table, dict) else f"it holds {type(table).__name__}"
+        if unlike is not None:
+            raise RunError(
+                f"checkpoint {found.path} must be of this run; it is of one with other settings ({unlike}): "
+                f"remove {found.path.parent} to begin the run anew"
+            )
     return found
 
 

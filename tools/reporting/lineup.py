@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tools.reporting import settings
 from tools.reporting.record import RunRecord
+from trainer.settings import whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ class Lineup:
 def line_up(runs: Sequence[RunRecord]) -> Lineup:
     """Name the runs, and group those that differ in their seeds alone."""
     recipes = [settings.flatten(run.recipe) for run in runs]
-    indices = settings.seed_groups(recipes)
+    # A run of an earlier version lacks the settings that are newer.
+    indices = settings.seed_groups([settings.flatten(whole(run.recipe)) for run in runs])
     labels, called = _names(recipes, [run.name for run in runs], indices)
     colours = {index: colour for colour, group in enumerate(indices) for index in group}
     entries = tuple(

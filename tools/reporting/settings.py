@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainer.run_folder import IDLE
+from trainer.settings import IDLE, flat
 from trainer.slots import RUN_SLOTS
 
 SEEDS = ("seed", "init_seed", "order_seed", "augment_seed", "selection_seed")
@@ -30,31 +30,7 @@ def flatten(table: Mapping[str, Any]) -> dict[str, str]:
     >>> flatten({"augment": [{"name": "standard"}, {"name": "ricap", "alpha": 0.3}]})
     {'augment': 'standard + ricap', 'augment.ricap.alpha': '0.3'}
     """
-    flat: dict[str, str] = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            flat.update(_part(key, key, value))
-        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-            flat[key] = " + ".join(str(item.get("name", "?")) for item in value)
-            for item in value:
-                options = _part(key, f"{key}.{item.get('name', '?')}", item)
-                options.pop(key, None)
-                flat.update(options)
-        else:
-            flat[key] = _value(value)
-    return flat
-
-
-def _part(key: str, prefix: str, options: Mapping[str, Any]) -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for option, value in options.items():
-        if option == "name":
-            flat[key] = _value(value)
-        elif isinstance(value, Mapping):
-            flat.update(_part(f"{prefix}.{option}", f"{prefix}.{option}", value))
-        else:
-            flat[f"{prefix}.{option}"] = _value(value)
-    return flat
+    return {key: _value(value) for key, value in flat(table).items()}
 
 
 def _value(value: object) -> str:
