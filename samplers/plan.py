@@ -43,6 +43,9 @@ class Plan:
         int64[N], needed by samplers that look at classes.
     digest
         SHA-256 of the training set, which a scores file must name where it names one; None isn't compared.
+    loaded
+        Samples that orders hold in all, where more are loaded than are trained on: there are as many more
+        rounds then, of the same size. None for round(T * N * B).
     """
 
     samples: int
@@ -53,6 +56,7 @@ class Plan:
     round_length: float = 1.0
     labels: NDArray[np.int64] | None = None
     digest: str | None = None
+    loaded: int | None = None
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -89,8 +93,8 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """Samples to train on in the whole run: round(T * N * B), batch remainder not yet taken off."""
-        return round(self.epochs * self.samples * self.budget)
+        """Samples that orders hold in all, batch remainder not yet taken off."""
+        return round(self.epochs * self.samples * self.budget) if self.loaded is None else self.loaded
 
     @property
     def steps(self) -> int:
@@ -104,7 +108,8 @@ class Plan:
 
     @property
     def _asked_rounds(self) -> int:
-        return max(1, round(self.epochs / self.round_length))
+        epochs = self.epochs if self.loaded is None else self.loaded / (self.samples * self.budget)
+        return max(1, round(epochs / self.round_length))
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from trainer.inference.predict import View
 from trainer.inference.scorer import Scorer
 from trainer.ledger import Ledger
 from trainer.parallel import World
-from trainer.planning import plan_of
+from trainer.planning import plan_of, rounds_of
 from trainer.run_folder import RunFolder
 from trainer.sample_table import SampleRecord
 from trainer.score import RequestedScores
@@ -127,6 +127,7 @@ def build(
         bf16=bf16,
         account=account,
         plan=plan,
+        run_rounds=rounds_of(run, data, account),
         sampler=Service(build_sampler(run, plan), plan, mode=run.service, lead=run.lead),
         loader=loader,
         test_loader=test_loader,

@@ -93,7 +93,7 @@ class Settings:
     candidates' own. The statistics stay as they are in both."""
 
     round_length: float = 1.0
-    """Length of a round in epoch equivalents; below 1 the sampler gives fresher orders."""
+    """Length of a round in epochs of N * B trained samples; below 1 the sampler sees its feedback sooner."""
 
     service: Literal["inline", "thread", "process"] = "inline"
     """Where the sampler draws its orders: in the loop, or beside it. The orders are the same."""

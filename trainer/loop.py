@@ -46,16 +46,16 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
                 if session.unevaluated:
                     _evaluate(session, watcher, stop)
                 for current in session.rounds():
-                    for step in session.steps(current):
-                        if step.number % run.log_every == 0:
-                            log.write()
-                        if step.complete and session.goes_on():
-                            _save_or_stop(session, log, stop)
-                    log.write()
-                    # A selection that keeps by chance may have come to no step at which to stop.
-                    if world.size == 1 and stop.asked and session.goes_on():
-                        _interrupt(session, stop)
                     try:
+                        for step in session.steps(current, stop):
+                            if step.number % run.log_every == 0:
+                                log.write()
+                            if step.complete and session.goes_on():
+                                _save_or_stop(session, log, stop)
+                        log.write()
+                        # A selection that keeps by chance may have come to no step at which to stop.
+                        if world.size == 1 and stop.asked and session.goes_on():
+                            _interrupt(session, stop)
                         session.finish(current, stop)
                     except Stopped:
                         _interrupt(session, stop)

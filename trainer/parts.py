@@ -59,6 +59,8 @@ class Parts:
     plan
         What orders are drawn by; it holds more than the budget where a selection loads more than it trains
         on.
+    run_rounds
+        Rounds of the whole run, by the samples that are trained on.
     full
         Pixels of the shorter side at full resolution.
     view, evaluation_view
@@ -66,11 +68,15 @@ class Parts:
     scores
         Makes the scores that the sampler asks for.
     order
-        The round under way; None before the first and between rounds.
+        The order under way; None before the first and between rounds.
+    orders
+        Orders that have ended.
     stage
-        Resolution and strength of the augmentation in that round.
+        Resolution and strength of the augmentation in the round under way.
     done
         Batches of ``order`` that have been used.
+    began
+        Progress of the run at which ``order`` began.
     unevaluated
         Whether the round that has just ended is still to be evaluated.
     evaluated
@@ -89,6 +95,7 @@ class Parts:
     bf16: bool
     account: Account
     plan: Plan
+    run_rounds: int
     sampler: Service
     loader: Loader
     test_loader: Loader
@@ -103,8 +110,10 @@ class Parts:
     scores: RequestedScores
     samples: SampleRecord
     order: Order | None = None
+    orders: int = 0
     stage: Stage = field(default_factory=Stage)
     done: int = 0
+    began: float = 0.0
     unevaluated: bool = False
     evaluated: int = 0
     line: Line = field(default_factory=Line)

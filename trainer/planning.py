@@ -31,25 +31,39 @@ def plan_of(run: Run, data: Data, account: Account, candidates: int, full: int) 
     def pixels_at(progress: float) -> int:
         return run.resolution.at(progress, full).pixels or full
 
-    # A round keeps the resolution that it begins with, and scan's rounds are epochs, whatever the budget.
-    share = 1.0 if isinstance(run.sampler, Scan) else run.budget * run.round_length
-    round_size = max(candidates, round(len(data.train) * share))
-    ratio = candidates / run.batch_size
+    round_size, ratio = max(candidates, _round_size(run, data)), candidates / run.batch_size
+    if ratio > 1:
+        # A round ends with the order that comes nearest to its share of the budget, so within one more.
+        round_size = math.ceil(round_size * (ratio * _spare(run.selection.exact) + 1))
     needed = candidates_needed(account, round_size, ratio, run.selection.exact, pixels_at)
-    epochs = run.epochs
-    if needed > account.total:
-        # A batch of candidates to spare, for what rounding takes away.
-        epochs = (needed + 2 * candidates) / (len(data.train) * run.budget)
     return Plan(
         samples=len(data.train),
-        epochs=epochs,
+        epochs=run.epochs,
         budget=run.budget,
         batch_size=candidates,
         seed=run.seed if run.order_seed is None else run.order_seed,
         round_length=run.round_length,
         labels=data.train.labels,
         digest=None if run.accept_changed_data else digest(data.train),
+        # A batch of candidates to spare, for what rounding takes away.
+        loaded=needed + 2 * candidates if needed > account.total else None,
     )
+
+
+def rounds_of(run: Run, data: Data, account: Account) -> int:
+    """Return the rounds of a run, each of a batch at least: T / ``round_length``, whatever selects."""
+    return max(1, min(round(account.total / _round_size(run, data)), account.total // run.batch_size))
+
+
+def _round_size(run: Run, data: Data) -> int:
+    """Return the samples that a round trains on; scan's rounds are epochs, whatever the budget."""
+    share = 1.0 if isinstance(run.sampler, Scan) else run.budget * run.round_length
+    return max(1, round(len(data.train) * share))
+
+
+def _spare(exact: bool) -> float:
+    """Return how many times its expected candidates a selection may need: more where it keeps by chance."""
+    return 1.0 if exact else 2.0
 
 
 def candidates_needed(
@@ -63,9 +77,9 @@ def candidates_needed(
     Parameters
     ----------
     round_size
-        Samples of a round's order.
+        Samples that a round loads.
     """
-    spare = 1.0 if exact else 2.0
+    spare = _spare(exact)
     spent, needed = 0.0, 0
     while spent < account.total:
         price = account.step_cost(pixels_at(spent / account.total)) / account.batch_size

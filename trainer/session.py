@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pipeline import Batch
 from pipeline.resolution import Stage
-from samplers import Order
 from trainer.errors import RunError
 from trainer.evaluators.classification import Evaluation, evaluate
 from trainer.interrupt import Stop, Stopped, stoppable
@@ -25,14 +24,11 @@ class Round:
     ----------
     number
         Rounds that ended before it.
-    order
-        Which samples it loads, in which order.
     stage
         Resolution and strength of the augmentation.
     """
 
     number: int
-    order: Order
     stage: Stage
 
 
@@ -62,11 +58,15 @@ class Session(Parts):
     A context manager that closes what it has open. See `trainer/README.md` for a loop of one's own.
     """
 
+    _current: Round | None = field(init=False, default=None)
+
     def rounds(self) -> Iterator[Round]:
         """Begin round after round until the budget is spent.
 
-        The first is the one that was under way where the session goes on from a checkpoint. A round that the
-        caller leaves before its `finish` is finished before the next.
+        A round trains on as many samples with a selection as without: on one order of the sampler's, or on
+        as many as hold the candidates for it. The first is the one that was under way where the session
+        resumes from a checkpoint. A round that the caller leaves before its `finish` is finished before the
+        next.
 
         Raises
         ------
@@ -74,34 +74,25 @@ class Session(Parts):
             When orders end before the budget: a selection kept far fewer samples than it promised.
         """
         while self.goes_on():
-            if self.order is None:
-                self.begin_round()
-            assert self.order is not None
-            current = Round(self.ledger.rounds, self.order, self.stage)
+            current = self.begin_round() if self.order is None else self._under_way()
             yield current
-            if self.order is current.order:
+            if self._current is current:
                 self.finish(current)
 
-    def begin_round(self) -> None:
-        """Take the sampler's next order, and settle what its images are to be.
+    def begin_round(self) -> Round:
+        """Return the next round, with its first order and its resolution.
 
         Raises
         ------
         RunError
             When orders end before the budget: a selection kept far fewer samples than it promised.
         """
-        if self.ledger.rounds >= self.sampler.rounds:
-            raise RunError(
-                f"a selection must keep enough of what it loads to spend the budget; after "
-                f"{self.ledger.rounds:,} "
-                f"rounds {self.account.progress:.0%} of it are spent: raise --selection.keep"
-            )
-        with self.ledger.phase("sampler"):
-            self.order = self.sampler.next_order()
+        self._begin_order()
         self.stage = self.run.resolution.at(self.account.progress, self.full)
-        self.done = 0
+        self._current = None
+        return self._under_way()
 
-    def steps(self, current: Round) -> Iterator[StepResult]:
+    def steps(self, current: Round, stop: Stop | None = None) -> Iterator[StepResult]:
         """Train on what is left of a round, one optimizer step per item, until its end or the budget's.
 
         A step loads, augments, selects, sets the rates, updates the weights, is counted and keeps its
@@ -111,14 +102,34 @@ class Session(Parts):
         Raises
         ------
         RunError
-            When the round isn't the one under way.
+            When the round isn't the one under way, or orders end before the budget.
         DivergedError
             When a loss is not a finite number.
+        Stopped
+            When ``stop`` was asked for while scores were made between two orders; nothing has changed then.
         """
         self._check_under_way(current)
-        if not self.goes_on():
-            # A step may cost more at this round's resolution than at that of the round before.
-            return
+        # A step may cost more at this round's resolution than at that of the round before.
+        while self.goes_on():
+            yield from self._steps_of_order()
+            if not self.goes_on() or self._is_full():
+                return
+            self._end_order(stop)
+            self._begin_order()
+
+    def _begin_order(self) -> None:
+        """Take the sampler's next order."""
+        if self.orders >= self.sampler.rounds:
+            raise RunError(
+                f"a selection must keep enough of what it loads to spend the budget; after {self.orders:,} "
+                f"orders {self.account.progress:.0%} of it are spent: raise --selection.keep"
+            )
+        with self.ledger.phase("sampler"):
+            self.order = self.sampler.next_order()
+        self.done, self.began = 0, self.account.progress
+
+    def _steps_of_order(self) -> Iterator[StepResult]:
+        """Train on what is left of the order under way."""
         selector = self.selector
         for raw in self.candidates():
             made: StepResult | None = None
@@ -139,6 +150,32 @@ class Session(Parts):
             if not self.goes_on():
                 return
 
+    def _is_full(self) -> bool:
+        """Whether the round ends with the order under way.
+
+        Without a selection each order is a round. With one, a round ends with the order that comes nearest
+        to its share of the budget, and the last one with the budget.
+        """
+        if not self.selector.loads_more:
+            return True
+        progress, share = self.account.progress, (self.ledger.rounds + 1) / self.run_rounds
+        return share < 1 and progress + (progress - self.began) / 2 >= share
+
+    def _end_order(self, stop: Stop | None) -> None:
+        """Pass the order's last feedback, and the scores that it asks for, to the sampler."""
+        self.collect()
+        ids = None if self.order is None else self.order.score_ids
+        if ids is not None and self.affords_scores(len(ids)):
+            try:
+                with stoppable(stop, self.world) as asked:
+                    self.scores.make(ids, asked)
+            except Stopped:
+                self.feedback.clear()
+                raise
+            self.collect()
+        self.order = None
+        self.orders += 1
+
     def finish(self, current: Round, stop: Stop | None = None) -> None:
         """End a round: the sampler gets the scores that it asks for, the selection draws its conclusions.
 
@@ -150,18 +187,9 @@ class Session(Parts):
             When ``stop`` was asked for while scores were made; nothing has changed then.
         """
         self._check_under_way(current)
-        self.collect()
-        ids = current.order.score_ids
-        if ids is not None and self.affords_scores(len(ids)):
-            try:
-                with stoppable(stop, self.world) as asked:
-                    self.scores.make(ids, asked)
-            except Stopped:
-                self.feedback.clear()
-                raise
-            self.collect()
+        self._end_order(stop)
         self.selector.selection.end_round()
-        self.order = None
+        self._current = None
         self.ledger.rounds += 1
         due = self.ledger.rounds % self.run.evaluate_every == 0 or not self.goes_on()
         # A selection that keeps by chance may have kept too few of a round's samples for a step.
@@ -237,6 +265,12 @@ class Session(Parts):
         steps = len(self.order.ids) // self.loader.batch_size
         return self.done == max(1, steps - self.run.lead)
 
+    def _under_way(self) -> Round:
+        """Return the round under way: after a restore, the one that the checkpoint was saved in."""
+        if self._current is None:
+            self._current = Round(self.ledger.rounds, self.stage)
+        return self._current
+
     def _check_under_way(self, current: Round) -> None:
-        if current.order is not self.order:
+        if current is not self._current:
             raise RunError(f"a round must be the one under way; round {current.number + 1:,} has ended")

@@ -57,6 +57,8 @@ def save(session: Session) -> None:
             "order": None if session.order is None else _attributes(session.order),
             "stage": _attributes(session.stage),
             "done": session.done,
+            "orders": session.orders,
+            "began": session.began,
             "unevaluated": session.unevaluated,
             "evaluated": session.evaluated,
             "line": asdict(session.line),
@@ -142,6 +144,7 @@ def _restore(session: Session, state: dict[str, Any], own: dict[str, Any]) -> No
     session.order = None if state["order"] is None else Order(**state["order"])
     session.stage = Stage(**state["stage"])
     session.done, session.unevaluated = state["done"], state["unevaluated"]
+    session.orders, session.began = state["orders"], state["began"]
     session.evaluated = state["evaluated"]
     session.line = Line(**state["line"])
     for name, buffer in session.model.named_buffers():
