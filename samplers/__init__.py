@@ -13,6 +13,7 @@ from samplers.dihcl import DIHCL
 from samplers.draws.threads import use_threads
 from samplers.dynamic_pruning import UCB, EpsilonGreedy
 from samplers.errors import SamplingError, SamplingWarning
+from samplers.families.rounds import Heard
 from samplers.infobatch import InfoBatch
 from samplers.kakurenbo import Kakurenbo
 from samplers.mcl import MCL
@@ -32,6 +33,10 @@ from samplers.uniform import Uniform
 
 class SamplerPart(Protocol):
     """A sampler's options."""
+
+    @property
+    def hears(self) -> tuple[Heard, ...]:
+        """Statistics that the sampler reads of each row of feedback, which a loop has to measure."""
 
     def build(self, plan: Plan) -> Sampler:
         """Make the sampler for one run."""

@@ -63,7 +63,7 @@ class CSGD:
     relative: bool = False
     """Under mixing, measure an error against the share that the sample has in its image, as in p_sgd."""
 
-    hears: ClassVar[Heard] = "p_true"
+    hears: ClassVar[tuple[Heard, ...]] = ("p_true",)
 
     def __post_init__(self) -> None:
         check_warmup(self.warmup_rounds)

@@ -48,7 +48,7 @@ class DIHCL:
     warm_epochs: float = 5
     """Epochs scanned uniformly at first; at most half of the run."""
 
-    hears: ClassVar[Heard] = "loss"
+    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         check_choice("hardness", self.hardness, ("change", "loss"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,15 @@ from samplers.draws.arrays import Doubles, Floats, Ids
 from samplers.draws.shuffle import permutation, shuffled
 from samplers.errors import SamplingError
 from samplers.families.history import Tracked
-from samplers.families.rounds import Draw, RoundSampler, Rows, announced
+from samplers.families.rounds import Draw, Heard, Hearing, RoundSampler, Rows, announced
 from samplers.plan import Plan
 
 
 class PruningSampler(RoundSampler):
     """Trains on a selection of N * B samples, renewed every ``period`` rounds."""
 
-    def __init__(self, part: object, plan: Plan, rate: float, period: int) -> None:
-        super().__init__(part, plan, ("loss",))
+    def __init__(self, part: Hearing, plan: Plan, rate: float, period: int) -> None:
+        super().__init__(part, plan)
         self._losses = Tracked(plan.samples, rate)
         self._period = period
         self._selected: Ids = np.empty(0, np.int64)
@@ -153,6 +153,8 @@ class EpsilonGreedy:
     period: int = 1
     """Rounds that a selection is kept for."""
 
+    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
+
     def __post_init__(self) -> None:
         check_within("epsilon", self.epsilon, 0, 1)
         _check_common(self.rate, self.period)
@@ -186,6 +188,8 @@ class UCB:
     """Weight of the newest loss in the moving average."""
     period: int = 1
     """Rounds that a selection is kept for."""
+
+    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         check_at_least("confidence", self.confidence, 0)

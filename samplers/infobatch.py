@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from samplers.draws.arrays import Doubles, Floats, Ids
 from samplers.errors import SamplingError
-from samplers.families.rounds import announced
+from samplers.families.rounds import Heard, announced
 from samplers.families.sweeps import LossPassSampler, Pass
 from samplers.plan import Plan
 
@@ -75,6 +76,8 @@ class InfoBatch:
     """r, the part of the samples below the mean loss that a pass leaves out."""
     delta: float = 0.875
     """Part of the run, in trained samples, after which nothing is left out any more."""
+
+    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio < 1:

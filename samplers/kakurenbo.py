@@ -12,7 +12,7 @@ from samplers.checks import check_within
 from samplers.draws.arrays import Ids
 from samplers.errors import SamplingError
 from samplers.families.history import Recent
-from samplers.families.rounds import Rows, announced
+from samplers.families.rounds import Heard, Rows, announced
 from samplers.families.sweeps import Pass, PassSampler
 from samplers.plan import Plan
 
@@ -25,7 +25,7 @@ class KakurenboSampler(PassSampler):
     part: Kakurenbo
 
     def __init__(self, part: Kakurenbo, plan: Plan) -> None:
-        super().__init__(part, plan, ("loss", "p_true"))
+        super().__init__(part, plan)
         self._loss = Recent(plan.samples)
         self._p_true = Recent(plan.samples)
 
@@ -92,6 +92,8 @@ class Kakurenbo:
     """tau, the probability of the true class below which a sample moves back."""
 
     asks: ClassVar[Literal["forward"]] = "forward"
+
+    hears: ClassVar[tuple[Heard, ...]] = ("loss", "p_true")
 
     def __post_init__(self) -> None:
         if not 0 <= self.fraction < 1:

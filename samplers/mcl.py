@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numba import njit
@@ -16,7 +16,7 @@ from samplers.draws.counter import make_key
 from samplers.draws.shuffle import permutation, shuffled
 from samplers.errors import SamplingError
 from samplers.families.history import Recent
-from samplers.families.rounds import Draw, RoundSampler, Rows, announced
+from samplers.families.rounds import Draw, Heard, RoundSampler, Rows, announced
 from samplers.grouping.k_means import k_means
 from samplers.plan import Plan
 from samplers.scores import Scores
@@ -53,7 +53,7 @@ class MCLSampler(RoundSampler):
     part: MCL
 
     def __init__(self, part: MCL, plan: Plan, group: Ids, features: Doubles) -> None:
-        super().__init__(part, plan, ("loss",))
+        super().__init__(part, plan)
         self._loss = Recent(plan.samples)
         self._group = group
         self._features = features
@@ -143,6 +143,8 @@ class MCL:
     """lambda at first."""
     decay: float = 0.05
     """gamma, by which lambda shrinks every round."""
+
+    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         check_at_least("groups", self.groups, 1)

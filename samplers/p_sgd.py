@@ -55,7 +55,7 @@ class PSGD:
     relative: bool = False
     """Under mixing, measure an error against the share that the sample has in its image."""
 
-    hears: ClassVar[Heard] = "p_true"
+    hears: ClassVar[tuple[Heard, ...]] = ("p_true",)
 
     def __post_init__(self) -> None:
         check_warmup(self.warmup_rounds)

@@ -40,7 +40,7 @@ class PredictionVariance:
     replacement: bool = True
     """Draw with replacement within a round."""
 
-    hears: ClassVar[Heard] = "p_true"
+    hears: ClassVar[tuple[Heard, ...]] = ("p_true",)
 
     def __post_init__(self) -> None:
         check_at_least("burn_in", self.burn_in, 0)

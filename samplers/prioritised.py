@@ -36,7 +36,7 @@ class LossProportional:
     replacement: bool = True
     """Draw with replacement within a round."""
 
-    hears: ClassVar[Heard] = "loss"
+    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         check_at_least("alpha", self.alpha, 0)
@@ -86,7 +86,7 @@ class LossRank:
     replacement: bool = True
     """Draw with replacement within a round."""
 
-    hears: ClassVar[Heard] = "loss"
+    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         check_at_least("alpha", self.alpha, 0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.families.rounds import Draw, RoundSampler, announced
+from samplers.families.rounds import Draw, Heard, RoundSampler, announced
 from samplers.families.sweeps import rest_of_pass, stream
 from samplers.plan import Plan
 
@@ -39,6 +40,8 @@ class RS2:
     after it: no round holds a duplicate, but at B = 0.3 a fifth of the set comes twice in every four rounds,
     and counts drift apart, which the method is to avoid.
     """
+
+    hears: ClassVar[tuple[Heard, ...]] = ()
 
     def build(self, plan: Plan) -> RS2Sampler:
         """Make the sampler."""

@@ -32,7 +32,7 @@ class ImportanceSampler(RoundSampler):
     part: SampleImportance
 
     def __init__(self, part: SampleImportance, plan: Plan) -> None:
-        super().__init__(part, plan, () if part.scores is not None else (_HEARD[part.metric],))
+        super().__init__(part, plan)
         if part.by_class and plan.labels is None:
             raise SamplingError("class_importance needs the plan's labels; got None: plan with labels")
         self.first = burn_in_rounds(plan, part.epochs)
@@ -209,6 +209,11 @@ class SampleImportance:
             raise SamplingError("online must be off with a scores file, whose weights are fixed; got True")
         if self.asks is not None and self.online:
             raise SamplingError("online must be off with gradients, which are measured once; got True")
+
+    @property
+    def hears(self) -> tuple[Heard, ...]:
+        """The metric's statistic; nothing where the weights come from a scores file."""
+        return () if self.scores is not None else (_HEARD[self.metric],)
 
     @property
     def asks(self) -> Literal["gradient"] | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.families.rounds import Draw, RoundSampler, announced
+from samplers.families.rounds import Draw, Heard, RoundSampler, announced
 from samplers.families.sweeps import stream
 from samplers.plan import Plan
 
@@ -47,6 +48,8 @@ class Scan:
     of all N samples. The paper rounds T * B to whole epochs; here the last epoch is cut where the budget
     ends, so that all samplers train on equally many samples. ``round_length`` of the plan has no effect.
     """
+
+    hears: ClassVar[tuple[Heard, ...]] = ()
 
     def build(self, plan: Plan) -> ScanSampler:
         """Make the sampler."""

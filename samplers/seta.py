@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from samplers.checks import check_at_least, check_within
 from samplers.errors import SamplingError
 from samplers.families.history import fill_unseen
-from samplers.families.rounds import announced
+from samplers.families.rounds import Heard, announced
 from samplers.families.sweeps import LossPassSampler, Pass
 from samplers.grouping.k_means_line import k_means_line
 from samplers.plan import Plan
@@ -64,6 +65,8 @@ class SeTa:
     """alpha, the part of the groups that a pass trains on."""
     delta: float = 0.875
     """Part of the run, in trained samples, after which the window is dropped."""
+
+    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from samplers.draws.arrays import Ids
 from samplers.draws.counter import make_key
 from samplers.draws.shuffle import permutation
 from samplers.errors import SamplingError
-from samplers.families.rounds import Draw, RoundSampler, announced
+from samplers.families.rounds import Draw, Heard, RoundSampler, announced
 from samplers.families.sweeps import rest_of_pass, stream
 from samplers.plan import Plan
 from samplers.scores import Scores
@@ -71,6 +72,8 @@ class Subset:
     """Fraction of the set that is kept; by default the budget."""
     lowest: bool = False
     """Keep the lowest scores instead of the highest."""
+
+    hears: ClassVar[tuple[Heard, ...]] = ()
 
     def __post_init__(self) -> None:
         if self.keep is not None and not 0 < self.keep <= 1:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.families.rounds import Draw, RoundSampler, announced
+from samplers.families.rounds import Draw, Heard, RoundSampler, announced
 from samplers.families.weighted import draw_in_passes
 from samplers.plan import Plan
 
@@ -32,6 +33,8 @@ class Uniform:
     between rounds, for all T rounds. A sample is left out of a round with probability 1 - B, so counts differ
     more than under rs2. At B = 1 every round is a permutation of the set, and this is scan.
     """
+
+    hears: ClassVar[tuple[Heard, ...]] = ()
 
     def build(self, plan: Plan) -> UniformSampler:
         """Make the sampler."""

@@ -13,7 +13,7 @@ from pipeline.engines import EnginePart
 from pipeline.machine import MOST_THREADS
 from pipeline.resolution import ResolutionPart, check_pixels
 from samplers import SamplerPart, ScoringPart
-from trainer import chains
+from trainer import chains, fitting
 from trainer.errors import RunError
 from trainer.methods import MethodPart
 from trainer.models import ModelPart
@@ -231,6 +231,7 @@ class Run(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        fitting.check(self)
         chains.check(self.augment)
         object.__setattr__(self, "augment", chains.complete(self.augment, chains.base_of((), self.data)))
 

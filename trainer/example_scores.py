@@ -123,7 +123,7 @@ def irreducible_losses(session: Session, scored: Converted) -> NDArray[np.float3
     size, method = session.test_loader.batch_size, session.run.method
     with Loader(scored, engine=session.run.engine, batch_size=size, device=session.device) as loader:
         for batch, outputs in predict(session.model, loader, session.view, everything, bf16=session.bf16):
-            losses.append(method.losses(outputs, batch.labels).per_owner[:, 0])
+            losses.append(method.losses(outputs, batch.labels).loss[:, 0])
     session.account.charge("scored", everything.samples, session.full)
     return torch.cat(losses).cpu().numpy()
 

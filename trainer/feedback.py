@@ -55,13 +55,14 @@ class Heard:
 class FeedbackBuffer:
     """Collects losses and probabilities a step at a time, and gives them up in one copy from the device.
 
-    Owners and shares are known on the host, so only three float32 numbers a constituent are copied; where the
-    device chose the samples, their places as well. Under data parallelism the rows of all ranks are gathered,
-    in rank order within each step, so that every rank observes the same.
+    Owners and shares are known on the host, so only the loss and the method's statistics are copied, a number
+    each per constituent; where the device chose the samples, their places as well. Under data parallelism the
+    rows of all ranks are gathered, in rank order within each step, so that every rank observes the same.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._measured: tuple[str, ...] = ()
         self.clear()
 
     def __len__(self) -> int:
@@ -96,13 +97,18 @@ class FeedbackBuffer:
             trained next, and so will be heard of as that.
         gradient
             float32[n] on the device, the norm of each image's whole gradient, where it was measured. All that
-            is drained together has it, or nothing.
+            is drained together has the same statistics.
         """
         self._steps += trained
-        measured = [losses.per_owner, losses.p_true, losses.error]
+        measured = {"loss": losses.loss}
+        if losses.p_true is not None:
+            measured["p_true"] = losses.p_true
+        if losses.error is not None:
+            measured["error"] = losses.error
         if gradient is not None:
-            measured.append(gradient[:, None].expand_as(losses.p_true))
-        values = torch.stack(measured).flatten(1)
+            measured["gradient"] = gradient[:, None]
+        self._measured = tuple(measured)
+        values = torch.stack([column.expand(batch.owners.shape) for column in measured.values()]).flatten(1)
         self._passes.append(_Pass(batch.owners, batch.ids, batch.owner_shares, trained, candidates))
         self._values.append(values)
         self._places.append(places)
@@ -150,16 +156,19 @@ class FeedbackBuffer:
         seen = self._world.interleave(np.concatenate(first), [len(one) for one in first])
         in_full = [gather(row) for row in values]
         # Samplers and the record keep float32, whatever the network computes in.
-        loss, p_true, error, *gradient = (row.astype(np.float32, copy=False) for row in in_full)
+        columns = {
+            name: row.astype(np.float32, copy=False)
+            for name, row in zip(self._measured, in_full, strict=True)
+        }
         feedback = Feedback(
             step=step,
             ids=gather(np.concatenate(owners)),
-            loss=loss,
-            p_true=p_true,
+            loss=columns["loss"],
+            p_true=columns.get("p_true"),
             trained=of_trained,
             share=None if (share == 1).all() else share,
-            error=error,
-            gradient=gradient[0] if gradient else None,
+            error=columns.get("error"),
+            gradient=columns.get("gradient"),
         )
         heard = Heard(feedback, self._step_losses((in_full[0] * share)[of_trained], len(seen)), seen)
         self.clear()

@@ -44,7 +44,7 @@ def gradient_norms(
 
     def loss(parameters: dict[str, Tensor], image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         outputs: Tensor = torch.func.functional_call(model, {**parameters, **fixed}, (image[None],))
-        return method.losses(outputs, label[None, None]).per_owner.sum(), outputs[0]
+        return method.losses(outputs, label[None, None]).loss.sum(), outputs[0]
 
     def norm(image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         gradients, outputs = torch.func.grad(loss, has_aux=True)(trained, image, label)

@@ -16,7 +16,6 @@ from pipeline.formats.whole import write_whole
 from pipeline.multiplied import Multiplied
 from samplers import Feedback
 from samplers.families.history import Recent
-from trainer.errors import RunError
 
 SAMPLES_SCHEMA = 2
 """Of samples.parquet: 2 brought ``weight``, ``image`` and ``copy``."""
@@ -33,7 +32,7 @@ class SampleRecord:
     last_loss
         float32[N], the last that was heard of the sample, whatever its share; nan where nothing was.
     probability, share
-        float64[N], sums over feedback of share * p_true and of share.
+        float64[N], sums over feedback of share * p_true and of share; 0 where a method has no classes.
     last_probability
         float32[N], the last p_true of training, nan where there was none; a share moves it by as much.
     """
@@ -60,12 +59,12 @@ class SampleRecord:
         np.add.at(self.times_seen, ids, 1)
 
     def observe(self, feedback: Feedback) -> None:
-        """Take in losses, and probabilities by each owner's share."""
-        if feedback.p_true is None:
-            raise RunError("per-sample records need a method that gives probabilities; this one gives none")
+        """Take in losses, and by each owner's share the probabilities of methods that have classes."""
         share = np.ones(len(feedback.ids)) if feedback.share is None else feedback.share.astype(np.float64)
         heard = share > 0
         self.last_loss[feedback.ids[heard]] = feedback.loss[heard]
+        if feedback.p_true is None:
+            return
         np.add.at(self.probability, feedback.ids, share * feedback.p_true)
         np.add.at(self.share, feedback.ids, share)
         trained = share.astype(np.float32) * feedback.trained
@@ -74,9 +73,9 @@ class SampleRecord:
     def write(self, path: Path, train: Converted, importance: NDArray[np.float64] | None) -> None:
         """Write one row per sample: what became of it, and which image it is.
 
-        Columns are id, label, times_seen, last_loss, mean_probability and weight, the w of sample_importance
-        at epoch E (null where the run took none); of a multiplied set also image, its id in the data set,
-        and copy, from 0.
+        Columns are id, label, times_seen, last_loss, mean_probability (nan where there was none) and weight,
+        the w of sample_importance at epoch E (null where the run took none); of a multiplied set also image,
+        its id in the data set, and copy, from 0.
 
         Parameters
         ----------

@@ -57,22 +57,24 @@ class Step:
             if weighting is not None:
                 factors = weighting.weigh(losses, batch.labels, batch.shares)[:, None]
                 weights = factors if weights is None else weights * factors
-            loss = mixed_loss(losses.per_owner, batch.shares, weights)
+            loss = mixed_loss(losses.loss, batch.shares, weights)
         with self.ledger.phase("backward"):
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-        return replace(losses, per_owner=losses.per_owner.detach())
+        return replace(losses, loss=losses.loss.detach())
 
 
-def mixed_loss(per_owner: Tensor, shares: Tensor, weights: Tensor | None) -> Tensor:
+def mixed_loss(loss: Tensor, shares: Tensor, weights: Tensor | None) -> Tensor:
     """Mean over images of the share-weighted losses of their constituents.
 
     Parameters
     ----------
-    per_owner, shares
+    loss
+        float32[n, k], or [n, 1] where all constituents of an image have one loss.
+    shares
         float32[n, k].
     weights
         float32[n, k], or [n, 1] for whole images: loss multipliers of a sampler or selection, or None.
     """
-    losses = per_owner * shares
+    losses = loss * shares
     return (losses if weights is None else losses * weights).sum(dim=1).mean()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +103,14 @@ class Rows:
         self.count = 0
 
 
+class Hearing(Protocol):
+    """Options of a sampler that say what it takes from feedback."""
+
+    @property
+    def hears(self) -> tuple[Heard, ...]:
+        """Statistics that the sampler reads of each row of feedback; without any, feedback is dropped."""
+
+
 class RoundSampler(ABC):
     """A sampler that draws a round at a time.
 
@@ -112,17 +120,15 @@ class RoundSampler(ABC):
         The options that it was built from; its ``repr`` marks saved states.
     plan
         The budget.
-    hears
-        What of the feedback it needs; without any, feedback is dropped unread.
     """
 
-    def __init__(self, part: object, plan: Plan, hears: tuple[Heard, ...] = ()) -> None:
+    def __init__(self, part: Hearing, plan: Plan) -> None:
         self.part = part
         self.plan = plan
         self.rounds = plan.rounds
         self.round = 0
-        self.hears = hears
-        self._rows = Rows(hears)
+        self.hears = part.hears
+        self._rows = Rows(self.hears)
         self._progress: float | None = None
         self._carry = _NO_IDS
         self._carry_weights: NDArray[np.float32] | None = None

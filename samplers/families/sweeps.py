@@ -13,7 +13,7 @@ from samplers.draws import counter
 from samplers.draws.arrays import Floats, Ids
 from samplers.draws.shuffle import permutation, shuffled
 from samplers.families.history import Recent
-from samplers.families.rounds import Draw, Heard, RoundSampler, Rows
+from samplers.families.rounds import Draw, Hearing, RoundSampler, Rows
 from samplers.plan import Plan
 
 _NO_IDS = np.empty(0, np.int64)
@@ -71,8 +71,8 @@ class PassSampler(RoundSampler):
     where a round is longer than a pass, passes that both begin in it know the same.
     """
 
-    def __init__(self, part: object, plan: Plan, hears: tuple[Heard, ...]) -> None:
-        super().__init__(part, plan, hears)
+    def __init__(self, part: Hearing, plan: Plan) -> None:
+        super().__init__(part, plan)
         self.passes = 0
         self._ids: Ids = _NO_IDS
         self._weights: Floats = np.empty(0, np.float32)
@@ -163,8 +163,8 @@ class PassSampler(RoundSampler):
 class LossPassSampler(PassSampler):
     """Passes composed by each sample's last loss."""
 
-    def __init__(self, part: object, plan: Plan) -> None:
-        super().__init__(part, plan, ("loss",))
+    def __init__(self, part: Hearing, plan: Plan) -> None:
+        super().__init__(part, plan)
         self._loss = Recent(plan.samples)
 
     def fold(self, rows: Rows) -> None:

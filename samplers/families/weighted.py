@@ -22,8 +22,8 @@ class WeightedPart(Protocol[T]):
     """Options of such a sampler: what it remembers of a sample and the weight it makes of that."""
 
     @property
-    def hears(self) -> Heard:
-        """What of the feedback goes into the table."""
+    def hears(self) -> tuple[Heard, ...]:
+        """The statistic of the feedback that goes into the table, one alone."""
 
     def table(self, samples: int) -> T:
         """Make the empty per-sample table."""
@@ -108,7 +108,7 @@ class WeightedSampler(RoundSampler, Generic[T]):
     def __init__(
         self, part: WeightedPart[T], plan: Plan, *, replacement: bool = False, burn_in: float = 0
     ) -> None:
-        super().__init__(part, plan, (part.hears,))
+        super().__init__(part, plan)
         self.table = part.table(plan.samples)
         self.replacement = replacement
         self.burn_in = burn_in_rounds(plan, burn_in)
@@ -124,7 +124,7 @@ class WeightedSampler(RoundSampler, Generic[T]):
 
     def fold(self, rows: Rows) -> None:
         """Fold rows into the table."""
-        self.table.fold(rows["ids"], rows[self.part.hears], rows["share"])
+        self.table.fold(rows["ids"], rows[self.hears[0]], rows["share"])
 
     def memory(self) -> dict[str, Floats]:
         """Return the table's columns."""

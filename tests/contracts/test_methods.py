@@ -40,7 +40,7 @@ def test_losses_and_gradients_are_those_of_the_mixed_label(name: str, constituen
     outputs, labels, shares = drawn(5, constituents)
     weights = torch.rand(5, constituents, generator=torch.Generator().manual_seed(0))
     losses = METHODS[name]().losses(outputs, labels)
-    mixed_loss(losses.per_owner, shares, weights).backward()
+    mixed_loss(losses.loss, shares, weights).backward()
     # By hand: each image's losses against its labels, mixed as the image is.
     twin = outputs.detach().double().requires_grad_()
     p = torch.exp(twin) / torch.exp(twin).sum(dim=1, keepdim=True)
@@ -49,7 +49,7 @@ def test_losses_and_gradients_are_those_of_the_mixed_label(name: str, constituen
     (by_hand * shares * weights).sum(dim=1).mean().backward()
     assert outputs.grad is not None
     assert twin.grad is not None
-    torch.testing.assert_close(losses.per_owner.double(), by_hand, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(losses.loss.double(), by_hand, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(outputs.grad.double(), twin.grad, rtol=1e-5, atol=1e-7)
 
 
@@ -65,10 +65,10 @@ def test_predictions_are_described_alike_by_every_method(name: str, constituents
             error = p[i].clone()
             error[labels[i, j]] -= 1
             assert losses.error[i, j].item() == pytest.approx(error.norm().item(), rel=1e-4)
-            assert losses.hit[i, j].item() == (p[i].argmax() == labels[i, j]).item()
-    assert losses.hit.dtype == torch.bool
-    assert losses.hit.any()
-    assert not losses.hit.all()
+            assert losses.correct[i, j].item() == (p[i].argmax() == labels[i, j]).item()
+    assert losses.correct.dtype == torch.bool
+    assert losses.correct.any()
+    assert not losses.correct.all()
     assert not losses.p_true.requires_grad
     assert not losses.error.requires_grad
 
@@ -78,9 +78,9 @@ def test_is_computed_in_float32_and_stays_finite_at_the_extremes(name: str) -> N
     outputs = torch.tensor([[200.0, -200.0], [-200.0, 200.0], [0.0, 0.0]], dtype=torch.bfloat16)
     outputs.requires_grad_()
     losses = METHODS[name]().losses(outputs, torch.zeros(3, 1, dtype=torch.int64))
-    losses.per_owner.sum().backward()
-    assert losses.per_owner.dtype == torch.float32
-    for values in (losses.per_owner, losses.p_true, losses.error, outputs.grad):
+    losses.loss.sum().backward()
+    assert losses.loss.dtype == torch.float32
+    for values in (losses.loss, losses.p_true, losses.error, outputs.grad):
         assert values is not None
         assert torch.isfinite(values).all()
 
@@ -90,7 +90,7 @@ def test_label_smoothing_is_torchs_own(eps: float) -> None:
     outputs, labels, _ = drawn(8, 1)
     losses = METHODS["label_smoothing"](eps=eps).losses(outputs, labels)  # type: ignore[call-arg]
     theirs = torch.nn.functional.cross_entropy(outputs, labels[:, 0], label_smoothing=eps, reduction="none")
-    torch.testing.assert_close(losses.per_owner[:, 0], theirs, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(losses.loss[:, 0], theirs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 5.0])
@@ -98,14 +98,12 @@ def test_focal_follows_its_gamma(gamma: float) -> None:
     outputs, labels, _ = drawn(8, 2)
     losses = METHODS["focal"](gamma=gamma).losses(outputs, labels)  # type: ignore[call-arg]
     p = torch.softmax(outputs.detach().double(), dim=1).gather(1, labels)
-    torch.testing.assert_close(losses.per_owner.double(), -((1 - p) ** gamma) * p.log(), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(losses.loss.double(), -((1 - p) ** gamma) * p.log(), rtol=1e-5, atol=1e-7)
 
 
 def test_focal_has_a_gradient_where_the_prediction_is_certain() -> None:
     outputs = torch.tensor([[200.0, -200.0]], requires_grad=True)
-    METHODS["focal"](gamma=0.5).losses(
-        outputs, torch.zeros(1, 1, dtype=torch.int64)
-    ).per_owner.sum().backward()  # type: ignore[call-arg]
+    METHODS["focal"](gamma=0.5).losses(outputs, torch.zeros(1, 1, dtype=torch.int64)).loss.sum().backward()  # type: ignore[call-arg]
     assert outputs.grad is not None
     assert torch.equal(outputs.grad, torch.zeros(1, 2))
 
@@ -147,8 +145,8 @@ def test_a_whole_step_never_waits_for_the_device(name: str) -> None:
     batch = Batch(0, 0, ids, images, labels, shares, owners, host_shares, weights)
     step = Step(model, METHODS[name](), optimizer, False, Ledger(device))
     losses = step(batch)
-    assert losses.per_owner.shape == (6, 2)
-    assert losses.per_owner.device.type == "meta"
+    assert losses.loss.shape == (6, 2)
+    assert losses.loss.device.type == "meta"
 
 
 def test_the_check_notices_a_wait() -> None:

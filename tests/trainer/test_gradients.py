@@ -31,7 +31,7 @@ def _one_by_one(model: nn.Module, method: object, images: Tensor, labels: Tensor
     norms = []
     for image, label in zip(images, labels, strict=True):
         model.zero_grad()
-        method.losses(model(image[None]), label[None, None]).per_owner.sum().backward()
+        method.losses(model(image[None]), label[None, None]).loss.sum().backward()
         squares = [float((p.grad.double() ** 2).sum()) for p in model.parameters() if p.grad is not None]
         norms.append(sum(squares) ** 0.5)
     model.zero_grad()

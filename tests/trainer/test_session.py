@@ -47,7 +47,7 @@ def test_a_loop_of_ones_own_ends_with_the_weights_of_the_training_loop(
             assert current.number == session.ledger.rounds
             for step in session.steps(current):
                 assert step.number == session.ledger.steps
-                assert torch.isfinite(step.losses.per_owner).all()
+                assert torch.isfinite(step.losses.loss).all()
                 numbers.append(step.number)
             session.finish(current)
             assert session.ledger.rounds == current.number + 1

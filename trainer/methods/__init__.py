@@ -2,7 +2,7 @@
 
 from trainer.methods.focal import Focal
 from trainer.methods.label_smoothing import LabelSmoothing
-from trainer.methods.protocol import Losses, MethodPart
+from trainer.methods.protocol import Losses, MethodPart, Statistic
 from trainer.methods.supervised import Supervised
 
 METHODS: dict[str, type[MethodPart]] = {
@@ -11,4 +11,4 @@ METHODS: dict[str, type[MethodPart]] = {
     "label_smoothing": LabelSmoothing,
 }
 
-__all__ = ["METHODS", "Losses", "MethodPart", "Supervised"]
+__all__ = ["METHODS", "Losses", "MethodPart", "Statistic", "Supervised"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainer.errors import RunError
-from trainer.methods.predictions import with_predictions
-from trainer.methods.protocol import Losses
+from trainer.methods.predictions import CLASS_STATISTICS, with_predictions
+from trainer.methods.protocol import Losses, Statistic
 from trainer.precision import at_least_float32
 
 
@@ -28,6 +29,8 @@ class Focal:
 
     gamma: float = 2.0
     """Focus, at least 0: 0 is cross-entropy, 2 is the paper's choice."""
+
+    offers: ClassVar[tuple[Statistic, ...]] = CLASS_STATISTICS
 
     def __post_init__(self) -> None:
         if not 0 <= self.gamma < float("inf"):

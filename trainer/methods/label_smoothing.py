@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainer.errors import RunError
-from trainer.methods.predictions import with_predictions
-from trainer.methods.protocol import Losses
+from trainer.methods.predictions import CLASS_STATISTICS, with_predictions
+from trainer.methods.protocol import Losses, Statistic
 from trainer.precision import at_least_float32
 
 
@@ -28,6 +29,8 @@ class LabelSmoothing:
     eps: float = 0.1
     """Share of the target spread evenly over all classes, from 0 to below 1."""
 
+    offers: ClassVar[tuple[Statistic, ...]] = CLASS_STATISTICS
+
     def __post_init__(self) -> None:
         if not 0 <= self.eps < 1:
             raise RunError(f"method.eps must be at least 0 and below 1; got {self.eps:g}")
@@ -36,5 +39,5 @@ class LabelSmoothing:
         """Cross-entropy of each image against each constituent's smoothed label, in nats."""
         log_p = torch.log_softmax(at_least_float32(outputs), dim=1)
         spread = log_p.mean(dim=1, keepdim=True)
-        per_owner = -(1 - self.eps) * log_p.gather(1, labels) - self.eps * spread
-        return with_predictions(per_owner, log_p, labels)
+        loss = -(1 - self.eps) * log_p.gather(1, labels) - self.eps * spread
+        return with_predictions(loss, log_p, labels)

@@ -1,19 +1,22 @@
-"""What every classification method says of its predictions besides its own loss."""
+"""Statistics of a classifier's predictions, which every classification method reports beside its loss."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from trainer.methods.protocol import Losses
+from trainer.methods.protocol import Losses, Statistic
+
+CLASS_STATISTICS: tuple[Statistic, ...] = ("p_true", "error", "correct")
+"""All that `with_predictions` adds."""
 
 
-def with_predictions(per_owner: Tensor, log_p: Tensor, labels: Tensor) -> Losses:
-    """Put what feedback and selection need beside a method's losses.
+def with_predictions(loss: Tensor, log_p: Tensor, labels: Tensor) -> Losses:
+    """Return a method's losses with the statistics that feedback and selections use.
 
     Parameters
     ----------
-    per_owner
+    loss
         float32[n, k], the method's losses, with their gradient.
     log_p
         float32[n, classes], log-softmax of the outputs.
@@ -29,5 +32,5 @@ def with_predictions(per_owner: Tensor, log_p: Tensor, labels: Tensor) -> Losses
             others = p.scatter(1, label[:, None], 0)
             errors.append(torch.hypot(others.norm(dim=1), others.sum(dim=1)))
         error = torch.stack(errors, dim=1)
-        hit = log_p.argmax(dim=1, keepdim=True) == labels
-    return Losses(per_owner, p_true, error, hit)
+        correct = log_p.argmax(dim=1, keepdim=True) == labels
+    return Losses(loss, p_true, error, correct)

@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor
+
+Statistic = Literal["p_true", "error", "correct"]
+"""What a method may tell of a prediction beside its loss, by the attributes of `Losses`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Losses of a batch of n images with k constituents each.
+    """Losses of a batch of n images with k constituents each; all but the loss only of classes.
 
     Attributes
     ----------
-    per_owner
-        float32[n, k], the loss of each image against each owner's label; carries the gradient.
+    loss
+        float32[n, k], the loss of each image against each constituent's target; carries the gradient.
     p_true
-        float32[n, k], the probability given to each owner's label; detached.
+        float32[n, k], the probability of each constituent's label; detached.
     error
-        float32[n, k], the norm of softmax - onehot(the owner's label); detached.
-    hit
-        bool[n, k], whether the owner's label is the one predicted.
+        float32[n, k], the norm of softmax - onehot(the constituent's label); detached.
+    correct
+        bool[n, k], whether the constituent's label is the one predicted.
     """
 
-    per_owner: Tensor
-    p_true: Tensor
-    error: Tensor
-    hit: Tensor
+    loss: Tensor
+    p_true: Tensor | None = None
+    error: Tensor | None = None
+    correct: Tensor | None = None
 
 
 class MethodPart(Protocol):
     """A frozen dataclass whose fields are the method's options."""
+
+    @property
+    def offers(self) -> tuple[Statistic, ...]:
+        """The optional attributes that all its `Losses` have."""
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
         """Losses of ``outputs`` float[n, classes] against ``labels`` int64[n, k].

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from trainer.methods.predictions import with_predictions
-from trainer.methods.protocol import Losses
+from trainer.methods.predictions import CLASS_STATISTICS, with_predictions
+from trainer.methods.protocol import Losses, Statistic
 from trainer.precision import at_least_float32
 
 
@@ -20,6 +21,8 @@ class Supervised:
     The loss of image i against owner j is ``-log softmax(outputs[i])[labels[i, j]]``. The log-softmax is
     taken once an image, whatever the number of constituents.
     """
+
+    offers: ClassVar[tuple[Statistic, ...]] = CLASS_STATISTICS
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
         """Cross-entropy of each image against each constituent's label, in nats."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from trainer.methods import Statistic
 from trainer.precision import at_least_float32
 from trainer.selection.helpers.base import BaseSelection
 from trainer.selection.helpers.checks import check_at_least
@@ -34,6 +36,8 @@ class Divbs(Scored):
 
     ratio: float = 2.0
     """Candidates loaded for each trained sample."""
+
+    needs: ClassVar[tuple[Statistic, ...]] = ("error",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

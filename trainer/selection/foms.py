@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.errors import RunError
-from trainer.selection.helpers.base import BaseSelection, scored_losses
+from trainer.methods import Statistic
+from trainer.selection.helpers.base import BaseSelection, errors, scored_losses
 from trainer.selection.helpers.checks import check_at_least, check_choice, check_share
 from trainer.selection.helpers.draws import weighted_without_replacement
 from trainer.selection.helpers.forgetting import ForgettingMemory
@@ -86,6 +87,11 @@ class Foms(Scored):
                 f"4.4.4); got {self.ratio:g}: load more candidates or lower beta"
             )
 
+    @property
+    def needs(self) -> tuple[Statistic, ...]:
+        """The norm of the error, where that is the score."""
+        return ("error",) if self.score == "gradient_norm" else ()
+
     def build(self, setting: Setting) -> FomsSelection:
         """Make the selection."""
         return FomsSelection(self, setting)
@@ -105,9 +111,9 @@ class FomsSelection(BaseSelection):
     def choose(self, candidates: Candidates) -> Choice:
         """Draw without replacement by percentile rank."""
         losses = scored_losses(candidates)
-        score = (losses.per_owner if self.part.score == "loss" else losses.error)[:, 0]
+        score = (losses.loss if self.part.score == "loss" else errors(losses))[:, 0]
         if self._memory is not None:
-            rises = self._memory.update(candidates.ids, losses.per_owner[:, 0])
+            rises = self._memory.update(candidates.ids, losses.loss[:, 0])
             score = score + self.part.forgetting * rises
         chances = percentile_ranks(score) ** self.part.beta
         count = self.count(candidates)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from trainer.errors import RunError
-from trainer.methods import Losses
-from trainer.selection.helpers.base import BaseSelection, scored_losses
+from trainer.methods import Losses, Statistic
+from trainer.selection.helpers.base import BaseSelection, errors, scored_losses
 from trainer.selection.helpers.checks import check_at_least
 from trainer.selection.helpers.draws import weighted_with_replacement
 from trainer.selection.helpers.schedule import Scored
@@ -50,6 +50,8 @@ class GradientNorm(Scored):
 
     check_every: int = 20
     """Steps between two readings of tau, each of which waits for the device."""
+
+    needs: ClassVar[tuple[Statistic, ...]] = ("error",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -94,7 +96,7 @@ class GradientNormSelection(BaseSelection):
 
     def choose(self, candidates: Candidates) -> Choice:
         """Draw with replacement by norm."""
-        norms = scored_losses(candidates).error[:, 0].double()
+        norms = errors(scored_losses(candidates))[:, 0].double()
         self._take_in(norms)
         n = len(norms)
         total = norms.sum()
@@ -106,7 +108,7 @@ class GradientNormSelection(BaseSelection):
     def observe(self, losses: Losses, mixture: Mixture, choice: Choice | None) -> None:
         """Take in an unselected batch's norms, and read tau when it is time."""
         if choice is None:
-            self._take_in(mixture.by_sample(losses.error).double())
+            self._take_in(mixture.by_sample(errors(losses)).double())
         self._steps += 1
         if self._steps % self.part.check_every == 0:
             world = self.setting.world

@@ -43,5 +43,5 @@ class GreedySelection(BaseSelection):
 
     def choose(self, candidates: Candidates) -> Choice:
         """Choose the highest losses."""
-        losses = scored_losses(candidates).per_owner[:, 0]
+        losses = scored_losses(candidates).loss[:, 0]
         return Choice(highest(losses, self.count(candidates)))

@@ -138,7 +138,7 @@ class ImponSelection(BaseSelection):
     def observe(self, losses: Losses, mixture: Mixture, choice: Choice | None) -> None:
         """Make a step of SGD towards the losses of a chosen batch, whose rows are in the choice's order."""
         if choice is not None and self._trained is not None and self._weights is not None:
-            observed = mixture.by_sample(losses.per_owner)
+            observed = mixture.by_sample(losses.loss)
             residuals = self._trained @ self._weights - observed
             slope = self._trained.T @ residuals * (2 / max(1, len(residuals)))
             self._weights = self._weights - self.part.lr * slope

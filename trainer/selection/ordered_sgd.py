@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import RunError
-from trainer.methods import Losses
+from trainer.methods import Losses, Statistic
 from trainer.selection.helpers.base import BaseSelection
 from trainer.selection.helpers.draws import highest
 from trainer.selection.helpers.schedule import Scheduled
@@ -39,6 +39,8 @@ class OrderedSgd(Scheduled):
 
     ratio: ClassVar[float] = 1.0
 
+    needs: ClassVar[tuple[Statistic, ...]] = ("correct",)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         inside = all(0 < bar <= 1 for bar in self.thresholds)
@@ -64,9 +66,10 @@ class OrderedSgdSelection(BaseSelection):
     def weigh(self, losses: Losses, labels: Tensor, shares: Tensor) -> Tensor:
         """Give s/q to the q highest losses, 0 to the others."""
         with torch.no_grad():
-            self._hits += (losses.hit * shares).sum(dtype=torch.float64)
+            assert losses.correct is not None  # a method without it was refused
+            self._hits += (losses.correct * shares).sum(dtype=torch.float64)
             self._seen += len(shares)
-            per_image = (losses.per_owner * shares).sum(dim=1)
+            per_image = (losses.loss * shares).sum(dim=1)
             counted = max(1, len(shares) >> self._halvings)
             weights = torch.zeros_like(per_image)
             return weights.index_fill_(0, highest(per_image, counted), len(shares) / counted)

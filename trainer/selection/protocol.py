@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainer.methods import Losses
+from trainer.methods import Losses, Statistic
 from trainer.parallel import World
 
 
@@ -222,6 +222,10 @@ class SelectionPart(Protocol):
     @property
     def features(self) -> bool:
         """Whether the scoring pass is to give features."""
+
+    @property
+    def needs(self) -> tuple[Statistic, ...]:
+        """Statistics that the selection reads of `Losses` beside the loss, which not every method offers."""
 
     @property
     def exact(self) -> bool:

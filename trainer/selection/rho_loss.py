@@ -99,5 +99,5 @@ class RhoLossSelection(BaseSelection):
     def choose(self, candidates: Candidates) -> Choice:
         """Choose the highest reducible losses."""
         rows = place(candidates.ids, self._irreducible.device)
-        reducible = scored_losses(candidates).per_owner[:, 0] - self._irreducible[rows]
+        reducible = scored_losses(candidates).loss[:, 0] - self._irreducible[rows]
         return Choice(highest(reducible, self.count(candidates)))

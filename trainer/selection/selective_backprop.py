@@ -115,7 +115,7 @@ class SelectiveBackpropSelection(BaseSelection):
 
     def choose(self, candidates: Candidates) -> Choice:
         """Keep each with probability F_R(loss)^beta; waits for the device to know how many."""
-        losses = scored_losses(candidates).per_owner[:, 0]
+        losses = scored_losses(candidates).loss[:, 0]
         size = len(self._ring)
         # As exact as the losses that it is compared with.
         self._ring = self._ring.to(losses.dtype)

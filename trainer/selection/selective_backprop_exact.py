@@ -58,7 +58,7 @@ class SelectiveBackpropExactSelection(BaseSelection):
 
     def choose(self, candidates: Candidates) -> Choice:
         """Draw without replacement."""
-        losses = scored_losses(candidates).per_owner[:, 0]
+        losses = scored_losses(candidates).loss[:, 0]
         chances = midpoint_percentiles(losses) ** (1 / self.part.keep - 1)
         count = self.count(candidates)
         return Choice(weighted_without_replacement(chances, candidates.uniforms[:, 0], count))

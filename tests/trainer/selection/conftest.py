@@ -70,7 +70,7 @@ def pool() -> Callable[..., Candidates]:
             found = Supervised().losses(outputs, labels[:, None])
         elif losses is not None:
             found = losses_like(losses)
-        n = len(images) if images is not None else len(found.per_owner)
+        n = len(images) if images is not None else len(found.loss)
         drawn = np.full(n, 0.5) if uniforms is None else uniforms
         return Candidates(
             ids=np.arange(n) if ids is None else np.asarray(ids, np.int64),

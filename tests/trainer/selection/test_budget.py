@@ -102,7 +102,7 @@ class Pools:
         def chosen(candidates: Candidates) -> Choice:
             choice = choose(candidates)
             assert candidates.losses is not None
-            self.losses.append(candidates.losses.per_owner[:, 0].numpy().copy())
+            self.losses.append(candidates.losses.loss[:, 0].numpy().copy())
             self.uniforms.append(candidates.uniforms[:, 0].numpy().copy())
             self.places.append(choice.places.numpy().copy())
             self.trained.append(session.ledger.trained)

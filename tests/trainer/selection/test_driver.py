@@ -129,7 +129,7 @@ def test_scoring_sees_the_crop_that_is_trained_unmixed_and_leaves_no_trace(
         expected = made.model(light.images)
     torch.testing.assert_close(outputs, expected)
     own = torch.nn.functional.cross_entropy(expected, torch.from_numpy(raw.ids % 5), reduction="none")
-    torch.testing.assert_close(losses.per_owner[:, 0], own)
+    torch.testing.assert_close(losses.loss[:, 0], own)
     if mode == "eval":
         for name, value in made.model.state_dict().items():
             assert torch.equal(value, state[name])

@@ -51,7 +51,7 @@ def test_ranks_by_gradient_norm_where_asked(setting, pool):
     """A confident mistake has the larger loss; the norm of softmax - y can rank the other way round."""
     p = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.45, 0.19, 0.18, 0.18]]).clamp(min=1e-9)
     shown = pool(outputs=p.log(), labels=torch.tensor([0, 0]), uniforms=[0.5, 0.5])
-    assert shown.losses.per_owner[1, 0] > shown.losses.per_owner[0, 0]
+    assert shown.losses.loss[1, 0] > shown.losses.loss[0, 0]
     assert shown.losses.error[0, 0] > shown.losses.error[1, 0]
     assert Foms().build(setting(1)).choose(shown).places.tolist() == [1]
     assert Foms(score="gradient_norm").build(setting(1)).choose(shown).places.tolist() == [0]

@@ -28,7 +28,7 @@ def test_the_weighted_mean_is_the_mean_of_the_q_highest_losses(setting, n, k, ha
     losses, labels, shares = batch(n, n // 2, k=k)
     weights = selection.weigh(losses, labels, shares)
     assert not weights.requires_grad
-    per_image = (losses.per_owner * shares).sum(dim=1)
+    per_image = (losses.loss * shares).sum(dim=1)
     q = max(1, n // 2**halvings)
     top = sorted(per_image.tolist(), reverse=True)[:q]
     assert (per_image * weights).mean().item() == pytest.approx(sum(top) / q, rel=1e-5)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trainer.methods import Losses
 from trainer.selection.helpers.schedule import Scheduled
@@ -49,3 +50,9 @@ def scored_losses(candidates: Candidates) -> Losses:
     """Losses of the scoring pass, which the driver makes for every part that scores."""
     assert candidates.losses is not None
     return candidates.losses
+
+
+def errors(losses: Losses) -> Tensor:
+    """Return the norms of the errors, float32[n, k], of a part that `needs` them."""
+    assert losses.error is not None  # a method without them was refused
+    return losses.error

@@ -8,6 +8,7 @@ from typing import Self
 
 from pipeline.resolution import in_pixels
 from trainer.errors import RunError
+from trainer.methods import Statistic
 from trainer.selection.protocol import Terms
 
 
@@ -77,6 +78,11 @@ class Scheduled:
     def features(self) -> bool:
         """Whether the scoring pass is to give features."""
         return False
+
+    @property
+    def needs(self) -> tuple[Statistic, ...]:
+        """Statistics that the selection reads beside the loss."""
+        return ()
 
     @property
     def exact(self) -> bool:

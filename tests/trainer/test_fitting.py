@@ -1,0 +1,85 @@
+"""Parts that don't fit each other are refused before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import Batch
+from samplers import SAMPLERS
+from trainer.config import Run
+from trainer.errors import RunError
+from trainer.feedback import FeedbackBuffer
+from trainer.methods import METHODS, Losses, Statistic, Supervised
+from trainer.parallel import World
+from trainer.sample_table import SampleRecord
+from trainer.selection import SELECTIONS
+
+
+@dataclass(frozen=True)
+class Classless(Supervised):
+    """A method that tells nothing but its loss."""
+
+    offers: ClassVar[tuple[Statistic, ...]] = ()
+
+
+@pytest.fixture(autouse=True)
+def _classless(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "classless", Classless)
+
+
+@pytest.mark.parametrize(
+    ("slot", "name", "options", "statistic"),
+    [
+        ("sampler", "p_sgd", {}, "p_true"),
+        ("sampler", "kakurenbo", {}, "p_true"),
+        ("sampler", "sample_importance", {"metric": "el2n"}, "error"),
+        ("selection", "gradient_norm", {}, "error"),
+        ("selection", "foms", {"score": "gradient_norm"}, "error"),
+        ("selection", "ordered_sgd", {}, "correct"),
+    ],
+)
+def test_a_part_that_needs_what_the_method_lacks_is_refused(
+    slot: str, name: str, options: dict[str, Any], statistic: str
+) -> None:
+    table: dict[str, Any] = {"sampler": SAMPLERS, "selection": SELECTIONS}[slot]
+    part = table[name](**options)
+    with pytest.raises(RunError) as refused:
+        Run(method=Classless(), **{slot: part})  # type: ignore[arg-type]
+    line = str(refused.value)
+    assert line.startswith(f"{slot} {name} needs {statistic}, which method classless doesn't offer: ")
+    assert "take --method supervised, focal or label_smoothing, or --" in line
+    fitting = line.rpartition(f"--{slot} ")[2].replace(" or ", ", ").split(", ")
+    assert name not in fitting or options
+    for other in fitting:
+        Run(method=Classless(), **{slot: table[other]()})  # type: ignore[arg-type]
+    Run(method=Supervised(), **{slot: part})  # type: ignore[arg-type]
+
+
+def test_what_a_part_needs_follows_its_options() -> None:
+    Run(method=Classless(), sampler=SAMPLERS["sample_importance"](metric="loss"))  # type: ignore[call-arg]
+    Run(method=Classless(), selection=SELECTIONS["foms"](score="loss"))  # type: ignore[call-arg]
+
+
+def test_feedback_without_classes_is_kept_and_recorded() -> None:
+    ids = np.array([3, 1], np.int64)
+    ones, columns = torch.ones(2, 2), torch.zeros(2, 2, dtype=torch.int64)
+    owners, shares = np.array([[3, 1], [1, 3]]), np.array([[0.75, 0.25], [1, 0]], np.float32)
+    batch = Batch(0, 0, ids, torch.empty(2, 3, 4, 4), columns, ones, owners, shares)
+    buffer = FeedbackBuffer(World())
+    # One loss per image is that of all its constituents.
+    buffer.add(batch, Losses(torch.tensor([[1.0], [2.0]])))
+    heard = buffer.drain(1)
+    assert heard.losses == [pytest.approx(1.5)]
+    assert heard.feedback.p_true is None
+    assert heard.feedback.error is None
+    np.testing.assert_array_equal(heard.feedback.loss, [1, 1, 2, 2])
+    record = SampleRecord.empty(4)
+    record.observe(heard.feedback)
+    np.testing.assert_array_equal(record.last_loss, [np.nan, 2, np.nan, 1])
+    assert np.isnan(record.last_probability).all()
+    assert not record.share.any()
