@@ -26,6 +26,7 @@ from trainer.flops import flops_by_pixels
 from trainer.inference.predict import View
 from trainer.inference.scorer import Scorer
 from trainer.ledger import Ledger
+from trainer.methods import Method
 from trainer.parallel import World
 from trainer.planning import plan_of, rounds_of
 from trainer.run_folder import RunFolder
@@ -78,7 +79,7 @@ def build(
     test_loader = open_loader(data.test, batch_size=EVALUATION_BATCH * world.size)
     full = run.resolution.full(_native(chain, loader))
     flops = flops_by_pixels(run, classes, full)
-    model, step_model = _models(run, classes, world, device, dtype)
+    method, module = _method(run, classes, world, device, dtype)
     if world.size > 1:
         # Ranks begin alike and then drop out units of their own.
         torch.manual_seed(_seed(run, run.init_seed) + world.rank)
@@ -87,7 +88,7 @@ def build(
         samples=len(data.train),
         device=device,
         world=world,
-        model=model,
+        model=method.encoder,
         digest=_digest(run, data),
         budget=run.budget,
     )
@@ -103,12 +104,13 @@ def build(
         ledger=Ledger(device),
     )
     plan = plan_of(run, data, account, candidates, full)
-    optimizer = run.optimizer.build(tuple(model.named_parameters()))
+    optimizer = run.optimizer.build(
+        tuple((name, value) for name, value in method.named_parameters() if value.requires_grad)
+    )
     feedback = FeedbackBuffer(world)
     view = _view(run, chain, loader, full)
     scores = RequestedScores(
-        model,
-        run.method,
+        method,
         gradients=run.asks == "gradient",
         loader=loader,
         view=view,
@@ -134,9 +136,9 @@ def build(
         full=full,
         view=view,
         evaluation_view=View(view.chain, Stage(in_pixels(run.evaluation_resolution, full))),
-        model=model,
-        selector=_selector(run, selection, chain, model, bf16, loader, account, feedback, world),
-        step=Step(step_model, run.method, optimizer, bf16, account.ledger),
+        method=method,
+        selector=_selector(run, selection, chain, method, bf16, loader, account, feedback, world),
+        step=Step(method, module, optimizer, bf16, account.ledger),
         schedule=run.schedule.bind((account.total - account.before) / len(data.train)),
         feedback=feedback,
         scores=scores,
@@ -187,27 +189,27 @@ def _native(chain: Chain, loader: Loader) -> int | None:
     return None if loader.shape is None else min(loader.shape)
 
 
-def _models(
+def _method(
     run: Run, classes: int, world: World, device: torch.device, dtype: torch.dtype
-) -> tuple[nn.Module, nn.Module]:
-    """The network, and what the training step calls: the network of all ranks, compiled where asked for."""
+) -> tuple[Method, nn.Module]:
+    """The method, and what the training step calls: the method of all ranks, compiled where asked for."""
     torch.manual_seed(_seed(run, run.init_seed))
     # In double precision weights are drawn so, too: normal variates in float32 differ between processors.
     usual = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        model = run.model.build(classes=classes).to(device)
+        method = run.method.build(run.model.build(classes=classes)).to(device)
     finally:
         torch.set_default_dtype(usual)
     if run.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    wrapped = world.wrap(model, device)
+        method = method.to(memory_format=torch.channels_last)
+    wrapped = world.wrap(method, device)
     if run.compile:
         # One program a resolution, each compiled before the clock starts: a program for all sizes would be
         # slower.
         torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
         wrapped = torch.compile(wrapped, dynamic=False)  # type: ignore[assignment]
-    return model, wrapped
+    return method, wrapped
 
 
 def _digest(run: Run, data: Data) -> str | None:
@@ -227,7 +229,7 @@ def _selector(
     run: Run,
     selection: Selection,
     chain: Chain,
-    model: nn.Module,
+    method: Method,
     bf16: bool,
     loader: Loader,
     account: Account,
@@ -235,14 +237,14 @@ def _selector(
     world: World,
 ) -> Selector:
     scorer = Scorer(
-        model, run.scoring, bf16=bf16, compiled=run.compile, keeps_features=run.selection.features
+        method.encoder, run.scoring, bf16=bf16, compiled=run.compile, keeps_features=run.selection.features
     )
     return Selector(
         run.selection,
         selection,
         chain=chain,
         scorer=scorer,
-        method=run.method,
+        method=method,
         loader=loader,
         account=account,
         feedback=feedback,

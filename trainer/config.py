@@ -15,7 +15,7 @@ from pipeline.resolution import ResolutionPart, check_pixels
 from samplers import SamplerPart, ScoringPart
 from trainer import chains, fitting
 from trainer.errors import RunError
-from trainer.methods import MethodPart
+from trainer.methods import MethodConfig
 from trainer.models import ModelPart
 from trainer.optimizers import OptimizerConfig
 from trainer.schedules import SchedulePart
@@ -224,7 +224,7 @@ class Run(Settings):
     augment: tuple[Augment, ...] = field(default_factory=lambda: (SLOTS["augment"].make(),))
     schedule: SchedulePart = field(default_factory=SLOTS["schedule"].make)
     optimizer: OptimizerConfig = field(default_factory=SLOTS["optimizer"].make)
-    method: MethodPart = field(default_factory=SLOTS["method"].make)
+    method: MethodConfig = field(default_factory=SLOTS["method"].make)
     engine: EnginePart = field(default_factory=SLOTS["engine"].make)
     resolution: ResolutionPart = field(default_factory=SLOTS["resolution"].make)
     selection: SelectionPart = field(default_factory=SLOTS["selection"].make)

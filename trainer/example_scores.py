@@ -35,7 +35,7 @@ def probabilities(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
     Softmax probabilities float32[b, classes] and labels int64[b], by id, on the device.
     """
     everything = EverySample(len(session.data.train))
-    seen = predict(session.model, session.loader, session.view, everything, bf16=session.bf16)
+    seen = predict(session.encoder, session.loader, session.view, everything, bf16=session.bf16)
     for batch, outputs in seen:
         yield torch.softmax(outputs, dim=1), batch.labels[:, 0]
     session.account.charge("scored", everything.samples, session.full)
@@ -79,7 +79,7 @@ def gradient_norms(session: Session) -> NDArray[np.float32]:
     float32[N]
     """
     everything = EverySample(len(session.data.train))
-    measured = measure(session.model, session.run.method, session.loader, session.view, everything)
+    measured = measure(session.method, session.loader, session.view, everything)
     norms = [norms.cpu() for _, _, norms in measured]
     session.account.charge("gradient", everything.samples, session.full)
     return torch.cat(norms).numpy()
@@ -97,7 +97,7 @@ def features(session: Session) -> NDArray[np.float32]:
     RunError
         When the network has no linear layer.
     """
-    linear = last_linear(session.model)
+    linear = last_linear(session.encoder)
     seen: list[Tensor] = []
     hook = linear.register_forward_pre_hook(
         lambda _, given: seen.append(at_least_float32(given[0]).flatten(1))
@@ -120,9 +120,9 @@ def irreducible_losses(session: Session, scored: Converted) -> NDArray[np.float3
     float32[N], in the order of ``scored``
     """
     losses, everything = [], EverySample(len(scored))
-    size, method = session.test_loader.batch_size, session.run.method
+    size, method = session.test_loader.batch_size, session.method
     with Loader(scored, engine=session.run.engine, batch_size=size, device=session.device) as loader:
-        for batch, outputs in predict(session.model, loader, session.view, everything, bf16=session.bf16):
+        for batch, outputs in predict(session.encoder, loader, session.view, everything, bf16=session.bf16):
             losses.append(method.losses(outputs, batch.labels).loss[:, 0])
     session.account.charge("scored", everything.samples, session.full)
     return torch.cat(losses).cpu().numpy()

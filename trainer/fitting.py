@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from samplers import SamplerPart
+from samplers import SamplerPart, ScoringPart
 from trainer.errors import RunError
-from trainer.methods import MethodPart
+from trainer.methods import MethodConfig
 from trainer.selection import SelectionPart
 from trainer.slots import SLOTS
 
@@ -16,7 +16,7 @@ class _Parts(Protocol):
     """The parts of a run that have to fit."""
 
     @property
-    def method(self) -> MethodPart: ...
+    def method(self) -> MethodConfig: ...
     @property
     def sampler(self) -> SamplerPart: ...
     @property
@@ -24,15 +24,24 @@ class _Parts(Protocol):
 
 
 def check(run: _Parts) -> None:
-    """Refuse a sampler or a selection that reads a statistic which the run's method doesn't offer.
+    """Refuse a sampler or a selection that needs what the run's method doesn't offer.
 
     Raises
     ------
     RunError
         With the names of the methods that offer it, and of the parts that do without.
     """
-    _check(run, "sampler", run.sampler, lambda part: part.hears)
-    _check(run, "selection", run.selection, lambda part: part.needs)
+    _check(run, "sampler", run.sampler, _sampler_needs)
+    _check(run, "selection", run.selection, _selection_needs)
+
+
+def _sampler_needs(part: SamplerPart) -> tuple[str, ...]:
+    asks = isinstance(part, ScoringPart) and part.asks is not None
+    return (*part.hears, "scores") if asks else part.hears
+
+
+def _selection_needs(part: SelectionPart) -> tuple[str, ...]:
+    return (*part.needs, "scores") if part.scores else part.needs
 
 
 def _check(run: _Parts, slot: str, part: Any, needs: Callable[[Any], tuple[str, ...]]) -> None:
@@ -54,6 +63,6 @@ def _either(names: list[str]) -> str:
     return f"{', '.join(some)} or {last}" if some else last
 
 
-def _missing(method: MethodPart, needed: tuple[str, ...]) -> list[str]:
+def _missing(method: MethodConfig, needed: tuple[str, ...]) -> list[str]:
     # The loss is every method's, and gradients are measured by it.
     return [name for name in needed if name not in ("loss", "gradient", *method.offers)]

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline import Batch, Loader
 from pipeline.loading.request import OrderLike
 from trainer.inference.predict import View
-from trainer.methods import MethodPart
+from trainer.methods import Method
 
 _MOST_NUMBERS = 1 << 25
 """Numbers that the gradients made at a time may have: 128 MiB in float32."""
 
 
-def gradient_norms(
-    model: nn.Module, method: MethodPart, images: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
+def gradient_norms(method: Method, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Measure ||grad_theta L(x_i, y_i)||_2 of each sample i over all parameters theta that are trained.
 
     "Sample importance in SGD training", appendix E.2 (GNorms), which loops over samples; here by
@@ -27,8 +25,8 @@ def gradient_norms(
 
     Parameters
     ----------
-    model
-        Is put into evaluation mode for the pass and then back.
+    method
+        One that offers scores; its encoder is put into evaluation mode for the pass and then back.
     images
         float[n, 3, H, W]
     labels
@@ -38,12 +36,13 @@ def gradient_norms(
     -------
     norms float[n] and the outputs float[n, classes], both in the parameters' type and without gradients.
     """
-    trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
-    fixed = {name: value.detach() for name, value in model.named_parameters() if not value.requires_grad}
-    fixed |= dict(model.named_buffers())
+    encoder = method.encoder
+    trained = {name: value.detach() for name, value in encoder.named_parameters() if value.requires_grad}
+    fixed = {name: value.detach() for name, value in encoder.named_parameters() if not value.requires_grad}
+    fixed |= dict(encoder.named_buffers())
 
     def loss(parameters: dict[str, Tensor], image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        outputs: Tensor = torch.func.functional_call(model, {**parameters, **fixed}, (image[None],))
+        outputs: Tensor = torch.func.functional_call(encoder, {**parameters, **fixed}, (image[None],))
         return method.losses(outputs, label[None, None]).loss.sum(), outputs[0]
 
     def norm(image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,17 +51,17 @@ def gradient_norms(
         return torch.stack(squares).sum().sqrt(), outputs
 
     at_once = max(1, _MOST_NUMBERS // sum(value.numel() for value in trained.values()))
-    training = model.training
-    model.eval()
+    training = encoder.training
+    encoder.eval()
     try:
         norms, outputs = torch.func.vmap(norm, chunk_size=min(at_once, len(images)))(images, labels)
     finally:
-        model.train(training)
+        encoder.train(training)
     return norms.detach(), outputs.detach()
 
 
 def measure(
-    model: nn.Module, method: MethodPart, loader: Loader, view: View, order: OrderLike
+    method: Method, loader: Loader, view: View, order: OrderLike
 ) -> Iterator[tuple[Batch, Tensor, Tensor]]:
     """Show the network an order's images as ``view`` has them, and measure each one's gradient.
 
@@ -72,5 +71,5 @@ def measure(
     """
     for raw in loader.batches(order, augment=view.chain, stage=view.stage):
         batch = view.chain.apply(raw)
-        norms, outputs = gradient_norms(model, method, batch.images, batch.labels[:, 0])
+        norms, outputs = gradient_norms(method, batch.images, batch.labels[:, 0])
         yield batch, outputs, norms

@@ -130,7 +130,7 @@ def finish(session: Session) -> None:
             "budget": run.budget,
             "counts": run.counts,
             **totals,
-            "parameters": parameters(session.model),
+            "parameters": parameters(session.method),
             "weights": session.fingerprint(),
         },
     )

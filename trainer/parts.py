@@ -23,6 +23,7 @@ from trainer.errors import DivergedError
 from trainer.feedback import FeedbackBuffer
 from trainer.inference.predict import View
 from trainer.ledger import Ledger
+from trainer.methods import Method
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
 from trainer.sample_table import SampleRecord
@@ -102,7 +103,7 @@ class Parts:
     full: int
     view: View
     evaluation_view: View
-    model: nn.Module
+    method: Method
     selector: Selector
     step: Step
     schedule: Schedule
@@ -118,6 +119,11 @@ class Parts:
     evaluated: int = 0
     line: Line = field(default_factory=Line)
     inputs: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The method's network: what is evaluated, scored and exported."""
+        return self.method.encoder
 
     @property
     def ledger(self) -> Ledger:
@@ -209,7 +215,7 @@ class Parts:
         DivergedError
             When one isn't.
         """
-        broken = not_finite(self.model)
+        broken = not_finite(self.method)
         if self.world.any(broken is not None):
             whose = broken or "another rank's"
             raise self.diverged(f"weights must be finite; {whose} isn't after step {self.ledger.steps:,}")
@@ -222,7 +228,7 @@ class Parts:
 
     def fingerprint(self) -> str:
         """Digest of all weights and statistics, to tell whether two runs ended alike."""
-        return fingerprint(self.model)
+        return fingerprint(self.method)
 
     def close(self) -> None:
         """Close readers, the sampler's service and their threads."""

@@ -1,9 +1,16 @@
-"""What losses are computed and kept in."""
+"""Precision of forward passes and of losses."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
+
+
+def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[object]:
+    """Return the context of a forward pass on ``device``: bf16 autocast, or none."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if bf16 else nullcontext()
 
 
 def at_least_float32(values: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline import Batch, Loader
 from samplers import Order
@@ -16,7 +16,7 @@ from trainer.feedback import FeedbackBuffer
 from trainer.gradients import measure
 from trainer.inference.predict import View, predict
 from trainer.interrupt import Stopped
-from trainer.methods import MethodPart
+from trainer.methods import Method
 from trainer.parallel import World
 
 
@@ -34,8 +34,7 @@ class RequestedScores:
         How they are shown.
     """
 
-    model: nn.Module
-    method: MethodPart
+    method: Method
     gradients: bool
     loader: Loader
     view: View
@@ -80,7 +79,7 @@ class RequestedScores:
 
     def _passes(self, order: Order) -> Iterator[tuple[Batch, Tensor, Tensor | None]]:
         if self.gradients:
-            yield from measure(self.model, self.method, self.loader, self.view, order)
+            yield from measure(self.method, self.loader, self.view, order)
             return
-        for batch, outputs in predict(self.model, self.loader, self.view, order, bf16=self.bf16):
+        for batch, outputs in predict(self.method.encoder, self.loader, self.view, order, bf16=self.bf16):
             yield batch, outputs, None

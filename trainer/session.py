@@ -208,7 +208,7 @@ class Session(Parts):
         self.check_weights()
         with self.ledger.phase("evaluate"), stoppable(stop, self.world) as asked:
             result = evaluate(
-                self.model,
+                self.encoder,
                 self.test_loader,
                 self.evaluation_view,
                 classes=len(self.data.test.card.classes),
@@ -245,13 +245,13 @@ class Session(Parts):
         weighting = self.selector.weighting
         if weighting is not None and not selection.on(self.ledger.steps, progress):
             weighting = None
-        losses = self.step(ready.batch, weighting)
+        self.account.charge("trained", self.run.batch_size, self.pixels)
+        losses = self.step(ready.batch, weighting, progress=self.account.progress)
         if ready.mixture is not None:
             selection.observe(losses, ready.mixture, ready.choice)
         places = None if ready.choice is None else ready.choice.places
         self.feedback.add(ready.batch, losses, candidates=ready.candidates, places=places)
         self.ledger.steps += 1
-        self.account.charge("trained", self.run.batch_size, self.pixels)
         return StepResult(self.ledger.steps, losses)
 
     @property

@@ -37,7 +37,7 @@ def save(session: Session) -> None:
     with session.ledger.phase("checkpoint"):
         # Statistics, selections and random numbers are each rank's own.
         own = {
-            "buffers": dict(session.model.named_buffers()),
+            "buffers": dict(session.method.named_buffers()),
             "selection": session.selector.state_dict(),
             "random": random_state(session.device),
         }
@@ -49,7 +49,7 @@ def save(session: Session) -> None:
             "settings": session.folder.table,
             "inputs": session.inputs,
             "bf16": session.bf16,
-            "model": session.model.state_dict(),
+            "method": session.method.state_dict(),
             "optimizer": session.step.optimizer.state_dict(),
             "sampler": session.sampler.state_dict(),
             "ranks": ranks,
@@ -136,7 +136,7 @@ def _restore(session: Session, state: dict[str, Any], own: dict[str, Any]) -> No
     samples = SampleRecord(**state["samples"])
     if any(len(getattr(samples, name)) != len(session.data.train) for name in SampleRecord.__slots__):
         raise ValueError(f"it is of a set of {len(samples.times_seen):,} samples")
-    session.model.load_state_dict(state["model"])
+    session.method.load_state_dict(state["method"])
     session.step.optimizer.load_state_dict(state["optimizer"])
     session.sampler.load_state_dict(state["sampler"])
     session.selector.load_state_dict(own["selection"])
@@ -147,7 +147,7 @@ def _restore(session: Session, state: dict[str, Any], own: dict[str, Any]) -> No
     session.orders, session.began = state["orders"], state["began"]
     session.evaluated = state["evaluated"]
     session.line = Line(**state["line"])
-    for name, buffer in session.model.named_buffers():
+    for name, buffer in session.method.named_buffers():
         buffer.copy_(own["buffers"][name])
     restore_random_state(own["random"], session.device)
     session.ledger.load_state_dict(state["ledger"])

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import Batch
-from trainer.inference.predict import forward
 from trainer.ledger import Ledger
-from trainer.methods import Losses, MethodPart
+from trainer.methods import Losses, Method
+from trainer.precision import autocast
 from trainer.selection import Weighting
 
 
@@ -20,10 +20,10 @@ class Step:
 
     Attributes
     ----------
-    model
-        In training mode, on the device.
     method
-        Turns outputs into losses.
+        In training mode, on the device.
+    module
+        The method as a step calls it: over all ranks, compiled where asked for.
     optimizer
         Its learning rate is set by the caller.
     bf16
@@ -32,27 +32,33 @@ class Step:
         Where the phases' times go.
     """
 
-    model: nn.Module
-    method: MethodPart
+    method: Method
+    module: nn.Module
     optimizer: torch.optim.Optimizer
     bf16: bool
     ledger: Ledger
 
-    def __call__(self, batch: Batch, weighting: Weighting | None = None) -> Losses:
+    def __call__(self, batch: Batch, weighting: Weighting | None = None, *, progress: float) -> Losses:
         """Train on an augmented batch; the losses come back detached, still on the device.
 
-        ``weighting`` multiplies them by factors that it takes from them.
+        Parameters
+        ----------
+        weighting
+            Multiplies the losses by factors that it takes from them.
+        progress
+            Fraction of the budget that is spent after the step.
         """
         losses = self.backward(batch, weighting)
         with self.ledger.phase("optimise"):
             self.optimizer.step()
+            self.method.after_step(progress)
         return losses
 
     def backward(self, batch: Batch, weighting: Weighting | None = None) -> Losses:
         """Make all of a step but the update: gradients stand in the parameters."""
         with self.ledger.phase("forward"):
-            outputs = forward(self.model, batch.images, self.bf16)
-            losses = self.method.losses(outputs, batch.labels)
+            with autocast(batch.images.device, self.bf16):
+                losses: Losses = self.module(batch)
             weights = batch.weights
             if weighting is not None:
                 factors = weighting.weigh(losses, batch.labels, batch.shares)[:, None]

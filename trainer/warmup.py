@@ -29,7 +29,7 @@ def warm_up(session: Session) -> None:
     """
     before, phases = time.perf_counter(), dict(session.ledger.seconds)
     random = random_state(session.device)
-    weights = {name: value.clone() for name, value in session.model.state_dict().items()}
+    weights = {name: value.clone() for name, value in session.method.state_dict().items()}
     stages = [Stage(pixels, resolution=pixels / session.full) for pixels in _resolutions(session)]
     batches = {stage.pixels: _load(session, stage) for stage in stages}
     for batch in batches.values():
@@ -40,7 +40,7 @@ def warm_up(session: Session) -> None:
     if _must_measure(session):
         _measure(session, scored, batches[session.full])
     session.step.optimizer.zero_grad(set_to_none=True)
-    session.model.load_state_dict(weights)
+    session.method.load_state_dict(weights)
     restore_random_state(random, session.device)
     _rehearse_order(session)
     session.loader.times = LoaderTimes()
@@ -112,12 +112,12 @@ def _measure(session: Session, scored: list[tuple[Stage, Batch]], batch: Batch) 
             selector.score(candidates, stage)
             times.setdefault(pixels, []).append(_since(session, before) / len(candidates.images))
         if session.full not in works:
-            session.model.eval()
+            session.encoder.eval()
             before = time.perf_counter()
             with torch.no_grad():
-                forward(session.model, shown, session.bf16)
+                forward(session.encoder, shown, session.bf16)
             times.setdefault(session.full, []).append(_since(session, before) / len(shown))
-            session.model.train()
+            session.encoder.train()
     step = median(times.pop(None)[1:])
     costs = {pixels: median(seconds[1:]) / step for pixels, seconds in times.items() if pixels is not None}
     session.ledger.score_costs = session.world.agree(costs)

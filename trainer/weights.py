@@ -1,29 +1,39 @@
-"""Whether a network's weights are finite, and whether they are another's."""
+"""Whether a method's weights are finite, and whether they are another's."""
 
 from __future__ import annotations
 
 import hashlib
 
 import torch
-from torch import nn
+from torch import Tensor
+
+from trainer.methods import Method
 
 
-def not_finite(model: nn.Module) -> str | None:
+def named_state(method: Method) -> dict[str, Tensor]:
+    """Return all weights and statistics by name: the encoder's by its own names, as if it were alone."""
+    return {name.removeprefix("encoder."): value for name, value in method.state_dict().items()}
+
+
+def not_finite(method: Method) -> str | None:
     """Return the name of the first weight or statistic that isn't finite; None where all are.
 
     Waits for the device once.
     """
-    state = model.state_dict()
+    state = named_state(method)
     finite = {name: torch.isfinite(value).all() for name, value in state.items()}
     if torch.stack(list(finite.values())).all().item():
         return None
     return next(name for name, all_finite in finite.items() if not all_finite)
 
 
-def fingerprint(model: nn.Module) -> str:
-    """Return the SHA-256 of all weights and statistics, in hexadecimal."""
+def fingerprint(method: Method) -> str:
+    """Return the SHA-256 of all weights and statistics, in hexadecimal.
+
+    That of a method which owns nothing but its encoder is that of the encoder.
+    """
     digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
+    for name, value in sorted(named_state(method).items(), key=lambda item: item[0]):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline import Batch
 from trainer.errors import RunError
 from trainer.ledger import Ledger
-from trainer.methods import METHODS
+from trainer.methods import METHODS, Method
 from trainer.models import MODELS
 from trainer.step import Step, mixed_loss
 
@@ -24,6 +24,10 @@ DEFINITIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "label_smoothing": lambda p, y: -0.9 * torch.log(p[y]) - 0.1 * torch.log(p).mean(),
 }
 """Each method's loss at its defaults, of one sample's probabilities and label."""
+
+
+def made(name: str, **options: Any) -> Method:
+    return METHODS[name](**options).build(nn.Identity())
 
 
 def drawn(n: int, constituents: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -39,7 +43,7 @@ def drawn(n: int, constituents: int) -> tuple[Tensor, Tensor, Tensor]:
 def test_losses_and_gradients_are_those_of_the_mixed_label(name: str, constituents: int) -> None:
     outputs, labels, shares = drawn(5, constituents)
     weights = torch.rand(5, constituents, generator=torch.Generator().manual_seed(0))
-    losses = METHODS[name]().losses(outputs, labels)
+    losses = made(name).losses(outputs, labels)
     mixed_loss(losses.loss, shares, weights).backward()
     # By hand: each image's losses against its labels, mixed as the image is.
     twin = outputs.detach().double().requires_grad_()
@@ -57,7 +61,7 @@ def test_losses_and_gradients_are_those_of_the_mixed_label(name: str, constituen
 @pytest.mark.parametrize("constituents", [1, 3])
 def test_predictions_are_described_alike_by_every_method(name: str, constituents: int) -> None:
     outputs, labels, _ = drawn(6, constituents)
-    losses = METHODS[name]().losses(outputs, labels)
+    losses = made(name).losses(outputs, labels)
     p = torch.softmax(outputs.detach().double(), dim=1)
     torch.testing.assert_close(losses.p_true, p.gather(1, labels).float(), rtol=1e-5, atol=1e-7)
     for i in range(6):
@@ -77,7 +81,7 @@ def test_predictions_are_described_alike_by_every_method(name: str, constituents
 def test_is_computed_in_float32_and_stays_finite_at_the_extremes(name: str) -> None:
     outputs = torch.tensor([[200.0, -200.0], [-200.0, 200.0], [0.0, 0.0]], dtype=torch.bfloat16)
     outputs.requires_grad_()
-    losses = METHODS[name]().losses(outputs, torch.zeros(3, 1, dtype=torch.int64))
+    losses = made(name).losses(outputs, torch.zeros(3, 1, dtype=torch.int64))
     losses.loss.sum().backward()
     assert losses.loss.dtype == torch.float32
     for values in (losses.loss, losses.p_true, losses.error, outputs.grad):
@@ -88,7 +92,7 @@ def test_is_computed_in_float32_and_stays_finite_at_the_extremes(name: str) -> N
 @pytest.mark.parametrize("eps", [0.0, 0.1, 0.4])
 def test_label_smoothing_is_torchs_own(eps: float) -> None:
     outputs, labels, _ = drawn(8, 1)
-    losses = METHODS["label_smoothing"](eps=eps).losses(outputs, labels)  # type: ignore[call-arg]
+    losses = made("label_smoothing", eps=eps).losses(outputs, labels)
     theirs = torch.nn.functional.cross_entropy(outputs, labels[:, 0], label_smoothing=eps, reduction="none")
     torch.testing.assert_close(losses.loss[:, 0], theirs, rtol=1e-5, atol=1e-6)
 
@@ -96,14 +100,14 @@ def test_label_smoothing_is_torchs_own(eps: float) -> None:
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 5.0])
 def test_focal_follows_its_gamma(gamma: float) -> None:
     outputs, labels, _ = drawn(8, 2)
-    losses = METHODS["focal"](gamma=gamma).losses(outputs, labels)  # type: ignore[call-arg]
+    losses = made("focal", gamma=gamma).losses(outputs, labels)
     p = torch.softmax(outputs.detach().double(), dim=1).gather(1, labels)
     torch.testing.assert_close(losses.loss.double(), -((1 - p) ** gamma) * p.log(), rtol=1e-5, atol=1e-7)
 
 
 def test_focal_has_a_gradient_where_the_prediction_is_certain() -> None:
     outputs = torch.tensor([[200.0, -200.0]], requires_grad=True)
-    METHODS["focal"](gamma=0.5).losses(outputs, torch.zeros(1, 1, dtype=torch.int64)).loss.sum().backward()  # type: ignore[call-arg]
+    made("focal", gamma=0.5).losses(outputs, torch.zeros(1, 1, dtype=torch.int64)).loss.sum().backward()
     assert outputs.grad is not None
     assert torch.equal(outputs.grad, torch.zeros(1, 2))
 
@@ -143,8 +147,9 @@ def test_a_whole_step_never_waits_for_the_device(name: str) -> None:
     ids = np.arange(6)
     owners, host_shares = np.stack([ids, ids], axis=1), np.full((6, 2), 0.5, np.float32)
     batch = Batch(0, 0, ids, images, labels, shares, owners, host_shares, weights)
-    step = Step(model, METHODS[name](), optimizer, False, Ledger(device))
-    losses = step(batch)
+    method = METHODS[name]().build(model)
+    step = Step(method, method, optimizer, False, Ledger(device))
+    losses = step(batch, progress=0.5)
     assert losses.loss.shape == (6, 2)
     assert losses.loss.device.type == "meta"
 

@@ -87,7 +87,9 @@ def candidates(part: SelectionPart, n: int, step: int = 0) -> Candidates:
         labels=labels,
         uniforms=torch.rand(n, 2, generator=generator),
         outputs=outputs if part.scores else None,
-        losses=METHODS["supervised"]().losses(outputs, labels[:, None]) if part.scores else None,
+        losses=METHODS["supervised"]().build(torch.nn.Identity()).losses(outputs, labels[:, None])
+        if part.scores
+        else None,
         features=torch.randn(n, FEATURES, generator=generator) if part.features else None,
     )
 
@@ -96,7 +98,11 @@ def trained(step: int, n: int, k: int = 1) -> tuple[Losses, Tensor, Mixture]:
     """Give losses and labels of a trained batch whose images are mixed k at a time, and of what."""
     generator = torch.Generator().manual_seed(7000 + 10 * step + n)
     labels = torch.randint(0, CLASSES, (n, k), generator=generator)
-    losses = METHODS["supervised"]().losses(torch.randn(n, CLASSES, generator=generator), labels)
+    losses = (
+        METHODS["supervised"]()
+        .build(torch.nn.Identity())
+        .losses(torch.randn(n, CLASSES, generator=generator), labels)
+    )
     partners = torch.stack([torch.arange(n).roll(i) for i in range(k)], dim=1)
     return losses, labels, Mixture(partners, torch.full((n, k), 1 / k))
 

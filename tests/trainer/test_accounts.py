@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from samplers import Feedback
 from trainer import checkpoint
@@ -79,7 +80,8 @@ def test_errors_of_well_learned_samples_are_exact(constituents: int) -> None:
     p = outputs.double().softmax(dim=1)
     onehot = torch.nn.functional.one_hot(labels, 5)
     expected = (p[:, None] - onehot).norm(dim=2)
-    errors = METHODS["supervised"]().losses(outputs, labels).error
+    errors = METHODS["supervised"]().build(nn.Identity()).losses(outputs, labels).error
+    assert errors is not None
     torch.testing.assert_close(errors.double(), expected, rtol=1e-5, atol=0)
 
 

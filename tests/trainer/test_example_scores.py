@@ -61,7 +61,7 @@ def test_el2n_and_features_are_those_of_the_definition(
     scores, seen = el2n(session), features(session)
     assert session.ledger.scored == 2 * 1280
     card = session.data.train.card
-    model = session.model.eval()
+    model = session.encoder.eval()
     for i in (0, 17, 1279):
         pixels = session.data.train.image(i).astype(np.float32) / 255
         image = torch.from_numpy((pixels - np.float32(card.mean)) / np.float32(card.std)).permute(2, 0, 1)
@@ -91,7 +91,7 @@ def test_irreducible_losses_are_those_of_the_method_on_the_other_set(
     # Normalised as the network was trained, not by the card of the set that is scored.
     card = session.data.train.card
     assert card.mean != scored.card.mean
-    model = session.model.eval()
+    model = session.encoder.eval()
     for i in (0, 17, 1150):
         pixels = scored.image(i).astype(np.float32) / 255
         image = torch.from_numpy((pixels - np.float32(card.mean)) / np.float32(card.std)).permute(2, 0, 1)

@@ -14,7 +14,7 @@ from samplers import SAMPLERS
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.feedback import FeedbackBuffer
-from trainer.methods import METHODS, Losses, Statistic, Supervised
+from trainer.methods import METHODS, Losses, Offer, Supervised
 from trainer.parallel import World
 from trainer.sample_table import SampleRecord
 from trainer.selection import SELECTIONS
@@ -24,12 +24,20 @@ from trainer.selection import SELECTIONS
 class Classless(Supervised):
     """A method that tells nothing but its loss."""
 
-    offers: ClassVar[tuple[Statistic, ...]] = ()
+    offers: ClassVar[tuple[Offer, ...]] = ("scores",)
+
+
+@dataclass(frozen=True)
+class Unscored(Supervised):
+    """A method that can't tell the loss of a sample without a step."""
+
+    offers: ClassVar[tuple[Offer, ...]] = ()
 
 
 @pytest.fixture(autouse=True)
 def _classless(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, "classless", Classless)
+    monkeypatch.setitem(METHODS, "unscored", Unscored)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +71,13 @@ def test_a_part_that_needs_what_the_method_lacks_is_refused(
 def test_what_a_part_needs_follows_its_options() -> None:
     Run(method=Classless(), sampler=SAMPLERS["sample_importance"](metric="loss"))  # type: ignore[call-arg]
     Run(method=Classless(), selection=SELECTIONS["foms"](score="loss"))  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("part", ["foms", "greedy", "divbs", "selective_backprop"])
+def test_a_selection_by_scores_needs_a_method_that_scores(part: str) -> None:
+    with pytest.raises(RunError, match=f"{part} needs .*scores, which method unscored doesn't offer"):
+        Run(method=Unscored(), selection=SELECTIONS[part]())
+    Run(method=Unscored(), sampler=SAMPLERS["loss_rank"](), selection=SELECTIONS["impon"]())
 
 
 def test_feedback_without_classes_is_kept_and_recorded() -> None:

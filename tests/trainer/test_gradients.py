@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -13,13 +12,12 @@ from torch import Tensor, nn
 from trainer import gradients
 from trainer.config import Run
 from trainer.gradients import gradient_norms
-from trainer.methods import METHODS, Losses
+from trainer.methods import METHODS, Losses, Method
 from trainer.models import MODELS
 from trainer.session import Session
 
 
-@dataclass(frozen=True)
-class Exact:
+class Exact(Method):
     """Cross-entropy in the outputs' own type."""
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
@@ -27,8 +25,8 @@ class Exact:
         return Losses(-log_p, log_p.exp().detach(), log_p.detach(), log_p.detach() > 0)
 
 
-def _one_by_one(model: nn.Module, method: object, images: Tensor, labels: Tensor) -> list[float]:
-    norms = []
+def _one_by_one(method: Method, images: Tensor, labels: Tensor) -> list[float]:
+    norms, model = [], method.encoder
     for image, label in zip(images, labels, strict=True):
         model.zero_grad()
         method.losses(model(image[None]), label[None, None]).loss.sum().backward()
@@ -54,33 +52,33 @@ def test_norms_are_those_of_a_backward_pass_per_sample(at_once: int, monkeypatch
     size = sum(p.numel() for p in model.parameters())
     monkeypatch.setattr(gradients, "_MOST_NUMBERS", at_once * size)
     images, labels = torch.randn(7, 3, 16, 16, dtype=torch.float64), torch.arange(7) % 5
-    norms, outputs = gradient_norms(model, Exact(), images, labels)
+    norms, outputs = gradient_norms(Exact(model), images, labels)
     assert model.training
     assert not norms.requires_grad
     assert all(p.grad is None for p in model.parameters())
     model.eval()
-    np.testing.assert_allclose(norms, _one_by_one(model, Exact(), images, labels), rtol=1e-10)
+    np.testing.assert_allclose(norms, _one_by_one(Exact(model), images, labels), rtol=1e-10)
     torch.testing.assert_close(outputs, model(images).detach())
 
 
 def test_frozen_parameters_count_for_nothing() -> None:
     model = _model("resnet8", width=4)
     images, labels = torch.randn(4, 3, 16, 16, dtype=torch.float64), torch.arange(4)
-    whole, _ = gradient_norms(model, Exact(), images, labels)
+    whole, _ = gradient_norms(Exact(model), images, labels)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("conv" not in name)
-    part, _ = gradient_norms(model, Exact(), images, labels)
+    part, _ = gradient_norms(Exact(model), images, labels)
     model.eval()
-    np.testing.assert_allclose(part, _one_by_one(model, Exact(), images, labels), rtol=1e-10)
+    np.testing.assert_allclose(part, _one_by_one(Exact(model), images, labels), rtol=1e-10)
     assert (part < whole).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_methods_losses_can_be_differentiated_sample_by_sample(method: str) -> None:
-    model, part = _model("resnet8", width=4).float().eval(), METHODS[method]()
+    made = METHODS[method]().build(_model("resnet8", width=4).float().eval())
     images, labels = torch.randn(3, 3, 16, 16), torch.arange(3)
-    norms, _ = gradient_norms(model, part, images, labels)
-    np.testing.assert_allclose(norms, _one_by_one(model, part, images, labels), rtol=1e-4)
+    norms, _ = gradient_norms(made, images, labels)
+    np.testing.assert_allclose(norms, _one_by_one(made, images, labels), rtol=1e-4)
 
 
 def test_a_run_draws_by_gradients_measured_once_and_pays_for_them(

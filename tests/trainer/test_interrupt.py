@@ -129,7 +129,7 @@ def test_a_run_stopped_within_an_evaluation_makes_it_again(
         def started(self, session: Session, resumed: bool) -> None:
             self.resumed_at = session.ledger.steps if resumed else None
             self.session, self.sent = session, False
-            session.model.register_forward_hook(self.passed)
+            session.encoder.register_forward_hook(self.passed)
 
         def passed(self, model: Any, given: Any, output: Any) -> None:
             ledger = self.session.ledger
@@ -168,7 +168,7 @@ def test_lines_do_not_depend_on_when_checkpoints_fell(
     class Within(watch):  # type: ignore[misc]
         def started(self, session: Session, resumed: bool) -> None:
             self.passes = 0
-            session.model.register_forward_hook(self.passed)
+            session.encoder.register_forward_hook(self.passed)
 
         def passed(self, model: Any, given: Any, output: Any) -> None:
             self.passes += model.training
@@ -201,7 +201,7 @@ def test_lines_that_follow_the_last_checkpoint_are_not_written_twice(
 
     class Stopping(watch):  # type: ignore[misc]
         def started(self, session: Session, resumed: bool) -> None:
-            session.model.register_forward_hook(self.passed)
+            session.encoder.register_forward_hook(self.passed)
 
         def passed(self, model: Any, given: Any, output: Any) -> None:
             if not model.training:

@@ -54,7 +54,7 @@ class Stopping(Quiet):
     def started(self, session, resumed):
         self.passes = 0
         if not resumed and world.rank == 1:
-            session.model.register_forward_hook(self.stop)
+            session.encoder.register_forward_hook(self.stop)
 
     def stop(self, module, given, output):
         self.passes += 1

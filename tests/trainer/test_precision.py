@@ -72,7 +72,7 @@ def test_in_double_precision_everything_is(
     parts = {"selection": selection, "method": method, "augment": ["mixup"]}
     session = train_run(recipe(data=str(tiny()), precision="fp64", **parts, **SMALL), watcher)
     assert seen == {torch.float64}
-    assert {value.dtype for value in session.model.parameters()} == {torch.float64}
+    assert {value.dtype for value in session.encoder.parameters()} == {torch.float64}
     moments = [state["momentum_buffer"].dtype for state in session.step.optimizer.state.values()]
     assert set(moments) == {torch.float64}
     assert torch.get_default_dtype() == torch.float32

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline import Batch, Loader, chain, open_dataset
 from pipeline.resolution import Stage
@@ -18,7 +18,7 @@ from trainer.account import Account
 from trainer.feedback import FeedbackBuffer
 from trainer.inference.scorer import Scorer
 from trainer.ledger import Ledger
-from trainer.methods import METHODS
+from trainer.methods import METHODS, Method
 from trainer.models import MODELS
 from trainer.parallel import World
 from trainer.selection import SELECTIONS, Setting, Terms, Weighting
@@ -35,7 +35,7 @@ class Parts:
     """What a session is put together of, the network and what selects on the meta device."""
 
     loader: Loader
-    model: nn.Module
+    method: Method
     feedback: FeedbackBuffer
     selector: Selector
 
@@ -53,16 +53,17 @@ def parts(fashion: Path, tmp_path: Path, name: str, augment: str) -> Parts:
         ["standard", augment] if augment != "standard" else ["standard"], (0.5,) * 3, (0.5,) * 3
     )
     with META:
-        model = MODELS["resnet8"](width=4).build(classes=CLASSES)  # type: ignore[call-arg]
-    selection = part.build(Setting(BATCH, SAMPLES, META, World(), model))
+        encoder = MODELS["resnet8"](width=4).build(classes=CLASSES)  # type: ignore[call-arg]
+    method = METHODS["supervised"]().build(encoder)
+    selection = part.build(Setting(BATCH, SAMPLES, META, World(), encoder))
     loader = Loader(data, augment=augmentation, batch_size=BATCH * round(part.ratio), device="cpu")
     feedback = FeedbackBuffer(World())
     selector = Selector(
         part,
         selection,
         chain=augmentation,
-        scorer=Scorer(model, "eval", bf16=False, keeps_features=part.features),
-        method=METHODS["supervised"](),
+        scorer=Scorer(encoder, "eval", bf16=False, keeps_features=part.features),
+        method=method,
         loader=loader,
         account=Account(SAMPLES, SAMPLES, BATCH, "trained", {}, ledger=Ledger(META)),
         feedback=feedback,
@@ -72,7 +73,7 @@ def parts(fashion: Path, tmp_path: Path, name: str, augment: str) -> Parts:
         seed=0,
         reread=False,
     )
-    return Parts(loader, model, feedback, selector)
+    return Parts(loader, method, feedback, selector)
 
 
 def _on_meta(given: Any) -> Any:
@@ -98,8 +99,8 @@ def test_a_batch_is_scored_selected_mixed_and_trained_without_a_wait(
     selection = selector.selection
     order = Order(0, np.arange(loader.batch_size, dtype=np.int64))
     raw: Batch = _on_meta(next(loader.batches(order, augment=selector.chain, stage=STAGE)))
-    optimizer = torch.optim.SGD(parts.model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
-    step = Step(parts.model, METHODS["supervised"](), optimizer, False, Ledger(META))
+    optimizer = torch.optim.SGD(parts.method.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+    step = Step(parts.method, parts.method, optimizer, False, Ledger(META))
     batches = selector.ready(raw, STAGE, select=selector.loads_more)
     if not selector.part.exact:
         with pytest.raises(NotImplementedError, match="meta"):
@@ -107,7 +108,8 @@ def test_a_batch_is_scored_selected_mixed_and_trained_without_a_wait(
         return
     trained = 0
     for ready in batches:
-        losses = step(ready.batch, selection if isinstance(selection, Weighting) else None)
+        weighting = selection if isinstance(selection, Weighting) else None
+        losses = step(ready.batch, weighting, progress=0.5)
         if ready.mixture is not None:
             selection.observe(losses, ready.mixture, ready.choice)
         places = None if ready.choice is None else ready.choice.places

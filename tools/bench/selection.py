@@ -161,7 +161,7 @@ class SelectionBench:
         (ready,) = selector.ready(raw, session.stage, select=session.selector.on(0.5))
         mixture = ready.mixture
         assert mixture is not None
-        losses = session.step(ready.batch)
+        losses = session.step(ready.batch, progress=1.0)
         candidates = selector.candidates_of(selector.chain.apply(raw), session.stage)
 
         def linear() -> None:
@@ -169,7 +169,7 @@ class SelectionBench:
             selector.selection.observe(losses, mixture, choice)
 
         def step() -> None:
-            session.step(ready.batch)
+            session.step(ready.batch, progress=1.0)
 
         mine, theirs = measure.interleave([linear, step], self.repeats, clock=clock)
         session.close()

@@ -170,7 +170,8 @@ class Stages:
 
     def _step(self) -> Losses:
         selection = self._session.selector.selection
-        return self._session.step(self._ready.batch, selection if isinstance(selection, Weighting) else None)
+        weighting = selection if isinstance(selection, Weighting) else None
+        return self._session.step(self._ready.batch, weighting, progress=1.0)
 
     def _feedback(self) -> Alone:
         """Losses brought to the sampler, as often as a run logs."""

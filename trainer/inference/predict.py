@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +14,12 @@ from pipeline import Batch, Chain, Loader
 from pipeline.loading.request import OrderLike
 from pipeline.resolution import Stage
 from trainer.errors import RunError
-from trainer.precision import at_least_float32
+from trainer.precision import at_least_float32, autocast
 
 
 def forward(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
     """Outputs of ``model`` for a batch, under bf16 autocast where asked for."""
-    autocast = torch.autocast(images.device.type, dtype=torch.bfloat16) if bf16 else nullcontext()
-    with autocast:
+    with autocast(images.device, bf16):
         outputs: Tensor = model(images)
     return outputs
 

@@ -1,14 +1,14 @@
-"""What is being learned: one file per method; a part is entered here by one line."""
+"""Methods, that is what is learned: one file each, one line of the table each."""
 
 from trainer.methods.focal import Focal
 from trainer.methods.label_smoothing import LabelSmoothing
-from trainer.methods.protocol import Losses, MethodPart, Statistic
+from trainer.methods.protocol import Losses, Method, MethodConfig, Offer
 from trainer.methods.supervised import Supervised
 
-METHODS: dict[str, type[MethodPart]] = {
+METHODS: dict[str, type[MethodConfig]] = {
     "supervised": Supervised,
     "focal": Focal,
     "label_smoothing": LabelSmoothing,
 }
 
-__all__ = ["METHODS", "Losses", "MethodPart", "Statistic", "Supervised"]
+__all__ = ["METHODS", "Losses", "Method", "MethodConfig", "Offer", "Supervised"]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainer.errors import RunError
-from trainer.methods.predictions import CLASS_STATISTICS, with_predictions
-from trainer.methods.protocol import Losses, Statistic
-from trainer.precision import at_least_float32
+from trainer.methods.classification import ClassificationConfig
 
 
 @dataclass(frozen=True)
-class Focal:
+class Focal(ClassificationConfig):
     """Classification with focal loss: cross-entropy times a power of 1 - p of the true class.
 
     Lin et al. (2017), eq. 4, with one class in place of each detection::
@@ -30,16 +27,13 @@ class Focal:
     gamma: float = 2.0
     """Focus, at least 0: 0 is cross-entropy, 2 is the paper's choice."""
 
-    offers: ClassVar[tuple[Statistic, ...]] = CLASS_STATISTICS
-
     def __post_init__(self) -> None:
         if not 0 <= self.gamma < float("inf"):
             raise RunError(f"method.gamma must be at least 0 and finite; got {self.gamma:g}")
 
-    def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
-        """Focal loss of each image against each constituent's label."""
-        log_p = torch.log_softmax(at_least_float32(outputs), dim=1)
+    def loss(self, log_p: Tensor, labels: Tensor) -> Tensor:
+        """Return the focal loss of each image against each constituent's label."""
         log_true = log_p.gather(1, labels)
         # 1 - p keeps its digits near 0 this way; at 0 itself a power below 1 has no slope.
         missing = (-torch.expm1(log_true)).clamp(min=torch.finfo(log_true.dtype).tiny)
-        return with_predictions(-(missing**self.gamma) * log_true, log_p, labels)
+        return -(missing**self.gamma) * log_true

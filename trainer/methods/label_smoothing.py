@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from trainer.errors import RunError
-from trainer.methods.predictions import CLASS_STATISTICS, with_predictions
-from trainer.methods.protocol import Losses, Statistic
-from trainer.precision import at_least_float32
+from trainer.methods.classification import ClassificationConfig
 
 
 @dataclass(frozen=True)
-class LabelSmoothing:
+class LabelSmoothing(ClassificationConfig):
     """Classification with cross-entropy against labels that leave a little to every class.
 
     Szegedy et al. (2016), section 7: with C classes the target is 1 - eps + eps / C for the true class and
@@ -29,15 +25,11 @@ class LabelSmoothing:
     eps: float = 0.1
     """Share of the target spread evenly over all classes, from 0 to below 1."""
 
-    offers: ClassVar[tuple[Statistic, ...]] = CLASS_STATISTICS
-
     def __post_init__(self) -> None:
         if not 0 <= self.eps < 1:
             raise RunError(f"method.eps must be at least 0 and below 1; got {self.eps:g}")
 
-    def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
-        """Cross-entropy of each image against each constituent's smoothed label, in nats."""
-        log_p = torch.log_softmax(at_least_float32(outputs), dim=1)
+    def loss(self, log_p: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross-entropy of each image against each constituent's smoothed label, in nats."""
         spread = log_p.mean(dim=1, keepdim=True)
-        loss = -(1 - self.eps) * log_p.gather(1, labels) - self.eps * spread
-        return with_predictions(loss, log_p, labels)
+        return -(1 - self.eps) * log_p.gather(1, labels) - self.eps * spread

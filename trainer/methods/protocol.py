@@ -1,14 +1,16 @@
-"""A method turns a model's outputs into losses, one for each constituent of each image."""
+"""Protocol of learning methods: a module that turns a batch into losses, and the options that build it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
-Statistic = Literal["p_true", "error", "correct"]
-"""What a method may tell of a prediction beside its loss, by the attributes of `Losses`."""
+from pipeline import Batch
+
+Offer = Literal["p_true", "error", "correct", "scores"]
+"""What not every method has: the optional attributes of `Losses`, and `Method.losses` for scoring passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class Losses:
     Attributes
     ----------
     loss
-        float32[n, k], the loss of each image against each constituent's target; carries the gradient.
+        float32[n, k], the loss of each image against each constituent's target, or [n, 1] where a method has
+        no targets; carries the gradient.
     p_true
         float32[n, k], the probability of each constituent's label; detached.
     error
@@ -33,15 +36,81 @@ class Losses:
     correct: Tensor | None = None
 
 
-class MethodPart(Protocol):
+class Method(nn.Module):
+    """What is learned: owns every module that is trained, averaged or saved.
+
+    Data parallelism, torch.compile, the optimizer and checkpoints take the method as a whole; evaluation,
+    scoring and exports take its encoder. A part that isn't trained (a teacher) has parameters that require no
+    gradient; every other parameter must have a part in every loss, which data parallelism waits for.
+
+    Parameters
+    ----------
+    encoder
+        The network that a run is about: what is evaluated, scored and exported.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, batch: Batch, **streams: Batch) -> Losses:
+        """Return the losses of an augmented batch, in training mode, without waiting for the device.
+
+        Under bf16 the whole pass runs under autocast. Weights of samplers and selections, and the mean over
+        constituents and images, are the training step's.
+
+        Parameters
+        ----------
+        batch
+            With as many views as the method's config asks for.
+        streams
+            A batch of each further stream that the config names.
+        """
+        raise NotImplementedError
+
+    def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
+        """Return the losses of the encoder's outputs in a scoring pass; of methods that offer scores.
+
+        Parameters
+        ----------
+        outputs
+            float[n, classes]
+        labels
+            int64[n, k]
+        """
+        raise NotImplementedError
+
+    def after_step(self, progress: float) -> None:
+        """Update what follows the trained weights (an average, a queue); by default nothing.
+
+        Parameters
+        ----------
+        progress
+            Fraction of the budget spent, this step's cost included, in (0, 1].
+        """
+
+
+class MethodConfig(Protocol):
     """A frozen dataclass whose fields are the method's options."""
 
     @property
-    def offers(self) -> tuple[Statistic, ...]:
-        """The optional attributes that all its `Losses` have."""
+    def views(self) -> int:
+        """Augmented views of each image that a batch must hold."""
 
-    def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
-        """Losses of ``outputs`` float[n, classes] against ``labels`` int64[n, k].
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of further streams of images that every step takes a batch of."""
 
-        Runs on the device in float32, without waiting for it.
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets that a batch must hold."""
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """What its method has beyond the loss, for samplers and selections."""
+
+    def build(self, encoder: nn.Module) -> Method:
+        """Return the method of a freshly initialized ``encoder``, on whatever device that lies.
+
+        Initial weights of further modules come from torch's global generator.
         """

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from trainer.methods.predictions import CLASS_STATISTICS, with_predictions
-from trainer.methods.protocol import Losses, Statistic
-from trainer.precision import at_least_float32
+from trainer.methods.classification import ClassificationConfig
 
 
 @dataclass(frozen=True)
-class Supervised:
+class Supervised(ClassificationConfig):
     """Classification with cross-entropy.
 
     Arazo et al. (2021) eq. 1, for every constituent of an image.
-    The loss of image i against owner j is ``-log softmax(outputs[i])[labels[i, j]]``. The log-softmax is
-    taken once an image, whatever the number of constituents.
+    The loss of image i against the label y of one of its constituents is ``-log softmax(outputs[i])[y]``.
     """
 
-    offers: ClassVar[tuple[Statistic, ...]] = CLASS_STATISTICS
-
-    def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
-        """Cross-entropy of each image against each constituent's label, in nats."""
-        log_p = torch.log_softmax(at_least_float32(outputs), dim=1)
-        return with_predictions(-log_p.gather(1, labels), log_p, labels)
+    def loss(self, log_p: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross-entropy of each image against each constituent's label, in nats."""
+        return -log_p.gather(1, labels)

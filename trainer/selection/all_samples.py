@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from trainer.methods import Statistic
+from trainer.methods import Offer
 from trainer.selection.helpers.base import BaseSelection
 from trainer.selection.helpers.schedule import Scheduled
 from trainer.selection.protocol import Setting, Terms
@@ -18,7 +18,7 @@ class AllSamples:
     ratio: ClassVar[float] = 1.0
     scores: ClassVar[bool] = False
     features: ClassVar[bool] = False
-    needs: ClassVar[tuple[Statistic, ...]] = ()
+    needs: ClassVar[tuple[Offer, ...]] = ()
     exact: ClassVar[bool] = True
     syncs: ClassVar[bool] = False
 

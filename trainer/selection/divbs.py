@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from trainer.methods import Statistic
+from trainer.methods import Offer
 from trainer.precision import at_least_float32
 from trainer.selection.helpers.base import BaseSelection
 from trainer.selection.helpers.checks import check_at_least
@@ -37,7 +37,7 @@ class Divbs(Scored):
     ratio: float = 2.0
     """Candidates loaded for each trained sample."""
 
-    needs: ClassVar[tuple[Statistic, ...]] = ("error",)
+    needs: ClassVar[tuple[Offer, ...]] = ("error",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

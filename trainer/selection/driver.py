@@ -20,7 +20,7 @@ from pipeline.transfer import place
 from trainer.account import Account
 from trainer.feedback import FeedbackBuffer
 from trainer.inference.scorer import Scorer
-from trainer.methods import Losses, MethodPart
+from trainer.methods import Losses, Method
 from trainer.parallel import World
 from trainer.selection import Candidates, Choice, Mixture, Selection, SelectionPart, Weighting
 from trainer.selection.helpers.schedule import Scored
@@ -80,7 +80,7 @@ class Selector:
         *,
         chain: Chain,
         scorer: Scorer,
-        method: MethodPart,
+        method: Method,
         loader: Loader,
         account: Account,
         feedback: FeedbackBuffer,

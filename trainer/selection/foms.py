@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.errors import RunError
-from trainer.methods import Statistic
+from trainer.methods import Offer
 from trainer.selection.helpers.base import BaseSelection, errors, scored_losses
 from trainer.selection.helpers.checks import check_at_least, check_choice, check_share
 from trainer.selection.helpers.draws import weighted_without_replacement
@@ -88,7 +88,7 @@ class Foms(Scored):
             )
 
     @property
-    def needs(self) -> tuple[Statistic, ...]:
+    def needs(self) -> tuple[Offer, ...]:
         """The norm of the error, where that is the score."""
         return ("error",) if self.score == "gradient_norm" else ()
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import RunError
-from trainer.methods import Losses, Statistic
+from trainer.methods import Losses, Offer
 from trainer.selection.helpers.base import BaseSelection, errors, scored_losses
 from trainer.selection.helpers.checks import check_at_least
 from trainer.selection.helpers.draws import weighted_with_replacement
@@ -51,7 +51,7 @@ class GradientNorm(Scored):
     check_every: int = 20
     """Steps between two readings of tau, each of which waits for the device."""
 
-    needs: ClassVar[tuple[Statistic, ...]] = ("error",)
+    needs: ClassVar[tuple[Offer, ...]] = ("error",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import RunError
-from trainer.methods import Losses, Statistic
+from trainer.methods import Losses, Offer
 from trainer.selection.helpers.base import BaseSelection
 from trainer.selection.helpers.draws import highest
 from trainer.selection.helpers.schedule import Scheduled
@@ -39,7 +39,7 @@ class OrderedSgd(Scheduled):
 
     ratio: ClassVar[float] = 1.0
 
-    needs: ClassVar[tuple[Statistic, ...]] = ("correct",)
+    needs: ClassVar[tuple[Offer, ...]] = ("correct",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

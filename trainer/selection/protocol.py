@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainer.methods import Losses, Statistic
+from trainer.methods import Losses, Offer
 from trainer.parallel import World
 
 
@@ -224,7 +224,7 @@ class SelectionPart(Protocol):
         """Whether the scoring pass is to give features."""
 
     @property
-    def needs(self) -> tuple[Statistic, ...]:
+    def needs(self) -> tuple[Offer, ...]:
         """Statistics that the selection reads of `Losses` beside the loss, which not every method offers."""
 
     @property

@@ -67,7 +67,7 @@ def pool() -> Callable[..., Candidates]:
     ) -> Candidates:
         found: Any = None
         if outputs is not None and labels is not None:
-            found = Supervised().losses(outputs, labels[:, None])
+            found = Supervised().build(torch.nn.Identity()).losses(outputs, labels[:, None])
         elif losses is not None:
             found = losses_like(losses)
         n = len(images) if images is not None else len(found.loss)

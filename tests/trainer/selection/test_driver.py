@@ -119,26 +119,26 @@ def test_scoring_sees_the_crop_that_is_trained_unmixed_and_leaves_no_trace(
 ) -> None:
     foms = {"name": "foms", "pixels": 1.0, **ALWAYS}
     made = session(selection=foms, augment=["standard", "ricap"], scoring=mode)
-    state = {name: value.clone() for name, value in made.model.state_dict().items()}
+    state = {name: value.clone() for name, value in made.encoder.state_dict().items()}
     raw = next(_raws(made))
     light = made.selector.chain.apply(raw)
     outputs, losses, images = made.selector.score(light, made.stage)
     assert torch.equal(images, light.images)
-    made.model.train(mode == "train")
+    made.encoder.train(mode == "train")
     with torch.no_grad():
-        expected = made.model(light.images)
+        expected = made.encoder(light.images)
     torch.testing.assert_close(outputs, expected)
     own = torch.nn.functional.cross_entropy(expected, torch.from_numpy(raw.ids % 5), reduction="none")
     torch.testing.assert_close(losses.loss[:, 0], own)
     if mode == "eval":
-        for name, value in made.model.state_dict().items():
+        for name, value in made.encoder.state_dict().items():
             assert torch.equal(value, state[name])
-        made.model.train()
-    made.model.load_state_dict(state)
+        made.encoder.train()
+    made.encoder.load_state_dict(state)
     made.selector.score(light, made.stage)
-    for name, value in made.model.state_dict().items():
+    for name, value in made.encoder.state_dict().items():
         assert torch.equal(value, state[name])
-    assert made.model.training
+    assert made.encoder.training
 
 
 def test_scoring_at_a_low_resolution_is_antialiased_and_trains_at_the_full_one(

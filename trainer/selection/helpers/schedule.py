@@ -8,7 +8,7 @@ from typing import Self
 
 from pipeline.resolution import in_pixels
 from trainer.errors import RunError
-from trainer.methods import Statistic
+from trainer.methods import Offer
 from trainer.selection.protocol import Terms
 
 
@@ -80,7 +80,7 @@ class Scheduled:
         return False
 
     @property
-    def needs(self) -> tuple[Statistic, ...]:
+    def needs(self) -> tuple[Offer, ...]:
         """Statistics that the selection reads beside the loss."""
         return ()
 

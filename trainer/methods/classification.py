@@ -1,0 +1,73 @@
+"""Classification: outputs of one view against the label of each constituent, by a loss function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pipeline import Batch
+from trainer.methods.protocol import Losses, Method, Offer
+from trainer.precision import at_least_float32
+
+ClassLoss = Callable[[Tensor, Tensor], Tensor]
+"""From log-softmax of the outputs, float[n, classes], and labels int64[n, k], to losses float[n, k]."""
+
+
+class ClassificationMethod(Method):
+    """Trains an encoder whose outputs are logits; owns nothing else.
+
+    The log-softmax is taken once per image in at least float32, whatever the number of constituents.
+
+    Parameters
+    ----------
+    encoder
+        From images to logits.
+    loss
+        Of each image against each constituent's label.
+    """
+
+    def __init__(self, encoder: nn.Module, loss: ClassLoss) -> None:
+        super().__init__(encoder)
+        self._loss = loss
+
+    def forward(self, batch: Batch, **streams: Batch) -> Losses:
+        """Return losses and class statistics of each constituent: see ``Method.forward``."""
+        return self.losses(self.encoder(batch.images), batch.labels)
+
+    def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
+        """Return losses and class statistics: see ``Method.losses``."""
+        log_p = torch.log_softmax(at_least_float32(outputs), dim=1)
+        loss = self._loss(log_p, labels)
+        with torch.no_grad():
+            p_true = torch.exp(log_p.gather(1, labels))
+            # ||p - onehot(y)||^2 = sum_{c != y} p_c^2 + (sum_{c != y} p_c)^2: as 1 - p_y, the latter would be
+            # nothing but rounding for samples that are learned well.
+            p, errors = torch.exp(log_p), []
+            for label in labels.unbind(dim=1):
+                others = p.scatter(1, label[:, None], 0)
+                errors.append(torch.hypot(others.norm(dim=1), others.sum(dim=1)))
+            error = torch.stack(errors, dim=1)
+            correct = log_p.argmax(dim=1, keepdim=True) == labels
+        return Losses(loss, p_true, error, correct)
+
+
+@dataclass(frozen=True)
+class ClassificationConfig:
+    """A classification method: its options and its loss function."""
+
+    views: ClassVar[int] = 1
+    streams: ClassVar[tuple[str, ...]] = ()
+    targets: ClassVar[tuple[str, ...]] = ("label",)
+    offers: ClassVar[tuple[Offer, ...]] = ("p_true", "error", "correct", "scores")
+
+    def loss(self, log_p: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each image against each constituent's label: see ``ClassLoss``."""
+        raise NotImplementedError
+
+    def build(self, encoder: nn.Module) -> ClassificationMethod:
+        """Return the method: see ``MethodConfig.build``."""
+        return ClassificationMethod(encoder, self.loss)
