@@ -22,8 +22,7 @@ from samplers.families.history import fill_unseen
 from trainer.errors import RunError
 from trainer.evaluators.classification import Evaluation
 from trainer.gradients import measure
-from trainer.inference.predict import EverySample, last_linear, predict
-from trainer.precision import at_least_float32
+from trainer.inference.predict import EverySample, PreLogits, predict
 from trainer.session import Session
 
 
@@ -86,7 +85,7 @@ def gradient_norms(session: Session) -> NDArray[np.float32]:
 
 
 def features(session: Session) -> NDArray[np.float32]:
-    """What the network's last linear layer reads of each sample.
+    """What the network's classifier reads of each sample.
 
     Returns
     -------
@@ -95,19 +94,13 @@ def features(session: Session) -> NDArray[np.float32]:
     Raises
     ------
     RunError
-        When the network has no linear layer.
+        When the network lacks an encoder's verbs.
     """
-    linear = last_linear(session.encoder)
-    seen: list[Tensor] = []
-    hook = linear.register_forward_pre_hook(
-        lambda _, given: seen.append(at_least_float32(given[0]).flatten(1))
-    )
-    try:
-        for _ in probabilities(session):
-            pass
-    finally:
-        hook.remove()
-    return torch.cat(seen).cpu().numpy()
+    everything, network = EverySample(len(session.data.train)), PreLogits(session.encoder)
+    seen = predict(network, session.loader, session.view, everything, bf16=session.bf16)
+    read = [features for _, features in seen]
+    session.account.charge("scored", everything.samples, session.full)
+    return torch.cat(read).cpu().numpy()
 
 
 def irreducible_losses(session: Session, scored: Converted) -> NDArray[np.float32]:

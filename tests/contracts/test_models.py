@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from trainer.errors import RunError
-from trainer.models import MODELS, parameters
+from trainer.models import MODELS, check_encoder, parameters
 
 CLASSES = 7
 
@@ -80,6 +80,18 @@ def test_compiles_to_one_graph(part):
     with torch.no_grad():
         compiled = torch.compile(model, backend="eager", fullgraph=True)(images)
         torch.testing.assert_close(compiled, model(images))
+
+
+def test_speaks_the_verbs_of_encoders(part):
+    encoder = check_encoder(build(part).eval())
+    images, _ = batch(28)
+    with torch.no_grad():
+        features = encoder.forward_features(images)
+        read = encoder.forward_head(features, pre_logits=True)
+        assert read.shape == (len(images), encoder.num_features)
+        expected = encoder(images)
+        assert torch.equal(encoder.forward_head(features), expected)
+        assert torch.equal(encoder.get_classifier()(read), expected)
 
 
 def test_a_training_step_on_the_meta_device(part):

@@ -67,7 +67,7 @@ def test_el2n_and_features_are_those_of_the_definition(
         image = torch.from_numpy((pixels - np.float32(card.mean)) / np.float32(card.std)).permute(2, 0, 1)
         with torch.no_grad():
             p = model(image[None].float()).softmax(1)[0].numpy()
-            own = model.features(image[None].float())[0].numpy()
+            own = model.forward_head(model.forward_features(image[None].float()), pre_logits=True)[0].numpy()
         error = p.copy()
         error[session.data.train.labels[i]] -= 1
         np.testing.assert_allclose(scores[i], np.sqrt((error**2).sum()), rtol=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -10,7 +11,8 @@ from torch import nn
 from torchvision import models
 
 from trainer.errors import RunError
-from trainer.models import ResNet8, ResNet18, ResNet34, ResNet50, TorchvisionModel, parameters
+from trainer.inference.scorer import Scorer
+from trainer.models import ResNet8, ResNet18, ResNet34, ResNet50, TorchvisionModel, check_encoder, parameters
 
 
 def with_our_stem(reference: nn.Module) -> nn.Module:
@@ -70,7 +72,7 @@ def test_features_and_planes(part, stages, channels):
             32 // 2 ** (stages - 1),
             32 // 2 ** (stages - 1),
         )
-        assert model.features(images).shape == (2, channels)
+        assert model.forward_head(model.forward_features(images), pre_logits=True).shape == (2, channels)
 
 
 def test_convolutions_start_from_fan_out_normal():
@@ -103,6 +105,53 @@ def test_torchvision_models_give_plain_logits(arch):
     with torch.device("meta"):
         model = TorchvisionModel(arch).build(5)
         assert model(torch.empty(2, 3, 224, 224)).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("arch", "read"),
+    [
+        ("alexnet", 4096),
+        ("vgg11_bn", 4096),
+        ("densenet121", 1024),
+        ("googlenet", 1024),
+        ("inception_v3", 2048),
+        ("mobilenet_v2", 1280),
+        ("mobilenet_v3_small", 1024),
+        ("mnasnet0_5", 1280),
+        ("shufflenet_v2_x0_5", 1024),
+        ("efficientnet_b0", 1280),
+        ("regnet_x_400mf", 400),
+        ("convnext_tiny", 768),
+        ("swin_t", 768),
+        ("vit_b_32", 768),
+        ("maxvit_t", 512),
+    ],
+)
+def test_torchvision_models_are_encoders_under_their_own_names(arch, read):
+    side = 299 if arch == "inception_v3" else 224
+    with torch.device("meta"):
+        encoder = check_encoder(TorchvisionModel(arch).build(5))
+        images = torch.empty(2, 3, side, side)
+        features = encoder.forward_features(images)
+        assert encoder.forward_head(features, pre_logits=True).shape == (2, encoder.num_features) == (2, read)
+        assert encoder.forward_head(features).shape == encoder(images).shape == (2, 5)
+    options = {"aux_logits": False, "init_weights": False} if arch in ("googlenet", "inception_v3") else {}
+    theirs = models.get_model(arch, num_classes=5, **options)
+    assert isinstance(encoder, type(theirs))
+    assert encoder.state_dict().keys() == theirs.state_dict().keys()
+    assert copy.deepcopy(encoder).state_dict().keys() == theirs.state_dict().keys()
+
+
+def test_a_network_without_verbs_is_trained_but_gives_no_features():
+    with torch.device("meta"):
+        network = TorchvisionModel("squeezenet1_1").build(5)
+        assert network(torch.empty(2, 3, 64, 64)).shape == (2, 5)
+    with pytest.raises(
+        RunError, match=r"features are those of a network with forward_features, .* SqueezeNet"
+    ):
+        check_encoder(network)
+    with pytest.raises(RunError, match="SqueezeNet"):
+        Scorer(network, "eval", bf16=False, keeps_features=True)
 
 
 def test_image_size_makes_a_transformer_for_small_images():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pipeline import Batch, Chain, Loader
 from pipeline.loading.request import OrderLike
 from pipeline.resolution import Stage
-from trainer.errors import RunError
+from trainer.models import check_encoder
 from trainer.precision import at_least_float32, autocast
 
 
@@ -24,18 +24,25 @@ def forward(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
     return outputs
 
 
-def last_linear(model: nn.Module) -> nn.Linear:
-    """Give the last linear layer, whose inputs are a network's features.
+class PreLogits(nn.Module):
+    """A network up to what its classifier reads.
 
     Raises
     ------
     RunError
-        When the network has none.
+        When the network lacks an encoder's verbs.
     """
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise RunError("a network must end in a linear layer to give features; this one has none")
-    return linear[-1]
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.training = network.training
+        self._encoder = (check_encoder(network),)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features [n, d] of images [n, 3, H, W]."""
+        (encoder,) = self._encoder
+        return encoder.forward_head(encoder.forward_features(images), pre_logits=True)
 
 
 @dataclass(frozen=True, slots=True)

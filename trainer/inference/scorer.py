@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainer.inference.fuse_batchnorm import Folding
-from trainer.inference.predict import forward, last_linear
+from trainer.inference.predict import PreLogits, forward
+from trainer.models import check_encoder
 from trainer.precision import at_least_float32
 
 
@@ -35,12 +36,12 @@ class Scorer:
     Attributes
     ----------
     features
-        float32[n, d], what the last linear layer was given in the pass just made.
+        float32[n, d], what the classifier read in the pass just made.
 
     Raises
     ------
     RunError
-        When features are wanted of a network without a linear layer.
+        When features are wanted of a network that lacks an encoder's verbs.
     """
 
     def __init__(
@@ -56,11 +57,10 @@ class Scorer:
         self._model = model
         self._mode = mode
         self._bf16 = bf16
-        self._network: nn.Module = model
+        self._classifier = check_encoder(model).get_classifier() if keeps_features else None
+        self._network: nn.Module = PreLogits(model) if keeps_features else model
         if compiled:
-            self._network = torch.compile(model, dynamic=False)  # type: ignore[assignment]
-        if keeps_features:
-            last_linear(model).register_forward_pre_hook(self._keep_features)
+            self._network = torch.compile(self._network, dynamic=False)  # type: ignore[assignment]
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -69,7 +69,11 @@ class Scorer:
         self._model.train(self._mode == "train")
         try:
             with _forgetful(self._model) if self._mode == "train" else self._folding():
-                return at_least_float32(forward(self._network, images, self._bf16))
+                outputs = forward(self._network, images, self._bf16)
+                if self._classifier is not None:
+                    self.features = at_least_float32(outputs)
+                    outputs = forward(self._classifier, outputs, self._bf16)
+                return at_least_float32(outputs)
         finally:
             self._model.train(training)
 
@@ -77,10 +81,6 @@ class Scorer:
     def _folding(self) -> Folding:
         """Made for the first pass: a run that never scores needs no second copy of its weights."""
         return Folding(self._model, torch.bfloat16 if self._bf16 else None)
-
-    def _keep_features(self, module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        if not torch.is_grad_enabled():
-            self.features = at_least_float32(given[0].detach()).flatten(1)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.models.protocol import ModelPart, parameters
+from trainer.models.protocol import Encoder, ModelPart, check_encoder, parameters
 from trainer.models.resnet import ResNet8, ResNet18, ResNet34, ResNet50
 from trainer.models.torchvision import TorchvisionModel
 
@@ -16,11 +16,13 @@ MODELS: dict[str, type[ModelPart]] = {
 
 __all__ = [
     "MODELS",
+    "Encoder",
     "ModelPart",
     "ResNet8",
     "ResNet18",
     "ResNet34",
     "ResNet50",
     "TorchvisionModel",
+    "check_encoder",
     "parameters",
 ]

@@ -1,12 +1,53 @@
-"""What a model part is: options that build a network once the number of classes is known."""
+"""Protocols of models: options that build a network, and encoders, which speak timm's verbs."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 from trainer.errors import RunError
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A network with the verbs of timm's (Wightman 2019), each pass a part of ``forward``.
+
+    ``forward(x)`` is ``forward_head(forward_features(x))``. Networks without these verbs are trained and
+    evaluated all the same; only what reads features needs them.
+
+    Attributes
+    ----------
+    num_features
+        d, numbers per image that the classifier reads.
+    """
+
+    num_features: int
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the features of images [n, 3, H, W], of any shape that `forward_head` takes."""
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Return logits [n, classes] of features, or what the classifier reads, [n, d]."""
+
+    def get_classifier(self) -> nn.Module:
+        """Return the last layer, from [n, d] to logits."""
+
+
+def check_encoder(network: nn.Module) -> Encoder:
+    """Return ``network``, which has an encoder's verbs.
+
+    Raises
+    ------
+    RunError
+        When it hasn't.
+    """
+    if not isinstance(network, Encoder):
+        raise RunError(
+            "features are those of a network with forward_features, forward_head, get_classifier and "
+            f"num_features; {type(network).__name__} lacks them: take another --model, or do without features"
+        )
+    return network
 
 
 class ModelPart(Protocol):

@@ -53,20 +53,30 @@ class ResNet(nn.Module):
                 blocks.append(block(channels, width * 2**stage, stride))
                 channels = width * 2**stage * block.expansion
         self.blocks = nn.Sequential(*blocks)
+        self.num_features = channels
         self.head = nn.Linear(channels, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def features(self, images: Tensor) -> Tensor:
-        """Penultimate features, float[n, d], of images [n, 3, H, W]."""
-        plane: Tensor = self.blocks(self.stem(images))
-        return plane.mean(dim=(2, 3))
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the last stage's maps, float[n, d, h, w], of images [n, 3, H, W]."""
+        maps: Tensor = self.blocks(self.stem(x))
+        return maps
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Return logits, float[n, classes], of maps, or their means, float[n, d]."""
+        means = x.mean(dim=(2, 3))
+        logits: Tensor = means if pre_logits else self.head(means)
+        return logits
+
+    def get_classifier(self) -> nn.Module:
+        """Return the linear layer."""
+        return self.head
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, float[n, classes], of images [n, 3, H, W]."""
-        logits: Tensor = self.head(self.features(images))
-        return logits
+        """Return logits, float[n, classes], of images [n, 3, H, W]."""
+        return self.forward_head(self.forward_features(images))
 
 
 class BasicBlock(nn.Module):

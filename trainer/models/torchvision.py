@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainer.errors import RunError
 from trainer.models.protocol import check_classes
@@ -75,4 +75,61 @@ class TorchvisionModel:
             raise RunError(
                 f"model.image_size must suit {self.arch}; got {self.image_size}: {reason}"
             ) from error
-        return model.to(device)
+        return with_verbs(model).to(device)
+
+
+class _Classifier(nn.Linear):
+    """A network's last layer, which hands features on as they are while it is bypassed."""
+
+    bypassed = False
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
+        return input if self.bypassed else super().forward(input)
+
+
+class _Verbs(nn.Module):
+    """An encoder's verbs for networks whose last operation is a linear layer, of whatever family they are.
+
+    Features are what that layer reads: torchvision's networks have no part in common that comes before.
+    """
+
+    classifier_name: str
+
+    @property
+    def num_features(self) -> int:
+        return self._classifier().in_features
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        last = self._classifier()
+        last.bypassed = True
+        try:
+            features: Tensor = self(x)
+        finally:
+            last.bypassed = False
+        return features
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        return x if pre_logits else self._classifier()(x)
+
+    def get_classifier(self) -> nn.Module:
+        return self._classifier()
+
+    def _classifier(self) -> _Classifier:
+        last = self.get_submodule(self.classifier_name)
+        assert isinstance(last, _Classifier)
+        return last
+
+
+def with_verbs(network: nn.Module) -> nn.Module:
+    """Return ``network`` as an encoder, its parameters under their own names.
+
+    A network without a linear layer (squeezenet) is returned as it is. The classes are exchanged, as
+    torch.nn.utils.parametrize does: a wrapper would put its name before each parameter's.
+    """
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        return network
+    network.get_submodule(linear[-1]).__class__ = _Classifier
+    family = type(network)
+    network.__class__ = type(family.__name__, (_Verbs, family), {"classifier_name": linear[-1]})
+    return network

@@ -89,7 +89,7 @@ class Candidates:
     losses
         Of the scoring pass, [n, 1] each, without gradients; None as above.
     features
-        float32[n, d], what the network's last linear layer read in the scoring pass; None unless the part
+        float32[n, d], what the network's classifier read in the scoring pass; None unless the part
         asks for features.
     """
 

@@ -343,8 +343,8 @@ def test_a_selection_of_varying_size_is_refused_on_several_ranks(
         build(run, RunFolder(tmp_path / "run", run), tiles, World(0, 2), torch.device("cpu"))
 
 
-def test_features_of_a_network_without_a_linear_layer_are_refused(session: Callable[..., Session]) -> None:
-    with pytest.raises(RunError, match="must end in a linear layer to give features"):
+def test_features_of_a_network_without_an_encoders_verbs_are_refused(session: Callable[..., Session]) -> None:
+    with pytest.raises(RunError, match=r"features are those of a network with .* SqueezeNet lacks them"):
         session(
             model={"name": "torchvision", "arch": "squeezenet1_1"},
             selection="divbs",
