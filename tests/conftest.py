@@ -15,11 +15,16 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.sources import ArraySource, open_source
 
-# A shell that starts the tests in the background has them ignore Ctrl-C and SIGQUIT, which some tests send.
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+# A shell that starts the tests in the background has them ignore Ctrl-C and SIGQUIT, and nohup has them ignore
+# SIGHUP, which some tests send.
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGTERM, signal.SIG_DFL),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
