@@ -15,8 +15,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.sources import ArraySource, open_source
 
-# A shell that starts the tests in the background has them ignore Ctrl-C and SIGQUIT, and nohup has them ignore
-# SIGHUP, which some tests send.
+# A shell that starts the tests in the background has them ignore Ctrl-C and SIGQUIT, and nohup SIGHUP, which
+# some tests send.
 for number, usual in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGQUIT, signal.SIG_DFL),
