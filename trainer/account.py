@@ -21,7 +21,7 @@ class Account:
     The unit is the training step's share of one sample: its forward and backward pass at full resolution. A
     full training costs T * N of them. ``trained`` counts samples trained, whatever their resolution, and
     takes scoring as free, as the papers do (Arazo et al. 2021, section 3). ``compute`` charges every pass:
-    training at another resolution by the network's FLOPs there, scoring by what it was measured to cost on
+    training at another resolution by the FLOPs of a step there, scoring by what it was measured to cost on
     this device, and samples that a selection needed to be trained on before the run.
 
     Attributes
@@ -38,6 +38,12 @@ class Account:
         Cost of a sample by the pixels of its shorter side, those of scoring among them; 1 at full resolution.
     charged
         Samples trained on before the run.
+    forward_costs
+        FLOPs of one image's forward pass by pixels, 1 at full resolution; None where they grow as the costs
+        of training do.
+    step_passes
+        FLOPs of a sample's part in a step at full resolution, in forward passes of the encoder: 3 where one
+        network is trained on one view.
     forward_flops
         FLOPs of one image's forward pass at full resolution.
     ledger
@@ -50,6 +56,8 @@ class Account:
     counts: Counts
     train_costs: Mapping[int, float]
     charged: int = 0
+    forward_costs: Mapping[int, float] | None = None
+    step_passes: float = 3.0
     forward_flops: int = 0
     ledger: Ledger = field(default_factory=lambda: Ledger(torch.device("cpu")))
 
@@ -81,8 +89,12 @@ class Account:
         """
         if self.counts == "trained":
             return 0.0
-        # A gradient takes the same passes as training on its sample.
-        return samples * (1.0 if kind == "gradient" else self.ledger.score_costs[pixels])
+        return samples * (self.gradient_cost if kind == "gradient" else self.ledger.score_costs[pixels])
+
+    @property
+    def gradient_cost(self) -> float:
+        """Cost of measuring a sample's gradient: the encoder's forward and backward pass."""
+        return 3 / self.step_passes
 
     @property
     def score_cost(self) -> float | None:
@@ -105,25 +117,27 @@ class Account:
 
     @property
     def compute(self) -> float:
-        """Everything that the run has computed; scoring whose cost wasn't measured counts as 1/3.
-
-        A gradient counts as training on its sample does, which it takes the same passes as.
-        """
+        """Everything that the run has computed; scoring whose cost wasn't measured counts by its FLOPs."""
         ledger = self.ledger
         scored = sum(
-            count * ledger.score_costs.get(pixels, self.train_costs.get(pixels, 1.0) / 3)
+            count * ledger.score_costs.get(pixels, self._forward_costs.get(pixels, 1.0) / self.step_passes)
             for pixels, count in ledger.scored_at.items()
         )
-        return self.charged + self._trained + ledger.gradients + scored
+        return self.charged + self._trained + ledger.gradients * self.gradient_cost + scored
 
     @property
     def forward_passes(self) -> float:
         """All that was computed, by the network's FLOPs, in forward passes of a sample at full resolution.
 
-        A training step is three of them; unlike `compute`, no measured time has a part in it.
+        Unlike in `compute`, no measured time has a part in it.
         """
-        scored = sum(count * self.train_costs[pixels] for pixels, count in self.ledger.scored_at.items())
-        return 3 * (self.charged + self._trained + self.ledger.gradients) + scored
+        scored = sum(count * self._forward_costs[pixels] for pixels, count in self.ledger.scored_at.items())
+        steps = self.charged + self._trained + self.ledger.gradients * self.gradient_cost
+        return self.step_passes * steps + scored
+
+    @property
+    def _forward_costs(self) -> Mapping[int, float]:
+        return self.train_costs if self.forward_costs is None else self.forward_costs
 
     @property
     def _trained(self) -> float:
@@ -192,5 +206,6 @@ class Account:
             **counted,
             "score_cost": self.score_cost,
             "forward_flops": self.forward_flops,
+            "step_flops": self.forward_flops * self.step_passes,
             "flops": self.forward_flops * self.forward_passes,
         }

@@ -78,7 +78,7 @@ def build(
     loader = open_loader(data.train, batch_size=candidates, augment=chain, seed=_seed(run, run.augment_seed))
     test_loader = open_loader(data.test, batch_size=EVALUATION_BATCH * world.size)
     full = run.resolution.full(_native(chain, loader))
-    flops = flops_by_pixels(run, classes, full)
+    flops = flops_by_pixels(run, classes, full, run.batch_size // world.size)
     method, module = _method(run, classes, world, device, dtype)
     if world.size > 1:
         # Ranks begin alike and then drop out units of their own.
@@ -98,9 +98,11 @@ def build(
         full=round(run.epochs * len(data.train)),
         batch_size=run.batch_size,
         counts=run.counts,
-        train_costs={pixels: count / flops[full] for pixels, count in flops.items()},
+        train_costs={pixels: count / flops.step[full] for pixels, count in flops.step.items()},
+        forward_costs={pixels: count / flops.forward[full] for pixels, count in flops.forward.items()},
+        step_passes=flops.step[full] / flops.forward[full],
         charged=int(getattr(selection, "charged", 0)),
-        forward_flops=flops[full],
+        forward_flops=flops.forward[full],
         ledger=Ledger(device),
     )
     plan = plan_of(run, data, account, candidates, full)

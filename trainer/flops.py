@@ -1,21 +1,51 @@
-"""FLOPs of forward passes, as torch counts them."""
+"""FLOPs of forward passes and of whole training steps, as torch counts them on the meta device."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from pipeline import Batch
 from trainer.config import Run
 from trainer.errors import RunError
+from trainer.methods import Method
 from trainer.selection.helpers.schedule import Scored
 from trainer.slots import SLOTS
 
+BACKWARD = 2
+"""FLOPs of a backward pass for each of its forward pass: one product for the inputs, one for the weights."""
 
-def flops_by_pixels(run: Run, classes: int, full: int) -> Mapping[int, int]:
-    """Return the FLOPs of one image's forward pass, by every resolution that the run trains or scores at.
+
+@dataclass(frozen=True, slots=True)
+class Flops:
+    """FLOPs per image by resolution, in pixels of the shorter side.
+
+    Attributes
+    ----------
+    forward
+        Of the encoder's forward pass.
+    step
+        Of a sample's part in a step of the method: all views, teachers and frozen modules included.
+    """
+
+    forward: Mapping[int, int]
+    step: Mapping[int, float]
+
+
+def flops_by_pixels(run: Run, classes: int, full: int, batch_size: int) -> Flops:
+    """Return the FLOPs by every resolution that the run trains or scores at.
+
+    Parameters
+    ----------
+    batch_size
+        Samples per step of one rank.
 
     Raises
     ------
@@ -25,22 +55,25 @@ def flops_by_pixels(run: Run, classes: int, full: int) -> Mapping[int, int]:
     part, trained = run.selection, {*run.resolution.stages(full), full}
     scored = {part.scoring_pixels(pixels) for pixels in trained} if isinstance(part, Scored) else set()
     with torch.device("meta"):
-        model = run.model.build(classes=classes)
-    counts = {}
+        method = run.method.build(run.model.build(classes=classes))
+    forward, step = {}, {}
     for pixels in trained | scored:
         try:
-            counts[pixels] = forward_flops(model, pixels)
+            forward[pixels] = forward_flops(method.encoder, pixels)
         except (RuntimeError, AssertionError, ValueError) as error:
             raise RunError(
                 f"model {SLOTS['model'].named(run)} must take images of {pixels} pixels; it can't "
                 f"({error}): "
                 "give another --resolution or model"
             ) from None
-    return counts
+        # Batch normalization takes no single image in training.
+        count = max(2, batch_size)
+        step[pixels] = step_flops(method, meta_batch(count, run.method.views, pixels)) / count
+    return Flops(forward, step)
 
 
 def forward_flops(model: nn.Module, pixels: int, channels: int = 3) -> int:
-    """FLOPs of a forward pass of one image, as torch counts them.
+    """Return the FLOPs of a forward pass of one image in evaluation mode, as torch counts them.
 
     Parameters
     ----------
@@ -56,3 +89,47 @@ def forward_flops(model: nn.Module, pixels: int, channels: int = 3) -> int:
     finally:
         model.train(training)
     return int(counter.get_total_flops())
+
+
+def step_flops(method: Method, batch: Batch) -> int:
+    """Return the FLOPs of a training step of ``method`` on ``batch``, both on the meta device.
+
+    An operation that gradients flow back through counts ``1 + BACKWARD`` times, as is usual, any other once
+    (of a teacher, a frozen module). Strictly, an operation whose input needs no gradient, as a network's
+    first, has half the backward pass.
+    """
+    counter = _StepCounter()
+    with counter:
+        method(batch)
+    return counter.flops
+
+
+def meta_batch(count: int, views: int, pixels: int, channels: int = 3) -> Batch:
+    """Return a batch without memory, as the loader makes one of plain images."""
+    with torch.device("meta"):
+        images = torch.zeros(count, channels, pixels, pixels)
+        labels, shares = torch.zeros(count, 1, dtype=torch.int64), torch.ones(count, 1)
+    ids = np.arange(count)
+    return Batch(0, 0, ids, images, labels, shares, ids[:, None], np.ones((count, 1), np.float32))
+
+
+class _StepCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sums up the FLOPs of a step while its forward pass runs."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is not None:
+            tracked = [
+                one for one in (*args, *kwargs.values()) if isinstance(one, Tensor) and one.requires_grad
+            ]
+            graded = torch.is_grad_enabled() and bool(tracked)
+            self.flops += (1 + BACKWARD * graded) * int(formula(*args, **kwargs, out_val=out))
+        return out
