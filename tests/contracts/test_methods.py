@@ -1,159 +1,197 @@
-"""Every method: its losses against the definition, and a whole step that never waits for the device."""
+"""What every method promises, of whatever kind: its options, its losses, its state, steps on two ranks."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from self_distillation import SelfDistillation
+from torch import Tensor
 
 from pipeline import Batch
-from trainer.errors import RunError
+from trainer.flops import meta_batch
 from trainer.ledger import Ledger
-from trainer.methods import METHODS, Method
+from trainer.methods import METHODS, Losses, Method, MethodConfig
 from trainer.models import MODELS
-from trainer.step import Step, mixed_loss
+from trainer.step import Step
 
-DEFINITIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "supervised": lambda p, y: -torch.log(p[y]),
-    "focal": lambda p, y: -((1 - p[y]) ** 2) * torch.log(p[y]),
-    "label_smoothing": lambda p, y: -0.9 * torch.log(p[y]) - 0.1 * torch.log(p).mean(),
-}
-"""Each method's loss at its defaults, of one sample's probabilities and label."""
+CONFIGS: dict[str, type[MethodConfig]] = {**METHODS, "self_distillation": SelfDistillation}
+N = 6
+STATISTICS = ("p_true", "error", "correct")
 
 
-def made(name: str, **options: Any) -> Method:
-    return METHODS[name](**options).build(nn.Identity())
+@pytest.fixture(params=CONFIGS)
+def config(request: pytest.FixtureRequest) -> MethodConfig:
+    return CONFIGS[request.param]()
 
 
-def drawn(n: int, constituents: int) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(10 * n + constituents)
-    labels = torch.randint(0, 7, (n, constituents), generator=generator)
-    shares = torch.rand(n, constituents, generator=generator)
-    outputs = torch.randn(n, 7, generator=generator)
-    return outputs.requires_grad_(), labels, shares / shares.sum(dim=1, keepdim=True)
+def build(config: MethodConfig, seed: int = 0) -> Method:
+    torch.manual_seed(seed)
+    return config.build(MODELS["resnet8"](width=4).build(classes=10))  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("constituents", [1, 2, 4])
-def test_losses_and_gradients_are_those_of_the_mixed_label(name: str, constituents: int) -> None:
-    outputs, labels, shares = drawn(5, constituents)
-    weights = torch.rand(5, constituents, generator=torch.Generator().manual_seed(0))
-    losses = made(name).losses(outputs, labels)
-    mixed_loss(losses.loss, shares, weights).backward()
-    # By hand: each image's losses against its labels, mixed as the image is.
-    twin = outputs.detach().double().requires_grad_()
-    p = torch.exp(twin) / torch.exp(twin).sum(dim=1, keepdim=True)
-    rows = [[DEFINITIONS[name](p[i], int(y)) for y in labels[i]] for i in range(5)]
-    by_hand = torch.stack([torch.stack(row) for row in rows])
-    (by_hand * shares * weights).sum(dim=1).mean().backward()
-    assert outputs.grad is not None
-    assert twin.grad is not None
-    torch.testing.assert_close(losses.loss.double(), by_hand, rtol=1e-5, atol=1e-7)
-    torch.testing.assert_close(outputs.grad.double(), twin.grad, rtol=1e-5, atol=1e-7)
+def batch(seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    images, ids = torch.randn(N, 3, 16, 16, generator=generator), np.arange(N)
+    labels = torch.randint(0, 10, (N, 1), generator=generator)
+    return Batch(0, 0, ids, images, labels, torch.ones(N, 1), ids[:, None], np.ones((N, 1), np.float32))
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("constituents", [1, 3])
-def test_predictions_are_described_alike_by_every_method(name: str, constituents: int) -> None:
-    outputs, labels, _ = drawn(6, constituents)
-    losses = made(name).losses(outputs, labels)
-    p = torch.softmax(outputs.detach().double(), dim=1)
-    torch.testing.assert_close(losses.p_true, p.gather(1, labels).float(), rtol=1e-5, atol=1e-7)
-    for i in range(6):
-        for j in range(constituents):
-            error = p[i].clone()
-            error[labels[i, j]] -= 1
-            assert losses.error[i, j].item() == pytest.approx(error.norm().item(), rel=1e-4)
-            assert losses.correct[i, j].item() == (p[i].argmax() == labels[i, j]).item()
-    assert losses.correct.dtype == torch.bool
-    assert losses.correct.any()
-    assert not losses.correct.all()
-    assert not losses.p_true.requires_grad
-    assert not losses.error.requires_grad
+def step(method: Method, device: str = "cpu") -> Step:
+    trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=0.1, momentum=0.9)
+    return Step(method, method, optimizer, False, Ledger(torch.device(device)))
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_is_computed_in_float32_and_stays_finite_at_the_extremes(name: str) -> None:
-    outputs = torch.tensor([[200.0, -200.0], [-200.0, 200.0], [0.0, 0.0]], dtype=torch.bfloat16)
-    outputs.requires_grad_()
-    losses = made(name).losses(outputs, torch.zeros(3, 1, dtype=torch.int64))
-    losses.loss.sum().backward()
-    assert losses.loss.dtype == torch.float32
-    for values in (losses.loss, losses.p_true, losses.error, outputs.grad):
-        assert values is not None
-        assert torch.isfinite(values).all()
+def state(method: Method) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in method.state_dict().items()}
 
 
-@pytest.mark.parametrize("eps", [0.0, 0.1, 0.4])
-def test_label_smoothing_is_torchs_own(eps: float) -> None:
-    outputs, labels, _ = drawn(8, 1)
-    losses = made("label_smoothing", eps=eps).losses(outputs, labels)
-    theirs = torch.nn.functional.cross_entropy(outputs, labels[:, 0], label_smoothing=eps, reduction="none")
-    torch.testing.assert_close(losses.loss[:, 0], theirs, rtol=1e-5, atol=1e-6)
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 5.0])
-def test_focal_follows_its_gamma(gamma: float) -> None:
-    outputs, labels, _ = drawn(8, 2)
-    losses = made("focal", gamma=gamma).losses(outputs, labels)
-    p = torch.softmax(outputs.detach().double(), dim=1).gather(1, labels)
-    torch.testing.assert_close(losses.loss.double(), -((1 - p) ** gamma) * p.log(), rtol=1e-5, atol=1e-7)
+def test_the_config_is_a_frozen_dataclass_that_says_what_it_reads(config: MethodConfig) -> None:
+    assert dataclasses.is_dataclass(config)
+    assert hash(config) == hash(type(config)())
+    assert (type(config).__doc__ or "").splitlines()[0].endswith(".")
+    assert config.views >= 1
+    assert all(name.isidentifier() for name in (*config.streams, *config.targets))
+    assert set(config.offers) <= {*STATISTICS, "scores"}
 
 
-def test_focal_has_a_gradient_where_the_prediction_is_certain() -> None:
-    outputs = torch.tensor([[200.0, -200.0]], requires_grad=True)
-    made("focal", gamma=0.5).losses(outputs, torch.zeros(1, 1, dtype=torch.int64)).loss.sum().backward()
-    assert outputs.grad is not None
-    assert torch.equal(outputs.grad, torch.zeros(1, 2))
+def test_the_method_takes_the_encoder_as_it_is(config: MethodConfig) -> None:
+    encoder = MODELS["resnet8"](width=4).build(classes=10)  # type: ignore[call-arg]
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    method = config.build(encoder)
+    assert method.encoder is encoder
+    assert equal(before, encoder.state_dict())
+    assert {f"encoder.{name}" for name in before} <= method.state_dict().keys()
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        ("focal", {"gamma": -1.0}, "method.gamma must be at least 0 and finite; got -1"),
-        ("focal", {"gamma": float("nan")}, "method.gamma must be at least 0"),
-        ("label_smoothing", {"eps": 1.0}, "method.eps must be at least 0 and below 1; got 1"),
-        ("label_smoothing", {"eps": -0.1}, "method.eps must be at least 0"),
-    ],
-)
-def test_options_that_cannot_work_are_refused(name: str, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(RunError, match=message):
-        METHODS[name](**options)
+def test_every_sample_has_its_loss_and_the_statistics_that_are_offered(config: MethodConfig) -> None:
+    losses = build(config)(batch())
+    assert losses.loss.shape == (N, 1)
+    assert losses.loss.requires_grad
+    assert torch.isfinite(losses.loss).all()
+    for name in STATISTICS:
+        values = getattr(losses, name)
+        assert (values is not None) == (name in config.offers), name
+        assert values is None or (values.shape == (N, 1) and not values.requires_grad)
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_is_a_frozen_dataclass_with_a_description(name: str) -> None:
-    part = METHODS[name]()
-    assert dataclasses.is_dataclass(part)
-    assert hash(part) == hash(METHODS[name]())
-    assert (METHODS[name].__doc__ or "").splitlines()[0].endswith(".")
+def test_losses_are_each_samples_own(config: MethodConfig) -> None:
+    """In evaluation mode, where no statistics join the samples of a batch."""
+    whole = batch()
+    reversed_ = dataclasses.replace(whole, images=whole.images.flip(0), labels=whole.labels.flip(0))
+    one, other = build(config).eval(), build(config).eval()
+    torch.testing.assert_close(one(whole).loss, other(reversed_).loss.flip(0))
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_whole_step_never_waits_for_the_device(name: str) -> None:
+def test_a_backward_pass_reaches_all_that_is_trained_and_nothing_else(config: MethodConfig) -> None:
+    method = build(config)
+    step(method).backward(batch())
+    for name, parameter in method.named_parameters():
+        if not parameter.requires_grad:
+            assert parameter.grad is None, name
+            continue
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_scores_are_losses_of_the_encoders_outputs(config: MethodConfig) -> None:
+    method, given = build(config).eval(), batch()
+    with torch.no_grad():
+        outputs = method.encoder(given.images)
+    if "scores" not in config.offers:
+        with pytest.raises(NotImplementedError):
+            method.losses(outputs, given.labels)
+        return
+    scored, expected = method.losses(outputs, given.labels), method(given)
+    for item in dataclasses.fields(Losses):
+        torch.testing.assert_close(getattr(scored, item.name), getattr(expected, item.name))
+
+
+def test_a_state_makes_another_method_the_same(config: MethodConfig) -> None:
+    first, second = build(config, seed=0), build(config, seed=1)
+    step(first)(batch(), progress=0.5)
+    assert not equal(state(first), state(second))
+    second.load_state_dict(first.state_dict())
+    for number in range(2):
+        losses = [step(method)(batch(number), progress=0.7).loss for method in (first, second)]
+        assert torch.equal(*losses)
+    assert equal(state(first), state(second))
+
+
+@pytest.mark.parametrize("progress", [1e-6, 0.5, 1.0])
+def test_what_follows_a_step_leaves_the_trained_weights_alone(config: MethodConfig, progress: float) -> None:
+    method = build(config)
+    trained = {name for name, value in method.named_parameters() if value.requires_grad}
+    before = state(method)
+    step(method).backward(batch())
+    method.after_step(progress)
+    assert all(
+        torch.equal(before[name], value) for name, value in method.state_dict().items() if name in trained
+    )
+    assert all(value.isfinite().all() for value in method.state_dict().values())
+
+
+def test_a_whole_step_never_waits_for_the_device(config: MethodConfig) -> None:
     """On the meta device a wait (.item(), nonzero, a boolean index, .cpu()) and a CPU operand raise."""
-    device = torch.device("meta")
-    with device:
-        model = MODELS["resnet8"](width=4).build(classes=10)  # type: ignore[call-arg]
-        images = torch.empty(6, 3, 32, 32)
-        labels = torch.zeros(6, 2, dtype=torch.int64)
-        shares, weights = torch.empty(6, 2), torch.empty(6, 2)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
-    ids = np.arange(6)
-    owners, host_shares = np.stack([ids, ids], axis=1), np.full((6, 2), 0.5, np.float32)
-    batch = Batch(0, 0, ids, images, labels, shares, owners, host_shares, weights)
-    method = METHODS[name]().build(model)
-    step = Step(method, method, optimizer, False, Ledger(device))
-    losses = step(batch, progress=0.5)
-    assert losses.loss.shape == (6, 2)
-    assert losses.loss.device.type == "meta"
+    with torch.device("meta"):
+        method = build(config)
+    losses = step(method, "meta")(meta_batch(N, config.views, 16), progress=0.5)
+    assert losses.loss.shape == (N, 1)
+    assert losses.loss.is_meta
 
 
-def test_the_check_notices_a_wait() -> None:
-    with pytest.raises(Exception, match=r"[Mm]eta"):
-        torch.ones(3, device="meta").sum().item()
+RANKS = """
+import os, sys
+import torch
+from test_methods import CONFIGS, batch, build, equal, state, step
+from trainer.parallel import join, leave
+
+world = join("cpu")
+for name, config in CONFIGS.items():
+    method = build(config(), seed=0)
+    made = step(method)
+    made = type(made)(method, world.wrap(method, torch.device("cpu")), made.optimizer, False, made.ledger)
+    for number in range(3):
+        # Each rank its own samples, and what ranks share must be the same.
+        made(batch(10 * number + world.rank), progress=(number + 1) / 3)
+    weights = {key: value for key, value in method.named_parameters()}
+    ranks = world.gather({key: value.detach() for key, value in weights.items()})
+    assert equal(*ranks), name
+    alone = build(config(), seed=0)
+    assert not equal({key: value.detach() for key, value in alone.named_parameters()}, ranks[0]), name
+leave()
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_hold_the_same_weights(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    here = Path(__file__).parent
+    paths = os.pathsep.join(
+        filter(None, (str(here), str(here.parent / "parts"), os.environ.get("PYTHONPATH")))
+    )
+    shared: dict[str, Any] = {**os.environ, "PYTHONPATH": paths, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANKS], env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        )
+        for rank in range(2)
+    ]
+    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
