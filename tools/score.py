@@ -18,7 +18,7 @@ from samplers.grouping.coreset import as_scores, facility_location, k_center
 from tools.outputs import check_output
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
-from tools.score_options import AVERAGED, WEIGHTS, ScoreOptions
+from tools.score_options import AVERAGED, NEEDS, WEIGHTS, ScoreOptions
 from trainer import config, recipe
 from trainer.build import build
 from trainer.data import digest, open_data, paths
@@ -33,6 +33,7 @@ from trainer.example_scores import (
     irreducible_losses,
     last_errors,
 )
+from trainer.fitting import check_metric
 from trainer.loop import train
 from trainer.parallel import World
 from trainer.run_folder import RunFolder, folder_name
@@ -91,6 +92,7 @@ class Score:
 
     def execute(self, console: Console) -> int:
         """Train or load the networks, score, and write the file."""
+        self._check_metric(self.run)
         # Every file of scores names its method; arrays of images don't.
         count = self._networks()
         each = [self._path(number) for number in range(count)] if self.options.each else []
@@ -144,6 +146,9 @@ class Score:
         )
         return 0
 
+    def _check_metric(self, run: config.Run) -> None:
+        check_metric(run.method, self.options.metric, NEEDS.get(self.options.metric, ()))
+
     def _path(self, number: int) -> Path:
         """Where the scores of one network go: beside the mean, named by its seed or its run folder."""
         out, runs = self.options.out, self.options.runs
@@ -186,6 +191,7 @@ class Score:
                     check_holdout(open_data(run, World(), watcher.converting).train, other)
                 session = train(run, folder, World(), watcher)
         try:
+            self._check_metric(session.run)
             if other is not None:
                 check_holdout(session.data.train, other)
                 return session, irreducible_losses(session, other)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from trainer.errors import RunError
+from trainer.methods import Offer
 
 AVERAGED = ("el2n", "forgetting", "p", "gradient")
 """Metrics that are a mean over networks."""
 
 WEIGHTS = ("p", "gradient")
 """Those that sample_importance raises to gamma."""
+
+NEEDS: Mapping[str, tuple[Offer, ...]] = {
+    "el2n": ("error",),
+    "forgetting": ("correct",),
+    "p": ("p_true",),
+    "gradient": ("scores",),
+    "irreducible_loss": ("scores",),
+}
+"""What the scores are made of, beside the network."""
 
 
 @dataclass(frozen=True)

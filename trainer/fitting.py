@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from samplers import SamplerPart, ScoringPart
 from trainer.errors import RunError
-from trainer.methods import MethodConfig
+from trainer.methods import MethodConfig, Offer
 from trainer.selection import SelectionPart
 from trainer.slots import SLOTS
 
@@ -35,6 +35,19 @@ def check(run: _Parts) -> None:
     _check(run, "selection", run.selection, _selection_needs)
 
 
+def check_metric(method: MethodConfig, metric: str, needs: tuple[Offer, ...]) -> None:
+    """Refuse scores of a network that was trained by a method which doesn't offer what they are made of.
+
+    Raises
+    ------
+    RunError
+        With the names of the methods that offer it.
+    """
+    missing = _missing(method, needs)
+    if missing:
+        raise RunError(f"{_lack(f'metric {metric}', missing, method)} a network of {_offering(needs)}")
+
+
 def _sampler_needs(part: SamplerPart) -> tuple[str, ...]:
     asks = isinstance(part, ScoringPart) and part.asks is not None
     return (*part.hears, "scores") if asks else part.hears
@@ -48,14 +61,20 @@ def _check(run: _Parts, slot: str, part: Any, needs: Callable[[Any], tuple[str, 
     missing = _missing(run.method, needs(part))
     if not missing:
         return
-    methods, others = SLOTS["method"].table, SLOTS[slot].table
-    fit = [name for name, made in methods.items() if not _missing(made(), needs(part))]
+    others = SLOTS[slot].table
     without = [name for name, made in others.items() if not _missing(run.method, needs(made()))]
-    raise RunError(
-        f"{slot} {SLOTS[slot].part_name(part)} needs {' and '.join(missing)}, which method "
-        f"{SLOTS['method'].part_name(run.method)} doesn't offer: take --method {_either(fit)}, or "
-        f"--{slot} {_either(without)}"
-    )
+    lack = _lack(f"{slot} {SLOTS[slot].part_name(part)}", missing, run.method)
+    raise RunError(f"{lack} --method {_offering(needs(part))}, or --{slot} {_either(without)}")
+
+
+def _lack(what: str, missing: list[str], method: MethodConfig) -> str:
+    name = SLOTS["method"].part_name(method)
+    return f"{what} needs {' and '.join(missing)}, which method {name} doesn't offer: take"
+
+
+def _offering(needs: tuple[str, ...]) -> str:
+    """Return the names of the methods that offer all of ``needs``."""
+    return _either([name for name, made in SLOTS["method"].table.items() if not _missing(made(), needs)])
 
 
 def _either(names: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 
 from pipeline import Batch
 from samplers import SAMPLERS
+from tools.cli import main
+from tools.score_options import NEEDS
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.feedback import FeedbackBuffer
@@ -78,6 +81,21 @@ def test_a_selection_by_scores_needs_a_method_that_scores(part: str) -> None:
     with pytest.raises(RunError, match=f"{part} needs .*scores, which method unscored doesn't offer"):
         Run(method=Unscored(), selection=SELECTIONS[part]())
     Run(method=Unscored(), sampler=SAMPLERS["loss_rank"](), selection=SELECTIONS["impon"]())
+
+
+@pytest.mark.parametrize("metric", NEEDS)
+def test_scores_are_of_networks_whose_method_offers_what_they_are_made_of(
+    metric: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["score", "fashion_mnist_cpu", "--method", "unscored", "--metric", metric]
+    words += ["--out", str(tmp_path / "scores.npz"), "--of", str(tmp_path)][: 4 if "irr" in metric else 2]
+    assert main(words) == 2
+    line = capsys.readouterr().err
+    (needed,) = NEEDS[metric]
+    expected = (
+        f"metric {metric} needs {needed}, which method unscored doesn't offer: take a network of supervised"
+    )
+    assert expected in " ".join(line.split())
 
 
 def test_feedback_without_classes_is_kept_and_recorded() -> None:
