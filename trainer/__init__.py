@@ -10,7 +10,7 @@ from trainer.begin import open_session
 from trainer.config import Run
 from trainer.errors import BudgetrainError, DivergedError, InterruptedRunError, PeerError, RunError
 from trainer.loop import train
-from trainer.methods import METHODS, Losses
+from trainer.methods import METHODS, Losses, Method, MethodConfig
 from trainer.models import MODELS
 from trainer.optimizers import OPTIMIZERS
 from trainer.parallel import World
@@ -33,6 +33,8 @@ __all__ = [
     "DivergedError",
     "InterruptedRunError",
     "Losses",
+    "Method",
+    "MethodConfig",
     "PeerError",
     "Round",
     "Run",

@@ -24,6 +24,8 @@ def test_the_public_face() -> None:
         "Losses",
         "METHODS",
         "MODELS",
+        "Method",
+        "MethodConfig",
         "OPTIMIZERS",
         "PeerError",
         "Round",
