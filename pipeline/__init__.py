@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pipeline.augment import AUGMENTS, Augment, Chain, Mixing, chain
-from pipeline.batch import Batch
+from pipeline.batch import Batch, PendingIds, RawBatch
 from pipeline.engines import ENGINES, EnginePart, Reader
 from pipeline.errors import CorruptSampleError, DataError, MissingExtraError
 from pipeline.formats import open_dataset
 from pipeline.loading.loader import Loader
+from pipeline.mixture import Mixture
 
 __all__ = [
     "AUGMENTS",
@@ -21,6 +22,9 @@ __all__ = [
     "Loader",
     "MissingExtraError",
     "Mixing",
+    "Mixture",
+    "PendingIds",
+    "RawBatch",
     "Reader",
     "chain",
     "open_dataset",

@@ -1,66 +1,200 @@
-"""Batch: what the loader hands to a training step."""
+"""Batches: as the loader reads them, and augmented, as a training step takes them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Draws = Mapping[str, Tensor]
-"""The drawn parameters of one augmentation, by name, on the batch's device."""
+from pipeline.augment import Chain, Draws
+from pipeline.mixture import Mixture
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One step's samples.
-
-    An image can be a mixture of k constituents (mixup 2, RICAP 4, plain 1). ``labels``, ``shares``,
-    ``weights`` and ``owners`` are aligned: the loss of image i is
-    ``sum_j weights[i, j] * shares[i, j] * loss(output[i], labels[i, j])``, and sample ``owners[i, j]`` hears
-    about its own label only.
+@dataclass(frozen=True, slots=True, eq=False)
+class Cursor:
+    """Where a batch stands in its round: what its random numbers are keyed by, besides ids and seed.
 
     Attributes
     ----------
     round, step
-        The cursor: the order's round, and the batch's number within it, from 0.
-    ids
-        int64[n] on the host, as they stood in the order.
-    images
-        [n, C, H, W] on the device, channels_last in memory; uint8 from the loader, floating point once
-        normalised.
-    labels
-        int64[n, k] on the device.
-    shares
-        float32[n, k] on the device; rows sum to 1.
-    owners
-        int64[n, k] on the host: the id of each constituent.
-    owner_shares
-        float32[n, k] on the host: ``shares`` again, so that feedback needs no copy from the device.
-    weights
-        float32[n, k] on the device, the order's loss multiplier of each constituent; None means all 1.
-    draws
-        One entry per augmentation of the chain, in its order; empty without augmentation.
-    size
-        Height and width asked for, where that isn't what the chain gives by itself; None otherwise.
-    cropped
-        Whether the engine did the work of the chain's first part.
+        The order's round, and the batch's number within it, from 0.
     occurrences
         int64[n] on the host, how often each id stood earlier in the order.
     """
 
     round: int
     step: int
-    ids: NDArray[np.int64]
-    images: Tensor
-    labels: Tensor
-    shares: Tensor
-    owners: NDArray[np.int64]
-    owner_shares: NDArray[np.float32]
+    occurrences: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PendingIds:
+    """Ids of samples that the device chose: ``candidates[places]``, known to the host once it asks.
+
+    Attributes
+    ----------
+    candidates
+        int64[m] on the host, the ids chosen from.
+    places
+        int64[n] on the device, positions in ``candidates``.
+    """
+
+    candidates: NDArray[np.int64]
+    places: Tensor
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def resolve(self) -> NDArray[np.int64]:
+        """Return the ids, int64[n]; waits for the device."""
+        ids: NDArray[np.int64] = self.candidates[self.places.cpu().numpy()]
+        return ids
+
+
+Ids = NDArray[np.int64] | PendingIds
+"""The ids of a batch's samples, on the host or as soon as the device has chosen."""
+
+
+def resolve(ids: Sequence[Ids]) -> list[NDArray[np.int64]]:
+    """Return the ids of several batches, int64[n] each; waits for the device once, where any are pending."""
+    pending = [one for one in ids if isinstance(one, PendingIds)]
+    if not pending:
+        return cast("list[NDArray[np.int64]]", list(ids))
+    bounds = np.cumsum([len(one) for one in pending])[:-1]
+    places = iter(np.split(torch.cat([one.places for one in pending]).cpu().numpy(), bounds))
+    return [one.candidates[next(places)] if isinstance(one, PendingIds) else one for one in ids]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """n augmented samples: what a training step takes.
+
+    Attributes
+    ----------
+    ids
+        int64[n], the samples' ids in the data set; as `PendingIds` where the device chose them.
+    views
+        One tensor [n, C, H, W] per view, on the device, channels_last in memory: floating point once
+        normalized, uint8 where the loader has no augmentation.
+    targets
+        By name, [n, ...] each on the device: ``{"label": int64[n]}``.
+    mixture
+        What each image is made of; None where every image is one sample.
+    weights
+        float32[n] on the device, the loss multiplier of each sample; None means all 1.
+    cursor
+        Where the batch stands in its round; None where it was put together otherwise.
+    """
+
+    ids: Ids
+    views: tuple[Tensor, ...]
+    targets: Mapping[str, Tensor]
+    mixture: Mixture | None = None
     weights: Tensor | None = None
+    cursor: Cursor | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def images(self) -> Tensor:
+        """The first view, [n, C, H, W]."""
+        return self.views[0]
+
+    def constituents(self, values: Tensor) -> Tensor:
+        """Return the values of each image's constituents, [n, k, ...], of values per sample, [n, ...].
+
+        k is 1 without mixing.
+        """
+        return values[:, None] if self.mixture is None else self.mixture.gather(values)
+
+    def per_image(self, values: Tensor) -> Tensor:
+        """Return each image's sum of values per constituent, [n, k], by the mixture's coefficients: [n]."""
+        return values[:, 0] if self.mixture is None else self.mixture.per_image(values)
+
+    def per_sample(self, values: Tensor) -> Tensor:
+        """Return each sample's mean of values per constituent, [n, k], over the images that show it: [n]."""
+        return values[:, 0] if self.mixture is None else self.mixture.per_sample(values)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawView:
+    """One view of a batch as it was read, and what was drawn for it.
+
+    Attributes
+    ----------
+    images
+        uint8[n, C, H, W] on the device, channels_last in memory.
+    chain
+        The augmentation that the parameters were drawn for; None for images as they are.
+    draws
+        One entry per transform of ``chain``, on the device.
+    size
+        Height and width asked for, where that isn't what the augmentation gives by itself; None otherwise.
+    cropped
+        Whether the engine did the work of the augmentation's first transform.
+    """
+
+    images: Tensor
+    chain: Chain | None = None
     draws: tuple[Draws, ...] = ()
     size: tuple[int, int] | None = None
     cropped: bool = False
-    occurrences: NDArray[np.int64] | None = None
+
+    def augment(self) -> Tensor:
+        """Return the view augmented and normalized, [n, C, H, W] of the augmentation's dtype."""
+        if self.chain is None:
+            return self.images
+        return self.chain.at(self.size).transform(self.images, self.draws, cropped=self.cropped)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawBatch:
+    """n samples as the loader read them, with drawn parameters and the augmentation they were drawn for.
+
+    Attributes
+    ----------
+    ids
+        int64[n] on the host, as they stood in the order.
+    views
+        At least one.
+    targets, mixture, weights, cursor
+        Of the `Batch` that this becomes.
+    """
+
+    ids: NDArray[np.int64]
+    views: tuple[RawView, ...]
+    targets: Mapping[str, Tensor]
+    mixture: Mixture | None
+    weights: Tensor | None
+    cursor: Cursor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def images(self) -> Tensor:
+        """The images read for the first view, uint8[n, C, H, W]."""
+        return self.views[0].images
+
+    def augment(self) -> Batch:
+        """Return the batch augmented and normalized, on the device of its images, without waiting for it."""
+        views = tuple(view.augment() for view in self.views)
+        return Batch(self.ids, views, self.targets, self.mixture, self.weights, self.cursor)
+
+    def tensors(self) -> list[Tensor]:
+        """Return everything of the batch that lies on the device."""
+        kept = [view.images for view in self.views] + list(self.targets.values())
+        if self.mixture is not None:
+            kept += [self.mixture.device_partners, self.mixture.device_coefficients]
+        if self.weights is not None:
+            kept.append(self.weights)
+        for view in self.views:
+            for drawn in view.draws:
+                kept += drawn.values()
+        return kept

@@ -36,7 +36,7 @@ def probabilities(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
     everything = EverySample(len(session.data.train))
     seen = predict(session.encoder, session.loader, session.view, everything, bf16=session.bf16)
     for batch, outputs in seen:
-        yield torch.softmax(outputs, dim=1), batch.labels[:, 0]
+        yield torch.softmax(outputs, dim=1), batch.targets["label"]
     session.account.charge("scored", everything.samples, session.full)
 
 
@@ -116,7 +116,8 @@ def irreducible_losses(session: Session, scored: Converted) -> NDArray[np.float3
     size, method = session.test_loader.batch_size, session.method
     with Loader(scored, engine=session.run.engine, batch_size=size, device=session.device) as loader:
         for batch, outputs in predict(session.encoder, loader, session.view, everything, bf16=session.bf16):
-            losses.append(method.losses(outputs, batch.labels).loss[:, 0])
+            labels = batch.constituents(batch.targets["label"])
+            losses.append(method.losses(outputs, labels).loss[:, 0])
     session.account.charge("scored", everything.samples, session.full)
     return torch.cat(losses).cpu().numpy()
 

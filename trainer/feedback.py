@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import Batch
+from pipeline import Batch, Mixture
+from pipeline.batch import Ids, resolve
 from samplers import Feedback
 from trainer.methods import Losses
 from trainer.parallel import World
@@ -20,17 +21,11 @@ S = TypeVar("S", bound=np.generic)
 
 @dataclass(frozen=True, slots=True)
 class _Pass:
-    """What the host knows of one pass over a batch; not its images, whose memory is needed.
+    """What is kept of one pass over a batch; not its images, whose memory is needed."""
 
-    ``owners`` [n, k] and ``images`` [n] are ids, or where ``candidates`` is there, positions among the
-    chosen.
-    """
-
-    owners: NDArray[np.int64]
-    images: NDArray[np.int64]
-    shares: NDArray[np.float32]
+    ids: Ids
+    mixture: Mixture | None
     trained: bool
-    candidates: NDArray[np.int64] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +50,9 @@ class Heard:
 class FeedbackBuffer:
     """Collects losses and probabilities a step at a time, and gives them up in one copy from the device.
 
-    Owners and shares are known on the host, so only the loss and the method's statistics are copied, a number
-    each per constituent; where the device chose the samples, their places as well. Under data parallelism the
-    rows of all ranks are gathered, in rank order within each step, so that every rank observes the same.
+    Mixtures are known on the host, so only the loss and the method's statistics are copied, a number each per
+    constituent; where the device chose the samples, their places as well. Under data parallelism the rows of
+    all ranks are gathered, in rank order within each step, so that every rank observes the same.
     """
 
     def __init__(self, world: World) -> None:
@@ -80,8 +75,6 @@ class FeedbackBuffer:
         losses: Losses,
         *,
         trained: bool = True,
-        candidates: NDArray[np.int64] | None = None,
-        places: Tensor | None = None,
         without: Tensor | None = None,
         gradient: Tensor | None = None,
     ) -> None:
@@ -89,9 +82,6 @@ class FeedbackBuffer:
 
         Parameters
         ----------
-        candidates, places
-            Ids on the host and int64[n] on the device: the batch's owners are positions in
-            ``candidates[places]``.
         without
             int64[m] on the device, positions in the batch whose rows are left out: scored samples that are
             trained next, and so will be heard of as that.
@@ -108,10 +98,10 @@ class FeedbackBuffer:
         if gradient is not None:
             measured["gradient"] = gradient[:, None]
         self._measured = tuple(measured)
-        values = torch.stack([column.expand(batch.owners.shape) for column in measured.values()]).flatten(1)
-        self._passes.append(_Pass(batch.owners, batch.ids, batch.owner_shares, trained, candidates))
+        shape = len(batch), 1 if batch.mixture is None else batch.mixture.partners.shape[1]
+        values = torch.stack([column.expand(shape) for column in measured.values()]).flatten(1)
+        self._passes.append(_Pass(batch.ids, batch.mixture, trained))
         self._values.append(values)
-        self._places.append(places)
         self._without.append(without)
 
     def drain(self, step: int) -> Heard:
@@ -127,32 +117,32 @@ class FeedbackBuffer:
             none = np.empty(0, np.int64)
             return Heard(Feedback(step, none, nothing, nothing, np.empty(0, np.bool_)), [], none)
         values = torch.cat(self._values, dim=1).cpu().numpy()
-        places, without = _to_host(self._places), _to_host(self._without)
-        owners: list[NDArray[np.int64]] = []
+        ids, without = resolve([one.ids for one in self._passes]), _to_host(self._without)
+        sources: list[NDArray[np.int64]] = []
         shares: list[NDArray[np.float32]] = []
         trained: list[NDArray[np.bool_]] = []
         first: list[NDArray[np.int64]] = []
         kept: list[NDArray[np.bool_]] = []
-        for one, chosen, left_out in zip(self._passes, places, without, strict=True):
-            whose, images = one.owners, one.images
-            if one.candidates is not None and chosen is not None:
-                whose, images = one.candidates[chosen][whose], one.candidates[chosen][images]
+        for one, images, left_out in zip(self._passes, ids, without, strict=True):
+            whose, share = images[:, None], np.ones((len(images), 1), np.float32)
+            if one.mixture is not None:
+                whose, share = images[one.mixture.partners], one.mixture.coefficients
             keep = np.ones(whose.shape, np.bool_)
             if left_out is not None:
                 keep[left_out] = False
             kept.append(keep.ravel())
-            owners.append(whose.ravel())
-            shares.append(one.shares.ravel())
+            sources.append(whose.ravel())
+            shares.append(share.ravel())
             trained.append(np.full(whose.size, one.trained))
             first.append(images if one.trained else images[:0])
-        sizes = [len(one) for one in owners]
+        sizes = [len(one) for one in sources]
         # Ranks leave out different numbers of rows where one draws a sample twice: first gather, then drop.
         stays = self._world.interleave(np.concatenate(kept), sizes)
 
         def gather(rows: NDArray[S]) -> NDArray[S]:
             return self._world.interleave(rows, sizes)[stays]
 
-        share, of_trained = gather(np.concatenate(shares)), gather(np.concatenate(trained))
+        coefficients, of_trained = gather(np.concatenate(shares)), gather(np.concatenate(trained))
         seen = self._world.interleave(np.concatenate(first), [len(one) for one in first])
         in_full = [gather(row) for row in values]
         # Samplers and the record keep float32, whatever the network computes in.
@@ -162,20 +152,20 @@ class FeedbackBuffer:
         }
         feedback = Feedback(
             step=step,
-            ids=gather(np.concatenate(owners)),
+            ids=gather(np.concatenate(sources)),
             loss=columns["loss"],
             p_true=columns.get("p_true"),
             trained=of_trained,
-            share=None if (share == 1).all() else share,
+            share=None if (coefficients == 1).all() else coefficients,
             error=columns.get("error"),
             gradient=columns.get("gradient"),
         )
-        heard = Heard(feedback, self._step_losses((in_full[0] * share)[of_trained], len(seen)), seen)
+        heard = Heard(feedback, self._step_losses((in_full[0] * coefficients)[of_trained], len(seen)), seen)
         self.clear()
         return heard
 
     def _step_losses(self, losses: NDArray[np.floating[Any]], images: int) -> list[float]:
-        """Sum up each step's constituents, whose losses come by their shares, and divide by its images."""
+        """Sum up each step's losses, which are weighted by coefficients, and divide by its images."""
         if not self._steps:
             return []
         of_steps = losses.reshape(self._steps, -1).sum(axis=1) / (images / self._steps)
@@ -186,7 +176,6 @@ class FeedbackBuffer:
         self._steps = 0
         self._passes: list[_Pass] = []
         self._values: list[Tensor] = []
-        self._places: list[Tensor | None] = []
         self._without: list[Tensor | None] = []
 
 

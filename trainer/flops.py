@@ -107,10 +107,9 @@ def step_flops(method: Method, batch: Batch) -> int:
 def meta_batch(count: int, views: int, pixels: int, channels: int = 3) -> Batch:
     """Return a batch without memory, as the loader makes one of plain images."""
     with torch.device("meta"):
-        images = torch.zeros(count, channels, pixels, pixels)
-        labels, shares = torch.zeros(count, 1, dtype=torch.int64), torch.ones(count, 1)
-    ids = np.arange(count)
-    return Batch(0, 0, ids, images, labels, shares, ids[:, None], np.ones((count, 1), np.float32))
+        shown = tuple(torch.zeros(count, channels, pixels, pixels) for _ in range(views))
+        labels = torch.zeros(count, dtype=torch.int64)
+    return Batch(np.arange(count), shown, {"label": labels})
 
 
 class _StepCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -69,7 +69,7 @@ class RequestedScores:
         waited, ledger = self.loader.times.wait, self.account.ledger
         with ledger.phase("score"):
             for batch, outputs, norms in self._passes(Order(round=0, ids=ids)):
-                losses = self.method.losses(outputs, batch.labels)
+                losses = self.method.losses(outputs, batch.constituents(batch.targets["label"]))
                 self.feedback.add(batch, losses, trained=False, gradient=norms)
                 if asked():
                     raise Stopped

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from pipeline import Batch
+from pipeline import RawBatch
 from pipeline.resolution import Stage
 from trainer.errors import RunError
 from trainer.evaluators.classification import Evaluation, evaluate
@@ -222,11 +222,11 @@ class Session(Parts):
         self.unevaluated, self.evaluated = False, self.ledger.steps
         return result
 
-    def candidates(self) -> Iterator[Batch]:
+    def candidates(self) -> Iterator[RawBatch]:
         """Return what is left of the order under way, batch by batch, as the selector takes it."""
         assert self.order is not None
         stage = self.selector.stage(self.stage)
-        return self.loader.batches(self.order, self.done, augment=self.selector.chain, stage=stage)
+        return self.loader.raw_batches(self.order, self.done, augment=self.selector.chain, stage=stage)
 
     def _set_rates(self, ready: Ready) -> None:
         """Set each group's learning rate, and its momentum where schedule and optimizer have one."""
@@ -247,10 +247,9 @@ class Session(Parts):
             weighting = None
         self.account.charge("trained", self.run.batch_size, self.pixels)
         losses = self.step(ready.batch, weighting, progress=self.account.progress)
-        if ready.mixture is not None:
-            selection.observe(losses, ready.mixture, ready.choice)
-        places = None if ready.choice is None else ready.choice.places
-        self.feedback.add(ready.batch, losses, candidates=ready.candidates, places=places)
+        if self.selector.loads_more:
+            selection.observe(losses, ready.batch, ready.choice)
+        self.feedback.add(ready.batch, losses)
         self.ledger.steps += 1
         return StepResult(self.ledger.steps, losses)
 

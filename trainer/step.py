@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from pipeline import Batch
+from pipeline import Batch, Mixture
 from trainer.ledger import Ledger
 from trainer.methods import Losses, Method
 from trainer.precision import autocast
@@ -59,28 +59,28 @@ class Step:
         with self.ledger.phase("forward"):
             with autocast(batch.images.device, self.bf16):
                 losses: Losses = self.module(batch)
-            weights = batch.weights
+            weights = None if batch.weights is None else batch.constituents(batch.weights)
             if weighting is not None:
-                factors = weighting.weigh(losses, batch.labels, batch.shares)[:, None]
+                factors = weighting.weigh(losses, batch)[:, None]
                 weights = factors if weights is None else weights * factors
-            loss = mixed_loss(losses.loss, batch.shares, weights)
+            loss = mixed_loss(losses.loss, batch.mixture, weights)
         with self.ledger.phase("backward"):
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
         return replace(losses, loss=losses.loss.detach())
 
 
-def mixed_loss(loss: Tensor, shares: Tensor, weights: Tensor | None) -> Tensor:
-    """Mean over images of the share-weighted losses of their constituents.
+def mixed_loss(loss: Tensor, mixture: Mixture | None, weights: Tensor | None) -> Tensor:
+    """Mean over images of the losses of their constituents, weighted by the mixture's coefficients.
 
     Parameters
     ----------
     loss
         float32[n, k], or [n, 1] where all constituents of an image have one loss.
-    shares
-        float32[n, k].
+    mixture
+        What the images are made of; None where k is 1.
     weights
         float32[n, k], or [n, 1] for whole images: loss multipliers of a sampler or selection, or None.
     """
-    losses = loss * shares
+    losses = loss if mixture is None else loss * mixture.device_coefficients
     return (losses if weights is None else losses * weights).sum(dim=1).mean()

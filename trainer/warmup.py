@@ -15,6 +15,7 @@ from samplers import Feedback, Order
 from trainer.build import build_sampler
 from trainer.device import random_state, restore_random_state
 from trainer.inference.predict import forward
+from trainer.selection.pool import Rows
 from trainer.session import Session
 
 _REPEATS = 5
@@ -56,22 +57,12 @@ def _resolutions(session: Session) -> list[int]:
 
 def _load(session: Session, stage: Stage) -> Batch:
     """A batch of the size that is trained on, augmented for ``stage``."""
-    size = session.run.batch_size
     order = Order(round=0, ids=np.arange(session.loader.batch_size, dtype=np.int64))
-    chain = session.selector.chain
-    raw = next(session.loader.batches(order, augment=chain, stage=stage))
-    batch = chain.apply(raw)
-    part = slice(0, size // session.world.size)
-    return Batch(
-        round=0,
-        step=0,
-        ids=batch.ids[part],
-        images=batch.images[part],
-        labels=batch.labels[part],
-        shares=batch.shares[part],
-        owners=batch.owners[part],
-        owner_shares=batch.owner_shares[part],
-    )
+    batch = next(session.loader.batches(order, augment=session.selector.chain, stage=stage))
+    if not session.selector.loads_more:
+        return batch
+    rows = Rows.of(batch)[: session.run.batch_size // session.world.size]
+    return Batch(rows.ids, (rows.images,), rows.targets)
 
 
 # --- What scoring costs ----------------------------------------------------------------------------------
@@ -127,7 +118,7 @@ def _shown(session: Session) -> torch.Tensor:
     """Images of a batch as a sampler's own scores are made of them."""
     order = Order(round=0, ids=np.arange(session.loader.batch_size, dtype=np.int64))
     view = session.view
-    batch = view.chain.apply(next(session.loader.batches(order, augment=view.chain, stage=view.stage)))
+    batch = next(session.loader.batches(order, augment=view.chain, stage=view.stage))
     return batch.images[: session.run.batch_size // session.world.size]
 
 
@@ -135,7 +126,7 @@ def _candidates(session: Session, stage: Stage) -> Batch:
     """A batch of candidates as they are scored."""
     order = Order(round=0, ids=np.arange(session.loader.batch_size, dtype=np.int64))
     chain, asked = session.selector.chain, session.selector.stage(stage)
-    return chain.apply(next(session.loader.batches(order, augment=chain, stage=asked)))
+    return next(session.loader.batches(order, augment=chain, stage=asked))
 
 
 def _since(session: Session, before: float) -> float:

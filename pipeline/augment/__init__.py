@@ -18,7 +18,7 @@ from pipeline.augment.grayscale import Grayscale
 from pipeline.augment.mixup import Mixup
 from pipeline.augment.multi import Multi
 from pipeline.augment.none import NoAugment
-from pipeline.augment.protocol import Augment, Cropping, Mixing
+from pipeline.augment.protocol import Augment, Cropping, Draws, Mixing
 from pipeline.augment.randaugment import Randaugment
 from pipeline.augment.random_resized_crop import RandomResizedCrop
 from pipeline.augment.ricap import Ricap
@@ -80,4 +80,4 @@ def chain(
     return Chain(made, mean, std, dtype)
 
 
-__all__ = ["AUGMENTS", "Augment", "Chain", "Cropping", "HostDraws", "Mixing", "Transform", "chain"]
+__all__ = ["AUGMENTS", "Augment", "Chain", "Cropping", "Draws", "HostDraws", "Mixing", "Transform", "chain"]

@@ -9,15 +9,14 @@ from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augment.center_crop import Resize
 from pipeline.augment.none import NoAugment
-from pipeline.augment.protocol import Augment, Cropping, HostArrays, Mixing, Resizing
+from pipeline.augment.protocol import Augment, Cropping, Draws, HostArrays, Mixing, Resizing
 from pipeline.augment.sequence import scopes
-from pipeline.batch import Batch, Draws
 from pipeline.errors import DataError
+from pipeline.mixture import Mixture
 from pipeline.ops.memory import to_images, to_pixels
 from pipeline.randomness import Keys
 from pipeline.transfer import place
@@ -31,15 +30,17 @@ class HostDraws:
     ----------
     parts
         One entry per part of the chain, in its order.
-    partners
-        int64[n, k], positions within the batch of each image's constituents after all mixing.
-    shares
-        float32[n, k], the constituents' shares; rows sum to 1.
+    mixture
+        What each image is made of after all mixing, its tensors on the CPU; None where nothing mixes.
     """
 
     parts: tuple[HostArrays, ...]
-    partners: NDArray[np.int64]
-    shares: NDArray[np.float32]
+    mixture: Mixture | None = None
+
+    def to(self, device: torch.device) -> tuple[tuple[Draws, ...], Mixture | None]:
+        """Return both on ``device``, without waiting for the copies."""
+        draws = tuple({name: place(array, device) for name, array in drawn.items()} for drawn in self.parts)
+        return draws, None if self.mixture is None else self.mixture.to(device)
 
 
 class Chain:
@@ -146,10 +147,11 @@ class Chain:
         places = np.arange(len(images), dtype=np.int64)
         keys = Keys(seed, step, step, places, np.zeros_like(places))
         drawn = self.draw(keys, images.shape[2], images.shape[3])
-        draws = [{name: place(array, images.device) for name, array in one.items()} for one in drawn.parts]
-        partners = place(drawn.partners, labels.device)
-        mixed = torch.index_select(labels, 0, partners.flatten()).view(partners.shape)
-        return self.transform(images, draws), mixed, place(drawn.shares, images.device)
+        draws, mixture = drawn.to(images.device)
+        images = self.transform(images, draws)
+        if mixture is None:
+            return images, labels[:, None], images.new_ones((len(labels), 1), dtype=torch.float32)
+        return images, mixture.to(labels.device).gather(labels), mixture.device_coefficients
 
     def plain(self, *parts: Augment) -> Chain:
         """Give the chain of other parts, by default none, that normalises as this one does."""
@@ -184,8 +186,7 @@ class Chain:
         ``cropped`` images have the first part behind them: nothing is drawn for it.
         """
         drawn: list[HostArrays] = []
-        partners = np.arange(len(keys), dtype=np.int64)[:, None]
-        shares = np.ones((len(keys), 1), dtype=np.float32)
+        mixture: Mixture | None = None
         if cropped:
             drawn.append({})
         for index in range(len(drawn), len(self.parts)):
@@ -193,22 +194,11 @@ class Chain:
             draws = part.draw(replace(keys, scope=keys.scope + self._scopes[index]), height, width)
             drawn.append(draws)
             if self._mixes[index]:
-                mixed, weights = cast(Mixing, part).constituents(draws)
-                # Each of the m images that are mixed now may itself be a mixture of k: m * k constituents.
-                partners = partners[mixed].reshape(len(keys), mixed.shape[1] * partners.shape[1])
-                shares = (weights[:, :, None] * shares[mixed]).reshape(partners.shape)
+                mixed = cast(Mixing, part).constituents(draws)
+                mixture = mixed if mixture is None else mixed.after(mixture)
             if self._resizes[index]:
                 height, width = cast(Resizing, part).size_of(height, width)
-        return HostDraws(tuple(drawn), partners, shares)
-
-    def apply(self, batch: Batch) -> Batch:
-        """Augment and normalise a batch of the loader's.
-
-        Its labels, shares and owners are those of the mixed images already (`Loader.batches`), so only
-        the images change.
-        """
-        images = self.at(batch.size).transform(batch.images, batch.draws, cropped=batch.cropped)
-        return replace(batch, images=images)
+        return HostDraws(tuple(drawn), mixture)
 
     def transform(self, images: Tensor, draws: Sequence[Draws], *, cropped: bool = False) -> Tensor:
         """Augment and normalise images.
@@ -229,7 +219,7 @@ class Chain:
         if len(draws) != len(self.parts):
             raise DataError(
                 f"a chain of {len(self.parts)} parts needs that many draws; got {len(draws)}: "
-                "give the loader the same chain (augment=...)"
+                "give the chain what it drew itself (draw)"
             )
         for index, (part, drawn) in enumerate(zip(self.parts, draws, strict=True)):
             if index == self._normalise_at:

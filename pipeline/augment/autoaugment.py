@@ -11,9 +11,8 @@ from torch import Tensor
 
 from pipeline.augment.operations import apply_layers, draw_layer
 from pipeline.augment.policies import POLICIES
-from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.augment.protocol import Domain, Draws, HostArrays
 from pipeline.augment.spaces import learned
-from pipeline.batch import Draws
 from pipeline.errors import DataError
 from pipeline.ops.memory import to_images, to_pixels
 from pipeline.randomness import Keys, integers, sample_doubles

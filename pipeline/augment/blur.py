@@ -9,8 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from pipeline.augment.chance import check_probability
-from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.batch import Draws
+from pipeline.augment.protocol import Domain, Draws, HostArrays
 from pipeline.errors import DataError
 from pipeline.ops.memory import rework, to_images, to_pixels
 from pipeline.ops.separable import smooth

@@ -7,13 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augment.beta import check_alpha, draw_beta
 from pipeline.augment.chance import check_probability
-from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.batch import Draws
+from pipeline.augment.protocol import Domain, Draws, HostArrays
+from pipeline.mixture import Mixture
 from pipeline.ops.memory import byte_rectangle, choose, to_bytes, to_images, to_pixels
 from pipeline.randomness import Keys, batch_uniforms, integers, permutation, sample_doubles
 
@@ -75,12 +74,12 @@ class Cutmix:
             "share": (1 - area / (height * width)).astype(np.float32),
         }
 
-    def constituents(self, draws: HostArrays) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def constituents(self, draws: HostArrays) -> Mixture:
         """Give the image itself with what remains of it, and its partner with the rectangle's area."""
         partner, share = draws["partner"], draws["share"]
         partners = np.stack([np.arange(len(partner)), partner], axis=1)
-        shares = np.stack([share, 1 - share], axis=1)
-        return partners.astype(np.int64, copy=False), shares.astype(np.float32, copy=False)
+        coefficients = np.stack([share, 1 - share], axis=1)
+        return Mixture.of(partners.astype(np.int64, copy=False), coefficients.astype(np.float32, copy=False))
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Paste."""

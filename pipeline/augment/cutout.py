@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.batch import Draws
+from pipeline.augment.protocol import Domain, Draws, HostArrays
 from pipeline.errors import DataError
 from pipeline.ops.memory import to_images, to_pixels
 from pipeline.randomness import Keys, integers, uniforms

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from pipeline.augment.chance import check_probability
 from pipeline.augment.operations import apply_layers, draw_chance
-from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.batch import Draws
+from pipeline.augment.protocol import Domain, Draws, HostArrays
 from pipeline.ops.memory import to_images, to_pixels
 from pipeline.randomness import Keys, uniforms
 

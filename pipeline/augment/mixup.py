@@ -7,12 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augment.beta import check_alpha, draw_beta
-from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.batch import Draws
+from pipeline.augment.protocol import Domain, Draws, HostArrays
+from pipeline.mixture import Mixture
 from pipeline.ops.memory import to_images, to_pixels
 from pipeline.randomness import Keys, permutation
 
@@ -42,12 +41,12 @@ class Mixup:
         share = draw_beta(keys, "mixup/share", self.alpha, per_sample=self.per_sample)
         return {"partner": permutation(keys, "mixup/partner"), "share": share.astype(np.float32)}
 
-    def constituents(self, draws: HostArrays) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def constituents(self, draws: HostArrays) -> Mixture:
         """Give the image itself with share lambda, and its partner with 1 - lambda."""
         partner, share = draws["partner"], draws["share"]
         partners = np.stack([np.arange(len(partner)), partner], axis=1)
-        shares = np.stack([share, 1 - share], axis=1)
-        return partners.astype(np.int64, copy=False), shares.astype(np.float32, copy=False)
+        coefficients = np.stack([share, 1 - share], axis=1)
+        return Mixture.of(partners.astype(np.int64, copy=False), coefficients.astype(np.float32, copy=False))
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Blend."""

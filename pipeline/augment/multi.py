@@ -11,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment.protocol import Augment, Domain, HostArrays, Resizing
+from pipeline.augment.protocol import Augment, Domain, Draws, HostArrays, Resizing
 from pipeline.augment.sequence import apply_in_turn, beneath, draw_in_turn
 from pipeline.augment.spelled import spelled
-from pipeline.batch import Draws
 from pipeline.errors import DataError
 from pipeline.ops.memory import to_images, to_pixels
 from pipeline.randomness import Keys, integers, uniforms

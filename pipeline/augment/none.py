@@ -7,8 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.batch import Draws
+from pipeline.augment.protocol import Domain, Draws, HostArrays
 from pipeline.randomness import Keys
 
 

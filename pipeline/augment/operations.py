@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.batch import Draws
+from pipeline.augment.protocol import Draws
 from pipeline.ops import affine
 from pipeline.ops import intensity as levels
 from pipeline.ops.memory import byte_rectangle, choose, rework, to_bytes

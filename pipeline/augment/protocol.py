@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.batch import Draws
 from pipeline.crop import Windows
+from pipeline.mixture import Mixture
 from pipeline.randomness import Keys
 
 HostArrays = Mapping[str, NDArray[np.generic]]
 """The drawn parameters of one augmentation, by name, on the host."""
+
+Draws = Mapping[str, Tensor]
+"""The same, on the batch's device."""
 
 Domain = Literal["uint8", "float", "any"]
 """The pixels that a part takes and gives: grey levels 0 to 255, normalised floats, or either of them."""
@@ -55,21 +58,13 @@ class Augment(Protocol):
 class Mixing(Augment, Protocol):
     """An augmentation that makes each image of several samples of the batch.
 
-    A part that blends whole images, so that every pixel has the same shares, declares ``patches:
+    A part that blends whole images, so that every pixel has the same coefficients, declares ``patches:
     ClassVar[bool] = False``; any other is taken to put images together from pieces, and a chain takes one
     such part at most.
     """
 
-    def constituents(self, draws: HostArrays) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Say which samples an image is made of, and by how much.
-
-        Returns
-        -------
-        partners
-            int64[n, m], positions within the batch.
-        shares
-            float32[n, m]; rows sum to 1.
-        """
+    def constituents(self, draws: HostArrays) -> Mixture:
+        """Return which samples each image is made of, and how much of it each is."""
 
 
 @runtime_checkable

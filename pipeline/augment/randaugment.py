@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augment.operations import CUTOUT, KINDS, OPERATIONS, Chosen, Floats, apply_layers
-from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.augment.protocol import Domain, Draws, HostArrays
 from pipeline.augment.spaces import BINS, Space, modern, original
-from pipeline.batch import Draws
 from pipeline.errors import DataError
 from pipeline.ops.memory import to_images, to_pixels
 from pipeline.randomness import Keys, integers, sample_doubles

@@ -7,13 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.augment.beta import check_alpha, draw_beta
-from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.batch import Draws
+from pipeline.augment.protocol import Domain, Draws, HostArrays
+from pipeline.mixture import Mixture
 from pipeline.ops.memory import byte_columns, choose, gather_runs, to_bytes, to_images, to_pixels
 from pipeline.randomness import Keys, batch_uniforms, integers, permutation, sample_doubles
 
@@ -65,9 +64,10 @@ class Ricap:
             "shares": (widths * heights / (width * height)).astype(np.float32),
         }
 
-    def constituents(self, draws: HostArrays) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def constituents(self, draws: HostArrays) -> Mixture:
         """Give the four images with their patches' areas."""
-        return draws["partners"].astype(np.int64, copy=False), draws["shares"].astype(np.float32, copy=False)
+        partners, areas = draws["partners"], draws["shares"]
+        return Mixture.of(partners.astype(np.int64, copy=False), areas.astype(np.float32, copy=False))
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Patch together.

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment.protocol import Augment
-from pipeline.batch import Draws
+from pipeline.augment.protocol import Augment, Draws
 from pipeline.randomness import Keys
 
 

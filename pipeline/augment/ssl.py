@@ -10,11 +10,10 @@ from torch import Tensor
 from pipeline.augment.blur import Blur
 from pipeline.augment.color_jitter import ColorJitter
 from pipeline.augment.grayscale import Grayscale
-from pipeline.augment.protocol import Augment, Domain, HostArrays
+from pipeline.augment.protocol import Augment, Domain, Draws, HostArrays
 from pipeline.augment.random_resized_crop import RandomResizedCrop
 from pipeline.augment.sequence import apply_in_turn, draw_in_turn
 from pipeline.augment.solarize import Solarize
-from pipeline.batch import Draws
 from pipeline.errors import DataError
 from pipeline.randomness import Keys
 

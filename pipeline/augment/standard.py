@@ -8,8 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.batch import Draws
+from pipeline.augment.protocol import Domain, Draws, HostArrays
 from pipeline.errors import DataError
 from pipeline.ops.memory import gather_runs, to_images, to_pixels
 from pipeline.randomness import Keys, integers, uniforms

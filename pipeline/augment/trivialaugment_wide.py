@@ -8,10 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from pipeline.augment.operations import apply_layers
-from pipeline.augment.protocol import Domain, HostArrays
+from pipeline.augment.protocol import Domain, Draws, HostArrays
 from pipeline.augment.randaugment import draw_from
 from pipeline.augment.spaces import BINS, wide
-from pipeline.batch import Draws
 from pipeline.ops.memory import to_images, to_pixels
 from pipeline.randomness import Keys, integers, sample_doubles
 

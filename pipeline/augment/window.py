@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment.protocol import Domain, HostArrays
-from pipeline.batch import Draws
+from pipeline.augment.protocol import Domain, Draws, HostArrays
 from pipeline.crop import Windows
 from pipeline.errors import DataError
 from pipeline.ops.memory import to_images, to_pixels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augment import Chain, HostDraws
-from pipeline.batch import Batch
+from pipeline.batch import Cursor, RawBatch, RawView
 from pipeline.crop import Crop
 from pipeline.engines import Dataset, EnginePart, Reader
 from pipeline.engines.protocol import Pipelined
@@ -22,7 +23,7 @@ from pipeline.randomness import Keys
 from pipeline.resolution import Stage
 from pipeline.transfer import place
 
-End = Callable[[Callable[[], object]], Batch]
+End = Callable[[Callable[[], object]], RawBatch]
 _Begin = Callable[[NDArray[np.int64], Crop | None], Callable[[], Tensor]]
 _Level = tuple[Dataset, Reader, _Begin]
 
@@ -84,33 +85,31 @@ class Assembly:
         """
         ids = request.ids[part].copy()
         weights = None if request.weights is None else request.weights[part].astype(np.float32)
-        return self._assemble(
-            request.round, step, ids, request.occurrences[part], weights, request.chain, request.stage
-        )
+        cursor = Cursor(request.round, step, request.occurrences[part])
+        return self._assemble(ids, cursor, weights, request.chain, request.stage)
 
-    def again(self, batch: Batch, places: NDArray[np.int64], chain: Chain, stage: Stage) -> Batch:
+    def reread(self, raw: RawBatch, indices: NDArray[np.int64], stage: Stage) -> RawBatch:
         """Make a batch of some samples of another one, with the same random numbers, at another stage."""
-        assert batch.occurrences is not None
-        return self._assemble(
-            batch.round, batch.step, batch.ids[places], batch.occurrences[places], None, chain, stage
-        )(lambda: None)
+        cursor = Cursor(raw.cursor.round, raw.cursor.step, raw.cursor.occurrences[indices])
+        reread = self._assemble(raw.ids[indices], cursor, None, raw.views[0].chain, stage)(lambda: None)
+        if raw.weights is None:
+            return reread
+        return replace(reread, weights=raw.weights.index_select(0, place(indices, self._device)))
 
     def _assemble(
         self,
-        round_: int,
-        step: int,
         ids: NDArray[np.int64],
-        occurrences: NDArray[np.int64],
+        cursor: Cursor,
         weights: NDArray[np.float32] | None,
         chain: Chain | None,
         stage: Stage,
     ) -> End:
         keys = Keys(
             self._seed,
-            round_,
-            step,
+            cursor.round,
+            cursor.step,
             ids,
-            occurrences,
+            cursor.occurrences,
             copies=copies_of(self._multiplied, ids),
             magnitude=stage.magnitude,
             resolution=stage.resolution,
@@ -120,41 +119,32 @@ class Assembly:
         size = None if chain is None else _target(chain, reader, stage.pixels)
         crop = None
         if chain is None:
-            draws = _alone(keys)
+            drawn = HostDraws(())
         else:
             sized = chain.at(size)
             cropping = sized.cropping
             if cropping is not None and reader.crops:
                 windows = cropping.windows(keys, dataset.heights[stored], dataset.widths[stored])
                 crop = Crop(windows, *cropping.size_of(reader.height or 0, reader.width or 0))
-                draws = sized.draw(keys, crop.height, crop.width, cropped=True)
+                drawn = sized.draw(keys, crop.height, crop.width, cropped=True)
             else:
                 assert reader.height is not None
                 assert reader.width is not None
-                draws = sized.draw(keys, reader.height, reader.width)
+                drawn = sized.draw(keys, reader.height, reader.width)
         read = begin(stored, crop)
-        owners = ids[draws.partners]
 
-        def end(placing: Callable[[], object]) -> Batch:
+        def end(placing: Callable[[], object]) -> RawBatch:
             images = read()
             placing()
-            return Batch(
-                round=round_,
-                step=step,
+            images = images.to(self._device, non_blocking=True)
+            draws, mixture = drawn.to(self._device)
+            return RawBatch(
                 ids=ids,
-                images=images.to(self._device, non_blocking=True),
-                labels=place(self._labels[owners], self._device),
-                shares=place(draws.shares.copy(), self._device),
-                owners=owners,
-                owner_shares=draws.shares,
-                weights=None if weights is None else place(weights[draws.partners], self._device),
-                draws=tuple(
-                    {name: place(array, self._device) for name, array in drawn.items()}
-                    for drawn in draws.parts
-                ),
-                size=size,
-                cropped=crop is not None,
-                occurrences=occurrences,
+                views=(RawView(images, chain, draws, size, cropped=crop is not None),),
+                targets={"label": place(self._labels[ids], self._device)},
+                mixture=mixture,
+                weights=None if weights is None else place(weights, self._device),
+                cursor=cursor,
             )
 
         return end
@@ -179,12 +169,6 @@ def _begins(reader: Reader) -> _Begin:
     return lambda ids, crop: partial(reader.read, ids, crop)
 
 
-def _alone(keys: Keys) -> HostDraws:
-    """Nothing drawn: each image alone with its own label."""
-    alone = np.arange(len(keys), dtype=np.int64)[:, None]
-    return HostDraws((), alone, np.ones(alone.shape, dtype=np.float32))
-
-
 def _target(chain: Chain, reader: Reader, pixels: int | None) -> tuple[int, int] | None:
     """Height and width to bring images to, the shorter side ``pixels``; None where they come so."""
     if pixels is None:
@@ -196,13 +180,3 @@ def _target(chain: Chain, reader: Reader, pixels: int | None) -> tuple[int, int]
     if chain.cropping is None and size == (reader.height, reader.width):
         return None
     return size
-
-
-def tensors(batch: Batch) -> list[Tensor]:
-    """Everything of a batch that lies on the device."""
-    kept = [batch.images, batch.labels, batch.shares]
-    if batch.weights is not None:
-        kept.append(batch.weights)
-    for draws in batch.draws:
-        kept += draws.values()
-    return kept

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.augment import Chain
-from pipeline.batch import Batch
+from pipeline.batch import Batch, RawBatch
 from pipeline.clock import CLOCK
 from pipeline.engines import Dataset, EnginePart
 from pipeline.engines.resident import ResidentEngine
 from pipeline.errors import DataError
-from pipeline.loading.assembly import Assembly, End, tensors
+from pipeline.loading.assembly import Assembly, End
 from pipeline.loading.prefetch import Prefetch
 from pipeline.loading.request import OrderLike, Request, checked
 from pipeline.resolution import Stage
@@ -29,7 +29,7 @@ from pipeline.transfer import resolve_device, side_stream, timer
 class _Made:
     """A batch, and on CUDA the events around its copies."""
 
-    batch: Batch
+    batch: RawBatch
     copied: tuple[torch.cuda.Event, torch.cuda.Event] | None = None
 
 
@@ -63,8 +63,8 @@ class Loader:
     batch_size
         Samples per step over all ranks, a multiple of ``world_size``.
     augment
-        The chain whose parameters are drawn for each batch. The images are given as they were read:
-        ``augment.apply(batch)`` augments them, on the device and on the consumer's clock.
+        The augmentation whose parameters are drawn for each batch, and which is applied to it on the device
+        and on the consumer's clock; None for images as they are stored.
     seed
         Of augmentation, in [0, 2**32).
     device
@@ -135,20 +135,19 @@ class Loader:
         augment: Chain | None = None,
         stage: Stage | None = None,
     ) -> Iterator[Batch]:
-        """Iterate over an order's batches, each exactly once.
+        """Iterate over an order's augmented batches, each exactly once.
 
-        ``labels``, ``shares`` and ``owners`` say what the images are once ``augment`` has been applied. The
-        last batch may be short; with several ranks its parts differ by up to one sample and may be empty.
+        The last batch may be short; with several ranks its parts differ by up to one sample and may be empty.
 
         Parameters
         ----------
         start
-            Number of the first batch to give, for resuming: those before it are neither read nor drawn.
+            Number of the first batch, for resuming: those before it are neither read nor drawn.
         augment
-            Draw for this chain instead of the loader's own: ``chain.plain()`` for scoring and evaluation.
+            Augmentation in place of the loader's own: ``chain.plain()`` for scoring and evaluation.
         stage
             Resolution and strength of the augmentation; by default images come as they are stored, or as the
-            chain makes them.
+            augmentation makes them.
 
         Raises
         ------
@@ -158,6 +157,20 @@ class Loader:
         CorruptSampleError
             While iterating, when a sample of the batch can't be decoded.
         """
+        return _augmented(self.raw_batches(order, start, augment=augment, stage=stage))
+
+    def raw_batches(
+        self,
+        order: OrderLike,
+        start: int = 0,
+        *,
+        augment: Chain | None = None,
+        stage: Stage | None = None,
+    ) -> Iterator[RawBatch]:
+        """Iterate over an order's batches as they were read, for a loop that times `RawBatch.augment` itself.
+
+        As `batches` otherwise.
+        """
         chain, stage = self.augment if augment is None else augment, stage or Stage()
         self._open().check(chain, stage)
         request = checked(order, self.dataset, chain, stage)
@@ -166,16 +179,16 @@ class Loader:
             raise DataError(f"start must be in [0, {steps}], the batches of this order; got {start}")
         return self._iterate(request, start)
 
-    def again(self, batch: Batch, places: NDArray[np.int64], augment: Chain, stage: Stage) -> Batch:
+    def reread(self, raw: RawBatch, indices: NDArray[np.int64], stage: Stage) -> RawBatch:
         """Read some samples of a batch once more, at another stage: the same crops of the same images.
 
         Parameters
         ----------
-        places
-            int64[m], positions in ``batch``.
+        indices
+            int64[m], positions in ``raw``.
         """
         begin = CLOCK.now()
-        read = self._open().again(batch, places, augment, stage)
+        read = self._open().reread(raw, indices, stage)
         self.times.wait += CLOCK.now() - begin
         return read
 
@@ -200,7 +213,7 @@ class Loader:
             raise DataError("a loader must be open to give batches; this one was closed")
         return self._assembly
 
-    def _iterate(self, request: Request, start: int) -> Iterator[Batch]:
+    def _iterate(self, request: Request, start: int) -> Iterator[RawBatch]:
         assembly = self._open()
         if not assembly.asynchronous:
             yield from self._consume(self._make(assembly, request, start, None))
@@ -213,7 +226,7 @@ class Loader:
         finally:
             ahead.close()
 
-    def _consume(self, source: Iterator[_Made]) -> Iterator[Batch]:
+    def _consume(self, source: Iterator[_Made]) -> Iterator[RawBatch]:
         """Take batches as they are asked for, on the consumer's thread and its current stream."""
         while True:
             begin = CLOCK.now()
@@ -227,11 +240,11 @@ class Loader:
             del made
             yield batch
 
-    def _receive(self, batch: Batch, copied: tuple[torch.cuda.Event, torch.cuda.Event]) -> None:
+    def _receive(self, batch: RawBatch, copied: tuple[torch.cuda.Event, torch.cuda.Event]) -> None:
         """Let the current stream wait for the copies, and keep their memory until it is done with it."""
         current = torch.cuda.current_stream(self.device)
         current.wait_event(copied[1])
-        for tensor in tensors(batch):
+        for tensor in batch.tensors():
             # Allocated on the side stream: without this its memory could be given to the next copy while
             # kernels of this step still read it.
             tensor.record_stream(current)
@@ -278,3 +291,8 @@ class Loader:
         size = min(self.batch_size, count - first)
         low, high = (first + size * rank // self.world_size for rank in (self.rank, self.rank + 1))
         return slice(low, high)
+
+
+def _augmented(raws: Iterator[RawBatch]) -> Iterator[Batch]:
+    for raw in raws:
+        yield raw.augment()

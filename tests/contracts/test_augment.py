@@ -288,7 +288,8 @@ def test_a_chain_takes_images_in_any_layout(part: Augment) -> None:
 @pytest.mark.parametrize("n", [0, 1, 2, 33])
 def test_shares_of_a_mixture_sum_to_one(part: Mixing, n: int) -> None:
     for step in range(10):
-        partners, shares = part.constituents(part.draw(keys_of(np.arange(n), step), 30, 22))
+        mixture = part.constituents(part.draw(keys_of(np.arange(n), step), 30, 22))
+        partners, shares = mixture.partners, mixture.coefficients
         assert partners.dtype == np.int64
         assert shares.dtype == np.float32
         assert partners.shape == shares.shape

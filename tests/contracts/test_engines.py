@@ -734,17 +734,17 @@ def test_a_loader_gives_every_batch_once_and_in_order(
 ) -> None:
     order = Order(np.random.default_rng(3).integers(0, SAMPLES, 101), round=4)
     with Loader(data[store], engine=engine, batch_size=8, device="cpu") as loader:
-        batches = list(loader.batches(order))
-        resumed = list(loader.batches(order, start=7))
-    assert [batch.step for batch in batches] == list(range(13))
-    assert {batch.round for batch in batches} == {4}
+        batches = list(loader.raw_batches(order))
+        resumed = list(loader.raw_batches(order, start=7))
+    assert [batch.cursor.step for batch in batches] == list(range(13))
+    assert {batch.cursor.round for batch in batches} == {4}
     assert np.concatenate([batch.ids for batch in batches]).tolist() == order.ids.tolist()
     for batch in batches:
         assert_same(batch.images, data[store], batch.ids)
-        assert (batch.labels[:, 0].numpy() == data[store].labels[batch.ids]).all()
+        assert (batch.targets["label"].numpy() == data[store].labels[batch.ids]).all()
     assert len(resumed) == 6
     for early, late in zip(batches[7:], resumed, strict=True):
-        assert early.step == late.step
+        assert early.cursor.step == late.cursor.step
         assert torch.equal(early.images, late.images)
 
 
@@ -755,11 +755,11 @@ def test_leaving_a_loader_early_leaves_no_thread(
 ) -> None:
     order = Order(np.arange(1000) % SAMPLES)
     with Loader(data[store], engine=engine, batch_size=4, device="cpu") as loader:
-        for batch in loader.batches(order):
-            if batch.step == 2:
+        for batch in loader.raw_batches(order):
+            if batch.cursor.step == 2:
                 break
         assert not [thread for thread in threading.enumerate() if thread.name == "loader"]
-        assert next(loader.batches(order)).step == 0
+        assert next(loader.raw_batches(order)).cursor.step == 0
 
 
 @every_engine
@@ -787,8 +787,8 @@ def test_a_corrupt_sample_surfaces_in_the_consumer_after_what_came_before(
 
     def consume() -> None:
         with Loader(open_dataset(path), engine=engine, batch_size=4, device="cpu") as loader:
-            for batch in loader.batches(Order(np.arange(SAMPLES))):
-                seen.append(batch.step)
+            for batch in loader.raw_batches(Order(np.arange(SAMPLES))):
+                seen.append(batch.cursor.step)
 
     with pytest.raises(CorruptSampleError, match=r"sample 11 \(class1/011.jpg\)"):
         consume()

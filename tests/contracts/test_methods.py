@@ -40,9 +40,9 @@ def build(config: MethodConfig, seed: int = 0) -> Method:
 
 def batch(seed: int = 0) -> Batch:
     generator = torch.Generator().manual_seed(seed)
-    images, ids = torch.randn(N, 3, 16, 16, generator=generator), np.arange(N)
+    images = torch.randn(N, 3, 16, 16, generator=generator)
     labels = torch.randint(0, 10, (N, 1), generator=generator)
-    return Batch(0, 0, ids, images, labels, torch.ones(N, 1), ids[:, None], np.ones((N, 1), np.float32))
+    return Batch(np.arange(N), (images,), {"label": labels[:, 0]})
 
 
 def step(method: Method, device: str = "cpu") -> Step:
@@ -91,7 +91,8 @@ def test_every_sample_has_its_loss_and_the_statistics_that_are_offered(config: M
 def test_losses_are_each_samples_own(config: MethodConfig) -> None:
     """In evaluation mode, where no statistics join the samples of a batch."""
     whole = batch()
-    reversed_ = dataclasses.replace(whole, images=whole.images.flip(0), labels=whole.labels.flip(0))
+    targets = {name: values.flip(0) for name, values in whole.targets.items()}
+    reversed_ = dataclasses.replace(whole, views=(whole.images.flip(0),), targets=targets)
     one, other = build(config).eval(), build(config).eval()
     torch.testing.assert_close(one(whole).loss, other(reversed_).loss.flip(0))
 
@@ -110,13 +111,14 @@ def test_a_backward_pass_reaches_all_that_is_trained_and_nothing_else(config: Me
 
 def test_scores_are_losses_of_the_encoders_outputs(config: MethodConfig) -> None:
     method, given = build(config).eval(), batch()
+    labels = given.constituents(given.targets["label"])
     with torch.no_grad():
         outputs = method.encoder(given.images)
     if "scores" not in config.offers:
         with pytest.raises(NotImplementedError):
-            method.losses(outputs, given.labels)
+            method.losses(outputs, labels)
         return
-    scored, expected = method.losses(outputs, given.labels), method(given)
+    scored, expected = method.losses(outputs, labels), method(given)
     for item in dataclasses.fields(Losses):
         torch.testing.assert_close(getattr(scored, item.name), getattr(expected, item.name))
 

@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 
+from pipeline import Batch, Mixture
 from samplers import Scores
 from trainer.errors import RunError
 from trainer.methods import METHODS, Losses
@@ -24,7 +25,6 @@ from trainer.parallel import World
 from trainer.selection import (
     SELECTIONS,
     Candidates,
-    Mixture,
     Selection,
     SelectionPart,
     Setting,
@@ -94,17 +94,16 @@ def candidates(part: SelectionPart, n: int, step: int = 0) -> Candidates:
     )
 
 
-def trained(step: int, n: int, k: int = 1) -> tuple[Losses, Tensor, Mixture]:
-    """Give losses and labels of a trained batch whose images are mixed k at a time, and of what."""
+def trained(step: int, n: int, k: int = 1) -> tuple[Losses, Batch]:
+    """Return losses of a trained batch, and the batch, whose images are mixed k at a time."""
     generator = torch.Generator().manual_seed(7000 + 10 * step + n)
-    labels = torch.randint(0, CLASSES, (n, k), generator=generator)
-    losses = (
-        METHODS["supervised"]()
-        .build(torch.nn.Identity())
-        .losses(torch.randn(n, CLASSES, generator=generator), labels)
-    )
-    partners = torch.stack([torch.arange(n).roll(i) for i in range(k)], dim=1)
-    return losses, labels, Mixture(partners, torch.full((n, k), 1 / k))
+    labels = torch.randint(0, CLASSES, (n,), generator=generator)
+    partners = np.stack([np.roll(np.arange(n), i) for i in range(k)], axis=1)
+    mixture = Mixture.of(partners, np.full((n, k), 1 / k, np.float32)) if k > 1 else None
+    batch = Batch(np.arange(n), (torch.zeros(n, 3, 8, 8),), {"label": labels}, mixture)
+    outputs = torch.randn(n, CLASSES, generator=generator)
+    method = METHODS["supervised"]().build(torch.nn.Identity())
+    return method.losses(outputs, batch.constituents(labels)), batch
 
 
 def pool(part: SelectionPart) -> int:
@@ -121,10 +120,10 @@ def go(part: SelectionPart, selection: Selection, steps: range) -> list[Tensor]:
             told.append(choice.places)
             if choice.weights is not None:
                 told.append(choice.weights)
-        losses, labels, mixture = trained(step, BATCH if choice is None else len(choice.places), 2)
+        losses, batch = trained(step, BATCH if choice is None else len(choice.places), 2)
         if isinstance(selection, Weighting):
-            told.append(selection.weigh(losses, labels, mixture.shares))
-        selection.observe(losses, mixture, choice)
+            told.append(selection.weigh(losses, batch))
+        selection.observe(losses, batch, choice)
         told.append(torch.tensor(selection.on(step, 0.6)))
         if step % 5 == 4:
             selection.end_round()
@@ -177,8 +176,7 @@ def test_chooses_a_batch_of_places(part: SelectionPart, n: int) -> None:
             assert choice.weights.dtype == torch.float32
             assert choice.weights.shape == places.shape
             assert (choice.weights > 0).all()
-        losses, _, mixture = trained(step, len(places))
-        selection.observe(losses, mixture, choice)
+        selection.observe(*trained(step, len(places)), choice)
 
 
 @pytest.mark.usefixtures("fake_cuda")
@@ -189,7 +187,8 @@ def test_choosing_never_waits_for_the_device(
     """On fake CUDA tensors .item(), a data-dependent shape and a tensor left on the host all raise."""
     # Fakes know no pinned memory, through which ids go to the device.
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
-    shown = candidates(part, n)
+    shown, count = candidates(part, n), n if part.ratio == 1 else min(n, BATCH)
+    made = trained(0, count, 2)
     with FakeTensorMode(), torch.device("cuda"):
         selection = part.build(setting(torch.device("cuda")))
         on_device = _fake(shown)
@@ -199,29 +198,33 @@ def test_choosing_never_waits_for_the_device(
             return
         choice = selection.choose(on_device)
         assert choice.places.device.type == "cuda"
-        assert choice.places.shape == (n if part.ratio == 1 else min(n, BATCH),)
-        losses, labels, mixture = (_fake(given) for given in trained(0, len(choice.places), 2))
-        selection.observe(losses, mixture, choice)
-        selection.observe(losses, mixture, None)
+        assert choice.places.shape == (count,)
+        losses, batch = map(_fake, made)
+        selection.observe(losses, batch, choice)
+        selection.observe(losses, batch, None)
         if isinstance(selection, Weighting):
-            weights = selection.weigh(losses, labels, mixture.shares)
+            weights = selection.weigh(losses, batch)
             assert weights.device.type == "cuda"
             assert weights.shape == choice.places.shape
         if part.syncs:
             with pytest.raises(DataDependentOutputException):
-                _observe_on(selection, losses, mixture)
+                _observe_on(selection, losses, batch)
         else:
-            _observe_on(selection, losses, mixture)
+            _observe_on(selection, losses, batch)
 
 
-def _observe_on(selection: Selection, losses: Losses, mixture: Mixture) -> None:
+def _observe_on(selection: Selection, losses: Losses, batch: Batch) -> None:
     for _ in range(50):
-        selection.observe(losses, mixture, None)
+        selection.observe(losses, batch, None)
 
 
 def _fake(given: Any) -> Any:
     if isinstance(given, Tensor):
         return torch.empty(given.shape, dtype=given.dtype)
+    if isinstance(given, dict):
+        return {name: _fake(values) for name, values in given.items()}
+    if isinstance(given, tuple):
+        return tuple(_fake(values) for values in given)
     if dataclasses.is_dataclass(given) and not isinstance(given, type):
         found = {item.name: _fake(getattr(given, item.name)) for item in dataclasses.fields(given)}
         return type(given)(**found)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import Batch
+from pipeline import Batch, Mixture
 from samplers import SAMPLERS
 from tools.cli import main
 from tools.score_options import NEEDS
@@ -99,10 +99,8 @@ def test_scores_are_of_networks_whose_method_offers_what_they_are_made_of(
 
 
 def test_feedback_without_classes_is_kept_and_recorded() -> None:
-    ids = np.array([3, 1], np.int64)
-    ones, columns = torch.ones(2, 2), torch.zeros(2, 2, dtype=torch.int64)
-    owners, shares = np.array([[3, 1], [1, 3]]), np.array([[0.75, 0.25], [1, 0]], np.float32)
-    batch = Batch(0, 0, ids, torch.empty(2, 3, 4, 4), columns, ones, owners, shares)
+    mixture = Mixture.of(np.array([[0, 1], [1, 0]]), np.array([[0.75, 0.25], [1, 0]], np.float32))
+    batch = Batch(np.array([3, 1]), (torch.empty(2, 3, 4, 4),), {}, mixture)
     buffer = FeedbackBuffer(World())
     # One loss per image is that of all its constituents.
     buffer.add(batch, Losses(torch.tensor([[1.0], [2.0]])))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline import Batch, Loader, chain, open_dataset
+from pipeline import Loader, RawBatch, chain, open_dataset
 from pipeline.resolution import Stage
 from samplers import Order, Scores
 from trainer.account import Account
@@ -98,7 +98,7 @@ def test_a_batch_is_scored_selected_mixed_and_trained_without_a_wait(
     selector, loader = parts.selector, parts.loader
     selection = selector.selection
     order = Order(0, np.arange(loader.batch_size, dtype=np.int64))
-    raw: Batch = _on_meta(next(loader.batches(order, augment=selector.chain, stage=STAGE)))
+    raw: RawBatch = _on_meta(next(loader.raw_batches(order, augment=selector.chain, stage=STAGE)))
     optimizer = torch.optim.SGD(parts.method.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     step = Step(parts.method, parts.method, optimizer, False, Ledger(META))
     batches = selector.ready(raw, STAGE, select=selector.loads_more)
@@ -110,10 +110,9 @@ def test_a_batch_is_scored_selected_mixed_and_trained_without_a_wait(
     for ready in batches:
         weighting = selection if isinstance(selection, Weighting) else None
         losses = step(ready.batch, weighting, progress=0.5)
-        if ready.mixture is not None:
-            selection.observe(losses, ready.mixture, ready.choice)
-        places = None if ready.choice is None else ready.choice.places
-        parts.feedback.add(ready.batch, losses, candidates=ready.candidates, places=places)
+        if selector.loads_more:
+            selection.observe(losses, ready.batch, ready.choice)
+        parts.feedback.add(ready.batch, losses)
         assert ready.batch.images.device.type == "meta"
         trained += len(ready.batch.images)
     assert trained == BATCH

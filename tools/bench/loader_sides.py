@@ -87,10 +87,11 @@ def ours(work: Work) -> Side:
     def epoch() -> Iterator[int]:
         nonlocal rounds
         rounds += 1
-        for batch in loader.batches(_Order(rounds, np.random.default_rng(rounds).permutation(len(dataset)))):
-            images = batch.images
-            if crop is not None and not batch.cropped:
-                images = crop.apply(images, batch.draws[0])
+        order = _Order(rounds, np.random.default_rng(rounds).permutation(len(dataset)))
+        for batch in loader.raw_batches(order):
+            (view,), images = batch.views, batch.images
+            if crop is not None and not view.cropped:
+                images = crop.apply(images, view.draws[0])
             yield len(images)
 
     return Side(epoch)

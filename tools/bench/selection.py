@@ -159,14 +159,12 @@ class SelectionBench:
         session.begin_round()
         raw = next(session.candidates())
         (ready,) = selector.ready(raw, session.stage, select=session.selector.on(0.5))
-        mixture = ready.mixture
-        assert mixture is not None
         losses = session.step(ready.batch, progress=1.0)
-        candidates = selector.candidates_of(selector.chain.apply(raw), session.stage)
+        candidates = selector.candidates_of(raw.augment(), session.stage)
 
         def linear() -> None:
             choice = selector.selection.choose(candidates)
-            selector.selection.observe(losses, mixture, choice)
+            selector.selection.observe(losses, ready.batch, choice)
 
         def step() -> None:
             session.step(ready.batch, progress=1.0)

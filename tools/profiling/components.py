@@ -13,7 +13,6 @@ from torch import Tensor
 from pipeline import AUGMENTS, Chain
 from pipeline.augment import Augment
 from pipeline.randomness import Keys
-from pipeline.transfer import place
 from samplers import Feedback
 from tools.profiling.loading import Loading
 from tools.profiling.timing import Alone, Work
@@ -101,12 +100,11 @@ class Stages:
 
     def _augmentation(self) -> list[Alone]:
         """The augmentation as a whole, then each part of it on what comes before it."""
-        chain = self._session.selector.chain
-        raws, raw = cycle(self._raws), self._raws[0]
-        works = [self._alone("augmentation", lambda: chain.apply(next(raws)), self._steps)]
-        sized, images = chain.at(raw.size), raw.images
+        chain, raws, view = self._session.selector.chain, cycle(self._raws), self._raws[0].views[0]
+        works = [self._alone("augmentation", lambda: next(raws).augment(), self._steps)]
+        sized, images = chain.at(view.size), view.images
         normal, names = not sized.normalises, Counter[str]()
-        for part, draws in list(zip(sized.parts, raw.draws, strict=True))[raw.cropped :]:
+        for part, draws in list(zip(sized.parts, view.draws, strict=True))[view.cropped :]:
             if part.domain == "float" and not normal:
                 works.append(self._normalisation(sized, images))
                 images, normal = sized.normalise(images), True
@@ -124,11 +122,11 @@ class Stages:
         """What is done with chosen samples: read again where they were scored smaller, and mixed."""
         session, works = self._session, []
         if session.selector.reread:
-            chosen, chain, stage = np.arange(session.run.batch_size), session.selector.chain, session.stage
-            again, full = cycle(self._raws), session.loader.again(self._raws[0], chosen, chain, stage)
+            chosen, stage = np.arange(session.run.batch_size), session.stage
+            again, full = cycle(self._raws), session.loader.reread(self._raws[0], chosen, stage)
             works += [
-                self._alone("reading again", lambda: session.loader.again(next(again), chosen, chain, stage)),
-                self._alone("augmenting again", lambda: chain.apply(full)),
+                self._alone("reading again", lambda: session.loader.reread(next(again), chosen, stage)),
+                self._alone("augmenting again", full.augment),
             ]
         whole = session.loader.augment
         if whole is not None and (mixing := whole.parted()[1]).parts:
@@ -137,9 +135,7 @@ class Stages:
             keys = Keys(session.loader.seed, 0, 0, places, np.zeros_like(places), scope="selected/")
 
             def mix() -> Tensor:
-                drawn = mixing.draw(keys, *images.shape[2:])
-                device = images.device
-                draws = [{name: place(array, device) for name, array in one.items()} for one in drawn.parts]
+                draws, _ = mixing.draw(keys, *images.shape[2:]).to(images.device)
                 return mixing.transform(images, draws)
 
             works.append(self._alone("mixing", mix))
@@ -148,13 +144,12 @@ class Stages:
     def _selection(self) -> Alone:
         """Scoring where the selection scores, choosing, and what it learns from the losses of a step."""
         session, selector = self._session, self._session.selector
-        lights = cycle([selector.chain.apply(raw) for raw in self._raws])
+        lights = cycle([raw.augment() for raw in self._raws])
         ready, losses = self._ready, self._step()
 
         def select() -> None:
             selector.selection.choose(selector.candidates_of(next(lights), session.stage))
-            if ready.mixture is not None:
-                selector.selection.observe(losses, ready.mixture, ready.choice)
+            selector.selection.observe(losses, ready.batch, ready.choice)
 
         name = "scoring" if selector.part.scores else "selecting"
         return self._alone(name, select, self._steps / self._on)
@@ -175,13 +170,12 @@ class Stages:
 
     def _feedback(self) -> Alone:
         """Losses brought to the sampler, as often as a run logs."""
-        session, ready = self._session, self._ready
+        session, batch = self._session, self._ready.batch
         losses, steps = self._step(), session.run.log_every
-        places = None if ready.choice is None else ready.choice.places
 
         def collect() -> None:
             for _ in range(steps):
-                session.feedback.add(ready.batch, losses, candidates=ready.candidates, places=places)
+                session.feedback.add(batch, losses)
             session.collect()
 
         return self._alone("feedback", collect, steps)

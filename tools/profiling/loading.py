@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import Batch, Chain
+from pipeline import Chain, RawBatch
 from pipeline.augment import HostDraws
 from pipeline.crop import Crop, Windows
 from pipeline.multiplied import copies_of
@@ -47,7 +47,7 @@ class _Asked:
 class Loading:
     """The loader's stages for the batches ``raws``, which it gave."""
 
-    def __init__(self, session: Session, raws: Sequence[Batch]) -> None:
+    def __init__(self, session: Session, raws: Sequence[RawBatch]) -> None:
         self._session = session
         self._raws = raws
         known = np.unique(np.concatenate([raw.ids for raw in raws]))
@@ -85,22 +85,21 @@ class Loading:
             works.append(Alone("copy", lambda: self._copy(*next(made)), steps, device))
         return works
 
-    def _ask(self, raw: Batch, ids: NDArray[np.int64]) -> _Asked:
-        session, chain = self._session, self._session.selector.chain.at(raw.size)
-        assert raw.occurrences is not None
-        stage = session.stage
+    def _ask(self, raw: RawBatch, ids: NDArray[np.int64]) -> _Asked:
+        session, view, stage = self._session, raw.views[0], self._session.stage
+        chain = session.selector.chain.at(view.size)
         keys = Keys(
             session.loader.seed,
-            raw.round,
-            raw.step,
+            raw.cursor.round,
+            raw.cursor.step,
             raw.ids,
-            raw.occurrences,
+            raw.cursor.occurrences,
             copies=copies_of(session.data.train, raw.ids),
             magnitude=stage.magnitude,
             resolution=stage.resolution,
         )
-        height, width = raw.images.shape[2:]
-        windows = self._windows(chain, keys, ids) if raw.cropped else None
+        height, width = view.images.shape[2:]
+        windows = self._windows(chain, keys, ids) if view.cropped else None
         crop = None if windows is None else Crop(windows, height, width)
         return _Asked(ids, chain, keys, (height, width), crop)
 

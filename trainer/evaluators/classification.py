@@ -81,7 +81,7 @@ def evaluate(
     # Counts in float64, exact up to 2**53, so that one sum over ranks brings them together with the loss.
     sums = torch.zeros(1 + 2 * classes, dtype=torch.float64, device=loader.device)
     for batch, outputs in predict(model, loader, view, EverySample(len(loader.dataset)), bf16=bf16):
-        labels = batch.labels[:, 0]
+        labels = batch.targets["label"]
         right = (outputs.argmax(dim=1) == labels).double()
         sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
         sums.index_add_(0, 1 + labels, right)

@@ -96,8 +96,7 @@ def predict(
     training = model.training
     model.eval()
     try:
-        for raw in loader.batches(order, augment=view.chain, stage=view.stage):
-            batch = view.chain.apply(raw)
+        for batch in loader.batches(order, augment=view.chain, stage=view.stage):
             yield batch, at_least_float32(forward(model, batch.images, bf16))
     finally:
         model.train(training)

@@ -36,7 +36,7 @@ class ClassificationMethod(Method):
 
     def forward(self, batch: Batch, **streams: Batch) -> Losses:
         """Return losses and class statistics of each constituent: see ``Method.forward``."""
-        return self.losses(self.encoder(batch.images), batch.labels)
+        return self.losses(self.encoder(batch.images), batch.constituents(batch.targets["label"]))
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
         """Return losses and class statistics: see ``Method.losses``."""

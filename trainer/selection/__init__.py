@@ -10,7 +10,6 @@ from trainer.selection.ordered_sgd import OrderedSgd
 from trainer.selection.protocol import (
     Candidates,
     Choice,
-    Mixture,
     Selection,
     SelectionPart,
     Setting,
@@ -40,7 +39,6 @@ __all__ = [
     "AllSamples",
     "Candidates",
     "Choice",
-    "Mixture",
     "Selection",
     "SelectionPart",
     "Setting",

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import Batch, Chain, Loader
+from pipeline import Batch, Chain, Loader, PendingIds, RawBatch
+from pipeline.batch import Ids
 from pipeline.randomness import Keys
 from pipeline.randomness import uniforms as draw_uniforms
 from pipeline.resolution import Stage
@@ -22,7 +22,7 @@ from trainer.feedback import FeedbackBuffer
 from trainer.inference.scorer import Scorer
 from trainer.methods import Losses, Method
 from trainer.parallel import World
-from trainer.selection import Candidates, Choice, Mixture, Selection, SelectionPart, Weighting
+from trainer.selection import Candidates, Choice, Selection, SelectionPart, Weighting
 from trainer.selection.helpers.schedule import Scored
 from trainer.selection.pool import Rows
 
@@ -34,20 +34,13 @@ class Ready:
     Attributes
     ----------
     batch
-        Augmented, mixed and normalised. Where ``choice`` is there, its ids and owners are positions within
-        the chosen, whose ids only the device knows.
-    mixture
-        What each image is made of; None where the loader mixed, before any selection.
+        Augmented, mixed and normalised.
     choice
-        Which of the candidates they are; None where the host knows the ids.
-    candidates
-        int64[n], the ids that ``choice`` speaks of.
+        Which of the candidates they are; None where they were trained on as they came.
     """
 
     batch: Batch
-    mixture: Mixture | None = None
     choice: Choice | None = None
-    candidates: NDArray[np.int64] | None = None
 
 
 class Selector:
@@ -126,7 +119,7 @@ class Selector:
         """Whether the next candidates will be selected from."""
         return self.loads_more and self.selection.on(self._turns, progress)
 
-    def ready(self, raw: Batch, stage: Stage, select: bool) -> Iterator[Ready]:
+    def ready(self, raw: RawBatch, stage: Stage, select: bool) -> Iterator[Ready]:
         """Give the batches to train on that candidates make.
 
         Parameters
@@ -140,30 +133,30 @@ class Selector:
         """
         if not self.loads_more:
             with self._ledger.phase("augment"):
-                batch = self.chain.apply(raw)
+                batch = raw.augment()
             yield Ready(batch)
             return
         self._turns += 1
         if not select:
             if self.reread:
-                raw = self._loader.again(raw, np.arange(len(raw.ids)), self.chain, stage)
+                raw = self._loader.reread(raw, np.arange(len(raw)), stage)
             with self._ledger.phase("augment"):
-                light = self.chain.apply(raw)
+                light = raw.augment()
             yield from self._full_batches(Rows.of(light), stage)
             return
         with self._ledger.phase("augment"):
-            light = self.chain.apply(raw)
+            light = raw.augment()
         candidates = self.candidates_of(light, stage)
         with self._ledger.phase("score"):
             choice = self.selection.choose(candidates)
         if candidates.losses is not None:
             self._feedback.add(light, candidates.losses, trained=False, without=choice.places)
         if self.part.exact:
-            yield self._mixed(self._chosen(light, choice, stage), stage, choice, light.ids)
+            ids = PendingIds(raw.ids, choice.places)
+            yield Ready(self._mixed(ids, *self._chosen(raw, light, choice, stage), stage), choice)
             return
-        kept = choice.places.cpu().numpy()
-        rows = self._chosen(light, choice, stage)
-        yield from self._full_batches(replace(rows, ids=light.ids[kept]), stage)
+        kept = raw.ids[choice.places.cpu().numpy()]
+        yield from self._full_batches(Rows(kept, *self._chosen(raw, light, choice, stage)), stage)
 
     def score(self, light: Batch, stage: Stage) -> tuple[Tensor, Losses, Tensor]:
         """Show light candidates to the network: outputs, losses, and the images as it saw them."""
@@ -175,7 +168,7 @@ class Selector:
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
         outputs = self._scorer(images)
         with torch.no_grad():
-            losses = self._method.losses(outputs, light.labels)
+            losses = self._method.losses(outputs, light.constituents(light.targets["label"]))
         return outputs, losses, images
 
     # --- State -------------------------------------------------------------------------------------------
@@ -185,7 +178,8 @@ class Selector:
         waiting = None
         if self._waiting is not None:
             rows = self._waiting
-            waiting = {"ids": rows.ids, "images": rows.images, "labels": rows.labels, "weights": rows.weights}
+            targets = dict(rows.targets)
+            waiting = {"ids": rows.ids, "images": rows.images, "targets": targets, "weights": rows.weights}
         return {"selection": self.selection.state_dict(), "turns": self._turns, "waiting": waiting}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -197,37 +191,38 @@ class Selector:
     # --- Parts of the way --------------------------------------------------------------------------------
 
     def candidates_of(self, light: Batch, stage: Stage) -> Candidates:
-        """Give the selection's view of lightly augmented candidates; scores them where it wants scores."""
-        assert light.occurrences is not None
-        keys = Keys(self._seed, light.round, light.step, light.ids, light.occurrences)
+        """Return lightly augmented candidates as the selection takes them, scored where it wants scores."""
+        ids, at, labels = light.ids, light.cursor, light.targets["label"]
+        assert isinstance(ids, np.ndarray)
+        assert at is not None
+        keys = Keys(self._seed, at.round, at.step, ids, at.occurrences)
         uniforms = place(draw_uniforms(keys, "selection", 2), light.images.device)
         if not self.part.scores:
-            return Candidates(light.ids, light.images, light.labels[:, 0], uniforms)
+            return Candidates(ids, light.images, labels, uniforms)
         with self._ledger.phase("score"):
             outputs, losses, images = self.score(light, stage)
-        self._account.charge("scored", len(light.ids) * self._world.size, self.scoring_pixels(stage))
-        return Candidates(
-            light.ids, images, light.labels[:, 0], uniforms, outputs, losses, self._scorer.features
-        )
+        self._account.charge("scored", len(ids) * self._world.size, self.scoring_pixels(stage))
+        return Candidates(ids, images, labels, uniforms, outputs, losses, self._scorer.features)
 
-    def _chosen(self, light: Batch, choice: Choice, stage: Stage) -> Rows:
-        """The chosen samples at the resolution of training; ids are positions among them."""
+    def _chosen(
+        self, raw: RawBatch, light: Batch, choice: Choice, stage: Stage
+    ) -> tuple[Tensor, Mapping[str, Tensor], Tensor | None]:
+        """Images at the resolution of training, targets and weights of the chosen samples."""
         places = choice.places
         weights = choice.weights
         if light.weights is not None:
-            of_order = light.weights[:, 0].index_select(0, places)
+            of_order = light.weights.index_select(0, places)
             weights = of_order if weights is None else of_order * weights
         if self.reread:
-            raw = self._loader.again(light, places.cpu().numpy(), self.chain, stage)
+            raw = self._loader.reread(raw, places.cpu().numpy(), stage)
             with self._ledger.phase("augment"):
-                again = self.chain.apply(raw)
-            images, labels = again.images, again.labels[:, 0]
-        else:
-            # Picking images of [n, C, H, W] would lay the picked ones out anew, channels first.
-            pixels = light.images.permute(0, 2, 3, 1)
-            images = pixels.index_select(0, places).permute(0, 3, 1, 2)
-            labels = light.labels[:, 0].index_select(0, places)
-        return Rows(np.arange(len(places), dtype=np.int64), images, labels, weights)
+                reread = raw.augment()
+            return reread.images, reread.targets, weights
+        # Picking images of [n, C, H, W] would lay the picked ones out anew, channels first.
+        pixels = light.images.permute(0, 2, 3, 1)
+        images = pixels.index_select(0, places).permute(0, 3, 1, 2)
+        targets = {name: values.index_select(0, places) for name, values in light.targets.items()}
+        return images, targets, weights
 
     def _full_batches(self, rows: Rows, stage: Stage) -> Iterator[Ready]:
         """Give whole batches of what waits and ``rows``, and let the rest wait."""
@@ -235,20 +230,21 @@ class Selector:
             rows = self._waiting + rows
         # Samples of another resolution can't share a batch: those few that waited are given up.
         while len(rows) >= self._batch_size:
-            batch, rows = rows[: self._batch_size], rows[self._batch_size :]
+            full, rows = rows[: self._batch_size], rows[self._batch_size :]
             self._waiting = rows.apart()
-            yield self._mixed(batch, stage)
+            yield Ready(self._mixed(full.ids, full.images, full.targets, full.weights, stage))
         self._waiting = rows.apart()
 
     def _mixed(
         self,
-        rows: Rows,
+        ids: Ids,
+        images: Tensor,
+        targets: Mapping[str, Tensor],
+        weights: Tensor | None,
         stage: Stage,
-        choice: Choice | None = None,
-        candidates: NDArray[np.int64] | None = None,
-    ) -> Ready:
-        """Mix a batch's samples with each other."""
-        step, count = self._ledger.steps, len(rows)
+    ) -> Batch:
+        """Mix samples with each other and return their batch."""
+        step, count = self._ledger.steps, len(ids)
         # The ids of chosen samples are on the device: draws a sample go by its place in the run.
         first = (step * self._world.size + self._world.rank) * count
         keys = Keys(
@@ -261,25 +257,8 @@ class Selector:
             magnitude=stage.magnitude,
             resolution=stage.resolution,
         )
-        drawn = self._mixing.draw(keys, rows.images.shape[2], rows.images.shape[3])
-        device = rows.images.device
+        drawn = self._mixing.draw(keys, images.shape[2], images.shape[3])
         with self._ledger.phase("augment"):
-            draws = tuple({name: place(array, device) for name, array in one.items()} for one in drawn.parts)
-            images = self._mixing.transform(rows.images, draws)
-            partners = place(drawn.partners, device)
-            labels = rows.labels.index_select(0, partners.flatten()).view(partners.shape)
-            weights = rows.weights
-            if weights is not None:
-                weights = weights.index_select(0, partners.flatten()).view(partners.shape)
-        batch = Batch(
-            round=0,
-            step=step,
-            ids=rows.ids,
-            images=images,
-            labels=labels,
-            shares=place(drawn.shares.copy(), device),
-            owners=rows.ids[drawn.partners],
-            owner_shares=drawn.shares,
-            weights=weights,
-        )
-        return Ready(batch, Mixture(partners, batch.shares), choice, candidates)
+            draws, mixture = drawn.to(images.device)
+            images = self._mixing.transform(images, draws)
+        return Batch(ids, (images,), targets, mixture, weights)

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from pipeline import Batch
 from trainer.errors import RunError
 from trainer.methods import Losses, Offer
 from trainer.selection.helpers.base import BaseSelection, errors, scored_losses
 from trainer.selection.helpers.checks import check_at_least
 from trainer.selection.helpers.draws import weighted_with_replacement
 from trainer.selection.helpers.schedule import Scored
-from trainer.selection.protocol import Candidates, Choice, Mixture, Setting
+from trainer.selection.protocol import Candidates, Choice, Setting
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,10 @@ class GradientNormSelection(BaseSelection):
         places = weighted_with_replacement(chances, candidates.uniforms[: self.count(candidates), 0])
         return Choice(places, (1 / (n * chances[places])).float())
 
-    def observe(self, losses: Losses, mixture: Mixture, choice: Choice | None) -> None:
+    def observe(self, losses: Losses, batch: Batch, choice: Choice | None) -> None:
         """Take in an unselected batch's norms, and read tau when it is time."""
         if choice is None:
-            self._take_in(mixture.by_sample(errors(losses)).double())
+            self._take_in(batch.per_sample(errors(losses)).double())
         self._steps += 1
         if self._steps % self.part.check_every == 0:
             world = self.setting.world

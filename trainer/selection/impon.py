@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
+from pipeline import Batch
 from trainer.errors import RunError
 from trainer.methods import Losses
 from trainer.precision import at_least_float32
@@ -16,7 +17,7 @@ from trainer.selection.helpers.base import BaseSelection
 from trainer.selection.helpers.checks import check_at_least, check_choice
 from trainer.selection.helpers.draws import highest
 from trainer.selection.helpers.schedule import Scheduled
-from trainer.selection.protocol import Candidates, Choice, Mixture, Setting, Terms
+from trainer.selection.protocol import Candidates, Choice, Setting, Terms
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Impon(Scheduled):
     The paper's bank is 200, whatever the batch. It leaves the feature map open: here pixels averaged over a
     grid of squares, or what the network's last layer reads, which takes a scoring pass. It trains the
     network at lr 1e-3 and its baselines at 0.1: report both at 0.1 too. Under mixing a sample's observed
-    loss is the mean over the images that show it, by its shares.
+    loss is the mean over the images that show it, by its coefficients there.
     """
 
     bank: int = 200
@@ -135,10 +136,10 @@ class ImponSelection(BaseSelection):
         return Choice(places)
 
     @torch.no_grad()
-    def observe(self, losses: Losses, mixture: Mixture, choice: Choice | None) -> None:
+    def observe(self, losses: Losses, batch: Batch, choice: Choice | None) -> None:
         """Make a step of SGD towards the losses of a chosen batch, whose rows are in the choice's order."""
         if choice is not None and self._trained is not None and self._weights is not None:
-            observed = mixture.by_sample(losses.loss)
+            observed = batch.per_sample(losses.loss)
             residuals = self._trained @ self._weights - observed
             slope = self._trained.T @ residuals * (2 / max(1, len(residuals)))
             self._weights = self._weights - self.part.lr * slope
@@ -146,7 +147,7 @@ class ImponSelection(BaseSelection):
             self._finite &= self._weights.isfinite().all() | ~observed.isfinite().all()
             self._trained = None
         epoch, before = self.setting.epoch, self._samples
-        self._samples += len(mixture.shares) * self.setting.world.size
+        self._samples += len(batch) * self.setting.world.size
         if before // epoch != self._samples // epoch:
             self._weights = None
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from pipeline import Batch
 from trainer.errors import RunError
 from trainer.methods import Losses, Offer
 from trainer.selection.helpers.base import BaseSelection
@@ -27,7 +28,7 @@ class OrderedSgd(Scheduled):
     90, 95 and 99.5%; q never grows again. Nothing more is loaded than is trained: all samples go forward, and
     their multipliers are s/q for the q highest losses and 0 for the others. There the budget shortens the
     training: give ``--sampler scan``, whose rounds, over which accuracy is taken, are epochs. Under mixing,
-    an image's loss is that of its constituents by their shares, and so is whether it is right.
+    an image's loss is that of its constituents by their coefficients, and so is whether it is right.
 
     The authors' released CIFAR code does the same: the mean of the q largest losses; the accuracy over an
     epoch of training, each batch before its step; straight to the q of the highest threshold reached, never
@@ -63,16 +64,16 @@ class OrderedSgdSelection(BaseSelection):
         self._hits = torch.zeros((), dtype=torch.float64, device=setting.device)
         self._seen = 0
 
-    def weigh(self, losses: Losses, labels: Tensor, shares: Tensor) -> Tensor:
+    def weigh(self, losses: Losses, batch: Batch) -> Tensor:
         """Give s/q to the q highest losses, 0 to the others."""
         with torch.no_grad():
             assert losses.correct is not None  # a method without it was refused
-            self._hits += (losses.correct * shares).sum(dtype=torch.float64)
-            self._seen += len(shares)
-            per_image = (losses.loss * shares).sum(dim=1)
-            counted = max(1, len(shares) >> self._halvings)
+            self._hits += batch.per_image(losses.correct).sum(dtype=torch.float64)
+            self._seen += len(batch)
+            per_image = batch.per_image(losses.loss)
+            counted = max(1, len(batch) >> self._halvings)
             weights = torch.zeros_like(per_image)
-            return weights.index_fill_(0, highest(per_image, counted), len(shares) / counted)
+            return weights.index_fill_(0, highest(per_image, counted), len(batch) / counted)
 
     def end_round(self) -> None:
         """Read the round's accuracy, over all ranks, and halve q for every threshold it reaches."""

@@ -1,7 +1,8 @@
-"""Lightly augmented samples on their way to a batch, cut and joined as rows."""
+"""Augmented samples on their way to a batch, cut and joined as rows."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,45 +15,47 @@ from pipeline import Batch
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Lightly augmented samples that wait for a batch to be full; their ids are known on the host."""
+    """Augmented samples, not mixed, that wait for a batch to be full; their ids are known on the host."""
 
     ids: NDArray[np.int64]
     images: Tensor
-    labels: Tensor
+    targets: Mapping[str, Tensor]
     weights: Tensor | None
 
     @classmethod
     def of(cls, light: Batch) -> Rows:
-        """Give the samples of a lightly augmented batch."""
-        weights = None if light.weights is None else light.weights[:, 0]
-        return cls(light.ids, light.images, light.labels[:, 0], weights)
+        """Return the samples of an augmented batch that the loader gave."""
+        assert isinstance(light.ids, np.ndarray)
+        return cls(light.ids, light.images, light.targets, light.weights)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, part: slice) -> Rows:
+        targets = {name: values[part] for name, values in self.targets.items()}
         weights = None if self.weights is None else self.weights[part]
-        return Rows(self.ids[part], self.images[part], self.labels[part], weights)
+        return Rows(self.ids[part], self.images[part], targets, weights)
 
     def apart(self) -> Rows | None:
-        """Give the same in memory of its own, so as not to keep a whole pool's; None where there are none."""
+        """Return a copy, so that the whole pool's memory can be released; None where there are no rows."""
         if not len(self):
             return None
+        targets = {name: values.clone() for name, values in self.targets.items()}
         weights = None if self.weights is None else self.weights.clone()
-        return Rows(self.ids.copy(), self.images.clone(), self.labels.clone(), weights)
+        return Rows(self.ids.copy(), self.images.clone(), targets, weights)
 
     def __add__(self, other: Rows) -> Rows:
         weights = None
         if self.weights is not None or other.weights is not None:
             # Where one side's order has none, they are 1.
             sides = (
-                torch.ones_like(rows.labels, dtype=torch.float32) if rows.weights is None else rows.weights
+                rows.images.new_ones(len(rows), dtype=torch.float32) if rows.weights is None else rows.weights
                 for rows in (self, other)
             )
             weights = torch.cat(tuple(sides))
         return Rows(
             np.concatenate((self.ids, other.ids)),
             torch.cat((self.images, other.images)),
-            torch.cat((self.labels, other.labels)),
+            {name: torch.cat((values, other.targets[name])) for name, values in self.targets.items()},
             weights,
         )

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline import Batch
 from trainer.methods import Losses, Offer
 from trainer.parallel import World
 
@@ -118,38 +119,6 @@ class Choice:
     weights: Tensor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mixture:
-    """What the images of a trained batch are made of.
-
-    Attributes
-    ----------
-    partners
-        int64[n, k], positions in the batch, before mixing, of each image's constituents.
-    shares
-        float32[n, k], their shares; rows sum to 1.
-    """
-
-    partners: Tensor
-    shares: Tensor
-
-    @classmethod
-    def alone(cls, count: int, device: torch.device | None = None) -> Mixture:
-        """Each image alone."""
-        return cls(torch.arange(count, device=device)[:, None], torch.ones((count, 1), device=device))
-
-    def by_sample(self, values: Tensor) -> Tensor:
-        """Mean of float32[n, k] over all images that a sample stands in, by its shares there: float32[n].
-
-        A sample that no image shows any of gets 0.
-        """
-        places = self.partners.flatten()
-        weight = torch.zeros_like(self.shares[:, 0]).index_add_(0, places, self.shares.flatten())
-        shared = (values * self.shares).flatten()
-        total = torch.zeros_like(weight, dtype=shared.dtype).index_add_(0, places, shared)
-        return total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
-
-
 class Selection(Protocol):
     """A selection at work. Everything it keeps is on the device; see `SelectionPart` for its traits.
 
@@ -169,8 +138,8 @@ class Selection(Protocol):
         Without waiting for the device, unless the part declares that it does (``syncs``).
         """
 
-    def observe(self, losses: Losses, mixture: Mixture, choice: Choice | None) -> None:
-        """Hear what training on a batch gave: detached losses [n, k], each against one constituent's label.
+    def observe(self, losses: Losses, batch: Batch, choice: Choice | None) -> None:
+        """Take in what training on ``batch`` gave: detached losses [n, k], one per constituent.
 
         ``choice`` is what `choose` gave for this batch; None where the batch wasn't selected.
         """
@@ -189,10 +158,10 @@ class Selection(Protocol):
 class Weighting(Protocol):
     """A selection that loads no more than it trains on, and weighs the losses of a batch instead."""
 
-    def weigh(self, losses: Losses, labels: Tensor, shares: Tensor) -> Tensor:
-        """Give each image's multiplier, float32[n] without gradient; the loss is mean(loss * multiplier).
+    def weigh(self, losses: Losses, batch: Batch) -> Tensor:
+        """Return each image's multiplier, float32[n] without gradient; the loss is mean(loss * multiplier).
 
-        ``losses`` carry the gradient of the training pass.
+        ``losses`` of ``batch`` carry the gradient of the training pass.
         """
 
 

@@ -9,13 +9,13 @@ import torch
 from torchvision.transforms import v2
 
 import pipeline
-from pipeline.augment import AUGMENTS, Transform, chain
+from pipeline.augment import AUGMENTS, Draws, Transform, chain
 from pipeline.augment.augmentation import Chain
 from pipeline.augment.mixup import Mixup
 from pipeline.augment.none import NoAugment
 from pipeline.augment.ricap import Ricap
 from pipeline.augment.standard import Standard
-from pipeline.batch import Batch, Draws
+from pipeline.batch import Cursor, RawBatch, RawView
 from pipeline.errors import DataError
 from pipeline.randomness import Keys
 from pipeline.transfer import place
@@ -69,15 +69,17 @@ def test_two_mixings_compose() -> None:
     whole, n = Chain([Ricap(), Mixup()], MEAN, STD), 5
     draws = whole.draw(keys_of(n), 16, 16)
     ricap, mixup = draws.parts
-    assert draws.partners.shape == draws.shares.shape == (n, 8)
+    mixture = draws.mixture
+    assert mixture is not None
+    assert mixture.partners.shape == mixture.coefficients.shape == (n, 8)
     for i in range(n):
         expected = []
         for image, weight in ((i, mixup["share"][i]), (mixup["partner"][i], 1 - mixup["share"][i])):
             for k in range(4):
                 expected.append((ricap["partners"][image, k], weight * ricap["shares"][image, k]))
-        assert draws.partners[i].tolist() == [partner for partner, _ in expected]
-        assert np.allclose(draws.shares[i], [share for _, share in expected], atol=1e-7)
-    assert np.allclose(draws.shares.sum(1), 1, atol=1e-6)
+        assert mixture.partners[i].tolist() == [partner for partner, _ in expected]
+        assert np.allclose(mixture.coefficients[i], [share for _, share in expected], atol=1e-7)
+    assert np.allclose(mixture.coefficients.sum(1), 1, atol=1e-6)
 
 
 def test_shares_are_what_is_seen_of_each_image() -> None:
@@ -88,7 +90,8 @@ def test_shares_are_what_is_seen_of_each_image() -> None:
         mixing = Chain(parts, (0.0,) * 3, (1 / 255,) * 3)
         draws = mixing.draw(keys_of(n), 16, 16)
         out = mixing.transform(images, on_device(draws))
-        expected = (draws.shares * draws.partners * 30).sum(1)
+        assert draws.mixture is not None
+        expected = (draws.mixture.coefficients * draws.mixture.partners * 30).sum(1)
         assert np.allclose(out.mean(dim=(1, 2, 3)).numpy(), expected, atol=0.01)
 
 
@@ -110,22 +113,19 @@ def test_another_part_in_front_changes_no_draw() -> None:
 def test_applies_to_a_batch_and_changes_its_images_only() -> None:
     whole, keys = Chain([Standard()], MEAN, STD), keys_of(4)
     images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
-    ones = np.ones((4, 1), np.float32)
-    batch = Batch(
-        round=0,
-        step=0,
+    view = RawView(images, whole, tuple(on_device(whole.draw(keys, 8, 8))))
+    raw = RawBatch(
         ids=keys.ids,
-        images=images,
-        labels=torch.zeros(4, 1, dtype=torch.int64),
-        shares=torch.from_numpy(ones),
-        owners=keys.ids[:, None],
-        owner_shares=ones,
-        draws=tuple(on_device(whole.draw(keys, 8, 8))),
+        views=(view,),
+        targets={"label": torch.zeros(4, dtype=torch.int64)},
+        mixture=None,
+        weights=torch.ones(4),
+        cursor=Cursor(0, 0, keys.occurrences),
     )
-    out = whole.apply(batch)
-    assert torch.equal(out.images, whole.transform(images, batch.draws))
-    for name in ("round", "step", "ids", "labels", "shares", "owners", "owner_shares", "weights", "draws"):
-        assert getattr(out, name) is getattr(batch, name)
+    out = raw.augment()
+    assert torch.equal(out.images, whole.transform(images, view.draws))
+    for name in ("ids", "targets", "mixture", "weights", "cursor"):
+        assert getattr(out, name) is getattr(raw, name)
 
 
 def test_names_stand_for_parts_with_defaults() -> None:
@@ -177,8 +177,12 @@ def test_a_call_draws_and_applies() -> None:
         places = np.arange(n)
         draws = whole.draw(Keys(3, 5, 5, places, np.zeros(n, np.int64)), 12, 12)
         assert torch.equal(out, whole.transform(images, on_device(draws)))
-        assert torch.equal(mixed, torch.from_numpy(draws.partners))
-        assert torch.equal(shares, torch.from_numpy(draws.shares))
+        if draws.mixture is None:
+            assert torch.equal(mixed, labels[:, None])
+            assert torch.equal(shares, torch.ones(n, 1))
+        else:
+            assert torch.equal(mixed, torch.from_numpy(draws.mixture.partners))
+            assert torch.equal(shares, torch.from_numpy(draws.mixture.coefficients))
         assert all(
             torch.equal(*pair)
             for pair in zip(whole(images, labels, step=5, seed=3), (out, mixed, shares), strict=True)

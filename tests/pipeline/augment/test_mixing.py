@@ -15,7 +15,6 @@ from pipeline.augment.mixup import Mixup
 from pipeline.augment.ricap import Ricap
 from pipeline.errors import DataError
 from pipeline.randomness import Keys
-from pipeline.transfer import place
 
 MIXING = {name: cls for name, cls in AUGMENTS.items() if isinstance(cls(), Mixing)}
 PAIRS = list(product(MIXING, MIXING))
@@ -35,10 +34,11 @@ def largest_error(chain: Chain, n: int, seed: int) -> float:
     images[torch.arange(n), torch.arange(n)] = 255
     ids = np.arange(n, dtype=np.int64)
     drawn = chain.draw(Keys(seed, 0, seed, ids, np.zeros(n, np.int64)), HEIGHT, WIDTH)
-    draws = [{name: place(array, images.device) for name, array in part.items()} for part in drawn.parts]
+    draws, mixture = drawn.to(images.device)
+    assert mixture is not None
     seen = chain.transform(images, draws).mean(dim=(2, 3)).numpy()
     told = np.zeros((n, n))
-    np.add.at(told, (ids[:, None], drawn.partners), drawn.shares)
+    np.add.at(told, (ids[:, None], mixture.partners), mixture.coefficients)
     return float(np.abs(seen - told).max())
 
 

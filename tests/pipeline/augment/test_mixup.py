@@ -54,13 +54,13 @@ def test_gradients_are_those_of_the_two_losses() -> None:
     chain = Chain([Mixup(per_sample=True)], mean=[0.5] * 3, std=[0.2] * 3)
     draws = chain.draw(keys_of(n), 6, 6)
     levels, labels = torch.randint(0, 256, (n, 3, 6, 6), dtype=torch.uint8), torch.randint(0, classes, (n,))
-    mixed = chain.transform(
-        levels, [{name: place(array, CPU) for name, array in one.items()} for one in draws.parts]
-    )
+    on_device, mixture = draws.to(CPU)
+    assert mixture is not None
+    mixed = chain.transform(levels, on_device)
     weight = torch.randn(classes, 3 * 6 * 6, requires_grad=True)
     output = mixed.flatten(1) @ weight.T
-    per_label = -F.log_softmax(output, 1).gather(1, labels[torch.from_numpy(draws.partners)])
-    (per_label * torch.from_numpy(draws.shares)).sum(1).mean().backward()
+    per_label = -F.log_softmax(output, 1).gather(1, mixture.gather(labels))
+    mixture.per_image(per_label).mean().backward()
     ours = weight.grad
     weight.grad = None
     normal = (levels / 255 - 0.5) / 0.2

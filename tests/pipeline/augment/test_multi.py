@@ -175,14 +175,14 @@ def test_the_loader_reads_an_image_once_and_augments_each_copy_its_way(fashion: 
     chain = Chain([part], (0.3,) * 3, (0.3,) * 3)
     ids = np.random.default_rng(0).permutation(len(view))[:90]
     with Loader(view, batch_size=40, augment=chain, device="cpu") as loader:
-        for batch in loader.batches(Order(ids)):
-            assert (batch.labels[:, 0].numpy() == view.labels[batch.ids]).all()
-            stored = torch.from_numpy(np.stack([data.image(int(view.stored[i])) for i in batch.ids]))
+        for raw in loader.raw_batches(Order(ids)):
+            assert (raw.targets["label"].numpy() == view.labels[raw.ids]).all()
+            stored = torch.from_numpy(np.stack([data.image(int(view.stored[i])) for i in raw.ids]))
             images = stored.permute(0, 3, 1, 2)
-            assert torch.equal(batch.images, images)
-            keys = Keys(0, 0, 0, batch.ids, np.zeros(len(batch.ids), np.int64))
-            expected = one_by_one(part, keys, images, view.copies[batch.ids])
-            assert torch.equal(chain.apply(batch).images, chain.normalise(expected))
+            assert torch.equal(raw.images, images)
+            keys = Keys(0, 0, 0, raw.ids, np.zeros(len(raw.ids), np.int64))
+            expected = one_by_one(part, keys, images, view.copies[raw.ids])
+            assert torch.equal(raw.augment().images, chain.normalise(expected))
 
 
 def test_what_cannot_be_multiplied_is_refused(fashion: Path) -> None:

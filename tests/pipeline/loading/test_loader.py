@@ -76,12 +76,19 @@ def random_order(count: int, samples: int, round_: int = 0) -> Order:
 
 
 def same(one: Batch, other: Batch) -> bool:
-    names = ("images", "labels", "shares")
-    arrays = ("ids", "owners", "owner_shares")
+    assert one.mixture is not None
+    assert other.mixture is not None
+    assert one.cursor is not None
+    assert other.cursor is not None
+    names = ("device_partners", "device_coefficients")
+    arrays = ("partners", "coefficients")
     return (
-        all(torch.equal(getattr(one, name), getattr(other, name)) for name in names)
-        and all(np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays)
-        and (one.round, one.step) == (other.round, other.step)
+        torch.equal(one.images, other.images)
+        and torch.equal(one.targets["label"], other.targets["label"])
+        and all(torch.equal(getattr(one.mixture, name), getattr(other.mixture, name)) for name in names)
+        and all(np.array_equal(getattr(one.mixture, name), getattr(other.mixture, name)) for name in arrays)
+        and np.array_equal(one.ids, other.ids)  # type: ignore[arg-type]
+        and (one.cursor.round, one.cursor.step) == (other.cursor.round, other.cursor.step)
     )
 
 
@@ -95,37 +102,43 @@ def test_a_plain_batch(data: Beton) -> None:
     assert [len(batch.ids) for batch in batches] == [20, 20, 10]
     for step, batch in enumerate(batches):
         ids = order.ids[step * 20 : step * 20 + 20]
-        assert (batch.round, batch.step) == (3, step)
+        assert batch.cursor is not None
+        assert (batch.cursor.round, batch.cursor.step) == (3, step)
         assert batch.ids.tolist() == ids.tolist()
         assert batch.images.dtype == torch.uint8
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
         assert (batch.images.permute(0, 2, 3, 1).numpy() == [data.image(int(index)) for index in ids]).all()
-        assert batch.labels.tolist() == data.labels[ids][:, None].tolist()
-        assert batch.owners.tolist() == ids[:, None].tolist()
-        assert batch.shares.tolist() == batch.owner_shares.tolist() == [[1.0]] * len(ids)
+        assert batch.targets.keys() == {"label"}
+        assert batch.targets["label"].tolist() == data.labels[ids].tolist()
+        assert batch.mixture is None
         assert batch.weights is None
-        assert batch.draws == ()
+        assert len(batch.views) == 1
 
 
-def test_a_batch_of_mixtures_names_its_owners(data: Beton) -> None:
+def test_a_batch_of_mixtures_names_its_constituents(data: Beton) -> None:
     order, augment = random_order(64, len(data), 5), mixing()
     counted = occurrences(order.ids)
     with Loader(data, batch_size=32, augment=augment, seed=9, device="cpu") as loader:
-        for step, batch in enumerate(loader.batches(order)):
+        for step, raw in enumerate(loader.raw_batches(order)):
             part = slice(step * 32, step * 32 + 32)
             keys = Keys(9, 5, step, order.ids[part], counted[part])
             drawn = augment.draw(keys, 28, 28)
-            assert batch.owners.shape == batch.labels.shape == batch.shares.shape == (32, 8)
-            assert (batch.owners == order.ids[part][drawn.partners]).all()
-            assert (batch.labels.numpy() == data.labels[batch.owners]).all()
-            assert (batch.shares.numpy() == drawn.shares).all()
-            assert (batch.owner_shares == drawn.shares).all()
-            for tensors, arrays in zip(batch.draws, drawn.parts, strict=True):
+            batch, mixture, (view,) = raw.augment(), raw.mixture, raw.views
+            assert mixture is not None
+            assert drawn.mixture is not None
+            sources = raw.ids[mixture.partners]
+            labels = batch.constituents(batch.targets["label"])
+            assert sources.shape == labels.shape == mixture.coefficients.shape == (32, 8)
+            assert (sources == order.ids[part][drawn.mixture.partners]).all()
+            assert (labels.numpy() == data.labels[sources]).all()
+            assert (mixture.device_partners.numpy() == drawn.mixture.partners).all()
+            assert (mixture.device_coefficients.numpy() == drawn.mixture.coefficients).all()
+            assert (mixture.coefficients == drawn.mixture.coefficients).all()
+            for tensors, arrays in zip(view.draws, drawn.parts, strict=True):
                 assert tensors.keys() == arrays.keys()
                 assert all(np.array_equal(tensors[name].numpy(), arrays[name]) for name in arrays)
-            augmented = augment.apply(batch)
-            assert augmented.images.dtype == torch.float32
-            assert torch.equal(augmented.images, augment.transform(batch.images, batch.draws))
+            assert batch.images.dtype == torch.float32
+            assert torch.equal(batch.images, augment.transform(raw.images, view.draws))
 
 
 def test_weights_go_with_their_samples(data: Beton) -> None:
@@ -134,7 +147,7 @@ def test_weights_go_with_their_samples(data: Beton) -> None:
     with Loader(data, batch_size=16, device="cpu") as loader:
         given_weights = [batch.weights for batch in loader.batches(order)]
     assert all(isinstance(tensor, Tensor) and tensor.dtype == torch.float32 for tensor in given_weights)
-    assert torch.cat(given_weights).tolist() == weights[:, None].tolist()  # type: ignore[arg-type]
+    assert torch.cat(given_weights).tolist() == weights.tolist()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("mixing", ["mixup", "cutmix", "ricap"])
@@ -144,27 +157,29 @@ def test_a_constituent_brings_its_own_weight_into_a_mixture(data: Beton, mixing:
     with Loader(data, augment=augment, batch_size=40, device="cpu") as loader:
         (batch,) = loader.batches(Order(np.arange(40), weights=weights))
     assert batch.weights is not None
-    assert (batch.owners != np.arange(40)[:, None]).any()
-    assert (batch.weights.numpy() == weights[batch.owners]).all()
+    assert batch.mixture is not None
+    assert (batch.mixture.partners != np.arange(40)[:, None]).any()
+    assert (batch.constituents(batch.weights).numpy() == weights[batch.mixture.partners]).all()
 
 
 def test_a_batch_shares_no_memory_with_the_order(data: Beton) -> None:
-    order = Order(np.arange(8), weights=np.ones(8, np.float32))
-    with Loader(data, batch_size=8, device="cpu") as loader:
-        batch = next(loader.batches(order))
-    batch.ids[:] = 0
-    assert batch.weights is not None
-    batch.weights.zero_()
-    batch.shares.zero_()
+    order, augment = Order(np.arange(8), weights=np.ones(8, np.float32)), chain(["mixup"], MEAN, STD)
+    with Loader(data, augment=augment, batch_size=8, device="cpu") as loader:
+        raw = next(loader.raw_batches(order))
+    raw.ids[:] = 0
+    assert raw.weights is not None
+    assert raw.mixture is not None
+    raw.weights.zero_()
+    raw.mixture.device_coefficients.zero_()
     assert order.ids.tolist() == list(range(8))
     assert order.weights is not None
     assert order.weights.tolist() == [1.0] * 8
-    assert (batch.owner_shares == 1).all()
+    assert np.allclose(raw.mixture.coefficients.sum(axis=1), 1)
 
 
 def test_two_occurrences_in_a_round_are_drawn_apart(data: Beton) -> None:
     with Loader(data, batch_size=4, augment=chain(["standard"], MEAN, STD), device="cpu") as loader:
-        drawn = [batch.draws[0] for batch in loader.batches(Order(np.full(400, 7)))]
+        drawn = [raw.views[0].draws[0] for raw in loader.raw_batches(Order(np.full(400, 7)))]
     places = torch.cat([one["top"] * 9 + one["left"] for one in drawn])
     assert len(set(places.tolist())) > 70
 
@@ -174,7 +189,7 @@ def test_the_number_of_threads_and_the_engine_change_nothing(data: Beton, no_thr
     runs = []
     for engine in (ResidentEngine(), ResidentEngine(threads=3), FfcvEngine(), FfcvEngine(threads=3)):
         with Loader(data, engine=engine, batch_size=64, augment=mixing(), seed=1, device="cpu") as loader:
-            runs.append([mixing().apply(batch) for batch in loader.batches(order)])
+            runs.append(list(loader.batches(order)))
     for other in runs[1:]:
         assert len(other) == 5
         assert all(same(one, two) for one, two in zip(runs[0], other, strict=True))
@@ -195,7 +210,8 @@ def test_another_seed_or_round_draws_anew(data: Beton) -> None:
     def tops(seed: int, round_: int) -> list[int]:
         augment = chain(["standard"], MEAN, STD)
         with Loader(data, batch_size=64, augment=augment, seed=seed, device="cpu") as loader:
-            return next(loader.batches(Order(np.arange(64), round_))).draws[0]["top"].tolist()  # type: ignore[no-any-return]
+            (view,) = next(loader.raw_batches(Order(np.arange(64), round_))).views
+            return view.draws[0]["top"].tolist()  # type: ignore[no-any-return]
 
     assert tops(0, 0) == tops(0, 0)
     assert tops(0, 0) != tops(1, 0)
@@ -210,14 +226,17 @@ def test_a_gpu_gets_the_same_batches(data: Beton, engine: ResidentEngine | FfcvE
     runs = []
     for device in ("cpu", "cuda"):
         with Loader(data, engine=engine, batch_size=64, augment=augment, device=device) as loader:
-            runs.append([augment.apply(batch) for batch in loader.batches(order)])
+            runs.append(list(loader.batches(order)))
             torch.cuda.synchronize()
             assert (loader.times.copy > 0) == (device == "cuda")
     for host, gpu in zip(*runs, strict=True):
-        assert gpu.images.device.type == gpu.labels.device.type == "cuda"
+        assert gpu.mixture is not None
+        assert host.mixture is not None
+        labels = gpu.constituents(gpu.targets["label"])
+        assert gpu.images.device.type == labels.device.type == "cuda"
         assert torch.allclose(host.images, gpu.images.cpu(), atol=1e-6)
-        assert torch.equal(host.labels, gpu.labels.cpu())
-        assert (host.owners == gpu.owners).all()
+        assert torch.equal(host.constituents(host.targets["label"]), labels.cpu())
+        assert (host.mixture.partners == gpu.mixture.partners).all()
 
 
 # --- Ranks ---------------------------------------------------------------------------------------------
@@ -244,11 +263,11 @@ def test_ranks_share_out_every_batch(world: int, local: int, count: int) -> None
 def test_ranks_give_the_parts_of_the_global_batch(data: Beton) -> None:
     order, augment = random_order(70, len(data)), chain(["standard"], MEAN, STD)
     with Loader(data, batch_size=32, augment=augment, device="cpu") as alone:
-        whole = [augment.apply(batch).images for batch in alone.batches(order)]
+        whole = [batch.images for batch in alone.batches(order)]
     parts: list[list[Tensor]] = []
     for rank in range(4):
         with Loader(data, batch_size=32, augment=augment, device="cpu", rank=rank, world_size=4) as loader:
-            parts.append([augment.apply(batch).images for batch in loader.batches(order)])
+            parts.append([batch.images for batch in loader.batches(order)])
     for step, images in enumerate(whole):
         assert torch.equal(torch.cat([part[step] for part in parts]), images)
 
@@ -366,7 +385,7 @@ def test_an_exception_in_the_loop_leaves_no_thread(jpegs: Beton, no_thread_left:
 
     def train() -> None:
         for batch in loader.batches(Order(np.arange(1000))):
-            raise RuntimeError(f"in step {batch.step}")
+            raise RuntimeError(f"in step {batch.cursor.step}")
 
     with pytest.raises(RuntimeError, match="in step 0") as raised:
         train()

@@ -62,7 +62,7 @@ def _images(data: Converted, parts: list[Augment], stage: Stage | None) -> torch
     chain = Chain(parts, MEAN, STD)
     with Loader(data, augment=chain, batch_size=len(data), device="cpu") as loader:
         (batch,) = loader.batches(_order(len(data)), stage=stage)
-        return chain.apply(batch).images
+        return batch.images
 
 
 def test_whole_images_are_resized_as_pillow_does_before_the_augmentation(wide: Converted) -> None:
@@ -109,9 +109,9 @@ def test_the_standard_crop_moves_by_less_at_a_lower_resolution(wide: Converted) 
     with Loader(wide, augment=chain, batch_size=24, device="cpu") as loader:
         stage = Stage(pixels=10, resolution=0.5)
         reach = [
-            int((batch.draws[-1]["top"] - 4).abs().max())
+            int((raw.views[0].draws[-1]["top"] - 4).abs().max())
             for _ in range(3)
-            for batch in loader.batches(_order(24), stage=stage)
+            for raw in loader.raw_batches(_order(24), stage=stage)
         ]
     assert max(reach) == 2
 
@@ -120,10 +120,11 @@ def test_a_sample_read_again_is_the_same_crop_at_another_resolution(wide: Conver
     chain = Chain([AUGMENTS["random_resized_crop"]()], MEAN, STD)
     with Loader(wide, augment=chain, batch_size=24, device="cpu") as loader:
         order = Order(round=3, ids=np.array([5, 5, 2, 9, 5, 1]))
-        (batch,) = loader.batches(order, stage=Stage(pixels=10))
+        (raw,) = loader.raw_batches(order, stage=Stage(pixels=10))
         places = np.array([4, 0, 3])
-        again = loader.again(batch, places, chain, Stage(pixels=20))
+        again = loader.reread(raw, places, Stage(pixels=20))
         (whole,) = loader.batches(order, stage=Stage(pixels=20))
     assert again.ids.tolist() == [5, 5, 9]
-    assert torch.equal(chain.apply(again).images, chain.apply(whole).images[places])
-    assert not torch.equal(chain.apply(again).images[0], chain.apply(again).images[1])
+    images = again.augment().images
+    assert torch.equal(images, whole.images[places])
+    assert not torch.equal(images[0], images[1])

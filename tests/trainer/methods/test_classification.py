@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline import Batch
+from pipeline import Batch, Mixture
 from trainer.errors import RunError
 from trainer.ledger import Ledger
 from trainer.methods import METHODS, Method
@@ -32,27 +32,29 @@ def made(name: str, **options: Any) -> Method:
     return METHODS[name](**options).build(nn.Identity())
 
 
-def drawn(n: int, constituents: int) -> tuple[Tensor, Tensor, Tensor]:
+def drawn(n: int, constituents: int) -> tuple[Tensor, Tensor, Mixture]:
     generator = torch.Generator().manual_seed(10 * n + constituents)
     labels = torch.randint(0, 7, (n, constituents), generator=generator)
     shares = torch.rand(n, constituents, generator=generator)
     outputs = torch.randn(n, 7, generator=generator)
-    return outputs.requires_grad_(), labels, shares / shares.sum(dim=1, keepdim=True)
+    shares /= shares.sum(dim=1, keepdim=True)
+    partners = np.tile(np.arange(n)[:, None], (1, constituents))
+    return outputs.requires_grad_(), labels, Mixture.of(partners, shares.numpy())
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 @pytest.mark.parametrize("constituents", [1, 2, 4])
 def test_losses_and_gradients_are_those_of_the_mixed_label(name: str, constituents: int) -> None:
-    outputs, labels, shares = drawn(5, constituents)
+    outputs, labels, mixture = drawn(5, constituents)
     weights = torch.rand(5, constituents, generator=torch.Generator().manual_seed(0))
     losses = made(name).losses(outputs, labels)
-    mixed_loss(losses.loss, shares, weights).backward()
+    mixed_loss(losses.loss, mixture, weights).backward()
     # By hand: each image's losses against its labels, mixed as the image is.
     twin = outputs.detach().double().requires_grad_()
     p = torch.exp(twin) / torch.exp(twin).sum(dim=1, keepdim=True)
     rows = [[DEFINITIONS[name](p[i], int(y)) for y in labels[i]] for i in range(5)]
     by_hand = torch.stack([torch.stack(row) for row in rows])
-    (by_hand * shares * weights).sum(dim=1).mean().backward()
+    (by_hand * mixture.device_coefficients * weights).sum(dim=1).mean().backward()
     assert outputs.grad is not None
     assert twin.grad is not None
     torch.testing.assert_close(losses.loss.double(), by_hand, rtol=1e-5, atol=1e-7)
@@ -135,12 +137,11 @@ def test_a_whole_step_never_waits_for_the_device(name: str) -> None:
     with device:
         model = MODELS["resnet8"](width=4).build(classes=10)  # type: ignore[call-arg]
         images = torch.empty(6, 3, 32, 32)
-        labels = torch.zeros(6, 2, dtype=torch.int64)
-        shares, weights = torch.empty(6, 2), torch.empty(6, 2)
+        labels, weights = torch.zeros(6, dtype=torch.int64), torch.empty(6)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     ids = np.arange(6)
-    owners, host_shares = np.stack([ids, ids], axis=1), np.full((6, 2), 0.5, np.float32)
-    batch = Batch(0, 0, ids, images, labels, shares, owners, host_shares, weights)
+    mixture = Mixture.of(np.stack([ids, ids], axis=1), np.full((6, 2), 0.5, np.float32), device)
+    batch = Batch(ids, (images,), {"label": labels}, mixture, weights)
     method = METHODS[name]().build(model)
     step = Step(method, method, optimizer, False, Ledger(device))
     losses = step(batch, progress=0.5)

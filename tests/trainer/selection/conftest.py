@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from pipeline import Batch
 from trainer.methods import Losses, Supervised
 from trainer.selection import Candidates, Setting
 
@@ -50,6 +51,12 @@ def losses_like(values: ArrayLike) -> Losses:
 def told() -> Callable[..., Losses]:
     """Make losses from values; the error is 2 * loss + 1."""
     return losses_like
+
+
+@pytest.fixture
+def plain() -> Callable[[int], Batch]:
+    """Make a batch of so many samples, each alone."""
+    return lambda n: Batch(np.arange(n), (torch.zeros(n, 3, 4, 4),), {})
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.batch import resolve
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.formats import open_dataset
 from pipeline.resolution import Stage
@@ -71,7 +72,9 @@ def session(tiles: Data, recipe: Recipe, tmp_path: Path) -> Callable[..., Sessio
 def _raws(session: Session) -> Any:
     assert session.order is not None
     selector = session.selector
-    return session.loader.batches(session.order, augment=selector.chain, stage=selector.stage(session.stage))
+    return session.loader.raw_batches(
+        session.order, augment=selector.chain, stage=selector.stage(session.stage)
+    )
 
 
 def _many(session: Session) -> Iterator[Ready]:
@@ -97,14 +100,14 @@ def test_what_is_chosen_is_mixed_with_its_own_labels_and_shares(
     seen = 0
     for ready in _many(made):
         batch = ready.batch
-        owners = batch.owners
-        if ready.choice is not None:
-            assert ready.candidates is not None
-            owners = ready.candidates[ready.choice.places.numpy()][owners]
-        np.testing.assert_array_equal(batch.labels.numpy(), owners % 5)
+        assert batch.mixture is not None
+        assert isinstance(batch.ids, np.ndarray) == (ready.choice is None)
+        (ids,) = resolve([batch.ids])
+        owners = ids[batch.mixture.partners]
+        np.testing.assert_array_equal(batch.constituents(batch.targets["label"]).numpy(), owners % 5)
         levels = batch.images[:, 0].numpy() * 255 / 2
-        # An image of grey tiles is, on average, its owners' levels weighted by their shares.
-        expected = (owners * batch.owner_shares).sum(axis=1)
+        # An image of grey tiles is, on average, its constituents' levels weighted by their coefficients.
+        expected = (owners * batch.mixture.coefficients).sum(axis=1)
         np.testing.assert_allclose(levels.mean(axis=(1, 2)), expected, atol=1e-3)
         if augment != "mixup":
             for image, whose in zip(levels, owners, strict=True):
@@ -121,7 +124,7 @@ def test_scoring_sees_the_crop_that_is_trained_unmixed_and_leaves_no_trace(
     made = session(selection=foms, augment=["standard", "ricap"], scoring=mode)
     state = {name: value.clone() for name, value in made.encoder.state_dict().items()}
     raw = next(_raws(made))
-    light = made.selector.chain.apply(raw)
+    light = raw.augment()
     outputs, losses, images = made.selector.score(light, made.stage)
     assert torch.equal(images, light.images)
     made.encoder.train(mode == "train")
@@ -146,7 +149,7 @@ def test_scoring_at_a_low_resolution_is_antialiased_and_trains_at_the_full_one(
 ) -> None:
     made = session(selection={"name": "foms", "pixels": 0.5, **ALWAYS})
     raw = next(_raws(made))
-    light = made.selector.chain.apply(raw)
+    light = raw.augment()
     _, _, images = made.selector.score(light, made.stage)
     assert images.shape == (32, 3, 6, 6)
     torch.testing.assert_close(images.mean(dim=(2, 3)), light.images.mean(dim=(2, 3)))
@@ -175,7 +178,7 @@ def test_candidates_come_at_a_level_and_the_chosen_at_full_size(recipe: Recipe, 
     # The same windows, at the other size: the crops of the full images themselves.
     places = ready.choice.places.numpy()
     whole = next(made.loader.batches(made.order, augment=made.selector.chain, stage=Stage(24)))  # type: ignore[arg-type]
-    expected = made.selector.chain.apply(whole).images[places]
+    expected = whole.images[places]
     assert torch.equal(ready.batch.images, expected)
     made.close()
 
@@ -188,8 +191,9 @@ def test_feedback_reaches_the_samples_that_made_it(session: Callable[..., Sessio
     """The published code writes an image's score to the sample that stood at its place in the order."""
     made = session(augment=["none", augment])
     raw = next(_raws(made))
-    batch = made.selector.chain.apply(raw)
-    loss = torch.rand(batch.labels.shape, generator=torch.Generator().manual_seed(0))
+    batch = raw.augment()
+    assert batch.mixture is not None
+    loss = torch.rand(batch.mixture.partners.shape, generator=torch.Generator().manual_seed(0))
     losses = Losses(loss, torch.exp(-loss), loss, loss > 0.5)
     buffer = FeedbackBuffer(World())
     buffer.add(batch, losses)
@@ -198,10 +202,9 @@ def test_feedback_reaches_the_samples_that_made_it(session: Callable[..., Sessio
     # By definition: image i, whose constituent j fills a share of it, tells that constituent its loss.
     expected: dict[int, float] = {}
     for image in range(len(batch.ids)):
-        for j, owner in enumerate(batch.owners[image]):
-            expected[int(owner)] = expected.get(int(owner), 0.0) + float(
-                loss[image, j] * batch.owner_shares[image, j]
-            )
+        for j, partner in enumerate(batch.mixture.partners[image]):
+            owner, share = int(batch.ids[partner]), batch.mixture.coefficients[image, j]
+            expected[owner] = expected.get(owner, 0.0) + float(loss[image, j] * share)
 
     def told(ids: np.ndarray, values: np.ndarray) -> dict[int, float]:
         sums: dict[int, float] = {}
@@ -210,7 +213,7 @@ def test_feedback_reaches_the_samples_that_made_it(session: Callable[..., Sessio
         return sums
 
     ours = told(heard.ids, heard.loss * heard.share)
-    published = told(batch.ids, (loss * batch.shares).sum(dim=1).numpy())
+    published = told(batch.ids, (loss * batch.mixture.device_coefficients).sum(dim=1).numpy())
     assert ours == pytest.approx(expected, rel=1e-5)
     assert published != pytest.approx(expected, rel=1e-2)
 
@@ -354,9 +357,8 @@ def test_features_of_a_network_without_an_encoders_verbs_are_refused(session: Ca
 
 def test_waiting_samples_keep_their_weights_whatever_order_they_come_from() -> None:
     def rows(count: int, weights: torch.Tensor | None) -> Rows:
-        return Rows(
-            np.arange(count), torch.zeros(count, 3, 2, 2), torch.zeros(count, dtype=torch.int64), weights
-        )
+        targets = {"label": torch.zeros(count, dtype=torch.int64)}
+        return Rows(np.arange(count), torch.zeros(count, 3, 2, 2), targets, weights)
 
     weighted, plain = rows(2, torch.tensor([0.5, 2.0])), rows(1, None)
     assert (weighted + plain).weights.tolist() == [0.5, 2.0, 1.0]  # type: ignore[union-attr]

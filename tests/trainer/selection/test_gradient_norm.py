@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.selection import Mixture
 from trainer.selection.gradient_norm import GradientNorm
 
 
@@ -30,7 +29,7 @@ def test_weights_are_inverse_probabilities_and_unbiased(setting, pool, deviation
     assert abs(np.mean(means) - losses.mean()) < 4.9 * np.std(means) / np.sqrt(rows)
 
 
-def test_tau_is_the_moving_average_of_the_papers_estimate(setting, pool, told):
+def test_tau_is_the_moving_average_of_the_papers_estimate(setting, pool, told, plain):
     rng = np.random.default_rng(2)
     selection = GradientNorm(smoothing=0.8).build(setting(4))
     tau = 0.0
@@ -42,14 +41,14 @@ def test_tau_is_the_moving_average_of_the_papers_estimate(setting, pool, told):
         tau = 0.8 * tau + 0.2 * gain
         if step % 3:
             choice = selection.choose(pool(losses, rng.random(12, np.float32)))
-            selection.observe(told(losses[:4]), Mixture.alone(4), choice)
+            selection.observe(told(losses[:4]), plain(4), choice)
         else:
-            selection.observe(told(losses), Mixture.alone(4), None)
+            selection.observe(told(losses), plain(4), None)
         assert selection.state_dict()["tau"].item() == pytest.approx(tau, rel=1e-5)
 
 
-def test_is_on_while_it_pays_as_last_read(setting, told):
-    alone = Mixture.alone(50)
+def test_is_on_while_it_pays_as_last_read(setting, told, plain):
+    alone = plain(50)
     # One large norm among 50: tau is near sqrt(50 * sum P^2), far above 2; equal norms give 1.
     uneven = told(np.append(np.full(49, -0.499), 100.0))
     even = told(np.ones(50))

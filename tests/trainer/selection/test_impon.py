@@ -9,7 +9,7 @@ from torch import nn
 
 from trainer.errors import RunError
 from trainer.parallel import World
-from trainer.selection import Mixture, Setting, Terms
+from trainer.selection import Setting, Terms
 from trainer.selection.impon import Impon, ImponLow
 
 MODEL = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 10))
@@ -28,7 +28,7 @@ def context(images: torch.Tensor, grid: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("part", [Impon(lr=0.003, grid=2), ImponLow(lr=0.003, grid=2)], ids=["high", "low"])
-def test_predicts_chooses_and_learns_as_defined(setting, pool, told, part):
+def test_predicts_chooses_and_learns_as_defined(setting, pool, told, part, plain):
     generator = torch.Generator().manual_seed(1)
     rng = np.random.default_rng(1)
     selection = part.build(Setting(4, 80, torch.device("cpu"), model=MODEL, budget=0.4))
@@ -42,7 +42,7 @@ def test_predicts_chooses_and_learns_as_defined(setting, pool, told, part):
         places = order[:4]
         assert choice.places.tolist() == places.tolist()
         losses = rng.exponential(size=4)
-        selection.observe(told(losses), Mixture.alone(4), choice)
+        selection.observe(told(losses), plain(4), choice)
         # d/dw of mean (row w - loss)^2.
         w = w - part.lr * 2 / 4 * rows[places].T @ (rows[places] @ w - losses)
         if step != 7:
@@ -59,7 +59,7 @@ def test_begins_each_epoch_without_preference(setting, pool):
     assert selection.choose(pool(images=torch.randn(5, 3, 4, 4))).places.tolist() == [0, 1, 2]
 
 
-def test_learns_to_tell_high_losses_from_low_ones(setting, pool, told):
+def test_learns_to_tell_high_losses_from_low_ones(setting, pool, told, plain):
     """Bright images have high losses: after some batches the brightest are chosen."""
     generator = torch.Generator().manual_seed(2)
     selection = Impon(lr=0.01, grid=1).build(setting(4, model=MODEL))
@@ -67,11 +67,11 @@ def test_learns_to_tell_high_losses_from_low_ones(setting, pool, told):
         brightness = torch.rand(8, generator=generator)
         images = brightness[:, None, None, None].expand(8, 3, 4, 4)
         choice = selection.choose(pool(images=images))
-        selection.observe(told(5 * brightness[choice.places]), Mixture.alone(4), choice)
+        selection.observe(told(5 * brightness[choice.places]), plain(4), choice)
     assert sorted(choice.places.tolist()) == sorted(brightness.argsort(descending=True)[:4].tolist())
 
 
-def test_reads_the_networks_features_where_asked(setting, pool, told):
+def test_reads_the_networks_features_where_asked(setting, pool, told, plain):
     part = Impon(inputs="penultimate", lr=0.01)
     assert part.scores
     assert part.features
@@ -81,15 +81,15 @@ def test_reads_the_networks_features_where_asked(setting, pool, told):
     shown = pool(outputs=torch.zeros(3, 10), labels=torch.zeros(3, dtype=torch.int64), features=features)
     for _ in range(2):
         choice = selection.choose(shown)
-        selection.observe(told(features[choice.places, 0]), Mixture.alone(2), choice)
+        selection.observe(told(features[choice.places, 0]), plain(2), choice)
     assert selection.choose(shown).places.tolist() == [1, 2]
     assert len(selection.state_dict()["weights"]) == 3
 
 
-def test_a_batch_that_was_not_chosen_teaches_nothing(setting, pool, told):
+def test_a_batch_that_was_not_chosen_teaches_nothing(setting, pool, told, plain):
     selection = Impon().build(setting(3, model=MODEL))
     selection.choose(pool(images=torch.randn(5, 3, 4, 4)))
-    selection.observe(told(np.ones(3)), Mixture.alone(3), None)
+    selection.observe(told(np.ones(3)), plain(3), None)
     assert not selection.state_dict()["weights"].any()
 
 
@@ -108,33 +108,25 @@ def test_a_bank_below_a_batch_is_refused():
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_unselected_batches_count_towards_the_epoch(pool, told, ranks):
+def test_unselected_batches_count_towards_the_epoch(pool, told, ranks, plain):
     """Of 30 samples' epoch: the warm-up's batches of 10 count, of all ranks together."""
     world = World(rank=0, size=ranks)
     selection = Impon(lr=0.01).build(Setting(10 // ranks, 30, torch.device("cpu"), world, MODEL))
     n = 10 // ranks
     for _ in range(2):
-        selection.observe(told(np.ones(n)), Mixture.alone(n), None)
+        selection.observe(told(np.ones(n)), plain(n), None)
     choice = selection.choose(pool(images=torch.randn(15, 3, 4, 4)))
     assert selection.state_dict()["weights"] is not None
-    selection.observe(told(np.ones(n)), Mixture.alone(n), choice)
+    selection.observe(told(np.ones(n)), plain(n), choice)
     assert selection.state_dict()["weights"] is None
 
 
-def test_under_mixing_a_sample_is_judged_by_its_shares(setting, pool, told):
-    """Sample 0 is shown by 3/4 of image 0 and 1/2 of image 1; sample 1 by the rest of both."""
-    mixture = Mixture(torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0.75, 0.25], [0.5, 0.5]]))
-    values = torch.tensor([[1.0, 2.0], [4.0, 8.0]])
-    expected = [(0.75 * 1 + 0.5 * 8) / 1.25, (0.25 * 2 + 0.5 * 4) / 0.75]
-    torch.testing.assert_close(mixture.by_sample(values), torch.tensor(expected))
-
-
 @pytest.mark.parametrize(("loss", "told_of"), [(1.0, True), (np.nan, False)], ids=["model", "network"])
-def test_a_linear_model_that_diverges_is_told(setting, pool, told, loss, told_of):
+def test_a_linear_model_that_diverges_is_told(setting, pool, told, loss, told_of, plain):
     selection = Impon(lr=1e3).build(setting(4, samples=4000, model=MODEL))
     for _ in range(40):
         choice = selection.choose(pool(images=torch.randn(6, 3, 4, 4)))
-        selection.observe(told(np.full(4, loss)), Mixture.alone(4), choice)
+        selection.observe(told(np.full(4, loss)), plain(4), choice)
     if told_of:
         with pytest.raises(RunError, match=r"selection\.lr must be low enough .*; got 1000: lower it"):
             selection.end_round()

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from pipeline import Batch, Mixture
 from trainer.methods import Losses, Supervised
 from trainer.selection.ordered_sgd import OrderedSgd
 
 
-def batch(n: int, right: int, seed: int = 0, k: int = 1) -> tuple[Losses, torch.Tensor, torch.Tensor]:
+def mixed(coefficients: torch.Tensor) -> Batch:
+    """A batch whose images are mixed by these coefficients, [n, k]."""
+    n, k = coefficients.shape
+    partners = np.tile(np.arange(n)[:, None], (1, k))
+    return Batch(np.arange(n), (), {}, Mixture.of(partners, coefficients.numpy()))
+
+
+def batch(n: int, right: int, seed: int = 0, k: int = 1) -> tuple[Losses, Batch]:
     """Losses of n images of which ``right`` are predicted as each of their labels."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 5, (n, 1), generator=generator).expand(n, k)
     outputs = torch.rand(n, 5, generator=generator)
     outputs[torch.arange(n), labels[:, 0]] = torch.where(torch.arange(n) < right, 2.0, -1.0)
     shares = torch.rand(n, k, generator=generator)
-    return (
-        Supervised().build(torch.nn.Identity()).losses(outputs.requires_grad_(), labels),
-        labels,
-        shares / shares.sum(1, keepdim=True),
-    )
+    losses = Supervised().build(torch.nn.Identity()).losses(outputs.requires_grad_(), labels)
+    return losses, mixed(shares / shares.sum(1, keepdim=True))
 
 
 @pytest.mark.parametrize("n", [1, 7, 32])
@@ -29,10 +35,11 @@ def batch(n: int, right: int, seed: int = 0, k: int = 1) -> tuple[Losses, torch.
 def test_the_weighted_mean_is_the_mean_of_the_q_highest_losses(setting, n, k, halvings):
     selection = OrderedSgd().build(setting(n))
     selection.load_state_dict({"halvings": halvings, "hits": torch.zeros(()), "seen": 0})
-    losses, labels, shares = batch(n, n // 2, k=k)
-    weights = selection.weigh(losses, labels, shares)
+    losses, trained = batch(n, n // 2, k=k)
+    weights = selection.weigh(losses, trained)
     assert not weights.requires_grad
-    per_image = (losses.loss * shares).sum(dim=1)
+    assert trained.mixture is not None
+    per_image = (losses.loss * trained.mixture.device_coefficients).sum(dim=1)
     q = max(1, n // 2**halvings)
     top = sorted(per_image.tolist(), reverse=True)[:q]
     assert (per_image * weights).mean().item() == pytest.approx(sum(top) / q, rel=1e-5)
@@ -64,6 +71,6 @@ def test_under_mixing_a_hit_counts_by_its_share(setting):
     outputs = torch.tensor([[3.0, 0, 0], [3.0, 0, 0], [3.0, 0, 0], [3.0, 0, 0]])
     labels = torch.tensor([[0, 1], [1, 0], [0, 0], [1, 2]])
     shares = torch.tensor([[0.75, 0.25], [0.5, 0.5], [0.5, 0.5], [0.9, 0.1]])
-    selection.weigh(Supervised().build(torch.nn.Identity()).losses(outputs, labels), labels, shares)
+    selection.weigh(Supervised().build(torch.nn.Identity()).losses(outputs, labels), mixed(shares))
     assert selection.state_dict()["hits"].item() == pytest.approx(0.75 + 0.5 + 1 + 0)
     assert selection.state_dict()["seen"] == 4

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline import Batch
 from trainer.methods import Losses
 from trainer.selection.helpers.schedule import Scheduled
-from trainer.selection.protocol import Candidates, Choice, Mixture, Setting
+from trainer.selection.protocol import Candidates, Choice, Setting
 
 
 class BaseSelection:
@@ -28,7 +29,7 @@ class BaseSelection:
         """Choose all."""
         return Choice(torch.arange(len(candidates.labels), device=candidates.labels.device))
 
-    def observe(self, losses: Losses, mixture: Mixture, choice: Choice | None) -> None:
+    def observe(self, losses: Losses, batch: Batch, choice: Choice | None) -> None:
         """Learn nothing from it."""
 
     def end_round(self) -> None:

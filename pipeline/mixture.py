@@ -1,0 +1,88 @@
+"""Mixture: what the images of a batch are made of, where mixing made each of them of several samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.transfer import place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixture:
+    """The k constituents of each of n mixed images (mixup 2, RICAP 4), and how much of the image each is.
+
+    The loss of image i is ``sum_j coefficients[i, j] * loss(output[i], label[partners[i, j]])``, and sample
+    ``partners[i, j]`` is credited only with the loss against its own label. The host's arrays serve feedback,
+    which so needs no copy from the device; the device's serve the losses.
+
+    Attributes
+    ----------
+    partners
+        int64[n, k] on the host, positions in the batch of the samples as they were before mixing.
+    coefficients
+        float32[n, k] on the host; rows sum to 1.
+    device_partners, device_coefficients
+        The same on the batch's device.
+    """
+
+    partners: NDArray[np.int64]
+    coefficients: NDArray[np.float32]
+    device_partners: Tensor
+    device_coefficients: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        partners: NDArray[np.int64],
+        coefficients: NDArray[np.float32],
+        device: torch.device | None = None,
+    ) -> Mixture:
+        """Return the mixture of two arrays [n, k], its tensors on ``device``, by default the CPU.
+
+        Does not wait for the copies.
+        """
+        device = device or torch.device("cpu")
+        # Copies: on the CPU a tensor would share an array's memory.
+        on_device = place(partners.copy(), device), place(coefficients.copy(), device)
+        return cls(partners, coefficients, *on_device)
+
+    def __len__(self) -> int:
+        return len(self.partners)
+
+    def to(self, device: torch.device) -> Mixture:
+        """Return the same mixture with its tensors on ``device``, without waiting for the copy."""
+        if self.device_partners.device == device:
+            return self
+        return Mixture.of(self.partners, self.coefficients, device)
+
+    def after(self, first: Mixture) -> Mixture:
+        """Return what images of ``first``, mixed once more, are made of: constituents of constituents."""
+        shape = len(self), self.partners.shape[1] * first.partners.shape[1]
+        partners = first.partners[self.partners]
+        coefficients = self.coefficients[:, :, None] * first.coefficients[self.partners]
+        return Mixture.of(partners.reshape(shape), coefficients.reshape(shape))
+
+    def gather(self, values: Tensor) -> Tensor:
+        """Return the values of each image's constituents, [n, k, ...], of values per sample, [n, ...]."""
+        shape = (*self.device_partners.shape, *values.shape[1:])
+        return values.index_select(0, self.device_partners.flatten()).view(shape)
+
+    def per_image(self, values: Tensor) -> Tensor:
+        """Return each image's sum of float[n, k] over its constituents, by coefficients: float[n]."""
+        return (values * self.device_coefficients).sum(dim=1)
+
+    def per_sample(self, values: Tensor) -> Tensor:
+        """Return each sample's mean of float[n, k] over the images that show it, by coefficients: float[n].
+
+        A sample that no image shows any of gets 0.
+        """
+        partners, coefficients = self.device_partners.flatten(), self.device_coefficients
+        weight = torch.zeros_like(coefficients[:, 0]).index_add_(0, partners, coefficients.flatten())
+        weighted = (values * coefficients).flatten()
+        total = torch.zeros_like(weight, dtype=weighted.dtype).index_add_(0, partners, weighted)
+        return total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
