@@ -9,6 +9,7 @@ from pipeline.errors import CorruptSampleError, DataError, MissingExtraError
 from pipeline.formats import open_dataset
 from pipeline.loading.loader import Loader
 from pipeline.mixture import Mixture
+from pipeline.views import Views
 
 __all__ = [
     "AUGMENTS",
@@ -26,6 +27,7 @@ __all__ = [
     "PendingIds",
     "RawBatch",
     "Reader",
+    "Views",
     "chain",
     "open_dataset",
 ]

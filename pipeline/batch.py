@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.augment import Chain, Draws
 from pipeline.mixture import Mixture
+from pipeline.views import Views
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,11 +130,10 @@ class RawView:
     Attributes
     ----------
     images
-        uint8[n, C, H, W] on the device, channels_last in memory.
-    chain
-        The augmentation that the parameters were drawn for; None for images as they are.
+        uint8[n, C, H, W] on the device, channels_last in memory; of several views the same ones, unless an
+        engine cut them.
     draws
-        One entry per transform of ``chain``, on the device.
+        One entry per transform of the view's augmentation, on the device.
     size
         Height and width asked for, where that isn't what the augmentation gives by itself; None otherwise.
     cropped
@@ -141,16 +141,13 @@ class RawView:
     """
 
     images: Tensor
-    chain: Chain | None = None
     draws: tuple[Draws, ...] = ()
     size: tuple[int, int] | None = None
     cropped: bool = False
 
-    def augment(self) -> Tensor:
-        """Return the view augmented and normalized, [n, C, H, W] of the augmentation's dtype."""
-        if self.chain is None:
-            return self.images
-        return self.chain.at(self.size).transform(self.images, self.draws, cropped=self.cropped)
+    def augment(self, chain: Chain) -> Tensor:
+        """Return the view augmented and normalized by what it was drawn for, [n, C, H, W] of its dtype."""
+        return chain.at(self.size).transform(self.images, self.draws, cropped=self.cropped)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,12 +160,15 @@ class RawBatch:
         int64[n] on the host, as they stood in the order.
     views
         At least one.
+    augmentation
+        What the parameters were drawn for; None for images as they are.
     targets, mixture, weights, cursor
         Of the `Batch` that this becomes.
     """
 
     ids: NDArray[np.int64]
     views: tuple[RawView, ...]
+    augmentation: Views | None
     targets: Mapping[str, Tensor]
     mixture: Mixture | None
     weights: Tensor | None
@@ -184,7 +184,11 @@ class RawBatch:
 
     def augment(self) -> Batch:
         """Return the batch augmented and normalized, on the device of its images, without waiting for it."""
-        views = tuple(view.augment() for view in self.views)
+        if self.augmentation is None:
+            views = tuple(view.images for view in self.views)
+        else:
+            pairs = zip(self.views, self.augmentation.transforms, strict=True)
+            views = tuple(view.augment(chain) for view, chain in pairs)
         return Batch(self.ids, views, self.targets, self.mixture, self.weights, self.cursor)
 
     def tensors(self) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Counter-based random numbers: a pure function of (seed, stream, round, id, occurrence), on the host.
+"""Counter-based random numbers: a pure function of (seed, stream, round, id, occurrence, view), on the host.
 
 Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011) has no
 state to carry along, so a draw depends on what it is for and on nothing else: not on the batch it stands in,
@@ -38,6 +38,8 @@ class Keys:
         int64[n], how often the id stood earlier in the round's order (`occurrences`).
     scope
         Put before every stream's name, so that two parts of one kind in a chain draw independently.
+    view
+        Which of a sample's views is drawn for, from 0. What is drawn for view 0 depends on no other.
     copies
         int64[n], which copy of its image a sample is, from 0, in a data set whose samples are multiplied
         (`pipeline.multiplied`); None in others. No draw depends on it, but a choice may.
@@ -54,6 +56,7 @@ class Keys:
     ids: NDArray[np.int64]
     occurrences: NDArray[np.int64]
     scope: str = ""
+    view: int = 0
     copies: NDArray[np.int64] | None = None
     magnitude: float = 1.0
     resolution: float = 1.0
@@ -82,8 +85,11 @@ def _words(
 ) -> NDArray[np.uint32]:
     if first_block + blocks > _MOST_BLOCKS:
         raise DataError(f"a stream holds at most {_MOST_BLOCKS:,} blocks; got {first_block + blocks:,}")
+    name = keys.scope + stream
+    if keys.view:
+        name = f"view {keys.view}/{name}"
     out = np.empty((len(ids), 4 * blocks), dtype=np.uint32)
-    fill_words(keys.seed, stream_key(keys.scope + stream), ids, occurrences, keys.round, first_block, out)
+    fill_words(keys.seed, stream_key(name), ids, occurrences, keys.round, first_block, out)
     return out
 
 

@@ -8,7 +8,7 @@ gives the same pixels bit for bit. On a GPU nvJPEG decodes, whose pixels may dif
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.crop import Crop
-from pipeline.engines.dali_pipeline import JpegPipeline, Work, library
+from pipeline.engines.dali_pipeline import JpegPipeline, Rectangles, Work, library
 from pipeline.engines.protocol import Dataset, check_ids, check_threads, thread_count
 from pipeline.engines.stored import StoredSamples, check_crop, check_whole, shared_shape
 from pipeline.errors import CorruptSampleError, DataError
@@ -67,12 +67,17 @@ class DaliReader:
         self._new = dataset.compressed.copy()
         # What Pillow reads and DALI doesn't.
         self._refused = np.zeros(len(dataset), np.bool_)
-        self._pipelines: dict[bool, JpegPipeline] | None = {}
+        self._pipelines: dict[int, JpegPipeline] | None = {}
+        self.decoded = 0
         self._lock = threading.Lock()
 
     def read(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Tensor:
         """Decode images; see `Reader.read`."""
         return self.begin(ids, crop)()
+
+    def read_views(self, ids: NDArray[np.int64], crops: Sequence[Crop]) -> tuple[Tensor, ...]:
+        """Decode images and cut several windows out of each; see `Reader.read_views`."""
+        return self.begin_views(ids, crops)()
 
     def begin(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Callable[[], Tensor]:
         """Begin to read what `read` would, and give the function that waits for the images.
@@ -85,51 +90,57 @@ class DaliReader:
         DataError
             As `read` does. A `CorruptSampleError` is the function's to raise, when the batch's turn comes.
         """
+        wait = self.begin_views(ids, () if crop is None else (crop,))
+        return lambda: wait()[0]
+
+    def begin_views(self, ids: NDArray[np.int64], crops: Sequence[Crop]) -> Callable[[], tuple[Tensor, ...]]:
+        """Begin to read what `read_views` would, as `begin` does; without a crop, whole images."""
         check_ids(ids, self._dataset)
         self._dataset.check_unchanged()
-        if crop is None:
-            shape = check_whole(self._dataset, (self.height, self.width))
-        else:
+        for crop in crops:
             check_crop(ids, crop, self._dataset)
-            shape = crop.height, crop.width
+        shapes = [(crop.height, crop.width) for crop in crops]
+        if not crops:
+            shapes = [check_whole(self._dataset, (self.height, self.width))]
         try:
-            return self._begin(ids, crop, shape)
+            return self._begin(ids, tuple(crops), shapes)
         except CorruptSampleError as corrupt:
             error = corrupt
 
-        def fail() -> Tensor:
+        def fail() -> tuple[Tensor, ...]:
             raise error
 
         return fail
 
     def _begin(
-        self, ids: NDArray[np.int64], crop: Crop | None, shape: tuple[int, int]
-    ) -> Callable[[], Tensor]:
+        self, ids: NDArray[np.int64], crops: tuple[Crop, ...], shapes: Sequence[tuple[int, int]]
+    ) -> Callable[[], tuple[Tensor, ...]]:
         self._check(ids)
         decoded = self._dataset.compressed[ids] & ~self._refused[ids]
         places, rest = np.flatnonzero(decoded), np.flatnonzero(~decoded)
         if not len(places):
-            images = self._host(ids, crop, shape)
+            images = self._host(ids, crops, shapes)
             self._dataset.check_unchanged()
-            return lambda: images.permute(0, 3, 1, 2)
-        pipeline = self._pipeline(resizes=crop is not None)
-        work = self._work(ids[places], _part(crop, places))
+            return lambda: tuple(view.permute(0, 3, 1, 2) for view in images)
+        pipeline = self._pipeline(len(crops))
+        work = self._work(ids[places], _part(crops, places))
         ticket = pipeline.submit(work)
-        others = self._host(ids[rest], _part(crop, rest), shape)
+        self.decoded += len(places)
+        others = self._host(ids[rest], _part(crops, rest), shapes)
 
-        def wait() -> Tensor:
+        def wait() -> tuple[Tensor, ...]:
             images = pipeline.finish(ticket)
             if images is None:
                 self._examine(ids[places], work, pipeline, ticket.refusal)
-                return self.read(ids, crop)
+                return self.begin_views(ids, crops)()
             # Again: what was read meanwhile may be another file's bytes.
             self._dataset.check_unchanged()
             if len(rest):
-                whole = torch.empty((len(ids), *shape, 3), dtype=torch.uint8, device=images.device)
-                for part, pixels in ((places, images), (rest, others)):
-                    whole.index_copy_(0, torch.from_numpy(part).to(whole.device), pixels.to(whole.device))
-                images = whole
-            return images.permute(0, 3, 1, 2)
+                images = tuple(
+                    _joined(len(ids), (places, pixels), (rest, other))
+                    for pixels, other in zip(images, others, strict=True)
+                )
+            return tuple(view.permute(0, 3, 1, 2) for view in images)
 
         return wait
 
@@ -157,46 +168,57 @@ class DaliReader:
                 self._refused[index] = True
             self._new[index] = False
 
-    def _work(self, ids: NDArray[np.int64], crop: Crop | None) -> Work:
+    def _work(self, ids: NDArray[np.int64], crops: tuple[Crop, ...]) -> Work:
         contents = [self._stored.bytes(index) for index in ids]
-        if crop is None:
+        if not crops:
             shapes = np.stack((self._dataset.heights[ids], self._dataset.widths[ids]), axis=1)
-            starts, sizes = np.zeros_like(shapes), None
-        else:
-            windows = crop.windows
-            starts = np.stack((windows.top, windows.left), axis=1)
-            shapes = np.stack((windows.height, windows.width), axis=1)
-            across = np.where(windows.flip, -crop.width, crop.width)
-            sizes = np.stack((np.full_like(across, crop.height), across), axis=1).astype(np.float32)
-        return Work(contents, starts.astype(np.int32), shapes.astype(np.int32), sizes)
+            return Work(contents, _rectangles(np.zeros_like(shapes), shapes))
+        windows = [crop.windows for crop in crops]
+        starts = np.stack([np.stack((window.top, window.left), axis=1) for window in windows])
+        shapes = np.stack([np.stack((window.height, window.width), axis=1) for window in windows])
+        sizes = []
+        for crop in crops:
+            across = np.where(crop.windows.flip, -crop.width, crop.width)
+            sizes.append(np.stack((np.full_like(across, crop.height), across), axis=1).astype(np.float32))
+        # What holds all windows of an image is decoded once, and the windows are cut from that.
+        first = starts.min(axis=0)
+        region = _rectangles(first, (starts + shapes).max(axis=0) - first)
+        cuts = tuple(map(_rectangles, starts - first, shapes)) if len(crops) > 1 else ()
+        return Work(contents, region, cuts, tuple(sizes))
 
-    def _pipeline(self, *, resizes: bool) -> JpegPipeline:
+    def _pipeline(self, views: int) -> JpegPipeline:
         with self._lock:
             if self._pipelines is None:
                 raise DataError(
                     f"a reader must be open to be read from; that of {self._dataset.path} was closed"
                 )
-            if resizes not in self._pipelines:
-                self._pipelines[resizes] = JpegPipeline(self._threads, self._device, resizes=resizes)
-            return self._pipelines[resizes]
+            if views not in self._pipelines:
+                self._pipelines[views] = JpegPipeline(self._threads, self._device, views)
+            return self._pipelines[views]
 
-    def _host(self, ids: NDArray[np.int64], crop: Crop | None, shape: tuple[int, int]) -> Tensor:
-        """Read raw images, and what DALI refuses, uint8[n, H, W, 3] on the host."""
+    def _host(
+        self, ids: NDArray[np.int64], crops: tuple[Crop, ...], shapes: Sequence[tuple[int, int]]
+    ) -> tuple[Tensor, ...]:
+        """Read raw images, and what DALI refuses, uint8[n, H, W, 3] per view on the host."""
         pinned = self._device.type == "cuda"
-        batch = torch.empty((len(ids), *shape, 3), dtype=torch.uint8, pin_memory=pinned)
-        out = batch.numpy()
+        batches = tuple(
+            torch.empty((len(ids), *shape, 3), dtype=torch.uint8, pin_memory=pinned) for shape in shapes
+        )
+        outs = [batch.numpy() for batch in batches]
         for i, index in enumerate(ids):
             content = self._stored.bytes(index)
             if self._dataset.compressed[index]:
                 content = self._dataset.image(int(index)).reshape(-1)
+                self.decoded += 1
             height, width = int(self._dataset.heights[index]), int(self._dataset.widths[index])
-            if crop is None:
-                out[i] = content.reshape(height, width, 3)
-                continue
-            one = crop.windows
-            top, left, high, wide = (float(side[i]) for side in (one.top, one.left, one.height, one.width))
-            resize_window(content, width, top, left, high, wide, bool(one.flip[i]), out[i])
-        return batch
+            if not crops:
+                outs[0][i] = content.reshape(height, width, 3)
+            for crop, out in zip(crops, outs, strict=False):
+                one = crop.windows
+                sides = (one.top, one.left, one.height, one.width)
+                top, left, high, wide = (float(side[i]) for side in sides)
+                resize_window(content, width, top, left, high, wide, bool(one.flip[i]), out[i])
+        return batches
 
     def _examine(self, ids: NDArray[np.int64], work: Work, pipeline: JpegPipeline, refusal: str) -> None:
         """Find out which samples of a batch DALI refuses, and whether Pillow reads them.
@@ -219,5 +241,18 @@ class DaliReader:
             )
 
 
-def _part(crop: Crop | None, places: NDArray[np.int64]) -> Crop | None:
-    return None if crop is None else Crop(crop.windows[places], crop.height, crop.width)
+def _part(crops: tuple[Crop, ...], places: NDArray[np.int64]) -> tuple[Crop, ...]:
+    return tuple(Crop(crop.windows[places], crop.height, crop.width) for crop in crops)
+
+
+def _rectangles(starts: NDArray[np.int64], shapes: NDArray[np.int64]) -> Rectangles:
+    return Rectangles(starts.astype(np.int32), shapes.astype(np.int32))
+
+
+def _joined(count: int, *parts: tuple[NDArray[np.int64], Tensor]) -> Tensor:
+    """Put the images of two parts of a batch, each with its places, together on the device of the first."""
+    pixels = parts[0][1]
+    whole = torch.empty((count, *pixels.shape[1:]), dtype=torch.uint8, device=pixels.device)
+    for places, images in parts:
+        whole.index_copy_(0, torch.from_numpy(places).to(whole.device), images.to(whole.device))
+    return whole

@@ -24,6 +24,18 @@ _AHEAD = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Rectangles:
+    """One rectangle per image: int32[n, 2] each, its top and left, and its height and width."""
+
+    starts: NDArray[np.int32]
+    shapes: NDArray[np.int32]
+
+    def part(self, rows: slice) -> Rectangles:
+        """Return the rectangles of some images."""
+        return Rectangles(self.starts[rows], self.shapes[rows])
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """A batch to decode.
 
@@ -31,23 +43,25 @@ class Work:
     ----------
     contents
         n JPEG files, uint8 each; they stay as they are until the batch is done.
-    starts, shapes
-        int32[n, 2], the window of each image: top and left, height and width.
+    region
+        What is decoded of each image.
+    cuts
+        What is cut out of what was decoded, per view; where there is one view, all of it.
     sizes
-        float32[n, 2], height and width to resize the windows to, negative for mirrored ones; None leaves them
-        as they are.
+        float32[n, 2] per view, height and width to resize to, negative for mirrored ones; none leaves what
+        was decoded as it is.
     """
 
     contents: Sequence[NDArray[np.uint8]]
-    starts: NDArray[np.int32]
-    shapes: NDArray[np.int32]
-    sizes: NDArray[np.float32] | None
+    region: Rectangles
+    cuts: tuple[Rectangles, ...] = ()
+    sizes: tuple[NDArray[np.float32], ...] = ()
 
     def part(self, place: int) -> Work:
-        """Give the work of one image."""
+        """Return the work of one image."""
         one = slice(place, place + 1)
-        sizes = None if self.sizes is None else self.sizes[one]
-        return Work(self.contents[one], self.starts[one], self.shapes[one], sizes)
+        cuts, sizes = tuple(cut.part(one) for cut in self.cuts), tuple(size[one] for size in self.sizes)
+        return Work(self.contents[one], self.region.part(one), cuts, sizes)
 
 
 @dataclass(slots=True)
@@ -59,13 +73,13 @@ class Ticket:
     work
         None once it is done.
     images
-        uint8[n, H, W, 3] on the device, once done; None where DALI refused one of the files.
+        uint8[n, H, W, 3] per view on the device, once done; None where DALI refused one of the files.
     refusal
         What DALI said then.
     """
 
     work: Work | None
-    images: Tensor | None = None
+    images: tuple[Tensor, ...] | None = None
     refusal: str = ""
 
 
@@ -83,18 +97,20 @@ class _State:
 
 
 class JpegPipeline:
-    """Decodes windows of JPEGs, and where ``resizes`` resizes them, on the CPU or on a CUDA device.
+    """Decodes windows of JPEGs, on the CPU or on a CUDA device, and resizes as many of each as it has views.
+
+    Without views, what was decoded stays as it is.
 
     DALI has no reader that can be told what to read, so the files' bytes are handed over, by reference. An
     error in one batch is the end of a DALI pipeline: the batches behind it are then handed to a new one. Used
     by any number of threads.
     """
 
-    def __init__(self, threads: int, device: torch.device, *, resizes: bool) -> None:
+    def __init__(self, threads: int, device: torch.device, views: int) -> None:
         self._dali = library()
         self._threads = threads
         self._device = device
-        self._resizes = resizes
+        self._views = views
         self._lock = threading.RLock()
         self._most = 0
         self._state = _State(None, deque())
@@ -120,7 +136,7 @@ class JpegPipeline:
             state.under_way.append(ticket)
         return ticket
 
-    def finish(self, ticket: Ticket) -> Tensor | None:
+    def finish(self, ticket: Ticket) -> tuple[Tensor, ...] | None:
         """Wait until a batch, and with it those submitted before it, are done, and give its images."""
         with self._lock:
             while ticket.work is not None and self._state.under_way:
@@ -136,8 +152,8 @@ class JpegPipeline:
         state = self._state
         ticket = state.under_way[0]
         try:
-            (images,) = state.pipeline.outputs()
-            ticket.images = self._taken(from_dlpack(images.as_tensor()))
+            outputs = state.pipeline.outputs()
+            ticket.images = tuple(self._taken(from_dlpack(images.as_tensor())) for images in outputs)
         except Exception as error:  # DALI gives each of its errors the Python type that fits it best.
             ticket.refusal = str(error)
         except BaseException:
@@ -174,10 +190,13 @@ class JpegPipeline:
             self._state.pipeline = self._built()
         pipeline = self._state.pipeline
         pipeline.feed_input("jpeg", list(work.contents))
-        pipeline.feed_input("start", work.starts)
-        pipeline.feed_input("shape", work.shapes)
-        if self._resizes:
-            pipeline.feed_input("size", work.sizes)
+        pipeline.feed_input("start", work.region.starts)
+        pipeline.feed_input("shape", work.region.shapes)
+        for view, cut in enumerate(work.cuts):
+            pipeline.feed_input(f"start {view}", cut.starts)
+            pipeline.feed_input(f"shape {view}", cut.shapes)
+        for view, size in enumerate(work.sizes):
+            pipeline.feed_input(f"size {view}", size)
         pipeline.schedule_run()
 
     def _built(self) -> Any:
@@ -205,10 +224,17 @@ class JpegPipeline:
                 adjust_orientation=False,
                 jpeg_fancy_upsampling=True,
             )
-            if self._resizes:
-                size = fn.external_source(name="size", dtype=types.FLOAT, ndim=1)
-                images = fn.resize(images, size=size, antialias=True, interp_type=types.INTERP_LINEAR)
-            pipeline.set_outputs(images)
+            outputs = []
+            for view in range(self._views):
+                part = images
+                if self._views > 1:
+                    start = fn.external_source(name=f"start {view}", dtype=types.INT32, ndim=1)
+                    shape = fn.external_source(name=f"shape {view}", dtype=types.INT32, ndim=1)
+                    part = fn.slice(images, start, shape, axis_names="HW")
+                size = fn.external_source(name=f"size {view}", dtype=types.FLOAT, ndim=1)
+                resized = fn.resize(part, size=size, antialias=True, interp_type=types.INTERP_LINEAR)
+                outputs.append(resized)
+            pipeline.set_outputs(*(outputs or [images]))
         pipeline.build()
         return pipeline
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from queue import SimpleQueue
@@ -95,41 +95,60 @@ class FfcvReader:
         small = int((dataset.heights * dataset.widths).max()) <= _SMALL
         self.asynchronous = not (cached and small and device.type == "cpu")
         self._crew = Crew(threads, "ffcv")
-        desks = [_Desk(self._library.start()) for _ in range(threads)]
+        desks = self._all_desks = [_Desk(self._library.start()) for _ in range(threads)]
         self._free = weakref.finalize(self, _end_all, self._library, [desk.decoder for desk in desks])
         self._desks: SimpleQueue[_Desk] = SimpleQueue()
         for desk in desks:
             self._desks.put(desk)
 
+    @property
+    def decoded(self) -> int:
+        """JPEGs decoded so far."""
+        return sum(desk.decoded for desk in self._all_desks)
+
     def read(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Tensor:
         """Decode images; see `Reader.read`."""
+        return self._images(ids, () if crop is None else (crop,))[0]
+
+    def read_views(self, ids: NDArray[np.int64], crops: Sequence[Crop]) -> tuple[Tensor, ...]:
+        """Decode images and cut several windows out of each; see `Reader.read_views`."""
+        return self._images(ids, tuple(crops))
+
+    def _images(self, ids: NDArray[np.int64], crops: tuple[Crop, ...]) -> tuple[Tensor, ...]:
+        """One batch of images per crop; without any, one of whole images."""
         check_ids(ids, self._dataset)
         self._dataset.check_unchanged()
-        if crop is None:
-            shape = check_whole(self._dataset, (self.height, self.width))
-        else:
+        for crop in crops:
             check_crop(ids, crop, self._dataset)
-            shape = crop.height, crop.width
-        batch = self._blocks.empty(len(ids), *shape, 3)
-        out, status = batch.numpy(), np.full(len(ids), READ, dtype=np.uint8)
+        shapes = [(crop.height, crop.width) for crop in crops]
+        if not crops:
+            shapes = [check_whole(self._dataset, (self.height, self.width))]
+        batches = [self._blocks.empty(len(ids), *shape, 3) for shape in shapes]
+        outs, status = tuple(batch.numpy() for batch in batches), np.full(len(ids), READ, dtype=np.uint8)
 
         def work(part: slice) -> None:
             self._stored.check(ids[part])
             desk = self._desks.get()
             try:
-                if crop is None:
-                    self._read(ids[part], desk, out[part], status[part])
+                if crops:
+                    parts = tuple(out[part] for out in outs)
+                    desk.decoded += self._crop(ids[part], crops, part, desk, parts, status[part])
                 else:
-                    self._crop(ids[part], crop, part, desk, out[part], status[part])
+                    desk.decoded += self._read(ids[part], desk, outs[0][part], status[part])
             finally:
                 self._desks.put(desk)
 
-        self._crew.share_out(len(ids), self._parts(ids, 0 if crop is None else out.nbytes), work)
+        resized = sum(out.nbytes for out in outs) if crops else 0
+        self._crew.share_out(len(ids), self._parts(ids, resized), work)
         for place in np.flatnonzero(status != READ):
-            out[place] = self._second_opinion(int(ids[place]), crop, int(place))
+            image = self._second_opinion(int(ids[place]))
+            if not crops:
+                outs[0][place] = image
+            for out, crop in zip(outs, crops, strict=False):
+                out[place] = crop_image(image, crop, int(place))
         # Again: what was read meanwhile may be another file's bytes.
         self._dataset.check_unchanged()
-        return batch.permute(0, 3, 1, 2)
+        return tuple(batch.permute(0, 3, 1, 2) for batch in batches)
 
     def close(self) -> None:
         """End the threads and free their decoders."""
@@ -146,38 +165,38 @@ class FfcvReader:
 
     def _read(
         self, ids: NDArray[np.int64], desk: _Desk, out: NDArray[np.uint8], status: NDArray[np.uint8]
-    ) -> None:
-        self._library.kernels.read(self._stored.table, ids, desk.decoder, out, status)
+    ) -> int:
+        return self._library.kernels.read(self._stored.table, ids, desk.decoder, out, status)
 
     def _crop(
         self,
         ids: NDArray[np.int64],
-        crop: Crop,
+        crops: tuple[Crop, ...],
         part: slice,
         desk: _Desk,
-        out: NDArray[np.uint8],
+        outs: tuple[NDArray[np.uint8], ...],
         status: NDArray[np.uint8],
-    ) -> None:
-        dataset, windows = self._dataset, crop.windows[part]
+    ) -> int:
+        dataset, windows = self._dataset, [crop.windows[part] for crop in crops]
         jpegs = ids[dataset.compressed[ids]]
         if len(jpegs):
             pixels = 3 * (dataset.heights[jpegs] * dataset.widths[jpegs]).max()
             desk.make_room(int(pixels), int(dataset.sizes[jpegs].max()))
-        self._library.kernels.crop(
+        return self._library.kernels.crop(
             self._stored.table,
             dataset.checksums is not None,
             self._exact,
             ids,
-            sides(windows),
-            windows.flip,
+            np.stack([sides(window) for window in windows]),
+            np.stack([window.flip for window in windows]),
             desk.decoder,
             desk.pixels,
             desk.copy,
-            out,
+            outs,
             status,
         )
 
-    def _second_opinion(self, index: int, crop: Crop | None, place: int) -> NDArray[np.uint8]:
+    def _second_opinion(self, index: int) -> NDArray[np.uint8]:
         """Decode what the C decoder wouldn't, or say why it can't be.
 
         The decoder also refuses JPEGs that are merely odd, such as bytes left over between markers. Where
@@ -189,7 +208,7 @@ class FfcvReader:
                 f"{self._dataset.path}: sample {index} ({self._dataset.name(index)}) is damaged "
                 "or ends early: convert its source again"
             )
-        return image if crop is None else crop_image(image, crop, place)
+        return image
 
 
 def crop_image(image: NDArray[np.uint8], crop: Crop, place: int) -> NDArray[np.uint8]:
@@ -215,6 +234,7 @@ class _Desk:
         self.decoder = decoder
         self.pixels = np.empty(0, np.uint8)
         self.copy = np.empty(0, np.uint8)
+        self.decoded = 0
 
     def make_room(self, pixels: int, copy: int) -> None:
         """Provide for an image of so many bytes, decoded and not."""

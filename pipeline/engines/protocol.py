@@ -85,6 +85,10 @@ class Reader(Protocol):
     asynchronous: bool
     crops: bool
 
+    @property
+    def decoded(self) -> int:
+        """JPEGs decoded so far, each once for all the windows that were cut from it together."""
+
     def read(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Tensor:
         """Read images, in the order asked for, duplicates included.
 
@@ -109,6 +113,13 @@ class Reader(Protocol):
             When a sample can't be decoded; names file and sample.
         """
 
+    def read_views(self, ids: NDArray[np.int64], crops: Sequence[Crop]) -> tuple[Tensor, ...]:
+        """Read several windows of each image, one crop per view, from one decode.
+
+        Returns what `read` does for each crop. Pixels may differ from those of `read` only where an engine
+        decodes at a reduced scale, as that serves all windows.
+        """
+
     def close(self) -> None:
         """Free threads and memory; a second call does nothing."""
 
@@ -125,6 +136,9 @@ class Pipelined(Reader, Protocol):
         DataError
             As `read` does. A `CorruptSampleError` is the function's to raise, when the batch's turn comes.
         """
+
+    def begin_views(self, ids: NDArray[np.int64], crops: Sequence[Crop]) -> Callable[[], tuple[Tensor, ...]]:
+        """Begin to read what `Reader.read_views` would, as `begin` does."""
 
 
 @runtime_checkable

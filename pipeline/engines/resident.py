@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -100,6 +101,7 @@ class ResidentReader:
             else:
                 images = self._store.view(len(dataset), *check_whole(dataset, (self.height, self.width)), 3)
                 _fill(dataset, images, crew, decoder)
+        self.decoded = int(dataset.compressed.sum())
         # From here on nothing is read from the files any more.
         dataset.check_unchanged()
         self._crew = Crew(threads, "resident")
@@ -117,6 +119,10 @@ class ResidentReader:
         rows = self._store.view(-1, 3 * height * width)
         torch.index_select(rows, 0, place(ids, self._device), out=batch.view(len(ids), rows.shape[1]))
         return batch.permute(0, 3, 1, 2)
+
+    def read_views(self, ids: NDArray[np.int64], crops: Sequence[Crop]) -> tuple[Tensor, ...]:
+        """Cut several windows out of each image; see `Reader.read_views`."""
+        return tuple(self.read(ids, crop) for crop in crops)
 
     def close(self) -> None:
         """End the threads and free the memory."""

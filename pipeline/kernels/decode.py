@@ -25,8 +25,8 @@ _LONGEST_MESSAGE = 200
 class Kernels:
     """Two loops over samples: whole images, and windows of images."""
 
-    read: Callable[..., None]
-    crop: Callable[..., None]
+    read: Callable[..., int]
+    crop: Callable[..., int]
 
 
 def make_kernels(decompress: Any, message: Any) -> Kernels:
@@ -46,10 +46,14 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
         decoder: int,
         out: NDArray[np.uint8],
         status: NDArray[np.uint8],
-    ) -> None:
-        """Fill ``out``, uint8[n, H, W, 3], with whole images, and ``status``, uint8[n]."""
+    ) -> int:
+        """Fill ``out``, uint8[n, H, W, 3], with whole images, and ``status``, uint8[n].
+
+        Return how many of them were decoded.
+        """
         height, width = out.shape[1], out.shape[2]
         pixels, flat = 3 * height * width, out.reshape(-1)
+        decoded = 0
         for i in range(ids.shape[0]):
             sample = samples[ids[i]]
             address, size = int(sample["address"]), int(sample["size"])
@@ -68,9 +72,11 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
             if rows != height or columns != width:
                 status[i] = MISSHAPEN
                 continue
+            decoded += 1
             # Rows without gaps, RGB (0), and no flags: the slow, exact cosine transform, as Pillow's.
             if decompress(decoder, address, size, image.ctypes.data, width, 0, height, 0, 0) != 0:
                 status[i] = UNDECODABLE
+        return decoded
 
     @numba.njit(nogil=True)
     def only_cut_short(decoder: int) -> bool:
@@ -102,28 +108,28 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
         decoder: int,
         pixels: NDArray[np.uint8],
         copy: NDArray[np.uint8],
-        out: NDArray[np.uint8],
+        outs: tuple[NDArray[np.uint8], ...],
         status: NDArray[np.uint8],
-    ) -> None:
-        """Fill ``out``, uint8[n, H, W, 3], with resized windows, and ``status``, uint8[n].
+    ) -> int:
+        """Fill ``outs``, uint8[n, H, W, 3] per view, with resized windows, and ``status``, uint8[n].
 
-        ``windows`` are int64[n, 4]: top, left, height, width, within their images.
-        JPEGs are decoded into ``pixels``: where ``exact`` in full, else at the smallest scale of 1, 1/2, 1/4,
-        1/8 that leaves the window as many pixels as it is to have. Where ``vouched``, they are also
-        decoded no further down than the window needs: as ``copy``, whose header states a smaller height.
+        ``windows`` are int64[views, n, 4]: top, left, height, width, within their images. Every JPEG is
+        decoded once, into ``pixels``: where ``exact`` in full, else at the smallest scale of 1, 1/2, 1/4, 1/8
+        that leaves every window as many pixels as it is to have. Where ``vouched``, they are also decoded no
+        further down than the windows need: as ``copy``, whose header states a smaller height. Return how many
+        images were decoded.
         """
-        high, wide = out.shape[1], out.shape[2]
+        decoded, views = 0, len(outs)
         for i in range(ids.shape[0]):
             sample = samples[ids[i]]
             height, width = int(sample["height"]), int(sample["width"])
-            top, left = int(windows[i, 0]), int(windows[i, 1])
-            rows, columns = int(windows[i, 2]), int(windows[i, 3])
             address, size = int(sample["address"]), int(sample["size"])
             status[i] = READ
             coded = bytes_at(address, size)
             if not sample["compressed"]:
                 if size == 3 * height * width:
-                    resize_window(coded, width, top / 1, left / 1, rows / 1, columns / 1, flips[i], out[i])
+                    for view in range(views):
+                        _cut(coded, width, windows[view, i], 1, flips[view, i], outs[view][i])
                 else:
                     status[i] = MISSHAPEN
                 continue
@@ -131,15 +137,20 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
             if stated != height or across != width:
                 status[i] = MISSHAPEN
                 continue
-            scale = 1
+            scale, bottom = 8, 0
+            for view in range(views):
+                rows, columns = int(windows[view, i, 2]), int(windows[view, i, 3])
+                bottom = max(bottom, int(windows[view, i, 0]) + rows)
+                high, wide = outs[view].shape[1], outs[view].shape[2]
+                while scale > 1 and (rows < scale * high or columns < scale * wide):
+                    scale //= 2
             # With fewer than 8 columns or rows the decoder couldn't tell the scales apart by the size.
-            if not exact and height >= 8 and width >= 8:
-                while scale < 8 and rows >= 2 * scale * high and columns >= 2 * scale * wide:
-                    scale *= 2
+            if exact or height < 8 or width < 8:
+                scale = 1
             down = height
             if vouched and unit > 0:
                 # Colours may be coded at half the height, and are then smoothed with the next row of theirs.
-                down = min(height, (top + rows + 2 * scale + unit - 1) // unit * unit)
+                down = min(height, (bottom + 2 * scale + unit - 1) // unit * unit)
             cut = down < height
             if cut:
                 for j in range(size):
@@ -147,12 +158,27 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
                 copy[place], copy[place + 1] = down // 256, down % 256
                 coded = copy[:size]
             down, across = (down + scale - 1) // scale, (width + scale - 1) // scale
+            decoded += 1
             failed = decompress(decoder, coded.ctypes.data, size, pixels.ctypes.data, across, 0, down, 0, 0)
             if failed != 0 and not (cut and only_cut_short(decoder)):
                 status[i] = UNDECODABLE
                 continue
-            resize_window(
-                pixels, across, top / scale, left / scale, rows / scale, columns / scale, flips[i], out[i]
-            )
+            for view in range(views):
+                _cut(pixels, across, windows[view, i], scale, flips[view, i], outs[view][i])
+        return decoded
 
     return Kernels(read, crop)
+
+
+@numba.njit(nogil=True)
+def _cut(
+    pixels: NDArray[np.uint8],
+    columns: int,
+    window: NDArray[np.int64],
+    scale: int,
+    flip: bool,
+    out: NDArray[np.uint8],
+) -> None:
+    """Resize a window, int64[4], of an image whose sides were divided by ``scale`` when it was decoded."""
+    top, left, height, width = window[0], window[1], window[2], window[3]
+    resize_window(pixels, columns, top / scale, left / scale, height / scale, width / scale, flip, out)

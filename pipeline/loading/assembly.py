@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment import Chain, HostDraws
+from pipeline.augment import Chain, Cropping, HostDraws
 from pipeline.batch import Cursor, RawBatch, RawView
 from pipeline.crop import Crop
 from pipeline.engines import Dataset, EnginePart, Reader
@@ -22,9 +22,10 @@ from pipeline.multiplied import Multiplied, copies_of
 from pipeline.randomness import Keys
 from pipeline.resolution import Stage
 from pipeline.transfer import place
+from pipeline.views import Views
 
 End = Callable[[Callable[[], object]], RawBatch]
-_Begin = Callable[[NDArray[np.int64], Crop | None], Callable[[], Tensor]]
+_Begin = Callable[[NDArray[np.int64], tuple[Crop, ...]], Callable[[], tuple[Tensor, ...]]]
 _Level = tuple[Dataset, Reader, _Begin]
 
 
@@ -64,12 +65,13 @@ class Assembly:
         for _, reader, _ in self._readers.values():
             reader.close()
 
-    def check(self, chain: Chain | None, stage: Stage) -> None:
-        """Raise `DataError` where images that differ in shape would not come to one size."""
+    def check(self, views: Views | None, stage: Stage) -> None:
+        """Raise `DataError` where a view's images would not come to one size."""
+        stages = () if views is None else views.stages(stage)
         if self.shape is not None:
             return
-        cropping = None if chain is None else chain.cropping
-        if cropping is None or (stage.pixels is None and cropping.size is None):
+        croppings = [] if views is None else [chain.cropping for chain in views.transforms]
+        if not croppings or not all(map(_sizes, croppings, stages)):
             raise DataError(
                 f"the images of {self._stored.path} differ in shape: begin the augmentation with "
                 "random_resized_crop or center_crop and give a size or resolution in pixels, or convert "
@@ -86,12 +88,12 @@ class Assembly:
         ids = request.ids[part].copy()
         weights = None if request.weights is None else request.weights[part].astype(np.float32)
         cursor = Cursor(request.round, step, request.occurrences[part])
-        return self._assemble(ids, cursor, weights, request.chain, request.stage)
+        return self._assemble(ids, cursor, weights, request.views, request.stage)
 
     def reread(self, raw: RawBatch, indices: NDArray[np.int64], stage: Stage) -> RawBatch:
         """Make a batch of some samples of another one, with the same random numbers, at another stage."""
         cursor = Cursor(raw.cursor.round, raw.cursor.step, raw.cursor.occurrences[indices])
-        reread = self._assemble(raw.ids[indices], cursor, None, raw.views[0].chain, stage)(lambda: None)
+        reread = self._assemble(raw.ids[indices], cursor, None, raw.augmentation, stage)(lambda: None)
         if raw.weights is None:
             return reread
         return replace(reread, weights=raw.weights.index_select(0, place(indices, self._device)))
@@ -101,46 +103,55 @@ class Assembly:
         ids: NDArray[np.int64],
         cursor: Cursor,
         weights: NDArray[np.float32] | None,
-        chain: Chain | None,
+        views: Views | None,
         stage: Stage,
     ) -> End:
-        keys = Keys(
-            self._seed,
-            cursor.round,
-            cursor.step,
-            ids,
-            cursor.occurrences,
-            copies=copies_of(self._multiplied, ids),
-            magnitude=stage.magnitude,
-            resolution=stage.resolution,
-        )
         stored = ids if self._multiplied is None else self._multiplied.stored[ids]
-        dataset, reader, begin = self._level(stage.pixels)
-        size = None if chain is None else _target(chain, reader, stage.pixels)
-        crop = None
-        if chain is None:
-            drawn = HostDraws(())
-        else:
+        stages = (stage,) if views is None else views.stages(stage)
+        dataset, reader, begin = self._level(stages)
+        # Where one view needs whole images, the others are cut from them on the device.
+        by_engine = views is not None and views.crops and reader.crops
+        crops: list[Crop] = []
+        plans: list[tuple[HostDraws, tuple[int, int] | None]] = []
+        for view, chain in enumerate(() if views is None else views.transforms):
+            keys = Keys(
+                self._seed,
+                cursor.round,
+                cursor.step,
+                ids,
+                cursor.occurrences,
+                view=view,
+                copies=copies_of(self._multiplied, ids),
+                magnitude=stage.magnitude,
+                resolution=stages[view].resolution,
+            )
+            size = _target(chain, reader, stages[view].pixels)
             sized = chain.at(size)
-            cropping = sized.cropping
-            if cropping is not None and reader.crops:
-                windows = cropping.windows(keys, dataset.heights[stored], dataset.widths[stored])
-                crop = Crop(windows, *cropping.size_of(reader.height or 0, reader.width or 0))
+            if by_engine:
+                assert sized.cropping is not None
+                windows = sized.cropping.windows(keys, dataset.heights[stored], dataset.widths[stored])
+                crop = Crop(windows, *sized.cropping.size_of(reader.height or 0, reader.width or 0))
                 drawn = sized.draw(keys, crop.height, crop.width, cropped=True)
+                crops.append(crop)
             else:
                 assert reader.height is not None
                 assert reader.width is not None
                 drawn = sized.draw(keys, reader.height, reader.width)
-        read = begin(stored, crop)
+            plans.append((drawn, size))
+        read = begin(stored, tuple(crops))
 
         def end(placing: Callable[[], object]) -> RawBatch:
             images = read()
             placing()
-            images = images.to(self._device, non_blocking=True)
-            draws, mixture = drawn.to(self._device)
+            images = tuple(view.to(self._device, non_blocking=True) for view in images)
+            raw, mixture = [], None
+            for view, (drawn, size) in enumerate(plans):
+                draws, mixture = drawn.to(self._device)
+                raw.append(RawView(images[view if by_engine else 0], draws, size, cropped=by_engine))
             return RawBatch(
                 ids=ids,
-                views=(RawView(images, chain, draws, size, cropped=crop is not None),),
+                views=tuple(raw) or (RawView(images[0]),),
+                augmentation=views,
                 targets={"label": place(self._labels[ids], self._device)},
                 mixture=mixture,
                 weights=None if weights is None else place(weights, self._device),
@@ -149,8 +160,10 @@ class Assembly:
 
         return end
 
-    def _level(self, pixels: int | None) -> _Level:
-        """The smallest size that serves ``pixels``, opened."""
+    def _level(self, stages: Sequence[Stage]) -> _Level:
+        """The smallest size that serves the pixels of every view, opened."""
+        wanted = [stage.pixels for stage in stages if stage.pixels is not None]
+        pixels = max(wanted) if len(wanted) == len(stages) else None
         levels: Sequence[int] = self._stored.levels
         level = next((level for level in levels if pixels is not None and level >= pixels), None)
         if level is None:
@@ -164,9 +177,24 @@ class Assembly:
 
 def _begins(reader: Reader) -> _Begin:
     """How a reader begins a batch: in the background where it can, else when the batch is waited for."""
-    if isinstance(reader, Pipelined):
-        return reader.begin
-    return lambda ids, crop: partial(reader.read, ids, crop)
+    # Looking through a protocol takes long: once per reader is enough.
+    pipelined = reader if isinstance(reader, Pipelined) else None
+
+    def begin(ids: NDArray[np.int64], crops: tuple[Crop, ...]) -> Callable[[], tuple[Tensor, ...]]:
+        if len(crops) > 1:
+            if pipelined is not None:
+                return pipelined.begin_views(ids, crops)
+            return partial(reader.read_views, ids, crops)
+        crop = crops[0] if crops else None
+        read = partial(reader.read, ids, crop) if pipelined is None else pipelined.begin(ids, crop)
+        return lambda: (read(),)
+
+    return begin
+
+
+def _sizes(cropping: Cropping | None, stage: Stage) -> bool:
+    """Whether a view's crop brings images of different shapes to one size."""
+    return cropping is not None and (stage.pixels is not None or cropping.size is not None)
 
 
 def _target(chain: Chain, reader: Reader, pixels: int | None) -> tuple[int, int] | None:

@@ -23,6 +23,7 @@ from pipeline.loading.prefetch import Prefetch
 from pipeline.loading.request import OrderLike, Request, checked
 from pipeline.resolution import Stage
 from pipeline.transfer import resolve_device, side_stream, timer
+from pipeline.views import Views
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ class Loader:
     batch_size
         Samples per step over all ranks, a multiple of ``world_size``.
     augment
-        The augmentation whose parameters are drawn for each batch, and which is applied to it on the device
-        and on the consumer's clock; None for images as they are stored.
+        The augmentation, or `Views` for several ones, whose parameters are drawn for each batch, and which is
+        applied to it on the device and on the consumer's clock; None for images as they are stored.
     seed
         Of augmentation, in [0, 2**32).
     device
@@ -92,7 +93,7 @@ class Loader:
         *,
         engine: EnginePart | None = None,
         batch_size: int = 128,
-        augment: Chain | None = None,
+        augment: Chain | Views | None = None,
         seed: int = 0,
         device: torch.device | str = "auto",
         rank: int = 0,
@@ -132,7 +133,7 @@ class Loader:
         order: OrderLike,
         start: int = 0,
         *,
-        augment: Chain | None = None,
+        augment: Chain | Views | None = None,
         stage: Stage | None = None,
     ) -> Iterator[Batch]:
         """Iterate over an order's augmented batches, each exactly once.
@@ -164,16 +165,17 @@ class Loader:
         order: OrderLike,
         start: int = 0,
         *,
-        augment: Chain | None = None,
+        augment: Chain | Views | None = None,
         stage: Stage | None = None,
     ) -> Iterator[RawBatch]:
         """Iterate over an order's batches as they were read, for a loop that times `RawBatch.augment` itself.
 
         As `batches` otherwise.
         """
-        chain, stage = self.augment if augment is None else augment, stage or Stage()
-        self._open().check(chain, stage)
-        request = checked(order, self.dataset, chain, stage)
+        augment, stage = self.augment if augment is None else augment, stage or Stage()
+        views = None if augment is None else Views.of(augment)
+        self._open().check(views, stage)
+        request = checked(order, self.dataset, views, stage)
         steps = request.steps(self.batch_size)
         if not 0 <= start <= steps:
             raise DataError(f"start must be in [0, {steps}], the batches of this order; got {start}")

@@ -8,12 +8,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.augment import Chain
 from pipeline.engines import Dataset
 from pipeline.engines.protocol import check_ids
 from pipeline.errors import DataError
 from pipeline.randomness import occurrences
 from pipeline.resolution import Stage
+from pipeline.views import Views
 
 
 class OrderLike(Protocol):
@@ -40,15 +40,15 @@ class Request:
     ----------
     occurrences
         int64[n], how often each id stands earlier in the order.
-    chain
-        Augmentations to draw parameters for; None draws nothing.
+    views
+        Augmentation to draw parameters for; None draws nothing.
     """
 
     round: int
     ids: NDArray[np.int64]
     weights: NDArray[np.float32] | None
     occurrences: NDArray[np.int64]
-    chain: Chain | None
+    views: Views | None
     stage: Stage
 
     def steps(self, batch_size: int) -> int:
@@ -56,7 +56,7 @@ class Request:
         return -(-len(self.ids) // batch_size)
 
 
-def checked(order: OrderLike, dataset: Dataset, chain: Chain | None, stage: Stage) -> Request:
+def checked(order: OrderLike, dataset: Dataset, views: Views | None, stage: Stage) -> Request:
     """Return an order as a request.
 
     Raises
@@ -75,4 +75,4 @@ def checked(order: OrderLike, dataset: Dataset, chain: Chain | None, stage: Stag
         raise DataError(
             f"an order's weights must match its {len(ids):,} ids; got shape {order.weights.shape}"
         )
-    return Request(order.round, ids, order.weights, occurrences(ids), chain, stage)
+    return Request(order.round, ids, order.weights, occurrences(ids), views, stage)

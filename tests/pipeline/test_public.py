@@ -20,6 +20,7 @@ def test_the_public_face() -> None:
         "PendingIds",
         "RawBatch",
         "Reader",
+        "Views",
         "chain",
         "open_dataset",
     ]

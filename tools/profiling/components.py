@@ -129,7 +129,7 @@ class Stages:
                 self._alone("augmenting again", full.augment),
             ]
         whole = session.loader.augment
-        if whole is not None and (mixing := whole.parted()[1]).parts:
+        if isinstance(whole, Chain) and (mixing := whole.parted()[1]).parts:
             images = self._ready.batch.images
             places = np.arange(len(images), dtype=np.int64)
             keys = Keys(session.loader.seed, 0, 0, places, np.zeros_like(places), scope="selected/")

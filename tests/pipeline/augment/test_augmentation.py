@@ -19,6 +19,7 @@ from pipeline.batch import Cursor, RawBatch, RawView
 from pipeline.errors import DataError
 from pipeline.randomness import Keys
 from pipeline.transfer import place
+from pipeline.views import Views
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -113,10 +114,11 @@ def test_another_part_in_front_changes_no_draw() -> None:
 def test_applies_to_a_batch_and_changes_its_images_only() -> None:
     whole, keys = Chain([Standard()], MEAN, STD), keys_of(4)
     images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
-    view = RawView(images, whole, tuple(on_device(whole.draw(keys, 8, 8))))
+    view = RawView(images, tuple(on_device(whole.draw(keys, 8, 8))))
     raw = RawBatch(
         ids=keys.ids,
         views=(view,),
+        augmentation=Views((whole,)),
         targets={"label": torch.zeros(4, dtype=torch.int64)},
         mixture=None,
         weights=torch.ones(4),
