@@ -175,6 +175,11 @@ def _candidates(run: Run, data: Data, world: World) -> int:
             f"{name} loads {count:,} candidates per step, and this set has {len(data.train):,} samples: "
             f"lower --batch-size{remedy}"
         )
+    if run.method.views > 1 and (part.ratio > 1 or part.scores):
+        raise RunError(
+            f"{name} chooses among samples of one view, and method {SLOTS['method'].named(run)} takes "
+            f"{run.method.views}: take --selection all"
+        )
     if world.size > 1 and not part.exact:
         raise RunError(
             f"{name} keeps a number of samples that differs between ranks, and they must step together; got "
@@ -251,6 +256,7 @@ def _selector(
         account=account,
         feedback=feedback,
         world=world,
+        views=run.method.views,
         batch_size=run.batch_size // world.size,
         augment_seed=_seed(run, run.augment_seed),
         seed=_seed(run, run.selection_seed),

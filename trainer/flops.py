@@ -107,9 +107,9 @@ def step_flops(method: Method, batch: Batch) -> int:
 def meta_batch(count: int, views: int, pixels: int, channels: int = 3) -> Batch:
     """Return a batch without memory, as the loader makes one of plain images."""
     with torch.device("meta"):
-        shown = tuple(torch.zeros(count, channels, pixels, pixels) for _ in range(views))
+        images = torch.zeros(count, channels, pixels, pixels)
         labels = torch.zeros(count, dtype=torch.int64)
-    return Batch(np.arange(count), shown, {"label": labels})
+    return Batch(np.arange(count), (images,) * views, {"label": labels})
 
 
 class _StepCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -226,7 +226,7 @@ class Session(Parts):
         """Return what is left of the order under way, batch by batch, as the selector takes it."""
         assert self.order is not None
         stage = self.selector.stage(self.stage)
-        return self.loader.raw_batches(self.order, self.done, augment=self.selector.chain, stage=stage)
+        return self.loader.raw_batches(self.order, self.done, augment=self.selector.views, stage=stage)
 
     def _set_rates(self, ready: Ready) -> None:
         """Set each group's learning rate, and its momentum where schedule and optimizer have one."""

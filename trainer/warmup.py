@@ -58,7 +58,7 @@ def _resolutions(session: Session) -> list[int]:
 def _load(session: Session, stage: Stage) -> Batch:
     """A batch of the size that is trained on, augmented for ``stage``."""
     order = Order(round=0, ids=np.arange(session.loader.batch_size, dtype=np.int64))
-    batch = next(session.loader.batches(order, augment=session.selector.chain, stage=stage))
+    batch = next(session.loader.batches(order, augment=session.selector.views, stage=stage))
     if not session.selector.loads_more:
         return batch
     rows = Rows.of(batch)[: session.run.batch_size // session.world.size]

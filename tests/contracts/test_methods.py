@@ -38,11 +38,11 @@ def build(config: MethodConfig, seed: int = 0) -> Method:
     return config.build(MODELS["resnet8"](width=4).build(classes=10))  # type: ignore[call-arg]
 
 
-def batch(seed: int = 0) -> Batch:
+def batch(config: MethodConfig, seed: int = 0) -> Batch:
     generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(N, 3, 16, 16, generator=generator)
-    labels = torch.randint(0, 10, (N, 1), generator=generator)
-    return Batch(np.arange(N), (images,), {"label": labels[:, 0]})
+    views = tuple(torch.randn(N, 3, 16, 16, generator=generator) for _ in range(config.views))
+    labels = torch.randint(0, 10, (N,), generator=generator)
+    return Batch(np.arange(N), views, dict.fromkeys(config.targets, labels))
 
 
 def step(method: Method, device: str = "cpu") -> Step:
@@ -78,7 +78,7 @@ def test_the_method_takes_the_encoder_as_it_is(config: MethodConfig) -> None:
 
 
 def test_every_sample_has_its_loss_and_the_statistics_that_are_offered(config: MethodConfig) -> None:
-    losses = build(config)(batch())
+    losses = build(config)(batch(config))
     assert losses.loss.shape == (N, 1)
     assert losses.loss.requires_grad
     assert torch.isfinite(losses.loss).all()
@@ -90,16 +90,19 @@ def test_every_sample_has_its_loss_and_the_statistics_that_are_offered(config: M
 
 def test_losses_are_each_samples_own(config: MethodConfig) -> None:
     """In evaluation mode, where no statistics join the samples of a batch."""
-    whole = batch()
-    targets = {name: values.flip(0) for name, values in whole.targets.items()}
-    reversed_ = dataclasses.replace(whole, views=(whole.images.flip(0),), targets=targets)
+    whole = batch(config)
+    reversed_ = dataclasses.replace(
+        whole,
+        views=tuple(view.flip(0) for view in whole.views),
+        targets={name: values.flip(0) for name, values in whole.targets.items()},
+    )
     one, other = build(config).eval(), build(config).eval()
     torch.testing.assert_close(one(whole).loss, other(reversed_).loss.flip(0))
 
 
 def test_a_backward_pass_reaches_all_that_is_trained_and_nothing_else(config: MethodConfig) -> None:
     method = build(config)
-    step(method).backward(batch())
+    step(method).backward(batch(config))
     for name, parameter in method.named_parameters():
         if not parameter.requires_grad:
             assert parameter.grad is None, name
@@ -110,26 +113,25 @@ def test_a_backward_pass_reaches_all_that_is_trained_and_nothing_else(config: Me
 
 
 def test_scores_are_losses_of_the_encoders_outputs(config: MethodConfig) -> None:
-    method, given = build(config).eval(), batch()
-    labels = given.constituents(given.targets["label"])
+    method, given = build(config).eval(), batch(config)
     with torch.no_grad():
         outputs = method.encoder(given.images)
     if "scores" not in config.offers:
         with pytest.raises(NotImplementedError):
-            method.losses(outputs, labels)
+            method.losses(outputs, torch.zeros(N, 1, dtype=torch.int64))
         return
-    scored, expected = method.losses(outputs, labels), method(given)
+    scored, expected = method.losses(outputs, given.constituents(given.targets["label"])), method(given)
     for item in dataclasses.fields(Losses):
         torch.testing.assert_close(getattr(scored, item.name), getattr(expected, item.name))
 
 
 def test_a_state_makes_another_method_the_same(config: MethodConfig) -> None:
     first, second = build(config, seed=0), build(config, seed=1)
-    step(first)(batch(), progress=0.5)
+    step(first)(batch(config), progress=0.5)
     assert not equal(state(first), state(second))
     second.load_state_dict(first.state_dict())
     for number in range(2):
-        losses = [step(method)(batch(number), progress=0.7).loss for method in (first, second)]
+        losses = [step(method)(batch(config, number), progress=0.7).loss for method in (first, second)]
         assert torch.equal(*losses)
     assert equal(state(first), state(second))
 
@@ -139,7 +141,7 @@ def test_what_follows_a_step_leaves_the_trained_weights_alone(config: MethodConf
     method = build(config)
     trained = {name for name, value in method.named_parameters() if value.requires_grad}
     before = state(method)
-    step(method).backward(batch())
+    step(method).backward(batch(config))
     method.after_step(progress)
     assert all(
         torch.equal(before[name], value) for name, value in method.state_dict().items() if name in trained
@@ -169,7 +171,7 @@ for name, config in CONFIGS.items():
     made = type(made)(method, world.wrap(method, torch.device("cpu")), made.optimizer, False, made.ledger)
     for number in range(3):
         # Each rank its own samples, and what ranks share must be the same.
-        made(batch(10 * number + world.rank), progress=(number + 1) / 3)
+        made(batch(config(), 10 * number + world.rank), progress=(number + 1) / 3)
     weights = {key: value for key, value in method.named_parameters()}
     ranks = world.gather({key: value.detach() for key, value in weights.items()})
     assert equal(*ranks), name

@@ -20,7 +20,7 @@ WIDTH = 8
 
 
 class SelfDistillationMethod(Method):
-    """A student follows a teacher's view of the mirrored image, and the teacher averages the student.
+    """A student follows a teacher's sight of the other view, and the teacher averages the student.
 
     What a method can own stands in it once: a further module that is trained, a teacher that isn't, and a
     buffer that the forward pass writes.
@@ -40,7 +40,7 @@ class SelfDistillationMethod(Method):
         self.momentum = momentum
 
     def forward(self, batch: Batch, **streams: Batch) -> Losses:
-        views = batch.images, batch.images.flip(3)
+        views = batch.views
         ours = [self.projector(_features(self.encoder, view)) for view in views]
         with torch.no_grad():
             theirs = [self.teacher["projector"](_features(self.teacher["encoder"], view)) for view in views]
@@ -64,12 +64,12 @@ def _features(network: nn.Module, view: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SelfDistillation:
-    """Self-distillation of an image and its mirror image."""
+    """Self-distillation of two views of an image."""
 
     momentum: float = 0.9
     """Weight of the teacher's past at the first step."""
 
-    views: ClassVar[int] = 1
+    views: ClassVar[int] = 2
     streams: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[tuple[str, ...]] = ()
     offers: ClassVar[tuple[Offer, ...]] = ()

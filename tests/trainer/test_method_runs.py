@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import torch
 from self_distillation import SelfDistillation, SelfDistillationMethod
 
-from trainer import checkpoint
+from trainer import BudgetrainError, RunFolder, checkpoint, open_session
 from trainer.config import Run
 from trainer.errors import InterruptedRunError, RunError
 from trainer.flops import forward_flops
@@ -71,6 +72,41 @@ def test_a_stopped_run_goes_on_to_the_same_student_teacher_and_buffer(
     for name, value in resumed.method.state_dict().items():
         assert torch.equal(value, theirs[name]), name
     assert resumed.fingerprint() == whole.fingerprint()
+
+
+def test_a_batch_holds_two_augmentations_of_each_sample(recipe: Recipe, tmp_path: Path) -> None:
+    run = recipe(**SMALL, augment=["standard"])
+    with open_session(run, RunFolder(tmp_path / "two", run)) as session:
+        session.begin_round()
+        (ready,) = session.selector.ready(next(session.candidates()), session.stage, select=False)
+        first, second = ready.batch.views
+        assert first.shape == second.shape == (64, 3, 28, 28)
+        assert not torch.equal(first, second)
+        # The first is that of a method which takes one.
+        one = recipe(**{**SMALL, "method": "supervised"}, augment=["standard"])
+    with open_session(one, RunFolder(tmp_path / "one", one)) as session:
+        session.begin_round()
+        (ready,) = session.selector.ready(next(session.candidates()), session.stage, select=False)
+        assert len(ready.batch.views) == 1
+        assert torch.equal(ready.batch.images, first)
+
+
+@pytest.mark.parametrize(
+    ("entries", "line"),
+    [
+        (
+            {"selection": "impon"},
+            "impon chooses among samples of one view, and method self_distillation takes 2",
+        ),
+        ({"augment": ["standard", "mixup"]}, "views must not mix"),
+    ],
+)
+def test_what_cannot_have_two_views_is_refused(
+    recipe: Recipe, tmp_path: Path, entries: dict[str, Any], line: str
+) -> None:
+    run = recipe(**SMALL, **entries)
+    with pytest.raises(BudgetrainError, match=line):
+        open_session(run, RunFolder(tmp_path / "run", run))
 
 
 @pytest.mark.parametrize(

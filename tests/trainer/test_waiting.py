@@ -68,6 +68,7 @@ def parts(fashion: Path, tmp_path: Path, name: str, augment: str) -> Parts:
         account=Account(SAMPLES, SAMPLES, BATCH, "trained", {}, ledger=Ledger(META)),
         feedback=feedback,
         world=World(),
+        views=1,
         batch_size=BATCH,
         augment_seed=0,
         seed=0,

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline import Batch, Chain, Loader, PendingIds, RawBatch
+from pipeline import Batch, Chain, Loader, PendingIds, RawBatch, Views
 from pipeline.batch import Ids
 from pipeline.randomness import Keys
 from pipeline.randomness import uniforms as draw_uniforms
@@ -58,8 +58,10 @@ class Selector:
         The run's whole augmentation.
     scorer
         How the network scores.
+    views
+        Views of each sample that a batch holds; 1 where candidates are chosen from.
     batch_size
-        Samples a step on this rank.
+        Samples per step on this rank.
     augment_seed, seed
         Of mixing, and of selection.
     reread
@@ -78,6 +80,7 @@ class Selector:
         account: Account,
         feedback: FeedbackBuffer,
         world: World,
+        views: int,
         batch_size: int,
         augment_seed: int,
         seed: int,
@@ -90,6 +93,7 @@ class Selector:
         self.loads_more = part.ratio > 1 or part.scores
         light, self._mixing = chain.parted()
         self.chain = light if self.loads_more else chain
+        self.views = Views((self.chain,) * views)
         self.reread = reread
         self._scorer = scorer
         self._method = method
