@@ -27,8 +27,7 @@ class Ssl:
     SimCLR's set (Chen et al., ICML 2020), whose color jitter is scaled linearly by the magnitude of Kocyigit
     (2023, section 3.4 and appendix A.5): 5 is the standard, and the curriculum goes from 4 to 6. Nothing else
     is scaled there, and nothing solarized; options scale all of it, and solarize as BYOL's second view does
-    (Grill et al., NeurIPS 2020). A second view of a sample in the same batch has a number of its own
-    (`pipeline.randomness.Keys.occurrences`) and so draws anew.
+    (Grill et al., NeurIPS 2020). Every view of a sample (`pipeline.views.Views`) draws anew.
     """
 
     magnitude: float = 5.0
