@@ -53,7 +53,7 @@ def read_run(
     if named is None:
         raise RunError(f"a recipe must be named first, one of {', '.join(recipe.recipes())}; got none")
     settings = {item.name: getattr(given.settings, item.name) for item in dataclasses.fields(Settings)}
-    run = config.Run(recipe=base.recipe, **settings, **_filled(given, parts))
+    run = config.Run(recipe=base.recipe, streams=base.streams, **settings, **_filled(given, parts))
     return run, given.more if more is not None else None
 
 

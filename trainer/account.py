@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -169,6 +170,11 @@ class Account:
     def steps(self) -> int | None:
         """Steps of the whole run; None where they can't be known before, as the budget counts compute."""
         return self.total // self.batch_size if self.counts == "trained" else None
+
+    @property
+    def most_steps(self) -> int:
+        """Steps of the whole run at the most: were all of them as cheap as the cheapest."""
+        return math.ceil(self.total / min(self.step_cost(pixels) for pixels in self.train_costs))
 
     def schedule_progress(self, cost: float, scoring: float = 0.0, scored: bool = False) -> float:
         """Progress of the learning rate at a step: 0 at the first or only one, exactly 1 at the last.

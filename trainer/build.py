@@ -21,6 +21,7 @@ from trainer.config import Run
 from trainer.data import Data, digest
 from trainer.device import keep_freed_memory, use_bf16
 from trainer.errors import RunError
+from trainer.feed import open_feeds
 from trainer.feedback import FeedbackBuffer
 from trainer.flops import flops_by_pixels
 from trainer.inference.predict import View
@@ -109,6 +110,7 @@ def build(
     optimizer = run.optimizer.build(
         tuple((name, value) for name, value in method.named_parameters() if value.requires_grad)
     )
+    seeds = _seed(run, run.order_seed), _seed(run, run.augment_seed)
     feedback = FeedbackBuffer(world)
     view = _view(run, chain, loader, full)
     scores = RequestedScores(
@@ -144,6 +146,7 @@ def build(
         schedule=run.schedule.bind((account.total - account.before) / len(data.train)),
         feedback=feedback,
         scores=scores,
+        feeds=open_feeds(run, data, account, chain.parted()[0], seeds, open_loader, world.size),
         samples=SampleRecord.empty(len(data.train)),
     )
 

@@ -20,7 +20,7 @@ import torch
 from pipeline.formats.whole import PartialFile, unwritable
 from trainer.errors import RunError
 
-SCHEMA = 5
+SCHEMA = 6
 _MAGIC = b"budgetrain checkpoint, sha256 "
 _DIGEST = 64
 

@@ -21,6 +21,7 @@ from trainer.optimizers import OptimizerConfig
 from trainer.schedules import SchedulePart
 from trainer.selection import SelectionPart
 from trainer.slots import SLOTS
+from trainer.stream import Stream
 
 MOST_COPIES = 1000
 MOST_EPOCHS = 1e6
@@ -228,6 +229,8 @@ class Run(Settings):
     engine: EnginePart = field(default_factory=SLOTS["engine"].make)
     resolution: ResolutionPart = field(default_factory=SLOTS["resolution"].make)
     selection: SelectionPart = field(default_factory=SLOTS["selection"].make)
+    streams: tuple[Stream, ...] = ()
+    """Further streams of images, one for each that the method names."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

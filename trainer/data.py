@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from trainer.classes import compare_shapes, match_classes
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.parallel import World
+from trainer.stream import Stream
 
 Report = Callable[[str, int, int], None]
 """Told of a conversion's progress: what is being converted, samples done, samples in all."""
@@ -36,11 +37,14 @@ class Data:
         With the copies that the run multiplies it by, if any.
     notes
         What a person who trains on them should know, a line each.
+    streams
+        The sets of further streams, by the streams' names.
     """
 
     train: Converted
     test: Converted
     notes: tuple[str, ...] = ()
+    streams: Mapping[str, Converted] = field(default_factory=dict)
 
     @property
     def multiplied(self) -> tuple[int, ...] | None:
@@ -61,10 +65,14 @@ def open_data(run: Run, world: World, report: Report) -> Data:
     """
     train_path, test_path = paths(run)
     notes: list[str] = []
-    if world.leads and not _is_path(run.data):
-        for split, path in (("train", train_path), ("test", test_path)):
+    wanted = [] if _is_path(run.data) else [(run.data, "train", train_path), (run.data, "test", test_path)]
+    for stream in run.streams:
+        if not _is_path(stream.data):
+            wanted.append((stream.data, "train", stream_path(run, stream)))
+    if world.leads:
+        for name, split, path in wanted:
             if not path.exists():
-                notes += _convert(run, split, path, report)
+                notes += _convert(run, name, split, path, report)
     world.barrier()
     train = open_dataset(train_path)
     if run.test_data is None and not test_path.exists():
@@ -73,7 +81,8 @@ def open_data(run: Run, world: World, report: Report) -> Data:
         )
     test = open_dataset(test_path)
     notes += match_classes(train, test) + compare_shapes(train, test)
-    data = Data(multiplied(run, train), test, tuple(notes))
+    streams = {stream.name: open_dataset(stream_path(run, stream)) for stream in run.streams}
+    data = Data(multiplied(run, train), test, tuple(notes), streams)
     _check(run, data)
     return data
 
@@ -114,15 +123,20 @@ def paths(run: Run) -> tuple[Path, Path]:
     A path given as ``data`` goes with the test set of the same format beside it, unless ``test_data`` names
     another.
     """
-    if _is_path(run.data):
-        train = Path(run.data)
-        test = train.with_name("test" + train.suffix)
-    else:
-        folder = (run.data_dir or data_directory()) / run.data
-        train, test = folder / "train.beton", folder / "test.beton"
+    train = _training_path(run, run.data)
+    test = train.with_name("test" + train.suffix)
     if run.test_data is not None:
         test = Path(run.test_data)
     return train, test
+
+
+def stream_path(run: Run, stream: Stream) -> Path:
+    """Return where a stream's set is, or will be."""
+    return _training_path(run, stream.data)
+
+
+def _training_path(run: Run, data: str) -> Path:
+    return Path(data) if _is_path(data) else (run.data_dir or data_directory()) / data / "train.beton"
 
 
 def _is_path(data: str) -> bool:
@@ -130,17 +144,17 @@ def _is_path(data: str) -> bool:
     return Path(data).suffix.removeprefix(".") in FORMATS
 
 
-def _convert(run: Run, split: str, path: Path, report: Report) -> list[str]:
-    """Convert a split, and return what a person should know of it."""
+def _convert(run: Run, name: str, split: str, path: Path, report: Report) -> list[str]:
+    """Convert a split of the set ``name``, and return what a person should know of it."""
     folder = run.data_dir or data_directory()
     # A set that torchvision doesn't know is an image folder by that name in the data directory.
-    text = run.data if run.data in SOURCES else str(folder / run.data)
-    if run.data not in SOURCES:
-        _check_folder(folder / run.data, split)
+    text = name if name in SOURCES else str(folder / name)
+    if name not in SOURCES:
+        _check_folder(folder / name, split)
     source = open_source(text, split=split, data_dir=folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    notes = [f"{run.data}, {split}: {note}" for note in source.notes]
-    convert(source, path, ConvertOptions(), partial(report, f"{run.data}, {split}"), notes.append)
+    notes = [f"{name}, {split}: {note}" for note in source.notes]
+    convert(source, path, ConvertOptions(), partial(report, f"{name}, {split}"), notes.append)
     return notes
 
 

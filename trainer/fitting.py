@@ -10,6 +10,7 @@ from trainer.errors import RunError
 from trainer.methods import MethodConfig, Offer
 from trainer.selection import SelectionPart
 from trainer.slots import SLOTS
+from trainer.stream import Stream
 
 
 class _Parts(Protocol):
@@ -21,16 +22,19 @@ class _Parts(Protocol):
     def sampler(self) -> SamplerPart: ...
     @property
     def selection(self) -> SelectionPart: ...
+    @property
+    def streams(self) -> tuple[Stream, ...]: ...
 
 
 def check(run: _Parts) -> None:
-    """Refuse a sampler or a selection that needs what the run's method doesn't offer.
+    """Refuse parts that the run's method can't train with.
 
     Raises
     ------
     RunError
         With the names of the methods that offer it, and of the parts that do without.
     """
+    _check_streams(run)
     _check(run, "sampler", run.sampler, _sampler_needs)
     _check(run, "selection", run.selection, _selection_needs)
 
@@ -46,6 +50,23 @@ def check_metric(method: MethodConfig, metric: str, needs: tuple[Offer, ...]) ->
     missing = _missing(method, needs)
     if missing:
         raise RunError(f"{_lack(f'metric {metric}', missing, method)} a network of {_offering(needs)}")
+
+
+def _check_streams(run: _Parts) -> None:
+    """Refuse streams other than the method's."""
+    name, wanted = SLOTS["method"].part_name(run.method), set(run.method.streams)
+    given = {stream.name for stream in run.streams}
+    for lacking in sorted(wanted - given):
+        raise RunError(
+            f"method {name} takes a batch of {lacking} images at every step, and no stream has that name: "
+            f"add a table [streams.{lacking}] with data = ... to the recipe"
+        )
+    for unknown in sorted(given - wanted):
+        raise RunError(
+            f"a stream must be one that the method takes; {name} takes "
+            f"{', '.join(sorted(wanted)) or 'none'}, and got {unknown}: remove [streams.{unknown}], or take "
+            "another --method"
+        )
 
 
 def _sampler_needs(part: SamplerPart) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ class Flops:
     forward
         Of the encoder's forward pass.
     step
-        Of a sample's part in a step of the method: all views, teachers and frozen modules included.
+        Of a sample's part in a step of the method: views, teachers, frozen modules and streams included.
     """
 
     forward: Mapping[int, int]
@@ -68,7 +68,8 @@ def flops_by_pixels(run: Run, classes: int, full: int, batch_size: int) -> Flops
             ) from None
         # Batch normalization takes no single image in training.
         count = max(2, batch_size)
-        step[pixels] = step_flops(method, meta_batch(count, run.method.views, pixels)) / count
+        streams = {stream.name: meta_batch(stream.batch_size(count, 1), 1, pixels) for stream in run.streams}
+        step[pixels] = step_flops(method, meta_batch(count, run.method.views, pixels), streams) / count
     return Flops(forward, step)
 
 
@@ -91,8 +92,8 @@ def forward_flops(model: nn.Module, pixels: int, channels: int = 3) -> int:
     return int(counter.get_total_flops())
 
 
-def step_flops(method: Method, batch: Batch) -> int:
-    """Return the FLOPs of a training step of ``method`` on ``batch``, both on the meta device.
+def step_flops(method: Method, batch: Batch, streams: Mapping[str, Batch] | None = None) -> int:
+    """Return the FLOPs of a training step of ``method`` on batches, all on the meta device.
 
     An operation that gradients flow back through counts ``1 + BACKWARD`` times, as is usual, any other once
     (of a teacher, a frozen module). Strictly, an operation whose input needs no gradient, as a network's
@@ -100,7 +101,7 @@ def step_flops(method: Method, batch: Batch) -> int:
     """
     counter = _StepCounter()
     with counter:
-        method(batch)
+        method(batch, **(streams or {}))
     return counter.flops
 
 

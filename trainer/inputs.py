@@ -8,12 +8,12 @@ from dataclasses import fields
 from pathlib import Path
 
 from trainer.config import Run
-from trainer.data import Data, paths
+from trainer.data import Data, paths, stream_path
 from trainer.errors import RunError
 from trainer.slots import RUN_SLOTS
 
 Digests = Mapping[str, str | None]
-"""SHA-256 in hexadecimal of "train", "test", and files by their option, as "sampler.scores"."""
+"""SHA-256 in hexadecimal of "train", "test", "streams.NAME", and files by their option: "sampler.scores"."""
 
 
 def digests(run: Run, data: Data) -> dict[str, str | None]:
@@ -25,7 +25,8 @@ def digests(run: Run, data: Data) -> dict[str, str | None]:
         When a file can't be read.
     """
     sets = {"train": data.train.card.digest, "test": data.test.card.digest}
-    return {**sets, **{option: _digest(option, path) for option, path in files(run)}}
+    streams = {f"streams.{name}": dataset.card.digest for name, dataset in data.streams.items()}
+    return {**sets, **streams, **{option: _digest(option, path) for option, path in files(run)}}
 
 
 def files(run: Run) -> Iterator[tuple[str, Path]]:
@@ -77,7 +78,8 @@ def check(run: Run, before: Digests, now: Digests, where: Path) -> str | None:
 
 def _place(run: Run, name: str) -> str:
     train, test = paths(run)
-    return str({"train": train, "test": test, **dict(files(run))}[name])
+    streams = {f"streams.{stream.name}": stream_path(run, stream) for stream in run.streams}
+    return str({"train": train, "test": test, **streams, **dict(files(run))}[name])
 
 
 def _digest(option: str, path: Path) -> str:

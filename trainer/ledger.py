@@ -41,6 +41,8 @@ class Ledger:
         Samples by the pixels of their shorter side.
     score_costs
         What scoring a sample costs, relative to training on one at full resolution, by pixels, as measured.
+    forwarded
+        Samples of further streams that steps took in.
     gradients
         Samples whose whole gradient was measured without training, at full resolution.
     evaluated, steps, rounds
@@ -60,6 +62,7 @@ class Ledger:
         self.trained_at: dict[int, int] = {}
         self.scored_at: dict[int, int] = {}
         self.score_costs: dict[int, float] = {}
+        self.forwarded = 0
         self.gradients = 0
         self.evaluated = 0
         self.steps = 0
@@ -153,6 +156,7 @@ class Ledger:
             "trained_at": {str(pixels): count for pixels, count in sorted(self.trained_at.items())},
             "scored_at": {str(pixels): count for pixels, count in sorted(self.scored_at.items())},
             "score_costs": {str(pixels): cost for pixels, cost in sorted(self.score_costs.items())},
+            "forwarded": self.forwarded,
             "gradients": self.gradients,
             "evaluated": self.evaluated,
             "steps": self.steps,
@@ -166,7 +170,7 @@ class Ledger:
         """Go on from a checkpoint's counts and times."""
         for name in ("trained_at", "scored_at", "score_costs"):
             setattr(self, name, {int(pixels): value for pixels, value in state[name].items()})
-        for name in ("gradients", "evaluated", "steps", "rounds", "compile_seconds"):
+        for name in ("forwarded", "gradients", "evaluated", "steps", "rounds", "compile_seconds"):
             setattr(self, name, state[name])
         self.seconds = dict(state["phases"])
         self._wall_before = state["wall_seconds"]

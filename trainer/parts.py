@@ -20,6 +20,7 @@ from trainer.account import Account
 from trainer.config import Run
 from trainer.data import Data
 from trainer.errors import DivergedError
+from trainer.feed import Feed
 from trainer.feedback import FeedbackBuffer
 from trainer.inference.predict import View
 from trainer.ledger import Ledger
@@ -68,6 +69,8 @@ class Parts:
         How the training set is scored, and the test set evaluated.
     scores
         Makes the scores that the sampler asks for.
+    feeds
+        Further streams that the method takes a batch of at every step.
     order
         The order under way; None before the first and between rounds.
     orders
@@ -109,6 +112,7 @@ class Parts:
     schedule: Schedule
     feedback: FeedbackBuffer
     scores: RequestedScores
+    feeds: tuple[Feed, ...]
     samples: SampleRecord
     order: Order | None = None
     orders: int = 0
@@ -178,9 +182,10 @@ class Parts:
         DivergedError
             When a loss is not a finite number.
         """
-        times, self.loader.times = self.loader.times, LoaderTimes()
-        self.ledger.add("wait", times.wait)
-        self.ledger.add("copy", times.copy)
+        for loader in (self.loader, *(feed.loader for feed in self.feeds)):
+            times, loader.times = loader.times, LoaderTimes()
+            self.ledger.add("wait", times.wait)
+            self.ledger.add("copy", times.copy)
         if self.feedback.empty:
             return
         with self.ledger.phase("feedback"):
@@ -235,6 +240,8 @@ class Parts:
         self.sampler.close()
         self.loader.close()
         self.test_loader.close()
+        for feed in self.feeds:
+            feed.close()
 
     def __enter__(self) -> Self:
         return self

@@ -19,6 +19,7 @@ from trainer import former
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.slots import RUN_SLOTS, Slot
+from trainer.stream import Stream
 
 T = TypeVar("T")
 
@@ -84,6 +85,8 @@ def from_table(table: Mapping[str, Any], where: str, note: Callable[[str], None]
             values[name] = tuple(_part(slot, entry, where) for entry in entries)
         else:
             values[name] = _part(slot, values[name], where)
+    if "streams" in values:
+        values["streams"] = _streams(values["streams"], where)
     for name in ("data", "test_data"):
         # A name or a path.
         if isinstance(values.get(name), str):
@@ -99,6 +102,9 @@ def to_table(run: Run) -> dict[str, Any]:
         slot = RUN_SLOTS.get(item.name)
         if slot is not None:
             table[item.name] = [_entry(slot, part) for part in value] if slot.many else _entry(slot, value)
+        elif item.name == "streams":
+            if value:
+                table[item.name] = {stream.name: _stream(stream) for stream in value}
         elif value is not None:
             table[item.name] = _plain(value)
     return table
@@ -117,6 +123,30 @@ def _entry(slot: Slot, part: Any) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
+
+
+def _streams(tables: Any, where: str) -> tuple[Stream, ...]:
+    if not isinstance(tables, Mapping) or not all(isinstance(entry, Mapping) for entry in tables.values()):
+        raise RunError(
+            f"{where}: streams must be tables, one per stream; got {tables!r}: write [streams.NAME]"
+        )
+    streams = []
+    for name, entry in tables.items():
+        options = {"name": name, **entry}
+        if "sampler" in options:
+            options["sampler"] = _part(RUN_SLOTS["sampler"], options["sampler"], f"{where}: streams.{name}")
+        if "data" not in options:
+            raise RunError(f"{where}: streams.{name} must name its data set; got none: write data = ...")
+        streams.append(_build(Stream, options, f"{where}: streams.{name}"))
+    return tuple(streams)
+
+
+def _stream(stream: Stream) -> dict[str, Any]:
+    return {
+        "data": stream.data,
+        "ratio": stream.ratio,
+        "sampler": _entry(RUN_SLOTS["sampler"], stream.sampler),
+    }
 
 
 def _part(slot: Slot, entry: Any, where: str) -> Any:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from pipeline import RawBatch
+from pipeline import Batch, RawBatch
 from pipeline.resolution import Stage
 from trainer.errors import RunError
 from trainer.evaluators.classification import Evaluation, evaluate
@@ -246,12 +246,22 @@ class Session(Parts):
         if weighting is not None and not selection.on(self.ledger.steps, progress):
             weighting = None
         self.account.charge("trained", self.run.batch_size, self.pixels)
-        losses = self.step(ready.batch, weighting, progress=self.account.progress)
+        losses = self.step(ready.batch, weighting, self._streamed(), progress=self.account.progress)
         if self.selector.loads_more:
             selection.observe(losses, ready.batch, ready.choice)
         self.feedback.add(ready.batch, losses)
         self.ledger.steps += 1
         return StepResult(self.ledger.steps, losses)
+
+    def _streamed(self) -> dict[str, Batch]:
+        """Return and count the next batch of each further stream, at the resolution that is trained at."""
+        batches = {}
+        for feed in self.feeds:
+            raw = feed.next(replace(self.stage, pixels=self.pixels))
+            with self.ledger.phase("augment"):
+                batches[feed.name] = raw.augment()
+            self.ledger.forwarded += feed.batch_size
+        return batches
 
     @property
     def _asks_ahead(self) -> bool:

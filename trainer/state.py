@@ -53,6 +53,7 @@ def save(session: Session) -> None:
             "optimizer": session.step.optimizer.state_dict(),
             "sampler": session.sampler.state_dict(),
             "ranks": ranks,
+            "feeds": {feed.name: feed.state_dict() for feed in session.feeds},
             "samples": {name: getattr(session.samples, name) for name in SampleRecord.__slots__},
             "order": None if session.order is None else _attributes(session.order),
             "stage": _attributes(session.stage),
@@ -140,6 +141,8 @@ def _restore(session: Session, state: dict[str, Any], own: dict[str, Any]) -> No
     session.step.optimizer.load_state_dict(state["optimizer"])
     session.sampler.load_state_dict(state["sampler"])
     session.selector.load_state_dict(own["selection"])
+    for feed in session.feeds:
+        feed.load_state_dict(state["feeds"][feed.name])
     session.samples = samples
     session.order = None if state["order"] is None else Order(**state["order"])
     session.stage = Stage(**state["stage"])

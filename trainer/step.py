@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -38,27 +39,41 @@ class Step:
     bf16: bool
     ledger: Ledger
 
-    def __call__(self, batch: Batch, weighting: Weighting | None = None, *, progress: float) -> Losses:
+    def __call__(
+        self,
+        batch: Batch,
+        weighting: Weighting | None = None,
+        streams: Mapping[str, Batch] | None = None,
+        *,
+        progress: float,
+    ) -> Losses:
         """Train on an augmented batch; the losses come back detached, still on the device.
 
         Parameters
         ----------
         weighting
             Multiplies the losses by factors that it takes from them.
+        streams
+            Batches of the method's further streams, by their names.
         progress
             Fraction of the budget that is spent after the step.
         """
-        losses = self.backward(batch, weighting)
+        losses = self.backward(batch, weighting, streams)
         with self.ledger.phase("optimise"):
             self.optimizer.step()
             self.method.after_step(progress)
         return losses
 
-    def backward(self, batch: Batch, weighting: Weighting | None = None) -> Losses:
+    def backward(
+        self,
+        batch: Batch,
+        weighting: Weighting | None = None,
+        streams: Mapping[str, Batch] | None = None,
+    ) -> Losses:
         """Make all of a step but the update: gradients stand in the parameters."""
         with self.ledger.phase("forward"):
             with autocast(batch.images.device, self.bf16):
-                losses: Losses = self.module(batch)
+                losses: Losses = self.module(batch, **(streams or {}))
             weights = None if batch.weights is None else batch.constituents(batch.weights)
             if weighting is not None:
                 factors = weighting.weigh(losses, batch)[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from statistics import median
 
 import numpy as np
@@ -33,18 +34,20 @@ def warm_up(session: Session) -> None:
     weights = {name: value.clone() for name, value in session.method.state_dict().items()}
     stages = [Stage(pixels, resolution=pixels / session.full) for pixels in _resolutions(session)]
     batches = {stage.pixels: _load(session, stage) for stage in stages}
-    for batch in batches.values():
-        session.step.backward(batch)
+    streams = {stage.pixels: {feed.name: feed.first(stage) for feed in session.feeds} for stage in stages}
+    for pixels, batch in batches.items():
+        session.step.backward(batch, streams=streams[pixels])
     scored = _scored(session, stages)
     for stage, batch in scored:
         session.selector.score(batch, stage)
     if _must_measure(session):
-        _measure(session, scored, batches[session.full])
+        _measure(session, scored, batches[session.full], streams[session.full])
     session.step.optimizer.zero_grad(set_to_none=True)
     session.method.load_state_dict(weights)
     restore_random_state(random, session.device)
     _rehearse_order(session)
-    session.loader.times = LoaderTimes()
+    for loader in (session.loader, *(feed.loader for feed in session.feeds)):
+        loader.times = LoaderTimes()
     _wait(session)
     session.ledger.settle()
     session.ledger.seconds = phases
@@ -84,7 +87,9 @@ def _scored(session: Session, stages: list[Stage]) -> list[tuple[Stage, Batch]]:
     return [(stage, _candidates(session, stage)) for stage in works.values()]
 
 
-def _measure(session: Session, scored: list[tuple[Stage, Batch]], batch: Batch) -> None:
+def _measure(
+    session: Session, scored: list[tuple[Stage, Batch]], batch: Batch, streams: Mapping[str, Batch]
+) -> None:
     """Time scoring passes against a training step at full resolution, a sample each, in turn.
 
     At the resolutions that the selection scores at, and at full resolution, where a sampler may ask for
@@ -96,7 +101,7 @@ def _measure(session: Session, scored: list[tuple[Stage, Batch]], batch: Batch) 
     times: dict[int | None, list[float]] = {}
     for _ in range(_REPEATS + 1):
         before = time.perf_counter()
-        session.step.backward(batch)
+        session.step.backward(batch, streams=streams)
         times.setdefault(None, []).append(_since(session, before) / len(batch.images))
         for pixels, (stage, candidates) in works.items():
             before = time.perf_counter()
