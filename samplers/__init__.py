@@ -1,7 +1,7 @@
-"""Which samples to load, in which order: every published way behind one small protocol.
+"""Samplers: every published way to choose which samples to load, and in which order, behind one protocol.
 
-``SAMPLERS`` maps a name to its part, a frozen dataclass of options; ``part.build(plan)`` makes a sampler
-with the four methods of ``Sampler``.
+``SAMPLERS`` maps a name to its config, a frozen dataclass of options; ``config.build(plan)`` returns a
+sampler with the four methods of ``Sampler``.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from samplers.uniform import Uniform
 
 
 class SamplerPart(Protocol):
-    """A sampler's options."""
+    """Config of a sampler: its options."""
 
     @property
     def hears(self) -> tuple[Heard, ...]:
         """Statistics that the sampler reads of each row of feedback, which a loop has to measure."""
 
     def build(self, plan: Plan) -> Sampler:
-        """Make the sampler for one run."""
+        """Return the sampler for one run."""
 
 
 @runtime_checkable
 class ScoringPart(SamplerPart, Protocol):
-    """A sampler whose orders may ask for samples to be scored (``Order.score_ids``), at a cost."""
+    """Config of a sampler whose orders may request scoring passes (``Order.score_ids``), at a cost."""
 
     @property
     def asks(self) -> Literal["forward", "gradient"] | None:
-        """What scoring a sample takes: a forward pass, or its whole gradient as well; None for no scores."""
+        """Cost per scored sample: a forward pass, or a backward pass as well; None without scores."""
 
 
 SAMPLERS: dict[str, type[SamplerPart]] = {

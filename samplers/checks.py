@@ -1,4 +1,4 @@
-"""Option checks that several samplers share."""
+"""Checks of options, shared by several samplers."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from samplers.plan import Plan
 
 
 def check_at_least(name: str, value: float, least: float) -> None:
-    """Refuse an option below ``least``, or NaN."""
+    """Raise SamplingError if an option is below ``least`` or NaN."""
     if not value >= least:
         raise SamplingError(f"{name} must be at least {least}; got {value}")
 
 
 def check_within(name: str, value: float, low: float, high: float) -> None:
-    """Refuse an option outside [low, high], or NaN."""
+    """Raise SamplingError if an option is outside [low, high] or NaN."""
     if not low <= value <= high:
         raise SamplingError(f"{name} must be from {low} to {high}; got {value}")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse an option that is none of its choices."""
+    """Raise SamplingError if an option is not one of its choices."""
     if value not in choices:
         raise SamplingError(f"{name} must be one of {', '.join(choices)}; got {value}")
 
 
 def check_warmup(warmup_rounds: int, plan: Plan | None = None) -> None:
-    """Refuse a warm-up that is negative, or that leaves no round of ``plan`` to the sampler."""
+    """Raise SamplingError if the warm-up is negative or takes every round of ``plan``."""
     check_at_least("warmup_rounds", warmup_rounds, 0)
     if plan is not None and warmup_rounds and warmup_rounds >= plan.rounds:
         raise SamplingError(

@@ -1,4 +1,4 @@
-"""A sampler as the ``batch_sampler`` of a plain PyTorch DataLoader, or of what else takes lists of ids."""
+"""Adapter: a sampler as the ``batch_sampler`` of a PyTorch DataLoader or any other consumer of id lists."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from samplers.protocol import Feedback, Order, State
 
 
 class Rounds(Protocol):
-    """What the adapter needs: any sampler of this package, or a ``Service``."""
+    """Interface that the adapter needs: any sampler of this package, or a ``Service``."""
 
     plan: Plan
     rounds: int
 
     def size(self, number: int, /) -> int:
-        """Return the samples that a round draws."""
+        """Return the number of samples that a round draws."""
 
     def next_order(self) -> Order:
-        """Give the next order."""
+        """Return the next order."""
 
     def observe(self, feedback: Feedback) -> None:
-        """Take feedback."""
+        """Record feedback."""
 
     def state_dict(self) -> State:
-        """Copy the state."""
+        """Return a copy of the state."""
 
     def load_state_dict(self, state: State) -> None:
-        """Go on from a state."""
+        """Restore a state."""
 
 
 class Batches:
-    """One round's batches of ids every time it is iterated over.
+    """Batches of ids: each iteration over it is one round.
 
-    Iterating draws the next order, so feedback on a round should be given before the next iteration begins.
-    An iterator left early ends its round.
+    Iterating draws the next order, so feedback on a round should be observed before the next iteration
+    begins. Abandoning an iterator early ends its round.
 
     Parameters
     ----------
     sampler
-        Made with the plan's ``batch_size``, or a service around it.
+        Built from a plan with the wanted ``batch_size``; or a service around such a sampler.
 
     Attributes
     ----------
     order
-        The round under way, or the last one; None before the first. Its ``weights`` are aligned with the ids
-        in the order that batches come in.
+        The current round's order, or the last one's; None before the first round. Its ``weights`` are aligned
+        with the ids of successive batches.
     """
 
     def __init__(self, sampler: Rounds) -> None:
@@ -60,11 +60,11 @@ class Batches:
 
     @property
     def rounds(self) -> int:
-        """Rounds in the whole run."""
+        """Number of rounds in the whole run."""
         return self.sampler.rounds
 
     def __len__(self) -> int:
-        """Batches in the round to come; in the last one's after the last round."""
+        """Return the number of batches in the next round; after the last round, in that one."""
         size = self.sampler.plan.batch_size
         if self.order is not None and (self._resume_at is not None or self._begun == self.rounds):
             return len(self.order.ids) // size - (self._resume_at or 0)
@@ -72,8 +72,8 @@ class Batches:
         return (before + self.sampler.size(self._begun)) // size - before // size
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Draw the next round and give its batches, lists of ``batch_size`` ids."""
-        # Drawn with the first batch, not with the iterator: a DataLoader with workers makes two of these.
+        """Draw the next round and yield its batches, lists of ``batch_size`` ids."""
+        # Drawn with the first batch, not with the iterator: a DataLoader with workers creates two iterators.
         start = self._resume_at
         if start is None:
             self.order = self.sampler.next_order()
@@ -84,13 +84,13 @@ class Batches:
         yield from self.order.ids[(start or 0) * size :].reshape(-1, size).tolist()
 
     def state_dict(self, done: int) -> State:
-        """Copy all that a resumed run needs.
+        """Return a copy of all state that a resumed run needs.
 
         Parameters
         ----------
         done
-            Batches of the round under way that have been trained. (The adapter can't know: loaders read
-            ahead.)
+            Batches of the current round that have been trained on. (The adapter can't count them: loaders
+            prefetch.)
         """
         if self.order is None:
             raise SamplingError("a round must have begun before its state is saved; none has")
@@ -102,7 +102,7 @@ class Batches:
         return {**state, **{f"sampler.{key}": value for key, value in self.sampler.state_dict().items()}}
 
     def load_state_dict(self, state: State) -> None:
-        """Go on from a state: the next iteration gives what was left of its round."""
+        """Restore a state: the next iteration yields the remaining batches of its round."""
         prefix = "sampler."
         own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         self.sampler.load_state_dict(own)
@@ -121,9 +121,9 @@ Item = TypeVar("Item")
 
 
 class WithIds(Generic[Item]):
-    """A map-style data set whose items come with their id: ``(id, item)``, or ``(id, *item)`` of a tuple.
+    """A map-style data set that returns each item with its id: ``(id, item)``, or ``(id, *item)`` for tuples.
 
-    Losses have to find their way back to their samples, and a DataLoader doesn't pass ids on.
+    Feedback needs the ids of a batch's samples, and a DataLoader doesn't return them.
     """
 
     def __init__(self, dataset: Sequence[Item]) -> None:

@@ -1,4 +1,4 @@
-"""dihcl: samples that have been hard all along come more often."""
+"""dihcl: draws samples of high dynamic instance hardness more often."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from samplers.families.rounds import Heard, announced
 from samplers.families.weighted import WeightedSampler
 from samplers.plan import Plan
 
-_MOST = 10.0  # a change counts at most that much, as in the released code
+_MOST = 10.0  # cap on a single change of the loss, as in the released code
 
 
 @dataclass(frozen=True)
@@ -29,24 +29,22 @@ class DIHCL:
         a_i = abs(loss - loss when last seen), at most 10;  or the loss itself
         P_i proportional to exp(tau * u_i / mean(u))
 
-    and rounds are drawn without replacement by P: the weights decide ever less as B nears 1, and nothing at
-    1. Warm epochs scan the set first. Samples without a
-    hardness yet get the largest.
+    and rounds are drawn without replacement by P: the weights matter less as B approaches 1, and not at all
+    at B = 1. Warm epochs scan the set first. Samples without a hardness yet get the largest.
 
-    Fitted to the plan: a round always holds N * B samples, where the paper lets the subset shrink from all to
-    30% of the set. The released code sums up a / (P * learning rate) instead of averaging, and cools tau by
-    0.8 an episode. Its mixup gives each of the two samples its part of the loss, as feedback's shares do
-    here.
+    Fitted to the plan: a round always holds N * B samples, where the paper's subset shrinks from all to
+    30% of the set. The released code sums a / (P * learning rate) instead of averaging, and multiplies tau by
+    0.8 per episode. Its mixup splits the loss between the two samples, as the shares of feedback do here.
     """
 
     hardness: Literal["change", "loss"] = "change"
-    """Instantaneous hardness: how much the loss changed, or the loss."""
+    """Instantaneous hardness: the absolute change of the loss, or the loss itself."""
     tau: float = 20.0
     """Inverse temperature: 0 is uniform."""
     rate: float = 0.1
     """Weight of the newest value in the moving average."""
     warm_epochs: float = 5
-    """Epochs scanned uniformly at first; at most half of the run."""
+    """Initial epochs that scan the set; at most half of the run."""
 
     hears: ClassVar[tuple[Heard, ...]] = ("loss",)
 
@@ -58,15 +56,15 @@ class DIHCL:
             raise SamplingError(f"rate must be above 0 and at most 1; got {self.rate}")
 
     def build(self, plan: Plan) -> WeightedSampler[Change | Recent]:
-        """Make the sampler."""
+        """Return the sampler."""
         return announced(WeightedSampler(self, plan, burn_in=self.warm_epochs))
 
     def table(self, samples: int) -> Change | Recent:
-        """Make the table of each sample's hardness."""
+        """Return an empty table of hardness per sample."""
         return Change(samples, self.rate, _MOST) if self.hardness == "change" else Recent(samples, self.rate)
 
     def importance(self, table: Change | Recent, number: int) -> Doubles | None:
-        """Return the softmax up to its sum; equal weights while no hardness is known."""
+        """Return the unnormalized softmax; None (equal weights) while no hardness is known."""
         hardness = fill_unseen(table.values).astype(np.float64)
         mean = hardness.mean()
         if mean <= 0:

@@ -1,4 +1,4 @@
-"""ucb and epsilon_greedy: train on the highest scores, and now and then on others."""
+"""ucb and epsilon_greedy: bandits that train on the highest scores and explore the rest."""
 
 from __future__ import annotations
 
@@ -29,40 +29,40 @@ class PruningSampler(RoundSampler):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Also that nothing is pruned, where rounds are as long as the set."""
+        """Adds a note where rounds are as long as the set, so that nothing is pruned."""
         size, samples = round(self.plan.total / self.plan.rounds), self.plan.samples
         if size < samples:
             return super().notes
         return (
             *super().notes,
-            f"a round of {size:,} samples selects all of {samples:,}, so that scores decide nothing: lower "
+            f"a round of {size:,} samples selects all of {samples:,}, so that scores have no effect: lower "
             "the budget",
         )
 
     def fold(self, rows: Rows) -> None:
-        """Follow the losses."""
+        """Update the moving averages of the losses."""
         self._losses.fold(rows["ids"], rows["loss"], rows["share"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the followed losses and the selection."""
+        """Return the columns of the loss table, and the selection."""
         return {**self._losses.columns(), "selected": self._selected}
 
     def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
-        """Take them in; the selection may have any length."""
+        """Restore these arrays; the selection may have any length."""
         self._selected = np.array(saved["selected"], np.int64)
         for name, column in self._losses.columns().items():
             column[...] = saved[name]
 
     @abstractmethod
     def scores(self) -> Floats:
-        """Return what samples are selected by, float32[N]; the highest first."""
+        """Return the scores that samples are selected by, float32[N], highest first."""
 
     def greedy(self, size: int) -> int:
-        """Return how many of ``size`` samples are selected by score; the rest is random."""
+        """Return the number of samples out of ``size`` that are selected by score; the rest is random."""
         return size
 
     def _ranked(self) -> Ids:
-        # Ranked in random order, so that equal scores are settled by chance.
+        # Stable sort of a random permutation: ties are broken at random.
         order = permutation(self.plan.samples, self.key("ties"))
         return order[np.argsort(-self.scores()[order], kind="stable")]
 
@@ -79,11 +79,11 @@ class PruningSampler(RoundSampler):
         return min(max((self.size(number) for number in ahead), default=0), self.plan.samples)
 
     def probabilities(self) -> Doubles:
-        """Return equal chances for those selected by score, and a share of the rest for all others."""
+        """Return equal probabilities for samples selected by score, and the exploration's for the rest."""
         self.fold_heard()
         chances = np.zeros(self.plan.samples)
         if self._renews():
-            size = max(1, self._need())  # a round of none, or the run's end: as if one more were drawn
+            size = max(1, self._need())  # an empty round, or the run's end: as if one more were drawn
             ranked, best = self._ranked(), self.greedy(size)
             chances[ranked[:best]] = 1
             chances[ranked[best:]] = (size - best) / max(1, len(ranked) - best)
@@ -93,7 +93,7 @@ class PruningSampler(RoundSampler):
         return chances
 
     def draw(self, size: int) -> Draw:
-        """Shuffle the selection; whole passes over it where a round is longer than the set."""
+        """Shuffle the selection; where a round is longer than the set, repeat whole passes over it."""
         if self._renews():
             self._selected = self._select(self._need())
         passes = -(-size // len(self._selected)) if size else 0
@@ -102,56 +102,55 @@ class PruningSampler(RoundSampler):
 
 
 class EpsilonGreedySampler(PruningSampler):
-    """The highest moving-average losses, and a random part."""
+    """Selects the highest moving-average losses, and a random fraction."""
 
     part: EpsilonGreedy
 
     def scores(self) -> Floats:
-        """Return the moving average of the loss; samples not seen yet come first."""
+        """Return the moving average of the loss; infinity for samples not seen yet."""
         return np.nan_to_num(self._losses.recent, nan=np.inf)
 
     def greedy(self, size: int) -> int:
-        """Return all but a part epsilon."""
+        """Return ``size`` less a fraction epsilon."""
         return size - round(self.part.epsilon * size)
 
 
 class UCBSampler(PruningSampler):
-    """The highest upper confidence bounds of the loss."""
+    """Selects the highest upper confidence bounds of the loss."""
 
     part: UCB
 
     def scores(self) -> Floats:
-        """Return average and bonus; samples not seen yet come first."""
+        """Return average plus bonus; infinity for samples not seen yet."""
         losses = self._losses
         if self.part.bonus == "variance":
             bonus = losses.variance
         else:
-            heard = np.where(losses.weight > 0, losses.weight, np.float32(1))
-            bonus = np.sqrt(np.float32(np.log(self.round + 1)) / heard)
+            count = np.where(losses.weight > 0, losses.weight, np.float32(1))
+            bonus = np.sqrt(np.float32(np.log(self.round + 1)) / count)
         return np.nan_to_num(losses.recent + np.float32(self.part.confidence) * bonus, nan=np.inf)
 
 
 @dataclass(frozen=True)
 class EpsilonGreedy:
-    """The samples of highest moving-average loss, and a random tenth of the round from the others.
+    """Samples of the highest moving-average loss, and a random tenth of each round from the others.
 
     Dynamic data pruning by a bandit (Raju, Daruwalla & Lipasti 2021): of the k samples that a round keeps,
-    (1 - epsilon) k are those of the highest score and epsilon k are drawn uniformly from the rest, where ::
+    (1 - epsilon) k have the highest scores and epsilon k are drawn uniformly from the rest, where ::
 
         score_i <- rate * loss_i + (1 - rate) * score_i
 
-    Fitted to the plan: k = N * B, so that at B = 1 nothing is pruned. Scores come from training itself,
-    without the scoring passes over the whole set that the method's public code makes, so those of samples
-    left out stay as they were; samples not seen yet come first. Rows of mixed images move a score by their
-    share.
+    Fitted to the plan: k = N * B, so nothing is pruned at B = 1. Scores come from training itself, without
+    the public code's scoring passes over the whole set, so the scores of samples left out don't change;
+    samples not seen yet come first. The update of a mixed image's row is scaled by its share.
     """
 
     epsilon: float = 0.1
-    """Part of a round that is drawn at random."""
+    """Fraction of a round that is drawn at random."""
     rate: float = 0.8
     """Weight of the newest loss in the moving average."""
     period: int = 1
-    """Rounds that a selection is kept for."""
+    """Rounds for which a selection is kept."""
 
     hears: ClassVar[tuple[Heard, ...]] = ("loss",)
 
@@ -160,34 +159,34 @@ class EpsilonGreedy:
         _check_common(self.rate, self.period)
 
     def build(self, plan: Plan) -> EpsilonGreedySampler:
-        """Make the sampler."""
+        """Return the sampler."""
         return announced(EpsilonGreedySampler(self, plan, self.rate, self.period))
 
 
 @dataclass(frozen=True)
 class UCB:
-    """The samples of the highest upper confidence bound of the loss: hard ones, and those long not seen.
+    """Samples of the highest upper confidence bound of the loss: hard ones, and those rarely seen.
 
-    Dynamic data pruning by a bandit (Raju, Daruwalla & Lipasti 2021): a round keeps the k samples of the
-    highest score, ::
+    Dynamic data pruning by a bandit (Raju, Daruwalla & Lipasti 2021): a round keeps the k samples with the
+    highest scores ::
 
         score_i = m_i + c * sqrt(ln t / n_i),    m_i <- rate * loss_i + (1 - rate) * m_i
 
-    t the number of the round and n_i how often sample i was seen: the bonus of samples left out grows until
-    they come again. ``bonus="variance"`` takes the moving average of squared deviations from m_i in place of
-    the root, as public code does; it doesn't grow, so samples may be left out for good.
+    where t is the round's number and n_i the number of times that sample i was seen: the bonus of samples
+    left out grows until they are selected again. ``bonus="variance"`` replaces the root by the moving average
+    of squared deviations from m_i, as public code does; it doesn't grow, so samples may be left out for good.
 
-    Fitted to the plan, and fed, as epsilon_greedy.
+    Fitted to the plan, and updated, as epsilon_greedy.
     """
 
     confidence: float = 1.0
     """c, the weight of the bonus."""
     bonus: Literal["count", "variance"] = "count"
-    """What the bonus is made of: how seldom a sample was seen, or how much its loss varies."""
+    """Form of the bonus: by the times that a sample was seen, or by the variance of its loss."""
     rate: float = 0.8
     """Weight of the newest loss in the moving average."""
     period: int = 1
-    """Rounds that a selection is kept for."""
+    """Rounds for which a selection is kept."""
 
     hears: ClassVar[tuple[Heard, ...]] = ("loss",)
 
@@ -197,7 +196,7 @@ class UCB:
         _check_common(self.rate, self.period)
 
     def build(self, plan: Plan) -> UCBSampler:
-        """Make the sampler."""
+        """Return the sampler."""
         return announced(UCBSampler(self, plan, self.rate, self.period))
 
 

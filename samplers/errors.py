@@ -1,13 +1,13 @@
-"""What goes wrong in a sampler, said in one line."""
+"""Exceptions and warnings of samplers."""
 
 
 class SamplingError(ValueError):
-    """A mistake that the caller can mend: one line with the rule, the value and the remedy."""
+    """An error that the caller can fix; the message is one line with the rule, the value and the remedy."""
 
 
 class SamplingWarning(UserWarning):
-    """Options that look odd under their plan but can be meant; the lines are a sampler's ``notes``."""
+    """Options that look wrong under their plan but may be intended; one warning per line of ``notes``."""
 
 
 class LateAnswerError(SamplingError):
-    """An answer is late rather than lost: waiting for it once more may get it."""
+    """A worker process timed out; its answer may still arrive, so waiting again is possible."""

@@ -1,4 +1,4 @@
-"""infobatch: well-learned samples are skipped at random, and those kept stand in for them."""
+"""infobatch: skips well-learned samples at random and rescales the loss of those kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from samplers.plan import Plan
 
 
 class InfoBatchSampler(LossPassSampler):
-    """Passes that leave out part of the samples below the mean loss."""
+    """Passes that leave out a fraction of the samples below the mean loss."""
 
     part: InfoBatch
 
@@ -35,7 +35,7 @@ class InfoBatchSampler(LossPassSampler):
         return max(1, round((1 - self.part.ratio) * easy)) if easy else 0
 
     def inclusion(self, drawn: int) -> Doubles:
-        """Return 1, and the kept fraction for samples below the mean loss."""
+        """Return 1, or the kept fraction for samples below the mean loss."""
         chances = np.ones(self.plan.samples)
         easy = self._easy()
         if len(easy) and drawn < self._anneal:
@@ -43,7 +43,7 @@ class InfoBatchSampler(LossPassSampler):
         return chances
 
     def compose(self, drawn: int) -> Pass:
-        """Leave out, or train on everything in the last part of the run."""
+        """Prune, or take the whole set in the last part of the run."""
         everything = np.arange(self.plan.samples)
         easy = self._easy()
         if drawn >= self._anneal or not len(easy):
@@ -58,24 +58,24 @@ class InfoBatchSampler(LossPassSampler):
 
 @dataclass(frozen=True)
 class InfoBatch:
-    """Half of the samples below the mean loss are skipped at random; the others of them count double.
+    """Skips half of the samples below the mean loss at random and doubles the weight of the other half.
 
     Qin et al., ICLR 2024. A pass over the set keeps every sample whose last loss is at least the mean (or
     that has none yet), and each other with probability 1 - r, its loss multiplied by 1 / (1 - r): the sum
     of the gradients keeps its expectation while the pass gets shorter, so multipliers are above 1 on
-    average. The last 1 - delta of the run trains on everything with weight 1.
+    average. The last 1 - delta of the run trains on the whole set with weight 1.
 
-    Fitted to the plan: passes follow one another until the budget is used up, and rounds are cut from their
-    stream: a round that joins two passes may hold a sample twice, where the released code has a pass an
-    epoch. Of n samples below the mean round((1 - r) * n) are kept, and their multiplier is n over that. The
-    released code keeps int((1 - r) * n) and multiplies by 1 / (1 - r) all the same, starts from a loss of 3
-    for every sample, and where delta * epochs is no whole number its last passes keep the multipliers.
+    Fitted to the plan: passes follow one another until the budget is used up, and rounds are taken from their
+    stream: a round that spans two passes may hold a sample twice, where the released code has one pass per
+    epoch. Of n samples below the mean, k = round((1 - r) * n) are kept with multiplier n / k. The released
+    code keeps int((1 - r) * n) but still multiplies by 1 / (1 - r), starts from a loss of 3 for every sample,
+    and if delta * epochs is not an integer its last passes keep the multipliers.
     """
 
     ratio: float = 0.5
-    """r, the part of the samples below the mean loss that a pass leaves out."""
+    """r, the fraction of the samples below the mean loss that a pass leaves out."""
     delta: float = 0.875
-    """Part of the run, in trained samples, after which nothing is left out any more."""
+    """Fraction of the run, in trained samples, after which nothing is left out."""
 
     hears: ClassVar[tuple[Heard, ...]] = ("loss",)
 
@@ -86,5 +86,5 @@ class InfoBatch:
             raise SamplingError(f"delta must be from 0 to 1; got {self.delta}")
 
     def build(self, plan: Plan) -> InfoBatchSampler:
-        """Make the sampler."""
+        """Return the sampler."""
         return announced(InfoBatchSampler(self, plan))

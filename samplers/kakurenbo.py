@@ -1,4 +1,4 @@
-"""kakurenbo: samples learned with confidence hide, and are looked at again every pass."""
+"""kakurenbo: hides confidently learned samples, and scores them again in every pass."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STEPS = ((0.8, 0.4), (0.6, 0.6), (0.3, 0.8), (0.0, 1.0))
 
 
 class KakurenboSampler(PassSampler):
-    """Passes that hide the easiest part of the set."""
+    """Passes that hide the easiest samples."""
 
     part: Kakurenbo
 
@@ -30,16 +30,16 @@ class KakurenboSampler(PassSampler):
         self._p_true = Recent(plan.samples)
 
     def fold(self, rows: Rows) -> None:
-        """Keep each sample's last loss and confidence."""
+        """Update each sample's last loss and confidence."""
         self._loss.fold(rows["ids"], rows["loss"], rows["share"])
         self._p_true.fold(rows["ids"], rows["p_true"], rows["share"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return both and the pass under way."""
+        """Return the last losses and confidences, and the current pass."""
         return {**super().memory(), "loss": self._loss.values, "p_true": self._p_true.values}
 
     def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
-        """Take them in."""
+        """Restore these arrays."""
         super().load_memory(saved)
         self._loss.values[...] = saved["loss"]
         self._p_true.values[...] = saved["p_true"]
@@ -49,14 +49,14 @@ class KakurenboSampler(PassSampler):
         decay = next(factor for begin, factor in _STEPS if progress >= begin)
         most = int(self.part.fraction * decay * self.plan.samples)
         losses = self._loss.values
-        # Samples never seen sort last and have no confidence: they don't hide.
+        # Samples never seen sort last and have no confidence: they are not hidden.
         order = self.some(np.arange(self.plan.samples), self.plan.samples)
         lowest = order[np.argsort(losses[order], kind="stable")[:most]]
         confidence = self._p_true.values[lowest]
         return np.sort(lowest[confidence >= self.part.confidence])
 
     def compose(self, drawn: int) -> Pass:
-        """Hide what may hide; the others share the learning rate of all."""
+        """Hide samples, and scale the learning rate of the others to compensate."""
         hidden = self._hide(drawn)
         samples = self.plan.samples
         shown = np.ones(samples, bool)
@@ -66,30 +66,30 @@ class KakurenboSampler(PassSampler):
 
 @dataclass(frozen=True)
 class Kakurenbo:
-    """The lowest losses hide from a pass unless the network is unsure of them; the learning rate makes up.
+    """Skips low-loss, high-confidence samples in each pass and scales the learning rate to compensate.
 
-    Nguyen et al., NeurIPS 2023. Before each pass the fraction F_e of samples with the lowest last losses may
-    hide; those that the network gets wrong, or right with a confidence below tau, move back. A pass over the
-    others runs at a learning rate of 1 / (1 - F*) times the schedule's, F* the fraction that really hides.
-    Hidden samples are scored by forward passes when their pass ends. F_e is F times 1, 0.8, 0.6 and 0.4
-    from the start, 30%, 60% and 80% of the run on.
+    Nguyen et al., NeurIPS 2023. Before each pass, the fraction F_e of samples with the lowest last losses are
+    candidates for hiding; misclassified ones, and those with a confidence below tau, are moved back. A pass
+    over the others runs at a learning rate of 1 / (1 - F*) times the schedule's, with F* the fraction
+    actually hidden. Hidden samples are scored by forward passes when their pass ends. F_e is F times 1, 0.8,
+    0.6 and 0.4, from 0%, 30%, 60% and 80% of the run.
 
-    A sample that is right with confidence c has p_true = c, and with tau of 0.5 or more p_true >= tau
-    implies right: so the test is p_true >= tau. The released code scales the learning rate by the largest
-    fraction F_e rather than the hidden one, and takes its confidence from a softmax over the batch
-    instead of over the classes.
+    A correctly classified sample of confidence c has p_true = c, and with tau of at least 0.5 p_true >= tau
+    implies a correct prediction: so the test is p_true >= tau. The released code scales the learning rate by
+    the maximum fraction F_e rather than the hidden one, and takes its confidence from a softmax over the
+    batch instead of over the classes.
 
-    Fitted to the plan: passes follow one another until the budget is used up, and rounds are cut from
-    their stream: a round that joins two passes may hold a sample twice, where the released code has a pass an
-    epoch. The order whose round ends a pass asks for its hidden samples by ``score_ids``, so that
-    they are scored before the next pass is composed; an order that spans passes has the mean of their
+    Fitted to the plan: passes follow one another until the budget is used up, and rounds are taken from
+    their stream: a round that spans two passes may hold a sample twice, where the released code has one pass
+    per epoch. The order whose round ends a pass requests scores of its hidden samples by ``score_ids``, so
+    that they are known before the next pass is composed; an order that spans passes has the mean of their
     learning-rate factors.
     """
 
     fraction: float = 0.3
-    """F, the part of the set that may hide at first."""
+    """F, the fraction of the set that may be hidden initially."""
     confidence: float = 0.7
-    """tau, the probability of the true class below which a sample moves back."""
+    """tau, the probability of the true class below which a sample is moved back."""
 
     asks: ClassVar[Literal["forward"]] = "forward"
 
@@ -101,5 +101,5 @@ class Kakurenbo:
         check_within("confidence", self.confidence, 0.5, 1)
 
     def build(self, plan: Plan) -> KakurenboSampler:
-        """Make the sampler."""
+        """Return the sampler."""
         return announced(KakurenboSampler(self, plan))

@@ -1,4 +1,4 @@
-"""mcl: few, diverse groups of samples at first; later more of them, and harder ones."""
+"""mcl: minimax curriculum, from few diverse groups of samples to more and harder ones."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from samplers.scores import Scores
 
 @njit(nogil=True, error_model="numpy")
 def choose_groups(gains: Doubles, features: Doubles, diversity: float, chosen: Ids) -> None:
-    """Greedy maximum of sum of ``gains`` + ``diversity`` * sum_u sqrt(sum of feature u), over groups.
+    """Greedily maximize sum of ``gains`` + ``diversity`` * sum_u sqrt(sum of feature u), over groups.
 
-    Lazy (Minoux 1978): a group's gain only shrinks as others are chosen, so a gain that was computed
-    earlier bounds it, and most are never computed again.
+    Lazy greedy (Minoux 1978): a group's gain only decreases as others are chosen, so its last computed gain
+    is an upper bound, and most are never computed again.
     """
     groups, width = features.shape
     covered = np.zeros(width, np.float64)
@@ -48,7 +48,7 @@ def choose_groups(gains: Doubles, features: Doubles, diversity: float, chosen: I
 
 
 class MCLSampler(RoundSampler):
-    """Draws uniformly from the groups that loss and diversity choose for the round."""
+    """Draws uniformly from the groups chosen for the round by loss and diversity."""
 
     part: MCL
 
@@ -59,30 +59,30 @@ class MCLSampler(RoundSampler):
         self._features = features
 
     def fold(self, rows: Rows) -> None:
-        """Keep each sample's last loss."""
+        """Update each sample's last loss."""
         self._loss.fold(rows["ids"], rows["loss"], rows["share"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the last losses, and the groups with their features, which no file can change any more."""
+        """Return the last losses, and the groups with their features, now independent of the scores file."""
         return {**self._loss.columns(), "group": self._group, "features": self._features}
 
     def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
-        """Take them in; there may be another number of groups, with other features."""
+        """Restore these arrays; the number of groups and their features may differ."""
         self._group = np.array(saved["group"], np.int64)
         self._features = np.array(saved["features"], np.float64)
         for name, column in self._loss.columns().items():
             column[...] = saved[name]
 
     def chosen_groups(self) -> Ids:
-        """Return the groups of the round to come, in the order of the greedy choice."""
+        """Return the groups of the next round, in the order of the greedy choice."""
         part, groups = self.part, len(self._features)
         rounds = self.rounds * self.total / max(1, self.plan.total)
         share = part.first + (part.last - part.first) * min(1.0, self.round / max(1, rounds - 1))
         seen = ~np.isnan(self._loss.values)
-        heard = np.bincount(self._group[seen], minlength=groups)
+        counts = np.bincount(self._group[seen], minlength=groups)
         sums = np.bincount(self._group[seen], self._loss.values[seen], groups)
-        losses = np.divide(sums, heard, out=np.full(groups, np.nan), where=heard > 0)
-        losses = np.where(heard > 0, losses, np.nanmax(losses) if heard.any() else 1.0)
+        losses = np.divide(sums, counts, out=np.full(groups, np.nan), where=counts > 0)
+        losses = np.where(counts > 0, losses, np.nanmax(losses) if counts.any() else 1.0)
         unit = losses.mean() / np.sqrt(self._features).sum(axis=1).mean()
         diversity = part.diversity * (1 - part.decay) ** self.round * unit
         chosen = np.empty(max(1, round(share * groups)), np.int64)
@@ -95,7 +95,7 @@ class MCLSampler(RoundSampler):
         return np.flatnonzero(wanted[self._group])
 
     def probabilities(self) -> Doubles:
-        """Return equal chances for all samples of the chosen groups, float64[N]."""
+        """Return equal probabilities for all samples of the chosen groups, float64[N]."""
         self.fold_heard()
         chances = np.zeros(self.plan.samples)
         chances[self._pool()] = 1
@@ -103,7 +103,7 @@ class MCLSampler(RoundSampler):
         return chances
 
     def draw(self, size: int) -> Draw:
-        """Draw without replacement from the chosen groups; whole passes where they hold too few."""
+        """Draw without replacement from the chosen groups; whole passes if they hold too few samples."""
         pool = self._pool()
         passes = -(-size // len(pool))
         parts = [shuffled(pool, self.key("order", self.round * 2**20 + n)) for n in range(passes)]
@@ -114,35 +114,35 @@ class MCLSampler(RoundSampler):
 class MCL:
     """Minimax curriculum: a few diverse groups of samples first, then more, harder, less diverse ones.
 
-    Zhou & Bilmes, ICLR 2018, eq. 2 and algorithm 1. The set is clustered once. Each round chooses the k
-    groups A that maximise ::
+    Zhou & Bilmes, ICLR 2018, eq. 2 and algorithm 1. The set is clustered once. Each round greedily chooses
+    the k groups A that maximize ::
 
         sum_{i in A} loss_i + lambda * F(A),    F(A) = sum_u sqrt(sum_{i in A} c_u(i))
 
-    greedily, c_u(i) >= 0 the u-th feature of the centre of group i; then lambda <- (1 - gamma) * lambda and
+    with c_u(i) >= 0 the u-th feature of the center of group i; then lambda <- (1 - gamma) * lambda and
     k grows linearly. lambda is in units that make loss and diversity of the average group equal.
 
     Fitted to the plan: a round's N * B samples are drawn without replacement from all samples of the chosen
-    groups, in whole passes where these hold fewer (a round then holds samples more than once); a stage of
+    groups, in whole passes if these hold fewer (a round then holds samples more than once); a stage of
     the algorithm is a round. Groups come from the features of a scores file by k-means. Without a file they
     are random equal parts of each class, with the class as the only feature, so that diversity balances
-    classes; that needs the plan's labels. A group's loss is the mean over its samples' last losses, the
-    largest where none was seen; the paper, which must not look at all labels, takes the loss of the sample
-    nearest to the centre.
+    classes; this needs the plan's labels. A group's loss is the mean of its samples' last losses, or the
+    largest if none was seen; the paper, which may not use all labels, takes the loss of the sample nearest to
+    the center.
     """
 
     features: Path | None = None
-    """A scores file with features; without one, groups are parts of classes."""
+    """A scores file with features; by default, groups are parts of classes."""
     groups: int = 1000
     """Number of groups; at most a tenth of the set."""
     first: float = 0.1
-    """Part of the groups that the first round chooses."""
+    """Fraction of the groups chosen in the first round."""
     last: float = 0.9
-    """Part of the groups that the last round chooses."""
+    """Fraction of the groups chosen in the last round."""
     diversity: float = 1.0
-    """lambda at first."""
+    """Initial lambda."""
     decay: float = 0.05
-    """gamma, by which lambda shrinks every round."""
+    """gamma, by which lambda decays every round."""
 
     hears: ClassVar[tuple[Heard, ...]] = ("loss",)
 
@@ -157,7 +157,7 @@ class MCL:
             raise SamplingError(f"decay must be from 0 to 1; got {self.decay}")
 
     def build(self, plan: Plan) -> MCLSampler:
-        """Make the sampler, and its groups."""
+        """Return the sampler, after clustering the set."""
         count = max(1, min(self.groups, plan.samples // 10))
         if self.features is not None:
             features = Scores.load(self.features, plan.samples, plan.digest).features
@@ -165,11 +165,11 @@ class MCL:
                 raise SamplingError(f"mcl needs a scores file with features; {self.features} has none")
             if (features < 0).any():
                 raise SamplingError(
-                    f"mcl's features must be at least 0, as behind a ReLU; got {features.min()}"
+                    f"mcl's features must be at least 0, as after a ReLU; got {features.min()}"
                 )
             if not (features > 0).any():
                 raise SamplingError(
-                    f"mcl's features must not all be 0; those in {self.features} are: score the set anew"
+                    f"mcl's features must not all be 0; those in {self.features} are: score the set again"
                 )
             group = _without_gaps(k_means(features, count, plan.seed))
             sums = np.zeros((group.max() + 1, features.shape[1]))
@@ -177,7 +177,7 @@ class MCL:
             return announced(MCLSampler(self, plan, group, sums / np.bincount(group)[:, None]))
         if plan.labels is None:
             raise SamplingError("mcl needs a scores file with features, or the plan's labels; got neither")
-        # Deal the shuffled samples of each class out to that class's share of the groups.
+        # Distribute the shuffled samples of each class over that class's groups.
         order = permutation(plan.samples, make_key(plan.seed, "mcl"))
         order = order[np.argsort(plan.labels[order], kind="stable")]
         group = np.empty(plan.samples, np.int64)

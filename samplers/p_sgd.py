@@ -1,4 +1,4 @@
-"""p_sgd: samples that the model gets wrong come more often."""
+"""p_sgd: draws difficult samples more often."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from samplers.plan import Plan
 
 
 def mean_error(table: Mean | Recent) -> NDArray[np.float32]:
-    """Return a, float32[N]: 1 minus the tabled p_y, and the maximum for samples not seen yet."""
+    """Return a, float32[N]: 1 minus the table's p_y, and the maximum for samples not seen yet."""
     return fill_unseen(np.float32(1) - table.values)
 
 
@@ -31,29 +31,29 @@ class PSGD:
         p_i = a_i + eps,    eps = (1 / N) sum_j a_j
         P_i = p_i / sum_j p_j
 
-    Eq. 2 averages over all epochs up to t; a sample has a prediction only for rounds that it was drawn in,
-    so the mean is over those, weighted by the sample's share of the image where images are mixed. Samples
-    not seen yet get the largest a. While nothing has been seen, and during the warm-up, draws are uniform.
-    The released code counts a mixed image's error for one of its samples only, and against the label of
-    another.
+    Eq. 2 averages over all epochs up to t; a sample has predictions only from rounds in which it was drawn,
+    so the mean is over those, weighted by the sample's share of the image if images are mixed. Samples
+    not seen yet get the largest a. Before any feedback, and during the warm-up, draws are uniform.
+    The released code attributes a mixed image's error to only one of its samples, and computes it against
+    the label of another.
 
-    Without replacement the weights decide ever less as B nears 1, and at 1 nothing: a round of N samples
-    takes each once, as scan does. The paper draws at B < 1 only.
+    Without replacement the weights matter less as B approaches 1, and not at all at B = 1: a round of N
+    samples takes each once, as scan does. The paper draws only at B < 1.
 
-    Under mixing the equation measures shares more than difficulty: a network that knows all samples predicts
-    a sample of share s with p_y = s, an error of 1 - s, which is the same for every sample on average.
-    ``relative`` takes max(0, s - p_y) / s for the error instead: 1 - p_y of a plain image, and 0 for a sample
-    that is recognised to its share, whatever that is. It is not the paper's.
+    Under mixing the equation measures shares more than difficulty: a network that has learned all samples
+    predicts a sample of share s with p_y = s, an error of 1 - s, which averages the same for every sample.
+    ``relative`` uses the error max(0, s - p_y) / s instead: 1 - p_y for a plain image, and 0 for a sample
+    predicted with its share. This is not in the paper.
     """
 
     warmup_rounds: int = 0
-    """Rounds drawn uniformly at first (70 of 200 in table 1 of the paper, none with a budget)."""
+    """Initial rounds drawn uniformly (70 of 200 in table 1 of the paper, none with a budget)."""
     smoothing: bool = True
-    """Add eps; without, samples that are always right are never drawn again (figure 1 of the paper)."""
+    """Add eps; without it, samples always classified correctly are never drawn again (figure 1)."""
     average: bool = True
-    """Average the error over all times seen; False takes the last prediction only (figure 1)."""
+    """Average the error over all times seen; False uses the last prediction only (figure 1)."""
     relative: bool = False
-    """Under mixing, measure an error against the share that the sample has in its image."""
+    """Under mixing, measure the error relative to the sample's share of the image."""
 
     hears: ClassVar[tuple[Heard, ...]] = ("p_true",)
 
@@ -61,12 +61,12 @@ class PSGD:
         check_warmup(self.warmup_rounds)
 
     def build(self, plan: Plan) -> WeightedSampler[Mean | Recent]:
-        """Make the sampler."""
+        """Return the sampler."""
         check_warmup(self.warmup_rounds, plan)
         return announced(WeightedSampler(self, plan))
 
     def table(self, samples: int) -> Mean | Recent:
-        """Make the table of each sample's p_y: the mean, or the last."""
+        """Return an empty table of p_y per sample: the mean, or the last value."""
         table = Mean if self.average else Recent
         return table(samples, relative=self.relative)
 

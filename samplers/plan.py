@@ -1,4 +1,4 @@
-"""The budget of a run in samples, shared out over rounds exactly."""
+"""Plan: a run's budget in samples, and its division into rounds."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from samplers.errors import SamplingError
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much may be drawn, and in how many rounds.
+    """The number of samples to draw in a run, and the number of rounds.
 
-    The budget B is the fraction of a full training's samples (Arazo et al. 2021, section 3): a full training
-    sees N samples in each of T epochs, so the plan holds round(T * N * B) samples. Rounds get whole numbers
-    that add up to exactly that. Orders come in multiples of ``batch_size``: what a round leaves over heads
-    the next round's order, so a whole run loses less than one batch, whatever the round's size. The papers
-    drop the remainder of every epoch instead: on CIFAR-10 with batches of 128 a full training of 200 epochs
-    has 78,125 steps here and 78,000 there (0.16% fewer). A batch that joins two rounds may hold a sample
-    twice.
+    The budget B is a fraction of a full training's samples (Arazo et al. 2021, section 3): a full training
+    sees N samples in each of T epochs, so the plan holds round(T * N * B) samples. The integer sizes of its
+    rounds add up to exactly that. Orders come in multiples of ``batch_size``: the remainder of a round is
+    prepended to the next round's order, so a whole run loses less than one batch, whatever the round's size.
+    The papers drop the remainder of every epoch instead: on CIFAR-10 with batches of 128, a full training of
+    200 epochs has 78,125 steps here and 78,000 there (0.16% fewer). A batch that spans two rounds may hold a
+    sample twice.
 
-    A round holds a batch at least, lest it be evaluated without a step: where T / ``round_length`` rounds
-    would be shorter, there are fewer of them, and ``notes`` tells so.
+    A round holds at least one batch, so that each evaluation follows a step: if T / ``round_length`` rounds
+    would be shorter, there are fewer rounds, with a line in ``notes``.
 
     Attributes
     ----------
@@ -36,16 +36,16 @@ class Plan:
     batch_size
         Samples per optimizer step over all ranks; 1 leaves orders uncut.
     seed
-        Of the orders only.
+        Seed of the orders.
     round_length
-        Length of a round in epoch equivalents; below 1 gives fresher orders. At least a batch is taken.
+        Length of a round in epoch equivalents; below 1, orders use more recent feedback. At least one batch.
     labels
-        int64[N], needed by samplers that look at classes.
+        int64[N], needed by samplers that use classes.
     digest
-        SHA-256 of the training set, which a scores file must name where it names one; None isn't compared.
+        SHA-256 of the training set, compared with that in a scores file, if any; None skips the check.
     loaded
-        Samples that orders hold in all, where more are loaded than are trained on: there are as many more
-        rounds then, of the same size. None for round(T * N * B).
+        Total samples in orders, if more are loaded than trained on: there are then proportionally more
+        rounds, of the same size. None for round(T * N * B).
     """
 
     samples: int
@@ -78,7 +78,7 @@ class Plan:
             raise SamplingError(f"round_length must be above 0 and at most 1 epoch; got {self.round_length}")
         if self.labels is not None and self.labels.shape != (self.samples,):
             raise SamplingError(
-                f"labels must hold one class a sample, shape ({self.samples},); got {self.labels.shape}"
+                f"labels must hold one class per sample, shape ({self.samples},); got {self.labels.shape}"
             )
         if self.labels is not None and (self.labels.dtype.kind not in "iu" or self.labels.min() < 0):
             raise SamplingError(
@@ -93,17 +93,17 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """Samples that orders hold in all, batch remainder not yet taken off."""
+        """Total samples in orders, including the final batch remainder, which is dropped."""
         return round(self.epochs * self.samples * self.budget) if self.loaded is None else self.loaded
 
     @property
     def steps(self) -> int:
-        """Optimizer steps in the whole run: whole batches only."""
+        """Number of optimizer steps in the whole run: whole batches only."""
         return self.total // self.batch_size
 
     @property
     def rounds(self) -> int:
-        """Rounds of a sampler that spends the budget evenly over all T epochs, of a batch each at least."""
+        """Number of rounds, each of at least one batch, if the budget is spread evenly over all T epochs."""
         return min(self._asked_rounds, self.steps)
 
     @property
@@ -113,19 +113,19 @@ class Plan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Where the plan departs from what its fields ask for: one line each."""
+        """Deviations of the plan from its fields: one line each."""
         if self._asked_rounds == self.rounds:
             return ()
         asked = self.total / self._asked_rounds
         return (
-            f"a round holds a batch of {self.batch_size:,} samples at least; {self._asked_rounds:,} rounds "
+            f"a round holds at least one batch of {self.batch_size:,} samples; {self._asked_rounds:,} rounds "
             f"of {asked:,.3g} would not: {self.rounds:,} rounds instead",
         )
 
     def size(self, round: int) -> int:  # noqa: A002  (the field's word; the builtin isn't used here)
-        """Return the samples of ``round``, the total spread over ``rounds`` rounds: N*B up to rounding."""
+        """Return the number of samples in ``round``, the total divided by ``rounds``: N*B up to rounding."""
         return self.before(round + 1) - self.before(round)
 
     def before(self, round: int) -> int:  # noqa: A002  (as above)
-        """Return the samples of all rounds before ``round``."""
+        """Return the number of samples in all rounds before ``round``."""
         return round * self.total // self.rounds

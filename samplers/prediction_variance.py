@@ -1,4 +1,4 @@
-"""prediction_variance: samples whose predictions waver come more often."""
+"""prediction_variance: draws samples of high prediction variance more often."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from samplers.plan import Plan
 
 @dataclass(frozen=True)
 class PredictionVariance:
-    """Wavering samples more often: P proportional to the spread of p_y over the times seen.
+    """Samples of high prediction variance more often: P proportional to the spread of past p_y.
 
-    SGD-SPV (Chang et al. 2017) as "Sample importance in SGD training" has it in eq. 6::
+    SGD-SPV (Chang et al. 2017) in the form of "Sample importance in SGD training", eq. 6::
 
         P_i proportional to sqrt(v_i + v_i^2 / (n_i - 1)) + eps
 
     v_i is the variance of the probability of the true class over the n_i times that sample i was seen; the
-    second term is for the uncertainty of v_i itself. The first ``burn_in`` epochs scan the set, then all
-    draws are independent (with replacement). The equation lists what an epoch has had among its arguments
-    but, unlike eq. 1, excludes nothing by it; and an exclusion over whole epochs would leave every sample its
-    one turn an epoch, whatever the weights. ``replacement=False`` draws so: at B = 1, the paper's budget, it
-    is scan, and below it the weaker the nearer B is to 1. Samples seen less than twice get the current
-    maximum. Where images are mixed, rows count by their shares and n_i is (sum of shares)^2 / (sum of squared
-    shares).
+    second term accounts for the uncertainty of v_i itself. The first ``burn_in`` epochs scan the set, then
+    all draws are independent (with replacement). The equation has the epoch's earlier draws among its
+    arguments but, unlike eq. 1, excludes none of them; and excluding them over whole epochs would draw every
+    sample exactly once per epoch, whatever the weights. ``replacement=False`` does exclude them: at B = 1,
+    the paper's budget, it is scan, and below, the weights matter less as B approaches 1. Samples seen less
+    than twice get the current maximum. If images are mixed, rows are weighted by their shares and n_i is (sum
+    of shares)^2 / (sum of squared shares).
     """
 
     burn_in: float = 10
-    """Epochs scanned uniformly at first; at most half of the run."""
+    """Initial epochs that scan the set; at most half of the run."""
     eps: float = 0.2
-    """Added to every importance, so that steady samples still come."""
+    """Added to every importance, so that samples of stable predictions are still drawn."""
     replacement: bool = True
     """Draw with replacement within a round."""
 
@@ -47,11 +47,11 @@ class PredictionVariance:
         check_at_least("eps", self.eps, 0)
 
     def build(self, plan: Plan) -> WeightedSampler[Moments]:
-        """Make the sampler."""
+        """Return the sampler."""
         return announced(WeightedSampler(self, plan, replacement=self.replacement, burn_in=self.burn_in))
 
     def table(self, samples: int) -> Moments:
-        """Make the table of each sample's moments of p_y."""
+        """Return an empty table of the moments of p_y per sample."""
         return Moments(samples)
 
     def importance(self, table: Moments, number: int) -> Floats:

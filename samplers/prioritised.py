@@ -1,4 +1,4 @@
-"""loss_proportional and loss_rank: prioritised replay by the last loss."""
+"""loss_proportional and loss_rank: prioritized replay by the last loss."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from samplers.plan import Plan
 class LossProportional:
     """High losses more often: P proportional to a power of the last loss.
 
-    SGD-Prop of "Sample importance in SGD training", section 4, the proportional variant of prioritised replay
+    SGD-Prop of "Sample importance in SGD training", section 4, the proportional variant of prioritized replay
     (Schaul et al. 2015)::
 
         P_i = p_i^alpha / sum_j p_j^alpha,    p_i = |loss_i| + eps
 
-    alpha 0.6 is the replay paper's. Samples not seen yet get the largest loss, as new transitions do there.
-    The equation draws every sample anew, so a round may hold one more than once; ``replacement=False``
-    draws it without replacement, where the weights decide ever less as B nears 1, and nothing at 1.
+    alpha = 0.6 is from the replay paper. Samples not seen yet get the largest loss, as new transitions do
+    there. The equation draws samples independently, so a round may hold one more than once;
+    ``replacement=False`` draws without replacement: the weights then matter less as B approaches 1, and not
+    at all at B = 1.
     """
 
     alpha: float = 0.6
-    """How strongly the loss decides: 0 is uniform."""
+    """Exponent of the loss: 0 is uniform."""
     eps: float = 1e-6
-    """Added to every loss, so that samples of loss 0 still come."""
+    """Added to every loss, so that samples of loss 0 are still drawn."""
     replacement: bool = True
     """Draw with replacement within a round."""
 
@@ -43,11 +44,11 @@ class LossProportional:
         check_at_least("eps", self.eps, 0)
 
     def build(self, plan: Plan) -> WeightedSampler[Recent]:
-        """Make the sampler."""
+        """Return the sampler."""
         return announced(WeightedSampler(self, plan, replacement=self.replacement))
 
     def table(self, samples: int) -> Recent:
-        """Make the table of each sample's last loss."""
+        """Return an empty table of the last loss per sample."""
         return Recent(samples)
 
     def importance(self, table: Recent, number: int) -> Floats:
@@ -57,7 +58,7 @@ class LossProportional:
 
 
 def ranks(values: Floats) -> Doubles:
-    """Rank of each value, 1 for the largest; equal values share the mean of their ranks."""
+    """Return the rank of each value, 1 for the largest; equal values share the mean of their ranks."""
     order = np.argsort(-values, kind="stable")
     ordered = values[order]
     begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
@@ -71,18 +72,18 @@ def ranks(values: Floats) -> Doubles:
 class LossRank:
     """High losses more often: P proportional to a power of 1 / rank by the last loss.
 
-    SGD-Rank of "Sample importance in SGD training", section 4, the rank-based variant of prioritised replay
+    SGD-Rank of "Sample importance in SGD training", section 4, the rank-based variant of prioritized replay
     (Schaul et al. 2015)::
 
         P_i = (1 / rank_i)^alpha / sum_j (1 / rank_j)^alpha
 
-    Rank 1 has the largest |loss|; alpha 0.7 is the replay paper's. Ranks don't care for the scale of the loss
-    nor for outliers. Samples not seen yet share the front with the largest loss; equal losses share the
-    mean of their ranks. Drawn with replacement, or without, as loss_proportional.
+    Rank 1 has the largest |loss|; alpha = 0.7 is from the replay paper. Ranks are insensitive to the scale of
+    the loss and to outliers. Samples not seen yet share the first ranks with the largest loss; equal losses
+    share the mean of their ranks. Drawn with or without replacement, as loss_proportional.
     """
 
     alpha: float = 0.7
-    """How strongly the rank decides: 0 is uniform."""
+    """Exponent of 1 / rank: 0 is uniform."""
     replacement: bool = True
     """Draw with replacement within a round."""
 
@@ -92,11 +93,11 @@ class LossRank:
         check_at_least("alpha", self.alpha, 0)
 
     def build(self, plan: Plan) -> WeightedSampler[Recent]:
-        """Make the sampler."""
+        """Return the sampler."""
         return announced(WeightedSampler(self, plan, replacement=self.replacement))
 
     def table(self, samples: int) -> Recent:
-        """Make the table of each sample's last loss."""
+        """Return an empty table of the last loss per sample."""
         return Recent(samples)
 
     def importance(self, table: Recent, number: int) -> Doubles:

@@ -1,4 +1,4 @@
-"""Order, Feedback, Sampler: what a sampler says, what it hears, and the methods in between."""
+"""Protocols: Order (a sampler's output), Feedback (its input), Sampler."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 State = dict[str, Any]
-"""A sampler's state: plain numbers, strings, lists and NumPy arrays, so that any checkpoint can hold it."""
+"""A sampler's state: plain numbers, strings, lists and NumPy arrays, which any checkpoint format can hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The ids to train on in one round, in this sequence.
+    """The ids to train on in one round, in sequence.
 
-    Global: under data parallelism every rank holds the same order and the loader slices it.
+    Global: under data parallelism every rank holds the same order, and the loader slices it.
 
     Attributes
     ----------
     round
         The round's number, from 0.
     ids
-        int64[n]; a multiple of the plan's batch size. May be empty, and may hold an id more than once.
+        int64[n], n a multiple of the plan's batch size. May be empty, and may hold an id more than once.
     weights
-        float32[n], loss multipliers, of mean 1 unless the sampler's description says otherwise; None means
-        all 1.
+        float32[n], loss multipliers, of mean 1 unless the sampler's documentation states otherwise; None
+        means all 1.
     score_ids
-        int64[m], samples to score at the end of the round: a forward pass without training, whose rows come
-        back as feedback with ``trained`` False before the next order is asked for. The rows have a
-        ``gradient`` where the sampler's part asks for gradients (`ScoringPart`). They cost no budget of
-        trained samples. None means none; a loop that can't score may leave them out.
+        int64[m], samples to score at the end of the round: a forward pass without training, whose rows are
+        passed to ``observe`` with ``trained`` False before the next call of ``next_order``. The rows have a
+        ``gradient`` if the sampler's config requires gradients (`ScoringPart`). They don't count toward the
+        budget of trained samples. None means none; a loop that can't score may skip them.
     lr_scale
-        Factor on the learning rate for this round's steps.
+        Learning-rate multiplier for this round's steps.
     """
 
     round: int
@@ -46,37 +46,38 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What training (or scoring) said about samples: one row a constituent of a trained image.
+    """Per-sample statistics of training (or scoring): one row per source sample of an image.
 
-    A plain image is one row with share 1. Under mixup an image gives two rows, the two owners with shares
-    lambda and 1 - lambda; under RICAP four rows with the patches' areas as shares. ``loss`` and ``p_true``
-    of a row are taken with *that owner's* label, so an owner never hears about another's label.
+    A plain image is one row with share 1. Under mixup an image has two rows, one per source sample, with
+    shares lambda and 1 - lambda; under RICAP four rows with the patches' areas as shares. ``loss`` and
+    ``p_true`` of a row are computed with *that sample's* label, so each sample receives only the loss for its
+    own label.
 
     Attributes
     ----------
     step
-        Count of optimizer steps made when the last row was measured; never falls from call to call.
+        Number of optimizer steps made when the last row was measured; never decreases between calls.
     ids
-        int64[n], the owners.
+        int64[n], the source samples.
     loss
-        float32[n], unweighted loss against the owner's label, in nats.
+        float32[n], unweighted loss against the sample's label, in nats.
     p_true
-        float32[n], probability given to the owner's label; None for tasks without classes.
+        float32[n], predicted probability of the sample's label; None for tasks without classes.
     trained
-        bool[n], True where a backward pass was made, False where the row was only scored.
+        bool[n], True if the row was trained on (a backward pass), False if it was only scored.
     share
-        float32[n] in [0, 1], the owner's share of the image; None means all 1.
+        float32[n] in [0, 1], the sample's mixing coefficient in the image; None means all 1.
     error
-        float32[n], the norm of the error vector, ||softmax - onehot(the owner's label)||_2: what EL2N
-        averages over networks, and the norm of the loss's gradient at the last layer's outputs. None where a
-        loop doesn't measure it.
+        float32[n], the norm of the error vector, ||softmax - onehot(the sample's label)||_2: the quantity
+        that EL2N averages over networks, and the norm of the loss's gradient with respect to the last layer's
+        outputs. None if the loop doesn't measure it.
     gradient
-        float32[n], the norm of the loss's gradient by all of the network's parameters, of this row alone.
-        None but for the scores of a sampler that asks for gradients.
+        float32[n], the norm of the gradient of this row's loss with respect to all of the network's
+        parameters. None except for scores of a sampler that requires gradients.
     progress
-        How much of the run was over when the last row was measured, in [0, 1]. None where orders are spent as
-        they are planned, so that a sampler can count for itself; a loop that trains on part of what it loads,
-        or stops by another measure than samples, tells it here.
+        Fraction of the run completed when the last row was measured, in [0, 1]. None if orders are trained on
+        as planned, so that the sampler's own count is right; a loop that trains on part of what it loads, or
+        whose budget isn't counted in samples, reports it here.
     """
 
     step: int
@@ -90,11 +91,11 @@ class Feedback:
     gradient: NDArray[np.float32] | None = None
 
     def rows(self, part: slice) -> Feedback:
-        """See some of the rows."""
+        """Return a view of some of the rows."""
         return self._each(lambda column: column[part])
 
     def copy(self) -> Feedback:
-        """Copy all arrays, which their owner may write over."""
+        """Return a copy with its own arrays, for when the caller reuses its buffers."""
         return self._each(np.copy)
 
     def _each(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> Feedback:
@@ -109,28 +110,28 @@ class Feedback:
 class Sampler(Protocol):
     """Chooses which samples to load, round by round.
 
-    ``observe`` only buffers; what was heard is folded in by ``next_order``. So orders depend on which
-    feedback came before which order, never on timing.
+    ``observe`` only buffers feedback; ``next_order`` folds it in. So orders depend on which feedback came
+    before which order, never on timing.
     """
 
     @property
     def rounds(self) -> int:
-        """How many orders there are in all."""
+        """Total number of orders."""
 
     def next_order(self) -> Order:
-        """Fold the feedback heard so far and give the next round's order.
+        """Fold the feedback so far and return the next round's order.
 
         Raises
         ------
         SamplingError
-            When the plan's rounds are used up.
+            If the plan's rounds are used up.
         """
 
     def observe(self, feedback: Feedback) -> None:
-        """Take feedback, without work that a training step would feel."""
+        """Buffer feedback, at a cost that is negligible in a training step."""
 
     def state_dict(self) -> State:
-        """Everything that the remaining orders depend on, as a snapshot that later calls don't change."""
+        """Return a snapshot of all state that the remaining orders depend on; later calls don't change it."""
 
     def load_state_dict(self, state: State) -> None:
-        """Go on from ``state``: the orders that follow equal those of the sampler that gave it."""
+        """Restore ``state``: the orders that follow equal those of the sampler that saved it."""

@@ -17,7 +17,7 @@ class RS2Sampler(RoundSampler):
     """The stream of permutations in rounds of N * B."""
 
     def probabilities(self) -> NDArray[np.float64]:
-        """Return equal chances for all that are left of the permutation under way, float64[N]."""
+        """Return equal probabilities for the rest of the current permutation, float64[N]."""
         return rest_of_pass(self.plan.samples, self.plan.seed, self.plan.before(self.round))
 
     def draw(self, size: int) -> Draw:
@@ -28,21 +28,21 @@ class RS2Sampler(RoundSampler):
 
 @dataclass(frozen=True)
 class RS2:
-    """Shuffle, take consecutive chunks of N * B, reshuffle when used up: every sample comes equally often.
+    """Shuffle, take consecutive chunks of N * B, reshuffle when used up: all samples are drawn equally often.
 
     Repeated sampling of random subsets without replacement (Okanovic et al., ICLR 2024): the strongest
     simple baseline. The counts of any two samples never differ by more than one. The ids are those of scan,
-    in T rounds instead of T * B; they differ in what a schedule or an evaluation sees as a round.
+    in T rounds instead of T * B; schedules and evaluations per round differ.
 
-    Where N * B doesn't divide N, a chunk runs on into the next permutation, so that nothing is left out and
-    every round has its N * B samples. Such a round may hold a sample twice, once of either permutation.
-    The released code fills it up from the head of the same permutation, one sample short, and reshuffles
-    after it: no round holds a duplicate, but at B = 0.3 a fifth of the set comes twice in every four rounds,
-    and counts drift apart, which the method is to avoid.
+    If N * B doesn't divide N, a chunk continues into the next permutation, so that no sample is left out and
+    every round has N * B samples. Such a round may hold a sample twice, once from each permutation.
+    The released code fills it up from the start of the same permutation, one sample short, and reshuffles
+    after it: no round holds a duplicate, but at B = 0.3 a fifth of the set is drawn twice in every four
+    rounds, and counts drift apart, which the method is meant to avoid.
     """
 
     hears: ClassVar[tuple[Heard, ...]] = ()
 
     def build(self, plan: Plan) -> RS2Sampler:
-        """Make the sampler."""
+        """Return the sampler."""
         return announced(RS2Sampler(self, plan))

@@ -1,4 +1,4 @@
-"""sample_importance and class_importance: weights taken once, early in training, and then kept."""
+"""sample_importance and class_importance: weights computed once, early in training, and then fixed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from samplers.protocol import Feedback
 from samplers.scores import Scores
 
 _HEARD: dict[str, Heard] = {"p": "p_true", "loss": "loss", "el2n": "error", "gradient": "gradient"}
-_LEAST = 2.0**-24  # stands in for 0 where gamma is negative
+_LEAST = 2.0**-24  # replaces 0 if gamma is negative
 
 
 class ImportanceSampler(RoundSampler):
-    """Scans at first, then draws with replacement by weights that stay (or, online, follow the feedback)."""
+    """Scans first, then draws with replacement by fixed weights (online: by weights updated every round)."""
 
     part: SampleImportance
 
@@ -55,32 +55,32 @@ class ImportanceSampler(RoundSampler):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Also where the scan is cut, weights have nothing to be taken from, or gamma isn't the file's."""
+        """Adds notes where the scan is cut, no predictions define the weights, or gamma isn't the file's."""
         lines = super().notes + burn_in_notes(self.plan, self.part.epochs)
         if self.first == 0 and self.part.scores is None and not self.part.online and self.part.gamma:
             lines += (
-                "without a scanned epoch there are no predictions to take weights from, and all stay equal: "
-                "give epochs above 0, or scores",
+                "without a scanned epoch there are no predictions to compute weights from, and all stay "
+                "equal: set epochs above 0, or scores",
             )
         gamma, averaged_at = self.part.gamma, self._averaged_at
         if averaged_at is not None and averaged_at != gamma:
             lines += (
                 f"{self.part.scores} averages weights of several networks at gamma {averaged_at:g}, and at "
-                f"{gamma:g} its powers are no such mean: give gamma {averaged_at:g}, or score with another",
+                f"{gamma:g} its powers are no such mean: set gamma {averaged_at:g}, or score with another",
             )
         return lines
 
     def observe(self, feedback: Feedback) -> None:
-        """Copy feedback into the buffer; where gradients are wanted, that of the scores asked for alone."""
+        """Copy feedback into the buffer; under the gradient metric, only that of requested scores."""
         if self.part.asks is None or feedback.gradient is not None:
             super().observe(feedback)
 
     def fold(self, rows: Rows) -> None:
-        """Keep each sample's last value."""
+        """Update each sample's last value."""
         self._last.fold(rows["ids"], rows[self.hears[0]], rows["share"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the last values, the weights that are drawn by, w itself, and whether these are final."""
+        """Return the last values, the weights to draw by, w itself, and whether the weights are final."""
         return {
             **self._last.columns(),
             "weights": self._weights,
@@ -89,7 +89,7 @@ class ImportanceSampler(RoundSampler):
         }
 
     def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
-        """Take them in."""
+        """Restore these arrays."""
         super().load_memory(saved)
         self._alias = None
 
@@ -101,14 +101,14 @@ class ImportanceSampler(RoundSampler):
                 f"scores must be at least 0 to draw by; got {difficulty[sample]} for sample {sample}"
             )
         base = np.maximum(difficulty, _LEAST if gamma < 0 else 0).astype(np.float64)
-        # Powers of ratios to the base of the largest weight don't overflow; those of the bases may, and only
-        # their ratios matter.
+        # Only ratios of weights matter: powers of ratios to the base of the largest weight don't overflow,
+        # while those of the bases may.
         weights = (base / ((base.min() if gamma < 0 else base.max()) or 1)) ** gamma
         with np.errstate(over="ignore", under="ignore"):
             powers = base**gamma
         self._importance[...] = powers if np.isfinite(powers).all() and powers.any() else weights
         if self.part.by_class and self.plan.labels is not None:
-            # Chosen by the class's summed weight, then uniformly within: each sample gets its class's mean.
+            # A class is drawn by its total weight, then a sample uniformly: each sample has its class's mean.
             labels = self.plan.labels
             weights = (np.bincount(labels, weights) / np.maximum(np.bincount(labels), 1))[labels]
         if not weights.any():
@@ -122,13 +122,13 @@ class ImportanceSampler(RoundSampler):
             values = self._last.values
             if self.part.asks is not None and np.isnan(values).all():
                 raise SamplingError(
-                    "gradients must be measured where an order asks for scores; none was: score "
-                    "score_ids, raise a budget that couldn't afford it, or take another metric"
+                    "gradients must be measured where an order requests scores; none was: score "
+                    "score_ids, raise a budget that couldn't afford it, or choose another metric"
                 )
             self._fix(fill_unseen(np.float32(1) - values if self.part.metric == "p" else values))
 
     def probabilities(self) -> Doubles:
-        """Return P of eq. 4, float64[N]; before the weights are taken, that of the scan."""
+        """Return P of eq. 4, float64[N]; before the weights are computed, that of the scan."""
         self.fold_heard()
         if self.round < self.first:
             return rest_of_pass(self.plan.samples, self.plan.seed, self.plan.before(self.round))
@@ -160,42 +160,42 @@ class ImportanceSampler(RoundSampler):
 
 @dataclass(frozen=True)
 class SampleImportance:
-    """Weights taken once from an early epoch's predictions, then difficult samples more often to the end.
+    """Weights computed once from an early epoch's predictions; then difficult samples more often to the end.
 
     "Sample importance in SGD training" (anonymous, under review), eq. 4: E epochs scan the set, then once ::
 
         w_i = (1 - p_y)^gamma,    P_i = w_i / sum_j w_j
 
     from each sample's last prediction, and all later rounds are drawn with replacement by P. The paper
-    takes E = 10 of 200 epochs on CIFAR-10, 1 on CIFAR-100, 5 with small networks, and gamma = 0.5 (0.1 on
-    ImageNet). Its variants: weights taken anew every round (``online``, appendix E.1, which does so after
-    every iteration: choose short rounds), gradients weighted by 1 / (N P) (``unbiased``, E.3; the paper
+    uses E = 10 of 200 epochs on CIFAR-10, 1 on CIFAR-100, 5 with small networks, and gamma = 0.5 (0.1 on
+    ImageNet). Its variants: weights recomputed every round (``online``; appendix E.1 does so after every
+    iteration: choose short rounds), gradients weighted by 1 / (N P) (``unbiased``, E.3; the paper
     weights by the inverse of w), the loss as metric, and focus on easy samples (gamma below 0).
-    The EL2N metric (E.2, E.4) is the norm of softmax - onehot by this network alone, which is also the
-    norm of the loss's gradient at the last layer's outputs; averaged over networks it comes from a scores
-    file. The gradient metric (E.2, GNorms) is the norm of a sample's gradient by all parameters: the last
-    scanned round asks for a score of every sample, and each costs a forward and a backward pass. Weights of
-    other networks, or averaged over several (appendix B), come from a scores file too, and take the place of
-    the network's own after the same E epochs; with ``epochs`` 0 they are drawn by from the first round on
-    (as figure 23 does by EL2N). `trainer score --metric p` makes such files.
+    The EL2N metric (E.2, E.4) is the norm of softmax - onehot of this network alone, which is also the
+    norm of the loss's gradient with respect to the last layer's outputs; averaged over networks, it comes
+    from a scores file. The gradient metric (E.2, GNorms) is the norm of a sample's gradient with respect to
+    all parameters: the last scanned round requests a score of every sample, each at the cost of a forward and
+    a backward pass. Weights of other networks, or averaged over several (appendix B), come from a scores file
+    too, and replace the network's own after the same E epochs; with ``epochs`` 0 they are used from the first
+    round on (as in figure 23 with EL2N). `trainer score --metric p` makes such files.
 
     E epochs are counted in whole rounds, rounded up.
     """
 
     epochs: float = 10
-    """E, epochs scanned before weights are taken, or a scores file's are used; at most half of the run."""
+    """E, epochs scanned before weights are computed or a scores file's are used; at most half of the run."""
     gamma: float = 0.5
     """Focus: above 0 on difficult samples, 0 uniform, below 0 on easy ones."""
     metric: Literal["p", "loss", "el2n", "gradient"] = "p"
-    """What is raised to gamma: 1 - p_y, the loss, or the norm of the error (el2n) or the whole gradient."""
+    """Base of the power: 1 - p_y, the loss, or the norm of the error (el2n) or of the whole gradient."""
     online: bool = False
-    """Take the weights anew every round."""
+    """Recompute the weights every round."""
     unbiased: bool = False
-    """Weight losses by 1 / (N P), so that gradients have the expectation of uniform sampling's."""
+    """Weight losses by 1 / (N P), so that gradients have the same expectation as under uniform sampling."""
     draws: Literal["replacement", "systematic"] = "replacement"
-    """With replacement, or systematically: each sample its expected number of times, rounded up or down."""
+    """With replacement, or systematic: each sample its expected number of times, rounded up or down."""
     scores: Path | None = None
-    """A scores file to take weights from instead, after ``epochs``."""
+    """A scores file with weights to use instead, after ``epochs``."""
 
     by_class: ClassVar[bool] = False
 
@@ -217,30 +217,30 @@ class SampleImportance:
 
     @property
     def asks(self) -> Literal["gradient"] | None:
-        """What scoring a sample takes: its gradient where that is the metric, else nothing is scored."""
+        """Cost per scored sample: its gradient if that is the metric; else None, nothing is scored."""
         return "gradient" if self.metric == "gradient" and self.scores is None else None
 
     def build(self, plan: Plan) -> ImportanceSampler:
-        """Make the sampler."""
+        """Return the sampler."""
         return announced(ImportanceSampler(self, plan))
 
 
 @dataclass(frozen=True)
 class ClassImportance(SampleImportance):
-    """Classes drawn by the importance of their samples, and samples uniformly within their class.
+    """Draws a class by the importance of its samples, then a sample uniformly within the class.
 
-    SGD-SCI of the same paper's section 4.3: the class importance is the sum of sample_importance's weights
-    over a class, divided by the sum of all::
+    SGD-SCI of "Sample importance in SGD training", section 4.3: the class importance is the sum of
+    sample_importance's weights over a class, divided by the sum over all samples::
 
         P(class c) = sum over i in c of w_i / sum_j w_j,    P_i = P(class of i) / (samples of that class)
 
-    The paper extracts them "from the sample weights computed by our method": by default that is this run
-    after its own E scanned epochs, and with ``scores`` another run's, whose weights are summed by class.
-    Needs the plan's labels. All else, and all options, as sample_importance.
+    The paper extracts them "from the sample weights computed by our method": by default from this run after
+    its own E scanned epochs, and with ``scores`` from another run, whose weights are summed by class.
+    Needs the plan's labels. Otherwise, and in all options, as sample_importance.
     """
 
     by_class: ClassVar[bool] = True
 
     def build(self, plan: Plan) -> ImportanceSampler:
-        """Make the sampler."""
+        """Return the sampler."""
         return announced(ImportanceSampler(self, plan))

@@ -1,4 +1,4 @@
-"""scan: every sample once an epoch, and fewer epochs."""
+"""scan: every sample once per epoch, for fewer epochs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class ScanSampler(RoundSampler):
 
     def __init__(self, part: Scan, plan: Plan) -> None:
         super().__init__(part, plan)
-        # Epochs that a batch ends in: what is left after the last whole batch makes no round of its own.
+        # Epochs in which a batch ends: the remainder after the last whole batch makes no round of its own.
         self.rounds = -(-plan.steps * plan.batch_size // plan.samples)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """None: rounds are epochs, whatever the plan's are."""
+        """Empty: rounds are epochs, whatever the plan's rounds are."""
         return ()
 
     def size(self, number: int) -> int:
-        """Return N, and in the last round what is left of the budget."""
+        """Return N; in the last round, the rest of the budget."""
         return min(self.plan.samples, self.plan.total - number * self.plan.samples)
 
     def probabilities(self) -> NDArray[np.float64]:
-        """Return 1 / N for all, float64[N]: every round begins a permutation."""
+        """Return 1 / N for all samples, float64[N]: every round begins a permutation."""
         return np.full(self.plan.samples, 1 / self.plan.samples)
 
     def draw(self, size: int) -> Draw:
@@ -42,15 +42,16 @@ class ScanSampler(RoundSampler):
 
 @dataclass(frozen=True)
 class Scan:
-    """Every sample once an epoch, in random order; the budget cuts the number of epochs.
+    """Every sample once per epoch, in random order; the budget cuts the number of epochs.
 
-    Truncated training, "scan-SGD" of Arazo et al. (2021), section 3: T * B epochs, each a fresh permutation
+    Truncated training, "scan-SGD" of Arazo et al. (2021), section 3: T * B epochs, each a new permutation
     of all N samples. The paper rounds T * B to whole epochs; here the last epoch is cut where the budget
-    ends, so that all samplers train on equally many samples. ``round_length`` of the plan has no effect.
+    ends, so that all samplers train on the same number of samples. ``round_length`` of the plan has no
+    effect.
     """
 
     hears: ClassVar[tuple[Heard, ...]] = ()
 
     def build(self, plan: Plan) -> ScanSampler:
-        """Make the sampler."""
+        """Return the sampler."""
         return announced(ScanSampler(self, plan))

@@ -1,4 +1,4 @@
-"""Files of per-sample scores and features, made before a run and read by samplers that need them."""
+"""Files of per-sample scores and features, made before a run and read by samplers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAKE = "make it with `trainer score` or Scores.save"
 
 @dataclass(frozen=True)
 class Scores:
-    """One score a sample, and optionally its features.
+    """One score per sample, and optionally features.
 
     On disk: a ``.npz`` archive of ``schema`` (1), ``scores`` float32[N], ``method`` and ``metadata`` (JSON)
     as strings, and ``features`` float32[N, d] where there are any.
@@ -32,13 +32,13 @@ class Scores:
     Attributes
     ----------
     scores
-        float32[N], the higher the more worth keeping.
+        float32[N], higher for samples more worth keeping.
     method
-        What they are, as in ``el2n``.
+        Name of the score, such as ``el2n``.
     metadata
-        How they came about: networks, epochs, seeds, data set. Plain numbers and strings.
+        Provenance: networks, epochs, seeds, data set. Plain numbers and strings.
     features
-        float32[N, d] or None: what the distances of core-sets and the diversity of mcl are taken in.
+        float32[N, d] or None: feature space for the distances of core-sets and the diversity of mcl.
     """
 
     scores: Floats
@@ -67,12 +67,12 @@ class Scores:
             )
 
     def save(self, path: Path) -> None:
-        """Write the file whole or not at all.
+        """Write the file atomically.
 
         Raises
         ------
         SamplingError
-            When it can't be written, or JSON can't hold the metadata.
+            If it can't be written, or the metadata isn't JSON-serializable.
         """
         try:
             metadata = json.dumps(dict(self.metadata), allow_nan=False)
@@ -101,7 +101,7 @@ class Scores:
             if not isinstance(error, OSError):
                 raise
             raise SamplingError(
-                f"a scores file must be one that can be written; {path} can't be: {error.strerror or error}: "
+                f"a scores file must be writable; {path} can't be written: {error.strerror or error}: "
                 "name another"
             ) from error
 
@@ -119,18 +119,18 @@ class Scores:
         Raises
         ------
         SamplingError
-            When it can't be read, isn't such a file, or is of another set or number of samples.
+            If it can't be read, isn't a scores file, or belongs to another set or number of samples.
         """
         try:
             mode = path.stat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                # A FIFO would be waited for, and /dev/zero read without end.
+                # Opening a FIFO would block, and /dev/zero has no end.
                 raise SamplingError(f"a scores file must be a regular file; {path} isn't: {_MAKE}")
             with path.open("rb") as file:
                 columns = _columns(path, file)
         except OSError as error:
             raise SamplingError(
-                f"a scores file must be one that can be read; {path} can't be ({error.strerror or error}): "
+                f"a scores file must be readable; {path} can't be read ({error.strerror or error}): "
                 f"name another, or {_MAKE}"
             ) from error
         missing = [name for name in _NAMES if name not in columns]
@@ -146,17 +146,17 @@ class Scores:
             )
         schema = columns["schema"].tolist()
         if schema != 1:
-            raise SamplingError(f"a scores file must have schema 1; {path} has {schema}: score the set anew")
+            raise SamplingError(f"a scores file must have schema 1; {path} has {schema}: score the set again")
         if scores.shape != (samples,):
             raise SamplingError(
                 f"a scores file must hold one score for each of the set's {samples:,} samples; "
                 f"{path} has shape {scores.shape}: score this set"
             )
-        told = metadata.get("data_sha256")
-        if digest is not None and told is not None and told != digest:
+        stored = metadata.get("data_sha256")
+        if digest is not None and stored is not None and stored != digest:
             raise SamplingError(
-                f"a scores file must be of this training set, of sha256 {digest}; {path} is of another of "
-                f"as many samples, {told}: score this set, or take it all the same with --accept-changed-data"
+                f"a scores file must be of this training set, with sha256 {digest}; {path} is of another of "
+                f"as many samples, {stored}: score this set, or use it anyway with --accept-changed-data"
             )
         try:
             return cls(scores, str(columns["method"]), metadata, columns.get("features"))
@@ -165,28 +165,28 @@ class Scores:
 
 
 def _columns(path: Path, file: BinaryIO) -> dict[str, NDArray[Any]]:
-    """Read those arrays of a scores file that are there."""
+    """Read the known arrays of a scores file; absent ones are left out."""
     if not zipfile.is_zipfile(file):
         raise SamplingError(
-            f"a scores file must be a whole .npz archive; {path}, of {path.stat().st_size:,} bytes, is none: "
-            f"{_MAKE}"
+            f"a scores file must be a complete .npz archive; {path}, of {path.stat().st_size:,} bytes, isn't "
+            f"one: {_MAKE}"
         )
     try:
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in (*_NAMES, "features") if name in archive.files}
     except OSError:
         raise
-    except Exception as error:  # A damaged archive makes zipfile and NumPy raise whatever they stumble over.
+    except Exception as error:  # zipfile and NumPy raise many types of errors on a damaged archive
         if isinstance(error, MemoryError):
-            # A damaged one states more than it holds. Where there is no room for what it holds, this raises.
+            # A damaged header may claim more than the file holds. If memory is really short, this raises.
             np.empty(path.stat().st_size, np.uint8)
         raise SamplingError(
-            f"a scores file must be one that Scores.save wrote; {path} can't be understood ({error}): {_MAKE}"
+            f"a scores file must be written by Scores.save; {path} can't be parsed ({error}): {_MAKE}"
         ) from error
 
 
 def _metadata(text: str) -> dict[str, Any] | None:
-    """Read a JSON object; None where the text is none."""
+    """Parse a JSON object; return None if the text isn't one."""
     try:
         found = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""seta: a window over groups of equal difficulty slides from easy to hard, again and again."""
+"""seta: a window over groups of similar difficulty slides from easy to hard, repeatedly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SeTaSampler(LossPassSampler):
         return math.ceil(self.part.delta * self.total)
 
     def compose(self, drawn: int) -> Pass:
-        """Keep part of the set at random, group it by loss, and take the window."""
+        """Keep a random fraction of the set, group it by loss, and take the window."""
         samples, part = self.plan.samples, self.part
         kept = self.some(np.arange(samples), max(1, round((1 - part.ratio) * samples)))
         if drawn >= self._anneal:
@@ -43,28 +43,28 @@ class SeTaSampler(LossPassSampler):
 
 @dataclass(frozen=True)
 class SeTa:
-    """A window over ten groups of rising loss slides from easy to hard, pass by pass, and begins again.
+    """A window over ten groups of increasing loss slides from easy to hard, pass by pass, and starts over.
 
-    Zhou et al., CVPR 2025. A pass keeps a random 1 - r of the set (against redundancy), clusters it by last
-    loss into k groups with k-means, and trains on w = ceil(alpha * k) neighbouring groups; pass n begins at
-    group n mod (k - w + 1), so the window slides from easy to hard and starts over. The first pass has all
-    groups; the last 1 - delta of the run trains on random 1 - r of everything, without a window.
+    Zhou et al., CVPR 2025. A pass keeps a random fraction 1 - r of the set (against redundancy), clusters it
+    by last loss into k groups with k-means, and trains on w = ceil(alpha * k) neighboring groups; pass n
+    begins at group n mod (k - w + 1), so the window slides from easy to hard and starts over. The first pass
+    has all groups; the last 1 - delta of the run trains on a random 1 - r of the whole set, without a window.
 
-    Fitted to the plan: passes follow one another until the budget is used up, and rounds are cut from their
-    stream: a round that joins two passes may hold a sample twice, where the released code has a pass an
-    epoch. Samples not seen yet count as having the largest loss. k-means is exact here; the released code
-    starts Lloyd's algorithm from random centers, which stops at worse groups, and rounds alpha * k to the
-    nearest.
+    Fitted to the plan: passes follow one another until the budget is used up, and rounds are taken from their
+    stream: a round that spans two passes may hold a sample twice, where the released code has one pass per
+    epoch. Samples not seen yet are treated as having the largest loss. k-means is exact here; the released
+    code runs Lloyd's algorithm from random centers, which converges to worse groups, and rounds alpha * k to
+    the nearest integer.
     """
 
     ratio: float = 0.1
-    """r, the part of the set that a pass leaves out at random."""
+    """r, the fraction of the set that a pass leaves out at random."""
     groups: int = 10
-    """k, groups of equal difficulty."""
+    """k, the number of groups by loss."""
     window: float = 0.5
-    """alpha, the part of the groups that a pass trains on."""
+    """alpha, the fraction of the groups that a pass trains on."""
     delta: float = 0.875
-    """Part of the run, in trained samples, after which the window is dropped."""
+    """Fraction of the run, in trained samples, after which the window is dropped."""
 
     hears: ClassVar[tuple[Heard, ...]] = ("loss",)
 
@@ -77,5 +77,5 @@ class SeTa:
         check_within("delta", self.delta, 0, 1)
 
     def build(self, plan: Plan) -> SeTaSampler:
-        """Make the sampler."""
+        """Return the sampler."""
         return announced(SeTaSampler(self, plan))

@@ -1,4 +1,4 @@
-"""subset: one fixed part of the set for the whole run."""
+"""subset: one fixed subset for the whole run (static pruning)."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class SubsetSampler(RoundSampler):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Also that nothing is left out, where the subset is the set."""
+        """Adds a note if the subset is the whole set, so that nothing is left out."""
         if len(self.ids) < self.plan.samples:
             return super().notes
         return (
             *super().notes,
-            f"the subset holds all {len(self.ids):,} samples, so that nothing is left out: give a lower keep "
-            "or budget",
+            f"the subset holds all {len(self.ids):,} samples, so that nothing is left out: lower keep or the "
+            "budget",
         )
 
     def memory(self) -> dict[str, Ids]:
-        """Return the subset, so that a resumed run keeps it whatever has become of the scores file."""
+        """Return the subset, so that a resumed run doesn't need the scores file."""
         return {"ids": self.ids}
 
     def probabilities(self) -> NDArray[np.float64]:
-        """Return equal chances for all that are left of the subset's pass, float64[N]."""
+        """Return equal probabilities for the rest of the current pass over the subset, float64[N]."""
         chances = np.zeros(self.plan.samples)
         start = self.plan.before(self.round)
         chances[self.ids] = rest_of_pass(len(self.ids), self.plan.seed, start)
@@ -56,18 +56,18 @@ class SubsetSampler(RoundSampler):
 
 @dataclass(frozen=True)
 class Subset:
-    """A fixed subset for the whole run: random, or the highest (or lowest) of a scores file.
+    """A fixed subset for the whole run: random, or the highest (or lowest) scores of a file.
 
-    Static pruning, as figure 1 of Arazo et al. (2021) compares it: by default N * B samples are kept and each
-    is trained on in all T epochs. With ``keep`` the kept fraction is the method's own ("Sample importance in
-    SGD training" keeps the highest EL2N: 0.7 on CIFAR-10, 0.9 on CIFAR-100), and passes over it go on until
-    the budget is used up; a round that joins two of them may then hold a sample twice. Equal scores at the
-    edge are settled at random. Scores of EL2N, forgetting counts, k-center and facility location come from a
-    file that ``samplers.scores`` reads; what those cost is not part of the plan.
+    Static pruning, as in figure 1 of Arazo et al. (2021): by default N * B samples are kept and each is
+    trained on in all T epochs. With ``keep`` the kept fraction is set separately ("Sample importance in SGD
+    training" keeps the highest EL2N: 0.7 on CIFAR-10, 0.9 on CIFAR-100), and passes over it continue until
+    the budget is used up; a round that spans two of them may then hold a sample twice. Ties at the
+    threshold are broken at random. Scores of EL2N, forgetting counts, k-center and facility location come
+    from a file that ``samplers.scores`` reads; their cost is not part of the plan.
     """
 
     scores: Path | None = None
-    """A scores file; without one the subset is random."""
+    """A scores file; by default the subset is random."""
     keep: float | None = None
     """Fraction of the set that is kept; by default the budget."""
     lowest: bool = False
@@ -80,7 +80,7 @@ class Subset:
             raise SamplingError(f"keep must be above 0 and at most 1; got {self.keep}")
 
     def build(self, plan: Plan) -> SubsetSampler:
-        """Make the sampler."""
+        """Return the sampler."""
         count = max(1, round((plan.budget if self.keep is None else self.keep) * plan.samples))
         order = permutation(plan.samples, make_key(plan.seed, "subset"))
         if self.scores is not None:

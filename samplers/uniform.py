@@ -1,4 +1,4 @@
-"""uniform: a fresh random subset every round."""
+"""uniform: a new random subset every round."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class UniformSampler(RoundSampler):
     """Independent uniform subsets."""
 
     def probabilities(self) -> NDArray[np.float64]:
-        """Return 1 / N for all, float64[N]."""
+        """Return 1 / N for all samples, float64[N]."""
         return np.full(self.plan.samples, 1 / self.plan.samples)
 
     def draw(self, size: int) -> Draw:
@@ -27,15 +27,15 @@ class UniformSampler(RoundSampler):
 
 @dataclass(frozen=True)
 class Uniform:
-    """A fresh uniformly random subset of N * B samples every round.
+    """A new uniformly random subset of N * B samples every round.
 
     "unif-SGD" of Arazo et al. (2021), section 3: drawn without replacement within a round, independently
-    between rounds, for all T rounds. A sample is left out of a round with probability 1 - B, so counts differ
-    more than under rs2. At B = 1 every round is a permutation of the set, and this is scan.
+    between rounds, for all T rounds. A sample is left out of a round with probability 1 - B, so counts vary
+    more than under rs2. At B = 1 every round is a permutation of the set, as in scan.
     """
 
     hears: ClassVar[tuple[Heard, ...]] = ()
 
     def build(self, plan: Plan) -> UniformSampler:
-        """Make the sampler."""
+        """Return the sampler."""
         return announced(UniformSampler(self, plan))

@@ -1,1 +1,1 @@
-"""Random draws: weighted, shuffled, counter-based, on bare numba kernels."""
+"""Random draws: weighted and shuffled, from counter-based random numbers, in numba kernels."""

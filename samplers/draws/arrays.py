@@ -1,4 +1,4 @@
-"""Names for the array types that signatures repeat."""
+"""Type aliases of arrays."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
-"""Samples by their number, as orders and feedback hold them."""
+"""Sample ids, as in orders and feedback."""
 Places = NDArray[np.int32]
-"""Samples by their number inside a draw: half the memory traffic, and enough for 2^31 - 1 of them."""
+"""Sample indices inside a draw: half the memory traffic of int64, and enough for 2^31 - 1 samples."""
 Buckets = NDArray[np.uint32]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

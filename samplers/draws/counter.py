@@ -1,7 +1,7 @@
-"""Random numbers as a function of (key, index).
+"""Counter-based random numbers: a pure function of (key, index).
 
-Every number is a hash of a 64-bit key and a counter, so a draw needs no state, depends on nothing but its
-key, and comes out the same on any number of threads. The hash is SplitMix64's output function (Steele, Lea
+Every number is a hash of a 64-bit key and a counter, so a draw needs no state, depends only on its key, and
+is the same on any number of threads. The hash is SplitMix64's output function (Steele, Lea
 & Flood 2014, with Stafford's thirteenth mix) of ``key + (index + 1) * golden ratio``: number ``index`` of
 the SplitMix64 stream whose state starts at ``key``. Keys are hashes themselves, so that the streams of two
 rounds or purposes don't overlap.
@@ -29,7 +29,7 @@ _BITS_OF_ROOT_HALF = np.int64(0x3FE6A09E667F3BCD)
 
 @njit(inline="always")
 def word(key: np.uint64, index: int) -> np.uint64:
-    """64 random bits: number ``index`` of the stream ``key``."""
+    """Return 64 random bits: number ``index`` of the stream ``key``."""
     bits = key + (np.uint64(index) + _1) * _GOLDEN
     bits = (bits ^ (bits >> _30)) * _MIX_1
     bits = (bits ^ (bits >> _27)) * _MIX_2
@@ -38,18 +38,18 @@ def word(key: np.uint64, index: int) -> np.uint64:
 
 @njit(inline="always")
 def unit(bits: np.uint64) -> np.float64:
-    """Uniform in [0, 1), on a grid of 2^-53."""
+    """Return a float64 uniform in [0, 1), on a grid of 2^-53."""
     return np.float64(bits >> _11) * np.float64(2.0**-53)
 
 
 @njit(inline="always", error_model="numpy")
 def exponential(bits: np.uint64) -> np.float64:
-    """Exponential of mean 1: -log(u) for a uniform u made of 52 of the bits.
+    """Return an exponential variate of mean 1: -log(u) for a uniform u from 52 of the bits.
 
-    u lies on the odd multiples of 2^-53, so that both tails are resolved to that. Written out because a
-    compiler turns it into vector instructions, which a call of the library's logarithm it can't: u's
-    mantissa is brought to [sqrt(1/2), sqrt(2)) and its logarithm summed as the series of 2 artanh(s) up to
-    s^13. The relative error is below 2e-12.
+    u lies on the odd multiples of 2^-53, so both tails have that resolution. The logarithm is written out so
+    that the compiler can vectorize it, unlike a call of the library's: u's mantissa is scaled to
+    [sqrt(1/2), sqrt(2)) and its logarithm summed as the series of 2 artanh(s) up to s^13. The relative error
+    is below 2e-12.
     """
     u = (np.float64(bits >> _12) + 0.5) * 2.0**-52
     raw = np.float64(u).view(np.int64) + (_BITS_OF_1 - _BITS_OF_ROOT_HALF)
@@ -68,7 +68,7 @@ def exponential(bits: np.uint64) -> np.float64:
 
 
 def _hash(key: int, index: int) -> int:
-    # ``word`` in plain integers, which don't overflow: for the few keys a round.
+    # ``word`` in Python integers, which don't overflow: for the few keys per round.
     bits = (key + (index + 1) * int(_GOLDEN)) % 2**64
     bits = (bits ^ (bits >> 30)) * int(_MIX_1) % 2**64
     bits = (bits ^ (bits >> 27)) * int(_MIX_2) % 2**64
@@ -76,16 +76,16 @@ def _hash(key: int, index: int) -> int:
 
 
 def make_key(seed: int, stream: str, number: int = 0) -> np.uint64:
-    """Key of the random numbers of one purpose.
+    """Return the key of the random numbers of one purpose.
 
     Parameters
     ----------
     seed
         Any integer; taken modulo 2^64.
     stream
-        What the numbers are for; two purposes never share a stream.
+        Name of the purpose; two purposes never share a stream.
     number
-        Which round, pass, ... of that purpose.
+        Index of the round, pass, ... of that purpose.
     """
     key = _hash(seed % 2**64, 0)
     key = _hash(key ^ zlib.crc32(stream.encode()), 1)
@@ -93,12 +93,12 @@ def make_key(seed: int, stream: str, number: int = 0) -> np.uint64:
 
 
 def uniform_at(key: np.uint64, index: int) -> float:
-    """Uniform in [0, 1) from number ``index`` of a stream, for callers that aren't compiled."""
+    """Return number ``index`` of a stream as a uniform in [0, 1), for callers that aren't compiled."""
     return (_hash(int(key), index) >> 11) * 2.0**-53
 
 
 def gamma(shape: int, key: np.uint64) -> float:
-    """Gamma of whole ``shape`` and scale 1: the sum of that many exponentials (Marsaglia & Tsang 2000)."""
+    """Return a gamma variate of integer ``shape`` and scale 1 (Marsaglia & Tsang 2000)."""
     d = shape - 1 / 3
     index = 0
     while True:
@@ -114,5 +114,5 @@ def gamma(shape: int, key: np.uint64) -> float:
 
 
 def derive(key: np.uint64, number: int) -> np.uint64:
-    """Key of a further stream, number ``number`` of those that belong to ``key``."""
+    """Return the key of sub-stream ``number`` of ``key``."""
     return np.uint64(_hash(_hash(int(key), -1) ^ number, number))

@@ -1,8 +1,8 @@
-"""Weighted draws from up to 1e8 samples, without and with replacement, and systematic.
+"""Weighted draws from up to 1e8 samples: without replacement, with replacement, systematic.
 
-All take float32 or float64 weights that needn't sum to 1 and a key (``counter.make_key``), and give int64
-ids in uniformly random order: any slice of a result is a fair batch. Sums run in float64. Results depend on
-the weights and the key alone, not on the number of threads.
+All take float32 or float64 weights that needn't sum to 1 and a key (``counter.make_key``), and return int64
+ids in uniformly random order, so any slice of a result is a fair batch. Sums are float64. Results depend
+only on the weights and the key, not on the number of threads.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from samplers.errors import SamplingError
 
 
 def check_weights(weights: Weights) -> float:
-    """Return the largest weight.
+    """Check weights and return the largest.
 
     Raises
     ------
     SamplingError
-        For a weight that is NaN, infinite or negative, naming the first such id; for other types and
-        shapes; for none, or more than 2^31 - 1.
+        For a weight that is NaN, infinite or negative (the message names the first such id); for other types
+        and shapes; for no weights, or more than 2^31 - 1.
     """
     if weights.ndim != 1 or weights.dtype not in (np.float32, np.float64):
         raise SamplingError(
@@ -32,8 +32,8 @@ def check_weights(weights: Weights) -> float:
         )
     if not 1 <= len(weights) <= MOST:
         raise SamplingError(f"weights must be of 1 to {MOST:,} samples; got {len(weights):,}")
-    # Bit patterns of floats from 0 up are ordered as the floats are, and whatever isn't allowed lies above
-    # the largest finite one: one integer maximum checks all.
+    # Bit patterns of non-negative floats sort like the floats, and every invalid value (NaN, inf, negative)
+    # lies above the largest finite one: a single integer maximum checks all.
     word_type = np.dtype(f"u{weights.dtype.itemsize}")
     if weights.view(word_type).max() >= np.array(np.inf, weights.dtype).view(word_type):
         wrong = ~((weights >= 0) & np.isfinite(weights))
@@ -46,30 +46,29 @@ def check_weights(weights: Weights) -> float:
 
 
 def without_replacement(weights: Weights, size: int, key: np.uint64, *, fill: bool = False) -> Ids:
-    """Successive sampling: one id after another, each by its weight among those left.
+    """Successive sampling: draw ids one after another, each by its weight among those remaining.
 
     Sample i gets the exponential key -log(u_i) / w_i, and the ids of the ``size`` smallest keys are the
     draw (Efraimidis & Spirakis 2006, whose keys u^(1/w) these are on a log scale). NumPy's
-    ``choice(replace=False, p=...)`` has the same distribution. Its inclusion probabilities are not
-    size * P_i: where they must be known, draw systematically.
+    ``choice(replace=False, p=...)`` has the same distribution. Inclusion probabilities are not size * P_i:
+    where they must be known, use ``systematic``.
 
-    Keys are sorted into bins by the leading bits of their float32 values. As they are exponential, no bin
-    of theirs expects more than 0.6% of the ids, save the last one for weights below 1e-38 of the largest.
-    The bin that the draw ends in is settled by float64 keys on a log scale, which don't overflow; so float32
-    decides nothing, and its ties don't matter. The order within a draw is then shuffled: successive order
-    would put the heavy ids first.
+    Keys are binned by the leading bits of their float32 values. As they are exponential, no bin is expected
+    to hold more than 0.6% of the ids, except the last for weights below 1e-38 of the largest. Ids in the bin
+    where the draw ends are ranked by float64 keys on a log scale, which don't overflow; so float32 rounding
+    and ties don't matter. The result is then shuffled: successive order would put the heavy ids first.
 
     Parameters
     ----------
     weights
         float32[N] or float64[N].
     size
-        How many ids, at most N.
+        Number of ids, at most N.
     key
-        Of the random numbers.
+        Key of the random numbers.
     fill
-        Where fewer than ``size`` weights are above 0, take those and fill up uniformly from the others,
-        instead of raising.
+        If fewer than ``size`` weights are above 0, take those and fill up uniformly from the others instead
+        of raising.
 
     Returns
     -------
@@ -121,7 +120,7 @@ def _block_spans(size: int, unit: int) -> list[tuple[int, int]]:
 
 def _block_bases(weights: Weights, top: float) -> tuple[Weights, Doubles, float]:
     if not 1e-200 < top < 1e200:
-        weights = weights / (top or 1.0)  # lest the sum overflow, or be a denormal's few bits
+        weights = weights / (top or 1.0)  # the sum might overflow, or lose its bits as a denormal
     sums = np.empty(-(-len(weights) // kernels.BLOCK), np.float64)
     threads.run(kernels.sum_weights, _block_spans(len(weights), kernels.BLOCK), weights, sums)
     ends = np.cumsum(sums)
@@ -131,20 +130,20 @@ def _block_bases(weights: Weights, top: float) -> tuple[Weights, Doubles, float]
 
 
 def with_replacement(weights: Weights, size: int, key: np.uint64) -> Ids:
-    """``size`` independent draws, each of id i with probability w_i / sum(w).
+    """Draw ``size`` ids independently, id i with probability w_i / sum(w).
 
     One pass over the weights: sums of exponential gaps, scaled to the sum of the weights, are sorted
     uniforms, which are merged with the running sum of the weights and then shuffled. (Inverting unsorted
-    uniforms needs no shuffle but jumps about in memory, and takes three times as long at N = 1e6.)
+    uniforms needs no shuffle but accesses memory randomly, and takes three times as long at N = 1e6.)
 
     Parameters
     ----------
     weights
         float32[N] or float64[N], at least one above 0.
     size
-        How many ids; may exceed N.
+        Number of ids; may exceed N.
     key
-        Of the random numbers.
+        Key of the random numbers.
 
     Returns
     -------
@@ -161,7 +160,7 @@ def with_replacement(weights: Weights, size: int, key: np.uint64) -> Ids:
         raise SamplingError(f"size must be at least 0; got {size}")
     if size == 0:
         return np.empty(0, np.int64)
-    # The sum of n exponential gaps is Gamma(n), and independent of their ratios: blocks can be placed first.
+    # The sum of n exponential gaps is Gamma(n), independent of their ratios: block ends can be drawn first.
     counts = [min(kernels.POINTS, size - first) for first in range(0, size, kernels.POINTS)]
     sums = [counter.gamma(count, counter.derive(key, 3 + block)) for block, count in enumerate(counts)]
     ends = np.cumsum(sums)
@@ -187,20 +186,20 @@ def _inverted(
 
 
 def systematic(weights: Weights, size: int, key: np.uint64) -> Ids:
-    """Systematic draw after a shuffle: id i comes size * P_i times, rounded up or down at random.
+    """Systematic sampling after a shuffle: id i is drawn size * P_i times, rounded up or down at random.
 
-    The running sum of the shuffled weights is read off at ``size`` evenly spaced points behind one random
-    offset. The expected count of id i is exactly size * P_i; where that is at most 1 it is the inclusion
-    probability, and no id comes twice.
+    The running sum of the shuffled weights is evaluated at ``size`` evenly spaced points after one random
+    offset. The expected count of id i is exactly size * P_i; where that is at most 1, it is the inclusion
+    probability, and the id is drawn at most once.
 
     Parameters
     ----------
     weights
         float32[N] or float64[N], at least one above 0.
     size
-        How many ids; may exceed N.
+        Number of ids; may exceed N.
     key
-        Of the random numbers.
+        Key of the random numbers.
 
     Returns
     -------

@@ -1,6 +1,6 @@
-"""Bare loops of the weighted draws; ``draw`` says what they are for.
+"""Numba kernels of the weighted draws; see ``draw`` for the algorithms.
 
-Loops over ids or blocks take ``start, stop, slot`` first, for ``threads.run``.
+Kernels over ids or blocks take ``start, stop, slot`` first, as ``threads.run`` passes them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from samplers.draws.counter import exponential, word
 
 BIN_SHIFT = np.uint32(17)
 BINS = 1 << 14  # by 8 exponent and 6 mantissa bits of a float32 key: at most 1.6% wide
-BIN_OF_INFINITY = 0x7F800000 >> 17  # that of weight 0
-BLOCK = 8192  # weights are summed in blocks of this many, whatever the number of threads
-POINTS = 4 * BLOCK  # sorted points are made in blocks of this many
-_LARGEST = 3e38  # where the keys of positive weights end
+BIN_OF_INFINITY = 0x7F800000 >> 17  # bin of weight 0
+BLOCK = 8192  # weights per block sum, whatever the number of threads
+POINTS = 4 * BLOCK  # sorted points per block
+_LARGEST = 3e38  # upper limit of the keys of positive weights
 _CHUNK = 2048
 
 
@@ -35,7 +35,7 @@ def make_keys(
     own_counts = counts[slot]
     for chunk in range(start, stop, _CHUNK):
         end = min(chunk + _CHUNK, stop)
-        # Slices that count from 0: over an offset the compiler doesn't vectorise, at twice the time.
+        # Slices indexed from 0: with an offset the compiler doesn't vectorize, which takes twice as long.
         own_keys, own_weights = keys[chunk:end], weights[chunk:end]
         for i in range(end - chunk):
             value = min(exponential(word(key, chunk + i)) * (top / np.float64(own_weights[i])), _LARGEST)
@@ -57,14 +57,14 @@ def collect(
     low_ids: Places,
     edge_ids: Places,
 ) -> None:
-    """List the ids of keys in bins below ``edge``, and of those in it, in the order of their ids."""
+    """Write the ids of keys in bins below ``edge``, and of those in that bin, in ascending order."""
     bits = keys.view(np.uint32)
     bound = np.uint32(edge)
     some_low, some_tied = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.int32)
     low, tied = low_starts[slot], edge_starts[slot]
     for chunk in range(start, stop, _CHUNK):
-        # Every id is written and kept by moving on: branches on random keys would be mispredicted. Places
-        # without a sign need no look at whether they count from the end.
+        # Every id is written, and kept by advancing the index: branches on random keys would be mispredicted.
+        # Unsigned indices need no check for negative values.
         a, b = np.uint64(0), np.uint64(0)
         for i in range(chunk, min(chunk + _CHUNK, stop)):
             some_low[a] = i
@@ -83,7 +83,7 @@ def collect(
 def log_keys(
     start: int, stop: int, slot: int, key: np.uint64, weights: Weights, ids: Places, out: Doubles
 ) -> None:
-    """Write the logarithms of the keys of some ids in float64; for weight 0 as if it were 1."""
+    """Write the logarithms of the keys of some ids in float64; weight 0 is treated as 1."""
     for i in range(start, stop):
         weight = np.float64(weights[ids[i]])
         out[i] = np.log(exponential(word(key, ids[i]))) - (np.log(weight) if weight > 0 else 0.0)
@@ -91,7 +91,7 @@ def log_keys(
 
 @njit(nogil=True, error_model="numpy")
 def sum_weights(start: int, stop: int, slot: int, weights: Weights, sums: Doubles) -> None:
-    """Sum every block."""
+    """Write the sum of each block."""
     for block in range(start, stop):
         total = 0.0
         for i in range(block * BLOCK, min((block + 1) * BLOCK, weights.size)):
@@ -113,8 +113,9 @@ def _count_below(values: Doubles, bound: float) -> int:
 
 @njit(nogil=True, error_model="numpy")
 def _merge(points: Doubles, edges: Doubles, first: int, out: Places) -> None:
-    # Sorted points into cells: out[j] = first + i where edges[i] <= points[j] < edges[i + 1]. Two cursors,
-    # from the front and from the back, move one step each without a branch, and overlap in the pipeline.
+    # Assign sorted points to cells: out[j] = first + i where edges[i] <= points[j] < edges[i + 1]. Two
+    # cursors, from the front and from the back, move one step each without a branch, and overlap in the
+    # CPU's pipeline.
     j, i = 0, 0
     back, last = points.size - 1, edges.size - 2
     while j < back:
@@ -136,7 +137,7 @@ def _merge(points: Doubles, edges: Doubles, first: int, out: Places) -> None:
 def _fill_points(
     points: Doubles, count: int, key: np.uint64, first: int, base: float, total: float, limit: float
 ) -> None:
-    # Gaps made apart from their running sum, which has to run in sequence while they can be vectorised.
+    # Gaps are made in a separate loop, which can be vectorized; their running sum is sequential.
     for j in range(count):
         points[j] = exponential(word(key, first + j))
     run = 0.0
@@ -162,10 +163,10 @@ def invert(
     bases: Doubles,
     out: Places,
 ) -> None:
-    """Write the ids that sorted points fall on in the running sum of the weights.
+    """Write the ids whose intervals of the running sum of weights contain the sorted points.
 
-    The points of block b lie between ``point_bases[b]`` and ``[b + 1]``: at random, as uniforms do, where
-    ``spacing`` is 0, else that far apart.
+    The points of block b lie between ``point_bases[b]`` and ``point_bases[b + 1]``: uniformly random if
+    ``spacing`` is 0, else ``spacing`` apart.
     """
     points = np.empty(POINTS, np.float64)
     edges = np.empty(BLOCK + 1, np.float64)

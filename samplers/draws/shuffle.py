@@ -1,7 +1,7 @@
-"""Uniformly random permutations, in parallel and within the caches (Rao 1961, Sandelius 1962).
+"""Uniformly random permutations, parallel and cache-friendly (Rao 1961, Sandelius 1962).
 
-Each item is thrown into a random bucket and every bucket is shuffled by Fisher-Yates. Both steps are exactly
-uniform, so their result is; and neither walks at random over more memory than a cache holds.
+Each item is assigned to a random bucket, and every bucket is shuffled by Fisher-Yates. Both steps are exactly
+uniform, and so is their result; neither accesses more memory at random than a cache holds.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from samplers.draws.arrays import Buckets, Counts, Ids, Places
 from samplers.draws.counter import unit, word
 from samplers.errors import SamplingError
 
-_BUCKET = 4096  # mean items a bucket, 16 kB
-_CHUNK = 2048  # items whose buckets are found at a time
-_AHEAD = 256  # random numbers made at a time, which lets the compiler vectorise their making
+_BUCKET = 4096  # mean items per bucket, 16 kB
+_CHUNK = 2048  # items whose buckets are computed at a time
+_AHEAD = 256  # random numbers made at a time, so that the compiler can vectorize them
 
 MOST = 2**31 - 1
 """The largest set that can be drawn from."""
@@ -29,7 +29,7 @@ def _count(
 ) -> None:
     own_counts = counts[slot]
     for chunk in range(start, stop, _CHUNK):
-        # Slices that count from 0, so that the compiler vectorises the hash.
+        # Slices indexed from 0, so that the compiler vectorizes the hash.
         own = buckets[chunk : min(chunk + _CHUNK, stop)]
         for i in range(own.size):
             own[i] = np.uint32(word(key, chunk + i) >> shift)
@@ -88,7 +88,7 @@ def _permute(items: Places, size: int, key: np.uint64) -> Ids:
     counts = np.zeros((len(cuts), buckets), np.int64)
     bucket_of = threads.working_memory("buckets", size, np.uint32)
     threads.run(_count, cuts, key, shift, bucket_of, counts)
-    # Bucket by bucket, and within a bucket span by span: items keep their order however the range was cut.
+    # Bucket by bucket, and within a bucket span by span: the items' order doesn't depend on the spans.
     flat = counts.T.reshape(-1)
     places = np.ascontiguousarray((np.cumsum(flat) - flat).reshape(buckets, len(cuts)).T)
     edges = np.append(places[0], size)
@@ -100,12 +100,12 @@ def _permute(items: Places, size: int, key: np.uint64) -> Ids:
 
 
 def permutation(size: int, key: np.uint64) -> Ids:
-    """Uniformly random permutation of ``range(size)``, int64[size]."""
+    """Return a uniformly random permutation of ``range(size)``, int64[size]."""
     return _permute(np.empty(0, np.int32), size, key)
 
 
 def shuffled(items: NDArray[np.integer], key: np.uint64) -> Ids:
-    """Copy of ``items``, numbers below 2^31, in uniformly random order."""
+    """Return a copy of ``items``, integers below 2^31, in uniformly random order, as int64."""
     if not len(items):
         return np.empty(0, np.int64)
     return _permute(items.astype(np.int32, copy=False), len(items), key)

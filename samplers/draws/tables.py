@@ -1,4 +1,4 @@
-"""Weights kept for many draws: an alias table."""
+"""Alias table: fast repeated draws by fixed weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from samplers.errors import SamplingError
 
 @njit(nogil=True, error_model="numpy")
 def _pair(chances: Doubles, aliases: Places) -> None:
-    # ``chances`` come in as weight over mean weight. The stacks of the under- and the overfull share one
+    # ``chances`` come in as weight over mean weight. The stacks of under- and overfull columns share one
     # array, from its two ends.
     size = chances.size
     stack = np.empty(size, np.int32)
@@ -35,7 +35,7 @@ def _pair(chances: Doubles, aliases: Places) -> None:
             over += 1
             stack[under] = rich
             under += 1
-    # Rounding leaves some on one of the stacks, within its error of full.
+    # Rounding leaves some columns on a stack, full up to rounding errors.
     for i in range(over, size):
         chances[stack[i]] = 1
 
@@ -71,12 +71,12 @@ class AliasTable:
             raise SamplingError("weights must hold at least one above 0; all are 0")
         self._chances: Doubles = np.divide(weights, top, dtype=np.float64)
         self._chances *= len(weights) / self._chances.sum()
-        # Whom a column that rounding leaves unpaired gives its missing part to; never to an id of weight 0.
+        # Default alias of columns that rounding leaves unpaired: never an id of weight 0.
         self._aliases = np.full(len(weights), int(weights.argmax()), np.int32)
         _pair(self._chances, self._aliases)
 
     def draw(self, size: int, key: np.uint64) -> Ids:
-        """``size`` independent draws, int64[size], each of id i with probability w_i / sum(w)."""
+        """Draw ``size`` ids independently, int64[size], id i with probability w_i / sum(w)."""
         out = np.empty(size, np.int64)
         threads.run(_draw_aliased, threads.spans(size), key, self._chances, self._aliases, out)
         return out

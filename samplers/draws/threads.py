@@ -1,8 +1,8 @@
-"""Runs a compiled kernel over spans of an index range, on as many threads as it is told to use.
+"""Runs a compiled kernel over spans of an index range, on a configurable number of threads.
 
-Kernels release the GIL, so plain threads carry them. Numba's own ``prange`` isn't used: its fallback
-threading layer aborts the process when two threads enter it at once, which a sampler in a thread beside a
-loader's kernels would do, and parallel kernels take several times longer to compile.
+Kernels release the GIL, so Python threads suffice. Numba's own ``prange`` isn't used: its fallback threading
+layer aborts the process when two threads enter it at once, as a sampler's thread and a loader's kernels
+would, and parallel kernels take several times longer to compile.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KEPT = 1 << 26
 """Bytes up to which a thread keeps its working memory between draws."""
 
 _MOST = 32
-"""Threads that a draw can use: memory has no more to give."""
+"""Most threads that a draw uses: beyond this, memory bandwidth is the limit."""
 
 _threads = 1
 _pool: ThreadPoolExecutor | None = None
@@ -43,10 +43,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def use_threads(count: int) -> None:
-    """Let draws in this process use ``count`` threads, at most 32; results don't depend on it.
+    """Set the number of threads for draws in this process, at most 32; results don't depend on it.
 
-    How many cores a process may use is for whoever starts the draws to know, for one process or several:
-    until it is told, this package uses no thread but the caller's.
+    The caller knows how many cores each of its processes may use; until this is called, draws run in the
+    calling thread only.
     """
     global _threads, _pool
     count = max(1, min(count, _MOST))
@@ -55,7 +55,7 @@ def use_threads(count: int) -> None:
 
 
 def in_use() -> int:
-    """Threads that draws in this process use, the caller's included."""
+    """Return the number of threads that draws in this process use, the caller's included."""
     return _threads
 
 
@@ -70,9 +70,9 @@ def spans(size: int, unit: int = 1) -> list[tuple[int, int]]:
 
 
 def working_memory(purpose: str, size: int, dtype: np.dtype[Any] | type) -> NDArray[Any]:
-    """Array of ``size`` with whatever is in it, this thread's until it asks again for the same purpose.
+    """Return an uninitialized array of ``size``, valid until this thread's next call for the same purpose.
 
-    Up to 64 MiB are kept from call to call: having fresh pages mapped takes longer than filling them.
+    Up to 64 MiB are kept from call to call: mapping fresh pages takes longer than filling them.
     """
     length = size * np.dtype(dtype).itemsize
     memory: NDArray[np.uint8] | None = getattr(_kept, purpose, None)
@@ -84,7 +84,7 @@ def working_memory(purpose: str, size: int, dtype: np.dtype[Any] | type) -> NDAr
 
 
 def _call(kernel: Kernel, start: int, stop: int, slot: int, args: tuple[Any, ...]) -> Any:
-    # Only the interpreted kernels (NUMBA_DISABLE_JIT) notice: hashes overflow by design.
+    # Only matters for interpreted kernels (NUMBA_DISABLE_JIT): hashes overflow by design.
     with np.errstate(all="ignore"):
         return kernel(start, stop, slot, *args)
 

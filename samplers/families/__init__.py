@@ -1,1 +1,1 @@
-"""Base classes of samplers: rounds, weighted rounds, sweeps, and the per-sample history."""
+"""Base classes of samplers (rounds, weighted rounds, passes) and tables of per-sample statistics."""

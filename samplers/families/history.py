@@ -1,8 +1,8 @@
-"""Per-sample tables: what training said about each sample, as a struct of arrays.
+"""Tables of per-sample training statistics, as structs of arrays.
 
-Rows are folded in one after the other, so a table depends on the sequence of rows and not on how they were
-cut into calls. A row's share is the part that its sample had in the image (1 for a plain image, lambda or
-1 - lambda under mixup, the patch's area under RICAP); a row of share 0 says nothing and is skipped.
+Rows are folded in sequentially, so a table depends on the sequence of rows and not on how they are divided
+among calls. A row's share is its sample's mixing coefficient (1 for a plain image, lambda or 1 - lambda under
+mixup, the patch's area under RICAP); rows of share 0 are skipped.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numba import njit
 from samplers.draws.arrays import Floats, Ids
 from samplers.errors import SamplingError
 
-# Each kernel has a loop of its own: one loop that is given the rule as a function and the columns as a tuple
-# took up to six times as long.
+# Each kernel has its own loop: a generic loop that takes the update rule as a function and the columns as a
+# tuple took up to six times as long.
 
 
 @njit(nogil=True)
@@ -122,7 +122,7 @@ def _fold_change(
 
 
 class Table:
-    """Statistics of samples, in columns of float32[N].
+    """Per-sample statistics, in columns of float32[N].
 
     Parameters
     ----------
@@ -131,14 +131,14 @@ class Table:
     rates
         float32 constants of the kernel.
     relative
-        Fold each value over its row's share, at most 1, in place of the value: a probability p of a sample of
-        share s counts as min(1, p / s).
+        Divide each value by its row's share, and clip to 1: a probability p of a sample of share s counts as
+        min(1, p / s).
     columns
-        The columns' names, and the value that each starts from.
+        The columns' names and initial values.
     """
 
     _kernel: ClassVar[Callable[..., int]]
-    """Folds rows in, given ids, values, shares, rates and columns; gives the first not finite, or -1."""
+    """Folds in rows (ids, values, shares, rates, columns); returns the first non-finite row, or -1."""
 
     def __init__(self, samples: int, *rates: float, relative: bool = False, **columns: float) -> None:
         self._relative = relative
@@ -146,19 +146,19 @@ class Table:
         self._columns = {name: np.full(samples, start, np.float32) for name, start in columns.items()}
 
     def fold(self, ids: Ids, values: Floats, shares: Floats) -> None:
-        """Take rows in, one after the other.
+        """Fold rows in sequentially.
 
         Parameters
         ----------
         ids
-            int64[n], known to be valid.
+            int64[n], already validated.
         values, shares
             float32[n].
 
         Raises
         ------
         SamplingError
-            For a value that isn't finite, of a row with a share.
+            For a non-finite value in a row of share above 0.
         """
         if self._relative:
             over = np.divide(values, shares, out=values.copy(), where=shares > 0)
@@ -170,14 +170,14 @@ class Table:
             )
 
     def columns(self) -> dict[str, Floats]:
-        """Return the arrays themselves by name, for saving and loading."""
+        """Return the arrays by name, not copied, for saving and loading."""
         return dict(self._columns)
 
 
 class Mean(Table):
-    """Share-weighted mean of everything heard about a sample; NaN where nothing was.
+    """Share-weighted mean of all values of a sample; NaN for samples without any.
 
-    Columns: ``weight``, the sum of shares, which is the times seen, and ``mean``.
+    Columns: ``weight``, the sum of shares (the number of times seen), and ``mean``.
     """
 
     _kernel = staticmethod(_fold_mean)
@@ -192,10 +192,10 @@ class Mean(Table):
 
 
 class Recent(Table):
-    """Exponential moving average of what was heard about a sample; NaN where nothing was.
+    """Exponential moving average of a sample's values; NaN for samples without any.
 
-    A row of share s moves the average by ``rate * s`` of the way to its value: at rate 1 a plain row
-    replaces the average, which then is the last value heard, and a row of a mixture replaces its share.
+    A row of share s moves the average by ``rate * s`` of the distance to its value: at rate 1 a plain row
+    replaces the average, which is then the last value, and a row of a mixture replaces a fraction s of it.
     Column: ``recent``.
     """
 
@@ -206,7 +206,7 @@ class Recent(Table):
 
     @classmethod
     def over(cls, recent: Floats) -> Recent:
-        """A table of last values that keeps them in ``recent``, float32[N], as the caller has it."""
+        """Return a table of last values that updates the caller's array ``recent``, float32[N], in place."""
         table = cls(0)
         table._columns["recent"] = recent
         return table
@@ -218,7 +218,7 @@ class Recent(Table):
 
 
 class Moments(Table):
-    """Share-weighted mean and scatter of everything heard about a sample (West 1979).
+    """Share-weighted mean and scatter of all values of a sample (West 1979).
 
     Columns: ``weight`` and ``square``, the sums of the shares and of their squares; ``mean``; and
     ``scatter``, the share-weighted sum of squared deviations from it.
@@ -230,27 +230,27 @@ class Moments(Table):
         super().__init__(samples, weight=0, square=0, mean=0, scatter=0)
 
     def count(self) -> Floats:
-        """Return n, float32[N]: times heard, (sum of shares)^2 / sum of squared shares where they differ."""
+        """Return n, float32[N]: the number of rows; (sum of shares)^2 / (sum of squared shares) if mixed."""
         weight, square = self._columns["weight"], self._columns["square"]
         count: Floats = np.zeros_like(weight)
         np.divide(weight**2, square, out=count, where=square > 0)
         return count
 
     def variance(self) -> Floats:
-        """Return the unbiased variances, float32[N]; NaN where fewer than two rows were heard."""
+        """Return the unbiased variances, float32[N]; NaN for samples with fewer than two rows."""
         count = self.count()
         free = self._columns["weight"] * (1 - np.divide(1, count, out=np.ones_like(count), where=count > 0))
-        # Below 1 by rounding of the shares only: two rows of any shares have a count above 1.
+        # 1.0001: one row's count exceeds 1 by rounding only; two rows of any shares have a count above 1.
         variance: Floats = np.full_like(free, np.nan)
         np.divide(self._columns["scatter"], free, out=variance, where=count > 1.0001)
         return variance
 
 
 class Tracked(Table):
-    """Recent average, the spread about it, and the times heard.
+    """Moving average, moving variance, and the number of times seen.
 
     Columns: ``weight``, the sum of shares; ``recent``, an exponential moving average as in ``Recent``; and
-    ``variance``, a moving average at the same rate of squared distances from the average before.
+    ``variance``, a moving average at the same rate of squared deviations from the previous average.
     """
 
     _kernel = staticmethod(_fold_tracked)
@@ -260,26 +260,26 @@ class Tracked(Table):
 
     @property
     def weight(self) -> Floats:
-        """Times heard, float32[N]."""
+        """Number of times seen, float32[N]."""
         return self._columns["weight"]
 
     @property
     def recent(self) -> Floats:
-        """The averages, float32[N]; NaN where nothing was heard."""
+        """The averages, float32[N]; NaN for samples not seen."""
         return self._columns["recent"]
 
     @property
     def variance(self) -> Floats:
-        """The spread about them, float32[N]."""
+        """The moving variances, float32[N]."""
         return self._columns["variance"]
 
 
 class Change(Table):
-    """Moving average of how far a sample's value moved between two times that it was heard.
+    """Moving average of the absolute change between successive values of a sample.
 
-    Columns: ``last``, the last value heard, which a row of share s moves by s of the way; and ``change``, an
-    exponential moving average of abs(value - last), each at most ``most``, NaN where fewer than two rows were
-    heard.
+    Columns: ``last``, the last value, which a row of share s moves by a fraction s of the distance; and
+    ``change``, an exponential moving average of min(abs(value - last), ``most``), NaN for samples with fewer
+    than two rows.
     """
 
     _kernel = staticmethod(_fold_change)
@@ -294,6 +294,6 @@ class Change(Table):
 
 
 def fill_unseen(values: Floats) -> Floats:
-    """Give samples never heard of (NaN) the current maximum, or 1 where nothing was heard at all."""
+    """Replace NaN (samples not seen) by the current maximum, or by 1 if all are NaN."""
     top = np.fmax.reduce(values)
     return np.where(np.isnan(values), np.float32(1) if np.isnan(top) else top, values)

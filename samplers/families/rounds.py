@@ -1,7 +1,7 @@
-"""What every sampler shares: rounds, the batch remainder, buffered feedback, state.
+"""Base class of all samplers: rounds, batch remainder, feedback buffer, state.
 
-A sampler adds how a round's ids are drawn (``draw``), what it hears (``hears``) and how that is folded into
-its memory (``fold``).
+A subclass defines how a round's ids are drawn (``draw``), the statistics that it uses, and how these are
+folded into its memory (``fold``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ S = TypeVar("S", bound="RoundSampler")
 
 
 def announced(sampler: S) -> S:
-    """Warn of each of a sampler's notes, in the name of whoever called ``build``; returns the sampler."""
+    """Issue a sampler's notes as warnings, attributed to the caller of ``build``, and return the sampler."""
     for note in sampler.notes:
         warnings.warn(note, SamplingWarning, stacklevel=3)
     return sampler
@@ -36,7 +36,7 @@ def announced(sampler: S) -> S:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """A round's ids before they are cut to whole batches; fields as in ``Order``."""
+    """A round's ids before truncation to whole batches; fields as in ``Order``."""
 
     ids: NDArray[np.int64]
     weights: NDArray[np.float32] | None = None
@@ -45,11 +45,11 @@ class Draw:
 
 
 def check_feedback(feedback: Feedback, samples: int, hears: tuple[Heard, ...]) -> None:
-    """Refuse feedback, of one row or more, on ids outside the set or without what a sampler hears."""
+    """Raise SamplingError if feedback (one row or more) has unknown ids or lacks a statistic in use."""
     if "p_true" in hears and feedback.p_true is None:
         raise SamplingError(
             "this sampler needs p_true, the probability of the true class, and the feedback has none: "
-            "choose a sampler that works on the loss"
+            "choose a sampler that uses the loss"
         )
     if "error" in hears and feedback.error is None:
         raise SamplingError(
@@ -58,8 +58,8 @@ def check_feedback(feedback: Feedback, samples: int, hears: tuple[Heard, ...]) -
         )
     if feedback.progress is not None and not 0 <= feedback.progress <= 1:
         raise SamplingError(
-            f"progress must be from 0 to 1, or None; got {feedback.progress}: give the part of the run that "
-            "is over"
+            f"progress must be from 0 to 1, or None; got {feedback.progress}: pass the fraction of the run "
+            "that is completed"
         )
     low, high = feedback.ids.min(), feedback.ids.max()
     if low < 0 or high >= samples:
@@ -69,13 +69,13 @@ def check_feedback(feedback: Feedback, samples: int, hears: tuple[Heard, ...]) -
 
 
 class Rows:
-    """Feedback rows since the last fold, in arrays that grow by doubling.
+    """Buffer of feedback rows since the last fold, in arrays that grow by doubling.
 
     Attributes
     ----------
     columns
-        ``ids`` int64, ``share`` float32 and one float32 column for everything heard; the first ``count``
-        entries hold rows.
+        ``ids`` int64, ``share`` float32 and one float32 column per statistic; the first ``count`` entries
+        are valid.
     """
 
     def __init__(self, hears: tuple[Heard, ...]) -> None:
@@ -85,7 +85,7 @@ class Rows:
             self.columns[name] = np.empty(0, np.float32)
 
     def append(self, feedback: Feedback) -> None:
-        """Copy rows in."""
+        """Copy the rows of ``feedback`` into the buffer."""
         start, stop = self.count, self.count + len(feedback.ids)
         for name, column in self.columns.items():
             if stop > len(column):
@@ -99,7 +99,7 @@ class Rows:
         return self.columns[name][: self.count]
 
     def clear(self) -> None:
-        """Forget all rows, keeping the memory."""
+        """Remove all rows, keeping the allocated memory."""
         self.count = 0
 
 
@@ -112,12 +112,12 @@ class Hearing(Protocol):
 
 
 class RoundSampler(ABC):
-    """A sampler that draws a round at a time.
+    """Base class of samplers, which draw one round at a time.
 
     Parameters
     ----------
     part
-        The options that it was built from; its ``repr`` marks saved states.
+        The config that it was built from; its ``repr`` identifies saved states.
     plan
         The budget.
     """
@@ -134,66 +134,66 @@ class RoundSampler(ABC):
         self._carry_weights: NDArray[np.float32] | None = None
 
     def size(self, number: int) -> int:
-        """Return how many samples round ``number`` draws, before the batch remainder is carried."""
+        """Return the number of samples that round ``number`` draws, before the batch remainder is carried."""
         return self.plan.size(number)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What looks odd in options and plan together but can be meant: one line each.
+        """Options that look wrong under this plan but may be intended: one line each.
 
-        A sampler whose options do nothing under its plan tells so here; ``build`` also warns of each line
-        (`SamplingWarning`).
+        In particular, options that have no effect under the plan. ``build`` also issues each line as a
+        `SamplingWarning`.
         """
         return self.plan.notes if self.rounds == self.plan.rounds else ()
 
     @property
     def total(self) -> int:
-        """Samples that the orders of the whole run come to, as far as can be known before the next one.
+        """Expected number of samples in the orders of the whole run.
 
-        The plan's; where feedback says how much of the run is over, what it comes to at its pace so far.
+        The plan's total; if feedback reports progress, an extrapolation of the orders so far.
         """
         before = self.plan.before(self.round)
         return min(self.plan.total, round(before / self._progress)) if self._progress else self.plan.total
 
     @abstractmethod
     def probabilities(self) -> NDArray[np.float64]:
-        """Return how likely each sample is to be the next one drawn, float64[N] of sum 1.
+        """Return each sample's probability of being drawn next, float64[N] of sum 1.
 
-        Of the round to come, given what has been heard; carried batch remainders aside.
+        For the next round, given the feedback so far; carried batch remainders are ignored.
         """
 
     @abstractmethod
     def draw(self, size: int) -> Draw:
-        """Draw ``size`` ids for the round ``self.round``; all feedback has been folded."""
+        """Draw ``size`` ids for round ``self.round``, after all feedback has been folded."""
 
-    def fold(self, rows: Rows) -> None:  # noqa: B027  (a sampler that hears nothing folds nothing)
-        """Fold rows into memory; the result mustn't depend on how rows were cut into calls."""
+    def fold(self, rows: Rows) -> None:  # noqa: B027  (a sampler without statistics folds nothing)
+        """Fold rows into memory; the result mustn't depend on how rows are divided among calls."""
 
     def memory(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that later orders depend on, by name."""
         return {}
 
     def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
-        """Take saved copies of those arrays in; arrays keep their size unless a sampler says otherwise."""
+        """Restore saved copies of those arrays; sizes are fixed unless a subclass overrides this."""
         for name, column in self.memory().items():
             column[...] = saved[name]
 
     def key(self, stream: str, number: int | None = None) -> np.uint64:
-        """Key of this round's random numbers for one purpose."""
+        """Return the key of this round's random numbers for one purpose."""
         return counter.make_key(self.plan.seed, stream, self.round if number is None else number)
 
     def fold_heard(self) -> None:
-        """Fold what has been heard so far; doing so early changes nothing."""
+        """Fold the buffered feedback; doing so early changes no result."""
         if self._rows.count:
             self.fold(self._rows)
             self._rows.clear()
 
     def next_order(self) -> Order:
-        """Fold the feedback heard so far and give the next round's order."""
+        """Fold the feedback so far and return the next round's order."""
         if self.round >= self.rounds:
             raise SamplingError(
-                f"orders must be asked for at most {self.rounds} times, once a round of the plan; "
-                f"got request {self.round + 1}: plan more rounds"
+                f"next_order must be called at most {self.rounds} times, once per round of the plan; "
+                f"got call {self.round + 1}: plan more rounds"
             )
         self.fold_heard()
         drawn = self.draw(self.size(self.round))
@@ -225,8 +225,7 @@ class RoundSampler(ABC):
         Raises
         ------
         SamplingError
-            For ids outside the set, a progress outside [0, 1], or when the sampler needs ``p_true`` and there
-            is none.
+            For ids outside the set, a progress outside [0, 1], or a missing statistic that the sampler uses.
         """
         if self.hears and len(feedback.ids):
             check_feedback(feedback, self.plan.samples, self.hears)
@@ -234,7 +233,7 @@ class RoundSampler(ABC):
             self._progress = feedback.progress
 
     def state_dict(self) -> State:
-        """Copy all that the remaining orders depend on."""
+        """Return a copy of all state that the remaining orders depend on."""
         state: State = {
             "schema": 2,
             "part": repr(self.part),
@@ -253,12 +252,12 @@ class RoundSampler(ABC):
         return state
 
     def load_state_dict(self, state: State) -> None:
-        """Go on from a state of a sampler with the same options and plan.
+        """Restore the state of a sampler with the same options and plan.
 
         Raises
         ------
         SamplingError
-            When options or plan differ, or another version saved it.
+            If options or plan differ, or another version saved it.
         """
         for what, own in (("schema", 2), ("part", repr(self.part)), ("plan", self._plan_mark())):
             if state.get(what) != own:
@@ -270,7 +269,7 @@ class RoundSampler(ABC):
         if missing:
             raise SamplingError(
                 f"a saved sampler must hold {', '.join(self.memory())}; this one lacks {', '.join(missing)}: "
-                "go on with the version that saved it, or begin anew"
+                "resume with the version that saved it, or start again"
             )
         self.round = int(state["round"])
         self._carry = np.array(state["carry.ids"], np.int64)

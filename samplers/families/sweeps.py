@@ -1,4 +1,4 @@
-"""Samplers that go through (part of) the set pass after pass, and cut their rounds from that stream."""
+"""Samplers that make pass after pass over the set, or part of it, and take their rounds from that stream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NO_IDS = np.empty(0, np.int64)
 
 
 def stream(samples: int, seed: int, start: int, stop: int) -> Ids:
-    """Positions ``start`` to ``stop`` of the endless stream of permutations of ``range(samples)``."""
+    """Return positions ``start`` to ``stop`` of the infinite stream of permutations of ``range(samples)``."""
     parts = [_NO_IDS]
     for number in range(start // samples, -(-stop // samples)):
         first = number * samples
@@ -30,7 +30,7 @@ def stream(samples: int, seed: int, start: int, stop: int) -> Ids:
 
 
 def rest_of_pass(samples: int, seed: int, start: int) -> NDArray[np.float64]:
-    """Chance of each id to stand at position ``start`` of that stream, given what stood before it."""
+    """Return each id's probability of being at position ``start`` of that stream, given all earlier ones."""
     first = start - start % samples
     left = np.ones(samples)
     left[stream(samples, seed, first, start)] = 0
@@ -40,7 +40,7 @@ def rest_of_pass(samples: int, seed: int, start: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one pass goes through.
+    """The samples of one pass.
 
     Attributes
     ----------
@@ -49,11 +49,11 @@ class Pass:
     weights
         float32[n] or None, as in ``Order``.
     hidden
-        int64[m], samples left out of the pass that want to be scored at its end.
+        int64[m], samples left out of the pass, to be scored at its end.
     lr_scale
         Factor on the learning rate during the pass.
     until
-        The pass is cut when that many samples of the run have been drawn; None means never.
+        The pass is cut once this many samples of the run have been drawn; None means never.
     """
 
     ids: Ids
@@ -64,11 +64,11 @@ class Pass:
 
 
 class PassSampler(RoundSampler):
-    """Composes a pass whenever the last is used up, and cuts rounds of N * B from the stream of passes.
+    """Composes a new pass whenever the last is used up; rounds of N * B are taken from the stream of passes.
 
-    So a method that prunes keeps the budget exactly: what it saves on a pass goes into more passes. A pass
-    is composed at the start of the round that it begins in, from all that was heard before that round;
-    where a round is longer than a pass, passes that both begin in it know the same.
+    So a method that prunes keeps the budget exactly: samples saved in one pass are spent on further passes.
+    A pass is composed in the round in which it begins, from all feedback before that round; where a round is
+    longer than a pass, passes that begin in the same round are based on the same feedback.
     """
 
     def __init__(self, part: Hearing, plan: Plan) -> None:
@@ -81,19 +81,19 @@ class PassSampler(RoundSampler):
 
     @abstractmethod
     def compose(self, drawn: int) -> Pass:
-        """Make the next pass, number ``self.passes``; ``drawn`` samples came before it in the run."""
+        """Return the next pass, number ``self.passes``; ``drawn`` samples precede it in the run."""
 
     def inclusion(self, drawn: int) -> NDArray[np.float64]:
-        """Return the chance of each sample to be in the next pass, float64[N].
+        """Return each sample's probability of being in the next pass, float64[N].
 
-        By default that pass as its random numbers will make it: 1 for what is in it, 0 for what isn't.
+        By default for the pass as its random numbers will make it: 1 for samples in it, 0 for others.
         """
         chances = np.zeros(self.plan.samples)
         chances[self.compose(drawn).ids] = 1
         return chances
 
     def probabilities(self) -> NDArray[np.float64]:
-        """Return how likely each sample is to be the next one drawn: of the pass under way, or the next."""
+        """Return each sample's probability of being drawn next: from the current pass, or the next one."""
         self.fold_heard()
         if len(self._ids):
             chances = np.bincount(self._ids, minlength=self.plan.samples).astype(np.float64)
@@ -103,7 +103,7 @@ class PassSampler(RoundSampler):
         return chances
 
     def draw(self, size: int) -> Draw:
-        """Take the round from the pass under way and from as many new ones as it needs."""
+        """Take the round from the current pass and as many new ones as it needs."""
         drawn = self.plan.before(self.round)
         ids, weights, scales = [_NO_IDS], [np.empty(0, np.float32)], 0.0
         missing = size
@@ -138,11 +138,11 @@ class PassSampler(RoundSampler):
         self.passes += 1
 
     def some(self, ids: Ids, size: int) -> Ids:
-        """Return a uniform subset of ``size`` of the ids, drawn for the pass being composed."""
+        """Return a uniformly random subset of ``size`` ids, for the pass being composed."""
         return shuffled(ids, self.key("subset", self.passes))[:size]
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return what is left of the pass under way, and the number of passes begun."""
+        """Return the rest of the current pass, and the number of passes begun."""
         return {
             "passes": np.array(self.passes),
             "pending.ids": self._ids,
@@ -152,7 +152,7 @@ class PassSampler(RoundSampler):
         }
 
     def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
-        """Take them in; the pass under way may have any length."""
+        """Restore these arrays; the current pass may have any length."""
         self.passes = int(saved["passes"])
         self._ids = np.array(saved["pending.ids"], np.int64)
         self._weights = np.array(saved["pending.weights"], np.float32)
@@ -161,21 +161,21 @@ class PassSampler(RoundSampler):
 
 
 class LossPassSampler(PassSampler):
-    """Passes composed by each sample's last loss."""
+    """Base class of samplers whose passes depend on each sample's last loss."""
 
     def __init__(self, part: Hearing, plan: Plan) -> None:
         super().__init__(part, plan)
         self._loss = Recent(plan.samples)
 
     def fold(self, rows: Rows) -> None:
-        """Keep each sample's last loss."""
+        """Update each sample's last loss."""
         self._loss.fold(rows["ids"], rows["loss"], rows["share"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the last losses and the pass under way."""
+        """Return the last losses and the current pass."""
         return {**super().memory(), **self._loss.columns()}
 
     def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
-        """Take them in."""
+        """Restore these arrays."""
         super().load_memory(saved)
         self._loss.values[...] = saved["recent"]

@@ -1,4 +1,4 @@
-"""Samplers that draw every round afresh by a weight a sample."""
+"""Samplers that draw each round independently by one weight per sample."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ T = TypeVar("T", bound=Table)
 
 
 class WeightedPart(Protocol[T]):
-    """Options of such a sampler: what it remembers of a sample and the weight it makes of that."""
+    """Config of such a sampler: its per-sample statistics, and the weights computed from them."""
 
     @property
     def hears(self) -> tuple[Heard, ...]:
         """The statistic of the feedback that goes into the table, one alone."""
 
     def table(self, samples: int) -> T:
-        """Make the empty per-sample table."""
+        """Return an empty table of per-sample statistics."""
 
     def importance(self, table: T, number: int) -> Weights | None:
-        """Return the weights of round ``number``, [N], unnormalised; None means all equal."""
+        """Return the weights of round ``number``, [N], unnormalized; None means all equal."""
 
 
 def draw_in_passes(weights: Weights | None, samples: int, size: int, key: np.uint64) -> Ids:
-    """Draw without replacement, and whole passes first where ``size`` exceeds the number of samples.
+    """Draw without replacement, after whole passes where ``size`` exceeds the number of samples.
 
-    When fewer weights are positive than asked for, the rest comes uniformly from those of weight 0, so that
+    If fewer weights are positive than needed, the rest is drawn uniformly from samples of weight 0, so that
     the budget is kept.
     """
     passes, rest = divmod(size, samples)
@@ -48,38 +48,38 @@ def draw_in_passes(weights: Weights | None, samples: int, size: int, key: np.uin
 
 
 def burn_in_rounds(plan: Plan, epochs: float) -> int:
-    """Rounds that the first ``epochs`` passes over the set take, at most half of the run."""
+    """Return the number of rounds in the first ``epochs`` passes over the set, at most half of the run."""
     samples = min(int(np.ceil(epochs * plan.samples)), plan.total // 2)
     return -(-samples * plan.rounds // plan.total) if samples else 0
 
 
 def burn_in_notes(plan: Plan, epochs: float) -> tuple[str, ...]:
-    """Say where `burn_in_rounds` takes less than it is asked for."""
+    """Return a note if `burn_in_rounds` is limited to half of the run."""
     half = plan.total // 2
     if int(np.ceil(epochs * plan.samples)) <= half:
         return ()
     return (
-        f"at most half of a run is scanned before weights are used: {half / plan.samples:.3g} epochs of it, "
-        f"where {epochs:g} are asked for",
+        f"at most half of a run is scanned before weights are used: {half / plan.samples:.3g} epochs instead "
+        f"of {epochs:g}",
     )
 
 
 def full_round_notes(plan: Plan) -> tuple[str, ...]:
-    """Say where rounds drawn without replacement are so long that weights decide nothing, or little."""
+    """Return a note if rounds without replacement are so long that weights have little or no effect."""
     size = plan.total / plan.rounds
     if size < plan.samples:
         return ()
     passes, rest = divmod(round(size), plan.samples)
-    decides = f"only {rest:,} of them by weight" if rest else "weights decide nothing"
+    effect = f"only {rest:,} of them by weight" if rest else "weights have no effect"
     return (
         f"a round of {round(size):,} samples drawn without replacement from {plan.samples:,} takes each "
-        f"{'once' if passes == 1 else f'{passes} times'}, {decides}: lower the budget, or take a "
+        f"{'once' if passes == 1 else f'{passes} times'}, {effect}: lower the budget, or choose a "
         "sampler that draws with replacement",
     )
 
 
 def normalised(weights: Weights | None, samples: int) -> NDArray[np.float64]:
-    """Weights as probabilities; equal ones where there are none, or all are 0."""
+    """Return weights as probabilities, float64[N]; equal ones if there are no weights, or all are 0."""
     if weights is None or not weights.any():
         return np.full(samples, 1 / samples)
     scaled = weights / np.float64(weights.max())
@@ -88,19 +88,19 @@ def normalised(weights: Weights | None, samples: int) -> NDArray[np.float64]:
 
 
 class WeightedSampler(RoundSampler, Generic[T]):
-    """Draws a round's ids by the importance that its part defines.
+    """Draws a round's ids by the importance that its config defines.
 
-    Without replacement a round takes every sample once before it takes any twice: the nearer its size comes
-    to N, the less the weights decide, and from N on they decide nothing (`notes` tells so).
+    Without replacement a round takes every sample once before it takes any twice: the closer its size is to
+    N, the less the weights matter, and from N on they have no effect (see `notes`).
 
     Parameters
     ----------
     part, plan
-        The options and the budget.
+        The config and the budget.
     replacement
-        Draw each id independently, instead of every id at most once a round.
+        Draw ids independently, instead of each at most once per round.
     burn_in
-        Epochs scanned uniformly at first, at most half of the run.
+        Initial epochs that scan the set, at most half of the run.
     """
 
     part: WeightedPart[T]
@@ -116,7 +116,7 @@ class WeightedSampler(RoundSampler, Generic[T]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Also where the weights decide nothing, and where the burn-in is cut."""
+        """Adds notes where the weights have no effect, and where the burn-in is cut."""
         lines = super().notes + burn_in_notes(self.plan, self._asked_burn_in)
         if not self.replacement:
             lines += full_round_notes(self.plan)
@@ -131,14 +131,14 @@ class WeightedSampler(RoundSampler, Generic[T]):
         return self.table.columns()
 
     def probabilities(self) -> NDArray[np.float64]:
-        """Return P, float64[N]: how likely each sample is to be the first that the next round draws."""
+        """Return P, float64[N]: each sample's probability of being the first draw of the next round."""
         self.fold_heard()
         if self.round < self.burn_in:
             return rest_of_pass(self.plan.samples, self.plan.seed, self.plan.before(self.round))
         return normalised(self.part.importance(self.table, self.round), self.plan.samples)
 
     def draw(self, size: int) -> Draw:
-        """Scan during the burn-in, then draw by the part's importance."""
+        """Scan during the burn-in, then draw by the config's importance."""
         plan = self.plan
         if self.round < self.burn_in:
             start = plan.before(self.round)

@@ -1,1 +1,1 @@
-"""Groups and covering subsets of samples: k-means, core-sets."""
+"""Clusters and core-sets of samples."""

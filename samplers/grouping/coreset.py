@@ -1,7 +1,7 @@
-"""Subsets that cover the set in feature space: k-center and facility location.
+"""Core-sets, subsets that cover the set in feature space: k-center and facility location.
 
-Both rank samples; ``Scores`` makes a file of the ranking for the subset sampler. They take features
-float32[N, d] and settle ties by the lowest id.
+Both rank samples; ``Scores`` saves the ranking for the subset sampler. They take features float32[N, d] and
+break ties by the lowest id.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from samplers.errors import SamplingError
 
 
 @njit(nogil=True, error_model="numpy")
-def _farthest(start: int, stop: int, slot: int, features: Floats, centre: int, nearest: Floats) -> int:
-    # Bring squared distances to the nearest centre up to date; the sample of the largest is returned.
+def _farthest(start: int, stop: int, slot: int, features: Floats, center: int, nearest: Floats) -> int:
+    # Update squared distances to the nearest center; return the sample with the largest.
     best = start
     for i in range(start, stop):
         distance = np.float32(0)
         for j in range(features.shape[1]):
-            gap = features[i, j] - features[centre, j]
+            gap = features[i, j] - features[center, j]
             distance += gap * gap
         nearest[i] = min(nearest[i], distance)
         if nearest[i] > nearest[best]:
@@ -31,7 +31,7 @@ def _farthest(start: int, stop: int, slot: int, features: Floats, centre: int, n
 
 
 def check_features(features: Floats, count: int) -> None:
-    """Refuse features that aren't finite float32[N, d], and counts outside of [1, N]."""
+    """Raise SamplingError unless features are finite float32[N, d] and count is in [1, N]."""
     if features.ndim != 2 or features.dtype != np.float32 or not np.isfinite(features).all():
         raise SamplingError(f"features must be finite float32[N, d]; got {features.dtype} {features.shape}")
     if not 1 <= count <= len(features):
@@ -39,26 +39,26 @@ def check_features(features: Floats, count: int) -> None:
 
 
 def as_scores(chosen: Ids, samples: int) -> Floats:
-    """Scores of a greedy choice: the earlier a sample was chosen, the higher; 0 for those not chosen."""
+    """Return scores of a greedy choice: the earlier a sample was chosen, the higher; 0 if not chosen."""
     scores = np.zeros(samples, np.float32)
     scores[chosen] = np.arange(len(chosen), 0, -1)
     return scores
 
 
 def k_center(features: Floats, count: int, seed: int = 0) -> Ids:
-    """Greedy k-center: each next sample is the one farthest from all chosen before (Gonzalez 1985).
+    """Greedy k-center: each next sample is the farthest from all those chosen before (Gonzalez 1985).
 
-    The core-set of Sener & Savarese (ICLR 2018), whose largest distance from any sample to the nearest
-    chosen one is at most twice the best possible. O(N * count * d).
+    The core-set of Sener & Savarese (ICLR 2018): the largest distance from any sample to the nearest chosen
+    one is at most twice the optimum. O(N * count * d).
 
     Parameters
     ----------
     features
         float32[N, d].
     count
-        How many to choose.
+        Number of samples to choose.
     seed
-        Of the first sample, which is random.
+        Seed of the first sample, which is random.
 
     Returns
     -------
@@ -73,18 +73,18 @@ def k_center(features: Floats, count: int, seed: int = 0) -> Ids:
     cuts = threads.spans(samples * features.shape[1])
     cuts = [(start // features.shape[1], stop // features.shape[1]) for start, stop in cuts]
     for step in range(1, count):
-        nearest[chosen[step - 1]] = -1  # chosen: never the farthest again, even of twins
+        nearest[chosen[step - 1]] = -1  # chosen: never the farthest again, even among duplicates
         found = threads.run(_farthest, cuts, features, chosen[step - 1], nearest)
         chosen[step] = max(found, key=lambda place: (nearest[place], -place))
     return chosen
 
 
 def facility_location(features: Floats, count: int, seed: int = 0, error: float = 0.1) -> Ids:
-    """Greedy facility location: each next sample raises the most how well the chosen represent all.
+    """Greedy facility location: each next sample is the one that increases F, the coverage, the most.
 
-    Maximises F(A) = sum_i max_{a in A} s(i, a) with the cosine similarity s = (1 + cos) / 2, by the
-    stochastic greedy algorithm (Mirzasoleiman et al. 2015): each step looks at N / count * ln(1 / error)
-    random candidates and takes the best, which reaches 1 - 1/e - error of the best F in expectation. Takes
+    Maximizes F(A) = sum_i max_{a in A} s(i, a) with the cosine similarity s = (1 + cos) / 2, by the
+    stochastic greedy algorithm (Mirzasoleiman et al. 2015): each step evaluates N / count * ln(1 / error)
+    random candidates and takes the best, which reaches 1 - 1/e - error of the best F in expectation.
     O(N^2 * d * ln(1 / error)) in all: choose class by class in large sets.
 
     Parameters
@@ -92,11 +92,11 @@ def facility_location(features: Floats, count: int, seed: int = 0, error: float 
     features
         float32[N, d].
     count
-        How many to choose.
+        Number of samples to choose.
     seed
-        Of the candidates.
+        Seed of the candidates.
     error
-        In (0, 1); smaller looks at more candidates.
+        In (0, 1); smaller values evaluate more candidates.
 
     Returns
     -------

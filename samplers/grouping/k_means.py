@@ -1,4 +1,4 @@
-"""k-means of feature vectors, from centers spread by k-means++; for numbers, `k_means_line` is exact."""
+"""k-means of feature vectors with k-means++ initialization; for scalars, `k_means_line` is exact."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from samplers.draws.arrays import Doubles, Floats, Ids
 from samplers.grouping.coreset import check_features
 
 _CHUNK = 8192
-"""Rows whose distances to all centers are held at once."""
+"""Rows whose distances to all centers are in memory at once."""
 
 
 def k_means(features: Floats, groups: int, seed: int = 0, rounds: int = 20) -> Ids:
     """Return each sample's group by Lloyd's algorithm from greedy k-means++ centers.
 
-    Centers drawn uniformly leave whole clusters without one, and Lloyd's steps don't mend that. Arthur &
+    Uniformly drawn centers leave whole clusters without one, which Lloyd's iterations don't repair. Arthur &
     Vassilvitskii (2007) draw each next center with probability proportional to the squared distance from
-    those before it; of 2 + log k such candidates the one that lowers the sum of squares most is taken.
+    those before it; of 2 + log k such candidates the one that reduces the sum of squares most is taken.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def k_means(features: Floats, groups: int, seed: int = 0, rounds: int = 20) -> I
     seed
         Seed of the first centers.
     rounds
-        Most steps of Lloyd's algorithm.
+        Maximum number of Lloyd iterations.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def k_means(features: Floats, groups: int, seed: int = 0, rounds: int = 20) -> I
     Raises
     ------
     SamplingError
-        When features aren't finite float32[N, d], or k isn't in [1, N].
+        If features aren't finite float32[N, d], or k isn't in [1, N].
     """
     check_features(features, groups)
     centers = features[spread_centers(features, groups, seed)].astype(np.float64)
@@ -57,7 +57,7 @@ def k_means(features: Floats, groups: int, seed: int = 0, rounds: int = 20) -> I
 
 
 def spread_centers(features: Floats, count: int, seed: int) -> Ids:
-    """Return the ids of ``count`` samples to begin k-means at, by greedy k-means++."""
+    """Return the ids of ``count`` samples as initial centers, by greedy k-means++."""
     key = counter.make_key(seed, "k_means")
     trials = 2 + int(math.log(count))
     chosen = np.empty(count, np.int64)
@@ -67,7 +67,7 @@ def spread_centers(features: Floats, count: int, seed: int) -> Ids:
         total = np.cumsum(gaps, dtype=np.float64)
         first = 1 + (step - 1) * trials
         points = np.array([counter.uniform_at(key, first + trial) for trial in range(trials)]) * total[-1]
-        # Where all that is left coincides with a center, total is 0 and any sample will do.
+        # If all remaining samples coincide with a center, total is 0 and any sample will do.
         candidates = np.minimum(np.searchsorted(total, points, side="right"), len(features) - 1)
         lowered = np.minimum(gaps[:, None], _squared_distances(features, features[candidates]))
         best = int(lowered.sum(axis=0, dtype=np.float64).argmin())
@@ -76,14 +76,14 @@ def spread_centers(features: Floats, count: int, seed: int) -> Ids:
 
 
 def _squared_distances(features: Floats, centers: Floats) -> Floats:
-    """Return float32[N, m], as differences: products would lose small distances between large vectors."""
+    """Return float32[N, m], from differences: dot products lose small distances between large vectors."""
     columns = [((features - center) ** 2).sum(axis=1) for center in centers]
     return np.stack(columns, axis=1)
 
 
 def _nearest(features: Floats, centers: Doubles) -> Ids:
-    # In float64: in float32 products lose small distances between large vectors, and how a processor's matrix
-    # product rounds would decide between centers that are about as near.
+    # In float64: float32 dot products lose small distances between large vectors, and the rounding of a
+    # processor's matrix product would decide between centers at about the same distance.
     offset = (centers**2).sum(axis=1) / 2
     parts = np.array_split(features, -(-len(features) // _CHUNK))
     found = [(part.astype(np.float64) @ centers.T - offset).argmax(axis=1) for part in parts]

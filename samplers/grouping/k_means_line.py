@@ -1,12 +1,12 @@
-"""k-means of numbers, exactly: on a line groups are intervals, and a dynamic program finds the best ones.
+"""Exact k-means of scalars: groups are intervals, and dynamic programming finds the optimal ones.
 
 With D[g, j] the least sum of squared distances of the j lowest points in g groups ::
 
     D[g, j] = min over i < j of D[g - 1, i] + scatter(i, j)
 
-scatter(i, j) being that of points i to j - 1 about their mean, which running sums give at once. The best i
-rises with j, so each g takes O(n log n) by divide and conquer (Gronlund et al. 2017; Wang & Song 2011 have
-the quadratic program).
+where scatter(i, j), that of points i to j - 1 about their mean, takes O(1) from running sums. The best i
+increases with j, so each g takes O(n log n) by divide and conquer (Gronlund et al. 2017; the quadratic
+algorithm is by Wang & Song 2011).
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from samplers.draws.arrays import Doubles, Ids
 from samplers.errors import SamplingError
 
 MOST_POINTS = 1 << 20
-"""Points that are grouped one by one; more are first joined into as many cells of neighbors."""
+"""Maximum number of points to group individually; more are first merged into as many cells of neighbors."""
 
 
 @njit(nogil=True, error_model="numpy")
 def _best_cuts(weights: Doubles, sums: Doubles, groups: int) -> Ids:
-    # Running sums [n + 1] of points' weights and of weight * value. Instead of the scatter, what it takes off
-    # the sum of squares is maximized: sum^2 / weight, one term per group.
+    # Running sums [n + 1] of points' weights and of weight * value. Instead of minimizing the scatter,
+    # maximize its difference from the sum of squares: sum^2 / weight, one term per group.
     points = weights.size - 1
     before = np.empty(points + 1, np.float64)
     for j in range(1, points + 1):
         before[j] = sums[j] * sums[j] / weights[j]
     after = np.empty(points + 1, np.float64)
     chosen = np.zeros((groups + 1, points + 1), np.int32)
-    waiting = np.empty((64, 4), np.int64)  # ranges of j, and of i for them; halved, so never 64 deep
+    waiting = np.empty((64, 4), np.int64)  # stack of ranges of j and of i; halved, so never 64 deep
     for group in range(2, groups + 1):
         waiting[0] = group, points, group - 1, points - 1
         depth = 1
@@ -64,26 +64,27 @@ def _best_cuts(weights: Doubles, sums: Doubles, groups: int) -> Ids:
 
 
 def k_means_line(values: NDArray[np.floating], groups: int, most_points: int = MOST_POINTS) -> Ids:
-    """Cluster numbers into groups, 0 the lowest, of the least sum of squared distances to their means.
+    """Cluster scalars into groups, 0 the lowest, of the least sum of squared distances to their means.
 
-    Up to ``most_points`` different values the result is the best there is, up to rounding of float64 sums.
-    More are first joined to M = ``most_points`` cells at most of neighbors, no wider than 2 / M of the range
-    and no fuller than 2 n / M beside their first value, which no group splits. The sum of squares is then at
-    most 8 n (max - min)^2 / M^2 above the best: a cut that moves to the edge of its cell takes at most those
-    2 n / M values to the other mean.
+    Up to ``most_points`` distinct values the result is optimal, up to rounding of float64 sums. More are
+    first merged into at most M = ``most_points`` cells of neighbors, none wider than 2 / M of the range or
+    with more than 2 n / M values besides its first, and no group splits a cell. The sum of squares is then
+    at most 8 n (max - min)^2 / M^2 above the optimum: moving a cut to the edge of its cell reassigns at most
+    those 2 n / M values.
 
     Parameters
     ----------
     values
         float32[n] or float64[n], finite.
     groups
-        k, at least 1; where there are fewer different values, each is a group.
+        k, at least 1; if there are fewer distinct values, each is a group.
     most_points
-        How many points the dynamic program takes; its memory is 4 * k bytes each. At least 2 * k.
+        Maximum number of points in the dynamic program, whose memory is 4 * k bytes per point. At least
+        2 * k.
 
     Returns
     -------
-    int64[n], each value's group; the numbers used have no gaps.
+    int64[n], each value's group; group numbers have no gaps.
     """
     if not 1 <= groups <= most_points // 2:
         raise SamplingError(f"groups must be from 1 to {most_points // 2:,}; got {groups:,}")
@@ -98,7 +99,7 @@ def k_means_line(values: NDArray[np.floating], groups: int, most_points: int = M
         edges = ordered[0] + half * ((ordered[-1] - ordered[0]) / len(half))
         starts = starts[np.union1d(by_rank, np.searchsorted(ordered[starts], edges))]
     groups = min(groups, len(starts))
-    # About the middle: sums of squares of numbers that are far from 0 would cancel their digits.
+    # Centered: sums of squares of values far from 0 would cancel.
     running = np.append(0.0, np.cumsum(ordered - ordered.mean()))
     ends = np.append(starts, len(ordered))
     cuts = _best_cuts(ends.astype(np.float64), running[ends], groups)

@@ -1,4 +1,4 @@
-"""The sampler service: in line, in a thread or in a process, with the same results."""
+"""The sampler service: runs a sampler inline, in a thread or in a process, with the same results."""
 
 from samplers.service.service import Service
 

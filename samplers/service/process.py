@@ -1,4 +1,4 @@
-"""A sampler in a process of its own, seen from this side."""
+"""A sampler in a separate process: the parent's side."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from samplers.plan import Plan
 from samplers.protocol import Feedback, Order, Sampler, State
 from samplers.service.shared_memory import BLOCKS, ROWS, Arena, RowsNote, optional_columns
 
-_LOOK = 0.2  # seconds between looks at whether the other side still lives
-_MOST_SCORED = 1 << 20  # ids to score that fit into shared memory; more go through the pipe
+_LOOK = 0.2  # seconds between checks that the child process is alive
+_MOST_SCORED = 1 << 20  # most ids to score that fit into shared memory; more go through the pipe
 
 
 class ProcessWorker:
-    """Sends rows and requests, and takes answers in, without ever making a training step wait.
+    """Sends feedback and requests to the process and receives its replies, never blocking a training step.
 
-    Rows are copied into blocks of shared memory. A block goes off when it is full or something is asked
-    for, and comes back when the other side has read it; while all are on their way, rows wait here. A
-    thread listens for answers, copies orders out as they come, and notices when the other side has ended.
+    Feedback rows are copied into blocks of shared memory. A block is sent when it is full or before a
+    request, and is free again when the child has read it; while no block is free, rows are queued here. A
+    listener thread receives replies, copies orders out on arrival, and detects the end of the process.
 
     Parameters
     ----------
     sampler
-        Is pickled to the process as it is.
+        Pickled to the process.
     plan
-        Bounds how large an order can be.
+        Bounds the size of orders.
     patience
-        Seconds after which an answer that doesn't come is an error.
+        Timeout in seconds for a reply.
     """
 
     def __init__(self, sampler: Sampler, plan: Plan, patience: float) -> None:
@@ -58,13 +58,12 @@ class ProcessWorker:
             self._arena = Arena(largest, scored)
         except OSError as error:
             raise SamplingError(
-                f"a sampler in a process needs memory to share; there is none to be had ({error}): "
-                "run it in a thread"
+                f"a sampler in a process needs shared memory; there is none ({error}): run it in a thread"
             ) from error
         try:
             self._process, self._messages, answers = _start()
         except BaseException as error:
-            self._arena.close()  # nothing else knows of it yet
+            self._arena.close()  # nothing else refers to it yet
             if not isinstance(error, OSError):
                 raise
             raise SamplingError(
@@ -83,33 +82,33 @@ class ProcessWorker:
             raise
         self._arena.forget_name()
 
-    # What the service calls.
+    # Called by the service.
 
     def observe(self, feedback: Feedback) -> None:
-        """Copy rows into shared memory, or keep them here while there is no room."""
+        """Copy rows into shared memory, or queue them while no block is free."""
         for start in range(0, len(feedback.ids), ROWS):
             self._write(feedback.rows(slice(start, start + ROWS)))
 
     def ask(self) -> None:
-        """Ask for the next order."""
+        """Request the next order."""
         self._order = self._post("ask")
 
     def take(self) -> Order:
-        """Wait for the order asked for; after a timeout it may be waited for again."""
+        """Wait for the requested order; after a timeout, waiting again is possible."""
         order: Order = self._wait(self._order)
         return order
 
     def save(self) -> State:
-        """Wait for the state behind all that was sent."""
+        """Return the state after all feedback and requests sent so far."""
         state: State = self._wait(self._post("save"))
         return state
 
     def load(self, state: State) -> None:
-        """Have a state loaded."""
+        """Load a state into the sampler, and wait until this is done."""
         self._wait(self._post("load", state))
 
     def close(self) -> None:
-        """End the process and give the memory back; further calls do nothing."""
+        """End the process and release the memory; further calls do nothing."""
         self.fail("a sampler must be used before it is closed; it has been closed")
         self._finalizer()
         if self._listener is not threading.current_thread():
@@ -162,12 +161,12 @@ class ProcessWorker:
                 try:
                     self._messages.send((kind, content))
                 except OSError:
-                    return  # the other side has ended, and the listener is about to know
+                    return  # the process has ended, and the listener is about to notice
 
     # Incoming.
 
     def receive(self, kind: str, content: Any) -> None:
-        """Take one answer in; the listener calls this."""
+        """Handle one reply; called by the listener."""
         if kind == "free":
             with self._lock:
                 self._free.append(content)
@@ -185,7 +184,7 @@ class ProcessWorker:
             return self._expected.popleft() if self._expected else None
 
     def ended(self) -> None:
-        """Take in that no more answers will come; the listener calls this."""
+        """Handle the end of the process; called by the listener."""
         try:
             status = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -198,7 +197,7 @@ class ProcessWorker:
         )
 
     def fail(self, why: str) -> None:
-        """Let everything that is waited for, now and later, raise; the first reason stands."""
+        """Make all pending and later requests raise; the first reason is kept."""
         self._failure = self._failure or why
         while (future := self._next_expected()) is not None:
             future.set_exception(SamplingError(self._failure))
@@ -213,8 +212,8 @@ class ProcessWorker:
                     self.ended()
                 elif time.monotonic() > limit:
                     raise LateAnswerError(
-                        f"a sampler's process must answer within {self._patience:g} seconds; it hasn't: "
-                        "give it more patience, or run the sampler in a thread"
+                        f"a sampler's process must reply within {self._patience:g} seconds; it hasn't: "
+                        "raise patience, or run the sampler in a thread"
                     ) from None
 
 
@@ -232,7 +231,7 @@ def _start() -> tuple[subprocess.Popen[bytes], Connection, Connection]:
 
 
 def _listen(worker: weakref.ref[ProcessWorker], answers: Connection) -> None:
-    # Holds the worker only while it hands an answer over, so that one that nobody uses any more can go.
+    # Refers to the worker only while delivering a reply, so that an unused worker can be garbage-collected.
     with contextlib.closing(answers):
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Runs any sampler in line, in a thread or in a process, with the same four methods and the same orders."""
+"""Runs any sampler inline, in a thread or in a process, with the same four methods and the same orders."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ Mode = Literal["inline", "thread", "process"]
 
 
 class Worker(Protocol):
-    """Where the sampler runs. Calls take effect in the order that they are made."""
+    """Executes the sampler's methods. Calls take effect in the order in which they are made."""
 
     def observe(self, feedback: Feedback) -> None:
-        """Pass rows on, without waiting."""
+        """Pass feedback on, without waiting."""
 
     def ask(self) -> None:
-        """Ask for the next order, without waiting."""
+        """Request the next order, without waiting."""
 
     def take(self) -> Order:
-        """Wait for the order asked for."""
+        """Wait for the requested order and return it."""
 
     def save(self) -> State:
-        """Wait for the sampler's state."""
+        """Wait for the sampler's state and return it."""
 
     def load(self, state: State) -> None:
-        """Have the sampler go on from a state."""
+        """Load a state into the sampler."""
 
     def close(self) -> None:
-        """Leave nothing behind; may be called again."""
+        """Release all resources; may be called again."""
 
 
 class InlineWorker:
-    """Runs the sampler in the calls themselves."""
+    """Runs the sampler in the calling thread."""
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
         self._order: Order | None = None
 
     def observe(self, feedback: Feedback) -> None:
-        """Pass rows on."""
+        """Pass feedback on."""
         self._sampler.observe(feedback)
 
     def ask(self) -> None:
@@ -58,7 +58,7 @@ class InlineWorker:
         self._order = self._sampler.next_order()
 
     def take(self) -> Order:
-        """Give it."""
+        """Return the order drawn."""
         assert self._order is not None
         return self._order
 
@@ -71,11 +71,11 @@ class InlineWorker:
         self._sampler.load_state_dict(state)
 
     def close(self) -> None:
-        """Do nothing: there is nothing to leave behind."""
+        """Do nothing: there are no resources to release."""
 
 
 class ThreadWorker:
-    """Runs the sampler in one thread, call after call."""
+    """Runs the sampler in one thread, which executes calls in sequence."""
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
@@ -87,7 +87,7 @@ class ThreadWorker:
         try:
             self._sampler.observe(feedback)
         except Exception as error:
-            self._problem = self._problem or error  # nobody waits here; the next who does gets it
+            self._problem = self._problem or error  # raised by the next call that waits
 
     def _call(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
         def run() -> Any:
@@ -98,72 +98,71 @@ class ThreadWorker:
         return self._thread.submit(run)
 
     def observe(self, feedback: Feedback) -> None:
-        """Copy rows and have them passed on."""
+        """Copy feedback and pass it on in the thread."""
         self._thread.submit(self._observe, feedback.copy())
 
     def ask(self) -> None:
-        """Have the next order drawn."""
+        """Draw the next order in the thread."""
         self._order = self._call(self._sampler.next_order)
 
     def take(self) -> Order:
-        """Wait for it."""
+        """Wait for the order and return it."""
         assert self._order is not None
         return self._order.result()
 
     def save(self) -> State:
-        """Wait for the sampler's state."""
+        """Wait for the sampler's state and return it."""
         state: State = self._call(self._sampler.state_dict).result()
         return state
 
     def load(self, state: State) -> None:
-        """Have a state loaded."""
+        """Load a state into the sampler, and wait until this is done."""
         self._call(self._sampler.load_state_dict, state).result()
 
     def close(self) -> None:
-        """End the thread, after what it is doing."""
+        """End the thread, after its current call."""
         self._thread.shutdown(cancel_futures=True)
 
 
 class Service:
-    """A sampler that prepares its next order while the current one is trained on.
+    """A sampler that draws its next order while the current one is trained on.
 
-    With ``lead`` 0 an order is drawn when it is asked for, from all feedback given before: exactly as by
+    With ``lead`` 0 an order is drawn when ``next_order`` is called, from all feedback observed before, as by
     the sampler itself. With a lead of n steps it is drawn from the feedback up to n steps before the
-    round's end: ``observe`` starts the drawing when ``feedback.step`` reaches that step. What was heard
-    later goes into the order after. So orders depend on which feedback was given before which step, and
-    never on timing: the three modes give the same orders at the same lead, bit for bit.
+    round's end: ``observe`` starts drawing when ``feedback.step`` reaches that step. Later feedback enters
+    the order after that. So orders depend on which feedback was observed before which step, and never on
+    timing: at the same lead, the three modes return the same orders, bit for bit.
 
-    An order that asks for samples to be scored is followed by one that knows their scores: there the lead
-    is 0.
+    After an order that requests scores, the lead is 0, so that the next order uses them.
 
     ========  =====================================  ==============================================
     mode      runs                                    wait at a round's start
     ========  =====================================  ==============================================
-    inline    in the calls                            the drawing, at the lead's step
-    thread    in a thread; kernels leave the GIL      none once drawn
-    process   in a process, rows in shared memory     none once drawn; nothing of it here
+    inline    in the calling thread                   none; drawing blocks ``observe`` at the lead's step
+    thread    in a thread; kernels release the GIL    none once drawn
+    process   in a process; shared-memory feedback    none once drawn; no work in the calling process
     ========  =====================================  ==============================================
 
-    Use it as a context manager, or call ``close``: no thread, process or memory is left behind.
+    Use it as a context manager, or call ``close``, to release the thread, process and memory.
 
     Parameters
     ----------
     sampler
-        Any sampler; the service takes it over.
+        Any sampler; not to be called directly any more.
     plan
         The plan that it was built from.
     mode
-        Where it runs.
+        Where the sampler runs.
     lead
         Steps before a round's end at which the next order is drawn.
     patience
-        Seconds to wait for a process before giving up on it.
+        Timeout in seconds for a process.
 
     Raises
     ------
     SamplingError
-        From any method: what the sampler raises; when its process has ended, naming the exit status, or
-        doesn't answer in time. An order that is late is waited for again by the next call.
+        From any method: errors of the sampler; if its process has ended (the message names the exit status)
+        or doesn't reply in time. The next call waits again for an order that is late.
     """
 
     def __init__(
@@ -192,9 +191,9 @@ class Service:
             self._worker = ProcessWorker(sampler, plan, patience)
 
     def ask(self) -> None:
-        """Have the next order drawn now, from all feedback given so far, unless it has been already.
+        """Start drawing the next order from all feedback so far, unless this has been done already.
 
-        For a loop with something else to do between its last feedback and the next round.
+        For a loop with other work between its last feedback and the next round.
         """
         self._check_open()
         if not self._asked:
@@ -202,7 +201,7 @@ class Service:
             self._asked = True
 
     def next_order(self) -> Order:
-        """Give the next order, drawn at the lead's step or now."""
+        """Return the next order, drawn at the lead's step or now."""
         self.ask()
         order = self._take()
         self._asked, self._ready = False, None
@@ -216,14 +215,14 @@ class Service:
             try:
                 self._ready = self._worker.take()
             except LateAnswerError:
-                raise  # it's still on its way: asking for another would leave its round out
+                raise  # it will still arrive: requesting another would skip its round
             except SamplingError:
                 self._asked = False
                 raise
         return self._ready
 
     def observe(self, feedback: Feedback) -> None:
-        """Pass feedback on, and have the next order drawn when it reaches the lead's step."""
+        """Pass feedback on, and start drawing the next order at the lead's step."""
         self._check_open()
         if self._hears and len(feedback.ids):
             check_feedback(feedback, self.plan.samples, self._hears)
@@ -232,7 +231,7 @@ class Service:
             self.ask()
 
     def state_dict(self) -> State:
-        """Copy all that the remaining orders depend on, an order drawn ahead among it."""
+        """Return a copy of all state that the remaining orders depend on, including an order drawn ahead."""
         self._check_open()
         state: State = {
             "service.given": self._given,
@@ -250,12 +249,12 @@ class Service:
         return {**state, **self._worker.save()}
 
     def importance(self) -> Doubles | None:
-        """Return the w of `SampleImportance`, float64[N]: nan before epoch E; None for samplers without."""
+        """Return w of `SampleImportance`, float64[N], NaN before epoch E; None for other samplers."""
         found: Doubles | None = self.state_dict().get("memory.importance")
         return found
 
     def load_state_dict(self, state: State) -> None:
-        """Go on from a state of a service, whatever mode that ran in."""
+        """Restore a service's state, saved in any mode."""
         self._check_open()
         if "service.given" not in state:
             raise SamplingError("a service's state must come from a service; got a sampler's own")
@@ -270,7 +269,7 @@ class Service:
         self._ready = _order(state) if self._asked else None
 
     def close(self) -> None:
-        """Leave no thread, process or shared memory behind; may be called again."""
+        """Release the thread, process and shared memory; may be called again."""
         self._closed = True
         self._worker.close()
 

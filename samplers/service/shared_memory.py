@@ -1,7 +1,7 @@
-"""Memory that a sampler and its process share: blocks of feedback rows, and the order on its way back.
+"""Memory shared with a sampler's process: blocks of feedback rows, and a buffer for the returned order.
 
-A file mapped by both, in the system's shared-memory folder where that has room, else in the temporary one.
-Its name is removed as soon as both have it open, so that nothing is left behind whoever dies first.
+A file mapped by both processes, in the system's shared-memory folder if that has room, else in the temporary
+folder. It is unlinked as soon as both have opened it, so that nothing is left if either dies.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COLUMNS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class RowsNote:
-    """What is in a block: how many rows, up to where in the run, and which columns that rows may lack."""
+    """Description of a block's content: row count, step and progress, and the optional columns present."""
 
     block: int
     count: int
@@ -45,13 +45,13 @@ class RowsNote:
 
 
 def optional_columns(feedback: Feedback) -> tuple[str, ...]:
-    """Names of the columns that are there, of those that feedback may lack."""
+    """Return the names of the optional columns that are present."""
     return tuple(name for name in ("p_true", "error", "gradient") if getattr(feedback, name) is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class OrderNote:
-    """What is in the order's place: the fields of ``Order`` that are no arrays, and the arrays' lengths."""
+    """Description of the order buffer's content: the scalar fields of ``Order``, and the arrays' lengths."""
 
     round: int
     count: int
@@ -70,7 +70,7 @@ def _place(size: int) -> tuple[int, Path]:
             problem = error
             continue
         try:
-            # Reserved now: a page that can't be had later would kill the process.
+            # Reserved now: running out of memory later would kill the process (SIGBUS).
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(handle, 0, size)
             else:
@@ -88,16 +88,16 @@ def _place(size: int) -> tuple[int, Path]:
 
 
 class Arena:
-    """The mapped file, seen as arrays.
+    """The mapped file, as arrays.
 
     Parameters
     ----------
     capacity
-        Ids that an order may have; longer ones don't go through the arena.
+        Maximum number of ids in an order; longer orders don't go through the arena.
     scored
-        Ids to score that an order may have, likewise.
+        Maximum number of ids to score in an order, likewise.
     path
-        An arena made by the other side; None makes a new one.
+        An arena made by the other process; None creates one.
     """
 
     def __init__(self, capacity: int, scored: int, path: Path | None = None) -> None:
@@ -122,7 +122,7 @@ class Arena:
             self._map = mmap.mmap(handle, size)
         except BaseException:
             if path is None:
-                self.forget_name()  # nobody else knows of it yet
+                self.forget_name()  # nothing else refers to it yet
             raise
         finally:
             os.close(handle)
@@ -132,7 +132,7 @@ class Arena:
         }
 
     def write_rows(self, block: int, start: int, feedback: Feedback) -> RowsNote:
-        """Copy rows into a block from row ``start`` on, and say what it then holds."""
+        """Copy rows into a block from row ``start`` on, and return a description of its content."""
         part = slice(start, start + len(feedback.ids))
         for name in _COLUMNS:
             values = getattr(feedback, name)
@@ -140,7 +140,7 @@ class Arena:
         return RowsNote(block, part.stop, feedback.step, feedback.progress, optional_columns(feedback))
 
     def read_rows(self, note: RowsNote) -> Feedback:
-        """See a block as feedback; valid until the block is written again."""
+        """Return a block's rows as feedback without copying; valid until the block is written again."""
         columns = {name: self._arrays[f"{name}.{note.block}"][: note.count] for name in _COLUMNS}
         return Feedback(
             note.step,
@@ -155,12 +155,12 @@ class Arena:
         )
 
     def fits(self, order: Order) -> bool:
-        """Whether the order's arrays fit into their place."""
+        """Return whether the order's arrays fit into the order buffer."""
         scored = 0 if order.score_ids is None else len(order.score_ids)
         return len(order.ids) <= self.capacity and scored <= self.scored
 
     def write_order(self, order: Order) -> OrderNote:
-        """Copy an order in."""
+        """Copy an order into the order buffer, and return its description."""
         count = len(order.ids)
         self._arrays["order.ids"][:count] = order.ids
         if order.weights is not None:
@@ -171,7 +171,7 @@ class Arena:
         return OrderNote(order.round, count, order.weights is not None, scored, order.lr_scale)
 
     def read_order(self, note: OrderNote) -> Order:
-        """Copy an order out."""
+        """Return a copy of the order in the order buffer."""
         return Order(
             note.round,
             self._arrays["order.ids"][: note.count].copy(),
@@ -181,12 +181,12 @@ class Arena:
         )
 
     def forget_name(self) -> None:
-        """Remove the file's name; the memory lives until both sides have closed it."""
+        """Unlink the file; the memory remains until both processes have closed it."""
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give the memory back; no view of it may be used any more."""
+        """Release the memory; no view of it may be used afterwards."""
         self.forget_name()
         self._arrays.clear()
-        with contextlib.suppress(BufferError):  # a view is still held somewhere; the memory goes with it
+        with contextlib.suppress(BufferError):  # a view still exists; the memory is released with it
             self._map.close()

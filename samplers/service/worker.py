@@ -1,7 +1,7 @@
-"""The sampler's process: ``python -m samplers.service.worker``, started by ``process``.
+"""A sampler in a separate process: the child's side, started by ``process``.
 
-Started as a program of its own rather than by multiprocessing, so that it doesn't import the user's main
-module (and with it torch) a second time, nor ask the user for a main guard.
+Started as a program rather than by multiprocessing, so that it doesn't import the user's main module (and
+with it torch) a second time, nor require a main guard of the user.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from samplers.service.shared_memory import Arena, RowsNote
 
 
 def answer(sampler: Sampler, arena: Arena, kind: str, content: object) -> tuple[str, object]:
-    """Do what one message asks for and return what to send back."""
+    """Handle one message and return the reply."""
     if isinstance(content, RowsNote):
         sampler.observe(arena.read_rows(content))
         fold = getattr(sampler, "fold_heard", None)
         if fold is not None:
-            # Now, while nobody waits; what is wrong with the rows comes up again with the next order.
+            # Folded now, while nothing waits; an error in the rows is raised again by the next order.
             with contextlib.suppress(SamplingError):
                 fold()
         return "free", content.block
@@ -39,11 +39,11 @@ def answer(sampler: Sampler, arena: Arena, kind: str, content: object) -> tuple[
 
 
 def main() -> None:
-    """Serve messages from standard input until told to stop, or until the other end is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the other end decides
+    """Serve messages from standard input until a stop message or the end of the parent process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     messages = Connection(os.dup(0), writable=False)
     answers = Connection(os.dup(1), readable=False)
-    os.dup2(2, 1)  # whatever is printed mustn't get between the answers
+    os.dup2(2, 1)  # printed text must not mix with the replies
     sampler, capacity, scored, path, count = messages.recv()[1]
     threads.use_threads(count)
     arena = Arena(capacity, scored, path)

@@ -166,7 +166,7 @@ def test_a_round_holds_a_batch_at_least_and_who_builds_it_is_told(name):
             sampler = SAMPLERS[name]().build(plan)
         assert [str(warning.message) for warning in told] == list(sampler.notes)
         assert all(warning.filename == __file__ for warning in told)
-        assert name == "scan" or "a round holds a batch of 50 samples at least" in sampler.notes[0]
+        assert name == "scan" or "a round holds at least one batch of 50 samples" in sampler.notes[0]
         orders = _run(sampler)
         assert [len(order.ids) >= 50 for order in orders] == [True] * sampler.rounds
 

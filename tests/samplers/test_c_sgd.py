@@ -38,7 +38,7 @@ def test_probabilities_are_those_of_the_paper_and_its_variants(plan, feed, smoot
 
 def test_smoothing_comes_after_the_product_unless_asked_for_inside(plan):
     assert CSGD() == CSGD(smoothing="after")
-    with pytest.warns(SamplingWarning, match="hardly draws again what the network gets wrong"):
+    with pytest.warns(SamplingWarning, match="rarely draws misclassified samples again"):
         sampler = CSGD(smoothing="inside").build(plan)
     assert len(sampler.notes) == 1
     assert CSGD().build(plan).notes == ()

@@ -61,7 +61,7 @@ def test_rounds_at_full_budget_follow_equation_6(feed, deviation):
 def test_burn_in_scans_the_set_for_at_most_half_of_the_run(feed):
     plan = Plan(10, epochs=40, budget=0.5, seed=1)
     short = PredictionVariance(burn_in=3).build(plan)
-    with pytest.warns(SamplingWarning, match="10 epochs of it, where 99 are asked for"):
+    with pytest.warns(SamplingWarning, match="10 epochs instead of 99"):
         long = PredictionVariance(burn_in=99).build(plan)
     assert (short.burn_in, long.burn_in) == (6, 20)
     counts = np.zeros(10, int)

@@ -109,7 +109,7 @@ def test_what_it_needs_is_asked_for(tmp_path, plan):
         MCL(features=tmp_path / "a.npz").build(plan)
     negative = np.full((200, 2), -1, np.float32)
     Scores(np.zeros(200, np.float32), "x", features=negative).save(tmp_path / "b.npz")
-    with pytest.raises(SamplingError, match="at least 0, as behind a ReLU"):
+    with pytest.raises(SamplingError, match="at least 0, as after a ReLU"):
         MCL(features=tmp_path / "b.npz").build(plan)
     Scores(np.zeros(200, np.float32), "x", features=np.zeros((200, 2), np.float32)).save(tmp_path / "c.npz")
     with pytest.raises(SamplingError, match=r"must not all be 0; those in .*c\.npz are"):

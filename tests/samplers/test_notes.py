@@ -43,7 +43,7 @@ def _name(part):
 
 @pytest.mark.parametrize("part", WITHOUT_REPLACEMENT, ids=_name)
 def test_rounds_as_long_as_the_set_are_told_where_weights_decide_nothing(part):
-    with pytest.warns(SamplingWarning, match="takes each once, weights decide nothing: lower the budget"):
+    with pytest.warns(SamplingWarning, match="takes each once, weights have no effect: lower the budget"):
         sampler = part.build(Plan(100, epochs=30, budget=1.0))
     assert len(sampler.notes) == 1
     assert part.build(Plan(100, epochs=60, budget=0.99)).notes == ()
@@ -68,7 +68,7 @@ def test_draws_with_replacement_and_without_weights_have_nothing_to_tell_at_full
 
 @pytest.mark.parametrize("part", [UCB(), EpsilonGreedy()], ids=_name)
 def test_pruning_that_selects_everything_is_told(part):
-    with pytest.warns(SamplingWarning, match="selects all of 100, so that scores decide nothing"):
+    with pytest.warns(SamplingWarning, match="selects all of 100, so that scores have no effect"):
         part.build(Plan(100, epochs=4, budget=1.0))
     assert part.build(Plan(100, epochs=4, budget=0.5)).notes == ()
 
@@ -97,7 +97,7 @@ def test_a_plan_tells_of_fewer_rounds_than_asked_for():
     plan = Plan(1000, epochs=200, budget=0.05, batch_size=128)
     assert (plan.rounds, plan.steps) == (78, 78)
     assert plan.notes == (
-        "a round holds a batch of 128 samples at least; 200 rounds of 50 would not: 78 rounds instead",
+        "a round holds at least one batch of 128 samples; 200 rounds of 50 would not: 78 rounds instead",
     )
     assert Plan(1000, epochs=200, budget=0.128, batch_size=128).notes == ()
 

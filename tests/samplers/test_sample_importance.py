@@ -200,14 +200,14 @@ def test_whole_gradients_are_asked_for_once_when_the_scan_ends(plan, feed, mode)
 
 def test_gradients_that_nobody_measured_are_missed(plan, feed):
     sampler = _after_scan(SampleImportance(epochs=1, metric="gradient"), plan, feed)
-    with pytest.raises(SamplingError, match="gradients must be measured where an order asks for scores"):
+    with pytest.raises(SamplingError, match="gradients must be measured where an order requests scores"):
         sampler.next_order()
 
 
 def test_what_is_odd_about_the_epochs_is_told(plan):
-    with pytest.warns(SamplingWarning, match="where 10 are asked for"):
+    with pytest.warns(SamplingWarning, match="instead of 10"):
         SampleImportance().build(plan)
-    with pytest.warns(SamplingWarning, match="no predictions to take weights from, and all stay equal"):
+    with pytest.warns(SamplingWarning, match="no predictions to compute weights from, and all stay equal"):
         SampleImportance(epochs=0).build(plan)
     assert SampleImportance(epochs=0, gamma=0).build(plan).notes == ()
     with pytest.raises(SamplingError, match="epochs must be above 0 to measure gradients"):
@@ -218,7 +218,7 @@ def test_scores_averaged_at_another_gamma_are_told(tmp_path, plan):
     path = tmp_path / "scores.npz"
     Scores(np.arange(6, dtype=np.float32), "p", {"networks": 2, "gamma": 0.5}).save(path)
     assert SampleImportance(epochs=0, scores=path).build(plan).notes == ()
-    with pytest.warns(SamplingWarning, match=r"at gamma 0\.5, and at 0\.1 .*: give gamma 0\.5, or score"):
+    with pytest.warns(SamplingWarning, match=r"at gamma 0\.5, and at 0\.1 .*: set gamma 0\.5, or score"):
         SampleImportance(epochs=0, gamma=0.1, scores=path).build(plan)
 
 
@@ -281,5 +281,5 @@ def test_a_state_of_another_version_is_refused(plan):
     sampler = SampleImportance(epochs=1).build(plan)
     state = sampler.state_dict()
     del state["memory.importance"]
-    with pytest.raises(SamplingError, match="lacks importance: go on with the version"):
+    with pytest.raises(SamplingError, match="lacks importance: resume with the version"):
         sampler.load_state_dict(state)

@@ -28,7 +28,7 @@ def test_a_file_gives_back_what_was_saved(tmp_path):
 @pytest.mark.parametrize("where", ["folder", "none/a.npz"])
 def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path, where):
     (tmp_path / "folder").mkdir()  # takes the name: what was written can't be moved there
-    with pytest.raises(SamplingError, match=rf"must be one that can be written; .*{where} can't be: "):
+    with pytest.raises(SamplingError, match=rf"must be writable; .*{where} can't be written: "):
         Scores(np.zeros(2, np.float32), "el2n").save(tmp_path / where)
     assert [file.name for file in tmp_path.iterdir()] == ["folder"]
 
@@ -47,9 +47,7 @@ def test_a_file_for_another_set_is_refused(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"PK\x03\x04 cut"])
 def test_what_is_no_archive_is_refused(tmp_path, content):
     (tmp_path / "a.npz").write_bytes(content)
-    match = (
-        rf"must be a whole \.npz archive; .*a\.npz, of {len(content)} bytes, is none: make it with `trainer"
-    )
+    match = rf"must be a complete \.npz archive; .*a\.npz, of {len(content)} bytes, isn't one: make it"
     with pytest.raises(SamplingError, match=match):
         Scores.load(tmp_path / "a.npz", 3)
 
@@ -60,7 +58,7 @@ def test_what_is_no_archive_is_refused(tmp_path, content):
 def test_what_is_no_file_is_refused(tmp_path, name, why):
     (tmp_path / "a").touch()
     with pytest.raises(
-        SamplingError, match=rf"must be one that can be read; .* can't be \({why}.*\): name an"
+        SamplingError, match=rf"must be readable; .* can't be read \({why}.*\): name an"
     ) as caught:
         Scores.load(tmp_path / name, 3)
     assert str(caught.value).count(str(tmp_path)) == 1
@@ -86,7 +84,7 @@ def test_a_cut_or_changed_archive_is_refused_or_right(tmp_path):
     assert len(lines) > 100
     for line in lines:
         assert "\n" not in line
-        assert "make it with `trainer score`" in line or "score the set anew" in line
+        assert "make it with `trainer score`" in line or "score the set again" in line
 
 
 @pytest.mark.parametrize(
@@ -99,7 +97,7 @@ def test_a_cut_or_changed_archive_is_refused_or_right(tmp_path):
         ({"scores": None, "images": np.zeros(3)}, r"a\.npz lacks scores: make it with `trainer score`"),
         (
             {"scores": np.array([None] * 3)},
-            r"one that Scores\.save wrote; .*a\.npz can't be understood \(Obj",
+            r"must be written by Scores\.save; .*a\.npz can't be parsed \(Obj",
         ),
         (
             {"scores": np.zeros(3)},
@@ -108,7 +106,7 @@ def test_a_cut_or_changed_archive_is_refused_or_right(tmp_path):
         ({"features": np.zeros((2, 1), np.float32)}, r"a\.npz: features must be .* shape \(2, 1\): make it"),
         ({"metadata": "[1]"}, r"metadata that are a JSON object; .*a\.npz has '\[1\]': make it"),
         ({"metadata": "el2n"}, r"metadata that are a JSON object; .*a\.npz has 'el2n': make it"),
-        ({"schema": np.arange(3)}, r"must have schema 1; .*a\.npz has \[0, 1, 2\]: score the set anew"),
+        ({"schema": np.arange(3)}, r"must have schema 1; .*a\.npz has \[0, 1, 2\]: score the set again"),
     ],
 )
 def test_another_archive_is_refused(tmp_path, change, message):
@@ -125,7 +123,7 @@ def test_an_array_that_no_memory_could_hold_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         for name in ("schema", "scores", "method", "metadata"):
             archive.writestr(f"{name}.npy", header.getvalue())
-    with pytest.raises(SamplingError, match=r"a\.npz can't be understood \(Unable to allocate"):
+    with pytest.raises(SamplingError, match=r"a\.npz can't be parsed \(Unable to allocate"):
         Scores.load(tmp_path / "a.npz", 3)
 
 
@@ -195,7 +193,7 @@ def test_scores_of_another_set_of_the_same_size_are_refused(tmp_path, part):
     option = {"features": path} if part is MCL else {"scores": path}
     for digest in ("a1", None):  # None: of a set without a digest nothing is known
         part(**option).build(Plan(20, epochs=40, budget=0.5, labels=labels, digest=digest))
-    with pytest.raises(SamplingError, match=r"of this training set, of sha256 b2; .*a\.npz is of another"):
+    with pytest.raises(SamplingError, match=r"of this training set, with sha256 b2; .*a\.npz is of another"):
         part(**option).build(Plan(20, epochs=40, budget=0.5, labels=labels, digest="b2"))
 
 

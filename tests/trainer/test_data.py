@@ -68,6 +68,6 @@ def test_scores_of_another_set_are_refused_unless_accepted(
         data = open_data(run, World(), lambda *_: None)
         build(run, RunFolder(tmp_path, run), data, World(), torch.device("cpu")).close()
 
-    with pytest.raises(SamplingError, match=r"of this training set, .*take it all the same with --accept"):
+    with pytest.raises(SamplingError, match=r"of this training set, .*use it anyway with --accept"):
         prepare()
     prepare(accept_changed_data=True)

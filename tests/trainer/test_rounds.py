@@ -90,6 +90,6 @@ def test_a_run_prints_its_samplers_notes_once_and_in_one_line(
     (line,) = [line for line in said.out.splitlines() if line.startswith("note: ")]
     assert line == (
         "note: p_sgd: a round of 1,280 samples drawn without replacement from 1,280 takes each once, weights "
-        "decide nothing: lower the budget, or take a sampler that draws with replacement"
+        "have no effect: lower the budget, or choose a sampler that draws with replacement"
     )
     assert "SamplingWarning" not in said.out + said.err
