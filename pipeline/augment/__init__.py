@@ -1,4 +1,4 @@
-"""Augmentations: one file each, drawn on the host and applied in batches on the device."""
+"""Augmentations: one file each; parameters are drawn on the host and applied in batches on the device."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ def chain(
     std: Sequence[float],
     dtype: torch.dtype = torch.float32,
 ) -> Chain:
-    """Make a `Chain` of parts, of their names where the defaults will do, and of functions of uint8 images.
+    """Return a `Chain` of augmentations, names of augmentations (with default options), and functions.
 
-    A function, such as one of torchvision's v2 transforms, is called with the whole batch; for one call an
-    image give ``Transform(function, per_sample=True)``.
+    A function of uint8 images, such as one of torchvision's v2 transforms, is called with the whole batch;
+    for one call per image pass ``Transform(function, per_sample=True)``.
 
     Raises
     ------
     DataError
-        On a name that isn't in `AUGMENTS`, and as `Chain` does.
+        For a name that isn't in `AUGMENTS`, and as `Chain`.
     """
     made: list[Augment] = []
     for part in parts:

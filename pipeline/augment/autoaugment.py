@@ -1,4 +1,4 @@
-"""AutoAugment: one of 25 learned pairs of operations for every sample."""
+"""AutoAugment: one of 25 learned pairs of operations per sample."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.randomness import Keys, integers, sample_doubles
 class Autoaugment:
     """Apply one of 25 learned pairs of operations to each sample, each operation with its own probability.
 
-    Cubuk et al., CVPR 2019, with torchvision's values of the ten magnitudes. Stands before crop and flip.
+    Cubuk et al., CVPR 2019, with torchvision's values of the ten magnitudes. Use before crop and flip.
     """
 
     policy: Literal["cifar10", "svhn", "imagenet"] = "cifar10"
@@ -35,7 +35,7 @@ class Autoaugment:
             raise DataError(f"policy must be one of {', '.join(POLICIES)}; got {self.policy!r}")
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw for both operations k of the pair what `draw_layer` gives, named ``k/...``."""
+        """Draw a layer (`draw_layer`) for each operation k of the pair, with names ``k/...``."""
         policy, space = POLICIES[self.policy], learned(height, width)
         rows = np.array([space.names.index(name) for name in policy.names])
         uniform = sample_doubles(keys, "autoaugment", 5)
@@ -56,6 +56,6 @@ class Autoaugment:
         return drawn
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Apply the first operations, then the second ones."""
+        """Apply each sample's first operation, then its second."""
         prefixes = [f"{layer}/" for layer in range(2)]
         return to_images(apply_layers(to_pixels(images), draws, prefixes))

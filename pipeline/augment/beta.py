@@ -1,4 +1,4 @@
-"""Symmetric beta variates from counter-based uniforms, exact for every parameter."""
+"""Symmetric beta variates from counter-based uniforms, exact for any parameter."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pipeline.randomness import Keys, batch_uniforms, sample_doubles
 
 _ATTEMPTS = 8
 _LEAST = 1e-6
-"""Logarithms of powers with much smaller parameters overflow."""
+"""For much smaller parameters, logarithms of powers overflow."""
 
 
 def check_alpha(alpha: float) -> None:
-    """Raise `DataError` unless ``alpha`` can be the parameter of a beta distribution."""
+    """Raise `DataError` unless ``alpha`` is a valid parameter of a beta distribution."""
     if not 0 < alpha < float("inf"):
         raise DataError(f"alpha must be above 0 and finite, the parameter of Beta(alpha, alpha); got {alpha}")
     if alpha < _LEAST:
         raise DataError(
-            f"alpha must be at least {_LEAST:g}; got {alpha:g}: below, every share is 0 or 1 anyhow"
+            f"alpha must be at least {_LEAST:g}; got {alpha:g}: below that, every coefficient is 0 or 1"
         )
 
 
@@ -39,17 +39,17 @@ def draw_beta(keys: Keys, stream: str, alpha: float, *, per_sample: bool) -> NDA
 
 
 def symmetric_beta(alpha: float, draw: Callable[[int, int], NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Turn uniforms into Beta(alpha, alpha) variates.
+    """Transform uniforms into Beta(alpha, alpha) variates.
 
-    Above alpha = 1/2 by Ulrich's polar method, which rejects nothing (Devroye, "Random variate generation in
-    one line of code", WSC 1996); up to 1/2 by Jöhnk's rejection (1964), in logarithms, so that no power
-    underflows. Jöhnk's accepts at least pi/4 of its attempts there; attempts are numbered within the row's
-    own stream, so a rejection moves nobody else's numbers.
+    For alpha above 1/2 by Ulrich's polar method, without rejection (Devroye, "Random variate generation in
+    one line of code", WSC 1996); up to 1/2 by Jöhnk's rejection method (1964), in logarithms, so that no
+    power underflows. There it accepts at least pi/4 of its attempts; attempts are numbered within each row's
+    own stream, so a rejection doesn't affect other rows.
 
     Parameters
     ----------
     draw
-        ``draw(first, count)`` gives float64[m, count], the uniforms from number ``first`` on of m streams.
+        ``draw(first, count)`` returns float64[m, count], the uniforms of m streams from number ``first`` on.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Blur: a Gaussian of random width over some of the images."""
+"""Gaussian blur of random width, applied to some of the images."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from pipeline.randomness import Keys, sample_doubles
 
 @dataclass(frozen=True)
 class Blur:
-    """Smooth some images with a Gaussian whose width is drawn for each, the image mirrored at its borders.
+    """Blur some images with a Gaussian whose width is drawn per image, with reflection at the borders.
 
-    The kernel's length is the same for all: 23 pixels at 224, as in SimCLR (Chen et al., ICML 2020).
+    The kernel's length is the same for all images: 23 pixels at 224, as in SimCLR (Chen et al., ICML 2020).
     """
 
     probability: float = 0.5
-    """How often an image is blurred."""
+    """Probability that an image is blurred."""
     sigma: tuple[float, float] = (0.1, 2.0)
     """Smallest and largest standard deviation of the Gaussian, in pixels at full resolution."""
     kernel: int | None = None
-    """Odd length of the kernel in pixels at full resolution; by default a tenth of the shorter side, at least
-    3."""
+    """Length of the kernel in pixels at full resolution, an odd number; by default a tenth of the shorter
+    side, at least 3."""
 
     domain: ClassVar[Domain] = "uint8"
 
@@ -41,9 +41,9 @@ class Blur:
             raise DataError(f"kernel must be an odd number of pixels; got {self.kernel}")
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw who is blurred, ``blurred/at`` int64[m], and the kernels of those.
+        """Draw the indices of blurred images, ``blurred/at`` int64[m], and their kernels.
 
-        ``blurred/kernel`` float32[m, k] holds the kernel's middle and what follows it to one side.
+        ``blurred/kernel`` float32[m, k] holds the kernel's central weight and those on one side.
         """
         uniform = sample_doubles(keys, "blur", 2)
         at = np.flatnonzero(uniform[:, 0] < self.probability)
@@ -52,14 +52,14 @@ class Blur:
         side = min(height, width)
         default = max(1, side // 10 // 2)
         reach = default if self.kernel is None else round(self.kernel // 2 * keys.resolution)
-        # What lies beyond one reflection of a small image has no pixel.
+        # A small image has no pixels beyond one reflection.
         away = np.arange(min(reach, side - 1) + 1)
         weights = np.exp(-0.5 * (away / sigma[:, None]) ** 2)
         weights /= 2 * weights.sum(axis=1, keepdims=True) - 1
         return {"blurred/at": at, "blurred/kernel": weights.astype(np.float32)}
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Blur those that were drawn."""
+        """Blur the images drawn."""
         out = to_pixels(images).clone()
         rework(out, draws["blurred/at"], draws["blurred/kernel"], smooth)
         return to_images(out)

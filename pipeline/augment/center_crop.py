@@ -1,4 +1,4 @@
-"""Centre crop: the middle of each image, resized; nothing is drawn."""
+"""Center crop, and resizing of the whole image; nothing is random."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pipeline.randomness import Keys
 
 @dataclass(frozen=True)
 class CenterCrop(Window):
-    """Cut the square out of the middle and resize it: what networks trained on random crops are tested on."""
+    """Crop the central square and resize it: the usual evaluation of networks trained on random crops."""
 
     share: float = 0.875
-    """Side of the square by the image's shorter side; 224 of 256 is 0.875."""
+    """Side of the square as a fraction of the image's shorter side; 224 of 256 is 0.875."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -28,7 +28,7 @@ class CenterCrop(Window):
     def windows(
         self, keys: Keys, heights: NDArray[np.int64] | int, widths: NDArray[np.int64] | int
     ) -> Windows:
-        """Give the middle of each image."""
+        """Return the central square of each image."""
         height = np.broadcast_to(np.asarray(heights, dtype=np.int64), len(keys))
         width = np.broadcast_to(np.asarray(widths, dtype=np.int64), len(keys))
         side = np.maximum(1, np.rint(np.minimum(height, width) * self.share).astype(np.int64))
@@ -43,12 +43,12 @@ class CenterCrop(Window):
 
 @dataclass(frozen=True)
 class Resize(Window):
-    """Resize the whole image: what a run's resolution puts before augmentations that don't crop."""
+    """Resize the whole image; a run's resolution inserts this before augmentations that don't crop."""
 
     def windows(
         self, keys: Keys, heights: NDArray[np.int64] | int, widths: NDArray[np.int64] | int
     ) -> Windows:
-        """Give all of each image."""
+        """Return the whole of each image."""
         height = np.broadcast_to(np.asarray(heights, dtype=np.int64), len(keys)).copy()
         width = np.broadcast_to(np.asarray(widths, dtype=np.int64), len(keys)).copy()
         nothing = np.zeros(len(keys), np.int64)

@@ -1,4 +1,4 @@
-"""Options that several augmentations share: how often a sample is changed at all."""
+"""Check of the probability option, shared by several augmentations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Color jitter: brightness, contrast, saturation and hue changed at random, in random order."""
+"""Color jitter: random brightness, contrast, saturation and hue, in random order."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _NAMES = ("brightness", "contrast", "colour", "hue", "identity")
 class ColorJitter:
     """Change brightness, contrast, saturation and hue of each sample, by random amounts in random order.
 
-    Factors are drawn evenly from [max(0, 1 - strength), 1 + strength], the hue's turn from [-hue, hue], as
-    torchvision draws them. The defaults are those of self-supervised learning at its usual strength.
+    Factors are uniform in [max(0, 1 - strength), 1 + strength], the hue shift in [-hue, hue], as in
+    torchvision. The defaults are the usual ones of self-supervised learning.
     """
 
     brightness: float = 0.4
@@ -34,9 +34,9 @@ class ColorJitter:
     saturation: float = 0.4
     """Strength of the change in saturation."""
     hue: float = 0.1
-    """Furthest that the hue is turned, in full turns, at most .5."""
+    """Maximum hue shift in full turns, at most .5."""
     probability: float = 0.8
-    """How often an image is changed at all."""
+    """Probability that an image is changed."""
 
     domain: ClassVar[Domain] = "uint8"
 
@@ -49,7 +49,7 @@ class ColorJitter:
             raise DataError(f"hue must be in [0, 0.5] turns; got {self.hue}")
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw for each place k in the order what `draw_layer` gives, named ``k/...``."""
+        """Draw a layer (`draw_layer`) for each position k in the order, with names ``k/...``."""
         values, applied, order = self._choices(sample_doubles(keys, "color_jitter", 9), keys.magnitude)
         nowhere = np.zeros((len(keys), 2))
         drawn: dict[str, NDArray[np.generic]] = {}
@@ -62,14 +62,14 @@ class ColorJitter:
         return drawn
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Apply one change after the other."""
+        """Apply the changes in sequence."""
         prefixes = [f"{place}/" for place in range(4)]
         return to_images(apply_layers(to_pixels(images), draws, prefixes))
 
     def _choices(
         self, uniform: Floats, magnitude: float
     ) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
-        """Value and use of each of the four changes, and their order, from float64[n, 9]; each [n, 4]."""
+        """Return value, use and order of the four changes, each [n, 4], from uniforms float64[n, 9]."""
         strength = np.array([self.brightness, self.contrast, self.saturation, self.hue]) * magnitude
         turn = min(strength[3], 0.5)
         low = np.append(np.maximum(0, 1 - strength[:3]), -turn)

@@ -1,4 +1,4 @@
-"""CutMix: a rectangle of another image pasted in, with the labels of both."""
+"""CutMix: pastes a rectangle of another image, and mixes the labels."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from pipeline.randomness import Keys, batch_uniforms, integers, permutation, sam
 
 @dataclass(frozen=True)
 class Cutmix:
-    """Paste a random rectangle of another image in the same place, labels weighted by area.
+    """Paste a random rectangle of another image at the same position; labels are weighted by area.
 
-    The rectangle has sides W sqrt(1 - lambda) and H sqrt(1 - lambda), rounded down, lambda ~ Beta(alpha,
-    alpha), around a point drawn evenly from the image, and is cut off at its borders; the other image's
-    share is the area that remains (Yun et al., ICCV 2019). One rectangle per batch, and partners by a
-    permutation of the batch (of this rank's part of it, under data parallelism).
+    The rectangle has sides W sqrt(1 - lambda) and H sqrt(1 - lambda), rounded down, with lambda ~ Beta(alpha,
+    alpha), around a point drawn uniformly from the image, and is clipped at its borders; the other image's
+    coefficient is the area after clipping (Yun et al., ICCV 2019). One rectangle per batch, and partners by a
+    permutation of the batch (of this rank's slice of it, under data parallelism).
 
-    A side of s pixels reaches from s // 2 pixels before the point to s - s // 2 after it, so that inside the
-    image it is s long, as the paper's W sqrt(1 - lambda) is. The released code reaches s // 2 both ways: its
-    odd sides are a pixel shorter. Shares are of the area pasted in both, so its labels are true as well.
+    A side of s pixels extends from s // 2 pixels before the point to s - s // 2 after it, so that inside the
+    image it is s long, as the paper's W sqrt(1 - lambda). The released code extends s // 2 both ways: its
+    odd sides are one pixel shorter. Both compute coefficients from the area pasted, so labels are consistent.
     """
 
     alpha: float = 1.0
-    """Parameter of the beta distribution: 1 makes every area as likely."""
+    """Parameter of the beta distribution: 1 makes the area uniform."""
     probability: float = 1.0
-    """How often images are mixed at all; the paper uses .5 for CIFAR and 1 for ImageNet."""
+    """Probability that images are mixed; the paper uses .5 for CIFAR and 1 for ImageNet."""
     per_sample: bool = False
-    """Draw the rectangle for every image instead of once per batch."""
+    """Draw a rectangle per image instead of one per batch."""
 
     domain: ClassVar[Domain] = "any"
     patches: ClassVar[bool] = True
@@ -48,8 +48,8 @@ class Cutmix:
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw ``partner`` int64[n], the rectangle's ``top``, ``bottom``, ``left``, ``right`` int64[n].
 
-        ``share`` float32[n] is what remains of the image itself. An image that isn't mixed has an empty
-        rectangle.
+        ``share`` float32[n] is the area fraction that remains of the image itself. An image that isn't mixed
+        has an empty rectangle.
         """
         share = draw_beta(keys, "cutmix/share", self.alpha, per_sample=self.per_sample)
         if self.per_sample:
@@ -82,7 +82,7 @@ class Cutmix:
         return Mixture.of(partners.astype(np.int64, copy=False), coefficients.astype(np.float32, copy=False))
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Paste."""
+        """Paste the rectangles."""
         pixels = to_pixels(images)
         others = torch.index_select(pixels, 0, draws["partner"])
         mask = byte_rectangle(pixels, draws["top"], draws["bottom"], draws["left"], draws["right"])

@@ -1,4 +1,4 @@
-"""Cutout: a square of each image blotted out."""
+"""Cutout: erases a square of each image."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ from pipeline.resolution import MOST_PIXELS
 class Cutout:
     """Set a random square of each image to the mean color.
 
-    Its middle is drawn evenly from the image, and what lies outside is cut off (DeVries and Taylor, 2017).
-    Works on normalized pixels, where the mean is 0, as the authors do.
+    Its center is uniform in the image, and the square is clipped at the borders (DeVries and Taylor, 2017).
+    Works on normalized pixels, where the mean is 0, as the released code.
 
-    A square of odd size is that large here; the released code reaches size // 2 both ways and cuts one pixel
-    less.
+    A square of odd size has exactly that size; the released code extends size // 2 both ways, one pixel less.
     """
 
     size: int = 16
@@ -41,9 +40,9 @@ class Cutout:
             raise DataError(f"size must be at most {MOST_PIXELS} pixels; got {self.size}: take less")
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw the square's ``rows`` and ``columns``, int64[n, size], the last again for what is cut off.
+        """Draw the square's ``rows`` and ``columns``, int64[n, size], clipped ones repeating the last.
 
-        Of a square more than twice as long as the image, which covers it from anywhere, no more is drawn.
+        The size is limited to twice the image's, which covers the image from any center.
         """
         uniform, full = uniforms(keys, "cutout", 2), max(1, round(self.size * keys.resolution))
         drawn: dict[str, NDArray[np.generic]] = {}
@@ -54,7 +53,7 @@ class Cutout:
         return drawn
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Blot out."""
+        """Set the squares to 0."""
         out = to_pixels(images).clone()
         n, height, width, channels = out.shape
         image = torch.arange(n, device=out.device)[:, None]

@@ -1,4 +1,4 @@
-"""Grayscale: colors taken out of some of the images."""
+"""Grayscale conversion of some of the images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Grayscale:
     """Replace the colors of some images by their luminance, in all three channels."""
 
     probability: float = 0.2
-    """How often an image is made gray."""
+    """Probability that an image is converted."""
 
     domain: ClassVar[Domain] = "uint8"
 
@@ -28,10 +28,10 @@ class Grayscale:
         check_probability(self.probability)
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw what `pipeline.augment.operations.draw_layer` gives, colours at factor 0."""
+        """Draw a layer (`pipeline.augment.operations.draw_layer`) of color at factor 0."""
         applied = uniforms(keys, "grayscale", 1)[:, 0] < self.probability
         return draw_chance("colour", applied, np.zeros(len(keys)), height, width)
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Make gray those that were drawn."""
+        """Convert the images drawn."""
         return to_images(apply_layers(to_pixels(images), draws, ("",)))

@@ -1,4 +1,4 @@
-"""Mixup: the average of two images, with the labels of both."""
+"""Mixup: blends two images and their labels."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from pipeline.randomness import Keys, permutation
 
 @dataclass(frozen=True)
 class Mixup:
-    """Blend each image with another one of the batch: lambda of it, 1 - lambda of the other.
+    """Blend each image with another of the batch: lambda * image + (1 - lambda) * other.
 
     lambda ~ Beta(alpha, alpha), one per batch (Zhang et al., ICLR 2018; Arazo et al. 2021, section 4.5, with
-    alpha .3). The other image is chosen by a permutation of the batch (of this rank's part of it, under data
+    alpha .3). The other image is chosen by a permutation of the batch (of this rank's slice of it, under data
     parallelism).
     """
 
     alpha: float = 0.3
-    """Parameter of the beta distribution: small values blend little, 1 blends evenly."""
+    """Parameter of the beta distribution: small values blend little; 1 makes lambda uniform."""
     per_sample: bool = False
-    """Draw lambda for every image instead of once per batch."""
+    """Draw lambda per image instead of one per batch."""
 
     domain: ClassVar[Domain] = "float"
     patches: ClassVar[bool] = False
@@ -37,7 +37,7 @@ class Mixup:
         check_alpha(self.alpha)
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw ``partner``, int64[n] positions in the batch, and ``share``, float32[n], the lambdas."""
+        """Draw ``partner``, int64[n], indices into the batch, and ``share``, float32[n], the lambdas."""
         share = draw_beta(keys, "mixup/share", self.alpha, per_sample=self.per_sample)
         return {"partner": permutation(keys, "mixup/partner"), "share": share.astype(np.float32)}
 
@@ -49,7 +49,7 @@ class Mixup:
         return Mixture.of(partners.astype(np.int64, copy=False), coefficients.astype(np.float32, copy=False))
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Blend."""
+        """Blend the images."""
         pixels = to_pixels(images)
         mine = pixels.flatten(1)
         others = torch.index_select(mine, 0, draws["partner"])

@@ -1,4 +1,4 @@
-"""Multi: one of several augmentations for each sample, or for each copy of a sample."""
+"""Multi: one of several augmentations per sample, or per copy of a sample."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from pipeline.randomness import Keys, integers, uniforms
 
 @dataclass(frozen=True)
 class Multi:
-    """Choose one of several augmentations for each sample, evenly.
+    """Apply one of several augmentations to each sample, chosen uniformly.
 
     In a data set whose samples are multiplied (`pipeline.multiplied.Multiplied`, a run's ``--multiply``),
-    copy k of a sample gets augmentation k instead, counted round: with 20 copies and 5 augmentations each of
-    them comes four times. So each copy is a sample of its own, whose importance a sampler can learn. The
-    defaults are the five of the sample-importance paper, appendix A.1.1; for its five on ImageNet (appendix
-    C), put ``random_resized_crop`` without flip before it and choose from ``standard:padding=0``,
+    copy k of a sample gets augmentation k modulo their number instead: with 20 copies and 5 augmentations
+    each is used four times. So each copy is a separate sample, whose importance a sampler can estimate. The
+    defaults are the five of "Sample importance in SGD training", appendix A.1.1; for its five on ImageNet
+    (appendix C), put ``random_resized_crop`` without flip before it and choose from ``standard:padding=0``,
     ``standard:padding=0+color_jitter``, ``autoaugment:policy=imagenet``, ``randaugment:magnitude=18`` and
     ``trivialaugment_wide``.
     """
 
     parts: tuple[str, ...] = ("standard", "standard", "autoaugment", "randaugment", "trivialaugment_wide")
-    """The augmentations to choose from, by name; several that follow each other are joined by +, and options
-    follow a colon each, as in autoaugment:policy=imagenet+standard:padding=0:flip=true."""
+    """The augmentations to choose from, by name; a sequence of several is joined by +, and each option is
+    preceded by a colon, as in autoaugment:policy=imagenet+standard:padding=0:flip=true."""
     space: Literal["modern", "original"] = "modern"
-    """RandAugment's list of operations, where it is one of the parts without a space of its own; the
-    sample-importance paper uses the modern one."""
+    """RandAugment's list of operations, if it is one of the parts and sets no space itself; "Sample
+    importance in SGD training" uses the modern one."""
 
     domain: ClassVar[Domain] = "uint8"
 
@@ -49,13 +49,13 @@ class Multi:
         self.choices()
 
     def choices(self) -> tuple[tuple[Augment, ...], ...]:
-        """Return the augmentations to choose from, each a few parts that follow each other."""
+        """Return the augmentations to choose from, each a sequence of parts."""
         return _choices(self.parts, self.space)
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw which samples get choice k, ``k/samples`` int64[m], and for part i of it ``k/i/...``.
+        """Draw the samples of choice k, ``k/samples`` int64[m], and the draws of its part i, ``k/i/...``.
 
-        ``restore`` int64[n] brings the choices' samples, one choice after the other, back into order.
+        ``restore`` int64[n] is the permutation from samples concatenated by choice back to the batch's order.
         """
         choices = self.choices()
         if keys.copies is None:
@@ -95,7 +95,7 @@ def _choices(parts: tuple[str, ...], space: str) -> tuple[tuple[Augment, ...], .
 
 
 def _part(text: str, space: str) -> Augment:
-    # The table holds this class, too, and so can't be imported before it.
+    # Imported late: the table contains this class.
     from pipeline.augment import AUGMENTS
 
     able = {
@@ -106,13 +106,13 @@ def _part(text: str, space: str) -> Augment:
     name = text.partition(":")[0]
     if name not in able:
         raise DataError(
-            f"parts of multi must be of {', '.join(able)}: each changes gray levels of single images; "
+            f"parts of multi must be of {', '.join(able)}: each changes the pixel values of single images; "
             f"got {text!r}"
         )
     part = spelled(text, able, **({"space": space} if name == "randaugment" else {}))
     if isinstance(part, Resizing) and any(part.size_of(*size) != size for size in ((2, 3), (5, 7))):
         raise DataError(
-            f"parts of multi must leave images their size, as they come in one batch; got {text!r}: leave "
+            f"parts of multi must not change the image size, as images form one batch; got {text!r}: leave "
             f"the size out, or put {name} before multi"
         )
     return part

@@ -1,4 +1,4 @@
-"""No augmentation, by name."""
+"""none: the identity augmentation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.randomness import Keys
 
 @dataclass(frozen=True)
 class NoAugment:
-    """Images as they are."""
+    """Leave images unchanged."""
 
     domain: ClassVar[Domain] = "any"
 
@@ -22,5 +22,5 @@ class NoAugment:
         return {}
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Give the images back."""
+        """Return the images."""
         return images

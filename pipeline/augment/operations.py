@@ -1,7 +1,7 @@
-"""The operations of RandAugment and its kin, a different one for every sample.
+"""The operations of RandAugment and similar methods, a different one per sample.
 
-Which sample gets which operation is drawn on the host. So the samples of one kind form a group whose size is
-known without asking the device, and each group is worked on as one batch.
+The operation of each sample is drawn on the host. So samples of one kind form a group whose size is known
+without synchronizing with the device, and each group is processed as one batch.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _CUTOUT_GREY = (125, 123, 114)
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The samples that one operation was drawn for.
+    """The samples for which one operation was drawn.
 
     Attributes
     ----------
     values
-        float64[m], in the operation's own unit.
+        float64[m], in the operation's unit.
     places
-        float64[m, 2], uniforms for operations that choose a place.
+        float64[m, 2], uniforms for operations with a random position.
     height, width
-        Of the images.
+        Size of the images in pixels.
     """
 
     values: Floats
@@ -47,14 +47,14 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Operations that are worked on together.
+    """Operations with one implementation, which are processed together.
 
     Attributes
     ----------
     work
-        ``work(pixels, parameters)`` on the device.
+        ``work(pixels, parameters)``, on the device.
     empty
-        Parameters of no samples.
+        Parameters of an empty group.
     """
 
     work: Callable[[Tensor, Tensor], Tensor]
@@ -63,14 +63,14 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation: its kind, and its parameters from what was drawn."""
+    """One operation: its kind, and the function that computes its parameters from the draws."""
 
     kind: str
     parameters: Callable[[Chosen], Parameters]
 
 
 def _paint(pixels: Tensor, rectangle: Tensor) -> Tensor:
-    """Fill rectangles (top, bottom, left, right), int64[m, 4], with Cutout's grey."""
+    """Fill rectangles (top, bottom, left, right), int64[m, 4], with Cutout's gray."""
     colour = [torch.full_like(pixels[..., :1], _CUTOUT_GREY[channel]) for channel in range(pixels.shape[3])]
     painted = to_bytes(torch.cat(colour, dim=3))
     mask = byte_rectangle(pixels, *rectangle.unbind(1))
@@ -118,7 +118,7 @@ def _slid(matrices: Callable[[Floats, int, int], Floats]) -> Operation:
 
 
 def _masks(chosen: Chosen) -> NDArray[np.uint8]:
-    """Masks for `pipeline.ops.intensity.bits` that change nothing."""
+    """Return masks for `pipeline.ops.intensity.bits` that change nothing."""
     masks = np.empty((len(chosen.values), 5), dtype=np.uint8)
     masks[:] = (255, 255, 0, 255, 0)
     return masks
@@ -153,7 +153,7 @@ def _solarize_add(chosen: Chosen) -> Parameters:
 
 
 def _square(chosen: Chosen) -> Parameters:
-    """The published code's square: from the drawn middle, the far ends drawn too, cut off at the borders."""
+    """Return the published code's square: around the drawn center, ends inclusive, clipped at the borders."""
     ends = []
     for uniform, size in ((chosen.places[:, 0], chosen.height), (chosen.places[:, 1], chosen.width)):
         first = np.maximum(0, uniform * size - chosen.values / 2).astype(np.int64)
@@ -163,7 +163,7 @@ def _square(chosen: Chosen) -> Parameters:
 
 
 CUTOUT = Operation("cutout", _square)
-"""The one operation that chooses a place."""
+"""The only operation with a random position."""
 
 OPERATIONS: dict[str, Operation | None] = {
     "identity": None,
@@ -185,9 +185,9 @@ OPERATIONS: dict[str, Operation | None] = {
     "rotate": _moved(affine.rotate),
     "cutout": CUTOUT,
 }
-"""Every operation; None changes nothing. Values: bits kept (posterize), a threshold or a number of levels
-(solarize, solarize_add), factors where 1 is the image (brightness, contrast, colour, sharpness), parts of a
-turn (hue), pixels (translate, cutout), degrees (rotate), slopes (shear)."""
+"""Every operation; None is the identity. Values: bits kept (posterize), a threshold or a number of levels
+(solarize, solarize_add), factors where 1 is the identity (brightness, contrast, colour, sharpness), fractions
+of a turn (hue), pixels (translate, cutout), degrees (rotate), slopes (shear)."""
 
 
 def draw_layer(
@@ -200,7 +200,7 @@ def draw_layer(
     names
         The operations to choose from.
     choice
-        int64[n], for each sample an index into ``names``.
+        int64[n], an index into ``names`` per sample.
     values
         float64[n], each in its operation's unit.
     places
@@ -208,8 +208,8 @@ def draw_layer(
 
     Returns
     -------
-    For every kind that ``names`` can lead to ``kind/at``, int64[m], its samples, and ``kind/with``, their
-    parameters, first axis m.
+    For every kind among ``names``: ``kind/at``, int64[m], the indices of its samples, and ``kind/with``,
+    their parameters, first axis m.
     """
     order = np.argsort(choice.astype(np.uint8), kind="stable")
     bounds = np.searchsorted(choice[order], np.arange(len(names) + 1))
@@ -230,14 +230,14 @@ def draw_layer(
 
 
 def apply_layers(pixels: Tensor, draws: Draws, prefixes: Sequence[str]) -> Tensor:
-    """Work on the groups of one layer after the other.
+    """Apply layers in sequence, each group as one batch.
 
     Parameters
     ----------
     pixels
-        uint8[n, H, W, C], contiguous; stays as it is.
+        uint8[n, H, W, C], contiguous; not changed.
     draws
-        What `draw_layer` gave for each layer, every name behind the layer's prefix.
+        The result of `draw_layer` for each layer, names preceded by the layer's prefix.
     """
     out = pixels.clone()
     for prefix in prefixes:
@@ -250,7 +250,7 @@ def apply_layers(pixels: Tensor, draws: Draws, prefixes: Sequence[str]) -> Tenso
 def draw_chance(
     name: str, applied: NDArray[np.bool_], values: Floats, height: int, width: int
 ) -> dict[str, Parameters]:
-    """Draw a layer in which each sample gets one operation or none; as `draw_layer`.
+    """Draw a layer of one operation that is applied to some samples; returns as `draw_layer`.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Each line is a pair; each operation has its probability and its magnitude, one of ten (0 where it has none).
+# One pair per line; per operation its probability and its magnitude, one of ten (0 if it has none).
 _CIFAR10 = """
 invert 0.1 0, contrast 0.2 6
 rotate 0.7 2, translate_x 0.3 9
@@ -95,16 +95,16 @@ equalize 0.8 0, equalize 0.6 0
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Pairs of operations, 25 of them; axis 1 is the place within the pair.
+    """25 pairs of operations; axis 1 is the position within the pair.
 
     Attributes
     ----------
     names
-        The operations that occur, of `pipeline.augment.operations.OPERATIONS`.
+        Names of the operations in the policy, from `pipeline.augment.operations.OPERATIONS`.
     operation
         int64[25, 2], indices into ``names``.
     probability
-        float64[25, 2], how often the operation is applied.
+        float64[25, 2], probability that the operation is applied.
     level
         int64[25, 2], magnitudes from 0 to 9.
     """
@@ -127,4 +127,4 @@ def _policy(lines: str) -> Policy:
 
 
 POLICIES = {"cifar10": _policy(_CIFAR10), "svhn": _policy(_SVHN), "imagenet": _policy(_IMAGENET)}
-"""The policies by the data set that they were learned on (Cubuk et al., CVPR 2019, appendix)."""
+"""The policies by the data set on which they were learned (Cubuk et al., CVPR 2019, appendix)."""

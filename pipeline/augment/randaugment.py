@@ -1,4 +1,4 @@
-"""RandAugment: a few random operations for every sample."""
+"""RandAugment: a few random operations per sample."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ _MOST_OPERATIONS = 100
 class Randaugment:
     """Apply a few operations to each sample, drawn from a list, all at one magnitude.
 
-    Cubuk et al., 2020. ``original`` is the list of 16 that Arazo et al. (2021) use, where some
-    operations grow weaker with the magnitude, so that magnitude 4 is strong. ``modern`` is torchvision's
-    list of 14, which all grow stronger; the magnitude that a run's resolution brings scales this one's alone.
-    Operations are drawn with replacement, one draw per sample. Stands before crop and flip.
+    Cubuk et al., 2020. ``original`` is the list of 16 operations used by Arazo et al. (2021), some of which
+    get weaker with the magnitude, so that magnitude 4 is strong. ``modern`` is torchvision's list of 14,
+    which all get stronger; only this one is scaled by the magnitude of a run's resolution schedule.
+    Operations are drawn with replacement, separately per sample. Use before crop and flip.
     """
 
     operations: int = 2
-    """Operations a sample."""
+    """Operations per sample."""
     magnitude: int | None = None
     """From 0 to 30; by default 4 for the original list, as in the paper, and 9 for the modern one."""
     space: Literal["original", "modern"] = "original"
-    """Which list of operations."""
+    """List of operations."""
 
     domain: ClassVar[Domain] = "uint8"
 
     def __post_init__(self) -> None:
         if self.operations < 1:
-            raise DataError(f"operations must be at least 1 a sample; got {self.operations}")
+            raise DataError(f"operations must be at least 1 per sample; got {self.operations}")
         if self.operations > _MOST_OPERATIONS:
             raise DataError(
-                f"operations must be at most {_MOST_OPERATIONS} a sample; got {self.operations}: 1 to 4 are "
-                "usual"
+                f"operations must be at most {_MOST_OPERATIONS} per sample; got {self.operations}: 1 to 4 "
+                "are usual"
             )
         if self.magnitude is not None and not 0 <= self.magnitude <= 30:
             raise DataError(f"magnitude must be in [0, 30]; got {self.magnitude}")
@@ -53,7 +53,7 @@ class Randaugment:
             raise DataError(f"space must be original or modern; got {self.space!r}")
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw for every layer k what `pipeline.augment.operations.draw_layer` gives, named ``k/...``."""
+        """Draw each layer k (`pipeline.augment.operations.draw_layer`), with names ``k/...``."""
         if self.space == "original":
             space, default, scale = original(keys.resolution), 4, 1.0
         else:
@@ -69,7 +69,7 @@ class Randaugment:
         return drawn
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Apply one layer after the other."""
+        """Apply the layers in sequence."""
         prefixes = [f"{layer}/" for layer in range(self.operations)]
         return to_images(apply_layers(to_pixels(images), draws, prefixes))
 
@@ -77,14 +77,14 @@ class Randaugment:
 def draw_from(
     space: Space, uniform: Floats, bins: NDArray[np.int64], height: int, width: int
 ) -> dict[str, NDArray[np.generic]]:
-    """Choose operations, look up their parameters at ``bins``, and toss for the sign.
+    """Choose operations and signs, and look up the operations' parameters at ``bins``.
 
-    Returns what `pipeline.augment.operations.draw_layer` does.
+    Returns as `pipeline.augment.operations.draw_layer`.
 
     Parameters
     ----------
     uniform
-        float64[n, 4]: operation, sign, and two for a place.
+        float64[n, 4]: operation, sign, and two for a position.
     """
     kinds, kind_of, tables = _parameters(space, height, width)
     choice = integers(uniform[:, 0], len(space.names))
@@ -108,10 +108,10 @@ def draw_from(
 def _parameters(
     space: Space, height: int, width: int
 ) -> tuple[tuple[str, ...], NDArray[np.uint8], tuple[NDArray[np.generic], ...]]:
-    """Kinds, the kind of each operation, and a kind's parameters: [operations, bins, sign, ...].
+    """Return kinds, the kind of each operation, and parameters per kind: [operations, bins, sign, ...].
 
-    Few values occur, so they are worked out once. An operation that changes nothing has the number behind the
-    last kind, and what a place is drawn for is not in the tables.
+    There are few values, so they are computed once. The kind of the identity is numbered after the last kind;
+    operations with a random position are not in the tables.
     """
     operations = [OPERATIONS[name] for name in space.names]
     kinds = tuple(dict.fromkeys(one.kind for one in operations if one is not None))

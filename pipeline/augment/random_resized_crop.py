@@ -1,4 +1,4 @@
-"""Random resized crop: a window of random size and shape, resized."""
+"""Random resized crop: a window of random area and aspect ratio, resized."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _TRIES = 10
 
 @dataclass(frozen=True)
 class RandomResizedCrop(Window):
-    """Cut out a random window and resize it, then flip left to right at random.
+    """Crop a random window and resize it, then flip horizontally at random.
 
-    The window's share of the area is drawn evenly, its width / height evenly in the logarithm; up to ten
-    draws until one fits into the image, else the largest window in the middle whose shape is allowed (Szegedy
-    et al., CVPR 2015, as torchvision draws it). Resized bilinearly and antialiased. The standard augmentation
-    of larger images.
+    The window's area fraction is uniform, its aspect ratio (width / height) log-uniform; up to ten draws
+    until one fits into the image, else the largest central window of an allowed aspect ratio (Szegedy et al.,
+    CVPR 2015, as in torchvision). Resized bilinearly with antialiasing. The standard augmentation of larger
+    images.
     """
 
     scale: tuple[float, float] = (0.08, 1.0)
-    """Smallest and largest share of the image's area."""
+    """Smallest and largest fraction of the image's area."""
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    """Smallest and largest width / height of the window."""
+    """Smallest and largest aspect ratio (width / height) of the window."""
     flip: bool = True
-    """Flip half of the images left to right."""
+    """Flip half of the images horizontally."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise DataError(
-                f"scale must be two shares of the area in (0, 1], smaller first; got {self.scale}"
+                f"scale must be two fractions of the area in (0, 1], smaller first; got {self.scale}"
             )
         if not 0 < self.ratio[0] <= self.ratio[1] < math.inf:
             raise DataError(f"ratio must be two numbers above 0, smaller first; got {self.ratio}")
@@ -45,7 +45,7 @@ class RandomResizedCrop(Window):
     def windows(
         self, keys: Keys, heights: NDArray[np.int64] | int, widths: NDArray[np.int64] | int
     ) -> Windows:
-        """Draw a window of each image, and whether it is mirrored."""
+        """Draw a window of each image, and whether it is flipped."""
         height = np.broadcast_to(np.asarray(heights, dtype=np.int64), len(keys))
         width = np.broadcast_to(np.asarray(widths, dtype=np.int64), len(keys))
         uniform = sample_doubles(keys, "random_resized_crop", 2 * _TRIES + 3)
@@ -68,7 +68,7 @@ class RandomResizedCrop(Window):
         height: NDArray[np.int64],
         width: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Height and width of the first window that fits, and whether one does; from float64[n, 10]."""
+        """Return height and width of the first of float64[n, 10] windows that fits, and whether one does."""
         share = self.scale[0] + (self.scale[1] - self.scale[0]) * area
         pixels = (height * width)[:, None] * share
         low, high = np.log(self.ratio)
@@ -78,7 +78,7 @@ class RandomResizedCrop(Window):
         fitting = (columns > 0) & (columns <= width[:, None]) & (rows > 0) & (rows <= height[:, None])
         first = fitting.argmax(axis=1)[:, None]
         fits = fitting.any(axis=1)
-        # As torchvision rounds it, to the nearest whole number; a window has at least one pixel.
+        # Rounded to the nearest integer, as in torchvision; a window has at least one pixel.
         most_rows = np.clip(np.rint(width / self.ratio[0]).astype(np.int64), 1, height)
         most_columns = np.clip(np.rint(height * self.ratio[1]).astype(np.int64), 1, width)
         return (

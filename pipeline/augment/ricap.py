@@ -1,4 +1,4 @@
-"""RICAP: four cropped images patched together, with the labels of all four."""
+"""RICAP: random crops of four images patched together, with mixed labels."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from pipeline.randomness import Keys, batch_uniforms, integers, permutation, sam
 
 @dataclass(frozen=True)
 class Ricap:
-    """Make each image of four random crops around a random point, their labels weighted by area.
+    """Compose each image from crops of four images around a random point; labels are weighted by area.
 
     w = round(W * Beta(alpha, alpha)) and h = round(H * Beta(alpha, alpha)), one of each per batch (Takahashi,
-    Matsubara, Uehara, 2018; Arazo et al. 2021, section 4.5). Patch k of w_k x h_k pixels is cut at a random
-    position out of the image that the k-th permutation of the batch names (of this rank's part of it, under
-    data parallelism).
+    Matsubara, Uehara, 2018; Arazo et al. 2021, section 4.5). Patch k of w_k x h_k pixels is cropped at a
+    random position from the image given by the k-th permutation of the batch (of this rank's slice of it,
+    under data parallelism).
     """
 
     alpha: float = 0.3
-    """Parameter of the beta distribution: small values give one large patch, large ones four alike."""
+    """Parameter of the beta distribution: small values make one patch large, large ones all four equal."""
     per_sample: bool = False
-    """Draw the point and the crops' positions for every image instead of once per batch."""
+    """Draw the point and the crops' positions per image instead of once per batch."""
 
     domain: ClassVar[Domain] = "any"
     patches: ClassVar[bool] = True
@@ -39,7 +39,7 @@ class Ricap:
         check_alpha(self.alpha)
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw the layout; patches count from the top left by rows.
+        """Draw the layout; patches are numbered row by row from the top left.
 
         ``partners`` int64[n, 4], ``width`` and ``height`` int64[n] of the first patch, ``left`` and ``top``
         int64[n, 4] of the crops in their images, ``shares`` float32[n, 4].
@@ -70,18 +70,18 @@ class Ricap:
         return Mixture.of(partners.astype(np.int64, copy=False), areas.astype(np.float32, copy=False))
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Patch together.
+        """Assemble the patches.
 
         A row is a run of the left patch up to column w and a run of the right one from there on. Both runs
-        are copied at full width, each shifted into place, and blended by a mask of bits; so shapes don't
-        depend on what was drawn. A margin of one row at both ends of memory catches what a shift leaves over.
+        are copied at full width, shifted into position, and combined by a bit mask, so that shapes don't
+        depend on the draws. A margin of one row at both ends of memory holds what a shift moves outside.
         """
         pixels = to_pixels(images)
         n, height, width, channels = pixels.shape
         memory = F.pad(pixels.view(-1, channels), (0, 0, width, width))
         row = torch.arange(height, device=pixels.device)
         w, h = draws["width"][:, None], draws["height"][:, None]
-        # Where the run of patch k for output row 0 begins, had the image the patch's row there.
+        # Start of patch k's run for output row 0, as if the patch extended there.
         base = (draws["partners"] * height + draws["top"]) * width + draws["left"] + width
         lower = (row >= h)[:, None]
         upper_base, lower_base = base[:, :2, None], base[:, 2:, None] - (h * width)[:, None]

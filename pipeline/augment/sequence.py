@@ -1,4 +1,4 @@
-"""Parts that follow each other: their streams, their sizes, and their draws under one name."""
+"""Sequences of augmentations: random streams, sizes, and prefixed draws."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.randomness import Keys
 
 
 def scopes(parts: Sequence[Augment]) -> tuple[str, ...]:
-    """Name each part's streams: a second part of the same kind draws on its own."""
+    """Return a scope for each part's streams, so that parts of the same kind draw independently."""
     seen: dict[type[Augment], int] = {}
     names = []
     for part in parts:
@@ -24,8 +24,8 @@ def scopes(parts: Sequence[Augment]) -> tuple[str, ...]:
 
 
 def size_after(part: Augment, height: int, width: int) -> tuple[int, int]:
-    """Height and width of what a part makes of images of ``height`` x ``width`` pixels."""
-    # By name: looking a part through the protocol `Resizing` takes as long as drawing for a batch.
+    """Return a part's output height and width for images of ``height`` x ``width`` pixels."""
+    # getattr, because isinstance with the protocol `Resizing` takes as long as drawing for a batch.
     size_of: Callable[[int, int], tuple[int, int]] | None = getattr(part, "size_of", None)
     return (height, width) if size_of is None else size_of(height, width)
 
@@ -33,7 +33,7 @@ def size_after(part: Augment, height: int, width: int) -> tuple[int, int]:
 def draw_in_turn(
     parts: Sequence[Augment], keys: Keys, height: int, width: int
 ) -> dict[str, NDArray[np.generic]]:
-    """Draw for every part k, named ``k/...``, in streams that are the sequence's own by ``keys.scope``."""
+    """Draw for each part k, with names ``k/...``, in streams scoped by ``keys.scope``."""
     drawn: dict[str, NDArray[np.generic]] = {}
     for k, (part, scope) in enumerate(zip(parts, scopes(parts), strict=True)):
         for name, array in part.draw(replace(keys, scope=keys.scope + scope), height, width).items():
@@ -43,12 +43,12 @@ def draw_in_turn(
 
 
 def apply_in_turn(parts: Sequence[Augment], images: Tensor, draws: Draws) -> Tensor:
-    """Apply one part after the other to what `draw_in_turn` gave."""
+    """Apply the parts in sequence, with draws from `draw_in_turn`."""
     for k, part in enumerate(parts):
         images = part.apply(images, beneath(draws, f"{k}/"))
     return images
 
 
 def beneath(draws: Draws, prefix: str) -> Draws:
-    """Take the draws whose names begin with ``prefix``, without it."""
+    """Return the draws whose names begin with ``prefix``, with the prefix removed."""
     return {name[len(prefix) :]: drawn for name, drawn in draws.items() if name.startswith(prefix)}

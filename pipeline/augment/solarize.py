@@ -1,4 +1,4 @@
-"""Solarize: bright levels inverted in some of the images."""
+"""Solarize: inverts bright levels in some of the images."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pipeline.randomness import Keys, uniforms
 
 @dataclass(frozen=True)
 class Solarize:
-    """Invert every level from a threshold on, in some of the images."""
+    """Invert all levels at or above a threshold, in some of the images."""
 
     probability: float = 0.2
-    """How often an image is solarized."""
+    """Probability that an image is solarized."""
     threshold: int = 128
     """Lowest level that is inverted, from 0 to 256."""
 
@@ -33,10 +33,10 @@ class Solarize:
             raise DataError(f"threshold must be a level in [0, 256]; got {self.threshold}")
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw what `pipeline.augment.operations.draw_layer` gives."""
+        """Draw a layer (`pipeline.augment.operations.draw_layer`)."""
         applied = uniforms(keys, "solarize", 1)[:, 0] < self.probability
         return draw_chance("solarize", applied, np.full(len(keys), float(self.threshold)), height, width)
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Solarize those that were drawn."""
+        """Solarize the images drawn."""
         return to_images(apply_layers(to_pixels(images), draws, ("",)))

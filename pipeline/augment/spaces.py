@@ -1,4 +1,4 @@
-"""Which operations RandAugment and its kin choose from, and how strong each is at each magnitude."""
+"""Operation spaces of RandAugment and similar methods: operations, and their strength at each magnitude."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Space:
     Attributes
     ----------
     names
-        Of `pipeline.augment.operations.OPERATIONS`.
+        Names from `pipeline.augment.operations.OPERATIONS`.
     values
         float64[k, bins], distance from ``neutral`` at each magnitude.
     neutral
-        float64[k]: 1 for factors around the image itself, else 0.
+        float64[k]: 1 for factors, where 1 is the identity, else 0.
     signed
-        bool[k], whether the distance is taken to either side, by a toss.
+        bool[k], whether the distance gets a random sign.
     """
 
     names: tuple[str, ...]
@@ -51,7 +51,7 @@ def _even(first: float, last: float, bins: int = BINS) -> NDArray[np.float64]:
 
 
 def _whole(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Round down, and what rounding errors put just below a whole number up to it."""
+    """Round down, except for values just below an integer by rounding errors, which are rounded up."""
     return np.floor(pixels + 1e-6)
 
 
@@ -62,9 +62,9 @@ _NONE = np.zeros(BINS)
 
 @lru_cache(maxsize=64)
 def original(resolution: float = 1.0) -> Space:
-    """Give the non-monotonic list of 16: magnitude / 30 * (max - min) + min.
+    """Return the non-monotonic space of 16 operations: magnitude / 30 * (max - min) + min.
 
-    Translations and the side of cutout are in pixels whatever the image's size, at full resolution;
+    Translations and the side of cutout are in pixels at full resolution, independent of the image's size;
     ``resolution`` scales them.
     """
     values = {
@@ -90,7 +90,7 @@ def original(resolution: float = 1.0) -> Space:
 
 @lru_cache(maxsize=64)
 def modern(height: int, width: int) -> Space:
-    """Torchvision's list of 14 for RandAugment; translations in proportion to the image, in whole pixels."""
+    """Return torchvision's RandAugment space of 14; translations scale with the image, in whole pixels."""
     return _monotonic(
         shear=0.3,
         translate_x=150 / 331 * width,
@@ -103,7 +103,7 @@ def modern(height: int, width: int) -> Space:
 
 @lru_cache(maxsize=64)
 def learned(height: int, width: int) -> Space:
-    """AutoAugment's operations at its ten magnitudes: those of `modern`, and invert."""
+    """Return AutoAugment's operations at its ten magnitudes: those of `modern`, and invert."""
     return _monotonic(
         shear=0.3,
         translate_x=150 / 331 * width,
@@ -118,7 +118,7 @@ def learned(height: int, width: int) -> Space:
 
 @lru_cache(maxsize=64)
 def wide(resolution: float = 1.0) -> Space:
-    """TrivialAugment's wide space of 14 operations (torchvision's values).
+    """Return TrivialAugment's wide space of 14 operations (torchvision's values).
 
     Translations go up to 32 pixels at full resolution; ``resolution`` scales them.
     """

@@ -1,4 +1,4 @@
-"""Augmentations spelled as text with their options, for where one option of a run holds several of them."""
+"""Parsing of augmentations with options from text, for run options that hold several augmentations."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pipeline.errors import DataError
 
 
 def spelled(text: str, table: Mapping[str, type[Augment]], **defaults: Any) -> Augment:
-    """Make the part that ``text`` spells: its name, and after each colon an option.
+    """Return the augmentation described by ``text``: its name, and an option after each colon.
 
     A pair of numbers is written with a comma: ``random_resized_crop:scale=0.35,1:flip=false``.
 
     Parameters
     ----------
     table
-        Parts by name; ``text`` must name one of them.
+        Augmentations by name; ``text`` must name one of them.
     defaults
-        Options that hold unless ``text`` sets them.
+        Options that apply unless ``text`` sets them.
 
     Raises
     ------
     DataError
-        On an option that the part doesn't have, that is set twice, or whose value is of another type; and as
-        the part itself does.
+        For an option that doesn't exist, is set twice, or has a value of another type; and as the
+        augmentation itself.
     """
     name, *settings = text.split(":")
     cls = table[name]
@@ -42,7 +42,7 @@ def spelled(text: str, table: Mapping[str, type[Augment]], **defaults: Any) -> A
             known = ", ".join(f"{known}=" for known in names) or "(none)"
             raise DataError(f"an option of {name} must be one of {known}; got {setting!r} in {text!r}")
         if key in values:
-            raise DataError(f"an option must stand once; got {key} twice in {text!r}")
+            raise DataError(f"an option must be set once; got {key} twice in {text!r}")
         try:
             values[key] = _value(value, hints[key])
         except ValueError:
@@ -51,7 +51,7 @@ def spelled(text: str, table: Mapping[str, type[Augment]], **defaults: Any) -> A
 
 
 def _value(text: str, hint: Any) -> Any:
-    """Read a value of the annotated type; ValueError where the text is none."""
+    """Parse a value of the annotated type; raise ValueError if the text isn't one."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         for option in options:
@@ -74,12 +74,12 @@ def _value(text: str, hint: Any) -> Any:
 
 
 def _called(hint: Any) -> str:
-    """What to call an annotation in an error."""
+    """Return the description of an annotated type for error messages."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return " or ".join(map(str, options))
     if origin is tuple:
-        return f"{len(options)} numbers with a comma between them"
+        return f"{len(options)} numbers separated by a comma"
     if origin in (types.UnionType, typing.Union):
         return " or ".join(_called(option) for option in options)
     return {bool: "true or false", int: "a whole number", float: "a number", type(None): "none"}[hint]

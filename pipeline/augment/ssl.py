@@ -1,4 +1,4 @@
-"""The augmentation of self-supervised learning: one view of a two-view set."""
+"""The augmentation of self-supervised learning: one view of an image."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ _STANDARD = 5.0
 
 @dataclass(frozen=True)
 class Ssl:
-    """Crop and resize, flip, jitter colors, make gray, blur and solarize: one view for self-supervision.
+    """Random resized crop, flip, color jitter, grayscale, blur and solarize: one view for self-supervision.
 
-    SimCLR's set (Chen et al., ICML 2020), whose color jitter is scaled linearly by the magnitude of Kocyigit
-    (2023, section 3.4 and appendix A.5): 5 is the standard, and the curriculum goes from 4 to 6. Nothing else
-    is scaled there, and nothing solarized; options scale all of it, and solarize as BYOL's second view does
-    (Grill et al., NeurIPS 2020). Every view of a sample (`pipeline.views.Views`) draws anew.
+    SimCLR's augmentation (Chen et al., ICML 2020), with its color jitter scaled linearly by the magnitude of
+    Kocyigit (2023, section 3.4 and appendix A.5): 5 is the standard, and the curriculum goes from 4 to 6.
+    There nothing else is scaled, and nothing solarized; options scale all of it, and solarize as BYOL's
+    second view (Grill et al., NeurIPS 2020). Each view of a sample (`pipeline.views.Views`) is drawn
+    independently.
     """
 
     magnitude: float = 5.0
-    """Scales the augmentation linearly; 5 is the standard."""
+    """Linear scale of the augmentation's strength; 5 is the standard."""
     scaled: Literal["all", "colors", "colours"] = "colors"
-    """colors scales the color jitter alone; all, the widest blur too, and how often images are made gray and
-    solarized. colours is colors, as earlier versions spelled it."""
+    """colors scales only the color jitter; all also the largest blur and the probabilities of grayscale and
+    solarize. colours is an alias of colors from earlier versions."""
     scale: tuple[float, float] = (0.2, 1.0)
-    """Smallest and largest share of the image's area that is cut out; SimCLR begins at .08."""
+    """Smallest and largest fraction of the image's area in the crop; SimCLR starts at .08."""
     solarize: float = 0.0
-    """How often an image is solarized at magnitude 5: 0 is SimCLR's, .2 BYOL's second view."""
+    """Probability that an image is solarized at magnitude 5: 0 in SimCLR, .2 in BYOL's second view."""
     size: int | tuple[int, int] | None = None
     """Height and width of the view in pixels; by default the image's own, or the run's resolution."""
 
@@ -56,7 +57,7 @@ class Ssl:
         RandomResizedCrop(scale=self.scale, size=self.size)
 
     def parts(self) -> tuple[Augment, ...]:
-        """Give the augmentations that the view consists of, in order."""
+        """Return the augmentations that make up the view, in order."""
         jitter = self.magnitude / _STANDARD
         other = jitter if self.scaled == "all" else 1.0
         colors, gray, blur = ColorJitter(), Grayscale(), Blur()
@@ -74,19 +75,19 @@ class Ssl:
         )
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
-        """Give the view's size."""
+        """Return the view's height and width."""
         return RandomResizedCrop(size=self.size).size_of(height, width)
 
     def sized(self, height: int, width: int) -> Ssl:
-        """Give the same part, whose views are to have this size."""
+        """Return the same augmentation with this view size."""
         return replace(self, size=(height, width))
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw for every part k, named ``k/...``, in streams of the set's own."""
+        """Draw for each part k, with names ``k/...``, in separate streams."""
         scaled = replace(self, magnitude=self.magnitude * keys.magnitude)
         own = replace(keys, scope=keys.scope + "ssl/", magnitude=1.0)
         return draw_in_turn(scaled.parts(), own, height, width)
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Apply one part after the other."""
+        """Apply the parts in sequence."""
         return apply_in_turn(self.parts(), images, draws)

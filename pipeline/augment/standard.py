@@ -1,4 +1,4 @@
-"""Random crop of the padded image and random flip: the standard augmentation of small images."""
+"""Random crop with padding and random flip: the standard augmentation of small images."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pipeline.ops.memory import gather_runs, to_images, to_pixels
 from pipeline.randomness import Keys, integers, uniforms
 
 _MOST_PADDING = 256
-"""The padded images lie in memory, a batch at a time."""
+"""Limits memory: a batch of padded images is held at a time."""
 
 
 @dataclass(frozen=True)
 class Standard:
-    """Pad with black, crop at random back to the image's size, flip left to right at random.
+    """Pad with black, crop randomly to the image's size, flip horizontally at random.
 
-    The padding is zero in grey levels, before normalisation, as in Arazo et al. (2021), section 4.1.
+    The padding is 0 before normalization, as in Arazo et al. (2021), section 4.1.
     """
 
     padding: int = 4
-    """Pixels of black put around the image before the crop, at full resolution."""
+    """Pixels of black padding on each side before the crop, at full resolution."""
     flip: bool = True
-    """Flip half of the images left to right; off for digits and signs (SVHN)."""
+    """Flip half of the images horizontally; off for digits and signs (SVHN)."""
 
     domain: ClassVar[Domain] = "uint8"
 
@@ -43,8 +43,8 @@ class Standard:
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw ``top`` and ``left``, int64[n] in [0, 2 * padding], and ``flip``, bool[n].
 
-        At a lower resolution the image moves by as much less: its shift is drawn from fewer places, around
-        the middle.
+        At a lower resolution the shift scales with the image: it is drawn from fewer positions, around the
+        center.
         """
         uniform = uniforms(keys, "standard", 3)
         reach = round(self.padding * min(1.0, keys.resolution))
@@ -58,7 +58,7 @@ class Standard:
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Crop the padded image at (top, left), then flip.
 
-        A crop of the mirrored image stands for the mirrored crop, so that mirroring is part of the one copy.
+        The flipped crop is a crop of the flipped image, so that flipping is part of the same copy.
         """
         pixels = to_pixels(images)
         n, height, width, channels = pixels.shape

@@ -1,4 +1,4 @@
-"""Anybody's transform of image batches as a part of a chain."""
+"""Adapter: a user's transform of image batches as an augmentation."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipeline.randomness import Keys
 class Transform:
     """Apply a function of uint8 images, such as one of torchvision's v2 transforms.
 
-    Its randomness is its own: torchvision draws from torch's global generator, so what it does is not
-    repeated when a run resumes, unlike everything else in a chain. It waits for the device when it likes.
+    It uses its own random numbers: torchvision draws from torch's global generator, so its results are not
+    reproduced when a run resumes, unlike the rest of a chain. It may synchronize with the device.
     """
 
     function: Callable[[Tensor], Tensor]
     """From uint8[n, C, H, W] to the same shape; from uint8[C, H, W] with ``per_sample``."""
     per_sample: bool = False
-    """Call it for each image, so that each gets parameters of its own: torchvision draws once a call."""
+    """Call it once per image, so that each has its own parameters: torchvision draws once per call."""
 
     domain: ClassVar[Domain] = "uint8"
 
@@ -39,7 +39,7 @@ class Transform:
         Raises
         ------
         DataError
-            When it gives other than uint8 images of the shape that it got.
+            If it returns anything but uint8 images of the input's shape.
         """
         if images.shape[0] == 0:
             return images
@@ -49,6 +49,6 @@ class Transform:
         if out.shape != images.shape or out.dtype != torch.uint8:
             raise DataError(
                 f"a transform in a chain must keep the shape {tuple(images.shape)} and dtype uint8; "
-                f"{self.function!r} gave {tuple(out.shape)} and {out.dtype}"
+                f"{self.function!r} returned {tuple(out.shape)} and {out.dtype}"
             )
         return out.contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""TrivialAugment: one random operation at a random magnitude for every sample."""
+"""TrivialAugment: one random operation at a random magnitude per sample."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pipeline.randomness import Keys, integers, sample_doubles
 
 @dataclass(frozen=True)
 class TrivialaugmentWide:
-    """Apply one operation of 14 to each sample, at one of 31 magnitudes, both drawn evenly.
+    """Apply one of 14 operations to each sample, at one of 31 magnitudes, both drawn uniformly.
 
-    Müller and Hutter, ICCV 2021, in the wide space: nothing to tune. Stands before crop and flip.
+    Müller and Hutter, ICCV 2021, in the wide space: nothing to tune. Use before crop and flip.
     """
 
     domain: ClassVar[Domain] = "uint8"
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw what `pipeline.augment.operations.draw_layer` gives."""
+        """Draw a layer (`pipeline.augment.operations.draw_layer`)."""
         uniform = sample_doubles(keys, "trivialaugment_wide", 5)
         return draw_from(wide(keys.resolution), uniform[:, :4], integers(uniform[:, 4], BINS), height, width)
 

@@ -1,4 +1,4 @@
-"""What the parts that take a window of each image share: drawing, applying, and their size."""
+"""Base class of augmentations that crop one window of each image and resize it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.resolution import MOST_PIXELS
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """A part that takes one window of each image and resizes it, bilinearly and antialiased."""
+    """Base class: crops one window of each image and resizes it, bilinearly with antialiasing."""
 
     size: int | tuple[int, int] | None = None
     """Height and width to resize to, in pixels; by default the image's own, or the run's resolution."""
@@ -34,13 +34,13 @@ class Window:
             raise DataError(f"size must be at most {MOST_PIXELS} pixels; got {self.size}: take less")
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
-        """Give the images' size afterwards."""
+        """Return the output's height and width."""
         if self.size is None:
             return height, width
         return self.size if isinstance(self.size, tuple) else (self.size, self.size)
 
     def sized(self, height: int, width: int) -> Self:
-        """Give the same part with another size."""
+        """Return the same augmentation with another output size."""
         return replace(self, size=(height, width))
 
     def windows(
@@ -55,7 +55,7 @@ class Window:
         return {item.name: getattr(windows, item.name) for item in fields(windows)}
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Crop, resize and flip, all in what is gathered and weighed."""
+        """Crop, resize and flip in one weighted gather."""
         pixels = to_pixels(images)
         height, width = pixels.shape[1:3]
         high, wide = self.size_of(height, width)

@@ -231,7 +231,7 @@ def test_torchvisions_transforms_stand_beside_ours() -> None:
 
 @pytest.mark.parametrize("function", [v2.Resize(6), v2.ToDtype(torch.float32, scale=True)])
 def test_a_transform_that_changes_the_shape_or_dtype_is_refused(function: torch.nn.Module) -> None:
-    with pytest.raises(DataError, match=r"must keep the shape \(2, 3, 12, 12\) and dtype uint8; .* gave"):
+    with pytest.raises(DataError, match=r"must keep the shape \(2, 3, 12, 12\) and dtype uint8; .* returned"):
         Transform(function).apply(torch.zeros(2, 3, 12, 12, dtype=torch.uint8), {})
 
 

@@ -82,7 +82,9 @@ def test_the_smallest_parameter_gives_shares_and_what_is_below_is_refused() -> N
     uniforms = np.random.default_rng(0).random((100, 64))
     shares = symmetric_beta(1e-6, lambda first, count: uniforms[:, first : first + count])
     assert set(np.round(shares, 3).tolist()) == {0.0, 1.0}
-    with pytest.raises(DataError, match=r"alpha must be at least 1e-06; got 9\.99989e-321: below, every"):
+    with pytest.raises(
+        DataError, match=r"alpha must be at least 1e-06; got 9\.99989e-321: below that, every"
+    ):
         check_alpha(1e-320)
 
 

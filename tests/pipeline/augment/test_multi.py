@@ -125,7 +125,7 @@ def test_parts_carry_options_and_come_round_again() -> None:
 @pytest.mark.parametrize("part", ["random_resized_crop:size=8", "ssl:size=9", "none+center_crop:size=2,3"])
 def test_parts_of_multi_leave_images_their_size(part: str) -> None:
     with pytest.raises(
-        DataError, match=r"must leave images their size.*put (random|ssl|center).* before multi"
+        DataError, match=r"must not change the image size.*put (random|ssl|center).* before multi"
     ):
         Multi(parts=("none", part))
 
