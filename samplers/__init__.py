@@ -13,14 +13,14 @@ from samplers.dihcl import DIHCL
 from samplers.draws.threads import use_threads
 from samplers.dynamic_pruning import UCB, EpsilonGreedy
 from samplers.errors import SamplingError, SamplingWarning
-from samplers.families.rounds import Heard
+from samplers.families.rounds import Statistic
 from samplers.infobatch import InfoBatch
 from samplers.kakurenbo import Kakurenbo
 from samplers.mcl import MCL
 from samplers.p_sgd import PSGD
 from samplers.plan import Plan
 from samplers.prediction_variance import PredictionVariance
-from samplers.prioritised import LossProportional, LossRank
+from samplers.prioritized import LossProportional, LossRank
 from samplers.protocol import Feedback, Order, Sampler, State
 from samplers.rs2 import RS2
 from samplers.sample_importance import ClassImportance, SampleImportance
@@ -35,8 +35,8 @@ class SamplerPart(Protocol):
     """Config of a sampler: its options."""
 
     @property
-    def hears(self) -> tuple[Heard, ...]:
-        """Statistics that the sampler reads of each row of feedback, which a loop has to measure."""
+    def needs(self) -> tuple[Statistic, ...]:
+        """Feedback columns that this sampler uses, which the training loop has to measure."""
 
     def build(self, plan: Plan) -> Sampler:
         """Return the sampler for one run."""

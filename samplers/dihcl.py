@@ -11,7 +11,7 @@ from samplers.checks import check_at_least, check_choice
 from samplers.draws.arrays import Doubles
 from samplers.errors import SamplingError
 from samplers.families.history import Change, Recent, fill_unseen
-from samplers.families.rounds import Heard, announced
+from samplers.families.rounds import Statistic, announced
 from samplers.families.weighted import WeightedSampler
 from samplers.plan import Plan
 
@@ -46,7 +46,7 @@ class DIHCL:
     warm_epochs: float = 5
     """Initial epochs that scan the set; at most half of the run."""
 
-    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
+    needs: ClassVar[tuple[Statistic, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         check_choice("hardness", self.hardness, ("change", "loss"))

@@ -14,14 +14,21 @@ from samplers.draws.arrays import Doubles, Floats, Ids
 from samplers.draws.shuffle import permutation, shuffled
 from samplers.errors import SamplingError
 from samplers.families.history import Tracked
-from samplers.families.rounds import Draw, Heard, Hearing, RoundSampler, Rows, announced
+from samplers.families.rounds import (
+    FeedbackBuffer,
+    FeedbackConfig,
+    RoundDraft,
+    RoundSampler,
+    Statistic,
+    announced,
+)
 from samplers.plan import Plan
 
 
 class PruningSampler(RoundSampler):
     """Trains on a selection of N * B samples, renewed every ``period`` rounds."""
 
-    def __init__(self, part: Hearing, plan: Plan, rate: float, period: int) -> None:
+    def __init__(self, part: FeedbackConfig, plan: Plan, rate: float, period: int) -> None:
         super().__init__(part, plan)
         self._losses = Tracked(plan.samples, rate)
         self._period = period
@@ -39,7 +46,7 @@ class PruningSampler(RoundSampler):
             "the budget",
         )
 
-    def fold(self, rows: Rows) -> None:
+    def fold(self, rows: FeedbackBuffer) -> None:
         """Update the moving averages of the losses."""
         self._losses.fold(rows["ids"], rows["loss"], rows["share"])
 
@@ -80,7 +87,7 @@ class PruningSampler(RoundSampler):
 
     def probabilities(self) -> Doubles:
         """Return equal probabilities for samples selected by score, and the exploration's for the rest."""
-        self.fold_heard()
+        self.fold_buffered()
         chances = np.zeros(self.plan.samples)
         if self._renews():
             size = max(1, self._need())  # an empty round, or the run's end: as if one more were drawn
@@ -92,13 +99,13 @@ class PruningSampler(RoundSampler):
         chances /= chances.sum()
         return chances
 
-    def draw(self, size: int) -> Draw:
+    def draw(self, size: int) -> RoundDraft:
         """Shuffle the selection; where a round is longer than the set, repeat whole passes over it."""
         if self._renews():
             self._selected = self._select(self._need())
         passes = -(-size // len(self._selected)) if size else 0
         parts = [shuffled(self._selected, self.key("order", self.round * 2**20 + n)) for n in range(passes)]
-        return Draw(np.concatenate([np.empty(0, np.int64), *parts])[:size])
+        return RoundDraft(np.concatenate([np.empty(0, np.int64), *parts])[:size])
 
 
 class EpsilonGreedySampler(PruningSampler):
@@ -152,7 +159,7 @@ class EpsilonGreedy:
     period: int = 1
     """Rounds for which a selection is kept."""
 
-    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
+    needs: ClassVar[tuple[Statistic, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         check_within("epsilon", self.epsilon, 0, 1)
@@ -188,7 +195,7 @@ class UCB:
     period: int = 1
     """Rounds for which a selection is kept."""
 
-    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
+    needs: ClassVar[tuple[Statistic, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         check_at_least("confidence", self.confidence, 0)

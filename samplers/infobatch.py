@@ -10,7 +10,7 @@ import numpy as np
 
 from samplers.draws.arrays import Doubles, Floats, Ids
 from samplers.errors import SamplingError
-from samplers.families.rounds import Heard, announced
+from samplers.families.rounds import Statistic, announced
 from samplers.families.sweeps import LossPassSampler, Pass
 from samplers.plan import Plan
 
@@ -77,7 +77,7 @@ class InfoBatch:
     delta: float = 0.875
     """Fraction of the run, in trained samples, after which nothing is left out."""
 
-    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
+    needs: ClassVar[tuple[Statistic, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio < 1:

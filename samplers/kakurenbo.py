@@ -12,7 +12,7 @@ from samplers.checks import check_within
 from samplers.draws.arrays import Ids
 from samplers.errors import SamplingError
 from samplers.families.history import Recent
-from samplers.families.rounds import Heard, Rows, announced
+from samplers.families.rounds import FeedbackBuffer, Statistic, announced
 from samplers.families.sweeps import Pass, PassSampler
 from samplers.plan import Plan
 
@@ -29,7 +29,7 @@ class KakurenboSampler(PassSampler):
         self._loss = Recent(plan.samples)
         self._p_true = Recent(plan.samples)
 
-    def fold(self, rows: Rows) -> None:
+    def fold(self, rows: FeedbackBuffer) -> None:
         """Update each sample's last loss and confidence."""
         self._loss.fold(rows["ids"], rows["loss"], rows["share"])
         self._p_true.fold(rows["ids"], rows["p_true"], rows["share"])
@@ -93,7 +93,7 @@ class Kakurenbo:
 
     asks: ClassVar[Literal["forward"]] = "forward"
 
-    hears: ClassVar[tuple[Heard, ...]] = ("loss", "p_true")
+    needs: ClassVar[tuple[Statistic, ...]] = ("loss", "p_true")
 
     def __post_init__(self) -> None:
         if not 0 <= self.fraction < 1:

@@ -16,7 +16,7 @@ from samplers.draws.counter import make_key
 from samplers.draws.shuffle import permutation, shuffled
 from samplers.errors import SamplingError
 from samplers.families.history import Recent
-from samplers.families.rounds import Draw, Heard, RoundSampler, Rows, announced
+from samplers.families.rounds import FeedbackBuffer, RoundDraft, RoundSampler, Statistic, announced
 from samplers.grouping.k_means import k_means
 from samplers.plan import Plan
 from samplers.scores import Scores
@@ -58,7 +58,7 @@ class MCLSampler(RoundSampler):
         self._group = group
         self._features = features
 
-    def fold(self, rows: Rows) -> None:
+    def fold(self, rows: FeedbackBuffer) -> None:
         """Update each sample's last loss."""
         self._loss.fold(rows["ids"], rows["loss"], rows["share"])
 
@@ -96,18 +96,18 @@ class MCLSampler(RoundSampler):
 
     def probabilities(self) -> Doubles:
         """Return equal probabilities for all samples of the chosen groups, float64[N]."""
-        self.fold_heard()
+        self.fold_buffered()
         chances = np.zeros(self.plan.samples)
         chances[self._pool()] = 1
         chances /= chances.sum()
         return chances
 
-    def draw(self, size: int) -> Draw:
+    def draw(self, size: int) -> RoundDraft:
         """Draw without replacement from the chosen groups; whole passes if they hold too few samples."""
         pool = self._pool()
         passes = -(-size // len(pool))
         parts = [shuffled(pool, self.key("order", self.round * 2**20 + n)) for n in range(passes)]
-        return Draw(np.concatenate([np.empty(0, np.int64), *parts])[:size])
+        return RoundDraft(np.concatenate([np.empty(0, np.int64), *parts])[:size])
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class MCL:
     decay: float = 0.05
     """gamma, by which lambda decays every round."""
 
-    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
+    needs: ClassVar[tuple[Statistic, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         check_at_least("groups", self.groups, 1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from samplers.checks import check_warmup
 from samplers.families.history import Mean, Recent, fill_unseen
-from samplers.families.rounds import Heard, announced
+from samplers.families.rounds import Statistic, announced
 from samplers.families.weighted import WeightedSampler
 from samplers.plan import Plan
 
@@ -55,7 +55,7 @@ class PSGD:
     relative: bool = False
     """Under mixing, measure the error relative to the sample's share of the image."""
 
-    hears: ClassVar[tuple[Heard, ...]] = ("p_true",)
+    needs: ClassVar[tuple[Statistic, ...]] = ("p_true",)
 
     def __post_init__(self) -> None:
         check_warmup(self.warmup_rounds)

@@ -10,7 +10,7 @@ import numpy as np
 from samplers.checks import check_at_least
 from samplers.draws.arrays import Floats
 from samplers.families.history import Moments, fill_unseen
-from samplers.families.rounds import Heard, announced
+from samplers.families.rounds import Statistic, announced
 from samplers.families.weighted import WeightedSampler
 from samplers.plan import Plan
 
@@ -40,7 +40,7 @@ class PredictionVariance:
     replacement: bool = True
     """Draw with replacement within a round."""
 
-    hears: ClassVar[tuple[Heard, ...]] = ("p_true",)
+    needs: ClassVar[tuple[Statistic, ...]] = ("p_true",)
 
     def __post_init__(self) -> None:
         check_at_least("burn_in", self.burn_in, 0)

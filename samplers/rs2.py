@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.families.rounds import Draw, Heard, RoundSampler, announced
+from samplers.families.rounds import RoundDraft, RoundSampler, Statistic, announced
 from samplers.families.sweeps import rest_of_pass, stream
 from samplers.plan import Plan
 
@@ -20,10 +20,10 @@ class RS2Sampler(RoundSampler):
         """Return equal probabilities for the rest of the current permutation, float64[N]."""
         return rest_of_pass(self.plan.samples, self.plan.seed, self.plan.before(self.round))
 
-    def draw(self, size: int) -> Draw:
+    def draw(self, size: int) -> RoundDraft:
         """Cut the next chunk from the stream."""
         start = self.plan.before(self.round)
-        return Draw(stream(self.plan.samples, self.plan.seed, start, start + size))
+        return RoundDraft(stream(self.plan.samples, self.plan.seed, start, start + size))
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RS2:
     rounds, and counts drift apart, which the method is meant to avoid.
     """
 
-    hears: ClassVar[tuple[Heard, ...]] = ()
+    needs: ClassVar[tuple[Statistic, ...]] = ()
 
     def build(self, plan: Plan) -> RS2Sampler:
         """Return the sampler."""

@@ -15,14 +15,14 @@ from samplers.draws.arrays import Doubles, Floats
 from samplers.draws.tables import AliasTable
 from samplers.errors import SamplingError
 from samplers.families.history import Recent, fill_unseen
-from samplers.families.rounds import Draw, Heard, RoundSampler, Rows, announced
+from samplers.families.rounds import FeedbackBuffer, RoundDraft, RoundSampler, Statistic, announced
 from samplers.families.sweeps import rest_of_pass, stream
-from samplers.families.weighted import burn_in_notes, burn_in_rounds, normalised
+from samplers.families.weighted import burn_in_notes, burn_in_rounds, normalized
 from samplers.plan import Plan
 from samplers.protocol import Feedback
 from samplers.scores import Scores
 
-_HEARD: dict[str, Heard] = {"p": "p_true", "loss": "loss", "el2n": "error", "gradient": "gradient"}
+_STATISTIC: dict[str, Statistic] = {"p": "p_true", "loss": "loss", "el2n": "error", "gradient": "gradient"}
 _LEAST = 2.0**-24  # replaces 0 if gamma is negative
 
 
@@ -75,9 +75,9 @@ class ImportanceSampler(RoundSampler):
         if self.part.asks is None or feedback.gradient is not None:
             super().observe(feedback)
 
-    def fold(self, rows: Rows) -> None:
+    def fold(self, rows: FeedbackBuffer) -> None:
         """Update each sample's last value."""
-        self._last.fold(rows["ids"], rows[self.hears[0]], rows["share"])
+        self._last.fold(rows["ids"], rows[self.needs[0]], rows["share"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
         """Return the last values, the weights to draw by, w itself, and whether the weights are final."""
@@ -129,20 +129,20 @@ class ImportanceSampler(RoundSampler):
 
     def probabilities(self) -> Doubles:
         """Return P of eq. 4, float64[N]; before the weights are computed, that of the scan."""
-        self.fold_heard()
+        self.fold_buffered()
         if self.round < self.first:
             return rest_of_pass(self.plan.samples, self.plan.seed, self.plan.before(self.round))
         self._update()
-        return normalised(self._weights, self.plan.samples)
+        return normalized(self._weights, self.plan.samples)
 
-    def draw(self, size: int) -> Draw:
+    def draw(self, size: int) -> RoundDraft:
         """Scan, or draw by the weights."""
         plan = self.plan
         if self.round < self.first:
             start = plan.before(self.round)
             ids = stream(plan.samples, plan.seed, start, start + size)
             asks = self.part.asks is not None and self.round + 1 == self.first
-            return Draw(ids, score_ids=np.arange(plan.samples) if asks else None)
+            return RoundDraft(ids, score_ids=np.arange(plan.samples) if asks else None)
         self._update()
         key = self.key("order")
         if self.part.draws == "systematic":
@@ -153,9 +153,9 @@ class ImportanceSampler(RoundSampler):
             self._alias = self._alias or AliasTable(self._weights)
             ids = self._alias.draw(size, key)
         if not self.part.unbiased:
-            return Draw(ids)
-        chances = normalised(self._weights, plan.samples)
-        return Draw(ids, (1 / (plan.samples * chances[ids])).astype(np.float32))
+            return RoundDraft(ids)
+        chances = normalized(self._weights, plan.samples)
+        return RoundDraft(ids, (1 / (plan.samples * chances[ids])).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class SampleImportance:
         check_at_least("epochs", self.epochs, 0)
         if not np.isfinite(self.gamma):
             raise SamplingError(f"gamma must be finite; got {self.gamma}")
-        check_choice("metric", self.metric, tuple(_HEARD))
+        check_choice("metric", self.metric, tuple(_STATISTIC))
         check_choice("draws", self.draws, ("replacement", "systematic"))
         if self.scores is not None and self.online:
             raise SamplingError("online must be off with a scores file, whose weights are fixed; got True")
@@ -211,9 +211,9 @@ class SampleImportance:
             raise SamplingError("online must be off with gradients, which are measured once; got True")
 
     @property
-    def hears(self) -> tuple[Heard, ...]:
+    def needs(self) -> tuple[Statistic, ...]:
         """The metric's statistic; nothing where the weights come from a scores file."""
-        return () if self.scores is not None else (_HEARD[self.metric],)
+        return () if self.scores is not None else (_STATISTIC[self.metric],)
 
     @property
     def asks(self) -> Literal["gradient"] | None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.families.rounds import Draw, Heard, RoundSampler, announced
+from samplers.families.rounds import RoundDraft, RoundSampler, Statistic, announced
 from samplers.families.sweeps import stream
 from samplers.plan import Plan
 
@@ -34,10 +34,10 @@ class ScanSampler(RoundSampler):
         """Return 1 / N for all samples, float64[N]: every round begins a permutation."""
         return np.full(self.plan.samples, 1 / self.plan.samples)
 
-    def draw(self, size: int) -> Draw:
+    def draw(self, size: int) -> RoundDraft:
         """Cut the next N samples from the stream."""
         start = self.round * self.plan.samples
-        return Draw(stream(self.plan.samples, self.plan.seed, start, start + size))
+        return RoundDraft(stream(self.plan.samples, self.plan.seed, start, start + size))
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Scan:
     effect.
     """
 
-    hears: ClassVar[tuple[Heard, ...]] = ()
+    needs: ClassVar[tuple[Statistic, ...]] = ()
 
     def build(self, plan: Plan) -> ScanSampler:
         """Return the sampler."""

@@ -11,7 +11,7 @@ import numpy as np
 from samplers.checks import check_at_least, check_within
 from samplers.errors import SamplingError
 from samplers.families.history import fill_unseen
-from samplers.families.rounds import Heard, announced
+from samplers.families.rounds import Statistic, announced
 from samplers.families.sweeps import LossPassSampler, Pass
 from samplers.grouping.k_means_line import k_means_line
 from samplers.plan import Plan
@@ -66,7 +66,7 @@ class SeTa:
     delta: float = 0.875
     """Fraction of the run, in trained samples, after which the window is dropped."""
 
-    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
+    needs: ClassVar[tuple[Statistic, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio < 1:

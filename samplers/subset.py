@@ -13,7 +13,7 @@ from samplers.draws.arrays import Ids
 from samplers.draws.counter import make_key
 from samplers.draws.shuffle import permutation
 from samplers.errors import SamplingError
-from samplers.families.rounds import Draw, Heard, RoundSampler, announced
+from samplers.families.rounds import RoundDraft, RoundSampler, Statistic, announced
 from samplers.families.sweeps import rest_of_pass, stream
 from samplers.plan import Plan
 from samplers.scores import Scores
@@ -48,10 +48,10 @@ class SubsetSampler(RoundSampler):
         chances[self.ids] = rest_of_pass(len(self.ids), self.plan.seed, start)
         return chances
 
-    def draw(self, size: int) -> Draw:
+    def draw(self, size: int) -> RoundDraft:
         """Cut the next chunk from the stream of the subset's permutations."""
         start = self.plan.before(self.round)
-        return Draw(self.ids[stream(len(self.ids), self.plan.seed, start, start + size)])
+        return RoundDraft(self.ids[stream(len(self.ids), self.plan.seed, start, start + size)])
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Subset:
     lowest: bool = False
     """Keep the lowest scores instead of the highest."""
 
-    hears: ClassVar[tuple[Heard, ...]] = ()
+    needs: ClassVar[tuple[Statistic, ...]] = ()
 
     def __post_init__(self) -> None:
         if self.keep is not None and not 0 < self.keep <= 1:

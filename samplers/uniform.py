@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.families.rounds import Draw, Heard, RoundSampler, announced
+from samplers.families.rounds import RoundDraft, RoundSampler, Statistic, announced
 from samplers.families.weighted import draw_in_passes
 from samplers.plan import Plan
 
@@ -20,9 +20,9 @@ class UniformSampler(RoundSampler):
         """Return 1 / N for all samples, float64[N]."""
         return np.full(self.plan.samples, 1 / self.plan.samples)
 
-    def draw(self, size: int) -> Draw:
+    def draw(self, size: int) -> RoundDraft:
         """Draw a uniform subset."""
-        return Draw(draw_in_passes(None, self.plan.samples, size, self.key("order")))
+        return RoundDraft(draw_in_passes(None, self.plan.samples, size, self.key("order")))
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Uniform:
     more than under rs2. At B = 1 every round is a permutation of the set, as in scan.
     """
 
-    hears: ClassVar[tuple[Heard, ...]] = ()
+    needs: ClassVar[tuple[Statistic, ...]] = ()
 
     def build(self, plan: Plan) -> UniformSampler:
         """Return the sampler."""

@@ -71,7 +71,7 @@ def _check_streams(run: _Parts) -> None:
 
 def _sampler_needs(part: SamplerPart) -> tuple[str, ...]:
     asks = isinstance(part, ScoringPart) and part.asks is not None
-    return (*part.hears, "scores") if asks else part.hears
+    return (*part.needs, "scores") if asks else part.needs
 
 
 def _selection_needs(part: SelectionPart) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ class Stream:
                 f"streams.{self.name}.ratio must be above 0 and at most {MOST_RATIO:,.0f} images per image "
                 f"trained on; got {self.ratio:g}"
             )
-        if self.sampler.hears:
+        if self.sampler.needs:
             raise RunError(
                 f"streams.{self.name}.sampler must need no feedback, which only trained samples give; got "
                 f"{type(self.sampler).__name__}: take uniform, scan or rs2"

@@ -19,7 +19,7 @@ from samplers.errors import SamplingError, SamplingWarning
 from samplers.plan import Plan
 from samplers.protocol import Feedback, Order, State
 
-Heard = Literal["loss", "p_true", "error", "gradient"]
+Statistic = Literal["loss", "p_true", "error", "gradient"]
 
 _NO_IDS = np.empty(0, np.int64)
 
@@ -35,7 +35,7 @@ def announced(sampler: S) -> S:
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class RoundDraft:
     """A round's ids before truncation to whole batches; fields as in ``Order``."""
 
     ids: NDArray[np.int64]
@@ -44,14 +44,14 @@ class Draw:
     lr_scale: float = 1.0
 
 
-def check_feedback(feedback: Feedback, samples: int, hears: tuple[Heard, ...]) -> None:
+def check_feedback(feedback: Feedback, samples: int, needs: tuple[Statistic, ...]) -> None:
     """Raise SamplingError if feedback (one row or more) has unknown ids or lacks a statistic in use."""
-    if "p_true" in hears and feedback.p_true is None:
+    if "p_true" in needs and feedback.p_true is None:
         raise SamplingError(
             "this sampler needs p_true, the probability of the true class, and the feedback has none: "
             "choose a sampler that uses the loss"
         )
-    if "error" in hears and feedback.error is None:
+    if "error" in needs and feedback.error is None:
         raise SamplingError(
             "this sampler needs error, the norm of softmax - onehot, and the feedback has none: "
             "measure it, or choose another metric"
@@ -68,7 +68,7 @@ def check_feedback(feedback: Feedback, samples: int, hears: tuple[Heard, ...]) -
         )
 
 
-class Rows:
+class FeedbackBuffer:
     """Buffer of feedback rows since the last fold, in arrays that grow by doubling.
 
     Attributes
@@ -78,10 +78,10 @@ class Rows:
         are valid.
     """
 
-    def __init__(self, hears: tuple[Heard, ...]) -> None:
+    def __init__(self, needs: tuple[Statistic, ...]) -> None:
         self.count = 0
         self.columns: dict[str, NDArray[Any]] = {"ids": np.empty(0, np.int64)}
-        for name in ("share", *hears):
+        for name in ("share", *needs):
             self.columns[name] = np.empty(0, np.float32)
 
     def append(self, feedback: Feedback) -> None:
@@ -103,12 +103,12 @@ class Rows:
         self.count = 0
 
 
-class Hearing(Protocol):
-    """Options of a sampler that say what it takes from feedback."""
+class FeedbackConfig(Protocol):
+    """Config of a sampler, with the statistics that it needs from feedback."""
 
     @property
-    def hears(self) -> tuple[Heard, ...]:
-        """Statistics that the sampler reads of each row of feedback; without any, feedback is dropped."""
+    def needs(self) -> tuple[Statistic, ...]:
+        """Feedback columns that this sampler uses; empty means that feedback is ignored."""
 
 
 class RoundSampler(ABC):
@@ -122,13 +122,13 @@ class RoundSampler(ABC):
         The budget.
     """
 
-    def __init__(self, part: Hearing, plan: Plan) -> None:
+    def __init__(self, part: FeedbackConfig, plan: Plan) -> None:
         self.part = part
         self.plan = plan
         self.rounds = plan.rounds
         self.round = 0
-        self.hears = part.hears
-        self._rows = Rows(self.hears)
+        self.needs = part.needs
+        self._rows = FeedbackBuffer(self.needs)
         self._progress: float | None = None
         self._carry = _NO_IDS
         self._carry_weights: NDArray[np.float32] | None = None
@@ -163,10 +163,10 @@ class RoundSampler(ABC):
         """
 
     @abstractmethod
-    def draw(self, size: int) -> Draw:
+    def draw(self, size: int) -> RoundDraft:
         """Draw ``size`` ids for round ``self.round``, after all feedback has been folded."""
 
-    def fold(self, rows: Rows) -> None:  # noqa: B027  (a sampler without statistics folds nothing)
+    def fold(self, rows: FeedbackBuffer) -> None:  # noqa: B027  (a sampler without statistics folds nothing)
         """Fold rows into memory; the result mustn't depend on how rows are divided among calls."""
 
     def memory(self) -> dict[str, NDArray[Any]]:
@@ -182,7 +182,7 @@ class RoundSampler(ABC):
         """Return the key of this round's random numbers for one purpose."""
         return counter.make_key(self.plan.seed, stream, self.round if number is None else number)
 
-    def fold_heard(self) -> None:
+    def fold_buffered(self) -> None:
         """Fold the buffered feedback; doing so early changes no result."""
         if self._rows.count:
             self.fold(self._rows)
@@ -195,7 +195,7 @@ class RoundSampler(ABC):
                 f"next_order must be called at most {self.rounds} times, once per round of the plan; "
                 f"got call {self.round + 1}: plan more rounds"
             )
-        self.fold_heard()
+        self.fold_buffered()
         drawn = self.draw(self.size(self.round))
         ids = np.concatenate([self._carry, drawn.ids])
         weights = self._join_weights(drawn)
@@ -212,7 +212,7 @@ class RoundSampler(ABC):
         self.round += 1
         return order
 
-    def _join_weights(self, drawn: Draw) -> NDArray[np.float32] | None:
+    def _join_weights(self, drawn: RoundDraft) -> NDArray[np.float32] | None:
         if self._carry_weights is None and drawn.weights is None:
             return None
         carry = np.ones(len(self._carry), np.float32) if self._carry_weights is None else self._carry_weights
@@ -227,8 +227,8 @@ class RoundSampler(ABC):
         SamplingError
             For ids outside the set, a progress outside [0, 1], or a missing statistic that the sampler uses.
         """
-        if self.hears and len(feedback.ids):
-            check_feedback(feedback, self.plan.samples, self.hears)
+        if self.needs and len(feedback.ids):
+            check_feedback(feedback, self.plan.samples, self.needs)
             self._rows.append(feedback)
             self._progress = feedback.progress
 

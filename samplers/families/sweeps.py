@@ -13,7 +13,7 @@ from samplers.draws import counter
 from samplers.draws.arrays import Floats, Ids
 from samplers.draws.shuffle import permutation, shuffled
 from samplers.families.history import Recent
-from samplers.families.rounds import Draw, Hearing, RoundSampler, Rows
+from samplers.families.rounds import FeedbackBuffer, FeedbackConfig, RoundDraft, RoundSampler
 from samplers.plan import Plan
 
 _NO_IDS = np.empty(0, np.int64)
@@ -71,7 +71,7 @@ class PassSampler(RoundSampler):
     longer than a pass, passes that begin in the same round are based on the same feedback.
     """
 
-    def __init__(self, part: Hearing, plan: Plan) -> None:
+    def __init__(self, part: FeedbackConfig, plan: Plan) -> None:
         super().__init__(part, plan)
         self.passes = 0
         self._ids: Ids = _NO_IDS
@@ -94,7 +94,7 @@ class PassSampler(RoundSampler):
 
     def probabilities(self) -> NDArray[np.float64]:
         """Return each sample's probability of being drawn next: from the current pass, or the next one."""
-        self.fold_heard()
+        self.fold_buffered()
         if len(self._ids):
             chances = np.bincount(self._ids, minlength=self.plan.samples).astype(np.float64)
         else:
@@ -102,7 +102,7 @@ class PassSampler(RoundSampler):
         chances /= chances.sum()
         return chances
 
-    def draw(self, size: int) -> Draw:
+    def draw(self, size: int) -> RoundDraft:
         """Take the round from the current pass and as many new ones as it needs."""
         drawn = self.plan.before(self.round)
         ids, weights, scales = [_NO_IDS], [np.empty(0, np.float32)], 0.0
@@ -120,7 +120,7 @@ class PassSampler(RoundSampler):
         last = self.round + 1 >= self.rounds
         ends = not last and len(self._ids) < self.size(self.round + 1)
         joined = np.concatenate(weights)
-        return Draw(
+        return RoundDraft(
             np.concatenate(ids),
             None if (joined == 1).all() else joined,
             self._hidden if ends and len(self._hidden) else None,
@@ -163,11 +163,11 @@ class PassSampler(RoundSampler):
 class LossPassSampler(PassSampler):
     """Base class of samplers whose passes depend on each sample's last loss."""
 
-    def __init__(self, part: Hearing, plan: Plan) -> None:
+    def __init__(self, part: FeedbackConfig, plan: Plan) -> None:
         super().__init__(part, plan)
         self._loss = Recent(plan.samples)
 
-    def fold(self, rows: Rows) -> None:
+    def fold(self, rows: FeedbackBuffer) -> None:
         """Update each sample's last loss."""
         self._loss.fold(rows["ids"], rows["loss"], rows["share"])
 

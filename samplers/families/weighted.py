@@ -11,7 +11,7 @@ from samplers.draws import counter, draw
 from samplers.draws.arrays import Floats, Ids, Weights
 from samplers.draws.shuffle import permutation
 from samplers.families.history import Table
-from samplers.families.rounds import Draw, Heard, RoundSampler, Rows
+from samplers.families.rounds import FeedbackBuffer, RoundDraft, RoundSampler, Statistic
 from samplers.families.sweeps import rest_of_pass, stream
 from samplers.plan import Plan
 
@@ -22,8 +22,8 @@ class WeightedPart(Protocol[T]):
     """Config of such a sampler: its per-sample statistics, and the weights computed from them."""
 
     @property
-    def hears(self) -> tuple[Heard, ...]:
-        """The statistic of the feedback that goes into the table, one alone."""
+    def needs(self) -> tuple[Statistic, ...]:
+        """The feedback column that is folded into the table: exactly one."""
 
     def table(self, samples: int) -> T:
         """Return an empty table of per-sample statistics."""
@@ -78,7 +78,7 @@ def full_round_notes(plan: Plan) -> tuple[str, ...]:
     )
 
 
-def normalised(weights: Weights | None, samples: int) -> NDArray[np.float64]:
+def normalized(weights: Weights | None, samples: int) -> NDArray[np.float64]:
     """Return weights as probabilities, float64[N]; equal ones if there are no weights, or all are 0."""
     if weights is None or not weights.any():
         return np.full(samples, 1 / samples)
@@ -122,9 +122,9 @@ class WeightedSampler(RoundSampler, Generic[T]):
             lines += full_round_notes(self.plan)
         return lines
 
-    def fold(self, rows: Rows) -> None:
+    def fold(self, rows: FeedbackBuffer) -> None:
         """Fold rows into the table."""
-        self.table.fold(rows["ids"], rows[self.hears[0]], rows["share"])
+        self.table.fold(rows["ids"], rows[self.needs[0]], rows["share"])
 
     def memory(self) -> dict[str, Floats]:
         """Return the table's columns."""
@@ -132,20 +132,22 @@ class WeightedSampler(RoundSampler, Generic[T]):
 
     def probabilities(self) -> NDArray[np.float64]:
         """Return P, float64[N]: each sample's probability of being the first draw of the next round."""
-        self.fold_heard()
+        self.fold_buffered()
         if self.round < self.burn_in:
             return rest_of_pass(self.plan.samples, self.plan.seed, self.plan.before(self.round))
-        return normalised(self.part.importance(self.table, self.round), self.plan.samples)
+        return normalized(self.part.importance(self.table, self.round), self.plan.samples)
 
-    def draw(self, size: int) -> Draw:
+    def draw(self, size: int) -> RoundDraft:
         """Scan during the burn-in, then draw by the config's importance."""
         plan = self.plan
         if self.round < self.burn_in:
             start = plan.before(self.round)
-            return Draw(stream(plan.samples, plan.seed, start, start + size))
+            return RoundDraft(stream(plan.samples, plan.seed, start, start + size))
         weights = self.part.importance(self.table, self.round)
         if self.replacement and weights is not None and weights.any():
-            return Draw(draw.with_replacement(weights, size, self.key("order")))
+            return RoundDraft(draw.with_replacement(weights, size, self.key("order")))
         if self.replacement:
-            return Draw(draw.with_replacement(np.ones(plan.samples, np.float32), size, self.key("order")))
-        return Draw(draw_in_passes(weights, plan.samples, size, self.key("order")))
+            return RoundDraft(
+                draw.with_replacement(np.ones(plan.samples, np.float32), size, self.key("order"))
+            )
+        return RoundDraft(draw_in_passes(weights, plan.samples, size, self.key("order")))

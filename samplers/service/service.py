@@ -12,7 +12,7 @@ import numpy as np
 from samplers.checks import check_at_least, check_choice
 from samplers.draws.arrays import Doubles
 from samplers.errors import LateAnswerError, SamplingError
-from samplers.families.rounds import Heard, check_feedback
+from samplers.families.rounds import Statistic, check_feedback
 from samplers.plan import Plan
 from samplers.protocol import Feedback, Order, Sampler, State
 from samplers.service.process import ProcessWorker
@@ -175,7 +175,7 @@ class Service:
         self.size: Callable[[int], int] = getattr(sampler, "size", plan.size)
         self.notes: tuple[str, ...] = getattr(sampler, "notes", ())
         self.lead = lead
-        self._hears: tuple[Heard, ...] = getattr(sampler, "hears", ("loss",))
+        self._needs: tuple[Statistic, ...] = getattr(sampler, "needs", ("loss",))
         self._given = 0
         self._end = 0
         self._early = False
@@ -224,8 +224,8 @@ class Service:
     def observe(self, feedback: Feedback) -> None:
         """Pass feedback on, and start drawing the next order at the lead's step."""
         self._check_open()
-        if self._hears and len(feedback.ids):
-            check_feedback(feedback, self.plan.samples, self._hears)
+        if self._needs and len(feedback.ids):
+            check_feedback(feedback, self.plan.samples, self._needs)
             self._worker.observe(feedback)
         if self._early and not self._asked and feedback.step >= self._end - self.lead:
             self.ask()

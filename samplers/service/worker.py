@@ -21,7 +21,7 @@ def answer(sampler: Sampler, arena: Arena, kind: str, content: object) -> tuple[
     """Handle one message and return the reply."""
     if isinstance(content, RowsNote):
         sampler.observe(arena.read_rows(content))
-        fold = getattr(sampler, "fold_heard", None)
+        fold = getattr(sampler, "fold_buffered", None)
         if fold is not None:
             # Folded now, while nothing waits; an error in the rows is raised again by the next order.
             with contextlib.suppress(SamplingError):

@@ -310,7 +310,7 @@ def test_rows_of_share_0_say_nothing(build):
 
 def test_feedback_that_cannot_be_is_refused(build, name):
     sampler = build()
-    if not sampler.hears:
+    if not sampler.needs:
         return
     ones = np.ones(2, np.float32)
     for ids, wrong in (([0, 60], 60), ([-1, 3], -1)):
@@ -323,7 +323,7 @@ def test_feedback_that_cannot_be_is_refused(build, name):
     sampler.observe(Feedback(1, np.array([3, 4]), bad, bad, np.ones(2, bool)))
     with pytest.raises(SamplingError, match="got nan for sample 4"):
         sampler.next_order()
-    if "p_true" in sampler.hears:
+    if "p_true" in sampler.needs:
         with pytest.raises(SamplingError, match="needs p_true"):
             build().observe(Feedback(1, np.array([3, 4]), ones, None, np.ones(2, bool)))
 

@@ -44,7 +44,7 @@ def test_the_confidence_bound_is_average_and_bonus(plan, feed):
     feed(sampler, range(10), loss=np.linspace(0, 1.8, 10))
     feed(sampler, [9] * 8, loss=1.8)
     sampler.round = 3
-    sampler.fold_heard()
+    sampler.fold_buffered()
     expected = np.linspace(0, 1.8, 10) + 2 * np.sqrt(np.log(4) / np.array([1] * 9 + [9]))
     np.testing.assert_allclose(sampler.scores(), expected, rtol=1e-6)
     assert 9 not in sampler.next_order().ids
@@ -53,7 +53,7 @@ def test_the_confidence_bound_is_average_and_bonus(plan, feed):
 def test_the_bonus_can_be_the_variance(plan, feed):
     sampler = UCB(confidence=3, bonus="variance", rate=0.5).build(plan)
     feed(sampler, [0, 0, 1, 1], loss=[1.0, 3.0, 2.0, 2.0])
-    sampler.fold_heard()
+    sampler.fold_buffered()
     np.testing.assert_allclose(sampler.scores()[:2], [2 + 3 * (0.5 * 4), 2], rtol=1e-6)
 
 

@@ -14,7 +14,7 @@ from samplers import (
     SamplingError,
     SamplingWarning,
 )
-from samplers.prioritised import ranks
+from samplers.prioritized import ranks
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def _observe(repeats: int, clock: Clock) -> float:
     def work() -> None:
         for feedback in calls:
             sampler.observe(feedback)
-        sampler.fold_heard()
+        sampler.fold_buffered()
 
     return len(calls) * _ROWS / measure.interleave([work], repeats, warmup=2, clock=clock)[0]
 

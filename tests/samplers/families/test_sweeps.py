@@ -99,7 +99,7 @@ class TestInfoBatch:
     def _sampler(self, feed, **options):
         sampler = InfoBatch(**options).build(Plan(40, epochs=10, budget=1.0, seed=2))
         feed(sampler, range(40), loss=self.LOSS)
-        sampler.fold_heard()
+        sampler.fold_buffered()
         return sampler
 
     def test_a_pass_keeps_the_hard_and_part_of_the_easy(self, feed):
@@ -116,7 +116,7 @@ class TestInfoBatch:
     def test_the_multiplier_is_exact_where_the_number_kept_is_rounded(self, feed):
         sampler = InfoBatch().build(Plan(40, epochs=10, seed=2))
         feed(sampler, range(40), loss=np.where(np.arange(40) < 25, 0.1, 3.0))
-        sampler.fold_heard()
+        sampler.fold_buffered()
         new = sampler.compose(0)
         assert len(new.ids) == 15 + 12
         assert new.weights.sum() == pytest.approx(40)
@@ -166,7 +166,7 @@ class TestInfoBatch:
         for seed in range(400):
             sampler = InfoBatch().build(Plan(40, epochs=10, seed=seed))
             feed(sampler, range(40), loss=self.LOSS)
-            sampler.fold_heard()
+            sampler.fold_buffered()
             new = sampler.compose(0)
             sums.append((new.weights * value[new.ids]).sum())
         assert abs(np.mean(sums) - value.sum()) < 4.9 * np.std(sums) / np.sqrt(400)
@@ -181,7 +181,7 @@ class TestSeTa:
     def _sampler(self, feed, loss, **options):
         sampler = SeTa(**options).build(Plan(len(loss), epochs=20, budget=1.0, seed=2))
         feed(sampler, range(len(loss)), loss=loss)
-        sampler.fold_heard()
+        sampler.fold_buffered()
         return sampler
 
     def test_the_window_slides_from_easy_to_hard_and_starts_over(self, feed):
@@ -225,7 +225,7 @@ class TestKakurenbo:
         sampler = Kakurenbo(**options).build(Plan(20, epochs=20, budget=budget, seed=2))
         p_true = np.where(np.arange(20) < 5, 0.9, 0.6)
         feed(sampler, range(20), loss=np.arange(20) / 10, p_true=p_true)
-        sampler.fold_heard()
+        sampler.fold_buffered()
         return sampler
 
     def test_the_lowest_losses_hide_where_the_network_is_sure(self, feed):
@@ -242,7 +242,7 @@ class TestKakurenbo:
     def test_samples_never_seen_do_not_hide(self, feed):
         sampler = Kakurenbo(fraction=0.5).build(Plan(20, epochs=20, seed=2))
         feed(sampler, [3], loss=0.1, p_true=0.99)
-        sampler.fold_heard()
+        sampler.fold_buffered()
         np.testing.assert_array_equal(sampler.compose(0).hidden, [3])
 
     def test_the_hidden_are_scored_when_their_pass_ends(self, feed):

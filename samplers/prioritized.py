@@ -10,7 +10,7 @@ import numpy as np
 from samplers.checks import check_at_least
 from samplers.draws.arrays import Doubles, Floats
 from samplers.families.history import Recent, fill_unseen
-from samplers.families.rounds import Heard, announced
+from samplers.families.rounds import Statistic, announced
 from samplers.families.weighted import WeightedSampler
 from samplers.plan import Plan
 
@@ -37,7 +37,7 @@ class LossProportional:
     replacement: bool = True
     """Draw with replacement within a round."""
 
-    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
+    needs: ClassVar[tuple[Statistic, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         check_at_least("alpha", self.alpha, 0)
@@ -87,7 +87,7 @@ class LossRank:
     replacement: bool = True
     """Draw with replacement within a round."""
 
-    hears: ClassVar[tuple[Heard, ...]] = ("loss",)
+    needs: ClassVar[tuple[Statistic, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
         check_at_least("alpha", self.alpha, 0)
