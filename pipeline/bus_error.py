@@ -1,13 +1,13 @@
-"""What a process says and does when memory that a file is mapped into can't be read: one line, and its end.
+"""SIGBUS handler: if a mapped file can't be read, prints one line that names it and ends the process.
 
-Reading a mapped file behind its end, because another process truncated it, or where its disk or its mount
-failed, is answered by the system with SIGBUS, on the very thread and in the middle of whatever C library or
-kernel was reading. A handler in Python can't help: it would run only after the instruction that failed, which
-fails again. So the handler is compiled by numba. It takes no lock and knows no Python object; it looks the
-address up in a table of mapped files, writes the line made for that file, and ends the process.
+Reading a mapped file beyond its end, because another process truncated it, or after a failure of its disk or
+mount, raises SIGBUS in the reading thread, in the middle of a C library or kernel. A Python handler can't
+help: it would run only after the failed instruction, which fails again. So the handler is compiled by numba.
+It takes no locks and uses no Python objects; it looks the address up in a table of mapped files, writes the
+line prepared for that file, and ends the process.
 
-A handler that was there before, such as faulthandler's, gets its turn after the line is written. Linux on
-64-bit machines only; elsewhere the system's own message stays.
+A previously installed handler, such as faulthandler's, is called after the line is written. Linux on 64-bit
+machines only; elsewhere the system's default message is shown.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pipeline.errors import one_line
 from pipeline.kernels.memory import words_at
 
 EXIT_STATUS = 4
-"""Of a process that met a bus error."""
+"""Exit status after a bus error."""
 
 _ROW = 4  # words of a table's row: first address, end, address of the line, its length
 _OUTPUT = 2  # the descriptor of the standard error
@@ -53,36 +53,36 @@ _SA_SIGINFO, _SA_NODEFER = 4, 0x40000000
 
 
 class _Handler:
-    """The compiled handler, and the table that it reads."""
+    """The compiled handler and its table of mapped files."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lines: dict[int, NDArray[np.uint8]] = {}
         self._free: list[int] = []
         self._removed: deque[int] = deque()
-        # Tables that were outgrown stay, since a handler may be reading one.
+        # Outgrown tables are kept, since a handler may be reading one.
         self._tables = [np.zeros((_FIRST_ROWS, _ROW), np.int64)]
         self._before = _Action()
         self._unknown = _line("a file or memory that was mapped")
-        # What the handler knows: table, rows, line for other addresses, its length, whether another handler
-        # was there, and whether a thread is writing its line.
+        # The handler's input: table, number of rows, line for other addresses, its length, whether there was
+        # another handler, and whether a thread is writing its line.
         self._root = np.zeros(6, np.int64)
         self._root[2:4] = self._unknown.ctypes.data, self._unknown.size
         self._show_table()
         libc = ctypes.CDLL(None, use_errno=True)
         self._compiled = self._compile(libc)
-        # Not blocked while it runs, so that an error within the handler itself ends the process.
+        # Not blocked while the handler runs, so that an error within it ends the process.
         action = _Action(self._compiled.address, flags=_SA_SIGINFO | _SA_NODEFER)
         status = libc.sigaction(signal.SIGBUS, ctypes.byref(action), ctypes.byref(self._before))
         assert status == 0
         self._root[4] = self._before.handler is not None
 
     def add(self, start: int, size: int, line: NDArray[np.uint8]) -> int:
-        """Enter an address range and the line to write for it, and return the number of its row."""
+        """Register an address range and the line to write for it; return its row number."""
         with self._lock:
             while self._removed:
                 gone = self._removed.popleft()
-                # Once more: a table that was being outgrown may have taken the row along.
+                # Again: the row may have been copied while a larger table was created.
                 self._tables[-1][gone, :2] = 0
                 self._free.append(gone)
             row = self._free.pop() if self._free else len(self._lines)
@@ -90,15 +90,15 @@ class _Handler:
                 self._tables.append(np.concatenate([self._tables[-1], np.zeros_like(self._tables[-1])]))
                 self._show_table()
             self._lines[row] = line
-            # The start last: until then the row holds no address.
+            # The start address last: until then the row matches no address.
             self._tables[-1][row, 1:] = start + size, line.ctypes.data, line.size
             self._tables[-1][row, 0] = start
             return row
 
     def remove(self, row: int) -> None:
-        """Forget an address range.
+        """Unregister an address range.
 
-        Without the lock: the garbage collector may call this in the midst of `add`, in the same thread.
+        Without the lock: the garbage collector may call this in the middle of `add`, in the same thread.
         """
         self._tables[-1][row, 1] = 0
         self._tables[-1][row, 0] = 0
@@ -139,7 +139,8 @@ class _Handler:
                     line, length = rows[row * width + 2], rows[row * width + 3]
             write(output, line, length)
             if root[4] != 0:
-                # What failed is tried again on return, and fails again: then the older handler is called.
+                # The failed instruction is retried on return, and fails again: then the previous handler
+                # runs.
                 restore(number, before, 0)
             else:
                 end(exit_status)
@@ -149,16 +150,16 @@ class _Handler:
 
 @cache
 def _handler() -> _Handler | None:
-    """Install the handler, once in a process; None where systems have another ``sigaction``."""
+    """Install the handler, once per process; None on systems with a different ``sigaction``."""
     if not sys.platform.startswith("linux") or sys.maxsize < 1 << 32:
         return None
     return _Handler()
 
 
 def guard(data: NDArray[Any], path: Path) -> None:
-    """Have a bus error within ``data``, the mapped bytes of ``path``, told in one line that names the file.
+    """Report a bus error within ``data``, the mapped bytes of ``path``, in one line that names the file.
 
-    The first call in a process installs the handler. The file is forgotten when ``data`` is.
+    The first call in a process installs the handler. The file is unregistered when ``data`` is deleted.
     """
     handler = _handler()
     if handler is None or data.nbytes == 0:
@@ -168,10 +169,10 @@ def guard(data: NDArray[Any], path: Path) -> None:
 
 
 def _line(what: str) -> NDArray[np.uint8]:
-    # A progress bar may stand on the line and have the cursor hidden, and nobody will be there to show it.
+    # A progress bar may occupy the line and have hidden the cursor, which nothing else would show again.
     begin, end = ("\n", "\x1b[?25h") if os.isatty(_OUTPUT) else ("", "")
     text = (
         f"{begin}trainer: {one_line(what)} can't be read any further (bus error): it was truncated while "
-        f"it was being read, or its disk failed; get or convert it anew, and start again{end}\n"
+        f"it was being read, or its disk failed; download or convert it again, and restart{end}\n"
     )
     return np.frombuffer(text.encode(), np.uint8)

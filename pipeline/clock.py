@@ -1,4 +1,4 @@
-"""A clock for work: it stands still while the process is stopped, as by SIGSTOP or a scheduler's freezer."""
+"""Clock that excludes the time in which the process is stopped, as by SIGSTOP or a scheduler's freezer."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from contextlib import contextmanager
 
 TICK = 0.2
 LONGEST_GAP = 1.5
-"""Seconds between two looks at the clock that take a process which works less than `BUSY` to be stopped."""
+"""Seconds between two ticks beyond which a process that computed less than `BUSY` is taken to be stopped."""
 
 BUSY = 0.2
-"""Share of a gap in which a process that was not stopped would have computed."""
+"""Fraction of a gap for which a process that was not stopped would have computed."""
 
 
 class WorkClock:
-    """Seconds of the monotonic clock, less those in which the process was stopped.
+    """Seconds of the monotonic clock, minus those in which the process was stopped.
 
-    Nobody tells a process that it was stopped. A thread that wakes every `TICK` seconds does not wake then,
-    nor does any other thread compute: that tells a stop from a long computation that keeps Python's threads
-    from running. Without `watching`, seconds are those of the monotonic clock, which itself stands still
-    while the machine sleeps.
+    A process is not notified of a stop. During one, a thread that wakes every `TICK` seconds doesn't wake,
+    and no other thread computes: the latter distinguishes a stop from a long computation that keeps Python's
+    threads from running. Outside `watching`, this is the monotonic clock, which itself excludes the time in
+    which the machine sleeps.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class WorkClock:
         self._looked = (0.0, 0.0)
 
     def now(self) -> float:
-        """Seconds since some moment; differences are what counts."""
+        """Return seconds since an arbitrary moment; only differences are meaningful."""
         with self._lock:
             return self._look() - self._stopped
 
@@ -46,7 +46,7 @@ class WorkClock:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Notice stops within."""
+        """Return a context in which stops are detected."""
         ended = threading.Event()
 
         def tick() -> None:
@@ -68,4 +68,4 @@ class WorkClock:
 
 
 CLOCK = WorkClock()
-"""The process's own."""
+"""The clock of this process."""

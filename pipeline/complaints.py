@@ -1,4 +1,4 @@
-"""What decoders complain of while they decode an image all the same, gathered per image."""
+"""Warnings of decoders about images that they decode nevertheless, collected per image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_voi
 
 @contextmanager
 def complaints() -> Iterator[list[str]]:
-    """Gather what decoders complain of in here, in this thread: a text each, in their order."""
+    """Return a context that collects decoders' warnings in this thread: a list of texts, in order."""
     said: list[str] = []
     _local.said = said
     try:
@@ -33,10 +33,10 @@ def complaints() -> Iterator[list[str]]:
 
 @contextmanager
 def gathering() -> Iterator[None]:
-    """Keep what Pillow and libtiff say off the terminal, for `complaints` of all threads.
+    """Return a context that redirects messages of Pillow and libtiff from the terminal to `complaints`.
 
-    Most are of metadata, and say nothing about the pixels. Not to be entered twice at a time, as it sets what
-    belongs to the process.
+    For all threads. Most messages are about metadata, not pixels. Must not be nested or entered concurrently,
+    as it changes process-wide settings.
     """
     _listen_to_libtiff()
     with _listening_to_log(), warnings.catch_warnings():
@@ -57,14 +57,14 @@ def gathering() -> Iterator[None]:
 
         warnings.showwarning = hear
         warnings.filterwarnings("always", category=UserWarning, module="PIL")
-        # Its limit is an option here, which `pixel_limit` sets.
+        # The limit is an option of ours, set by `pixel_limit`.
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
         yield
 
 
 @contextmanager
 def _listening_to_log() -> Iterator[None]:
-    """Take what Pillow logs, which goes to the terminal where a program sets up no logging."""
+    """Handle Pillow's log messages, which go to the terminal if a program doesn't configure logging."""
     logger, handler = logging.getLogger("PIL"), _Log(logging.WARNING)
     passed_on = logger.propagate
     logger.addHandler(handler)
@@ -88,7 +88,7 @@ def _complain(text: str) -> None:
 
 
 def _hear_libtiff(_module: bytes | None, words: bytes | None, _values: int | None) -> None:
-    # The values belong to a format of C's, which is told as it is.
+    # The values belong to a C format string, which is reported unformatted.
     _complain(f"libtiff: {(words or b'').decode(errors='replace')}")
 
 
@@ -97,12 +97,12 @@ _HEAR_LIBTIFF = _HANDLER(_hear_libtiff)
 
 @cache
 def _listen_to_libtiff() -> None:
-    """Take libtiff's messages, which it prints on the terminal, where its functions can be reached."""
+    """Handle libtiff's messages, which it prints to the terminal, if its functions are accessible."""
     try:
         library = ctypes.CDLL(PIL._imaging.__file__)
         setters = library.TIFFSetErrorHandler, library.TIFFSetWarningHandler
     except (OSError, AttributeError):
-        # Linked in a way that keeps them out of sight: the messages then stay where they were.
+        # Linked so that they are hidden: the messages then remain on the terminal.
         return
     for setter in setters:
         setter.restype, setter.argtypes = ctypes.c_void_p, [_HANDLER]

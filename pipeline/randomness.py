@@ -1,8 +1,8 @@
 """Counter-based random numbers: a pure function of (seed, stream, round, id, occurrence, view), on the host.
 
 Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011) has no
-state to carry along, so a draw depends on what it is for and on nothing else: not on the batch it stands in,
-the rank, the engine, the thread or what was drawn before. A run resumes at any step by asking again.
+state to save, so a draw depends only on its key: not on the other samples of its batch, the rank, the engine,
+the thread or earlier draws. A run resumes at any step by drawing again.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ _MOST_BLOCKS = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What the draws of one batch are keyed by.
+    """Keys of the random draws of one batch.
 
     Attributes
     ----------
     seed
-        Of augmentation, in [0, 2**32).
+        Seed of augmentation, in [0, 2**32).
     round, step
-        The order's round, and the batch's number within it.
+        The order's round, and the batch's index within it.
     ids
         int64[n] in [0, 2**40), the samples of this rank's part of the batch.
     occurrences
         int64[n], how often the id stood earlier in the round's order (`occurrences`).
     scope
-        Put before every stream's name, so that two parts of one kind in a chain draw independently.
+        Prefix of every stream's name, so that two augmentations of one kind in a chain draw independently.
     view
-        Which of a sample's views is drawn for, from 0. What is drawn for view 0 depends on no other.
+        Index of the sample's view, from 0. Draws for view 0 don't depend on other views.
     copies
         int64[n], which copy of its image a sample is, from 0, in a data set whose samples are multiplied
-        (`pipeline.multiplied`); None in others. No draw depends on it, but a choice may.
+        (`pipeline.multiplied`); None in others. Random draws don't depend on it, but choices may.
     magnitude
-        Factor on the strength of the augmentations that have one (`pipeline.resolution`).
+        Factor on the strength of those augmentations that have one (`pipeline.resolution`).
     resolution
-        Pixels of a side as delivered, by those of a side at full resolution. Options in pixels are meant at
-        full resolution and scale with it.
+        Image size as delivered, relative to full resolution. Options in pixels are defined at full resolution
+        and scale with it.
     """
 
     seed: int
@@ -71,7 +71,7 @@ class Keys:
 
 @lru_cache(maxsize=1024)
 def stream_key(name: str) -> int:
-    """The 32-bit word that stands for a stream's name, the same on every machine and in every version."""
+    """Return the 32-bit key of a stream's name, the same on every machine and in every version."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "little")
 
 
@@ -100,7 +100,7 @@ def _doubles(words: NDArray[np.uint32]) -> NDArray[np.float64]:
 
 
 def uniforms(keys: Keys, stream: str, count: int) -> NDArray[np.float32]:
-    """Draw ``count`` uniforms a sample.
+    """Draw ``count`` uniforms per sample.
 
     Returns
     -------
@@ -111,10 +111,10 @@ def uniforms(keys: Keys, stream: str, count: int) -> NDArray[np.float32]:
 
 
 def sample_doubles(keys: Keys, stream: str, count: int, first: int = 0) -> NDArray[np.float64]:
-    """Draw ``count`` uniforms a sample in double precision, from number ``first`` of the stream on.
+    """Draw ``count`` uniforms per sample in double precision, from number ``first`` of the stream on.
 
-    ``first`` is a multiple of 2: a block of the generator holds two doubles. One stream gives either floats
-    (`uniforms`) or doubles: they are made of the same words.
+    ``first`` is a multiple of 2: a block of the generator makes two doubles. Use one stream either for floats
+    (`uniforms`) or for doubles: both are made from the same random words.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def sample_doubles(keys: Keys, stream: str, count: int, first: int = 0) -> NDArr
 def batch_uniforms(keys: Keys, stream: str, count: int, first: int = 0) -> NDArray[np.float64]:
     """Draw ``count`` uniforms for the batch as a whole, keyed by (seed, stream, round, step).
 
-    Every rank draws the same ones. ``first`` is as in `sample_doubles`.
+    Every rank draws the same values. ``first`` is as in `sample_doubles`.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def batch_uniforms(keys: Keys, stream: str, count: int, first: int = 0) -> NDArr
 def integers(
     uniform: NDArray[np.float32] | NDArray[np.float64], bounds: NDArray[np.int64] | int
 ) -> NDArray[np.int64]:
-    """Turn uniforms into whole numbers in [0, bounds), by floor(uniform * bounds).
+    """Transform uniforms into integers in [0, bounds), by floor(uniform * bounds).
 
     In double precision: a float32 product can round up to the bound itself.
     """
@@ -149,7 +149,7 @@ def integers(
 
 
 def permutation(keys: Keys, stream: str) -> NDArray[np.int64]:
-    """Draw a permutation of the batch's positions, one per batch.
+    """Draw a permutation of the batch's indices, one per batch.
 
     Returns
     -------
@@ -159,9 +159,9 @@ def permutation(keys: Keys, stream: str) -> NDArray[np.int64]:
 
 
 def occurrences(ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count how often each id stood earlier in ``ids``, so that a second view of a sample draws anew.
+    """Count earlier occurrences of each id in ``ids``, so that a second view of a sample is independent.
 
-    One pass over a table of counts while ids are dense; ids that are few and far between are ranked first.
+    One pass over a table of counts if ids are dense; sparse ids are ranked first.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from pipeline.errors import DataError
 from pipeline.ops.memory import to_images, to_pixels
 from pipeline.randomness import Keys, sample_doubles
 
-_NAMES = ("brightness", "contrast", "colour", "hue", "identity")
+_NAMES = ("brightness", "contrast", "color", "hue", "identity")
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Cutmix:
         }
 
     def constituents(self, draws: HostArrays) -> Mixture:
-        """Give the image itself with what remains of it, and its partner with the rectangle's area."""
+        """Return the image itself with its remaining area fraction, and its partner with the rectangle's."""
         partner, share = draws["partner"], draws["share"]
         partners = np.stack([np.arange(len(partner)), partner], axis=1)
         coefficients = np.stack([share, 1 - share], axis=1)

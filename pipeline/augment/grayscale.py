@@ -30,7 +30,7 @@ class Grayscale:
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw a layer (`pipeline.augment.operations.draw_layer`) of color at factor 0."""
         applied = uniforms(keys, "grayscale", 1)[:, 0] < self.probability
-        return draw_chance("colour", applied, np.zeros(len(keys)), height, width)
+        return draw_chance("color", applied, np.zeros(len(keys)), height, width)
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Convert the images drawn."""

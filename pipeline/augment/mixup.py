@@ -42,7 +42,7 @@ class Mixup:
         return {"partner": permutation(keys, "mixup/partner"), "share": share.astype(np.float32)}
 
     def constituents(self, draws: HostArrays) -> Mixture:
-        """Give the image itself with share lambda, and its partner with 1 - lambda."""
+        """Return the image itself with coefficient lambda, and its partner with 1 - lambda."""
         partner, share = draws["partner"], draws["share"]
         partners = np.stack([np.arange(len(partner)), partner], axis=1)
         coefficients = np.stack([share, 1 - share], axis=1)

@@ -22,7 +22,7 @@ from pipeline.ops.memory import byte_rectangle, choose, rework, to_bytes
 Floats = NDArray[np.float64]
 Parameters = NDArray[np.generic]
 
-_CUTOUT_GREY = (125, 123, 114)
+_CUTOUT_GRAY = (125, 123, 114)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class Operation:
 
 def _paint(pixels: Tensor, rectangle: Tensor) -> Tensor:
     """Fill rectangles (top, bottom, left, right), int64[m, 4], with Cutout's gray."""
-    colour = [torch.full_like(pixels[..., :1], _CUTOUT_GREY[channel]) for channel in range(pixels.shape[3])]
-    painted = to_bytes(torch.cat(colour, dim=3))
+    color = [torch.full_like(pixels[..., :1], _CUTOUT_GRAY[channel]) for channel in range(pixels.shape[3])]
+    painted = to_bytes(torch.cat(color, dim=3))
     mask = byte_rectangle(pixels, *rectangle.unbind(1))
     return choose(mask, painted, to_bytes(pixels)).view_as(pixels)
 
@@ -88,7 +88,7 @@ KINDS: dict[str, Kind] = {
     "equalize": Kind(lambda pixels, _: levels.equalize(pixels), _NOTHING),
     "brightness": Kind(levels.brightness, _FACTORS),
     "contrast": Kind(levels.contrast, _FACTORS),
-    "colour": Kind(levels.colour, _FACTORS),
+    "color": Kind(levels.color, _FACTORS),
     "sharpness": Kind(levels.sharpness, _FACTORS),
     "hue": Kind(levels.hue, _FACTORS),
     "cutout": Kind(_paint, np.empty((0, 4), dtype=np.int64)),
@@ -175,7 +175,7 @@ OPERATIONS: dict[str, Operation | None] = {
     "solarize_add": Operation("bits", _solarize_add),
     "brightness": Operation("brightness", _factor),
     "contrast": Operation("contrast", _factor),
-    "colour": Operation("colour", _factor),
+    "color": Operation("color", _factor),
     "sharpness": Operation("sharpness", _factor),
     "hue": Operation("hue", _factor),
     "shear_x": _slid(affine.shear_x),
@@ -186,7 +186,7 @@ OPERATIONS: dict[str, Operation | None] = {
     "cutout": CUTOUT,
 }
 """Every operation; None is the identity. Values: bits kept (posterize), a threshold or a number of levels
-(solarize, solarize_add), factors where 1 is the identity (brightness, contrast, colour, sharpness), fractions
+(solarize, solarize_add), factors where 1 is the identity (brightness, contrast, color, sharpness), fractions
 of a turn (hue), pixels (translate, cutout), degrees (rotate), slopes (shear)."""
 
 

@@ -65,7 +65,7 @@ class Ricap:
         }
 
     def constituents(self, draws: HostArrays) -> Mixture:
-        """Give the four images with their patches' areas."""
+        """Return the four images with their patches' area fractions."""
         partners, areas = draws["partners"], draws["shares"]
         return Mixture.of(partners.astype(np.int64, copy=False), areas.astype(np.float32, copy=False))
 

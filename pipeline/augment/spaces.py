@@ -56,7 +56,7 @@ def _whole(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 _MOVES = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
-_ENHANCERS = ("brightness", "colour", "contrast", "sharpness")
+_ENHANCERS = ("brightness", "color", "contrast", "sharpness")
 _NONE = np.zeros(BINS)
 
 
@@ -75,7 +75,7 @@ def original(resolution: float = 1.0) -> Space:
         "posterize": np.maximum(_even(0, 4).astype(np.int64), 1).astype(np.float64),
         "solarize": _even(0, 256),
         "solarize_add": _even(0, 110),
-        "colour": _even(0.1, 1.9),
+        "color": _even(0.1, 1.9),
         "contrast": _even(0.1, 1.9),
         "brightness": _even(0.1, 1.9),
         "sharpness": _even(0.1, 1.9),
@@ -147,7 +147,7 @@ def _monotonic(
             "translate_y": _whole(_even(0, translate_y, bins)),
             "rotate": _even(0, rotate, bins),
             "brightness": _even(0, enhance, bins),
-            "colour": _even(0, enhance, bins),
+            "color": _even(0, enhance, bins),
             "contrast": _even(0, enhance, bins),
             "sharpness": _even(0, enhance, bins),
             "posterize": 8 - np.round(np.arange(bins) / ((bins - 1) / bits)),

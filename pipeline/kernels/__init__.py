@@ -1,1 +1,1 @@
-"""Bare numba loops, called through the modules that own their meaning."""
+"""Numba kernels, called through the modules that define their semantics."""

@@ -1,4 +1,4 @@
-"""How often a value stood earlier in a sequence."""
+"""Counts of a value's earlier occurrences in a sequence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples of mapped files into a batch, raw ones by copy and JPEGs by FFCV's C decoder."""
+"""Reads samples from mapped files into a batch: raw ones by copy, JPEGs by FFCV's C decoder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.kernels.memory import bytes_at
 from pipeline.kernels.resize import resize_window
 
 READ, UNDECODABLE, MISSHAPEN = 0, 1, 2
-"""What became of a sample."""
+"""Status of a sample."""
 
 _CUT_SHORT = np.frombuffer(b" extraneous bytes before marker 0xd9", np.uint8)
 _LONGEST_MESSAGE = 200
@@ -23,7 +23,7 @@ _LONGEST_MESSAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """Two loops over samples: whole images, and windows of images."""
+    """Two kernels: one for whole images, one for windows of images."""
 
     read: Callable[..., int]
     crop: Callable[..., int]
@@ -35,8 +35,8 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
     Parameters
     ----------
     decompress, message
-        ``tjDecompress2`` and ``tjGetErrorStr2``. The former's result is non-zero for a warning too, as for
-        data that end early, when it has filled the rest with grey.
+        ``tjDecompress2`` and ``tjGetErrorStr2``. The former's result is also non-zero for a warning, such as
+        for truncated data, when it has filled the rest with gray.
     """
 
     @numba.njit(nogil=True)
@@ -61,7 +61,7 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
             status[i] = READ
             if not sample["compressed"]:
                 if size == pixels:
-                    # By two thirds of the time that the C library's copy takes.
+                    # Two thirds of the time of the C library's copy.
                     raw = bytes_at(address, pixels)
                     for j in range(pixels):
                         image[j] = raw[j]
@@ -73,17 +73,17 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
                 status[i] = MISSHAPEN
                 continue
             decoded += 1
-            # Rows without gaps, RGB (0), and no flags: the slow, exact cosine transform, as Pillow's.
+            # Rows without gaps, RGB (0), and no flags: the slow, exact cosine transform, as in Pillow.
             if decompress(decoder, address, size, image.ctypes.data, width, 0, height, 0, 0) != 0:
                 status[i] = UNDECODABLE
         return decoded
 
     @numba.njit(nogil=True)
     def only_cut_short(decoder: int) -> bool:
-        """Whether the decoder's warning is that coded rows were left over behind the last one wanted.
+        """Return whether the decoder's warning is that coded rows remain after the last one requested.
 
-        It keeps the first warning of an image: with this one, it found no fault in the rows it decoded, and
-        the file has its end.
+        It keeps an image's first warning: with this one, the decoded rows have no errors, and the file is
+        complete.
         """
         text = bytes_at(message(decoder), _LONGEST_MESSAGE)
         length = 0
@@ -144,12 +144,12 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
                 high, wide = outs[view].shape[1], outs[view].shape[2]
                 while scale > 1 and (rows < scale * high or columns < scale * wide):
                     scale //= 2
-            # With fewer than 8 columns or rows the decoder couldn't tell the scales apart by the size.
+            # With fewer than 8 columns or rows, the size doesn't determine the decoder's scale.
             if exact or height < 8 or width < 8:
                 scale = 1
             down = height
             if vouched and unit > 0:
-                # Colours may be coded at half the height, and are then smoothed with the next row of theirs.
+                # Chroma may be coded at half the height, and is then interpolated with its next row.
                 down = min(height, (bottom + 2 * scale + unit - 1) // unit * unit)
             cut = down < height
             if cut:

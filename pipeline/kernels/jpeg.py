@@ -1,4 +1,4 @@
-"""What a JPEG's headers say, as far as its decoder has to be told."""
+"""JPEG headers: the fields that the decoder needs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 def jpeg_header(data: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """Read a JPEG's markers up to its first scan.
 
-    The decoder has to be told the shape and doesn't check it: a larger image it would scale down, and a
-    smaller one it would write in rows of the wrong length.
+    The decoder is passed the shape and doesn't check it: it would scale a larger image down, and write a
+    smaller one in rows of the wrong length.
 
     Returns
     -------
     height, width
-        In pixels; 0, 0 where there is no frame header.
+        In pixels; 0, 0 if there is no frame header.
     place
-        Where the header states the height, as two bytes, the higher one first.
+        Offset of the height in the header, two bytes, big-endian.
     unit
-        Rows that are coded together. 0 unless the rows can be decoded one after the other without those
-        below: the coding is sequential, by Huffman's codes, in one scan and without restart markers.
+        Number of rows coded together. 0 unless rows can be decoded in sequence without those below: the
+        coding is sequential, with Huffman codes, in one scan and without restart markers.
     """
     at, end = 2, data.size
     height, width, place, unit, components, restarts = 0, 0, 0, 0, 0, False

@@ -1,4 +1,4 @@
-"""Bytes at an address: how a kernel reads samples that lie in several mapped files."""
+"""Access to bytes at an address, for kernels that read samples from several mapped files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SAMPLE = np.dtype(
     [("address", "<i8"), ("size", "<i8"), ("height", "<i4"), ("width", "<i4"), ("compressed", "?")],
     align=True,
 )
-"""What a kernel has to know of a sample, side by side so that it is fetched at once."""
+"""A kernel's description of a sample, as one record so that it is fetched at once."""
 
 
 def _pointer_to(kind: Any) -> Any:
-    """Make the function that turns an address into a pointer to values of ``kind``, in compiled code only."""
+    """Return a function that converts an address to a pointer to ``kind``, in compiled code only."""
 
     @intrinsic
     def pointer(typing_context: Any, address: Any) -> Any:
@@ -33,10 +33,10 @@ def _pointer_to(kind: Any) -> Any:
 
 
 words_at: Any = _pointer_to(numba.types.int64)
-"""An address as a pointer to int64; for callbacks, which are compiled whatever numba is told."""
+"""Convert an address to a pointer to int64; for callbacks, which are compiled even with the JIT disabled."""
 
 bytes_at: Callable[[int, int], NDArray[np.uint8]]
-"""View ``size`` bytes at an address as uint8[size]; whoever asks keeps that memory alive."""
+"""View ``size`` bytes at an address as uint8[size]; the caller must keep that memory alive."""
 
 if getattr(numba.config, "DISABLE_JIT"):  # noqa: B009  (numba sets its options by name)
 
@@ -45,7 +45,7 @@ if getattr(numba.config, "DISABLE_JIT"):  # noqa: B009  (numba sets its options 
 
     bytes_at = _view
 else:
-    # Untyped, because numba reads this as a view of what is there.
+    # Untyped, because numba interprets this as a view of the memory.
     _to_bytes: Any = _pointer_to(numba.types.uint8)
     _carray: Any = getattr(numba, "carray")  # noqa: B009
 

@@ -1,4 +1,4 @@
-"""Philox4x32-10, the counter-based generator of Salmon et al. (2011), as loops over a batch.
+"""Philox4x32-10, the counter-based generator of Salmon et al. (2011), as kernels over a batch.
 
 Words are held in signed 64-bit integers and masked to 32 bits after every step. A product of two words may
 wrap around in compiled code; its two halves are the same either way, so compiled and interpreted code agree.
@@ -19,7 +19,7 @@ _WEYL_1 = 0xBB67AE85
 
 @numba.njit(nogil=True)
 def philox4x32(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[int, int, int, int]:
-    """Ten rounds over the counter (c0, c1, c2, c3) under the key (k0, k1); all of them 32-bit words."""
+    """Apply ten rounds to the counter (c0, c1, c2, c3) with the key (k0, k1); all are 32-bit words."""
     for _ in range(10):
         product_0 = _MULTIPLIER_0 * c0
         product_1 = _MULTIPLIER_1 * c2

@@ -1,9 +1,9 @@
-"""A window of an image resized on the host: bilinear, antialiased, mirrored where asked.
+"""Resizes a window of an image on the host: bilinear, antialiased, optionally flipped.
 
-Pillow's triangle filter, as wide as two pixels of the coarser side, cut off at the window's ends: what
-``image.crop(window).resize(size, BILINEAR)`` gives, within one grey level, because Pillow rounds between the
-two directions and this doesn't. A window may begin and end within a pixel, as it does in an image that was
-scaled while it was decoded; the filter then ends with that pixel.
+Pillow's triangle filter, two pixels of the coarser grid wide, truncated at the window's borders: equal to
+``image.crop(window).resize(size, BILINEAR)`` within one level, because Pillow also rounds between the two
+directions. A window may begin and end within a pixel, as in an image that was scaled during decoding; the
+filter then ends with that pixel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.kernels.memory import bytes_at
 
-# Halves are rounded up as in Pillow; this is more than rounding errors can take away from an exact half.
+# Halves are rounded up as in Pillow; the excess over 1/2 is larger than the rounding errors of an exact half.
 _HALF = np.float32(0.5 + 2.0**-13)
 _ZERO = np.float32(0)
 _1, _2, _3 = np.uint64(1), np.uint64(2), np.uint64(3)
@@ -29,10 +29,11 @@ def find_taps(
     counts: NDArray[np.int64],
     weights: NDArray[np.float32],
 ) -> None:
-    """Fill in the pixels and weights that make up each of ``len(starts)`` new pixels along one direction.
+    """Compute the input pixels and weights of ``len(starts)`` output pixels along one direction.
 
-    Pixel i is the sum of ``counts[i]`` pixels from ``starts[i]`` on, counted from the window's first pixel,
-    ``floor(low)``. ``weights``, flat, hold equal stretches of at least ``2 * ceil(max(length / n, 1)) + 1``.
+    Output pixel i is the weighted sum of ``counts[i]`` pixels from ``starts[i]`` on, relative to the window's
+    first pixel, ``floor(low)``. ``weights`` is flat, with an equal number of entries per output pixel, at
+    least ``2 * ceil(max(length / n, 1)) + 1``.
     """
     count = starts.shape[0]
     stretch = weights.shape[0] // count
@@ -42,14 +43,14 @@ def find_taps(
     reach = max(scale, 1.0)
     for i in range(count):
         place = count - 1 - i if mirrored else i
-        centre = low - first + (place + 0.5) * scale
-        begin = max(0, int(centre - reach + 0.5))
-        end = min(pixels, int(centre + reach + 0.5))
+        center = low - first + (place + 0.5) * scale
+        begin = max(0, int(center - reach + 0.5))
+        end = min(pixels, int(center + reach + 0.5))
         row = weights[i * stretch : (i + 1) * stretch]
         total = 0.0
         taps = 0
         for j in range(end - begin):
-            weight = 1.0 - abs(begin + j + 0.5 - centre) / reach
+            weight = 1.0 - abs(begin + j + 0.5 - center) / reach
             if weight > 0.0:
                 row[taps] = weight
                 taps += 1
@@ -80,9 +81,9 @@ def resize_window(
     pixels
         uint8, flat: the image's rows of ``columns`` RGB pixels, without gaps.
     top, left, height, width
-        The window, in pixels of this image, fractions of them allowed; it lies within the image.
+        The window, in possibly fractional pixels of this image; it lies within the image.
     flip
-        Whether to mirror it left to right.
+        Whether to flip it horizontally.
     """
     rows, wide = out.shape[0], 3 * out.shape[1]
     down, across = np.empty((2, rows), np.int64), np.empty((2, out.shape[1]), np.int64)
@@ -113,7 +114,7 @@ def _weigh_rows(
     count: int,
     line: NDArray[np.float32],
 ) -> None:
-    """Sum ``count`` stretches of the image, ``step`` bytes apart, into ``line``."""
+    """Write the weighted sum of ``count`` rows of the image, ``step`` bytes apart, to ``line``."""
     span = line.shape[0]
     weight = weights[0]
     row = pixels[begin : begin + span]
@@ -140,9 +141,9 @@ def _weigh_columns(
     weights: NDArray[np.float32],
     sums: NDArray[np.float32],
 ) -> None:
-    """Sum weighted pixels of ``line``, three numbers a new pixel.
+    """Write weighted sums of pixels of ``line``, three values per output pixel.
 
-    Unsigned indices, because signed ones are checked for being negative, here in half of the time.
+    Unsigned indices, because checks for negative indices would take half of the time.
     """
     stretch = weights.shape[0] // starts.shape[0]
     for i in range(starts.shape[0]):
@@ -169,20 +170,20 @@ def resize_windows(
     flips: NDArray[np.bool_],
     out: NDArray[np.uint8],
 ) -> None:
-    """Fill ``out``, uint8[n, H, W, 3], with the resized windows of images that lie in memory.
+    """Fill ``out``, uint8[n, H, W, 3], with the resized windows of images in memory.
 
-    What engines share for images that need no decoding, so that all give the same crops. Nothing is checked.
+    Shared by engines for images that need no decoding, so that all return equal crops. Nothing is checked.
 
     Parameters
     ----------
     samples
-        `SAMPLE`[N]: where each image's rows of RGB pixels begin, and its height and width.
+        `SAMPLE`[N]: address of each image's rows of RGB pixels, and its height and width.
     ids
-        int64[n], which of them.
+        int64[n], indices into ``samples``.
     windows
         int64[n, 4]: top, left, height, width, within their images.
     flips
-        bool[n], which to mirror left to right.
+        bool[n], whether to flip horizontally.
     """
     for i in range(ids.shape[0]):
         sample = samples[ids[i]]

@@ -1,4 +1,4 @@
-"""Shear, translation and rotation by nearest neighbour, in Pillow's fixed-point arithmetic."""
+"""Shear, translation and rotation by nearest neighbor, in Pillow's fixed-point arithmetic."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ Floats = NDArray[np.float64]
 
 
 def shear_x(amounts: Floats, height: int, width: int) -> Floats:
-    """Matrices, float64[m, 6], that take x from x + amount * y."""
+    """Return matrices, float64[m, 6], that map output x to input x + amount * y."""
     return _matrices(amounts, {1: amounts})
 
 
 def shear_y(amounts: Floats, height: int, width: int) -> Floats:
-    """Matrices that take y from y + amount * x."""
+    """Return matrices that map output y to input y + amount * x."""
     return _matrices(amounts, {3: amounts})
 
 
 def translate_x(pixels: Floats, height: int, width: int) -> Floats:
-    """Matrices that take x from x + pixels: they move the image to the left."""
+    """Return matrices that map output x to input x + pixels: the image moves to the left."""
     return _matrices(pixels, {2: pixels})
 
 
 def translate_y(pixels: Floats, height: int, width: int) -> Floats:
-    """Matrices that take y from y + pixels: they move the image up."""
+    """Return matrices that map output y to input y + pixels: the image moves up."""
     return _matrices(pixels, {5: pixels})
 
 
 def rotate(degrees: Floats, height: int, width: int) -> Floats:
-    """Matrices that turn the image counter-clockwise around its middle, as ``Image.rotate`` does."""
+    """Return matrices that rotate the image counter-clockwise around its center, as ``Image.rotate``."""
     angle = -np.radians(degrees)
     cosine: Floats = np.cos(angle).round(15)
     sine: Floats = np.sin(angle).round(15)
@@ -43,22 +43,22 @@ def rotate(degrees: Floats, height: int, width: int) -> Floats:
 
 
 def fixed_point(matrices: Floats) -> NDArray[np.int32]:
-    """Turn matrices into 16.16 fixed point, int32[m, 6], from middles of pixels to middles of pixels."""
-    centred = matrices.copy()
-    centred[:, 2] += (matrices[:, 0] + matrices[:, 1]) / 2
-    centred[:, 5] += (matrices[:, 3] + matrices[:, 4]) / 2
-    return np.floor(centred * 65536 + 0.5).astype(np.int32)
+    """Convert matrices to 16.16 fixed point, int32[m, 6], between pixel centers."""
+    centered = matrices.copy()
+    centered[:, 2] += (matrices[:, 0] + matrices[:, 1]) / 2
+    centered[:, 5] += (matrices[:, 3] + matrices[:, 4]) / 2
+    return np.floor(centered * 65536 + 0.5).astype(np.int32)
 
 
 def offsets(matrices: Floats) -> NDArray[np.int32]:
-    """Turn matrices that move whole rows into what `slide` needs of their fixed point, int32[m, 3]."""
+    """Convert matrices that move whole rows to the fixed-point parameters of `slide`, int32[m, 3]."""
     return fixed_point(matrices)[:, [1, 2, 5]]
 
 
 def slide(pixels: Tensor, moved: Tensor) -> Tensor:
-    """Take each row from another row, and from further left or right in it; black where that is outside.
+    """Copy each row from another row, shifted horizontally; black outside the image.
 
-    Translations and `shear_x` do no more, and a row is one copy of a run of memory.
+    Sufficient for translations and `shear_x`; each row is one copy of contiguous memory.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def slide(pixels: Tensor, moved: Tensor) -> Tensor:
         int32[m, 3] (b, c, f), in 16.16 fixed point: row y is taken from row y + f, from column b y + c on.
     """
     m, height, width, channels = pixels.shape
-    # Before and behind each row lies as much black, so a run that begins outside is as long as any other.
+    # Each row is padded with black on both sides, so that runs that begin outside have the same length.
     canvas = pixels.new_zeros((m * height + 1, 2, width, channels))
     canvas[:-1, 1] = pixels.flatten(0, 1)
     slope, across, down = moved[:, :, None].unbind(1)
@@ -83,7 +83,7 @@ def slide(pixels: Tensor, moved: Tensor) -> Tensor:
 
 
 def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
-    """Take each pixel from where its image's matrix says, black where that is outside.
+    """Copy each pixel from the position given by its image's matrix; black outside the image.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
     x = torch.arange(width, device=pixels.device, dtype=torch.int32)
     y = torch.arange(height, device=pixels.device, dtype=torch.int32)[:, None]
     a, b, c, d, e, f = matrices[:, :, None, None].unbind(1)
-    # What lies outside, however far, is taken from the border of one black pixel.
+    # All positions outside are clamped to a border of one black pixel.
     column = torch.add(b * y + c, a * x).bitwise_right_shift_(16).clamp_(-1, width)
     row = torch.add(e * y + f, d * x).bitwise_right_shift_(16).clamp_(-1, height)
     image = torch.arange(m, device=pixels.device, dtype=torch.int32)[:, None, None] * (height + 2) + 1

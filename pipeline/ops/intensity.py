@@ -1,8 +1,8 @@
-"""Operations on grey levels, batched, and bit for bit those of Pillow where it has them.
+"""Batched intensity operations on uint8 images, bit-equal to Pillow's where it has them.
 
-All take and give uint8[m, H, W, C], contiguous, with 3 channels or 1. On a CPU the time goes into passes over
-memory. So levels stay bytes where they can, passes go over contiguous rows, and there is no comparison and no
-cast from float32 to uint8, which PyTorch does level by level.
+All take and return uint8[m, H, W, C], contiguous, with 3 channels or 1. On a CPU they are limited by memory
+bandwidth. So levels stay bytes where possible, passes are over contiguous rows, and there are no comparisons
+and no casts from float32 to uint8, which PyTorch doesn't vectorize.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# ITU-R 601 in Pillow's fixed point: 16 bits behind the point.
+# ITU-R 601 in Pillow's fixed point: 16 fractional bits.
 _RED, _GREEN, _BLUE = 19595 / 65536, 38470 / 65536, 7471 / 65536
 
 
 def bits(pixels: Tensor, masks: Tensor) -> Tensor:
-    """Raise levels, invert those above a threshold, and clear and flip bits: posterize, solarize, invert.
+    """Add to levels, invert those above a threshold, and clear and flip bits: posterize, solarize, invert.
 
     Parameters
     ----------
     masks
-        uint8[m, 5]: 255 less what is added to every level, the threshold, the amount added, bits to keep, and
-        bits to flip.
+        uint8[m, 5]: 255 minus the amount added to every level, the threshold, the amount added, bits to keep,
+        and bits to flip.
     """
     most, threshold, raised, kept, flipped = masks[:, :, None].unbind(1)
     levels = torch.minimum(pixels.flatten(1), most).add_(raised)
@@ -33,7 +33,7 @@ def bits(pixels: Tensor, masks: Tensor) -> Tensor:
 
 
 def brightness(pixels: Tensor, factors: Tensor) -> Tensor:
-    """Multiply: factor 0 is black, 1 the image (``ImageEnhance.Brightness``).
+    """Multiply levels: factor 0 is black, 1 the image (``ImageEnhance.Brightness``).
 
     Parameters
     ----------
@@ -44,39 +44,40 @@ def brightness(pixels: Tensor, factors: Tensor) -> Tensor:
 
 
 def contrast(pixels: Tensor, factors: Tensor) -> Tensor:
-    """Blend with the mean grey level: factor 0 is that level, 1 the image (``ImageEnhance.Contrast``)."""
+    """Blend with the mean gray level: factor 0 is that level, 1 the image (``ImageEnhance.Contrast``)."""
     m, height, width, channels = pixels.shape
     levels = pixels.flatten(1).to(torch.float32)
-    grey = _grey(levels, channels)[:, :, 0].view(m, height, width)
-    # A row's sum is a whole number that float32 holds; the image's may not be.
-    total = grey.sum(2).to(torch.int64).sum(1, keepdim=True)
+    gray = _gray(levels, channels)[:, :, 0].view(m, height, width)
+    # A row's sum is an integer that float32 represents exactly; the image's may not be.
+    total = gray.sum(2).to(torch.int64).sum(1, keepdim=True)
     area = height * width
     mean = torch.div(2 * total + area, 2 * area, rounding_mode="floor")
     return _blend(levels, mean.to(torch.float32), factors).view_as(pixels)
 
 
-def colour(pixels: Tensor, factors: Tensor) -> Tensor:
-    """Blend with the grey image: factor 0 is grey, 1 the image (``ImageEnhance.Color``)."""
+def color(pixels: Tensor, factors: Tensor) -> Tensor:
+    """Blend with the gray image: factor 0 is gray, 1 the image (``ImageEnhance.Color``)."""
     if pixels.shape[3] == 1:
         return pixels
     levels = pixels.flatten(1).to(torch.float32)
-    grey = _grey(levels, 3)
-    grey[:, :, 1].copy_(grey[:, :, 0])
-    grey[:, :, 2].copy_(grey[:, :, 0])
-    return _blend(levels, grey.flatten(1), factors).view_as(pixels)
+    gray = _gray(levels, 3)
+    gray[:, :, 1].copy_(gray[:, :, 0])
+    gray[:, :, 2].copy_(gray[:, :, 0])
+    return _blend(levels, gray.flatten(1), factors).view_as(pixels)
 
 
 def sharpness(pixels: Tensor, factors: Tensor) -> Tensor:
     """Blend with the smoothed image: factor 0 is smooth, 1 the image (``ImageEnhance.Sharpness``).
 
-    Smooth is the average over 3 x 3 pixels with weight 5 in the middle of 13, rounded; the border stays.
+    The smoothed image is the rounded average over 3 x 3 pixels with weight 5 / 13 at the center; border
+    pixels are not changed.
     """
     if min(pixels.shape[1:3]) < 3:
         return pixels
     wide = pixels.to(torch.int16)
     rows = (wide[:, :-2] + wide[:, 1:-1]).add_(wide[:, 2:])
     total = (rows[:, :, :-2] + rows[:, :, 1:-1]).add_(rows[:, :, 2:]).add_(wide[:, 1:-1, 1:-1], alpha=4)
-    # Sums are whole, so a thirteenth and a half is never whole, and float32 can't fall on the wrong side.
+    # Sums are integers, so sum / 13 + 1 / 2 is never one, and float32 can't round to the wrong side.
     smooth = total.mul_(2).add_(13).to(torch.float32).mul_(1 / 26).floor_()
     levels = pixels.to(torch.float32)
     inner = levels[:, 1:-1, 1:-1]
@@ -85,11 +86,11 @@ def sharpness(pixels: Tensor, factors: Tensor) -> Tensor:
 
 
 def autocontrast(pixels: Tensor) -> Tensor:
-    """Stretch each channel's levels to 0 to 255; a channel of one level stays (``ImageOps.autocontrast``)."""
+    """Stretch each channel's levels to 0..255; constant channels don't change (``ImageOps.autocontrast``)."""
     low, high = (_extreme(pixels, which).to(torch.float64) for which in (torch.amin, torch.amax))
     flat = (high == low).to(torch.float64)
-    # Pillow's own operations in double precision: others may fall below a whole number, as PyTorch's
-    # number / tensor does, which takes the reciprocal. A flat channel gets scale 1 and nothing added.
+    # Pillow's own operations in double precision: others may fall below an integer, such as PyTorch's
+    # number / tensor, which uses the reciprocal. A constant channel gets scale 1 and offset 0.
     span = (high - low).add_(flat)
     scale = torch.full_like(span, 255).sub_(flat, alpha=254).div_(span)
     level = torch.arange(256, device=pixels.device, dtype=torch.float64)
@@ -98,10 +99,10 @@ def autocontrast(pixels: Tensor) -> Tensor:
 
 
 def equalize(pixels: Tensor) -> Tensor:
-    """Even out each channel's histogram by Pillow's rule (``ImageOps.equalize``).
+    """Equalize each channel's histogram by Pillow's rule (``ImageOps.equalize``).
 
-    With step = (pixels - those of the highest level) // 255, level i becomes (step // 2 + pixels below i) //
-    step; where step is 0 the channel stays.
+    With step = (pixels - pixels of the highest level) // 255, level i becomes (step // 2 + pixels below i) //
+    step; if step is 0 the channel doesn't change.
     """
     m, height, width, channels = pixels.shape
     entries, area = _entries(pixels), height * width
@@ -112,7 +113,7 @@ def equalize(pixels: Tensor) -> Tensor:
     highest = _extreme(pixels, torch.amax).to(torch.int64)
     step = torch.div(area - histogram.gather(2, highest), 255, rounding_mode="floor").to(torch.float64)
     flat = (step == 0).to(torch.float64)
-    # In double precision, where a quotient of two such whole numbers never rounds up to a whole number.
+    # In double precision, where a quotient of two such integers never rounds up to an integer.
     counts = histogram.to(torch.float64)
     below = counts.cumsum(2).sub_(counts).add_((step / 2).floor_())
     level = torch.arange(256, device=pixels.device, dtype=torch.float64)
@@ -121,16 +122,16 @@ def equalize(pixels: Tensor) -> Tensor:
 
 
 def hue(pixels: Tensor, turns: Tensor) -> Tensor:
-    """Turn the hue in the HSV hexcone, its saturation and value kept; grey levels stay.
+    """Shift the hue in the HSV hexcone at constant saturation and value; gray pixels don't change.
 
-    With l the lowest channel, c the highest less the lowest, and h the hue in [0, 6), red is
-    l + c (|h - 3| - 1), green l + c (2 - |h - 2|) and blue l + c (2 - |h - 4|), the brackets cut off to 0 to
-    1. Pillow has no such operation, and torchvision's rounds down; this rounds to the nearest level.
+    With l the lowest channel, c the highest minus the lowest, and h the hue in [0, 6), red is
+    l + c (|h - 3| - 1), green l + c (2 - |h - 2|) and blue l + c (2 - |h - 4|), with the brackets clipped to
+    [0, 1]. Pillow has no such operation, and torchvision's rounds down; this rounds to the nearest level.
 
     Parameters
     ----------
     turns
-        float32[m], parts of a full turn.
+        float32[m], fractions of a full turn.
     """
     if pixels.shape[3] == 1:
         return pixels
@@ -138,7 +139,7 @@ def hue(pixels: Tensor, turns: Tensor) -> Tensor:
     highest = torch.maximum(torch.maximum(red, green), blue)
     lowest = torch.minimum(torch.minimum(red, green), blue)
     chroma = highest - lowest
-    # Levels are whole, so these are 1 for the first channel that is highest and 0 for the others.
+    # Levels are integers, so these are 1 for the first channel that is highest and 0 for the others.
     in_red = (red - highest).add_(1).clamp_(min=0)
     in_green = (green - highest).add_(1).clamp_(min=0).mul_(1 - in_red)
     in_blue = (1 - in_red).sub_(in_green)
@@ -155,33 +156,33 @@ def hue(pixels: Tensor, turns: Tensor) -> Tensor:
     return torch.stack(turned, dim=2).view_as(pixels)
 
 
-def _grey(levels: Tensor, channels: int) -> Tensor:
-    """The luminance of float32[m, H * W * C], float32[m, H * W, C]: whole numbers in the first channel."""
+def _gray(levels: Tensor, channels: int) -> Tensor:
+    """Return luminance, float32[m, H * W, C] with integers in channel 0, of float32[m, H * W * C]."""
     if channels == 1:
         return levels[:, :, None]
-    # Exact in any order of the sum: terms and sums are multiples of 2**-16 below 2**8. Shifted by one and two
-    # places whole rows are added, and the sums that begin in another channel are of no use.
-    grey = levels * _RED
-    grey[:, :-1].add_(levels[:, 1:], alpha=_GREEN)
-    grey[:, :-2].add_(levels[:, 2:], alpha=_BLUE)
-    return grey.add_(0.5).floor_().view(len(levels), -1, channels)
+    # Exact in any order of the sum: terms and sums are multiples of 2**-16 below 2**8. Whole rows are added,
+    # shifted by one and two values; the sums that begin in another channel are not used.
+    gray = levels * _RED
+    gray[:, :-1].add_(levels[:, 1:], alpha=_GREEN)
+    gray[:, :-2].add_(levels[:, 2:], alpha=_BLUE)
+    return gray.add_(0.5).floor_().view(len(levels), -1, channels)
 
 
 def _blend(levels: Tensor, degenerate: Tensor, factors: Tensor) -> Tensor:
-    """Go from ``degenerate`` towards ``levels``, float32[m, l], which are overwritten, and round down."""
+    """Interpolate from ``degenerate`` to ``levels``, float32[m, l], which is overwritten, and round down."""
     return _to_bytes(levels.sub_(degenerate).mul_(factors[:, None]).add_(degenerate))
 
 
 def _to_bytes(levels: Tensor) -> Tensor:
-    """Cut floats, which are overwritten, off to 0 to 255 and round down."""
+    """Clip floats, which are overwritten, to [0, 255] and round down."""
     return levels.clamp_(0, 255).to(torch.int16).to(torch.uint8)
 
 
 def _extreme(pixels: Tensor, which: Callable[[Tensor, int], Tensor]) -> Tensor:
-    """uint8[m, C, 1], the lowest or highest level of each channel, by ``torch.amin`` or ``torch.amax``."""
+    """Return each channel's lowest or highest level (``torch.amin`` or ``torch.amax``), uint8[m, C, 1]."""
     m, channels = len(pixels), pixels.shape[3]
     levels = pixels.flatten(1, 2)
-    # A few long rows are reduced much faster than many short ones. Where pixels don't divide, rows overlap.
+    # A few long rows are reduced much faster than many short ones. If pixels don't divide, rows overlap.
     while (count := levels.shape[1]) > 64:
         step = count // 8
         rest = count - 7 * step
@@ -191,7 +192,7 @@ def _extreme(pixels: Tensor, which: Callable[[Tensor, int], Tensor]) -> Tensor:
 
 
 def _entries(pixels: Tensor) -> Tensor:
-    """int32[m * H * W * C]: the place of each level in tables of 256 a channel of each image, end to end."""
+    """Return int32[m * H * W * C], indices of levels into the concatenated tables of all channels."""
     m, _, width, channels = pixels.shape
     tables = torch.arange(0, m * channels * 256, 256, device=pixels.device, dtype=torch.int32)
     first = tables.view(m, 1, channels).expand(m, width, channels).reshape(m, 1, width * channels)

@@ -1,4 +1,4 @@
-"""Images as rows of memory, on which crops, patches and rectangles are copies and masks of bytes."""
+"""Operations on images as rows of memory: crops, patches and rectangles by copies and masks of bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UNITS = (torch.complex128, torch.int64, torch.int32, torch.int16, torch.uint8)
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """View [n, C, H, W] images as contiguous [n, H, W, C]; a copy only where they aren't channels_last."""
+    """View [n, C, H, W] images as contiguous [n, H, W, C]; a copy only if they aren't channels_last."""
     return images.permute(0, 2, 3, 1).contiguous()
 
 
@@ -21,10 +21,10 @@ def to_images(pixels: Tensor) -> Tensor:
 
 
 def images_at_once(pixels: Tensor, values: int = 1 << 18) -> int:
-    """Say how many images of [n, H, W, C] to work on at once, where many passes go over them.
+    """Return the number of images of [n, H, W, C] to process at once in multi-pass operations.
 
-    All of them, but on a CPU only so many as have ``values`` values: by default those whose intermediate
-    results stay within its caches.
+    All of them, but on a CPU only as many as have ``values`` values: by default so that intermediate results
+    fit its caches.
     """
     n, height, width, channels = pixels.shape
     if pixels.device.type != "cpu":
@@ -35,19 +35,19 @@ def images_at_once(pixels: Tensor, values: int = 1 << 18) -> int:
 def rework(
     pixels: Tensor, samples: Tensor, parameters: Tensor, work: Callable[[Tensor, Tensor], Tensor]
 ) -> None:
-    """Replace some images by what ``work(images, parameters)`` makes of them.
+    """Replace some images by the result of ``work(images, parameters)``.
 
     Parameters
     ----------
     pixels
         [n, H, W, C], contiguous; written to.
     samples
-        int64[m], positions of the images.
+        int64[m], indices of the images.
     parameters
         First axis m.
     """
-    # On a CPU a few megabytes at once: what more is freed after each batch goes back to the system, and comes
-    # anew page by page.
+    # On a CPU a few megabytes at once: larger memory is returned to the system after each batch, and must be
+    # mapped again page by page.
     rows, piece = _units(pixels), images_at_once(pixels, 1 << 20)
     for first in range(0, len(samples), piece):
         at = samples[first : first + piece]
@@ -56,10 +56,10 @@ def rework(
 
 
 def gather_runs(pixels: Tensor, starts: Tensor, length: int) -> Tensor:
-    """Copy runs of ``length`` neighbouring pixels that begin anywhere in memory.
+    """Copy runs of ``length`` adjacent pixels from arbitrary starts in memory.
 
-    One ``index_select`` over a view whose rows overlap, so each run is one block copy. That is ten times
-    faster on a CPU than gathering pixels one by one.
+    One ``index_select`` over a view with overlapping rows, so each run is one block copy. This is ten times
+    faster on a CPU than gathering single pixels.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def gather_runs(pixels: Tensor, starts: Tensor, length: int) -> Tensor:
     starts
         int64[k], each in [0, m - length].
     length
-        Pixels a run, at least 1.
+        Pixels per run, at least 1.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def gather_runs(pixels: Tensor, starts: Tensor, length: int) -> Tensor:
 
 
 def byte_columns(pixels: Tensor, first: Tensor, last: Tensor) -> Tensor:
-    """Mask the bytes of the columns from ``first`` up to before ``last``.
+    """Return a byte mask of the columns from ``first`` up to, but not including, ``last``.
 
     Parameters
     ----------
@@ -98,11 +98,11 @@ def byte_columns(pixels: Tensor, first: Tensor, last: Tensor) -> Tensor:
 
 
 def byte_rectangle(pixels: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Mask the bytes of rows ``top`` to ``bottom`` by columns ``left`` to ``right``, the ends left out.
+    """Return a byte mask of rows ``top`` to ``bottom`` and columns ``left`` to ``right``, ends exclusive.
 
     Returns
     -------
-    uint8[n, H, W * bytes per pixel], 255 within and 0 without.
+    uint8[n, H, W * bytes per pixel], 255 inside and 0 outside.
     """
     rows = _between(pixels.shape[1], top, bottom)[:, :, None]
     return byte_columns(pixels, left, right) & rows
@@ -114,9 +114,9 @@ def to_bytes(pixels: Tensor) -> Tensor:
 
 
 def choose(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
-    """Take the bytes of ``chosen`` where ``mask`` is 255 and of ``other`` where it is 0.
+    """Select the bytes of ``chosen`` where ``mask`` is 255 and of ``other`` where it is 0.
 
-    Three passes over bytes: on a CPU a third of the time that ``torch.where`` takes.
+    Three passes over bytes: on a CPU a third of the time of ``torch.where``.
     """
     return chosen.bitwise_xor(other).bitwise_and_(mask).bitwise_xor_(other)
 
@@ -128,9 +128,9 @@ def _between(count: int, first: Tensor, last: Tensor) -> Tensor:
 
 
 def _units(pixels: Tensor) -> Tensor:
-    """View contiguous [n, ...] as [n, k] of the widest numbers that fill a row.
+    """View contiguous [n, ...] as [n, k] of the widest dtype that divides a row.
 
-    ``index_copy_`` moves number by number on a CPU: 16 bytes at a time it is as fast as memory.
+    ``index_copy_`` copies element by element on a CPU: with 16-byte elements it is as fast as memory.
     """
     rows = pixels.flatten(1)
     size = rows.shape[1] * rows.element_size()

@@ -1,8 +1,8 @@
-"""Windows of each sample's own, resized to one size, bilinearly and antialiased as in Pillow.
+"""Resizes a different window of each image to one size, bilinearly and antialiased as in Pillow.
 
-A new row is the weighted sum of a few neighbouring rows: of as many for every window, since no window is
-larger than the image. Whole rows are gathered as blocks of memory, and columns as rows of the transposed
-image. Levels are rounded once, at the end, where Pillow rounds between the two directions as well.
+An output row is the weighted sum of a few adjacent rows, of the same number for every window, since no window
+is larger than the image. Whole rows are gathered as blocks of memory, and columns as rows of the transposed
+image. Levels are rounded once, at the end; Pillow also rounds between the two directions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.ops.memory import images_at_once
 
-# Halves are rounded up as in Pillow; this is more than rounding errors can take away from an exact half.
+# Halves are rounded up as in Pillow; the excess over 1/2 is larger than the rounding errors of an exact half.
 _HALF = 0.5 + 2.0**-13
 
 
@@ -26,7 +26,7 @@ def resize(pixels: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, T
     pixels
         uint8[n, H, W, C], contiguous.
     rows, columns
-        What `taps` gives for H and S, and for W and T.
+        Results of `taps` for H and S, and for W and T.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def resize(pixels: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, T
         part = slice(at, at + piece)
         high = _weigh(pixels[part], rows[0][part], rows[1][part])
         wide = _weigh(high.transpose(1, 2).contiguous(), columns[0][part], columns[1][part])
-        # A cast from float32 to uint8 goes level by level on a CPU, by way of int16 it doesn't.
+        # A cast from float32 to uint8 isn't vectorized on a CPU, but by way of int16 it is.
         levels = wide.add_(_HALF).to(torch.int16).to(torch.uint8).transpose(1, 2)
         done.append(levels.clone(memory_format=torch.contiguous_format))
     return torch.cat(done)
@@ -47,18 +47,18 @@ def resize(pixels: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, T
 def taps(
     first: Tensor, length: Tensor, size: int, count: int, mirrored: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Places and weights that resize ``length`` of ``size`` pixels to ``count``.
+    """Return indices and weights that resize ``length`` of ``size`` pixels to ``count``.
 
-    Pillow's triangle filter: as wide as two pixels of the coarser side, cut off at the window's ends.
+    Pillow's triangle filter: two pixels of the coarser grid wide, truncated at the window's borders.
 
     Parameters
     ----------
     first, length
         int64[n], the windows.
     size, count
-        Pixels before and after.
+        Number of input and output pixels.
     mirrored
-        bool[n], whether to count the new pixels backwards.
+        bool[n], whether to reverse the output pixels.
 
     Returns
     -------
@@ -72,19 +72,19 @@ def taps(
     middle = torch.arange(count, device=first.device)[None] + 0.5
     if mirrored is not None:
         middle = torch.where(mirrored[:, None], count - middle, middle)
-    # From the window's beginning on.
-    centre = middle * scale
+    # Relative to the window's start.
+    center = middle * scale
     step = torch.arange(math.ceil(2 * max(size / count, 1)), device=first.device)
-    places = (centre - reach - 0.5).floor_()[:, :, None] + 1 + step
+    places = (center - reach - 0.5).floor_()[:, :, None] + 1 + step
     within = (places >= 0) & (places < length[:, None, None])
-    away = (places + 0.5 - centre[:, :, None]).abs_().div_(reach[:, :, None])
+    away = (places + 0.5 - center[:, :, None]).abs_().div_(reach[:, :, None])
     weights = away.neg_().add_(1).clamp_(min=0).mul_(within)
     weights.div_(weights.sum(2, keepdim=True))
     return (places.to(torch.int64) + first[:, None, None]).clamp_(0, size - 1), weights
 
 
 def _weigh(pixels: Tensor, places: Tensor, weights: Tensor) -> Tensor:
-    """Sum weighted rows of [n, H, W, C], float32[n, S, W, C]."""
+    """Return weighted sums of rows of [n, H, W, C], float32[n, S, W, C]."""
     n, height, width, channels = pixels.shape
     memory = pixels.view(n * height, width * channels)
     starts = places + (torch.arange(n, device=pixels.device) * height)[:, None, None]

@@ -1,7 +1,7 @@
-"""Symmetric separable filters, one of its own for every image.
+"""Symmetric separable filters, with a different kernel per image.
 
-All kernels of a batch are equally long, so a filter is a few passes over whole rows for each weight. Each
-pass rounds on its own, so what comes out depends neither on threads nor on the batch around an image.
+All kernels of a batch have the same length, so a filter is a few passes over whole rows per weight. Each pass
+rounds separately, so results depend neither on threads nor on the other images of the batch.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Halves are rounded up as in Pillow. What is exactly a half may come out a little below it after the sums;
-# this is more than that, and less than most other fractions are away.
+# Halves are rounded up as in Pillow. An exact half may be slightly below 1/2 after the sums; the excess over
+# 1/2 is larger than that error, and smaller than the distance of most other fractions.
 _HALF = 0.5 + 2.0**-13
 
 
 def smooth(pixels: Tensor, kernels: Tensor) -> Tensor:
-    """Filter columns and rows of each image, mirrored at its border pixels, and round to levels.
+    """Filter columns and rows of each image, with reflection at its border pixels, and round to levels.
 
     Parameters
     ----------
     pixels
         uint8[m, H, W, C], contiguous.
     kernels
-        float32[m, k], the kernel's middle and what follows it to one side; k at most H and at most W.
+        float32[m, k], the kernel's central weight and those on one side; k at most H and at most W.
 
     Returns
     -------

@@ -20,7 +20,7 @@ NAMES = {
     "ShearY": "shear_y",
     "TranslateX": "translate_x",
     "TranslateY": "translate_y",
-    "Color": "colour",
+    "Color": "color",
     "AutoContrast": "autocontrast",
 }
 

@@ -28,7 +28,7 @@ TORCHVISION = {
     "translate_y": "TranslateY",
     "rotate": "Rotate",
     "brightness": "Brightness",
-    "colour": "Color",
+    "color": "Color",
     "contrast": "Contrast",
     "sharpness": "Sharpness",
     "posterize": "Posterize",
@@ -86,7 +86,7 @@ PILLOW: dict[str, Callable[[Image.Image, float], Image.Image]] = {
     ),
     "brightness": lambda image, value: ImageEnhance.Brightness(image).enhance(value),
     "contrast": lambda image, value: ImageEnhance.Contrast(image).enhance(value),
-    "colour": lambda image, value: ImageEnhance.Color(image).enhance(value),
+    "color": lambda image, value: ImageEnhance.Color(image).enhance(value),
     "sharpness": lambda image, value: ImageEnhance.Sharpness(image).enhance(value),
     "shear_x": lambda image, value: affine(image, 1, value, 0, 0, 1, 0),
     "shear_y": lambda image, value: affine(image, 1, 0, 0, value, 1, 0),
@@ -143,7 +143,7 @@ def test_autocontrast_for_every_lowest_and_highest_level() -> None:
 
 
 def test_nothing_is_left_out() -> None:
-    # The hue is tested with the colour jitter, which alone uses it.
+    # The hue is tested with the color jitter, which alone uses it.
     assert set(PILLOW) | {"cutout", "hue"} == set(OPERATIONS)
 
 
@@ -211,7 +211,7 @@ def test_the_papers_values_at_magnitude_4() -> None:
     assert value["posterize"] == 1
     assert int(np.ceil(value["solarize"])) == 35
     assert (
-        value["colour"]
+        value["color"]
         == value["contrast"]
         == value["brightness"]
         == value["sharpness"]

@@ -78,7 +78,7 @@ def test_operations_are_drawn_evenly_and_independently() -> None:
 
 def test_signs_are_tossed_for() -> None:
     draws = Randaugment(operations=1, space="modern").draw(keys_of(30_000), 32, 32)
-    factors = draws["0/colour/with"]
+    factors = draws["0/color/with"]
     assert set(np.round(factors, 5).tolist()) == {np.float32(0.73).item(), np.float32(1.27).item()} or set(
         np.round(factors.astype(float), 2).tolist()
     ) == {0.73, 1.27}
