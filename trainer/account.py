@@ -1,4 +1,4 @@
-"""The account of a run: what it may cost, what it has cost so far, and how far that brings its schedule."""
+"""Compute budget: limits, spending, and schedule progress."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ Charge = Literal["trained", "scored", "gradient"]
 
 @dataclass(slots=True)
 class Account:
-    """A run's budget and its ledger: the only place that knows cost, spending and progress.
+    """A run's budget and its ledger: the only place where cost, spending and progress are computed.
 
-    The unit is the training step's share of one sample: its forward and backward pass at full resolution. A
-    full training costs T * N of them. ``trained`` counts samples trained, whatever their resolution, and
-    takes scoring as free, as the papers do (Arazo et al. 2021, section 3). ``compute`` charges every pass:
-    training at another resolution by the FLOPs of a step there, scoring by what it was measured to cost on
-    this device, and samples that a selection needed to be trained on before the run.
+    The unit is the cost of training on one sample: its part of a step at full resolution. A full training
+    costs T * N units. ``trained`` counts samples trained, whatever their resolution, and ignores the cost of
+    scoring, as the papers do (Arazo et al. 2021, section 3). ``compute`` charges every pass: training at
+    another resolution by the FLOPs of a step there, scoring by its cost measured on this device, and samples
+    that a selection's model was trained on before the run.
 
     Attributes
     ----------
     total
-        round(T * N * B), what may be spent.
+        round(T * N * B), the budget.
     full
-        round(T * N), what a full training costs.
+        round(T * N), the cost of a full training.
     batch_size
         Samples per step, over all ranks.
     counts
-        What is charged.
+        Which costs are charged.
     train_costs
-        Cost of a sample by the pixels of its shorter side, those of scoring among them; 1 at full resolution.
+        Relative cost per sample, keyed by image size, including those of scoring; 1 at full resolution.
     charged
         Samples trained on before the run.
     forward_costs
-        FLOPs of one image's forward pass by pixels, 1 at full resolution; None where they grow as the costs
-        of training do.
+        Relative FLOPs of one image's forward pass, keyed by image size, 1 at full resolution; None if they
+        are proportional to ``train_costs``.
     step_passes
-        FLOPs of a sample's part in a step at full resolution, in forward passes of the encoder: 3 where one
+        FLOPs of a step per sample at full resolution, in units of the encoder's forward pass: 3 if one
         network is trained on one view.
     forward_flops
         FLOPs of one image's forward pass at full resolution.
@@ -63,10 +63,10 @@ class Account:
     ledger: Ledger = field(default_factory=lambda: Ledger(torch.device("cpu")))
 
     def charge(self, kind: Charge, samples: int, pixels: int) -> None:
-        """Count samples with a shorter side of ``pixels`` that were computed on.
+        """Count samples of image size ``pixels`` by the passes made.
 
-        ``trained`` samples went forward and backward for a step, ``scored`` ones forward only; of
-        ``gradient`` ones the whole gradient was measured without training, at full resolution.
+        ``trained``: forward and backward for a step; ``scored``: forward only; ``gradient``: the whole
+        gradient was measured without training, at full resolution.
         """
         if kind == "gradient":
             self.ledger.gradients += samples
@@ -77,16 +77,16 @@ class Account:
     # --- Costs -------------------------------------------------------------------------------------------
 
     def step_cost(self, pixels: int) -> float:
-        """Return what a step at this resolution is charged, without scoring."""
+        """Return the cost of a step at this resolution, without scoring."""
         return self.batch_size * (1.0 if self.counts == "trained" else self.train_costs[pixels])
 
     def pass_cost(self, kind: Literal["scored", "gradient"], samples: int, pixels: int) -> float:
-        """Return what ``samples`` are charged that are not trained on.
+        """Return the cost of passes over ``samples`` that are not trained on.
 
         Raises
         ------
         KeyError
-            When scoring at ``pixels`` was never measured.
+            If the cost of scoring at ``pixels`` was never measured.
         """
         if self.counts == "trained":
             return 0.0
@@ -99,7 +99,7 @@ class Account:
 
     @property
     def score_cost(self) -> float | None:
-        """Cost of scoring a sample by training on one, where most were scored; None where not measured."""
+        """Cost of scoring relative to training, at the size most scored at; None if not measured."""
         ledger = self.ledger
         known = {pixels: ledger.scored_at.get(pixels, 0) for pixels in ledger.score_costs}
         return ledger.score_costs[max(known, key=lambda pixels: known[pixels])] if known else None
@@ -108,17 +108,17 @@ class Account:
 
     @property
     def before(self) -> int:
-        """What was spent before the run, as this budget counts."""
+        """Cost charged for training before the run, as this budget counts."""
         return 0 if self.counts == "trained" else self.charged
 
     @property
     def spent(self) -> float:
-        """What the run has cost, as this budget counts."""
+        """Cost so far, as this budget counts."""
         return self.ledger.trained if self.counts == "trained" else self.compute
 
     @property
     def compute(self) -> float:
-        """Everything that the run has computed; scoring whose cost wasn't measured counts by its FLOPs."""
+        """Total compute so far; scoring whose cost wasn't measured is counted by its FLOPs."""
         ledger = self.ledger
         scored = sum(
             count * ledger.score_costs.get(pixels, self._forward_costs.get(pixels, 1.0) / self.step_passes)
@@ -128,9 +128,9 @@ class Account:
 
     @property
     def forward_passes(self) -> float:
-        """All that was computed, by the network's FLOPs, in forward passes of a sample at full resolution.
+        """Total compute so far by FLOPs, in units of one sample's forward pass at full resolution.
 
-        Unlike in `compute`, no measured time has a part in it.
+        Unlike `compute`, this doesn't depend on measured times.
         """
         scored = sum(count * self._forward_costs[pixels] for pixels, count in self.ledger.scored_at.items())
         steps = self.charged + self._trained + self.ledger.gradients * self.gradient_cost
@@ -146,7 +146,7 @@ class Account:
 
     def affords(self, cost: float) -> bool:
         """Return whether ``cost`` more stays within the budget."""
-        # The counts are whole numbers; sums of their costs may be off by rounding.
+        # The counts are integers; sums of their costs may have rounding errors.
         return self.spent + cost <= self._limit
 
     @property
@@ -157,18 +157,18 @@ class Account:
 
     @property
     def progress(self) -> float:
-        """Fraction of the run's own budget that is spent, in [0, 1]; of samples, 1 after the last batch."""
+        """Fraction of the run's budget spent, in [0, 1]; if it counts samples, 1 after the last batch."""
         total = self.total // self.batch_size * self.batch_size if self.counts == "trained" else self.total
         return min(1.0, (self.spent - self.before) / (total - self.before))
 
     @property
     def reported_progress(self) -> float | None:
-        """`progress` where nobody can count it from the samples drawn; None where the budget counts these."""
+        """Fraction of the budget spent, for samplers whose own count would be wrong; None if it is right."""
         return None if self.counts == "trained" else self.progress
 
     @property
     def steps(self) -> int | None:
-        """Steps of the whole run; None where they can't be known before, as the budget counts compute."""
+        """Number of steps in the whole run; None if unknown beforehand, as when the budget counts compute."""
         return self.total // self.batch_size if self.counts == "trained" else None
 
     @property
@@ -182,12 +182,12 @@ class Account:
         Parameters
         ----------
         cost
-            Of the step to come, without scoring.
+            Cost of the next step, without scoring.
         scoring
-            What scoring before a step will be charged, while that is affordable. The last step is the one
-            after which no other is.
+            Cost of scoring before each step, while that is affordable. The last step is the one after which
+            no other is affordable.
         scored
-            Whether so much was charged for this very step.
+            Whether scoring was charged for this step.
         """
         spent = self.spent
         before = spent - self.before - scoring * scored
@@ -195,12 +195,12 @@ class Account:
             return 0.0
         left = self._limit - spent - cost
         selected = max(0.0, left // (cost + scoring)) * (cost + scoring)
-        # What affords no more scoring is spent on steps without.
+        # The rest that is too little for scoring is spent on steps without.
         after = selected + max(0.0, (left - selected) // cost) * cost
         return before / (before + after)
 
     def summary(self) -> dict[str, Any]:
-        """Return costs, counts and times at one instant, as they stand in ledger.json."""
+        """Return the current costs, counts and times, as in ledger.json."""
         counted = self.ledger.summary()
         return {
             "planned": self.total,

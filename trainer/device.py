@@ -1,4 +1,4 @@
-"""Which device and precision a run computes in, and how it keeps its memory."""
+"""A run's device and precision, random state, and memory allocation on CPUs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from trainer.config import Run
 from trainer.errors import RunError
 from trainer.parallel import World
 
-# Of glibc's malloc.h: no blocks of their own from the system, and nothing given back to it.
+# From glibc's malloc.h: no mmap for large blocks, and no trimming of the heap.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def choose_device(name: str, world: World) -> torch.device:
-    """The device that ``name`` means on this machine and rank; a GPU is torch's current one from then on.
+    """Return the device for ``name`` on this machine and rank; a GPU becomes torch's current device.
 
     Raises
     ------
     RunError
-        When it isn't a device, or isn't here.
+        If it isn't a device, or isn't available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -37,33 +37,33 @@ def choose_device(name: str, world: World) -> torch.device:
         index = world.local_rank if device.index is None else device.index
         if index >= torch.cuda.device_count():
             raise RunError(
-                f"device must be one of the {torch.cuda.device_count()} GPUs here; got cuda:{index}"
+                f"device must be one of this machine's {torch.cuda.device_count()} GPUs; got cuda:{index}"
             )
         device = torch.device("cuda", index)
-        # Events of the ledger are recorded on the current device's stream.
+        # The ledger's events are recorded on the current device's stream.
         torch.cuda.set_device(device)
     return device
 
 
 def use_bf16(run: Run, device: torch.device) -> bool:
-    """Whether the forward pass runs under bf16 autocast.
+    """Return whether the forward pass runs under bf16 autocast.
 
-    ``auto`` takes it where the device computes in bf16 rather than emulating it: GPUs from Ampere on, CPUs
-    with AVX-512 BF16 or AMX.
+    ``auto`` does if the device supports bf16 natively, without emulation: GPUs from Ampere on, CPUs with
+    AVX-512 BF16 or AMX.
     """
     if run.precision != "auto":
         return run.precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if not hasattr(torch.cpu, "get_capabilities"):
-        # PyTorch before 2.11 has one question for each.
+        # PyTorch before 2.11 has a separate function for each.
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     capabilities = torch.cpu.get_capabilities()
     return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """Give the state of torch's random numbers, on the host and on ``device``: what dropout goes by."""
+    """Return the state of torch's random number generators, on the host and on ``device`` (for dropout)."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -71,9 +71,9 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def restore_random_state(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
-    """Go on with random numbers from a saved state.
+    """Restore torch's random number generators from a saved state.
 
-    One that was saved on a CPU knows nothing of a GPU's numbers; those stay as the run's seed has set them.
+    A state saved on a CPU has none for a GPU, whose generator then keeps the run's seed.
     """
     torch.set_rng_state(states["cpu"].cpu())
     if device.type == "cuda" and "cuda" in states:
@@ -81,11 +81,11 @@ def restore_random_state(states: Mapping[str, torch.Tensor], device: torch.devic
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, for what it allocates next.
+    """Make this process keep freed memory for its next allocations.
 
-    A step on a CPU frees and allocates the same large tensors as the one before. glibc gives blocks of that
-    size back to the system, whose pages then come anew, one fault each: a tenth of a step and more. Where the
-    C library is another one nothing happens.
+    Each step on a CPU frees and allocates the same large tensors. glibc returns blocks of that size to the
+    system, and mapping them again costs one page fault per page: a tenth of a step or more. Does nothing with
+    other C libraries.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -1,4 +1,4 @@
-"""The environment that a run's figures were measured in."""
+"""The software and hardware environment of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What a figure of this run was measured with."""
+    """Return the environment: versions, device, CPU and threads."""
     packages = ("budgetrain", "torch", "torchvision", "numpy", "numba", "ffcv")
     versions: dict[str, str | None] = {name: _version(name) for name in packages}
     versions["dali"] = _version("nvidia-dali-cuda130") or _version("nvidia-dali-cuda120")
@@ -34,17 +34,17 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-TOLD = ("budgetrain", "torch", "numpy", "numba", "ffcv", "dali", "cpu", "threads", "device", "gpu")
-"""What may change the last bits of a result."""
+_COMPARED = ("budgetrain", "torch", "numpy", "numba", "ffcv", "dali", "cpu", "threads", "device", "gpu")
+"""Entries that may change the last bits of a result."""
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """Say in what an environment differs from the one that a run began in; None where in nothing."""
-    other = [key for key in TOLD if key in before and before[key] != now[key]]
+    """Return how an environment differs from the one in which a run began; None if it doesn't."""
+    other = [key for key in _COMPARED if key in before and before[key] != now[key]]
     if not other:
         return None
-    began, goes_on = (", ".join(f"{key} {told[key]}" for key in other) for told in (before, now))
-    return f"this run began with {began} and goes on with {goes_on}"
+    first, current = (", ".join(f"{key} {entries[key]}" for key in other) for entries in (before, now))
+    return f"this run began with {first} and continues with {current}"
 
 
 def _version(package: str) -> str | None:

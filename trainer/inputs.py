@@ -1,4 +1,4 @@
-"""What a run reads: its data sets and files that its parts name, and whether they are still the same."""
+"""A run's inputs: digests of its data sets and of files named by its options, and their check on resuming."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Digests = Mapping[str, str | None]
 
 
 def digests(run: Run, data: Data) -> dict[str, str | None]:
-    """Return the digests of everything that a run reads; None for a data set whose card has none.
+    """Return the digests of all inputs of a run; None for a data set whose card has none.
 
     Raises
     ------
     RunError
-        When a file can't be read.
+        If a file can't be read.
     """
     sets = {"train": data.train.card.digest, "test": data.test.card.digest}
     streams = {f"streams.{name}": dataset.card.digest for name, dataset in data.streams.items()}
@@ -30,7 +30,7 @@ def digests(run: Run, data: Data) -> dict[str, str | None]:
 
 
 def files(run: Run) -> Iterator[tuple[str, Path]]:
-    """Return the files that a run's parts read, by the option that names each."""
+    """Yield the files that a run's parts read, each with the option that names it."""
     for slot in RUN_SLOTS:
         value = getattr(run, slot)
         for part in value if isinstance(value, tuple) else (value,):
@@ -41,24 +41,24 @@ def files(run: Run) -> Iterator[tuple[str, Path]]:
 
 
 def check(run: Run, before: Digests, now: Digests, where: Path) -> str | None:
-    """Refuse what has changed since a run began, unless ``run`` accepts it.
+    """Raise RunError if inputs have changed since a run began, unless ``run`` accepts this.
 
     Parameters
     ----------
     before, now
-        What the run began with, and what it would go on with. Of what only one of them knows nothing is said.
+        Digests at the run's beginning and now. Entries in only one of them are ignored.
     where
         The run's folder.
 
     Returns
     -------
     str or None
-        What has changed, where the run accepts that.
+        Description of the changes, if the run accepts them.
 
     Raises
     ------
     RunError
-        When something has changed, with both digests.
+        If an input has changed; the message has both digests.
     """
     changed = [
         f"{_place(run, name)} has sha256 {now[name]}; it was {before[name]}"
@@ -67,12 +67,12 @@ def check(run: Run, before: Digests, now: Digests, where: Path) -> str | None:
     ]
     if not changed:
         return None
-    told = "; ".join(changed)
+    description = "; ".join(changed)
     if run.accept_changed_data:
-        return told
+        return description
     raise RunError(
-        f"a run must go on with the data that it began with; {told}: bring that back, give another --name to "
-        f"begin anew, or go on all the same with --accept-changed-data (run folder {where})"
+        f"a run must continue with the data that it began with; {description}: restore them, start another "
+        f"run with --name, or continue anyway with --accept-changed-data (run folder {where})"
     )
 
 
@@ -88,6 +88,6 @@ def _digest(option: str, path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise RunError(
-            f"--{option} must name a file that can be read; {path} can't be ({error.strerror or error}): "
+            f"--{option} must name a readable file; {path} can't be read ({error.strerror or error}): "
             "name another, or make it with `trainer score`"
         ) from None

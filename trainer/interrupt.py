@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop, spoken to the training loop, and to whatever comes before it."""
+"""Graceful shutdown on SIGINT, SIGTERM and similar signals."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ STOPS = (
 """What terminals and schedulers stop a job by. Those ignored from the start, as by nohup, stay so."""
 
 GRACE = 1.5
-"""Seconds in which Python may get to a signal before the process ends without it."""
+"""Seconds for Python to handle a signal, after which the process is ended without it."""
 
 ONE_WISH = 1.0
-"""Seconds in which further signals are the first one again: torchrun passes on a Ctrl-C its ranks had."""
+"""Seconds in which a further signal is a repetition of the first: torchrun forwards a Ctrl-C to its ranks."""
 
 INTERRUPTED = 130
-"""Exit status of a command that was asked to stop."""
+"""Exit status of a command that was stopped by a signal."""
 
 Mode = Literal["end", "raise", "keep"]
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised where a signal stops at once what can be done again as if it had not begun."""
+    """Raised if a signal stops work at once that can be repeated from its beginning."""
 
 
 class Stop:
-    """The wish to stop, and what is to be done about it just now.
+    """A stop request, and how it is currently handled.
 
-    At first it stops at once, by raising `Stopped`, as is right for what leaves nothing: building, compiling,
-    warming up. Within `patiently` it is kept until the loop asks for it, between two steps; a second signal
-    stops at once all the same.
+    Initially a signal stops at once, by raising `Stopped`, for work that leaves nothing behind: building,
+    compiling, warming up. Within `patiently` it is recorded, and the loop checks for it between steps; a
+    second signal still stops at once.
 
     Attributes
     ----------
     by
-        Name of the first signal that came, as "SIGTERM"; None before.
+        Name of the first signal received, such as "SIGTERM"; None before.
     """
 
     def __init__(self) -> None:
@@ -61,18 +61,18 @@ class Stop:
 
     @property
     def asked(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal has been received."""
         return self.by is not None
 
     @contextmanager
     def patiently(self) -> Iterator[None]:
-        """Keep the first signal as a wish."""
+        """Return a context in which the first signal is only recorded."""
         with self._in("keep"):
             yield
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Stop what is within by `Stopped`, also in its middle."""
+        """Return a context in which a signal raises `Stopped` at once."""
         with self._in("raise"):
             if self.asked:
                 raise Stopped
@@ -86,7 +86,7 @@ class Stop:
         finally:
             self._mode = before
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal, in the main thread."""
         self._last = time.monotonic()
         if not self.asked:
@@ -98,26 +98,26 @@ class Stop:
         raise Stopped
 
     def overdue(self, came: float) -> bool:
-        """Whether a signal of the time ``came`` is still to be heard, and must not wait for that."""
+        """Return whether a signal received at time ``came`` is still unhandled and must not wait longer."""
         again = self.asked and came - self._first >= ONE_WISH
-        # It is read a moment after Python may have handled it.
+        # ``came`` is read slightly after Python may have handled the signal.
         return (self._mode == "end" or again) and self._last < came - 0.5
 
 
 @contextmanager
 def stop_on_signal() -> Iterator[Stop]:
-    """Turn the signals of `STOPS` into a wish to stop.
+    """Return a context in which the signals of `STOPS` become stop requests.
 
-    Outside of the main thread, where Python takes no signals, nobody can ask. Python gets to a signal only
-    between two of its instructions, which a compiler or a large operation keeps it from for long: where
-    nothing has begun yet, or at a second signal, a thread ends the process after `GRACE`.
+    Has no effect outside the main thread, where Python handles no signals. Python handles a signal only
+    between two bytecode instructions, which a compiler or a large operation can delay for long: if no work
+    has begun yet, or at a second signal, a thread ends the process after `GRACE`.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop.hear) for number in heard}
+    handled = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop.handle) for number in handled}
     try:
         with _ending_overdue(stop):
             yield stop
@@ -128,11 +128,11 @@ def stop_on_signal() -> Iterator[Stop]:
 
 @contextmanager
 def stoppable(stop: Stop | None, world: World) -> Iterator[Callable[[], bool]]:
-    """Let a signal end forward passes: alone at once, else after a batch, at which all ranks ask for it.
+    """Make forward passes stoppable by a signal: at once on a single rank, else after a batch, on all ranks.
 
     Yields
     ------
-    What to ask after each batch; where it is true, `Stopped` is to be raised.
+    A function to call after each batch; if it returns True, the caller raises `Stopped`.
     """
     if stop is None:
         yield lambda: False
@@ -150,7 +150,7 @@ def _ending_overdue(stop: Stop) -> Iterator[None]:
     left = threading.Event()
 
     def watch() -> None:
-        # Written by the handler in C, at once, whatever the main thread is doing.
+        # Written by the C-level handler immediately, whatever the main thread is doing.
         while numbers := os.read(readable, 16):
             came = time.monotonic()
             if not set(numbers).isdisjoint(STOPS) and not left.wait(GRACE) and stop.overdue(came):

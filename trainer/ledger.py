@@ -1,4 +1,4 @@
-"""The ledger: every sample trained, scored and evaluated, and every millisecond by phase."""
+"""Ledger: counts of samples trained, scored and evaluated, and times by phase."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PHASES = (
     "evaluate",
     "checkpoint",
 )
-"""In the order in which a batch meets them; the last two are outside of the training clock."""
+"""Phases in their order within a step; the last two are outside the training clock."""
 
 OFF_THE_CLOCK = ("evaluate", "checkpoint")
 
@@ -38,24 +38,24 @@ class Ledger:
     Attributes
     ----------
     trained_at, scored_at
-        Samples by the pixels of their shorter side.
+        Number of samples, keyed by image size.
     score_costs
-        What scoring a sample costs, relative to training on one at full resolution, by pixels, as measured.
+        Measured cost of scoring a sample relative to training on one at full resolution, keyed by image size.
     forwarded
-        Samples of further streams that steps took in.
+        Number of samples of further streams used by steps.
     gradients
         Samples whose whole gradient was measured without training, at full resolution.
     evaluated, steps, rounds
         Counts.
     compile_seconds
-        Of rehearsals and compilation, outside of the training clock.
+        Seconds of warm-up and compilation, outside the training clock.
     seconds
-        By phase.
+        Seconds by phase.
 
-    On a CUDA device the phases that launch kernels are timed with events, which the device reaches in its
-    own time; :meth:`settle` reads them where the caller waits for the device anyhow. Elsewhere the times are
-    those of the host's clock. On a GPU the host runs ahead, so the phases' sum may fall short of the training
-    clock or exceed it; the clock itself is always wall-clock.
+    On a CUDA device the phases that launch kernels are timed with events, which complete asynchronously;
+    :meth:`settle` reads them when the caller waits for the device anyway. Other phases are timed with the
+    host's clock. On a GPU the host runs ahead, so the sum of phases may be below or above the training clock;
+    the clock itself is always wall-clock time.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -77,17 +77,17 @@ class Ledger:
 
     @property
     def trained(self) -> int:
-        """Samples trained, at whatever resolution."""
+        """Samples trained, at all resolutions."""
         return sum(self.trained_at.values())
 
     @property
     def scored(self) -> int:
-        """Samples scored, at whatever resolution."""
+        """Samples scored, at all resolutions."""
         return sum(self.scored_at.values())
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the time of the enclosed work to phase ``name``."""
+        """Return a context whose time is added to phase ``name``."""
         if self._cuda and name in self._on_device:
             start, end = _timer(), _timer()
             start.record()
@@ -104,11 +104,11 @@ class Ledger:
             self.seconds[name] += CLOCK.now() - before
 
     def add(self, name: str, seconds: float) -> None:
-        """Add seconds that were measured elsewhere."""
+        """Add seconds measured elsewhere."""
         self.seconds[name] += seconds
 
     def settle(self) -> None:
-        """Read the events of the device's phases; waits for the last of them."""
+        """Read the events of the device's phases; waits for the last one."""
         if self._events:
             self._events[-1][2].synchronize()
         for name, start, end in self._events:
@@ -117,28 +117,28 @@ class Ledger:
 
     @property
     def wall_seconds(self) -> float:
-        """Seconds since the clock was started, sessions before a resume included; set-up is outside."""
+        """Seconds since the clock was started, including sessions before a resume and excluding set-up."""
         return self._wall_before + CLOCK.now() - self._started
 
     @property
     def train_seconds(self) -> float:
-        """The training clock: wall-clock without evaluation and checkpoints."""
+        """Return the training clock: wall-clock seconds without evaluation and checkpoints."""
         return self._on_the_clock(self.wall_seconds)
 
     def _on_the_clock(self, wall: float) -> float:
         return wall - sum(self.seconds[name] for name in OFF_THE_CLOCK)
 
     def start_clock(self) -> None:
-        """Begin to count, once everything is set up and warm."""
+        """Start the clock, after set-up and warm-up."""
         self._started = CLOCK.now()
 
     @property
     def stall(self) -> float:
-        """Share of the training clock in which training waited for data."""
+        """Return the fraction of the training clock in which training waited for data."""
         return self.seconds["wait"] / self.train_seconds if self.train_seconds > 0 else 0.0
 
     def summary(self) -> dict[str, Any]:
-        """The whole ledger at one instant, as it stands in ledger.json."""
+        """Return the current ledger, as in ledger.json."""
         state = self.state_dict()
         clock = self._on_the_clock(state["wall_seconds"])
         return {
@@ -150,7 +150,7 @@ class Ledger:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Counts and times so far, for a checkpoint."""
+        """Return the counts and times so far, for a checkpoint."""
         self.settle()
         return {
             "trained_at": {str(pixels): count for pixels, count in sorted(self.trained_at.items())},
@@ -167,7 +167,7 @@ class Ledger:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint's counts and times."""
+        """Restore a checkpoint's counts and times."""
         for name in ("trained_at", "scored_at", "score_costs"):
             setattr(self, name, {int(pixels): value for pixels, value in state[name].items()})
         for name in ("forwarded", "gradients", "evaluated", "steps", "rounds", "compile_seconds"):

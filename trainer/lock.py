@@ -1,4 +1,4 @@
-"""The lock of a run folder: one process (and its ranks) trains in it at a time."""
+"""Lock of a run folder: only one process (and its ranks) trains in it at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.formats.whole import unwritable
 from trainer.errors import RunError
 
 BEAT = 5.0
-"""Seconds between two touches of the lock file by the process that holds it."""
+"""Seconds between updates of the lock file by its holder."""
 
 _MINE = ("host", "boot", "namespace", "pid", "started")
 
@@ -26,18 +26,18 @@ _MINE = ("host", "boot", "namespace", "pid", "started")
 class RunLock:
     """Holds the file ``lock`` of a run folder, which names the process that trains there.
 
-    On one machine the kernel's lock decides, which dies with its holder, whatever happens to it. Where a file
-    system has none, or has one that other machines don't see, the file's content does: a process of this
-    machine is looked up by its id and the time of its start, since ids are used again; one of another machine
-    is taken to live if it touches the file, as a holder does every `BEAT` seconds. A lock left by a process
-    that is gone is taken over.
+    On one machine the kernel's file lock decides, which is released however its holder ends. If a file system
+    has no locks, or locks that other machines don't see, the file's content decides: a process of this
+    machine is looked up by its id and start time, since ids are reused; one of another machine is assumed to
+    be alive if it updates the file, as a holder does every `BEAT` seconds. The lock of a process that has
+    ended is taken over.
 
     Raises
     ------
     RunError
-        When another process holds it.
+        If another process holds it.
     DataError
-        When the folder can't be written to.
+        If the folder isn't writable.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,12 +54,12 @@ class RunLock:
         self._beating.start()
 
     def check(self) -> None:
-        """Look whether the folder is still this process's.
+        """Check that this process still holds the lock.
 
         Raises
         ------
         RunError
-            When another process has taken it over: this one was stopped for so long that it passed for dead.
+            If another process has taken it over, after this one was stopped for so long that it seemed dead.
         """
         if _read(self.path) != json.loads(self._content):
             raise RunError(
@@ -68,7 +68,7 @@ class RunLock:
             )
 
     def release(self) -> None:
-        """Let go; removes what was made for a run that has left nothing."""
+        """Release the lock, and remove the folder if it is empty."""
         self._ended.set()
         self._beating.join()
         with contextlib.suppress(OSError, RunError):
@@ -76,7 +76,7 @@ class RunLock:
             self.path.unlink()
         os.close(self._file)
         for place in self._made:
-            # A folder with something in it stays.
+            # A folder that isn't empty is kept.
             with contextlib.suppress(OSError):
                 place.rmdir()
 
@@ -99,10 +99,10 @@ class RunLock:
             if not free:
                 raise RunError(
                     f"a run must be trained by one process at a time; {_named(holder)} trains in "
-                    f"{self.path.parent}: wait for it, or give another --name"
+                    f"{self.path.parent}: wait for it, or choose another --name"
                 )
             if not os.path.samestat(os.fstat(descriptor), self.path.stat()):
-                # Its holder removed it between our opening and locking it.
+                # The holder removed the file between our opening and locking it.
                 raise FileNotFoundError
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, self._content.encode(), 0)
@@ -117,7 +117,7 @@ class RunLock:
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):
-            # What can't be touched now may be touched later: a full disk, a server that is away.
+            # An update that fails now may succeed later: a full disk, an unreachable server.
             with contextlib.suppress(OSError):
                 os.utime(self._file)
 
@@ -135,12 +135,12 @@ def _named(holder: dict[str, Any]) -> str:
 
 
 def _lives(holder: dict[str, Any], path: Path, *, seen: bool) -> bool:
-    """Whether the process that a lock file names may still be at work.
+    """Return whether the process named in a lock file may still be running.
 
     Parameters
     ----------
     seen
-        Whether the kernel's lock was free; False where there is no such lock.
+        Whether the kernel's lock was free; False if there is no such lock.
     """
     if not all(key in holder for key in _MINE):
         return False
@@ -149,13 +149,13 @@ def _lives(holder: dict[str, Any], path: Path, *, seen: bool) -> bool:
         if holder["namespace"] == here["namespace"]:
             return bool(holder["started"] == process_started(holder["pid"]))
         if seen:
-            # Another container of this machine, and so of this kernel, whose lock was free.
+            # Another container of this machine, with the same kernel, whose lock was free.
             return False
     elif holder["host"] == here["host"]:
         return False
     before = path.stat().st_mtime_ns
     time.sleep(2.4 * BEAT)
-    # Opened anew, a network file system asks its server.
+    # Opening the file makes a network file system query its server.
     with path.open("rb") as file:
         return os.fstat(file.fileno()).st_mtime_ns != before
 
@@ -171,9 +171,9 @@ def _this_process() -> dict[str, Any]:
 
 
 def process_started(pid: object) -> str | None:
-    """When a process was started, in the kernel's ticks; None where there is none, or it has ended."""
+    """Return the start time of a process in the kernel's ticks; None if there is none, or it has ended."""
     text = _text(Path(f"/proc/{pid}/stat"))
-    # The second field is the program's name in parentheses, which may hold anything.
+    # The second field is the program's name in parentheses, which may contain any characters.
     fields = text.rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else None
 

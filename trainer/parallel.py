@@ -1,4 +1,4 @@
-"""Data parallelism: torchrun's environment, and what ranks tell each other."""
+"""Data parallelism: torchrun's environment, and collectives between ranks."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ S = TypeVar("S", bound=np.generic)
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """This process's place among those that train together; alone, rank 0 of 1.
+    """This process's rank among those that train together; rank 0 of 1 without torchrun.
 
     Attributes
     ----------
     rank, size
-        As torchrun numbers them.
+        Global rank and world size.
     local_rank
-        Number within this machine, which is the number of its GPU.
+        Rank within this machine, which is the index of its GPU.
     """
 
     rank: int = 0
@@ -37,31 +37,31 @@ class World:
 
     @property
     def leads(self) -> bool:
-        """Whether this rank writes files and speaks on the terminal."""
+        """True on the main rank (rank 0), which writes files and prints to the terminal."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Average gradients over ranks; each rank keeps its own batch-normalisation statistics."""
+        """Wrap in DistributedDataParallel; each rank keeps its own batch-normalization statistics."""
         if self.size == 1:
             return model
         ids = [device.index] if device.type == "cuda" else None
         ddp = nn.parallel.DistributedDataParallel
-        # Newer versions of torch have another name for it, and warn of the old one.
+        # Newer versions of torch renamed this option, and deprecate the old name.
         known = inspect.signature(ddp).parameters
         shared = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-        # Statistics are shared before each evaluation (share_buffers), not at every step.
+        # Statistics are broadcast before each evaluation (share_buffers), not at every step.
         options: dict[str, Any] = {shared: False}
         return ddp(model, device_ids=ids, **options)
 
     def interleave(self, rows: NDArray[S], sizes: Sequence[int]) -> NDArray[S]:
-        """Gather equally many rows from each rank, so that each step's rows stand in rank order.
+        """Gather equally many rows from each rank, ordered by step, then by rank.
 
         Parameters
         ----------
         rows
-            This rank's rows, one step after the other.
+            This rank's rows, ordered by step.
         sizes
-            Rows of each step, the same on every rank.
+            Number of rows per step, the same on every rank.
 
         Returns
         -------
@@ -85,36 +85,36 @@ class World:
         return values
 
     def gather(self, state: Any) -> list[Any]:
-        """Give every rank's state, by rank, to all of them."""
+        """Gather the states of all ranks, in rank order, on every rank."""
         states = [state] * self.size
         if self.size > 1:
-            # As pickles: a GPU's tensors would come back on that GPU, in every process.
+            # Pickled from the host: a GPU's tensors would be unpickled on that GPU in every process.
             dist.all_gather_object(states, _on_host(state))
         return states
 
     def agree(self, values: Mapping[int, float]) -> dict[int, float]:
-        """Take rank 0's values, so that what each rank measured doesn't lead them apart."""
-        told = [dict(values)]
+        """Broadcast rank 0's values, so that different measurements don't make ranks diverge."""
+        shared = [dict(values)]
         if self.size > 1:
-            dist.broadcast_object_list(told, src=0)
-        return told[0]
+            dist.broadcast_object_list(shared, src=0)
+        return shared[0]
 
     def share_buffers(self, model: nn.Module) -> None:
-        """Give every rank the batch-normalisation statistics of rank 0."""
+        """Broadcast the batch-normalization statistics of rank 0 to every rank."""
         if self.size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
 
     def barrier(self) -> None:
-        """Wait until every rank is here."""
+        """Wait until every rank has reached this call."""
         if self.size > 1:
             dist.barrier()
 
-    def any(self, wish: bool) -> bool:
-        """Whether any rank has the wish, so that all act on it at the same step."""
+    def any(self, flag: bool) -> bool:
+        """Return the logical OR of a flag across ranks, so that all act on it at the same step."""
         if self.size == 1:
-            return wish
-        return bool(self.sum(torch.tensor(float(wish))).item() > 0)
+            return flag
+        return bool(self.sum(torch.tensor(float(flag))).item() > 0)
 
     @staticmethod
     def _device() -> torch.device:
@@ -132,17 +132,17 @@ def _on_host(state: Any) -> Any:
 
 
 def join(device: str = "auto") -> World:
-    """Join the processes that torchrun started; alone when it started none.
+    """Initialize the process group if torchrun started this process.
 
     Parameters
     ----------
     device
-        What the run asks for: it decides how ranks talk to each other.
+        The run's device option, which determines the communication backend.
 
     Raises
     ------
     RunError
-        When torchrun's variables are there only in part.
+        If only some of torchrun's environment variables are set.
     """
     if "RANK" not in os.environ:
         return World()
@@ -162,6 +162,6 @@ def join(device: str = "auto") -> World:
 
 
 def leave() -> None:
-    """Leave the group, if this process joined one."""
+    """Destroy the process group, if there is one."""
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What ranks learn of each other's end: which of them ended, and why."""
+"""Error reports between ranks: which rank ended, and why."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from trainer.lock import process_started
 from trainer.parallel import World
 
 PATIENCE = 3.0
-"""Seconds in which a rank that others have lost may still say why it ended, or be found gone."""
+"""Seconds to wait for a lost rank's reason, or until its process is found to have ended."""
 
 _LOST = re.compile(r"gloo|NCCL|TCPStore|Connection (closed|reset|refused)|Broken pipe|store", re.IGNORECASE)
 
 
 class _Store(Protocol):
-    """The part of torch's store of keys and values, which all ranks reach, that is used here."""
+    """The interface of torch's key-value store, shared by all ranks, as far as used here."""
 
     def set(self, key: str, value: str) -> None: ...
     def get(self, key: str) -> bytes: ...
@@ -34,14 +34,14 @@ class _Store(Protocol):
 
 @contextmanager
 def telling_peers(world: World) -> Iterator[None]:
-    """Tell other ranks why this one ends, where it ends by an error; say in one line which of them is gone.
+    """Return a context that reports this rank's error to the others, and names the rank that ended first.
 
-    A rank that is killed says nothing: it is found by its process's being gone, where it was on this machine.
+    A killed rank reports nothing: if it was on this machine, it is identified by its missing process.
 
     Raises
     ------
     PeerError
-        When the work within failed because another rank has ended.
+        If the enclosed work failed because another rank has ended.
     """
     if world.size == 1:
         yield
@@ -55,8 +55,8 @@ def telling_peers(world: World) -> Iterator[None]:
             _set(store, f"ended/{world.rank}", f"{type(error).__name__}: {error}".splitlines()[0])
             raise
         _set(store, f"followed/{world.rank}", True)
-        told = _first_to_end(store, world)
-        raise PeerError(f"{told}; the same command goes on from the last checkpoint") from None
+        cause = _first_to_end(store, world)
+        raise PeerError(f"{cause}; the same command resumes from the last checkpoint") from None
 
 
 def _of_a_peer(error: BaseException) -> bool:
@@ -64,7 +64,7 @@ def _of_a_peer(error: BaseException) -> bool:
 
 
 def _first_to_end(store: _Store, world: World) -> str:
-    """Name the rank whose end made others end, and its reason where it told one."""
+    """Return a message with the rank that ended first, and its reason if it reported one."""
     others = [rank for rank in range(world.size) if rank != world.rank]
     until = time.monotonic() + PATIENCE
     gone: list[int] = []
@@ -76,10 +76,10 @@ def _first_to_end(store: _Store, world: World) -> str:
                     return f"rank {rank} ended ({reason})"
             gone = [rank for rank in others if _gone(store, rank) and not _get(store, f"followed/{rank}")]
         except RuntimeError:
-            # The store is rank 0's, unless torchrun keeps it.
-            return "rank 0 ended; its own line may say why"
+            # The store is hosted by rank 0, unless torchrun hosts it.
+            return "rank 0 ended; see its own error message"
         if gone:
-            return f"rank {gone[0]} ended without a word (killed, or out of memory)"
+            return f"rank {gone[0]} ended without an error message (killed, or out of memory)"
         time.sleep(0.1)
     return "another rank ended, or can't be reached"
 
@@ -99,7 +99,7 @@ def _set(store: _Store, key: str, value: Any) -> None:
     try:
         store.set(f"budgetrain/{key}", dumps(value))
     except RuntimeError:
-        # With rank 0 its store is gone, and whoever would have asked it finds that out.
+        # The store ended with rank 0; ranks that read from it will notice.
         return
 
 

@@ -76,7 +76,7 @@ def test_a_finished_runs_recipe_runs_again_to_the_same_weights(fashion: Path, tm
         (("--epochs", "0.01"), "a budget must hold at least one batch of 64"),
         (
             ("--sampler", "subset", "--sampler.scores", "none.npz"),
-            "--sampler.scores must name a file that can be read; none.npz can't be (No such file",
+            "--sampler.scores must name a readable file; none.npz can't be read (No such file",
         ),
         (
             ("--augment.standard.padding", "1000000"),

@@ -254,7 +254,7 @@ def test_a_finished_run_does_not_answer_for_other_data(
     data = tiny(1)
     capsys.readouterr()
     assert main(words) == 2
-    assert "a run must go on with the data that it began with" in capsys.readouterr().err
+    assert "a run must continue with the data that it began with" in capsys.readouterr().err
     assert main([*words, "--accept-changed-data"]) == 0
     assert "note: this run was trained on other data" in capsys.readouterr().err
     data.unlink()

@@ -207,7 +207,7 @@ def test_a_network_does_not_score_once_its_set_has_changed(
     assert main([*again, "--validation", "0.1", "--overwrite"]) == 0
     capsys.readouterr()
     assert main([*words, *data, "--of", str(moved / "train.beton")]) == 2
-    assert "must go on with the data that it began with" in capsys.readouterr().err
+    assert "must continue with the data that it began with" in capsys.readouterr().err
 
 
 def test_forgetting_counts_each_fall_from_right_to_wrong_and_puts_the_never_right_first(

@@ -50,7 +50,7 @@ def test_a_gpus_run_goes_on_on_a_cpu(
     assert main(tiny_words()) == 0
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "note: this run began with torch 2.8.0, device cuda:0, gpu NVIDIA A100 and goes on with" in said
+    assert "note: this run began with torch 2.8.0, device cuda:0, gpu NVIDIA A100 and continues with" in said
 
 
 @pytest.mark.parametrize("bf16", [True, False])

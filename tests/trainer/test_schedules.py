@@ -149,10 +149,10 @@ def test_only_the_cycles_touch_momentum(schedule):
 @pytest.mark.parametrize(
     ("part", "options", "message"),
     [
-        (Step, {"milestones": (0.6, 0.3)}, r"milestones must rise within \(0, 1\)"),
-        (Step, {"milestones": (0.5, 0.5)}, "milestones must rise"),
-        (Step, {"milestones": (0.0, 0.5)}, "milestones must rise"),
-        (Step, {"milestones": (0.5, 1.0)}, "milestones must rise"),
+        (Step, {"milestones": (0.6, 0.3)}, r"milestones must increase within \(0, 1\)"),
+        (Step, {"milestones": (0.5, 0.5)}, "milestones must increase"),
+        (Step, {"milestones": (0.0, 0.5)}, "milestones must increase"),
+        (Step, {"milestones": (0.5, 1.0)}, "milestones must increase"),
         (Step, {"gamma": 0}, "gamma must be above 0"),
         (Step, {"gamma": 1.5}, "gamma must be above 0 and at most 1; got 1.5"),
         (Linear, {"final": -1e-6}, "final must be within"),

@@ -1,4 +1,4 @@
-"""Optimizers: one file each, one line of the table each."""
+"""Registry of optimizers: one file and one table line each."""
 
 from __future__ import annotations
 

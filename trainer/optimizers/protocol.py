@@ -21,18 +21,18 @@ _FUSED = ("cpu", "cuda")
 
 
 class OptimizerConfig(Protocol):
-    """A frozen dataclass of an optimizer's options."""
+    """Config of an optimizer: a frozen dataclass of its options."""
 
     momentum_key: ClassVar[str | None]
-    """Key of the parameter groups that a schedule's momentum is written to; None where there is no momentum,
-    and such a schedule sets the learning rate only."""
+    """Key of the parameter groups to which a schedule's momentum is written; None if there is no momentum,
+    and such a schedule sets only the learning rate."""
 
     @property
     def lr(self) -> float:
         """Base learning rate."""
 
     def build(self, parameters: NamedParameters) -> torch.optim.Optimizer:
-        """Return an optimizer of ``parameters``, each in exactly one group, wherever they lie.
+        """Return an optimizer of ``parameters``, each in exactly one group, on any device.
 
         Every group has an "initial_lr", which the training loop multiplies by the schedule's factor before
         each step to get the group's "lr".
@@ -40,12 +40,12 @@ class OptimizerConfig(Protocol):
         Parameters
         ----------
         parameters
-            At least one; norms and biases are told by their shapes and names.
+            At least one; norms and biases are recognized by shape and name.
         """
 
 
 def decay_groups(parameters: NamedParameters, weight_decay: float, decay: Decay) -> list[dict[str, Any]]:
-    """Split parameters into those that are decayed and those that are not.
+    """Return parameter groups of decayed parameters and of others.
 
     Norms and biases are those of at most one dimension or named "bias", as in timm (Wightman 2019). The order
     within a group is that of ``parameters``; no group is empty.
@@ -53,7 +53,7 @@ def decay_groups(parameters: NamedParameters, weight_decay: float, decay: Decay)
     Parameters
     ----------
     weight_decay
-        Of the decayed group; that of the others is 0.
+        Weight decay of the decayed group; that of the other group is 0.
     decay
         "all" puts all parameters into one group.
     """
@@ -80,17 +80,17 @@ def keep_initial_lr(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
 
 
 def can_fuse(parameters: NamedParameters) -> bool:
-    """Whether torch has fused updates for the devices that ``parameters`` lie on."""
+    """Return whether torch has fused updates for the devices of ``parameters``."""
     return all(parameter.device.type in _FUSED for _, parameter in parameters)
 
 
 def check_lr(lr: float) -> None:
-    """Refuse a base learning rate that is not finite or not above 0, as a RunError."""
+    """Raise RunError unless a base learning rate is finite and above 0."""
     if not 0 < lr < math.inf:
         raise RunError(f"optimizer.lr must be above 0 and finite; got {lr:g}")
 
 
 def check_weight_decay(weight_decay: float) -> None:
-    """Refuse a weight decay that is negative or not finite, as a RunError."""
+    """Raise RunError unless a weight decay is finite and at least 0."""
     if not 0 <= weight_decay < math.inf:
         raise RunError(f"optimizer.weight_decay must be at least 0 and finite; got {weight_decay:g}")

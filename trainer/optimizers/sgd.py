@@ -38,10 +38,10 @@ class SGD:
     """Nesterov's momentum."""
 
     weight_decay: float = 1e-4
-    """L2 weight decay of the parameters that --optimizer.decay names."""
+    """L2 weight decay of the parameters selected by --optimizer.decay."""
 
     decay: Literal["weights", "all"] = "weights"
-    """What is decayed. weights: all but norms and biases. all: every parameter, as in the papers' recipes."""
+    """Which parameters to decay. weights: all but norms and biases. all: all, as in the papers' recipes."""
 
     def __post_init__(self) -> None:
         check_lr(self.lr)

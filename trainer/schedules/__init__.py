@@ -1,8 +1,8 @@
-"""Learning rate and momentum as functions of progress: a run at any budget sees the whole schedule.
+"""Schedules of learning rate and momentum as functions of progress, so a run at any budget completes them.
 
-Progress runs from 0 at the first optimizer step to 1 at the last one of *this* budget, so the floor is
-reached exactly when the budget is spent. A schedule gives a factor of the base rate: where the papers write
-epsilon_t, this is base rate x factor, epsilon_max being the base rate.
+Progress goes from 0 at the first optimizer step to 1 at the last one of *this* budget, so the final rate is
+reached exactly when the budget is spent. A schedule returns a factor of the base rate: the papers' epsilon_t
+is base rate x factor, with epsilon_max the base rate.
 """
 
 from trainer.schedules.base import ProportionalSchedule, Schedule, SchedulePart

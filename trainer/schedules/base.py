@@ -1,4 +1,4 @@
-"""What a schedule is, and what the schedules share."""
+"""Protocols of schedules, and code shared by schedules."""
 
 from __future__ import annotations
 
@@ -10,62 +10,62 @@ from trainer.errors import RunError
 
 
 class Schedule(Protocol):
-    """What the training loop asks before every optimizer step."""
+    """A schedule of learning rate and momentum, evaluated before every optimizer step."""
 
     def factor(self, progress: float) -> float:
-        """Multiplier of the base learning rate at ``progress`` in [0, 1].
+        """Return the multiplier of the base learning rate at ``progress`` in [0, 1].
 
-        The loop calls it with `Account.schedule_progress`, so that the last step is taken at progress 1 and
-        sees the floor.
+        The loop calls it with `Account.schedule_progress`, so that the last step is made at progress 1, with
+        the final rate.
         """
 
     def momentum(self, progress: float) -> float | None:
-        """Momentum at ``progress``; None leaves the optimizer's own."""
+        """Return the momentum at ``progress``; None keeps the optimizer's own."""
 
 
 class SchedulePart(Protocol):
-    """A frozen dataclass of a schedule's options."""
+    """Config of a schedule: a frozen dataclass of its options."""
 
     def bind(self, epochs: float) -> Schedule:
-        """Give the schedule of a run that trains on ``epochs`` x N samples, N the size of the training set.
+        """Return the schedule of a run that trains on ``epochs`` x N samples, N the size of the training set.
 
-        Only a schedule with a phase of fixed length looks at ``epochs``; the others give themselves.
+        Only a schedule with a phase of fixed length uses ``epochs``; others return themselves.
 
         Raises
         ------
         RunError
-            When the phase of fixed length doesn't fit into the run.
+            If the phase of fixed length doesn't fit into the run.
         """
 
 
 class ProportionalSchedule(ABC):
-    """A schedule whose phases are shares of the run; momentum is the optimizer's unless overridden."""
+    """A schedule whose phases are fractions of the run; keeps the optimizer's momentum unless overridden."""
 
     @abstractmethod
     def factor(self, progress: float) -> float:
-        """Multiplier of the base learning rate: see ``Schedule.factor``."""
+        """Return the multiplier of the base learning rate: see ``Schedule.factor``."""
 
     def momentum(self, progress: float) -> float | None:
-        """Momentum: see ``Schedule.momentum``."""
+        """Return the momentum: see ``Schedule.momentum``."""
         return None
 
     def bind(self, epochs: float) -> Schedule:
-        """Give itself, as its shape is the same at every length."""
+        """Return itself, as its shape doesn't depend on the run's length."""
         return self
 
 
 def half_cosine(t: float) -> float:
-    """Half a cosine from 1 at t = 0 to 0 at t = 1."""
+    """Return half a cosine from 1 at t = 0 to 0 at t = 1."""
     return 0.5 * (math.cos(math.pi * t) + 1)
 
 
 def check_floor(option: str, factor: float) -> None:
-    """Refuse what is no factor of the base rate."""
+    """Raise RunError unless a factor of the base rate is within [0, 1]."""
     if not 0 <= factor <= 1:
         raise RunError(f"schedule.{option} must be within [0, 1], a factor of the base rate; got {factor}")
 
 
 def check_share(warmup: float) -> None:
-    """Refuse a warm-up that is no share of the budget."""
+    """Raise RunError unless a warm-up is within (0, 1), a fraction of the budget."""
     if not 0 < warmup < 1:
-        raise RunError(f"schedule.warmup must be within (0, 1), a share of the budget; got {warmup}")
+        raise RunError(f"schedule.warmup must be within (0, 1), a fraction of the budget; got {warmup}")

@@ -1,4 +1,4 @@
-"""Schedules that rise and fall in one cycle, against which momentum moves."""
+"""One-cycle schedules: the learning rate rises and falls once, and momentum moves inversely."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from trainer.schedules.base import ProportionalSchedule, check_floor, check_shar
 
 @dataclass(frozen=True)
 class OneCycle(ProportionalSchedule):
-    """One cycle: the rate rises, then falls, both as cosines, and momentum moves against it.
+    """One cycle: the rate rises, then falls, both as cosines, and momentum moves inversely.
 
     Kocyigit (2023) eq. 3.7, after Smith and Topin (2017).
     """
 
     warmup: float = 0.3
-    """Share of the budget in which the rate rises: rho of the equation."""
+    """Fraction of the budget in which the rate rises: rho of the equation."""
 
     initial: float = 0.0
     """Factor at the first step, relative to the base rate; the equation has 0, torch's OneCycleLR 1/25."""
@@ -52,9 +52,9 @@ class OneCycle(ProportionalSchedule):
 class FixedOneCycle:
     """One cycle whose warm-up lasts a fixed number of epochs, however long the run.
 
-    F1-CLR, Kocyigit (2023) eq. 3.8. There t and L are steps, as they are here in effect where the budget
-    counts samples trained. Under ``--counts compute`` the warm-up is t_w epochs' worth of compute at full
-    resolution: to reproduce that chapter count samples, and compare costs afterwards.
+    F1-CLR, Kocyigit (2023) eq. 3.8. There t and L are steps, which is equivalent if the budget counts trained
+    samples. Under ``--counts compute`` the warm-up is the compute of t_w epochs at full resolution: to
+    reproduce that chapter count samples, and compare costs afterwards.
     """
 
     warmup: float = 10.0
@@ -79,11 +79,11 @@ class FixedOneCycle:
         _check_cycle(self.initial, self.final, self.low_momentum, self.high_momentum)
 
     def bind(self, epochs: float) -> OneCycle:
-        """Give the one cycle in which t_w is the share warmup / epochs: see ``SchedulePart.bind``."""
+        """Return the cycle in which t_w is the fraction warmup / epochs: see ``SchedulePart.bind``."""
         if self.warmup >= epochs:
             raise RunError(
                 f"schedule.warmup must be shorter than the run, which trains for {epochs:g} epochs; "
-                f"got {self.warmup:g}: shorten it, raise the budget, or take one_cycle"
+                f"got {self.warmup:g}: shorten it, raise the budget, or use one_cycle"
             )
         return OneCycle(self.warmup / epochs, self.initial, self.final, self.low_momentum, self.high_momentum)
 

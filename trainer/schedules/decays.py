@@ -1,4 +1,4 @@
-"""Schedules that go one way, and leave momentum alone."""
+"""Schedules without cycles, which don't change momentum."""
 
 from __future__ import annotations
 
@@ -14,35 +14,36 @@ from trainer.schedules.base import ProportionalSchedule, check_floor, check_shar
 class Step(ProportionalSchedule):
     """Step-wise decay: a tenth of the rate from 1/3 of the budget, a hundredth from 2/3.
 
-    SLR of Arazo et al. (2021), section 4.1; other milestones and factors serve other papers.
+    SLR of Arazo et al. (2021), section 4.1; milestones and factors can be set for other papers' schedules.
     """
 
     milestones: tuple[float, ...] = (1 / 3, 2 / 3)
-    """Where the rate falls, as rising shares of the budget."""
+    """Points at which the rate falls, as increasing fractions of the budget."""
 
     gamma: float = 0.1
-    """What the rate is multiplied by at each milestone."""
+    """Multiplier of the rate at each milestone."""
 
     def __post_init__(self) -> None:
         inside = all(0 < m < 1 for m in self.milestones)
         if not inside or any(a >= b for a, b in pairwise(self.milestones)):
             raise RunError(
-                f"schedule.milestones must rise within (0, 1), shares of the budget; got {self.milestones}"
+                "schedule.milestones must increase within (0, 1), fractions of the budget; got "
+                f"{self.milestones}"
             )
         if not 0 < self.gamma <= 1:
             raise RunError(f"schedule.gamma must be above 0 and at most 1; got {self.gamma}")
 
     def factor(self, progress: float) -> float:
-        """Multiply by gamma once for each milestone reached."""
+        """Return gamma to the power of the number of milestones reached."""
         return self.gamma ** sum(progress >= m for m in self.milestones)
 
 
 @dataclass(frozen=True)
 class Linear(ProportionalSchedule):
-    """Linear decay at every iteration, to almost nothing at the end of the budget.
+    """Linear decay at every iteration, to nearly 0 at the end of the budget.
 
     LLR of Arazo et al. (2021), section 4.1, after Li et al. (2020). The paper goes from .1 to 1e-6; ``final``
-    is relative to the base rate, so that 1e-5 is the paper's floor at the paper's base rate.
+    is relative to the base rate, so that 1e-5 is the paper's final rate at the paper's base rate.
     """
 
     final: float = 1e-5
@@ -52,7 +53,7 @@ class Linear(ProportionalSchedule):
         check_floor("final", self.final)
 
     def factor(self, progress: float) -> float:
-        """Fall in a line from 1 to final."""
+        """Return the factor, which falls linearly from 1 to final."""
         return (1 - progress) + progress * self.final
 
 
@@ -82,7 +83,7 @@ class WarmupCosine(ProportionalSchedule):
     """
 
     warmup: float = 0.05
-    """Share of the budget spent warming up: t_w / L of the equation."""
+    """Fraction of the budget spent warming up: t_w / L of the equation."""
 
     final: float = 0.0
     """Factor at the last step, relative to the base rate; the equation has 0."""
@@ -92,7 +93,7 @@ class WarmupCosine(ProportionalSchedule):
         check_floor("final", self.final)
 
     def factor(self, progress: float) -> float:
-        """Rise in a line from 0 to 1, then fall by half a cosine to final."""
+        """Return the factor, which rises linearly from 0 to 1, then falls by half a cosine to final."""
         if progress < self.warmup:
             return progress / self.warmup
         return self.final + (1 - self.final) * half_cosine((progress - self.warmup) / (1 - self.warmup))
@@ -100,25 +101,24 @@ class WarmupCosine(ProportionalSchedule):
 
 @dataclass(frozen=True)
 class Rex(ProportionalSchedule):
-    """REX: the rate stays high for long and falls fast at the end of the budget.
+    """REX: the rate stays high for a long time and falls fast at the end of the budget.
 
     (1 - t) / (1/2 + (1 - t)/2) at progress t (Chen et al. 2021).
     """
 
     def factor(self, progress: float) -> float:
-        """Fall ever faster from 1 to 0."""
+        """Return the factor, which falls faster and faster from 1 to 0."""
         left = 1 - progress
         return left / (0.5 + 0.5 * left)
 
 
 @dataclass(frozen=True)
 class RangeTest(ProportionalSchedule):
-    """Learning rate range test: the rate rises exponentially to the base rate, to see where losses turn.
+    """Learning rate range test: the rate rises exponentially to the base rate, to find where the loss turns.
 
     Kocyigit (2023), appendix A.3, after Smith and Topin (2017): from 1e-3 to 1 in 200 steps, with
-    ``--optimizer.lr 1``.
-    The least rate that is worth taking is where the loss begins to fall, the largest where it begins to rise.
-    ``--log-every 1`` writes both for every step into steps.jsonl.
+    ``--optimizer.lr 1``. The smallest useful rate is where the loss begins to fall, the largest where it
+    begins to rise. ``--log-every 1`` writes both for every step to steps.jsonl.
     """
 
     first: float = 1e-3
@@ -131,14 +131,14 @@ class RangeTest(ProportionalSchedule):
             )
 
     def factor(self, progress: float) -> float:
-        """Rise by equal factors at equal distances from first to 1."""
+        """Return the factor, which rises exponentially from first to 1."""
         return math.pow(self.first, 1 - progress)
 
 
 @dataclass(frozen=True)
 class Constant(ProportionalSchedule):
-    """The base rate throughout: no floor, for comparison only."""
+    """Constant base rate, without decay: for comparison only."""
 
     def factor(self, progress: float) -> float:
-        """Stay at 1."""
+        """Return 1."""
         return 1.0
