@@ -1,1 +1,1 @@
-"""Commands that a person types: everything behind ``trainer``."""
+"""The commands of ``trainer``."""

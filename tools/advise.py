@@ -1,4 +1,4 @@
-"""``trainer advise``: what selecting from larger pools could save, given what scoring costs."""
+"""``trainer advise``: potential speed-up of selecting from larger pools, given the cost of scoring."""
 
 from __future__ import annotations
 
@@ -21,52 +21,53 @@ from trainer.selection.pareto import Pareto
 
 @dataclass(frozen=True)
 class Advise:
-    """Show the speed-up that a selection could reach at several ratios, by a Pareto model.
+    """Show the potential speed-up of a selection at several ratios, by a Pareto model.
 
-    The model is that of section 4.5 of the thesis that foms is from: the best x per cent of a pool hold a
-    share F(x) = 1 - (x_min / x)^alpha of its use (eq. 4.5). Scoring `ratio` samples to train on one costs
-    1 + ratio * cost in place of ratio, and gains F(100 / ratio) of what training on all of them would:
+    The model is that of Kocyigit (2023), section 4.5: the best x per cent of a pool hold a fraction
+    F(x) = 1 - (x_min / x)^alpha of its utility (eq. 4.5). Scoring `ratio` samples to train on one costs
+    1 + ratio * cost instead of ratio, and gains F(100 / ratio) of the utility of training on all of them:
 
       speed-up = ratio * F(100 / ratio) / (1 + ratio * cost)
 
-    The thesis states F and shows the speed-up in a figure, without its formula; the formula is our reading.
+    Kocyigit (2023) states F and shows the speed-up in a figure, without its formula; the formula is our
+    interpretation.
 
-    What it can't know: how use is spread over your samples (alpha and x_min are not measured; the defaults
-    are the figure's), and how well a score finds it. The score is taken to be perfect, so these are the
-    model's upper bounds: low resolution, noisy labels and a late stage of training leave less. Whether a
-    method is worth it at your budget is told by runs.
+    Not known are the distribution of utility over your samples (alpha and x_min are not measured; the
+    defaults are the figure's), and how well a score predicts it. The score is assumed to be perfect, so these
+    are the model's upper bounds: low resolution, noisy labels and late training reduce them. Only runs show
+    whether a method is worth it at your budget.
     """
 
     run: Annotated[
         tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")
     ] = None
-    """A run folder, to take the cost of scoring that was measured there."""
+    """A run folder, to use the cost of scoring measured in that run."""
 
     cost: float | None = None
-    """Cost of scoring a sample relative to training on one, where no run folder is given. Usual are 1/3 at
-    full resolution and 0.05 at 96 of 224 pixels."""
+    """Cost of scoring a sample relative to training on one, if no run folder is given. Typical values are 1/3
+    at full resolution and 0.05 at 96 of 224 pixels."""
 
     ratios: tuple[float, ...] = (1.5, 2, 3, 4, 5, 8, 10)
-    """Candidates scored for each trained sample."""
+    """Candidates scored per trained sample."""
 
     alpha: float = 1.16
-    """Exponent of the distribution: larger where few samples hold most of the use."""
+    """Exponent of the distribution: larger if few samples hold most of the utility."""
 
     x_min: float = 6.0
-    """Per cent of a pool below which nothing is gained."""
+    """Percentage of a pool below which nothing is gained."""
 
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """Write the figures to this file too."""
 
     def execute(self, console: Console) -> int:
-        """Print the table, and write the file where asked.
+        """Print the table, and write the file if requested.
 
         Raises
         ------
         RunError
-            When the cost of scoring is not known, or an option makes no sense.
+            If the cost of scoring is not known, or an option is out of range.
         UsageError
-            When ``json`` isn't a file to write.
+            If ``json`` can't be written.
         """
         if self.json is not None:
             check_output("--json", self.json, "advice.json", mark=b'"speed_up"')
@@ -77,7 +78,7 @@ class Advise:
         return 0
 
     def scoring_cost(self) -> float:
-        """Cost of scoring a sample relative to training on one, as told or as measured by the run."""
+        """Return the cost of scoring a sample relative to training on one, given or measured by the run."""
         if (self.run is None) == (self.cost is None):
             given = "neither" if self.run is None else "both"
             raise RunError(f"the cost of scoring must come from a run folder or from --cost; got {given}")
@@ -88,12 +89,12 @@ class Advise:
 
 
 def measured_cost(run: Path) -> float:
-    """What a run folder's ledger says of the cost of scoring.
+    """Return the cost of scoring in a run folder's ledger.
 
     Raises
     ------
     RunError
-        When there is no ledger, or none that measured it.
+        If there is no ledger, or it didn't measure this cost.
     """
     path = run / "ledger.json"
     if not run.is_dir():
@@ -114,18 +115,18 @@ def measured_cost(run: Path) -> float:
 
 
 def advice(cost: float, ratios: tuple[float, ...], pareto: Pareto) -> dict[str, Any]:
-    """The model's figures, as they stand in the file.
+    """Return the model's results, as written to the file.
 
     Returns
     -------
     dict
-        schema, score_cost, the model's alpha and x_min, a row for each ratio with what is trained of a pool,
-        the use it holds, scoring as a part of training, and the speed-up; and the best ratio.
+        schema, score_cost, the model's alpha and x_min, one row per ratio with the fraction of a pool trained
+        on, its utility, scoring relative to training, and the speed-up; and the best ratio.
 
     Raises
     ------
     RunError
-        When there is no ratio, or one below 1.
+        If there is no ratio, or one below 1.
     """
     if not ratios:
         raise RunError("ratios must name at least one ratio; got none")

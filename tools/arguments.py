@@ -1,4 +1,4 @@
-"""Command lines: typed by tyro, with mistakes told in one line."""
+"""Command lines: parsed by tyro, with one-line error messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class UsageError(ValueError):
-    """A command line that can't be understood."""
+    """A command line that can't be parsed."""
 
 
 def parse(command: type[T], words: Sequence[str], prog: str, **options: Any) -> T:
@@ -24,7 +24,7 @@ def parse(command: type[T], words: Sequence[str], prog: str, **options: Any) -> 
     Raises
     ------
     UsageError
-        When they don't fit; the line says which and what was perhaps meant.
+        If they are invalid; the message names the word, and the likely intended one.
     SystemExit
         With status 0, after ``--help``.
     """
@@ -40,11 +40,11 @@ def parse(command: type[T], words: Sequence[str], prog: str, **options: Any) -> 
 
 
 def _one_line(boxed: str, prog: str) -> str:
-    """The message out of tyro's box, without the box, its title and the option's help text."""
+    """Return the message in tyro's box, without the box, its title and the option's help text."""
     lines = [line.strip("│ ").strip() for line in boxed.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("╭", "╰"))]
     if "╭" not in boxed:
-        # Where output isn't UTF-8 there is no box: the title stands first, above a rule.
+        # If output isn't UTF-8 there is no box: the title comes first, above a rule.
         lines = lines[2:]
     rules = [i for i, line in enumerate(lines) if set(line) in ({"─"}, {"-"})]
     message = _plain(" ".join(lines[: rules[0]] if rules else lines))
@@ -55,7 +55,7 @@ def _one_line(boxed: str, prog: str) -> str:
 
 
 def _plain(message: str) -> str:
-    """A message without tyro's markup, and of a value that fits no type only what would have fitted.
+    """Return a message without tyro's markup; for a value that fits no type, only the expected types.
 
     >>> _plain("Error parsing --mean: no type matching {None}|{FLOAT FLOAT FLOAT} could be instantiated from"
     ...        " ['0', '0'].  Got errors: - <class 'NoneType'>: ...")
@@ -74,7 +74,7 @@ def _plain(message: str) -> str:
 
 
 def below_home(word: str) -> str:
-    """A word of a command line with the home folder in place of its ``~``, which shells leave after ``=``.
+    """Expand ``~`` to the home folder in a word of a command line; shells don't after ``=``.
 
     >>> below_home("--runs-dir=~nobody-of-this-name/runs"), below_home("--name=a~b")
     ('--runs-dir=~nobody-of-this-name/runs', '--name=a~b')
@@ -84,9 +84,9 @@ def below_home(word: str) -> str:
 
 
 def chosen(words: Sequence[str], option: str) -> list[str] | None:
-    """The values given to ``option`` the last time it stands in ``words``; None where it doesn't.
+    """Return the values of the last occurrence of ``option`` in ``words``; None if it is absent.
 
-    Looked at before the real parsing, since the parts that a person names decide which options there are.
+    Evaluated before the actual parsing, since the chosen parts determine which options exist.
 
     >>> chosen(["--augment=standard", "ricap", "-h"], "--augment")
     ['standard', 'ricap']
@@ -103,5 +103,5 @@ def chosen(words: Sequence[str], option: str) -> list[str] | None:
 
 
 def asks_for_help(words: Sequence[str]) -> bool:
-    """Whether ``words`` ask for help, which is shown whatever else they say."""
+    """Return whether ``words`` request help, which is shown whatever the other words."""
     return "-h" in words or "--help" in words

@@ -1,4 +1,4 @@
-"""``trainer``: finds the command that was typed, imports only that, and turns errors into one line."""
+"""``trainer``: dispatches to the command, importing only its module, and prints errors in one line."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from tools.streams import say, unbroken_output
 
 COMMANDS = {
     "run": ("tools.run", "Run", "train under a budget, timed, and write a report"),
-    "profile": ("tools.profile", "Profile", "time every stage of a training step and name the bottleneck"),
+    "profile": ("tools.profile", "Profile", "time every component of a training step; name the bottleneck"),
     "convert": ("tools.convert", "Convert", "convert images to a data set: .beton, or .wds tar shards"),
     "inspect": ("tools.inspect", "Inspect", "show a data set's card and a sheet of its images"),
     "verify": ("tools.verify", "Verify", "read every sample of a data set and name the broken ones"),
     "report": ("tools.report", "Report", "write a page about one run, or several side by side"),
     "score": ("tools.score", "Score", "score every training sample, for samplers and selections by scores"),
-    "advise": ("tools.advise", "Advise", "show what selecting from larger pools could save"),
-    "augment-gallery": ("tools.gallery", "Gallery", "show what augmentations do to a data set's images"),
+    "advise": ("tools.advise", "Advise", "estimate the speed-up of selecting from larger pools"),
+    "augment-gallery": ("tools.gallery", "Gallery", "show augmented images of a data set"),
     "list": ("tools.listing", "List", "show every part, its options and the recipes"),
-    "bench": ("tools.bench.command", "Bench", "measure ours against peers, interleaved"),
+    "bench": ("tools.bench.command", "Bench", "benchmark this project against peers, interleaved"),
 }
-"""Each command's module, its class there, and what it does."""
+"""Each command's module, class and description."""
 
 LASTING = ("run", "convert", "score")
-"""Commands whose work is in files: it goes on where nothing can be printed any more."""
+"""Commands that write files, and so continue if output can't be printed any more."""
 
 
 def usage() -> str:
-    """What ``trainer --help`` prints."""
+    """Return the text of ``trainer --help``."""
     lines = [f"  {name:<16} {what}" for name, (_, _, what) in COMMANDS.items()]
     return "\n".join(
         (
@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 done; 1 the command found something broken, or another rank ended; 2 a mistake in
-        what was asked for; 3 the loss diverged; 4 the data changed, or their disk failed, while they were
-        read; 130 stopped by a signal.
+        The exit status: 0 success; 1 the command found damage, or another rank ended; 2 invalid usage or
+        input; 3 the loss diverged; 4 data changed, or the disk failed, during reading; 130 stopped by a
+        signal.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in COMMANDS:
@@ -87,7 +87,7 @@ def _show(text: str) -> int:
 
 def _carry_out(name: str, words: list[str]) -> int:
     if "RANK" in os.environ:
-        # Of a rank that ends we tell ourselves, in one line; torch would add a trace of its own stack.
+        # The end of a rank is reported in one line of our own; torch would add a stack trace.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # Imported here: torch alone takes seconds, which --help and a mistyped command should not.
     from rich.console import Console
@@ -105,10 +105,10 @@ def _carry_out(name: str, words: list[str]) -> int:
     try:
         with counted_warnings(prog), unbroken_output(goes_on=name in LASTING):
             command_type = getattr(importlib.import_module(module), class_name)
-            # `run` has options that depend on the parts it is given, so it reads its words itself.
+            # The options of `run` depend on the chosen parts, so it parses its words itself.
             read = getattr(command_type, "from_words", None)
             command = read(words, prog) if read else parse(command_type, words, prog)
-            # Nothing that is printed is markup or an emoji's name: users' names may look like either.
+            # Printed text has no markup or emoji codes: users' names may look like either.
             status: int = command.execute(Console(markup=False, emoji=False))
         return status
     except (*BudgetrainError, UsageError) as error:

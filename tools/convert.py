@@ -1,4 +1,4 @@
-"""``trainer convert``: images to a data set that trains fast."""
+"""``trainer convert``: converts images to a data set for fast loading."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOST_DIGITS = 20
 
 @dataclass(frozen=True)
 class Convert:
-    """Convert images to a data set that trains fast, with a card: classes, counts, sizes, mean, std, digest.
+    """Convert images to a data set for fast loading, with a card: classes, counts, sizes, mean, std, digest.
 
     SOURCE is one of these:
 
@@ -43,79 +43,79 @@ class Convert:
       FILE.npz              NumPy arrays images and labels, or train_images and train_labels
       FILE.parquet          as on the Hugging Face hub; also a folder, or a pattern: 'data/train-*.parquet'
       FILE.tar              WebDataset shards; also a folder, or a pattern: 'train-{000..099}.tar'
-      MODULE:NAME           a Python object with __len__ and __getitem__ that gives (image, label), or a
-                            function that makes one; the module is found from the current folder
+      MODULE:NAME           a Python object with __len__ and __getitem__ that returns (image, label), or a
+                            function that returns one; modules of the current folder are found
 
-    Images may be gray, RGBA (laid over white), CMYK, 16 bits or palettes, and turned by EXIF: RGB comes out.
+    Images may be gray, RGBA (on white), CMYK, 16-bit or palette, and rotated by EXIF: the result is RGB.
 
-    A conversion that was killed or interrupted goes on where it was when the same command is given again, and
-    ends with the same bytes. Until it is done nothing stands under the name OUT. Afterwards `trainer inspect
-    OUT` shows what is in the data set, and `trainer verify OUT` checks it.
+    A conversion that was killed or interrupted resumes when the same command is run again, with identical
+    results. OUT exists only once it is complete. `trainer inspect OUT` then shows the data set's content, and
+    `trainer verify OUT` checks it.
     """
 
     source: tyro.conf.Positional[str]
-    """What to convert; see above."""
+    """The source to convert; see above."""
 
     out: tyro.conf.Positional[Path]
-    """The data set to write; its ending says the format: .beton (one file, FFCV's) or .wds (a folder of tar
-    shards, for WebDataset and DALI)."""
+    """The data set to write; its suffix selects the format: .beton (one file, FFCV's) or .wds (a folder of
+    tar shards, for WebDataset and DALI)."""
 
     split: str | None = None
-    """Part of the source: train, test, or val (svhn also has extra, places365 challenge). By default train; a
-    folder whose splits have other names (Training, seg_train) must be told."""
+    """Split of the source: train, test, or val (svhn also has extra, places365 challenge). By default train;
+    required for a folder whose splits have other names (Training, seg_train)."""
 
     encoding: Literal["auto", "raw", "jpeg", "proportion"] = "auto"
-    """auto: raw where the longer side is at most 64 pixels once resized (judged by 256 images), else jpeg.
-    proportion: a random share as JPEG, the rest raw."""
+    """auto: raw if the longer side is at most 64 pixels after resizing (judged by 256 images), else jpeg.
+    proportion: a random fraction as JPEG, the rest raw."""
 
     jpeg_share: float = 0.5
-    """Of proportion: each image's chance to be stored as JPEG."""
+    """For proportion: each image's probability of being stored as JPEG."""
 
     quality: int = 90
     """JPEG quality, 1 to 100. JPEG files that need no resizing are stored as they are."""
 
     reencode: bool = False
-    """Encode those as well, at the quality given."""
+    """Encode these as well, at the given quality."""
 
     max_resolution: int | None = None
     """Cap on the longer side in pixels; larger images are scaled down, antialiased."""
 
     square: int | None = None
-    """Resize the shorter side to this and cut the centre square, so that all images share one shape."""
+    """Resize the shorter side to this and crop the center square, so that all images have one shape."""
 
     levels: str = ""
-    """Further sizes to hold every image at, as 96,224: sides of the square with --square, else shorter sides.
-    Training at low resolutions then reads and decodes less."""
+    """Additional stored sizes of every image, such as 96,224: sides of the square with --square, else shorter
+    sides. Training at low resolutions then reads and decodes less."""
 
     validation: float = 0.0
-    """Share of every class to set apart in a second data set, OUT-validation."""
+    """Fraction of every class to hold out in a second data set, OUT-validation."""
 
     seed: int = 0
-    """Of the choice of the validation set, and of the JPEGs of proportion."""
+    """Seed of the choice of the validation set, and of the JPEGs of proportion."""
 
     skip_corrupt: bool = False
     """Leave out images that can't be decoded, and list them here and in a file beside OUT (.skipped.txt);
     without it the first one stops the conversion."""
 
     max_pixels: int = MOST_PIXELS
-    """Pixels of the largest image that is decoded; files that state more are taken for damaged."""
+    """Maximum number of pixels per image; files whose header states more are considered damaged."""
 
     workers: int | None = None
     """Threads; one per core by default. The data set is the same with any number."""
 
     classes_of: Path | None = None
-    """A converted data set whose classes these are: they are numbered as there, as a test set's must be as
-    those of the training set."""
+    """A converted data set with the same classes, whose numbering is used: a test set's must equal the
+    training set's."""
 
     data_dir: Path | None = None
-    """Where named sources have their files; by default the environment's BUDGETRAIN_DATA, else data."""
+    """Folder of named sources' files; by default the environment variable BUDGETRAIN_DATA, else data."""
 
     download: bool = False
     """Download a named source's files where they aren't in the data directory (cifar10, cifar100, svhn and
     fashion_mnist)."""
 
     overwrite: bool = False
-    """Replace OUT; the old one stays until the new one is whole."""
+    """Replace OUT; the old one is kept until the new one is complete."""
 
     def execute(self, console: Console) -> int:
         """Convert, showing progress; see `pipeline.conversion.convert.convert` for the errors."""
@@ -134,7 +134,7 @@ class Convert:
             workers=self.workers,
             overwrite=self.overwrite,
         )
-        # Also a folder's ending is looked at: converting into one that happens to be there is a slip.
+        # The suffix of an existing folder is checked, too: converting into one is a mistake.
         if self.out.suffix.removeprefix(".") not in FORMATS:
             endings = " or ".join(f".{name}" for name in FORMATS)
             raise DataError(f"OUT must end in {endings}; got {str(self.out)!r}: name one such as train.beton")
@@ -158,7 +158,7 @@ class Convert:
                 )
             except (KeyboardInterrupt, CorruptSampleError):
                 if journal_path(self.out).exists():
-                    console.print("what is done so far is kept: the same command goes on from here")
+                    console.print("the work done so far is kept: the same command resumes from here")
                 raise
         for path in [self.out, *([validation_path(self.out)] if self.validation else [])]:
             if skipped_path(path).exists():
@@ -178,12 +178,12 @@ class Convert:
 
 
 def read_levels(text: str) -> tuple[int, ...]:
-    """Read sizes between commas, and put them in ascending order.
+    """Parse sizes separated by commas, and return them in ascending order.
 
     Raises
     ------
     DataError
-        When one is no whole number.
+        If one isn't a whole number.
     """
     words = [word.strip() for word in text.split(",")] if text.strip() else []
     if not all(word.isdecimal() and len(word) < _MOST_DIGITS for word in words):
@@ -192,7 +192,7 @@ def read_levels(text: str) -> tuple[int, ...]:
 
 
 def say_skipped(console: Console, path: Path) -> None:
-    """Name the images that were left out of ``path``, or the first hundred of them."""
+    """Print the images that were left out of ``path``, or the first hundred of them."""
     listed = skipped_path(path)
     lines = listed.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     for line in lines[:_MOST_NAMED]:
@@ -209,7 +209,7 @@ def say_skipped(console: Console, path: Path) -> None:
 
 
 def image_progress(console: Console) -> Progress:
-    """Make a progress bar that shows images done, images per second and the time left."""
+    """Return a progress bar with images done, images per second and remaining time."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -221,7 +221,7 @@ def image_progress(console: Console) -> Progress:
 
 
 class _Rate(ProgressColumn):
-    """Images per second: of late while it runs, over all once it is done."""
+    """Images per second: recent while it runs, overall when it is done."""
 
     def render(self, task: Task) -> Text:
         speed = task.completed / task.finished_time if task.finished_time else task.speed

@@ -1,4 +1,4 @@
-"""``trainer augment-gallery``: what each augmentation does to real images, in one picture."""
+"""``trainer augment-gallery``: a picture of real images under each augmentation."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Gallery:
-    """Draw real images, what each augmentation makes of them alone, and how that differs between draws."""
+    """Draw real images, and several draws of each augmentation of them."""
 
     file: tyro.conf.Positional[Path]
     """A converted data set."""
 
     augment: tuple[str, ...] = ()
-    """Augmentations to show, a column each, with their default options; some that follow each other are
-    joined by +, as in standard+ricap. By default every one that there is."""
+    """Augmentations to show, one column each, with their default options; sequences are joined by +, as in
+    standard+ricap. By default all."""
 
     out: Path | None = None
-    """The PNG to draw; by default beside the file: train.beton -> train.gallery.png."""
+    """The PNG to write; by default beside the file: train.beton -> train.gallery.png."""
 
     images: int = 5
-    """Images to show, of different classes as far as there are. Mixing takes its partners from among them."""
+    """Number of images, of different classes if there are enough. Mixing uses partners among them."""
 
     draws: int = 3
-    """Draws to show of each."""
+    """Number of draws per image."""
 
     seed: int = 0
     """Seed of the augmentation."""
@@ -61,9 +61,9 @@ class Gallery:
         Raises
         ------
         DataError
-            On options that can't work, unknown augmentations, and as `pipeline.formats.open_dataset` does.
+            For options out of range, unknown augmentations, and as `pipeline.formats.open_dataset`.
         UsageError
-            When ``out`` isn't a PNG to write.
+            If ``out`` isn't a PNG that can be written.
         """
         if self.out is not None:
             check_output("--out", self.out, "gallery.png")
@@ -91,7 +91,7 @@ class Gallery:
         return 0
 
     def _augment(self, name: str, data: Converted, ids: NDArray[np.int64], originals: Pixels) -> Pixels:
-        """Several draws of one column: uint8[draws, n, height, width, 3], back from normalised pixels."""
+        """Return the draws of one column, uint8[draws, n, height, width, 3], without normalization."""
         mean, std = (np.array(values, dtype=np.float32) for values in (data.card.mean, data.card.std))
         whole = chain(name.split("+"), data.card.mean, data.card.std)
         images = torch.from_numpy(originals).permute(0, 3, 1, 2)
@@ -106,15 +106,15 @@ class Gallery:
 
 
 def choose(data: Converted, count: int) -> NDArray[np.int64]:
-    """Choose images of classes spread evenly over those that there are, int64[at most count]."""
+    """Return ids of images whose classes are spread evenly over all, int64[at most count]."""
     order = np.argsort(data.labels, kind="stable")
-    # The middle of each of `count` equal stretches of the samples, sorted by class.
+    # The middle of each of `count` equal intervals of the samples, sorted by class.
     count = min(count, len(order))
     return order[((np.arange(count) + 0.5) * len(order) / count).astype(np.int64)]
 
 
 def square(data: Converted, ids: NDArray[np.int64]) -> Pixels:
-    """Read images, uint8[n, height, width, 3]; those of different sizes as their middles, 224 pixels wide."""
+    """Read images, uint8[n, height, width, 3]; if sizes differ, center squares of 224 pixels."""
     images = [data.image(int(index)) for index in ids]
     if len({image.shape for image in images}) == 1:
         return np.stack(images)
@@ -135,8 +135,8 @@ def paint(title: str, names: Sequence[str], originals: Pixels, columns: dict[str
     page = Image.new("RGB", (max(width, 560), header + len(originals) * block + _MARGIN - _BETWEEN), _PAPER)
     pen = ImageDraw.Draw(page)
     pen.text((_MARGIN, 18), title, _INK, ImageFont.load_default(20))
-    told = f"Each column is one augmentation alone; below each other, {draws} draws for the same image."
-    pen.text((_MARGIN, 45), told, _FAINT, ImageFont.load_default(13))
+    caption = f"Each column is one augmentation alone; below each other, {draws} draws for the same image."
+    pen.text((_MARGIN, 45), caption, _FAINT, ImageFont.load_default(13))
     font = ImageFont.load_default(12)
     first = _MARGIN + tile + _GAP + _BETWEEN
     for column, name in enumerate(columns):
@@ -155,7 +155,7 @@ def paint(title: str, names: Sequence[str], originals: Pixels, columns: dict[str
 
 
 def _wrapped(name: str) -> list[str]:
-    """Break a column's name into lines, each narrow enough for a tile."""
+    """Return a column's name wrapped to lines that fit into a tile."""
     lines = [""]
     for word in name.replace("_", "_ ").replace("+", " + ").split():
         if lines[-1] and len(lines[-1]) + len(word) > 13:
@@ -167,7 +167,7 @@ def _wrapped(name: str) -> list[str]:
 def _paste(
     page: Image.Image, pen: ImageDraw.ImageDraw, corner: tuple[int, int], pixels: Pixels, tile: int
 ) -> None:
-    """Put an image in the middle of its tile, enlarged by a whole factor or scaled down."""
+    """Paste an image into the center of its tile, enlarged by an integer factor or scaled down."""
     pen.rectangle((*corner, corner[0] + tile - 1, corner[1] + tile - 1), fill=_HOLE)
     picture = Image.fromarray(pixels)
     factor = tile // max(picture.size)

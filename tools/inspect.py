@@ -1,4 +1,4 @@
-"""``trainer inspect``: what is in a data set, in words and pictures."""
+"""``trainer inspect``: shows a data set's card and sample images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Inspect:
     """A converted data set."""
 
     sheet: Path | None = None
-    """The PNG to draw; by default beside the file: train.beton -> train.beton.sheet.png."""
+    """The PNG to write; by default beside the file: train.beton -> train.beton.sheet.png."""
 
     def execute(self, console: Console) -> int:
         """Print and draw; see `pipeline.formats.open_dataset` and `contact_sheet` for the errors."""
@@ -43,9 +43,9 @@ class Inspect:
         except UnwritableError:
             if self.sheet is not None:
                 raise
-            # What is in a set can be told where nothing may be written.
+            # The card can be shown even if no file can be written.
             place = sheet.absolute().parent
-            line = f"note: no sheet is drawn, as {place} can't be written to: name a file for it by --sheet"
+            line = f"note: no sheet is drawn, as {place} isn't writable: name a file for it by --sheet"
             console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
             return 0
         console.print(f"sample images: {sheet}", highlight=False, markup=False, soft_wrap=True)
@@ -53,7 +53,7 @@ class Inspect:
 
 
 def card_table(card: Card, file: Path) -> Table:
-    """Set a card, but for its classes, as a table of names and values."""
+    """Return a card, except for its classes, as a table of names and values."""
     table = Table(title=Text(str(file)), title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -74,7 +74,7 @@ def card_table(card: Card, file: Path) -> Table:
     if card.max_resolution is not None:
         rows["resized"] = f"longer side at most {card.max_resolution} pixels"
     if card.square is not None:
-        rows["resized"] = f"centre square of {card.square} pixels"
+        rows["resized"] = f"center square of {card.square} pixels"
     if card.levels:
         sides = "squares of" if card.square is not None else "shorter side at most"
         rows["levels"] = f"also at {sides} {', '.join(str(level) for level in card.levels)} pixels"
@@ -91,13 +91,13 @@ def card_table(card: Card, file: Path) -> Table:
 
 
 def _sheet_path(file: Path) -> Path:
-    """Where a set's sheet goes: beside it, also where it is named from within, as "."."""
+    """Return the path of a set's sheet: beside it, also if the set is given as "."."""
     file = file if file.name not in ("", "..") else file.resolve()
     return file.with_name(f"{file.name}.sheet.png")
 
 
 def class_table(card: Card) -> Table:
-    """Set the classes with their counts as bars; of many classes the largest and the smallest."""
+    """Return the classes with their counts as bars; of many classes only the largest and the smallest."""
     table = Table(title="classes", title_justify="left", show_header=False)
     table.add_column(justify="right", style="bold")
     table.add_column()

@@ -1,4 +1,4 @@
-"""What the machine refused a command, in one line with what helps: memory, files, threads, space."""
+"""One-line messages for exhausted resources: memory, files, threads, disk space."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _REFUSALS = (
     errno.EMFILE,
     errno.ENFILE,
 )
-"""Errors of the system that are the machine's doing; any other is a fault of ours."""
+"""System errors caused by the machine; others are bugs of this project."""
 
 _MEMORY = "free some, lower --batch-size or --threads, or raise the limit (ulimit -v, or the container's)"
 
 
 def refusal(error: Exception) -> str | None:
-    """Say what the machine refused, and what helps; None for an error that isn't of this kind."""
+    """Return a message with the exhausted resource and the remedy; None for other errors."""
     text = str(error).partition("\n")[0]
     if isinstance(error, MemoryError):
         return f"memory must suffice; there is no more to be had ({text or 'none left'}): {_MEMORY}"

@@ -22,7 +22,7 @@ from trainer.slots import SLOTS, Slot
 
 RECIPES = "recipes"
 LISTED = (*(slot.plural for slot in SLOTS.values()), RECIPES)
-"""What can be listed: every slot, and the recipes."""
+"""Names that can be listed: every slot, and the recipes."""
 
 Option = tuple[str, str, str, str]
 """Name, type, default and help of an option."""
@@ -42,7 +42,7 @@ class List:
     part: Annotated[
         tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[PART]", help_behavior_hint="")
     ] = None
-    """A part of the slot, to see its options; a recipe, to see its text."""
+    """A part of the slot, to show its options; a recipe, to show its text."""
 
     def execute(self, console: Console) -> int:
         """Print the tables.
@@ -50,7 +50,7 @@ class List:
         Raises
         ------
         RunError
-            When there is no such slot or part; the line lists those that there are.
+            If there is no such slot or part; the message lists the existing ones.
         """
         if self.slot is None:
             for listed in LISTED:
@@ -116,12 +116,12 @@ def _print_part(slot: Slot, name: str, console: Console) -> None:
 
 
 def description(part: type) -> str:
-    """The first line of a part's docstring."""
+    """Return the first line of a part's docstring."""
     return inspect.cleandoc(part.__doc__ or "").partition("\n")[0]
 
 
 def paragraphs(part: type) -> list[str]:
-    """A part's docstring for a terminal: paragraphs unwrapped, indented and underlined text as it stands."""
+    """Return a part's docstring for a terminal: paragraphs unwrapped, indented or underlined text kept."""
     made = []
     for paragraph in inspect.cleandoc(part.__doc__ or "").replace("``", "`").split("\n\n"):
         lines = paragraph.splitlines()
@@ -131,13 +131,13 @@ def paragraphs(part: type) -> list[str]:
 
 
 def headline(recipe: Path) -> str:
-    """The first line of the comment that heads a recipe."""
+    """Return the first line of a recipe's leading comment."""
     first = recipe.read_text(encoding="utf-8").partition("\n")[0]
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
 def options(part: type) -> list[Option]:
-    """A part's options with the string literals that follow them in its source; none if it has no fields."""
+    """Return a part's options with their docstrings, from its source; none if it has no fields."""
     if not dataclasses.is_dataclass(part):
         return []
     helps: dict[str, str] = {}
@@ -172,7 +172,7 @@ def _default(item: dataclasses.Field[Any]) -> str:
 
 
 def _short(value: object) -> str:
-    """A default as one would type it."""
+    """Return a default value as typed on the command line."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, tuple):

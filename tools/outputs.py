@@ -1,4 +1,4 @@
-"""Files that a command is asked to write: looked at before the work, so that nothing else is replaced."""
+"""Checks of a command's output files before its work, so that no other file is replaced."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from tools.arguments import UsageError
 
 
 def check_output(option: str, path: Path, example: str, mark: bytes = b"") -> None:
-    """Refuse a file that ``option`` can't write, or would write over something else.
+    """Raise UsageError if the file of ``option`` can't be written, or would replace another kind of file.
 
     Parameters
     ----------
     option
-        As it is typed: ``--out``.
+        The option as typed: ``--out``.
     example
-        A name that would do; ``path`` must have its ending.
+        A valid name; ``path`` must have its suffix.
     mark
-        What every file of this command holds. A file that is there and doesn't hold it is another's: a run's
-        ledger ends in .json too. Without a mark any file of that ending is replaced.
+        Bytes that every file of this command contains. An existing file without them is of another kind: a
+        run's ledger ends in .json, too. Without a mark any file with that suffix is replaced.
 
     Raises
     ------
     UsageError
-        On another ending, a folder, another's file, or a place where no file can be made.
+        For another suffix, a folder, a file of another kind, or a place where no file can be created.
     """
     ending = Path(example).suffix
     if path.suffix.lower() != ending:
@@ -45,9 +45,9 @@ def check_output(option: str, path: Path, example: str, mark: bytes = b"") -> No
 
 
 def _holds(path: Path, mark: bytes) -> bool:
-    """Whether a file holds ``mark``, or nothing that could be lost."""
+    """Return whether a file contains ``mark``, or is empty."""
     if not mark or path.stat().st_size == 0:
         return True
-    # Mapped, since a data set that was named by mistake may be larger than memory.
+    # Mapped, since a data set named by mistake may be larger than memory.
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(mark) >= 0

@@ -1,4 +1,4 @@
-"""``trainer profile``: what a step of a run consists of, and what holds it up."""
+"""``trainer profile``: times the components of a training step and finds the bottleneck."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from trainer.parallel import World
 from trainer.session import Session
 from trainer.slots import SLOTS
 
-DESCRIPTION = """Time every stage of a training step alone and all of them together; name the bottleneck.
+DESCRIPTION = """Time every component of a training step alone and all of them together; name the bottleneck.
 
-Takes the command line of `trainer run`. Stages are timed on a few batches that are at hand; then the training
-loop makes some dozens of steps, as the run would. Nothing is trained, and no run folder is made.
+Takes the command line of `trainer run`. Components are timed on a few batches in memory; then the training
+loop makes some dozens of steps, as the run would. Nothing is trained, and no run folder is created.
 """
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a profile can be asked for, besides the run's own options."""
+    """Options of a profile, besides the run's own."""
 
     seconds: float = 20.0
-    """Seconds to measure for, beyond setting up; medians are given."""
+    """Seconds to measure, excluding set-up; medians are reported."""
 
     at: float = 0.5
-    """Where in the run to look, a share of the budget: schedules of resolution and selection go by it."""
+    """Point of the run, as a fraction of the budget, for schedules of resolution and selection."""
 
     json: Path | None = None
     """File to write the figures to."""
@@ -52,7 +52,7 @@ class Options:
         if not self.seconds > 0:
             raise RunError(f"seconds must be above 0; got {self.seconds:g}")
         if not 0 <= self.at < 1:
-            raise RunError(f"at must be at least 0 and below 1, a share of the budget; got {self.at:g}")
+            raise RunError(f"at must be at least 0 and below 1, a fraction of the budget; got {self.at:g}")
 
 
 @dataclass(frozen=True)
@@ -64,19 +64,19 @@ class Profile:
 
     @classmethod
     def from_words(cls, words: Sequence[str], prog: str) -> Profile:
-        """Read a command line: that of `trainer run`, and the profile's own options.
+        """Parse a command line: that of `trainer run`, and the profile's own options.
 
         Raises
         ------
         UsageError
-            When the words aren't options, or an option's value is of the wrong type.
+            If the words aren't options, or an option's value is of the wrong type.
         RunError
-            When the recipe or a part is unknown, or a value is out of range.
+            If the recipe or a part is unknown, or a value is out of range.
         """
         return cls(*read_run(words, prog, DESCRIPTION, Options))
 
     def execute(self, console: Console) -> int:
-        """Measure, show a table and a sentence, and write the figures."""
+        """Measure, print a table and a sentence, and write the results."""
         if self.options.json is not None:
             check_output("--json", self.options.json, "profile.json", mark=b'"setting"')
         if self.run.threads is not None:
@@ -100,7 +100,7 @@ class Profile:
 
 
 def measure(session: Session, run: config.Run, seconds: float) -> Measured:
-    """Time a session's stages and its loop in turn, for about ``seconds``."""
+    """Time a session's components and its loop, interleaved, for about ``seconds``."""
     stages = Stages(session)
     try:
         medians = take_turns([*stages.works(), Loop(session)], seconds)
@@ -124,7 +124,7 @@ def _setting(session: Session, at: float) -> str:
 
 
 def rows(measured: Measured) -> Iterator[tuple[str, float, bool]]:
-    """Give the table's rows: name, seconds per step, and whether it is a part of the row above."""
+    """Yield the table's rows: name, seconds per step, and whether it is a part of the row above."""
     for name, seconds in measured.stages.items():
         yield name, seconds, False
         if name == "augmentation" and len(measured.parts) > 1:
@@ -133,7 +133,7 @@ def rows(measured: Measured) -> Iterator[tuple[str, float, bool]]:
 
 
 def table(measured: Measured) -> Table:
-    """Set a profile as a table; rates are of trained images."""
+    """Return a profile as a table; rates are of trained images."""
     made = Table("stage", "ms per batch", "images/s alone", "share of a step")
     for column in made.columns[1:]:
         column.justify = "right"
@@ -154,7 +154,7 @@ def table(measured: Measured) -> Table:
 
 
 def figures(measured: Measured) -> dict[str, Any]:
-    """A profile as it stands in the JSON file; times in milliseconds per step."""
+    """Return a profile as in the JSON file; times in milliseconds per step."""
 
     def row(name: str, seconds: float) -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""Command lines that begin with a recipe: each part's options are there once the part is named."""
+"""Command lines that begin with a recipe; the options of a part exist once the part is chosen."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from trainer.slots import RUN_SLOTS, Slot
 def read_run(
     words: Sequence[str], prog: str, description: str, more: type | None = None
 ) -> tuple[config.Run, Any]:
-    """Read a recipe's name or path and the options that override it.
+    """Parse a recipe's name or path and the options that override it.
 
     Parameters
     ----------
     more
-        A dataclass of further options, all with defaults, which the command has for itself.
+        A dataclass of the command's own options, all with defaults.
 
     Returns
     -------
@@ -35,18 +35,18 @@ def read_run(
     Raises
     ------
     UsageError
-        When the words aren't options, or an option's value is of the wrong type.
+        If the words aren't options, or an option's value is of the wrong type.
     RunError
-        When the recipe or a part is unknown, or a value is out of range.
+        If the recipe or a part is unknown, or a value is out of range.
     """
-    # Options are typed by the parts in use, so those are looked up before the command line is parsed.
+    # The chosen parts determine the options, so they are looked up before the command line is parsed.
     _check_renamed(words)
     named = words[0] if words and not words[0].startswith("-") else None
     base = recipe.load(named, _note) if named is not None else config.Run()
     parts = {name: _chosen_parts(slot, base, words) for name, slot in RUN_SLOTS.items()}
     line = _command_line(base, parts, more)
     if asks_for_help(words):
-        # Whatever else is said: `--sampler --help` asks which samplers there are.
+        # Whatever the other words: `--sampler --help` lists the samplers.
         words = ["--help"]
     _check_owners(words, parts)
     given: Any = parse(line, words, prog, description=description)
@@ -58,13 +58,13 @@ def read_run(
 
 
 def _note(text: str) -> None:
-    """Print a note, once where several ranks read the same command line."""
+    """Print a note, only once if several ranks read the same command line."""
     if os.environ.get("RANK", "0") == "0":
         say(f"note: {text}")
 
 
 def _check_renamed(words: Sequence[str]) -> None:
-    """Refuse options of version 0.1 that have another name now, by that name."""
+    """Raise UsageError for options of version 0.1 that were renamed, with the new name."""
     for word in words:
         option, equals, value = word.partition("=")
         now = former.option_now(option)
@@ -73,7 +73,7 @@ def _check_renamed(words: Sequence[str]) -> None:
 
 
 def _chosen_parts(slot: Slot, base: config.Run, words: Sequence[str]) -> list[Any]:
-    """The parts of a slot that this run uses, with the recipe's options for those that stay."""
+    """Return the parts of a slot that this run uses, with the recipe's options for those that are kept."""
     current = getattr(base, slot.name)
     before = list(current) if slot.many else [current]
     names = chosen(words, f"--{slot.name}")
@@ -97,7 +97,7 @@ def _chosen_parts(slot: Slot, base: config.Run, words: Sequence[str]) -> list[An
 
 
 def _check_owners(words: Sequence[str], parts: Mapping[str, list[Any]]) -> None:
-    """Refuse an option of a part that isn't chosen, by the name of the part that has it."""
+    """Raise UsageError for an option of a part that isn't chosen, with the name of the part that has it."""
     for word in words:
         option = word.partition("=")[0]
         name, _, rest = option.removeprefix("--").partition(".")
@@ -121,7 +121,7 @@ def _field_names(part: type) -> list[str]:
 
 
 def _command_line(base: config.Run, parts: Mapping[str, list[Any]], more: type | None) -> type:
-    """A dataclass with the settings, a name a slot, and the options of the parts in use."""
+    """Return a dataclass of the settings, one name per slot, and the options of the parts in use."""
     settings = Settings(**{item.name: getattr(base, item.name) for item in dataclasses.fields(Settings)})
     fields: list[Any] = [
         (
@@ -130,7 +130,7 @@ def _command_line(base: config.Run, parts: Mapping[str, list[Any]], more: type |
                 Annotated[
                     str,
                     tyro.conf.arg(
-                        help="Recipe to begin with.", metavar="RECIPE", help_behavior_hint="(required)"
+                        help="Recipe to start from.", metavar="RECIPE", help_behavior_hint="(required)"
                     ),
                 ]
             ],
@@ -151,7 +151,7 @@ def _command_line(base: config.Run, parts: Mapping[str, list[Any]], more: type |
         )
     for slot in RUN_SLOTS.values():
         used = parts[slot.name]
-        # Of a part that stands twice in a chain, each keeps the recipe's options: which would a name mean?
+        # Parts that occur twice in a chain keep the recipe's options: their names would be ambiguous.
         owners = [slot.part_name(part) for part in used]
         named = {
             name: part
@@ -169,7 +169,7 @@ def _option_group(slot: Slot, name: str, part: Any) -> Any:
 
 
 def _filled(given: Any, parts: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """Return what fills each slot: the parts in use, with the options of the command line."""
+    """Return the content of each slot: the parts in use, with the options of the command line."""
     filled = {}
     for name, slot in RUN_SLOTS.items():
         used = [getattr(given, f"{name}_{slot.part_name(part)}", part) for part in parts[name]]

@@ -26,34 +26,34 @@ DESCRIPTION = """Train under a budget, timed, and write a report.
 
 A recipe is a name (see `trainer list recipes`) or the path of a .toml, such as an earlier run's run.toml.
 Options override it. A part's own options follow its slot's name, as in `--sampler p_sgd
---sampler.warmup-rounds 10`; name the parts you want before --help, and it shows their options.
+--sampler.warmup-rounds 10`; name parts before --help to see their options.
 
-A run that was stopped goes on with the same command, and a run that is finished is not run again.
+A stopped run resumes with the same command, and a finished run is not run again.
 """
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training run, to be carried out or found done."""
+    """The `run` command."""
 
     run: config.Run
 
     @classmethod
     def from_words(cls, words: Sequence[str], prog: str) -> Run:
-        """Read a command line: the recipe first, then what overrides it.
+        """Parse a command line: the recipe first, then the options that override it.
 
         Raises
         ------
         UsageError
-            When the words aren't options, or an option's value is of the wrong type.
+            If the words aren't options, or an option's value is of the wrong type.
         RunError
-            When the recipe or a part is unknown, or a value is out of range.
+            If the recipe or a part is unknown, or a value is out of range.
         """
         run, _ = read_run(words, prog, DESCRIPTION)
         return cls(run)
 
     def execute(self, console: Console) -> int:
-        """Train, write the report, and print what it cost and what it bought."""
+        """Train, write the report, and print a summary of cost and results."""
         world = join(self.run.device)
         try:
             with telling_peers(world):
@@ -79,7 +79,7 @@ class Run:
         return 0
 
     def _compare(self, folder: RunFolder) -> None:
-        """Refuse to answer for a run whose data is another now; data that is gone isn't compared."""
+        """Print a note if a finished run's data has changed; missing data isn't compared."""
         before = folder.environment.get("data_sha256")
         if not isinstance(before, dict):
             return
@@ -99,6 +99,6 @@ class Run:
         try:
             console.print(f"report: {write_report([folder.path], page)}", soft_wrap=True, highlight=False)
         except UnwritableError as error:
-            # On a read-only disk the page may have been written before.
+            # On a read-only disk the page may exist from before.
             there = f"; that of an earlier time is there: {page}" if page.exists() else ""
             say(f"note: {error}: `trainer report {folder.path} --out FILE` writes the page elsewhere{there}")

@@ -1,4 +1,4 @@
-"""``trainer score``: a file of per-sample scores, for subset, sample_importance and rho_loss."""
+"""``trainer score``: makes a file of per-sample scores, for subset, sample_importance and rho_loss."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ DESCRIPTION = """Score every training sample by networks trained for it, or by t
   trainer run cifar10 --sampler subset --sampler.scores el2n.npz --sampler.keep 0.7
 
 Networks are trained by the recipe on the whole set, at a constant learning rate, for --after epochs, each
-from a seed of its own; their run folders stay, so that a stopped scoring goes on with the same command. The
-rate is that of the first epochs of long step-wise schedules, as those that the published weights and EL2N
-scores come from; --runs scores by networks of any other schedule.
+from a different seed; their run folders are kept, so that a stopped scoring resumes with the same command.
+The rate is that of the first epochs of long step-wise schedules, from which the published weights and EL2N
+scores come; --runs scores by networks of any other schedule.
 
-What sample_importance draws by comes from networks of other seeds, models or numbers of networks like this;
+The weights of sample_importance can come from networks of other seeds, other models, or several networks;
 --after is its E:
 
   trainer score cifar10 --metric p --networks 4 --each --out w.npz
@@ -59,7 +59,7 @@ What sample_importance draws by comes from networks of other seeds, models or nu
   trainer run cifar10 --sampler sample_importance --sampler.scores w-s2.npz --sampler.epochs 0
 
 Irreducible losses are of a set that the network was not trained on. It trains on --data, a holdout set, with
-the recipe's own schedule, and what that and the scoring cost is charged to the run that uses the file:
+the recipe's own schedule, and the cost of this and of scoring is charged to the run that uses the file:
 
   trainer convert cifar10 d/train.beton --validation 0.1
   trainer convert cifar10 d/test.beton --split test
@@ -70,14 +70,14 @@ the recipe's own schedule, and what that and the scoring cost is charged to the 
 
 @dataclass(frozen=True)
 class Score:
-    """One scoring, ready to be made."""
+    """The `score` command."""
 
     run: config.Run
     options: ScoreOptions
 
     @classmethod
     def from_words(cls, words: Sequence[str], prog: str) -> Score:
-        """Read a command line: the recipe, then options of the scoring and of the training.
+        """Parse a command line: the recipe, then options of the scoring and of the training.
 
         Raises
         ------
@@ -150,7 +150,7 @@ class Score:
         check_metric(run.method, self.options.metric, NEEDS.get(self.options.metric, ()))
 
     def _path(self, number: int) -> Path:
-        """Where the scores of one network go: beside the mean, named by its seed or its run folder."""
+        """Return the path of one network's scores: beside the mean, named by its seed or run folder."""
         out, runs = self.options.out, self.options.runs
         name = runs[number].resolve().name if runs else f"s{self.run.seed + number}"
         return out.with_name(f"{out.stem}-{name}{out.suffix}")
@@ -164,7 +164,7 @@ class Score:
         return (1 if options.metric in WEIGHTS else 10) if options.networks is None else options.networks
 
     def _mean(self, columns: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Average over networks: of what is drawn by where weights are made of the scores, else plainly."""
+        """Return the mean over networks: of powers --gamma if scores become weights, else of the scores."""
         table = np.stack(columns).astype(np.float64)
         if self.options.metric in WEIGHTS and len(columns) > 1:
             # Ratios to the largest, whose powers don't overflow.
@@ -178,7 +178,7 @@ class Score:
     def _score(
         self, number: int, coreset: bool, other: Converted | None, console: Console
     ) -> tuple[Session, NDArray[np.float32]]:
-        """Get one network, by training or from a finished run, and what it says."""
+        """Return the session of one network, trained or of a finished run, and its scores."""
         if self.options.metric == "forgetting":
             return self._forgetting(number, console)
         if self.options.runs:
@@ -210,10 +210,10 @@ class Score:
         return session, watcher.forgetting.scores()
 
     def _scoring_run(self, number: int) -> config.Run:
-        """The recipe's run on the whole set without selection, from a seed of its own.
+        """Return the recipe's run on the whole set without selection, with its own seed.
 
-        At a constant rate, as the step-wise schedules of the papers have it in their first epochs, unless the
-        losses are to be those that training leaves in the end.
+        At a constant rate, as in the first epochs of the papers' step-wise schedules, except for irreducible
+        losses, which are those at the end of training.
         """
         seed = self.run.seed + number
         ends = self.options.metric == "irreducible_loss"
@@ -242,12 +242,12 @@ _SCORES = {"el2n": el2n, "p": last_errors, "gradient": gradient_norms}
 
 
 def _trained_on(session: Session) -> str | None:
-    """Digest of the set that a session's network was trained on, with its copies.
+    """Return the digest of the set that a session's network was trained on, including its copies.
 
     Raises
     ------
     RunError
-        When another set stands in its place now.
+        If the set has changed.
     """
     train, folder = session.data.train, session.folder
     if folder.read("environment.json")["data_sha256"]["train"] != train.card.digest:
@@ -259,12 +259,12 @@ def _trained_on(session: Session) -> str | None:
 
 
 def _load(folder: Path) -> Session:
-    """A finished run's session, at its end.
+    """Return the session of a finished run, at its end.
 
     Raises
     ------
     RunError
-        When the folder holds no finished run.
+        If the folder holds no finished run.
     """
     if not (folder / "run.toml").is_file():
         raise RunError(f"a run folder must hold run.toml; {folder} doesn't")

@@ -1,4 +1,4 @@
-"""Options of ``trainer score``: what to score by, and by which networks."""
+"""Options of ``trainer score``: the metric, and the networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AVERAGED = ("el2n", "forgetting", "p", "gradient")
 """Metrics that are a mean over networks."""
 
 WEIGHTS = ("p", "gradient")
-"""Those that sample_importance raises to gamma."""
+"""Metrics that sample_importance raises to the power gamma."""
 
 NEEDS: Mapping[str, tuple[Offer, ...]] = {
     "el2n": ("error",),
@@ -23,12 +23,12 @@ NEEDS: Mapping[str, tuple[Offer, ...]] = {
     "gradient": ("scores",),
     "irreducible_loss": ("scores",),
 }
-"""What the scores are made of, beside the network."""
+"""Options that determine the scores, besides the network."""
 
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """What to score by."""
+    """Options of the scoring."""
 
     out: Path = Path("scores.npz")
     """File to write."""
@@ -36,36 +36,36 @@ class ScoreOptions:
     metric: Literal[
         "el2n", "forgetting", "p", "gradient", "k_center", "facility_location", "irreducible_loss"
     ] = "el2n"
-    """el2n: mean error norm over networks. forgetting: how often a sample was unlearned, mean over networks.
-    p: 1 - the last probability of the true class in training, which sample_importance weights by. gradient:
-    norm of each sample's gradient by all parameters. Means of these two are taken of their powers --gamma.
+    """el2n: mean error norm over networks. forgetting: mean number of forgetting events over networks.
+    p: 1 - the last probability of the true class in training, for sample_importance. gradient: norm of each
+    sample's gradient with respect to all parameters. The last two are averaged as powers --gamma.
     k_center, facility_location: core-sets on the features of the first network. irreducible_loss: loss under
     a network trained on a holdout set, for --selection rho_loss."""
 
     of: Path | None = None
-    """Set whose irreducible losses to write, while --data names the holdout set; None takes the training set
-    that the recipe itself names."""
+    """Set whose irreducible losses to write, while --data names the holdout set; by default the recipe's
+    training set."""
 
     networks: int | None = None
-    """Networks to train; None takes 10 for el2n and forgetting, and 1 for the others. Core-sets and
-    irreducible_loss take one."""
+    """Number of networks to train; by default 10 for el2n and forgetting, and 1 for the others. Core-sets and
+    irreducible_loss use one."""
 
     after: float | None = None
-    """Epochs that each network trains for; None takes 10 for p and gradient, and 20 for the others."""
+    """Epochs of training per network; by default 10 for p and gradient, and 20 for the others."""
 
     gamma: float = 0.5
     """Exponent of sample_importance, whose weights are averaged for p and gradient: the scores of several
     networks are mean(score^gamma)^(1/gamma)."""
 
     each: bool = False
-    """Also write the scores of each network, to the name of --out with its seed, or with --runs its folder,
-    as in w-s0.npz."""
+    """Also write the scores of each network, to --out with its seed (w-s0.npz), or with --runs its folder,
+    appended to the name."""
 
     keep: float = 0.5
     """Fraction of the set that a core-set ranks; the rest has score 0."""
 
     runs: tuple[Path, ...] = ()
-    """Finished run folders whose networks score, instead of training any; not for forgetting."""
+    """Finished run folders whose networks to use, instead of training any; not for forgetting."""
 
     def __post_init__(self) -> None:
         if self.networks is not None and self.networks < 1:
@@ -91,5 +91,5 @@ class ScoreOptions:
 
     @property
     def epochs(self) -> float:
-        """Epochs that each network trains for."""
+        """Epochs of training per network."""
         return (10 if self.metric in WEIGHTS else 20) if self.after is None else self.after

@@ -1,4 +1,4 @@
-"""Standard streams that may go away: their reader has seen enough, a terminal is closed, a disk is full."""
+"""Standard streams that may break: a closed pipe, a closed terminal, a full disk."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any, TextIO, cast
 
 
 def say(line: str) -> None:
-    """Write a line to the error stream, where there is still somebody to read it."""
+    """Write a line to the error stream; do nothing if that is broken."""
     if sys.stderr is not None:
         Unbroken(sys.stderr, goes_on=True).write(f"{line}\n")
 
 
 @contextlib.contextmanager
 def unbroken_output(*, goes_on: bool = False) -> Iterator[None]:
-    """Take no command's work with the reader of what it prints, within.
+    """Return a context in which a broken output stream doesn't end a command's work.
 
     Parameters
     ----------
     goes_on
-        As of `Unbroken`.
+        As in `Unbroken`.
     """
-    # Without an output from the start, as after `>&-`, there is nothing to lose.
+    # Without any output from the start, as after `>&-`, there is nothing to do.
     with contextlib.ExitStack() as stack:
         if sys.stdout is not None:
             output = cast(TextIO, Unbroken(sys.stdout, goes_on=goes_on))
@@ -33,14 +33,14 @@ def unbroken_output(*, goes_on: bool = False) -> Iterator[None]:
 
 
 class Unbroken:
-    """A stream that may lead nowhere after a while: `| head` has seen enough, nohup's terminal is closed.
+    """Wrapper of a stream that may break: `| head` has ended, nohup's terminal is closed.
 
     Parameters
     ----------
     goes_on
-        Whether the work goes on whatever becomes of the stream, of which the error stream is told once.
-        Without it, for commands that only print, a reader that has gone is no matter, and anything else, as a
-        full disk, an error.
+        Whether work continues if the stream breaks, after one note on the error stream. Otherwise, for
+        commands that only print, a closed pipe is ignored, and anything else, such as a full disk, is an
+        error.
     """
 
     def __init__(self, stream: TextIO, *, goes_on: bool) -> None:
@@ -48,12 +48,12 @@ class Unbroken:
         self._goes_on = goes_on
 
     def write(self, text: str) -> int:
-        """Write ``text``, or lose it.
+        """Write ``text``, or drop it if the stream is broken.
 
         Raises
         ------
         OSError
-            When it can't be written although it has a reader, and the work doesn't go on without.
+            If it can't be written although the pipe isn't closed, and ``goes_on`` is False.
         """
         try:
             self._stream.write(text)
@@ -65,17 +65,17 @@ class Unbroken:
                 raise
             if self._goes_on and self._stream is not sys.stderr:
                 reason = error.strerror
-                say(f"note: output can't be written any more ({reason}); the command goes on without it")
+                say(f"note: output can't be written any more ({reason}); the command continues without it")
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: there is no buffer."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def _lose(self) -> None:
-        # What the stream holds back is written once more at the end, which must not fail either.
+        # The stream's buffer is flushed again at exit, which must not fail either.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)

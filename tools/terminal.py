@@ -1,4 +1,4 @@
-"""What a command prints, on any terminal: its encoding, and the warnings of the libraries that it uses."""
+"""Terminal output of commands: its encoding, and warnings of libraries."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from tools.streams import say
 
 
 def take_any_text() -> None:
-    """Let the standard output and error take any text: what their encoding hasn't is replaced.
+    """Make standard output and error accept any text, replacing characters that their encoding lacks.
 
-    Without this a name that isn't of the terminal's alphabet, or isn't UTF-8 at all, ends a command with a
-    traceback, before the work or after it.
+    Otherwise a name outside the terminal's encoding, or one that isn't UTF-8 at all, would end a command with
+    a traceback, before or after its work.
     """
     for stream in (sys.stdout, sys.stderr):
-        # Within a program of somebody's own they may be anything.
+        # In a user's own program they may be any objects.
         if isinstance(stream, io.TextIOWrapper):
             universal = stream.encoding.lower().replace("-", "").startswith("utf")
             stream.reconfigure(errors="backslashreplace" if universal else "replace")
 
 
 class _Count(logging.Handler):
-    """Counts what libraries warn of, and keeps the first of it."""
+    """Counts warnings of libraries, and keeps the first one."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -40,11 +40,11 @@ class _Count(logging.Handler):
         self.first = self.first or text
 
     def tell(self, prog: str) -> None:
-        """Print the line, where there is anything to tell."""
+        """Print a summary line, if there were warnings."""
         if self.count:
             more = f" and {self.count - 1:,} more" if self.count > 1 else ""
             first = one_line(self.first)[:200]
-            say(f"{prog}: libraries warned of: {first}{more}; PYTHONWARNINGS=default prints each as it comes")
+            say(f"{prog}: warnings of libraries: {first}{more}; PYTHONWARNINGS=default prints each one")
 
     def emit(self, record: logging.LogRecord) -> None:
         self.add(f"{record.name}: {record.getMessage()}")
@@ -52,9 +52,9 @@ class _Count(logging.Handler):
 
 @contextlib.contextmanager
 def counted_warnings(prog: str) -> Iterator[None]:
-    """Count the warnings that libraries print, and tell them in one line at the end.
+    """Return a context that counts warnings of libraries and prints a one-line summary at its end.
 
-    Where the user asks Python for warnings, by ``-W`` or PYTHONWARNINGS, they are printed as they come.
+    If the user enables warnings by ``-W`` or PYTHONWARNINGS, they are printed as they occur.
     """
     if sys.warnoptions:
         yield

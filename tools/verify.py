@@ -1,4 +1,4 @@
-"""``trainer verify``: reads a whole data set and says whether it is sound."""
+"""``trainer verify``: reads a whole data set and reports damaged samples."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _MOST_NAMED = 100
 
 @dataclass(frozen=True)
 class Verify:
-    """Read every sample of a data set and name the broken ones, and what keeps it from being opened.
+    """Read every sample of a data set and list the broken ones, or the error that prevents opening it.
 
-    Exit status 1 when there is anything of that.
+    The exit status is 1 if there are any.
     """
 
     file: tyro.conf.Positional[Path]
@@ -29,7 +29,7 @@ class Verify:
     """Threads; one per core by default."""
 
     def execute(self, console: Console) -> int:
-        """Read, report and give the exit status; see `pipeline.formats.verify.verify` for the errors."""
+        """Read, report and return the exit status; see `pipeline.formats.verify.verify` for the errors."""
         with image_progress(console) as progress:
             task = progress.add_task(f"reading {self.file}", total=None)
             verdict = verify(
@@ -48,7 +48,7 @@ class Verify:
             console.print(one_line(verdict.refusal), highlight=False, markup=False, soft_wrap=True)
         history = {
             True: "the file is as it was written",
-            False: "the file was altered since it was written, or its card is another file's",
+            False: "the file was changed since it was written, or its card belongs to another file",
             None: "the file has no checksums to compare with",
         }[verdict.unaltered]
         state = "sound" if verdict.sound else "broken"

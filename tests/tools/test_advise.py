@@ -64,8 +64,8 @@ def test_help_says_where_the_formula_is_from_and_what_it_cannot_know(
         main(["advise", "--help"])
     said = " ".join(capsys.readouterr().out.split())
     assert "eq. 4.5" in said
-    assert "the formula is our reading" in said
-    assert "What it can't know" in said
+    assert "the formula is our interpretation" in said
+    assert "Not known are" in said
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,9 @@ def test_where_time_is_short_a_case_is_measured_once_and_the_rest_is_told() -> N
         measure.interleave([lambda case=case: work(case)], 100, warmup=0, clock=clock)
     assert calls == ["a"]
     shortened, left_out = clock.notes()
-    assert shortened.endswith("once at least, to end in 1.66667e-05 minutes: a")
+    assert shortened.endswith("at least once, to end in 1.66667e-05 minutes: a")
     assert left_out.startswith("left out, since 1.66667e-05 minutes were over: b, c")
-    assert left_out.endswith("--minutes gives more time")
+    assert left_out.endswith("--minutes allows more time")
 
 
 def test_once_may_be_asked_for() -> None:
@@ -77,7 +77,7 @@ def test_a_bench_that_is_out_of_time_writes_what_it_has(
     assert main([*words, "--json", str(out)]) == 0
     assert {row["case"] for row in read_json(out.read_text())} == {"augment/standard/32"}
     told = capsys.readouterr().out
-    assert "measured less often than asked for, once at least" in told
+    assert "measured less often than requested, at least once" in told
     assert "left out, since 1e-06 minutes were over: cutout/32" in told
 
 

@@ -177,7 +177,7 @@ def test_an_interrupted_conversion_says_that_it_goes_on(
             tyro.cli(Convert, args=["interrupting:photos", str(out), "--workers", "1"]).execute(console)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert "the same command goes on from here" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "the same command resumes from here" in console.file.getvalue()  # type: ignore[attr-defined]
     assert journal_path(out).exists()
     assert not out.exists()
     photos.journal = None
@@ -191,7 +191,7 @@ def test_the_help_tells_of_every_source_and_promise(capsys: pytest.CaptureFixtur
         main(["convert", "--help"])
     assert stop.value.code == 0
     said = capsys.readouterr().out
-    for text in (*SOURCES, *SHARDED, *(f".{ending}" for ending in FORMATS), ".npz", "MODULE:NAME", "goes on"):
+    for text in (*SOURCES, *SHARDED, *(f".{ending}" for ending in FORMATS), ".npz", "MODULE:NAME", "resumes"):
         assert text in said
 
 
@@ -225,7 +225,7 @@ def test_verify_notices_a_card_of_another_file(folder: Path, tmp_path: Path) -> 
     status, said = type_in(Verify, tmp_path / "x.beton")
     assert status == 1
     assert "0 of 30 samples are broken" in said
-    assert "or its card is another file's" in said
+    assert "or its card belongs to another file" in said
 
 
 def test_inspect_lists_the_largest_and_smallest_of_many_classes(tmp_path: Path) -> None:

@@ -47,9 +47,7 @@ def test_a_set_that_may_not_be_written_beside_is_told_of_all_the_same(
     said = capsys.readouterr()
     assert (status, said.err) == (0, "")
     assert "classes" in said.out
-    assert (
-        f"note: no sheet is drawn, as {folder} can't be written to: name a file for it by --sheet" in said.out
-    )
+    assert f"note: no sheet is drawn, as {folder} isn't writable: name a file for it by --sheet" in said.out
 
 
 def test_sets_of_either_format_have_sheets_of_their_own(

@@ -81,7 +81,7 @@ def test_a_home_that_can_not_be_written_is_one_line_at_most() -> None:
     done = limited(program, "/nowhere", HOME="/proc/nowhere", XDG_CONFIG_HOME="", XDG_CACHE_HOME="")
     assert done.returncode == 2
     note, error = done.stderr.splitlines()
-    assert note.startswith("trainer report: libraries warned of: matplotlib")
+    assert note.startswith("trainer report: warnings of libraries: matplotlib")
     assert error.startswith("trainer report: ")
 
 

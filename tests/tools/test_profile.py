@@ -161,7 +161,7 @@ def test_a_lopsided_run_is_told_what_holds_it_up(
     ("more", "message"),
     [
         (("--seconds", "0"), "seconds must be above 0; got 0"),
-        (("--at", "1"), "at must be at least 0 and below 1, a share of the budget; got 1"),
+        (("--at", "1"), "at must be at least 0 and below 1, a fraction of the budget; got 1"),
         (("--batch-size", "4096"), "batch_size must be at most the 1,280 samples of this set; got 4,096"),
         (("--sampler", "best"), "sampler must be one of scan, uniform"),
         (("--json", "profile.txt"), "--json must end in .json; got profile.txt"),

@@ -46,7 +46,7 @@ def test_a_closed_terminal_leaves_a_checkpoint_and_a_line(tiny_words: Words, tmp
         trains(folder, run)
         assert run.stderr is not None
         assert run.stderr.readline() == (
-            "note: output can't be written any more (Broken pipe); the command goes on without it\n"
+            "note: output can't be written any more (Broken pipe); the command continues without it\n"
         )
         run.send_signal(signal.SIGHUP)
         said = run.stderr.read()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-GONE = "note: output can't be written any more ({}); the command goes on without it\n"
+GONE = "note: output can't be written any more ({}); the command continues without it\n"
 
 
 def unread(words: list[str]) -> tuple[int, str]:

@@ -141,8 +141,8 @@ def test_what_libraries_warn_of_is_one_line(
                 figure.savefig(io.BytesIO(), format="png")
             logging.getLogger("matplotlib.font_manager").warning("a font of %d points is missing", 7)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("trainer test: libraries warned of: UserWarning: Glyph ")
-    assert re.search(r" and \d+ more; PYTHONWARNINGS=default prints each as it comes$", line)
+    assert line.startswith("trainer test: warnings of libraries: UserWarning: Glyph ")
+    assert re.search(r" and \d+ more; PYTHONWARNINGS=default prints each one$", line)
 
 
 def test_warnings_that_are_asked_for_come_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

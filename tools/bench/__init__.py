@@ -1,1 +1,1 @@
-"""Benchmarks: each measures ours and its peers in turn, in one run."""
+"""Benchmarks: each measures this project and its peers, interleaved in one run."""

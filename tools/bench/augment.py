@@ -1,4 +1,4 @@
-"""Every augmentation, drawn and applied, against torchvision's image by image and kornia's."""
+"""Benchmark of augmentations, draws included, against torchvision (per image) and kornia."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _MEAN, _STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 
 @dataclass(frozen=True)
 class AugmentBench:
-    """Rate of every augmentation, host draw and all, against torchvision v2 (an image a call) and kornia.
+    """Rate of every augmentation, host draws included, against torchvision v2 (per image) and kornia.
 
     Cases are augment/NAME/PIXELS. RandAugment has the modern list, two operations and magnitude 9, on all
-    sides. Mixup and cutout are given images that were normalized beforehand. A peer that has no like of an
-    augmentation has no row, and kornia none where it isn't installed. Torchvision's mixup and cutmix take the
-    whole batch at once, and kornia's operations are one choice for all of it.
+    sides. Mixup and cutout get images normalized beforehand. A peer without an equivalent of an augmentation
+    has no row, nor has kornia if it isn't installed. Torchvision's mixup and cutmix take the whole batch at
+    once, and kornia draws one operation per batch.
     """
 
     augment: tuple[str, ...] = tuple(name for name in AUGMENTS if name != "none")
@@ -45,10 +45,10 @@ class AugmentBench:
     """Height and width of the images: 32 (batches of 512), 96 (of 256) or 224 (of 64)."""
 
     repeats: int = 7
-    """Measurements per case; medians are given."""
+    """Measurements per case; medians are reported."""
 
     device: str = "auto"
-    """Where ours are applied; the peers work on the CPU, but for kornia."""
+    """Device of this project's augmentations and of kornia; other peers run on the CPU."""
 
     def __post_init__(self) -> None:
         for name, known, given in (("augment", AUGMENTS, self.augment), ("pixels", BATCHES, self.pixels)):
@@ -57,7 +57,7 @@ class AugmentBench:
                     raise UsageError(f"{name} must be of {', '.join(map(str, known))}; got {value}")
 
     def rows(self, clock: Clock | None = None) -> list[measure.Row]:
-        """One row per case and peer, in images per second."""
+        """Return one row per case and peer, in images per second."""
         if importlib.util.find_spec("kornia") is None:
             print("kornia is not installed: its rows are left out (pip install kornia)")
         clock = clock or Clock()
@@ -82,7 +82,7 @@ class AugmentBench:
 
 
 def photographs(count: int, pixels: int) -> Tensor:
-    """Smooth seeded pictures with some noise, uint8[count, 3, pixels, pixels], channels_last."""
+    """Return smooth seeded images with some noise, uint8[count, 3, pixels, pixels], channels_last."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
     pictures = np.stack(
@@ -96,7 +96,7 @@ def photographs(count: int, pixels: int) -> Tensor:
 
 
 def ours(name: str, images: Tensor) -> Callable[[], object]:
-    """Draw a new batch's parameters, move them to the device, and apply them there."""
+    """Return a call that draws a new batch's parameters, moves them to the device, and applies them."""
     part = part_of(name)
     chain = Chain([part], _MEAN, _STD)
     source = chain.normalise(images) if part.domain == "float" else images
@@ -116,21 +116,21 @@ def ours(name: str, images: Tensor) -> Callable[[], object]:
 
 
 def finished(out: Tensor) -> Tensor:
-    """Wait until ``out`` is there: work on CUDA is only asked for."""
+    """Wait until ``out`` is computed, and return it: CUDA calls are asynchronous."""
     if out.device.type == "cuda":
         torch.cuda.synchronize(out.device)
     return out
 
 
 def part_of(name: str) -> Augment:
-    """The part with the options that its peers have."""
+    """Return the augmentation with the same options as its peers."""
     if name == "randaugment":
         return Randaugment(operations=2, magnitude=9, space="modern")
     return AUGMENTS[name]()
 
 
 def peers(name: str, images: Tensor, device: torch.device) -> Mapping[str, Callable[[], object]]:
-    """What the peers do to the same images: by name, a call that does one batch."""
+    """Return the peers' calls that augment one batch of the same images, by name."""
     found: dict[str, Callable[[], object]] = {}
     batch = batch_transform(name, images)
     if batch is not None:
@@ -150,7 +150,7 @@ def peers(name: str, images: Tensor, device: torch.device) -> Mapping[str, Calla
 
 
 def torchvision_transform(name: str, pixels: int) -> Callable[[Any], object] | None:
-    """The v2 transform of one image that does the like, where there is one."""
+    """Return the equivalent v2 transform of one image, if there is one."""
     crop = v2.RandomResizedCrop(pixels, antialias=True)
     jitter = v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8)
     length = max(3, pixels // 10 | 1)
@@ -173,7 +173,7 @@ def torchvision_transform(name: str, pixels: int) -> Callable[[Any], object] | N
 
 
 def batch_transform(name: str, images: Tensor) -> Callable[[], object] | None:
-    """Torchvision's mixing, which takes a whole batch."""
+    """Return torchvision's equivalent mixing of a whole batch, if there is one."""
     known: dict[str, v2.Transform] = {
         "mixup": v2.MixUp(alpha=0.3, num_classes=10),
         "cutmix": v2.CutMix(num_classes=10),
@@ -186,7 +186,7 @@ def batch_transform(name: str, images: Tensor) -> Callable[[], object] | None:
 
 
 def kornia_transform(name: str, pixels: int) -> Callable[[Tensor], Tensor] | None:
-    """Kornia's transform of a batch of floats in [0, 1], where there is one and it is installed."""
+    """Return kornia's equivalent transform of a batch of floats in [0, 1], if there is one installed."""
     if importlib.util.find_spec("kornia") is None:
         return None
     auto = importlib.import_module("kornia.augmentation.auto")

@@ -1,4 +1,4 @@
-"""The time that a bench may take, shared out among its cases."""
+"""Time limit of a benchmark, divided among its cases."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ T = TypeVar("T")
 
 
 class Clock:
-    """Says when a case has been measured often enough, and when no other case is to be begun.
+    """Decides when a case has been measured often enough, and when no further case is started.
 
-    A case may take its share of the time that is left: one that needs less leaves more to the others. Each is
-    measured once at least, however long that takes. What was cut short or left out is told by `notes`.
+    A case may take an equal part of the remaining time: one that needs less leaves more to the others. Each
+    is measured at least once, however long that takes. `notes` lists the cases cut short or left out.
 
     Parameters
     ----------
     seconds
-        From now on; without a number, cases are measured as often as is asked for.
+        From now on; by default unlimited, so that cases are measured as often as requested.
     """
 
     def __init__(self, seconds: float = math.inf) -> None:
@@ -31,7 +31,7 @@ class Clock:
         self._left_out: list[str] = []
 
     def cases(self, cases: Sequence[T]) -> Iterator[T]:
-        """Return cases one by one, while there is time; the first one always."""
+        """Yield cases while there is time; the first one always."""
         for place, case in enumerate(cases):
             now = time.perf_counter()
             if place and now >= self._end:
@@ -42,7 +42,7 @@ class Clock:
             yield case
 
     def goes_on(self, done: int, repeats: int) -> bool:
-        """Whether a case measured ``done`` times of ``repeats`` is to be measured once more."""
+        """Return whether a case measured ``done`` times of ``repeats`` is to be measured once more."""
         if done >= repeats:
             return False
         if done == 0 or time.perf_counter() < self._until:
@@ -51,24 +51,24 @@ class Clock:
         return False
 
     def left(self) -> float:
-        """Return the seconds that are left for all cases, at least 0."""
+        """Return the remaining seconds for all cases, at least 0."""
         return max(0.0, self._end - time.perf_counter())
 
     def case_left(self) -> float:
-        """Return the seconds that are left for the case under way, at least 0."""
+        """Return the remaining seconds for the current case, at least 0."""
         return max(0.0, self._until - time.perf_counter())
 
     def notes(self) -> list[str]:
-        """Say in a line each what there was no time for."""
+        """Return one line per kind of case that there was no time for."""
         minutes = f"{self._seconds / 60:g} minutes"
         notes = []
         if self._shortened:
             fewest = min(self._shortened.values())
             few = "once" if fewest == 1 else f"{fewest} times"
             names = ", ".join(self._shortened)
-            notes.append(f"measured less often than asked for, {few} at least, to end in {minutes}: {names}")
+            notes.append(f"measured less often than requested, at least {few}, to end in {minutes}: {names}")
         if self._left_out:
             notes.append(f"left out, since {minutes} were over: {', '.join(self._left_out)}")
         if notes:
-            notes[-1] += "; --minutes gives more time"
+            notes[-1] += "; --minutes allows more time"
         return notes

@@ -1,4 +1,4 @@
-"""``trainer bench NAME``: measures ours against peers, interleaved in one run."""
+"""``trainer bench NAME``: benchmarks against peers, interleaved in one run."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ BENCHES = {
 
 
 MINUTES = 3.0
-"""What a bench takes by default, beside setting up and what its slowest case needs to be measured once."""
+"""Default minutes of a benchmark, excluding set-up and the first measurement of its slowest case."""
 
 
 class BenchPart(Protocol):
-    """A frozen dataclass whose fields are the bench's options."""
+    """A benchmark: a frozen dataclass whose fields are its options."""
 
     def rows(self, clock: Clock | None = None) -> list[measure.Row]:
-        """Measure every case, in the time that the clock has."""
+        """Measure the cases within the clock's time, and return their rows."""
 
 
 _MINUTES_HELP = (
-    "Time to measure in. Cases share it: where it is short they are measured less often than --repeats "
-    "(at least once), and those that it ends before are left out; both are told."
+    "Time limit in minutes, divided among the cases: if it is short they are measured less often than "
+    "--repeats (at least once), and the last ones are left out; both are reported."
 )
 
 
 @dataclass(frozen=True)
 class Bench:
-    """One bench, ready to be run."""
+    """One benchmark, ready to run."""
 
     bench: BenchPart
     json: Path | None
@@ -54,12 +54,12 @@ class Bench:
 
     @classmethod
     def from_words(cls, words: Sequence[str], prog: str) -> Bench:
-        """Read a command line: the bench's name, then its options.
+        """Parse a command line: the benchmark's name, then its options.
 
         Raises
         ------
         UsageError
-            When there is no such bench, or it has no such option.
+            If there is no such benchmark, or it has no such option.
         """
         if not words or words[0] not in BENCHES:
             if words[:1] in (["--help"], ["-h"]):
@@ -92,7 +92,7 @@ class Bench:
         return cls(line.bench, line.json, line.minutes)
 
     def execute(self, console: Console) -> int:
-        """Measure, show a table, and write the rows."""
+        """Measure, print a table, and write the rows."""
         if self.json is not None:
             check_output("--json", self.json, "rows.json", mark=b'"case"')
         clock = Clock(60 * self.minutes)

@@ -1,8 +1,8 @@
-"""The sides of ``trainer bench loaders``: our engines and four peers, each doing the same to the same data.
+"""The loaders of ``trainer bench loaders``: this project's engines and four peers, with equal work and data.
 
-Every side gives uint8 batches of a data set in a new random order each epoch, JPEGs as random resized crops.
-It is made in a process of its own (`tools.bench.loader_worker`), because some set the number of threads of
-everybody.
+Every side yields uint8 batches of a data set in a new random order each epoch, JPEGs as random resized crops.
+Each runs in a separate process (`tools.bench.loader_worker`), because some set the process's number of
+threads.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _DALI_AHEAD = 3
 
 @dataclass(frozen=True)
 class Side:
-    """A loader, ready.
+    """A loader, ready to be measured.
 
     Attributes
     ----------
     epoch
-        Goes once through the data: the number of images of every batch, as it comes.
+        Makes one pass over the data and yields the number of images in each batch.
     ahead
-        Batches of the next epoch that it may have made before anybody asks for one.
+        Maximum number of prefetched batches of the next epoch.
     """
 
     epoch: Callable[[], Iterator[int]]
@@ -40,22 +40,22 @@ class Side:
 
 @dataclass(frozen=True)
 class Work:
-    """What a side is to do.
+    """Work of a side.
 
     Attributes
     ----------
     side
         A key of `SIDES`.
     engine
-        Ours, by its name; empty for peers.
+        Name of this project's engine; empty for peers.
     data
         The data set: a ``.beton`` file, or a folder of tar shards.
     files
-        Folder of the same images as JPEG files, in folders by class; empty where they are raw.
+        Folder of the same images as JPEG files, one folder per class; empty if images are raw.
     pixels
         Height and width of the crops; 0 for whole images.
     batch_size, threads
-        Of every side; threads are processes where the side has those.
+        The same for every side; number of processes if the side uses processes.
     """
 
     side: str
@@ -75,7 +75,7 @@ class _Order:
 
 
 def ours(work: Work) -> Side:
-    """One of our engines in our loader; what it doesn't crop itself is cropped as in training."""
+    """Return an engine of this project in its loader; crops not made by it are made as in training."""
     dataset = open_dataset(Path(work.data))
     crop = RandomResizedCrop(size=work.pixels) if work.pixels else None
     chain = None if crop is None else Chain([crop], (0.5,) * 3, (0.25,) * 3)
@@ -98,7 +98,7 @@ def ours(work: Work) -> Side:
 
 
 def ffcv_loader(work: Work) -> Side:
-    """FFCV's own Loader on the same file, which the operating system keeps in memory."""
+    """Return FFCV's own Loader on the same file, which is in the operating system's page cache."""
     loader = importlib.import_module("ffcv.loader")
     fields = importlib.import_module("ffcv.fields.decoders")
     image = importlib.import_module("ffcv.fields.rgb_image")
@@ -119,7 +119,7 @@ def ffcv_loader(work: Work) -> Side:
 
 
 def dali(work: Work) -> Side:
-    """A DALI pipeline as its users write it: its own reader of tar shards, its own random crops."""
+    """Return a typical DALI pipeline: its own reader of tar shards, its own random crops."""
     pipeline_def = importlib.import_module("nvidia.dali").pipeline_def
     fn = importlib.import_module("nvidia.dali.fn")
     types = importlib.import_module("nvidia.dali.types")
@@ -153,7 +153,7 @@ def dali(work: Work) -> Side:
 
 
 def dataloader_pil(work: Work) -> Side:
-    """PyTorch's DataLoader over a folder of JPEG files, with Pillow and torchvision's transforms."""
+    """Return PyTorch's DataLoader over a folder of JPEG files, with Pillow and torchvision's transforms."""
     data = importlib.import_module("torch.utils.data")
     datasets = importlib.import_module("torchvision.datasets")
     loader = data.DataLoader(
@@ -167,7 +167,7 @@ def dataloader_pil(work: Work) -> Side:
 
 
 def webdataset(work: Work) -> Side:
-    """The webdataset package on the same shards, with Pillow and torchvision's transforms."""
+    """Return the webdataset package on the same shards, with Pillow and torchvision's transforms."""
     wds = importlib.import_module("webdataset")
     shards = [str(shard) for shard in sorted(Path(work.data).glob("*.tar"))]
     transform = _transform(work.pixels)
@@ -189,7 +189,7 @@ SIDES: dict[str, Callable[[Work], Side]] = {
     "dataloader-pil": dataloader_pil,
     "webdataset": webdataset,
 }
-"""Every side by the name that rows give it."""
+"""Every side by its name in the rows."""
 
 
 def _transform(pixels: int) -> Callable[[Any], Any]:

@@ -1,4 +1,4 @@
-"""A process that does one side's work when it is told to, and says what that took."""
+"""A process that runs one side's epochs on request and reports their cost."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ _REST = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What some epochs took.
+    """Cost of some epochs.
 
     Attributes
     ----------
     images
-        How many.
+        Number of images.
     seconds, cpu
-        By the clock, and of all cores, in this process and those it started.
+        Wall-clock time, and CPU time of this process and its descendants.
     peak, memory
-        Bytes of memory in use by this process and those it started: the most at any time, each process's own
-        added up, and now.
+        Memory of this process and its descendants in bytes: sum of the processes' peaks, and current value.
     """
 
     images: int
@@ -42,11 +41,11 @@ class Report:
 
 
 class WorkerError(RuntimeError):
-    """A side failed: its last line of complaint."""
+    """A side failed; the message is the last line of its error output."""
 
 
 class Worker:
-    """A side in a process of its own, idle until it is asked for epochs."""
+    """A side in a separate process, idle until epochs are requested."""
 
     def __init__(self, work: Work) -> None:
         self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -59,12 +58,12 @@ class Worker:
         )
 
     def run(self, epochs: int) -> Report:
-        """Have it do some epochs, and wait.
+        """Run some epochs, wait, and return their cost.
 
         Raises
         ------
         WorkerError
-            When it ends instead.
+            If the process ends.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -77,11 +76,11 @@ class Worker:
         if not line:
             self._process.wait()
             self._complaints.seek(0)
-            raise WorkerError((self._complaints.read().strip().splitlines() or ["it said nothing"])[-1])
+            raise WorkerError((self._complaints.read().strip().splitlines() or ["no error message"])[-1])
         return Report(**json.loads(line))
 
     def close(self) -> None:
-        """End the process and those it started; a second call does nothing."""
+        """End the process and its descendants; further calls do nothing."""
         if self._process.poll() is None:
             self._process.communicate()
         for pipe in (self._process.stdin, self._process.stdout, self._complaints):
@@ -98,15 +97,15 @@ class Worker:
 
 
 def main() -> None:
-    """Do epochs as they are asked for on the standard input, until it ends."""
-    # What libraries print goes elsewhere: the answers alone go to whoever asks.
+    """Run epochs as requested on standard input, until it is closed."""
+    # Libraries' output is redirected: standard output carries only the replies.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     work = Work(**json.loads(sys.argv[1]))
     side = SIDES[work.side](work)
     for line in sys.stdin:
         batches = (images for _ in range(int(line)) for images in side.epoch())
-        # What was made while others were measured doesn't count.
+        # Batches prefetched while others were measured don't count.
         for _ in range(side.ahead):
             next(batches, None)
         begin, before = time.perf_counter(), _cpu()
@@ -118,17 +117,17 @@ def main() -> None:
 
 
 def _come_to_rest() -> None:
-    """Wait until no thread works ahead any more, so that it doesn't disturb the next."""
+    """Wait until no thread prefetches any more, so that it doesn't disturb the next measurement."""
     before, busy = _cpu(), True
     while busy:
         time.sleep(_REST)
         now = _cpu()
-        # To look takes a little as well.
+        # Checking takes some CPU time, too.
         before, busy = now, now - before > 0.2 * _REST
 
 
 def _family(process: str) -> Iterator[str]:
-    """This process and all below it, by their numbers."""
+    """Yield the ids of this process and its descendants."""
     yield process
     for task in Path(f"/proc/{process}/task").iterdir():
         try:
@@ -140,11 +139,11 @@ def _family(process: str) -> Iterator[str]:
 
 
 def _cpu() -> float:
-    """Seconds of all cores that this process and those it started have used, without those that ended."""
+    """Return the CPU seconds of this process and its descendants, without those that ended."""
     _, *others = _family(str(os.getpid()))
     ticks = 0
     for process in others:
-        # Behind the name, which is in brackets and may hold anything: fields 14 and 15 of the line.
+        # Fields 14 and 15 of the line; the name before them, in parentheses, may contain any characters.
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")

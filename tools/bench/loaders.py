@@ -1,4 +1,4 @@
-"""What loading costs: our engines against FFCV's Loader, DALI, PyTorch's DataLoader and webdataset."""
+"""Benchmark of loading: this project's engines against FFCV, DALI, PyTorch's DataLoader and webdataset."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PEERS = {
     "dataloader-pil": "torchvision",
     "webdataset": "webdataset",
 }
-"""Every peer, and the module that it needs."""
+"""Every peer, and the module that it requires."""
 
 _SHARD = 1 << 23
 _GROWTH_ROUNDS = 50
@@ -41,38 +41,38 @@ _RAW_EPOCHS = 4
 
 @dataclass(frozen=True)
 class LoadersBench:
-    """Rate, processor time and memory of every engine and format, against loaders that people use."""
+    """Rate, CPU time and memory of every engine and format, against other loaders."""
 
     data: Path | None = None
-    """A .beton file of JPEGs to measure; by default one is made, of pictures of 500 px that are to a decoder
-    what photographs are, and another of raw images of 32 px."""
+    """A .beton file of JPEGs to measure; by default one is made of 500 px images that cost a decoder about as
+    much as photographs, and another of raw 32 px images."""
 
     pixels: tuple[int, ...] = (224, 64)
-    """Sizes of the random resized crops of JPEGs; none to leave JPEGs out."""
+    """Sizes of the random resized crops of JPEGs; none to skip JPEGs."""
 
     engines: tuple[str, ...] = tuple(ENGINES)
-    """Engines of ours to measure."""
+    """This project's engines to measure."""
 
     peers: tuple[str, ...] = tuple(PEERS)
-    """Whom to compare with."""
+    """Peers to compare with."""
 
     formats: tuple[str, ...] = ("beton", "wds")
-    """Formats that ours read."""
+    """Formats read by this project's engines."""
 
     images: int = 256
-    """Pictures to make."""
+    """Number of JPEG images to make."""
 
     raw_images: int = 50_000
-    """Raw images of 32 px to make; 0 for none."""
+    """Number of raw 32 px images to make; 0 for none."""
 
     threads: int = 0
-    """Threads, or processes, of every side; 0 for one per core."""
+    """Threads or processes per side; 0 for one per core."""
 
     repeats: int = 5
-    """Measurements per case; medians are given."""
+    """Measurements per case; medians are reported."""
 
     growth: bool = False
-    """Measure as well by how much memory grows from round 10 to round 50, at the last of the sizes: some
+    """Also measure how much memory grows from round 10 to round 50, at the last of the sizes: takes some
     minutes."""
 
     def __post_init__(self) -> None:
@@ -83,13 +83,13 @@ class LoadersBench:
                     raise UsageError(f"{name} must be of {', '.join(choices)}; got {value}")
 
     def rows(self, clock: Clock | None = None) -> list[Row]:
-        """One row per case and peer, all sides of a case measured in turn.
+        """Return one row per case and peer, with all sides of a case interleaved.
 
         ``load/SET-PIXELS/ENGINE`` is the rate of random resized crops, ``load/raw32/ENGINE`` that of whole
         raw images, in batches of 64 and 512; ``.../wds`` from tar shards instead of a ``.beton`` file.
-        ``cpu/...`` is the time of all cores, ``memory/...`` the most memory that the side's processes held,
-        ``growth/...`` what came to it between round 10 and round 50. Each side is a process of its own with
-        the same number of threads, and reads files that the operating system holds in memory.
+        ``cpu/...`` is CPU time, ``memory/...`` the peak memory of the side's processes, ``growth/...`` its
+        increase between round 10 and round 50. Each side is a separate process with the same number of
+        threads, and reads files that are in the operating system's page cache.
         """
         with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
             return list(self._rows(Path(scratch), clock or Clock()))
@@ -124,7 +124,7 @@ class LoadersBench:
                 yield from self._case(case, *works[case], clock)
 
     def _case(self, name: str, work: Work, shards: Path | None, clock: Clock) -> Iterator[Row]:
-        """Measure all sides of one data set and size."""
+        """Measure all sides on one data set and size."""
         sides = {(engine, ""): replace(work, engine=engine) for engine in self._engines(shards)}
         if shards is not None and "wds" in self.formats:
             sides |= {key: replace(one, data=str(shards)) for key, one in _with_format(sides)}
@@ -144,13 +144,13 @@ class LoadersBench:
             yield from _compare(case, reports[key], theirs)
 
     def _engines(self, shards: Path | None) -> tuple[str, ...]:
-        # Raw images don't go through DALI.
+        # DALI doesn't read raw images.
         return tuple(name for name in self.engines if shards is not None or name != "dali")
 
     def _measure(
         self, sides: dict[tuple[str, str], Work], epochs: int, clock: Clock
     ) -> dict[tuple[str, str], Report]:
-        """Medians of every side, measured in turn: A B C A B C ... ."""
+        """Return medians of every side, interleaved: A B C A B C ... ."""
         reports: dict[tuple[str, str], list[Report]] = {key: [] for key in sides}
         with ExitStack() as stack:
             workers = {key: stack.enter_context(Worker(work)) for key, work in sides.items()}
@@ -173,7 +173,7 @@ def _with_format(sides: dict[tuple[str, str], Work]) -> Iterator[tuple[tuple[str
 
 
 def _compare(case: str, ours: Report, peers: dict[str, Report]) -> Iterator[Row]:
-    """Rows of one of ours against every peer, or alone where there is none."""
+    """Yield rows of one engine against every peer, or alone if there is none."""
     for kind, unit in (("load", "images/s"), ("cpu", "ms/image"), ("memory", "MB")):
         mine = _figure(ours, kind)
         if not peers:
@@ -221,7 +221,7 @@ def _pictures(path: Path, count: int) -> Path:
 
 
 def _spread(data: Converted, files: Path, shards: Path) -> None:
-    """Write the same JPEGs as files in folders by class, and as tar shards of 8 MB, so that two can share."""
+    """Write the same JPEGs as files in one folder per class, and as several tar shards of 8 MB."""
     with WebDatasetFormat(shard_size=_SHARD).create(shards, len(data)) as writer:
         for index in range(len(data)):
             content, label = data.encoded(index), int(data.labels[index])

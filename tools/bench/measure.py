@@ -1,4 +1,4 @@
-"""Ours and a peer's, measured in turn within one run; medians, ratios and the rows that a bench writes."""
+"""Interleaved measurement of this project and its peers: medians, ratios and result rows."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Row:
     Attributes
     ----------
     case
-        Name of the case, as in ``draw/wr/1e6``.
+        Name of the case, such as ``draw/wr/1e6``.
     peer
-        Whose figure ``theirs`` is; None where the case has no peer.
+        Name of the peer; None if the case has none.
     ours, theirs
         Medians in ``unit``.
     unit
-        Units that end in ``/s`` are rates, where more is better; in all others less is better.
+        Units that end in ``/s`` are rates, where higher is better; in all others lower is better.
     ratio
-        How many times better ours is: below 1 where ours is worse. None without a peer, or where the worse
-        of the two is 0.
+        Improvement over the peer: below 1 if ours is worse. None without a peer, or if the worse of the two
+        is 0.
     """
 
     case: str
@@ -46,7 +46,7 @@ class Row:
     def compare(
         cls, case: str, ours: float, unit: str, peer: str | None = None, theirs: float | None = None
     ) -> Row:
-        """Make a row and its ratio from two medians in the same unit."""
+        """Return a row, with its ratio, from two medians in the same unit."""
         ratio = None
         if theirs is not None:
             better, worse = (ours, theirs) if unit.endswith("/s") else (theirs, ours)
@@ -55,7 +55,7 @@ class Row:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call."""
+    """Return the wall-clock seconds of one call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -64,9 +64,9 @@ def seconds(work: Callable[[], object]) -> float:
 def interleave(
     works: Sequence[Callable[[], object]], repeats: int, warmup: int = 1, clock: Clock | None = None
 ) -> list[float]:
-    """Return each work's median seconds, measured in turn A B C A B C ... so that drift hits all alike.
+    """Return each work's median seconds, interleaved A B C A B C ... so that drift affects all equally.
 
-    Less often than ``repeats`` where the ``clock`` has no more time for it.
+    Measures less often than ``repeats`` if the ``clock`` has no more time.
     """
     clock = clock or Clock()
     for work in works:

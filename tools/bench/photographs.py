@@ -1,4 +1,4 @@
-"""Pictures that cost a decoder about what photographs do: smooth light, edges, and texture of every scale."""
+"""Synthetic images with the decoding cost of photographs: gradients, edges, and texture of every scale."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from PIL import Image
 
 _SHAPES = 12
 _TEXTURE = ((1, 4.0), (2, 8.0), (4, 9.0), (8, 10.0), (16, 12.0))
-"""Size of the grain in pixels, and its strength in grey levels: some 70 KB a picture of 500 px as JPEG 90."""
+"""Size of the grain in pixels, and its strength in levels: some 70 KB per 500 px image as JPEG 90."""
 
 
 def photographs(count: int, pixels: int) -> NDArray[np.uint8]:
-    """Make seeded pictures: uint8[count, pixels, pixels, 3]."""
+    """Return seeded images, uint8[count, pixels, pixels, 3]."""
     out = np.empty((count, pixels, pixels, 3), np.uint8)
     with ThreadPoolExecutor() as pool:
         for place, picture in enumerate(pool.map(lambda seed: _photograph(seed, pixels), range(count))):

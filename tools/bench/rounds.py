@@ -1,4 +1,4 @@
-"""What importance sampling costs a run: rounds with one sampler against rounds with another, in turn."""
+"""Benchmark of the overhead of importance sampling: rounds with a sampler against uniform, interleaved."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RoundsBench:
     """Wall-clock of a sampler's rounds (order, training, feedback) relative to uniform's."""
 
     samplers: tuple[str, ...] = ("p_sgd",)
-    """Cases run/NAME to measure; the peer is uniform."""
+    """Samplers to measure, as cases run/NAME; the peer is uniform."""
 
     model: str = "resnet8"
     """Network to train."""
@@ -28,21 +28,21 @@ class RoundsBench:
     """Size of the training set, 32 px."""
 
     budget: float = 0.1
-    """Share of the set in a round."""
+    """Round size as a fraction of the set."""
 
     repeats: int = 15
-    """Rounds a sampler; medians are given."""
+    """Rounds per sampler; medians are reported."""
 
     device: str = "auto"
-    """Where to train."""
+    """Device to train on."""
 
     def rows(self, clock: Clock | None = None) -> list[measure.Row]:
-        """One row per sampler, in seconds per round."""
+        """Return one row per sampler, in seconds per round."""
         clock = clock or Clock()
         return self.measured(clock, clock.cases(self.samplers))
 
     def measured(self, clock: Clock, samplers: Iterable[str]) -> list[measure.Row]:
-        """Return a row per sampler, within a case that is under way."""
+        """Return one row per sampler, within the current case."""
         with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
             data = noise(Path(scratch), self.samples, pixels=32)
             return [self._row(name, data, Path(scratch), clock) for name in samplers]
@@ -59,7 +59,7 @@ class RoundsBench:
 
 
 def one_round(session: Session) -> Callable[[], None]:
-    """Return work that draws an order, trains on it, and brings the sampler its feedback."""
+    """Return a call that draws an order, trains on it, and passes the feedback to the sampler."""
     rounds = session.rounds()
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""What sampling costs: draws against numpy's and torch's, feedback, and the wait at a round's start."""
+"""Benchmark of sampling: draws against NumPy and torch, feedback, and the wait at a round's start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tools.bench.rounds import RoundsBench
 
 _SIZES = {"5e4": 50_000, "1e6": 1_000_000, "1e7": 10_000_000}
 _REPEATS = {"5e4": 101, "1e6": 21, "1e7": 3}
-_ROWS = 4096  # of a call to observe: what 32 steps of 128 leave between two copies from the device
+_ROWS = 4096  # rows per call to observe: 32 steps of 128 samples between two copies from the device
 
 _LARGE = """
 import json, resource, time
@@ -53,23 +53,23 @@ class SamplersBench:
     """Weighted draws with and without replacement, feedback, and the wait at a round's start."""
 
     quick: bool = False
-    """Leave out the cases of 1e7 and 1e8 samples, and repeat less."""
+    """Skip the cases of 1e7 and 1e8 samples, and repeat less often."""
 
     def rows(self, clock: Clock | None = None) -> list[Row]:
-        """One row per case and peer.
+        """Return one row per case and peer.
 
         ``draw/wr/N`` draws N of N with replacement, ``draw/wor30/N`` 30% of N without; the weights are
         uniform random float32. ``.../memory`` is the peak beyond the table of weights. ``observe/1e6`` is
-        p_sgd's observe and fold of rows on a million samples, 4,096 rows a call. ``wait/MODE/1e6`` is the
-        median time of ``next_order`` at a round's start, a round being 30% of a million samples: with a lead
-        in a thread or a process; in line without one, where it is the drawing itself. ``run/p_sgd`` is whole
-        rounds of training against uniform's, as `trainer bench rounds` measures them.
+        p_sgd's observe and fold of rows on a million samples, 4,096 rows per call. ``wait/MODE/1e6`` is the
+        median time of ``next_order`` at the start of a round of 30% of a million samples: with a lead in a
+        thread or a process; inline without a lead, where it is the drawing itself. ``run/p_sgd`` is whole
+        rounds of training against uniform's, as measured by `trainer bench rounds`.
         """
         use_threads(cores())
         return list(self._rows(clock or Clock()))
 
     def _rows(self, clock: Clock) -> Iterator[Row]:
-        # Those of the most samples last: they take the longest, and one can do without them.
+        # Cases with the most samples last: they take the longest, and are the least important.
         large = [] if self.quick else ["draw/1e7", "draw/wor30/1e8"]
         waits = [f"wait/{mode}/1e6" for mode in ("inline", "thread", "process")]
         for case in clock.cases(["draw/5e4", "draw/1e6", "observe/1e6", *waits, "run/p_sgd", *large]):
@@ -115,7 +115,7 @@ class SamplersBench:
 
 
 def _large(samples: int) -> tuple[float, float]:
-    # In a process of its own: the peak of this one has other causes.
+    # In a separate process: the peak of this one has other causes.
     program = _LARGE.format(samples=samples)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     seconds, megabytes = json.loads(done.stdout)
@@ -145,7 +145,7 @@ def _observe(repeats: int, clock: Clock) -> float:
 def _wait(mode: str, rounds: int) -> float:
     plan = Plan(1_000_000, epochs=rounds + 2, budget=0.3, batch_size=128)
     waits = []
-    lead = 0 if mode == "inline" else 1000  # in line there is nothing to overlap with
+    lead = 0 if mode == "inline" else 1000  # inline there is nothing to overlap with
     with Service(PSGD().build(plan), plan, mode=mode, lead=lead) as service:  # type: ignore[arg-type]
         generator = np.random.default_rng(0)
         for number in range(service.rounds):
@@ -157,5 +157,5 @@ def _wait(mode: str, rounds: int) -> float:
             for step in range(1, steps + 1, 32):
                 rows = _feedback(plan.samples, _ROWS, generator)
                 service.observe(Feedback(first + step, rows.ids, rows.loss, rows.p_true, rows.trained))
-            time.sleep(1)  # the steps of the lead, which train on a device in the meantime
+            time.sleep(1)  # in place of the lead's steps, which train on a device meanwhile
     return statistics.median(waits[2:]) * 1e3  # the first rounds compile

@@ -1,4 +1,4 @@
-"""What selecting costs: steps with a selection against plain steps of the same training, in turn."""
+"""Benchmark of the overhead of selections: steps with a selection against plain steps, interleaved."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ _FOMS = re.compile(r"foms/0?\.\d+")
 class SelectionBench:
     """Overhead of selections over plain training of the same samples: 0.1 is 10% more time.
 
-    select/foms/R scores a pool of twice the batch at R times the resolution of training, all else that it
-    needs included: candidates are read at that level of the data set, and the chosen again in full. Training
-    on the chosen is the same work as training on any, so it is left out of the difference: where a step takes
-    seconds, its noise is larger than the overhead. select/impon counts its linear model alone: choosing and
-    learning. For select/selective_backprop the figure is measured time by the ledger's prediction, less 1.
+    select/foms/R scores a pool of twice the batch at R times the training resolution, everything included:
+    candidates are read at that stored size, and selected samples again at full size. Training on the selected
+    samples is the same work with any selection, so it is excluded from the difference: if a step takes
+    seconds, its noise is larger than the overhead. select/impon measures only its linear model: choosing and
+    learning. For select/selective_backprop the figure is measured time / the ledger's prediction - 1.
     """
 
     cases: tuple[str, ...] = CASES
-    """Which of foms/R (R a fraction, to 8 pixels), ordered_sgd, focal, impon and selective_backprop."""
+    """Cases: foms/R (R a fraction, rounded to 8 pixels), ordered_sgd, focal, impon and selective_backprop."""
 
     model: str = "torchvision"
-    """Network to train; torchvision stands for its ResNet-18, whose stem is made for 224 px. This project's
-    own resnet18 is made for small images, and has some fifteen times its FLOPs at 224 px."""
+    """Network to train; torchvision means its ResNet-18, whose stem is designed for 224 px. This project's
+    resnet18 is designed for small images, and has some fifteen times its FLOPs at 224 px."""
 
     pixels: int = 224
     """Height and width of the images."""
@@ -54,7 +54,7 @@ class SelectionBench:
     """Images per step."""
 
     repeats: int = 7
-    """Measurements per case; medians are given."""
+    """Measurements per case; medians are reported."""
 
     steps: int = 1
     """Steps per measurement."""
@@ -63,7 +63,7 @@ class SelectionBench:
     """Compile training steps and scoring passes."""
 
     device: str = "auto"
-    """Where to train."""
+    """Device to train on."""
 
     def __post_init__(self) -> None:
         for case in self.cases:
@@ -73,12 +73,12 @@ class SelectionBench:
                 )
 
     def rows(self, clock: Clock | None = None) -> list[measure.Row]:
-        """One row per case, as a fraction of a plain step's time."""
+        """Return one row per case, as a fraction of a plain step's time."""
         with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
             levels = {self._scored(case) for case in self.cases if case.startswith("foms/")}
             data = noise(Path(scratch), 256, self.pixels, tuple(sorted(levels)))
             clock = clock or Clock()
-            # One for all cases: building and rehearsing it takes as long as measuring a case.
+            # Shared by all cases: building it and its warm-up take as long as measuring a case.
             plain = self._session(data, Path(scratch) / "plain")
             beside = plain, self._steps(plain)
             try:
@@ -89,7 +89,7 @@ class SelectionBench:
                 plain.close()
 
     def _scored(self, case: str) -> int:
-        """Pixels that foms/R scores at: 96 and 64 of 224, as published, for 0.43 and 0.29."""
+        """Return the image size at which foms/R scores: 96 and 64 of 224, as published, for 0.43 and 0.29."""
         return 8 * max(1, round(float(case[5:]) * self.pixels / 8))
 
     def _row(
@@ -121,7 +121,7 @@ class SelectionBench:
     def _beside_training(
         self, sessions: Sequence[Session], works: Sequence[Callable[[], object]], clock: Clock
     ) -> float:
-        """How much more the first of two takes beside training itself, as a fraction of the second's time."""
+        """Return the first work's extra time, training excluded, as a fraction of the second's time."""
         beside: list[list[float]] = [[] for _ in works]
         whole: list[list[float]] = [[] for _ in works]
         for work in works:
@@ -138,7 +138,7 @@ class SelectionBench:
     def _prediction(
         self, case: str, ours: Session, works: Sequence[Callable[[], object]], clock: Clock
     ) -> measure.Row:
-        """Seconds of a selecting run by what its ledger charges, at the measured price of a plain sample."""
+        """Compare a selecting run's time with its ledger's cost times the measured time per plain sample."""
         spent = ours.account.compute
         trained = self.steps * self.batch_size
         mine, theirs, done = 0.0, 0.0, 0
@@ -185,7 +185,7 @@ class SelectionBench:
         return warm_session(data, folder, counts="compute", **common, **entries)
 
     def _steps(self, session: Session) -> Callable[[], None]:
-        # In the middle of the budget, where every selection is on.
+        # In the middle of the budget, where every selection is active.
         session.account.charge("trained", session.account.total // 2, session.full)
         steps = training(session)
 

@@ -1,4 +1,4 @@
-"""Training sessions for benchmarks: built as `trainer run` builds them, on images of noise."""
+"""Training sessions for benchmarks, built as by `trainer run`, on noise images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trainer.warmup import warm_up
 
 
 def noise(folder: Path, samples: int, pixels: int, levels: tuple[int, ...] = ()) -> Data:
-    """Convert square images of seeded noise, in ten classes: what is in them bears on no time measured."""
+    """Convert square images of seeded noise, in ten classes: content doesn't affect the times measured."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (samples, pixels, pixels, 3), dtype=np.uint8)
     classes = tuple(f"class {i}" for i in range(10))
@@ -34,7 +34,7 @@ def noise(folder: Path, samples: int, pixels: int, levels: tuple[int, ...] = ())
 
 
 def warm_session(data: Data, folder: Path, **entries: Any) -> Session:
-    """Build a session from a recipe's entries, and rehearse it."""
+    """Return a session built from a recipe's entries, after its warm-up."""
     optimizer = {"name": "sgd", "lr": 0.01}
     run = recipe.from_table({"epochs": 10_000, "optimizer": optimizer, **entries}, where="bench")
     session = build(run, RunFolder(folder, run), data, World(), choose_device(run.device, World()))

@@ -1,4 +1,4 @@
-"""What the pipeline costs a training step: training from it against the same loop on one fixed batch."""
+"""Benchmark of the pipeline's overhead: training from it against the same loop on one fixed batch."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ class StepBench:
     """Height and width of the images."""
 
     augment: tuple[str, ...] = ("standard", "ricap", "mixup")
-    """Cases step/NAME to measure; mixing goes after the standard augmentation."""
+    """Augmentations to measure, as cases step/NAME; mixing is applied after the standard augmentation."""
 
     engine: str = "resident"
-    """How images are read."""
+    """Engine that reads the images."""
 
     repeats: int = 30
-    """Measurements per case; medians are given."""
+    """Measurements per case; medians are reported."""
 
     steps: int = 10
     """Steps per measurement."""
 
     device: str = "auto"
-    """Where to train."""
+    """Device to train on."""
 
     def rows(self, clock: Clock | None = None) -> list[measure.Row]:
-        """One row per augmentation, in images per second; the peer is the fixed batch."""
+        """Return one row per augmentation, in images per second; the peer is the fixed batch."""
         with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
             data = noise(Path(scratch), samples=8192, pixels=self.pixels)
             clock = clock or Clock()

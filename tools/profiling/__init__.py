@@ -1,1 +1,1 @@
-"""The profile of a run: every stage of a step alone, all of them together, and what holds them up."""
+"""Profile of a run: every component of a step alone, all of them together, and the bottleneck."""

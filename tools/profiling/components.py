@@ -1,4 +1,4 @@
-"""Every stage of a training step alone, on a few batches that are at hand: what each would cost by itself."""
+"""Times every component of a training step alone, on a few batches in memory."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ from trainer.selection.driver import Ready
 from trainer.session import Session
 
 BATCHES = 4
-"""Batches that the stages work on in turn."""
+"""Number of batches that the components process in turn."""
 
 PART = "augmentation/"
-"""What the names of single augmentations begin with."""
+"""Prefix of the names of single augmentations."""
 
 _ROUNDS = 20
-"""Orders that a sampler draws before it is timed: many draw the first ones without looking at losses."""
+"""Orders that a sampler draws before it is timed: many don't use losses for the first ones."""
 
 _TURNS = 240
 
 _PHASES = {"forward": "forward", "backward": "backward", "optimise": "optimizer"}
-"""Phases of the ledger, and the stages that they are."""
+"""Phases of the ledger, and the corresponding components."""
 
 
 class Stages:
-    """The stages of a session whose round has begun, ready to be timed."""
+    """The components of a session whose round has begun, ready to be timed."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._raws = list(islice(session.candidates(), BATCHES))
         self._on = _share_of_turns(session)
-        # A batch of candidates that isn't selected from is trained on whole, in several steps.
+        # A batch of candidates without selection is trained on as a whole, in several steps.
         self._steps = self._on + (1 - self._on) * session.loader.batch_size / session.run.batch_size
         self._ready = self._first_ready()
         self.loading = Loading(session, self._raws)
 
     def close(self) -> None:
-        """Let go of what was opened for the stages alone."""
+        """Close resources opened for the components."""
         self.loading.close()
 
     @property
     def beside(self) -> frozenset[str]:
-        """Names of the stages that go on beside the training, in a thread or process of their own."""
+        """Names of the components that run concurrently with training, in a separate thread or process."""
         ahead = self._session.run.service != "inline" and self._session.run.lead > 0
         return self.loading.beside | frozenset({"order"} if ahead else ())
 
     def works(self) -> list[Work]:
-        """Give what there is to time, in the order in which a batch meets it."""
+        """Return the components to time, in their order within a step."""
         works: list[Work] = [self._order(), *self.loading.works(self._steps), *self._augmentation()]
         if self._session.selector.loads_more:
             works += self._of_the_chosen()
@@ -68,7 +68,7 @@ class Stages:
         return [*works, self._training, self._feedback()]
 
     def _first_ready(self) -> Ready:
-        """A batch to train on, made as the training loop makes it."""
+        """Return a batch to train on, made as by the training loop."""
         for raw in cycle(self._raws):
             for ready in self._session.selector.ready(raw, self._session.stage, self._on > 0):
                 return ready
@@ -77,7 +77,7 @@ class Stages:
     # --- Orders ------------------------------------------------------------------------------------------
 
     def _order(self) -> Alone:
-        """Draw a round's order, from the losses of the round before."""
+        """Return the drawing of a round's order, given the losses of the previous round."""
         plan, run, last = self._session.plan, self._session.run, self._session.order
         assert last is not None
         loss = np.linspace(0.1, 2, len(last.ids), dtype=np.float32)
@@ -99,7 +99,7 @@ class Stages:
     # --- On the device -----------------------------------------------------------------------------------
 
     def _augmentation(self) -> list[Alone]:
-        """The augmentation as a whole, then each part of it on what comes before it."""
+        """Return the augmentation as a whole, then each part of it on the output of the previous one."""
         chain, raws, view = self._session.selector.chain, cycle(self._raws), self._raws[0].views[0]
         works = [self._alone("augmentation", lambda: next(raws).augment(), self._steps)]
         sized, images = chain.at(view.size), view.images
@@ -119,7 +119,7 @@ class Stages:
         return self._alone(PART + "normalisation", partial(chain.normalise, images), self._steps)
 
     def _of_the_chosen(self) -> list[Alone]:
-        """What is done with chosen samples: read again where they were scored smaller, and mixed."""
+        """Return the work on selected samples: rereading if they were scored at another size, and mixing."""
         session, works = self._session, []
         if session.selector.reread:
             chosen, stage = np.arange(session.run.batch_size), session.stage
@@ -142,7 +142,7 @@ class Stages:
         return works
 
     def _selection(self) -> Alone:
-        """Scoring where the selection scores, choosing, and what it learns from the losses of a step."""
+        """Return the selection: scoring if it scores, choosing, and its update from the losses of a step."""
         session, selector = self._session, self._session.selector
         lights = cycle([raw.augment() for raw in self._raws])
         ready, losses = self._ready, self._step()
@@ -155,7 +155,7 @@ class Stages:
         return self._alone(name, select, self._steps / self._on)
 
     def _training(self) -> dict[str, float]:
-        """One step on one batch, by the ledger's own phases."""
+        """Make one step on one batch, and return its seconds by the ledger's phases."""
         ledger = self._session.ledger
         ledger.settle()
         before = dict(ledger.seconds)
@@ -169,7 +169,7 @@ class Stages:
         return self._session.step(self._ready.batch, weighting, progress=1.0)
 
     def _feedback(self) -> Alone:
-        """Losses brought to the sampler, as often as a run logs."""
+        """Return the transfer of losses to the sampler, at the run's logging interval."""
         session, batch = self._session, self._ready.batch
         losses, steps = self._step(), session.run.log_every
 
@@ -185,7 +185,7 @@ class Stages:
 
 
 def _share_of_turns(session: Session) -> float:
-    """Share of the batches of candidates that are selected from, where the run is now."""
+    """Return the current fraction of candidate batches that are selected from."""
     selector, progress = session.selector, session.account.progress
     if not selector.loads_more:
         return 0.0
@@ -193,5 +193,5 @@ def _share_of_turns(session: Session) -> float:
 
 
 def _name(part: Augment) -> str:
-    """The part's name in recipes; what a chain puts in front by itself has none and goes by what it does."""
+    """Return the augmentation's name in recipes; those inserted by a chain are named after their function."""
     return next((name for name, cls in AUGMENTS.items() if cls is type(part)), "resizing")

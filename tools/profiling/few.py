@@ -1,4 +1,4 @@
-"""A few samples of a data set as a set of their own, which stays in the caches."""
+"""A few samples of a data set as a small data set, which stays in the caches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Few:
     Parameters
     ----------
     ids
-        int64[n], of samples of ``dataset``.
+        int64[n], ids of samples of ``dataset``.
     """
 
     def __init__(self, dataset: Dataset, ids: NDArray[np.int64]) -> None:
@@ -39,11 +39,11 @@ class Few:
         return self._dataset.shards
 
     def at(self, level: int) -> Few:
-        """Give the same samples at one of the ``levels``."""
+        """Return the same samples at one of the stored sizes (``levels``)."""
         return Few(self._dataset.at(level), self._ids)
 
     def check_unchanged(self) -> None:
-        """Raise ChangedDataError where a file was altered since it was mapped."""
+        """Raise ChangedDataError if a file was changed after it was mapped."""
         self._dataset.check_unchanged()
 
     def image(self, index: int) -> NDArray[np.uint8]:

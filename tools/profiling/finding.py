@@ -1,4 +1,4 @@
-"""What holds a run up, and what to do about it, in one sentence."""
+"""The bottleneck of a run, and remedies, in one sentence."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "feedback": ("feedback",),
     "rest": ("rest",),
 }
-"""What can hold a run up, and the stages that belong to it."""
+"""Possible bottlenecks, and their components."""
 
 _FEWER = {
     "bank": "take a smaller bank",
     "keep": "keep more of the candidates",
     "ratio": "load fewer candidates",
 }
-"""What makes fewer candidates of a batch, by the option that a selection has for it."""
+"""Ways to reduce the candidates per batch, keyed by the selection's option."""
 
 _WAIT = 0.05
-"""Share of a step that training may wait for data without a word about it."""
+"""Fraction of a step's time up to which waiting for data isn't mentioned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +41,20 @@ class Measured:
     Attributes
     ----------
     run
-        Its recipe.
+        The run's settings.
     stages
-        Seconds per step of every stage alone, in the order in which a batch meets them; last "rest", what
-        a step of the loop takes beyond its phases.
+        Seconds per step of every component alone, in their order within a step; last "rest", the time of a
+        step outside its phases.
     parts
-        Of the augmentation: seconds per step of each part of the chain.
+        Seconds per step of each augmentation in the chain.
     step
-        Seconds per step of all stages together, in the training loop.
+        Seconds per step of all components together, in the training loop.
     wait
-        Of these, seconds in which training waited for data.
+        Seconds per step of these in which training waited for data.
     beside
-        Stages that go on beside the training.
+        Components that run concurrently with training.
     decodes
-        Whether reading is decoding JPEGs.
+        Whether reading includes decoding of JPEGs.
     """
 
     run: Run
@@ -66,19 +66,19 @@ class Measured:
     decodes: bool
 
     def group(self, name: str) -> float:
-        """Seconds per step of one of the `GROUPS`."""
+        """Return seconds per step of one of the `GROUPS`."""
         return sum(self.stages.get(stage, 0.0) for stage in GROUPS[name])
 
     @property
     def loader(self) -> float:
-        """Seconds in which the loader alone would make a step's batch."""
+        """Return the loader's seconds per step if it ran alone."""
         return sum(self.stages.get(stage, 0.0) for stage in ("reading", "draws", "copy"))
 
     @property
     def bottleneck(self) -> str:
-        """What holds the run up: the longest of the `GROUPS` on the longer of the two ways.
+        """Return the bottleneck: the longest of the `GROUPS` on the critical path.
 
-        Where a loader works beside the training, a step takes as long as the slower of them.
+        If a loader runs concurrently with training, a step takes as long as the slower of the two.
         """
         beside = {name for name, stages in GROUPS.items() if self.beside.intersection(stages)}
         of_each = {name: self.group(name) for name in GROUPS}
@@ -87,12 +87,12 @@ class Measured:
         return max((name for name in GROUPS if name in longer), key=lambda name: of_each[name])
 
     def share(self, seconds: float) -> float:
-        """Seconds of a step by all of the step."""
+        """Return seconds as a fraction of a step."""
         return seconds / self.step
 
 
 def sentence(measured: Measured) -> str:
-    """Name what holds the run up, and what to do about it."""
+    """Return a sentence with the bottleneck and its remedies."""
     name = measured.bottleneck
     taken = measured.group(name)
     said = {

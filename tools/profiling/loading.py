@@ -1,4 +1,4 @@
-"""What the loader does for a batch, taken apart: reading, drawing, copying, on a few samples at hand."""
+"""Components of the loader, timed alone on a few samples in memory: reading, drawing, copying."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from trainer.session import Session
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a batch is made of.
+    """Specification of a batch.
 
     Attributes
     ----------
     ids
-        int64[n], its samples among the few.
+        int64[n], its ids in the small data set.
     chain
-        What is drawn for.
+        Augmentation whose parameters are drawn.
     size
-        Height and width that are drawn for.
+        Height and width for which they are drawn.
     crop
-        What the engine is asked for; None for whole images.
+        Crop made by the engine; None for whole images.
     """
 
     ids: NDArray[np.int64]
@@ -64,16 +64,16 @@ class Loading:
 
     @property
     def beside(self) -> frozenset[str]:
-        """Names of the stages that go on in the loader's own thread, where it has one."""
+        """Names of the components that run in the loader's own thread, if it has one."""
         return frozenset({"reading", "draws", "copy"} if self._reader.asynchronous else ())
 
     @property
     def decodes(self) -> bool:
-        """Whether reading a batch is decoding JPEGs."""
+        """Whether reading a batch includes decoding of JPEGs."""
         return self._reader.crops and bool(self._few.compressed.any())
 
     def works(self, steps: float) -> list[Alone]:
-        """Give the stages to time; a batch of the loader is for ``steps`` steps."""
+        """Return the components to time; a batch of the loader serves ``steps`` steps."""
         device = self._session.device
         read, draw = cycle(self._asked), cycle(self._asked)
         works = [
@@ -117,7 +117,7 @@ class Loading:
         return asked.chain.draw(asked.keys, *asked.size, cropped=cropped)
 
     def _copy(self, images: Tensor, drawn: HostDraws) -> list[Tensor]:
-        """Take images, which are pinned or on the device already, and what was drawn to a CUDA device."""
+        """Copy images, if pinned rather than on the device already, and draws to a CUDA device."""
         device = self._session.device
         placed = [place(array, device) for draws in drawn.parts for array in draws.values()]
         return [images.to(device, non_blocking=True), *placed]

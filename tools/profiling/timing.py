@@ -1,4 +1,4 @@
-"""Seconds per step, of works that take turns; medians."""
+"""Median seconds per step of interleaved works."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from dataclasses import dataclass, field
 import torch
 
 Work = Callable[[], Mapping[str, float]]
-"""Does something once, and gives seconds per step by the names of the stages that it timed."""
+"""A call that does its work once and returns seconds per step, keyed by the components that it timed."""
 
 LEAST_SECONDS = 0.01
-"""What is timed in one go takes at least so long: a shorter call is repeated."""
+"""Minimum seconds of one measurement: shorter calls are repeated."""
 
 MOST_CALLS = 200
 LEAST_REPEATS = 5
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until a CUDA device has done everything asked of it; nothing to wait for elsewhere."""
+    """Synchronize with a CUDA device; does nothing for other devices."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 @dataclass(slots=True)
 class Alone:
-    """A stage that is one call, timed from an idle device to an idle device.
+    """A component that is one call, timed from an idle device to an idle device.
 
     Attributes
     ----------
     name
-        Of the stage.
+        Name of the component.
     call
         Its work.
     steps
-        Training steps that one call is for.
+        Training steps per call.
     device
-        That is waited for before the clock is started and before it is stopped.
+        Device that is synchronized before the clock is started and before it is stopped.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Alone:
     _calls: int = field(default=0, init=False)
 
     def __call__(self) -> dict[str, float]:
-        """Time the stage; the first time, find out how often to call it in one go."""
+        """Time the component; the first time, determine the number of calls per measurement."""
         if self._calls == 0:
             self._seconds(1)
             self._calls = max(1, min(MOST_CALLS, round(LEAST_SECONDS / self._seconds(1))))
@@ -65,7 +65,7 @@ class Alone:
 
 
 def take_turns(works: Sequence[Work], seconds: float) -> dict[str, float]:
-    """Median of what each work gives, A B C A B C ... for about ``seconds``, so that drift hits all alike."""
+    """Return medians of each work's results, interleaved A B C A B C ... for about ``seconds``."""
     for work in works:
         work()
     gc.collect()

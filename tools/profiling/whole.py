@@ -1,4 +1,4 @@
-"""The whole loop of a run: built as `trainer run` builds it, warm, and in the middle of its budget."""
+"""The whole training loop of a run, built as by `trainer run`, after warm-up, at any point of its budget."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from trainer.session import Session
 from trainer.warmup import warm_up
 
 _STEPS = 100_000
-"""Steps of a pretended budget, so that those of a profile don't move the run through its schedules."""
+"""Steps of an assumed budget, so that the steps of a profile don't advance the run's schedules."""
 
 _LEAST = 5
 _SECONDS = 0.4
-"""A window of the loop has at least so many steps, and takes about so long."""
+"""Minimum number of steps in a window of the loop, and its approximate seconds."""
 
 
 def session_at(run: config.Run, data: Data, progress: float, scratch: Path) -> Session:
-    """Build and rehearse a run's session, with its next round begun at ``progress`` of the budget.
+    """Return a run's session after warm-up, with its next round begun at ``progress`` of the budget.
 
     Raises
     ------
     RunError, DataError, SamplingError
-        When the run could not begin.
+        If the run could not start.
     """
     epochs = _STEPS * run.batch_size / (run.budget * len(data.train))
     held = replace(run, epochs=max(run.epochs, epochs))
@@ -51,16 +51,16 @@ def session_at(run: config.Run, data: Data, progress: float, scratch: Path) -> S
 
 
 class Loop:
-    """Windows of the training loop; between them no thread of the loader's runs."""
+    """Windows of the training loop; between them no loader thread runs."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._steps = _LEAST
 
     def __call__(self) -> dict[str, float]:
-        """Return seconds per step of a window, those in which it waited for data, and those of no phase.
+        """Return seconds per step of a window: in all, waiting for data, and outside of all phases.
 
-        The first steps, in which the loader begins to read ahead, are not timed.
+        The first steps, in which the loader starts to prefetch, are not timed.
         """
         session, ledger = self._session, self._session.ledger
         with closing(training_steps(session)) as steps:
@@ -82,8 +82,8 @@ class Loop:
 
 
 def training_steps(session: Session) -> Generator[None, None, None]:
-    """Train as the training loop does, one step per item; the weights stay as they are."""
-    # Steps cost the same so, and no loss diverges for lack of a warm-up.
+    """Train as the training loop does, one step per item, without changing the weights."""
+    # With a learning rate of 0 steps cost the same, and no loss diverges for lack of a warm-up.
     for group in session.step.optimizer.param_groups:
         group["initial_lr"] = 0.0
     for current in session.rounds():
