@@ -1,1 +1,1 @@
-"""The GPU check: whether everything is right on a machine with a GPU, how fast it is, and what bounds it."""
+"""The GPU check: correctness, rates and bottlenecks on a machine with a GPU."""

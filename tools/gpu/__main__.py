@@ -1,4 +1,4 @@
-"""``python -m tools.gpu``: what tools/gpu-check starts."""
+"""``python -m tools.gpu``: entry point of tools/gpu-check."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""``tools/gpu-check``: everything that only a machine with a GPU can show, in one folder with a page."""
+"""``tools/gpu-check``: all checks that need a GPU, with results in one folder with a page."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from tools.streams import say
 
 @dataclass(frozen=True)
 class GpuCheck:
-    """Check this machine's GPU: right results first, then rates and what bounds them.
+    """Check this machine's GPU: correctness first, then rates and bottlenecks.
 
-    Writes a folder with index.html, results.json, console.log and a short run: send it with a report.
-    Nothing is sent by itself. Exit status 0 without a problem, 1 with one, 2 where the check can't begin.
+    Writes a folder with index.html, results.json, console.log and a short run: send it with a report. Nothing
+    is sent automatically. Exit status 0 without problems, 1 with problems, 2 if the check can't start.
     """
 
     minutes: float = 8.0
-    """Time to take, about; sections share it, and those that it ends before are left out."""
+    """Approximate time limit in minutes, divided among the sections; the last may be left out."""
 
     out: Path | None = None
-    """Folder to write; by default a new one in the current folder, named after the time."""
+    """Folder to write; by default a new one in the current folder, named by date and time."""
 
     only: tuple[str, ...] = ()
     """Sections to run, of machine, parity, waits, streams, accounts, resume, cuda_tests, plain, loop,
     augmentation, benches, training; all of them by default."""
 
     data: Path | None = None
-    """Training set of a converted CIFAR-10 for the short training; without one, drawn images are used."""
+    """Training set of a converted CIFAR-10 for the short training; by default, synthetic images are used."""
 
     smoke: bool = False
-    """Run everything as small as it can be, on the CPU: shows that the check itself works."""
+    """Run everything at minimum size on the CPU, to test the check itself."""
 
     prepared: Path | None = None
-    """Folder that --prepare made, on a machine without network."""
+    """Folder made by --prepare, for a machine without network."""
 
     prepare: Path | None = None
-    """Check nothing, but fill this folder with what a machine without network lacks, to be carried there."""
+    """Check nothing; fill this folder with packages and data for a machine without network."""
 
     def __post_init__(self) -> None:
         if not self.minutes > 0:
@@ -133,7 +133,7 @@ class GpuCheck:
     def _environment(self) -> dict[str, str]:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         if self.smoke:
-            # Smoke mode is the same on every machine.
+            # Smoke mode is identical on every machine.
             environment |= {"CUDA_VISIBLE_DEVICES": ""}
         return environment
 
@@ -152,7 +152,7 @@ def _write(out: Path, results: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line; return the exit status."""
     try:
         return parse(GpuCheck, sys.argv[1:], "gpu-check").execute(Console(markup=False, emoji=False))
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""What the check imports; looked for before it is imported, so that what is missing is told in one line."""
+"""Modules required by the check; looked up before they are imported, for a one-line error message."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MODULES = (
     "torchvision",
     "tyro",
 )
-"""Top-level modules of the packages that the project depends on."""
+"""Top-level modules of the project's dependencies."""
 
 
 def refusal() -> str | None:
-    """Return one line about the modules that this Python lacks; None where it has all of them."""
+    """Return one line about the modules that this Python lacks; None if it has all of them."""
     lacking = [name for name in MODULES if importlib.util.find_spec(name) is None]
     if not lacking:
         return None

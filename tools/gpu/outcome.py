@@ -1,4 +1,4 @@
-"""What a section of the GPU check is given, and what it returns."""
+"""Input and result of a section of the GPU check."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ Cell: TypeAlias = "str | float | int | bool | None"
 Row: TypeAlias = Mapping[str, Cell]
 
 MACHINE_ERRORS = (RuntimeError, OSError, SubprocessError)
-"""Raised where memory is short, or a compiler is missing or fails: what doesn't need them still works."""
+"""Errors for lack of memory, or a missing or failing compiler: other cases may still work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where and how a section works.
+    """Input of a section.
 
     Attributes
     ----------
     device
         "cuda", or "cpu" in smoke mode.
     smoke
-        Everything is as small as it can be: only that the section runs is of interest.
+        Everything has minimum size, to test only that the section runs.
     clock
-        The section's time, shared out among its cases.
+        The section's time limit, divided among its cases.
     scratch
-        An empty folder of the section's own, removed after it.
+        An empty temporary folder, removed after the section.
     out
-        The folder that is sent; what a section writes there stays.
+        The folder of results; files written there are kept.
     data
-        The training set of a converted CIFAR-10, where there is one.
+        The training set of a converted CIFAR-10, if there is one.
     """
 
     device: str
@@ -47,18 +47,18 @@ class Setting:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a section found; all of it stands in results.json and on the page.
+    """Results of a section, for results.json and the page.
 
     Attributes
     ----------
     facts
-        Single figures by name.
+        Single values by name.
     tables
-        Rows by the table's caption; a row's keys are the columns, of which the first names the row.
+        Rows by the table's caption; a row's keys are the columns, and the first is the row's name.
     problems
-        One line per thing that is wrong: these are faults, not slowness.
+        One line per error: incorrect results, not low rates.
     notes
-        One line per thing that was left out, or that figures depend on.
+        One line per case left out, or condition that results depend on.
     """
 
     facts: dict[str, Cell] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Outcome:
 
 
 def first_line(error: Exception) -> str:
-    r"""Return the first line of an error's message, or its type where it has none.
+    r"""Return the first line of an error's message, or its type if it has none.
 
     >>> first_line(RuntimeError("no compiler\n  in PATH")), first_line(OSError())
     ('no compiler', 'OSError')

@@ -1,4 +1,4 @@
-"""The GPU check's page: one self-contained HTML document, made of results.json alone."""
+"""The GPU check's page: one self-contained HTML document, made from results.json only."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Results = Mapping[str, Any]
 """The content of results.json."""
 
 SMOKE = (
-    "In smoke mode networks, images and batches are as small as they can be, whatever their names: it shows "
-    "that every section runs, and no figure means anything."
+    "In smoke mode networks, images and batches have minimum size, whatever their names: it tests that every "
+    "section runs, and its rates are meaningless."
 )
 
 BOUNDS = ("loop", "Steps, and what bounds them", "bound by")
-"""Section, table and column that tell what bounds what."""
+"""Section, table and column of the bottlenecks."""
 
 
 def page(results: Results) -> str:
@@ -41,7 +41,7 @@ def page(results: Results) -> str:
 
 
 def verdict(results: Results) -> str:
-    """Return in one sentence how the check came out."""
+    """Return the result of the check in one sentence."""
     sections = results["sections"].values()
     failed = sum(one["status"] == "failed" for one in sections)
     found = sum(len(one.get("problems", ())) for one in sections)

@@ -1,4 +1,4 @@
-"""What a GPU machine without network lacks, collected in a folder that is carried there."""
+"""Collects packages and data for a GPU machine without network in a folder."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ PURE = (
     "iniconfig",
     "pluggy",
 )
-"""Packages without compiled code that machines made for PyTorch lack: of the commands, and of the tests."""
+"""Pure-Python packages that PyTorch machines usually lack: for the commands, and for the tests."""
 
 SPLITS = ("train", "test")
 
 
 def packages_of(folder: Path) -> Path:
-    """Return where a prepared folder has its packages; the folder goes into PYTHONPATH."""
+    """Return the packages' folder in a prepared folder, for PYTHONPATH."""
     return folder / "packages"
 
 
 def data_of(folder: Path) -> Path | None:
-    """Return the training set of a prepared folder, where it has one."""
+    """Return the training set of a prepared folder, if it has one."""
     train = folder / "cifar10" / "train.beton"
     return train if train.is_file() else None
 
 
 def prepare(folder: Path, say: Callable[[str], None]) -> None:
-    """Fill ``folder`` with packages and, where it has been converted here, CIFAR-10.
+    """Fill ``folder`` with packages and, if it has been converted here, CIFAR-10.
 
     Raises
     ------
     UsageError
-        When the folder holds something else already, or pip can't get the packages.
+        If the folder isn't empty, or pip can't download the packages.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--prepare must name a new or an empty folder; got {folder}: name another")
     packages = packages_of(folder)
     packages.mkdir(parents=True)
     words = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    # Of no platform and no one version of Python, so that they work on whatever machine they are carried to.
+    # Independent of platform and Python version, so that they work on any machine.
     words += ["--platform", "any", "--implementation", "py", "--abi", "none", "--only-binary", ":all:"]
     done = subprocess.run([*words, "--target", str(packages), *PURE], capture_output=True, text=True)
     if done.returncode:

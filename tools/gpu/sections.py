@@ -12,13 +12,13 @@ class Section:
     Attributes
     ----------
     name
-        As it stands in results.json.
+        Name in results.json.
     title
-        As it stands on the page.
+        Title on the page.
     module
-        Has ``check(setting: Setting) -> Outcome``.
+        Module with ``check(setting: Setting) -> Outcome``.
     weight
-        Its share of the time is this divided by the sum over itself and all sections after it.
+        Its fraction of the remaining time is this divided by the sum over itself and all later sections.
     """
 
     name: str
@@ -44,4 +44,4 @@ SECTIONS = tuple(
         ("training", "A short training", 6.0),
     )
 )
-"""Correctness first, then where the time goes."""
+"""Correctness first, then performance."""

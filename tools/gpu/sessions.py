@@ -1,4 +1,4 @@
-"""Training sessions for the check: steps on images of noise, and what a number of them takes."""
+"""Training sessions for the check: steps on noise images, and their times."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Window:
     Attributes
     ----------
     host, whole
-        Milliseconds per step, until the host had launched them, and until the device had done them.
+        Milliseconds per step until the host has launched them, and until the device has completed them.
     clock
-        The same until losses and times had been brought to the host, too.
+        Milliseconds per step until losses and times have also been copied to the host.
     phases
-        Milliseconds per step by the account's phases, of the ``clock``.
+        Milliseconds per step by the account's phases, within ``clock``.
     """
 
     host: float
@@ -40,7 +40,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A session and its endless steps, whose learning rate is 0."""
+    """A session and its infinite steps, with learning rate 0."""
 
     session: Session
     steps: Iterator[None]
@@ -50,13 +50,13 @@ class Training:
         next(self.steps)
 
     def settle(self) -> None:
-        """Bring everything from the device that a log would bring, and wait until it is idle."""
+        """Copy everything from the device that logging would copy, and wait until it is idle."""
         self.session.collect()
         self.session.ledger.settle()
         wait_for(self.session.device)
 
     def window(self, count: int) -> Window:
-        """Make ``count`` steps without a log, and time them."""
+        """Make ``count`` steps without logging, and time them."""
         self.settle()
         before = dict(self.session.ledger.seconds)
         begin = time.perf_counter()
@@ -83,7 +83,7 @@ def small_noise(setting: Setting, samples: int) -> Data:
 
 @contextmanager
 def training(setting: Setting, data: Data, name: str, **entries: Any) -> Iterator[Training]:
-    """Build a session from a recipe's entries, rehearse it, and make its first steps."""
+    """Return a context with a session built from a recipe's entries, after warm-up and its first steps."""
     entries = {"model": "resnet18", "augment": ["standard"], "budget": 1.0, "log_every": 1_000_000, **entries}
     if setting.smoke:
         entries |= {"model": {"name": "resnet8", "width": 2}, "batch_size": 8}

@@ -1,4 +1,4 @@
-"""Runs the sections in processes of their own, so that one that breaks down doesn't end the check."""
+"""Runs the sections in separate processes, so that a crash of one doesn't end the check."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from tools.gpu.worker import LEAST_SECONDS, Job
 
 OVERTIME = 2.0
 GRACE = 45.0
-"""A section that takes more than twice its share, and these seconds, is ended."""
+"""A section is ended after twice its time, plus these seconds."""
 
 STARTING = 120.0
-"""Seconds that a process may take to begin its first section."""
+"""Timeout in seconds for a process to start its first section."""
 
 LEAVING = 10.0
-"""Seconds in which a process that has done its sections is to be gone by itself."""
+"""Timeout in seconds for a process to exit after its last section."""
 
 TAIL = 6000
-"""Characters of console.log that tell how a process ended."""
+"""Number of last characters of console.log to show if a process ends early."""
 
 Result = dict[str, Any]
 Tell = Callable[[Section, Result], None]
@@ -37,7 +37,7 @@ Tell = Callable[[Section, Result], None]
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
-    """A section that has no result when its process ends, or is to be ended."""
+    """A section without a result when its process ends or is ended."""
 
     section: Section
     seconds: float
@@ -46,26 +46,26 @@ class UnderWay:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Runs sections within a time, each to a result.
+    """Runs sections within a time limit, and collects one result per section.
 
     Attributes
     ----------
     sections
-        To run, in this order.
+        Sections to run, in this order.
     seconds
-        For all of them.
+        Time limit for all of them.
     out
-        Folder that is sent; what sections print goes to console.log in it.
+        Folder of results; sections' output goes to its console.log.
     device, smoke, data
         See `tools.gpu.outcome.Setting`.
     environment
-        Variables of the sections' processes.
+        Environment variables of the sections' processes.
     tell
-        Called with every section's result as it comes.
+        Called with each section's result.
     grace
-        Seconds that a section may take beyond twice its share.
+        Seconds that a section may take beyond twice its time.
     starting
-        Seconds that a process may take to begin a section.
+        Timeout in seconds for a process to start a section.
     """
 
     sections: Sequence[Section]
@@ -81,7 +81,7 @@ class Supervisor:
     results: dict[str, Result] = field(default_factory=dict)
 
     def run(self) -> dict[str, Result]:
-        """Return every section's result by its name: done, failed or left out."""
+        """Run the sections, and return their results by name: done, failed or left out."""
         end = time.perf_counter() + self.seconds
         while rest := [section for section in self.sections if section.name not in self.results]:
             left = end - time.perf_counter()
@@ -93,7 +93,7 @@ class Supervisor:
                 break
         for section in self.sections:
             if section.name not in self.results:
-                why = f"the {self.seconds / 60:g} minutes were over; --minutes gives more time"
+                why = f"the {self.seconds / 60:g} minutes were over; --minutes allows more time"
                 self._settle(section, {"status": "left out", "error": why})
         return {section.name: self.results[section.name] for section in self.sections}
 
@@ -129,12 +129,12 @@ class Supervisor:
                         process.wait(LEAVING)
             finally:
                 status = process.poll()  # None where it must be ended
-                # Also what a section started and left behind.
+                # Including processes that a section left behind.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         if under_way is None and status:
-            # It broke down between two sections, or before the first.
+            # It crashed between two sections, or before the first.
             under_way = self._next(0.0, False)
         if under_way is not None:
             why = "took too long and was ended"
@@ -146,7 +146,7 @@ class Supervisor:
             self._settle(under_way.section, failed)
 
     def _follow(self, pipe: int, known: Mapping[str, Section]) -> UnderWay | None:
-        """Take results as they come, until the pipe is closed; returns the section that has none, if any."""
+        """Receive results until the pipe is closed; return the section without a result, if any."""
         under_way: Section | None = None
         begin, limit, unread = time.perf_counter(), self.starting, b""
         while True:
@@ -169,7 +169,7 @@ class Supervisor:
                 begin = time.perf_counter()
 
     def _next(self, seconds: float, overran: bool) -> UnderWay | None:
-        """Return the first section without a result, which its process did not come to."""
+        """Return the first section without a result, which its process didn't reach."""
         rest = [section for section in self.sections if section.name not in self.results]
         return UnderWay(rest[0], seconds, overran) if rest else None
 

@@ -1,4 +1,4 @@
-"""Milliseconds of a call on the host and on the device, and the kernels that it launches."""
+"""Times of a call on the host and on the device, and the kernels that it launches."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Times:
     Attributes
     ----------
     host
-        Until all calls were made: what is launched on a device may still be under way.
+        Until all calls have returned; launched kernels may still be running.
     whole
-        Until the device had done them, too.
+        Until the device has completed them.
     """
 
     host: float
@@ -30,16 +30,16 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Launches:
-    """What one call launches on a CUDA device.
+    """Kernels and copies that one call launches on a CUDA device.
 
     Attributes
     ----------
     kernels, copies
         Counts.
     busy
-        Milliseconds of the device in them.
+        Milliseconds that the device is busy with them.
     longest
-        Names of the kernels that take the most time in all, longest first.
+        Names of the kernels with the most total time, longest first.
     """
 
     kernels: int
@@ -62,7 +62,7 @@ def timed(call: Callable[[], object], device: torch.device, repeats: int, warmup
 
 
 def launches(call: Callable[[], object], device: torch.device) -> Launches | None:
-    """Return what a call launches; None where the device isn't CUDA."""
+    """Return the launches of a call; None if the device isn't CUDA."""
     if device.type != "cuda":
         return None
     from torch.profiler import ProfilerActivity, profile

@@ -1,9 +1,9 @@
-"""One process of the GPU check: runs sections one after another, until one fails or there are no more.
+"""One process of the GPU check: runs sections in sequence until one fails.
 
-    python -m tools.gpu.worker    a job as JSON on the standard input; what happens as JSON lines to its pipe
+    python -m tools.gpu.worker    a job as JSON on standard input; events as JSON lines to its pipe
 
-After a section that failed the process ends, and its supervisor starts another one for the rest: an illegal
-access leaves a CUDA context of no use to anything that follows. Only sections import torch.
+After a failed section the process ends, and its supervisor starts another one for the rest: an illegal memory
+access makes a CUDA context unusable. Only sections import torch.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from tools.bench.clock import Clock
 from tools.gpu.outcome import Outcome, Setting
 
 LEAST_SECONDS = 3.0
-"""With less time left no section is begun."""
+"""Minimum remaining seconds to start a section."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a process is to do.
+    """Work of one process.
 
     Attributes
     ----------
     sections
-        Name, module and weight of each.
+        Name, module and weight of each section.
     seconds
-        Time for all of them.
+        Time limit for all of them.
     pipe
-        File descriptor that is written to as sections begin and end.
+        File descriptor for events: sections begin and end.
     device, smoke, out, data
         See `Setting`.
     """
@@ -52,7 +52,7 @@ class Job:
     data: str | None
 
     def run(self) -> int:
-        """Run the sections; returns how many are left."""
+        """Run the sections; return the number of remaining ones."""
         end = time.perf_counter() + self.seconds
         with os.fdopen(self.pipe, "w", encoding="utf-8") as pipe:
             for index, (name, module, weight) in enumerate(self.sections):
@@ -68,7 +68,7 @@ class Job:
         return 0
 
     def _result(self, module: str, share: float) -> dict[str, Any]:
-        """Run one section; whatever it raises is its result."""
+        """Run one section and return its result, or its exception as a result."""
         clock, scratch = Clock(share), Path(tempfile.mkdtemp(prefix="gpu-check-"))
         out, data = Path(self.out), None if self.data is None else Path(self.data)
         setting = Setting(self.device, self.smoke, clock, scratch, out, data)
@@ -77,7 +77,7 @@ class Job:
             outcome: Outcome = importlib.import_module(module).check(setting)
             outcome.notes += clock.notes()
             found: dict[str, Any] = {"status": "done", **asdict(outcome)}
-            json.dumps(found)  # A value that JSON doesn't have is the section's fault, too.
+            json.dumps(found)  # A value that isn't JSON-serializable is an error of the section.
         except Exception as error:
             traceback.print_exc()
             found = {"status": "failed", "error": repr(error), "trace": traceback.format_exc()[-6000:]}
@@ -87,7 +87,7 @@ class Job:
 
 
 def main() -> int:
-    """Do the job that is on the standard input."""
+    """Run the job on standard input."""
     words = json.load(sys.stdin)
     Job(**words).run()
     return 0

@@ -1,4 +1,4 @@
-"""The account's phases against the clock, on a device that the host runs ahead of."""
+"""The account's phases against the clock, on an asynchronous device."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from tools.gpu.outcome import Outcome, Row, Setting
 from tools.gpu.sessions import small_noise, training
 
 MOST = 1.05
-"""Phases may leave a part of the clock to none of them, but not add up to more than it."""
+"""Phases may cover less than the clock's time, but not more."""
 
 
 def check(setting: Setting) -> Outcome:
-    """Train with the log's rhythm and compare."""
+    """Train with the usual logging interval, and compare."""
     outcome, rows = Outcome(), []
     data = small_noise(setting, 8192)
     for batch_size in setting.clock.cases((8,) if setting.smoke else (128, 512)):

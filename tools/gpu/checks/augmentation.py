@@ -1,4 +1,4 @@
-"""What augmentation costs: draws on the host, copies of their parameters, and kernels on the device."""
+"""Cost of augmentation: draws on the host, copies of their parameters, and kernels on the device."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tools.gpu.timing import launches, timed
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 
 BATCHES = ((32, 1024), (32, 128), (224, 256))
-"""Pixels of a side, and images."""
+"""Image size, and images per batch."""
 
 DRAWN = 8
-"""Batches that take turns, so that no group's size is special."""
+"""Number of batches used in turn, so that results don't depend on one batch's group sizes."""
 
 CHAINS: dict[str, tuple[str | Randaugment, ...]] = {
     "none": ("none",),
@@ -47,7 +47,7 @@ def check(setting: Setting) -> Outcome:
 
 
 class Work:
-    """Batches of one chain, drawn beforehand, and their images on the device."""
+    """Batches of one chain, drawn in advance, and their images on the device."""
 
     def __init__(self, made: Chain, pixels: int, images: int, device: torch.device) -> None:
         self._chain, self._pixels, self._device = made, pixels, device

@@ -1,4 +1,4 @@
-"""The project's benchmarks on the device, as `trainer bench` makes them."""
+"""The project's benchmarks on the device, as by `trainer bench`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ BENCHES: dict[str, list[str]] = {
     "selection": ["--batch-size", "128", "--steps", "5"],
     "rounds": [],
 }
-"""Name and options of each that has a --device."""
+"""Name and options of each benchmark that has a --device."""
 
 SMOKE = {"step": ["--repeats", "1", "--steps", "1", "--augment", "standard", "--batch-size", "8"]}
 
 
 def check(setting: Setting) -> Outcome:
-    """Run each for its share of the time, and take over its rows."""
+    """Run each for an equal part of the time, and collect its rows."""
     outcome, rows = Outcome(), []
     benches = SMOKE if setting.smoke else BENCHES
     for name in setting.clock.cases(list(benches)):

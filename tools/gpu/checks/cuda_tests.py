@@ -1,4 +1,4 @@
-"""The tests that need a CUDA device, by pytest where it is installed."""
+"""The tests that need a CUDA device, if pytest is installed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STATUS = {0: "passed", 1: "failed", 5: "found nothing to run"}
 
 
 def check(setting: Setting) -> Outcome:
-    """Run every test file that has the marker, those of tests/cuda among them."""
+    """Run every test file that has the marker, including those of tests/cuda."""
     if importlib.util.find_spec("pytest") is None:
         return Outcome(
             {"pytest": None}, notes=["pytest is not installed (pip install pytest): no test was run"]
@@ -43,16 +43,16 @@ def check(setting: Setting) -> Outcome:
 
 
 def run(files: list[str], setting: Setting) -> Outcome:
-    """Run the tests marked cuda in ``files``, each of which is a path or relative to the project."""
+    """Run the tests marked cuda in ``files``, absolute paths or relative to the project."""
     xml = setting.out / "tests.xml"
     words = [sys.executable, "-m", "pytest", "-c", "pyproject.toml", "-m", "cuda", "-q"]
-    # A file that needs a package which isn't here must not keep the others from running.
+    # A file that needs a package that isn't installed must not prevent others from running.
     words += ["-p", "no:cacheprovider", "--continue-on-collection-errors", f"--junitxml={xml}", *files]
     try:
         done = subprocess.run(words, cwd=ROOT, timeout=setting.clock.left(), check=False)
     except subprocess.TimeoutExpired as error:
         return Outcome(
-            notes=[f"the tests did not end in {error.timeout:.0f} seconds; --minutes gives more time"]
+            notes=[f"the tests did not end in {error.timeout:.0f} seconds; --minutes allows more time"]
         )
     outcome = Outcome({"pytest": STATUS.get(done.returncode, f"ended with status {done.returncode}")})
     _read(xml, outcome)
@@ -67,7 +67,7 @@ def marked_files(root: Path) -> list[str]:
 
 
 def _read(xml: Path, outcome: Outcome) -> None:
-    """Count a JUnit file's tests, and take over what those that failed raised."""
+    """Count a JUnit file's tests, and collect the errors of failed ones."""
     if not xml.exists():
         outcome.problems.append("pytest wrote no results: see console.log")
         return

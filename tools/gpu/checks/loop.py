@@ -1,4 +1,4 @@
-"""The training loop: its rate, how far the host runs ahead of the device, and what bounds it."""
+"""The training loop: its rate, how far the host runs ahead of the device, and its bottleneck."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from tools.profiling.timing import wait_for
 LOG_EVERY = 20
 
 DEVICE_BOUND = 0.9
-"""A device that is busy for so much of a step has no time to gain but in its kernels."""
+"""Busy fraction of a step above which the device's kernels are the bottleneck."""
 
 HOST_BOUND = 0.95
-"""The host takes so much of a step when the device waits for it."""
+"""Host fraction of a step above which the device waits for the host."""
 
 DATA_BOUND = 0.3
-"""Of the host's time, spent waiting for batches."""
+"""Fraction of the host's time spent waiting for batches above which data is the bottleneck."""
 
 MODERN = [{"name": "randaugment", "space": "modern"}, "standard"]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A run's settings that its speed depends on."""
+    """Settings of a run that affect its speed."""
 
     name: str
     batch_size: int = 128
@@ -54,7 +54,7 @@ CASES = (
 
 
 def check(setting: Setting) -> Outcome:
-    """Time steps without and with the log, count their kernels, and name the bound of each case."""
+    """Time steps without and with logging, count their kernels, and determine each case's bottleneck."""
     outcome, device = Outcome(), torch.device(setting.device)
     rows: list[Row] = []
     phases: list[Row] = []
@@ -68,7 +68,7 @@ def check(setting: Setting) -> Outcome:
             with training(setting, data, f"run-{len(rows)}", **entries) as made:
                 rows.append(_row(made, case, 3 if setting.smoke else case.steps, phases))
         except MACHINE_ERRORS as error:
-            wait_for(device)  # Raises where the device itself has failed; else the other cases stand.
+            wait_for(device)  # Raises if the device itself has failed; else the other cases are valid.
             outcome.problems.append(f"{case}: {first_line(error)}")
     outcome.tables["Steps, and what bounds them"] = rows
     outcome.tables["Milliseconds per step, by phase"] = phases
@@ -96,7 +96,7 @@ def _row(made: Training, case: Case, steps: int, phases: list[Row]) -> Row:
 
 
 def _logged(made: Training, intervals: int) -> float:
-    """Return the milliseconds of a step where every so many are followed by the log's wait."""
+    """Return the milliseconds per step with synchronization at the logging interval."""
 
     def interval() -> None:
         for _ in range(LOG_EVERY):
@@ -111,14 +111,14 @@ def _logged(made: Training, intervals: int) -> float:
 
 
 def bound(window: Window, launched: Launches | None) -> str:
-    """Name what a step's rate is bound by.
+    """Return the bottleneck of a step.
 
     Parameters
     ----------
     window
-        Steps without a log, so that the host may run ahead.
+        Steps without logging, so that the host may run ahead.
     launched
-        What a step launches; None where there is no device beside the host.
+        The kernels that a step launches; None without a CUDA device.
     """
     waiting = window.phases.get("wait", 0.0)
     if launched is None:

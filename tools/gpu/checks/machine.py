@@ -1,4 +1,4 @@
-"""Versions, and the rates that no loop on this machine can exceed."""
+"""Versions, and upper limits of this machine's rates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GATHERED = 1024
 
 
 def check(setting: Setting) -> Outcome:
-    """Name what the figures were measured with, and time the device's own operations."""
+    """Record the environment, and time basic operations of the device."""
     device = torch.device(setting.device)
     outcome = Outcome({key: value for key, value in environment(device).items() if key != "command"})
     if setting.device == "cuda":

@@ -1,4 +1,4 @@
-"""Every augmentation on the device against the CPU: equal, but where arithmetic rounds differently."""
+"""Every augmentation on the device against the CPU: equal, except for rounding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.transfer import place
 from tools.gpu.outcome import Outcome, Row, Setting
 
 RESIZING = ("random_resized_crop", "center_crop", "ssl", "color_jitter", "multi")
-"""Resizing and hue may differ by one level: CUDA contracts products and sums, and orders taps otherwise."""
+"""Resizing and hue may differ by one level: CUDA fuses products and sums, and sums in another order."""
 
 FLOAT_TOLERANCE = 2e-6
 
@@ -24,7 +24,7 @@ SMOKE_SHAPES = ((5, 12, 9),)
 
 
 def check(setting: Setting) -> Outcome:
-    """Draw once for a batch, apply on both, compare pixel by pixel, and look at the memory layout."""
+    """Draw once for a batch, apply on both, compare pixel by pixel, and check the memory layout."""
     outcome, device = Outcome(), torch.device(setting.device)
     parts: dict[str, Augment] = {name: part() for name, part in AUGMENTS.items()}
     parts["randaugment, modern, 3"] = Randaugment(space="modern", operations=3)

@@ -1,4 +1,4 @@
-"""What somebody would write by hand: data on the device, crop and flip by indices, cross-entropy."""
+"""A hand-written training loop: data on the device, crop and flip by indexing, cross-entropy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIDE = 32
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A way to run the step."""
+    """A variant of the step."""
 
     name: str
     benchmark: bool = False
@@ -38,7 +38,7 @@ VARIANTS = (
 
 
 def check(setting: Setting) -> Outcome:
-    """Time the hand-written step of ResNet-18 at two batch sizes: the rate that the loop may come up to."""
+    """Time the hand-written step of ResNet-18 at two batch sizes: an upper limit for the loop's rate."""
     device, rows, outcome = torch.device(setting.device), [], Outcome()
     cases = [(variant, batch) for batch in (128, 1024) for variant in VARIANTS]
     before = torch.backends.cudnn.benchmark
@@ -48,7 +48,7 @@ def check(setting: Setting) -> Outcome:
             try:
                 rows.append(_row(variant, batch, device, setting.smoke))
             except MACHINE_ERRORS as error:
-                wait_for(device)  # Raises where the device itself has failed; else the other variants stand.
+                wait_for(device)  # Raises if the device itself has failed; else the other variants are valid.
                 outcome.notes.append(f"{variant.name}, batches of {batch}: {first_line(error)}")
     finally:
         torch.backends.cudnn.benchmark = before

@@ -1,4 +1,4 @@
-"""A run that was stopped and went on, against one that was not."""
+"""A run that was stopped and resumed, against one that was not stopped."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from trainer.run_folder import RunFolder
 from trainer.session import Session
 
 TOLERANCE = 0.05
-"""How far a logged loss may be off, relative, where kernels don't repeat their bits."""
+"""Allowed relative difference of logged losses if kernels aren't deterministic."""
 
 
 class StopAt:
-    """A watcher that keeps losses, and asks the run to stop, as Ctrl-C does, after a step."""
+    """A watcher that records losses, and stops the run after a step, as by Ctrl-C."""
 
     def __init__(self, step: int | None) -> None:
         self.losses: list[float] = []
@@ -36,14 +36,14 @@ class StopAt:
         """Nothing is converted here."""
 
     def note(self, text: str) -> None:
-        """Print it: it stands in console.log then."""
+        """Print the text, which goes to console.log."""
         print(f"note: {text}")
 
     def started(self, session: Session, resumed: bool) -> None:
         """Nothing is shown."""
 
     def stepped(self, session: Session, loss: float, rate: float) -> None:
-        """Keep the loss."""
+        """Record the loss."""
         self.losses.append(loss)
         if session.ledger.steps == self._step:
             signal.raise_signal(signal.SIGINT)
@@ -53,7 +53,7 @@ class StopAt:
 
 
 def check(setting: Setting) -> Outcome:
-    """Train a run at once and in two parts, and compare losses, weights and the samples' counts."""
+    """Train a run at once and in two parts, and compare losses, weights and counts per sample."""
     small_noise(setting, 1024)
     folder = setting.scratch / "noise"
     for file in list(folder.glob("train*")):
@@ -119,6 +119,4 @@ def _compare_folders(outcome: Outcome, whole: Path, parts: Path, device: str) ->
     if device == "cpu" and weights[0] != weights[1]:
         outcome.problems.append("on a CPU a resumed run must end with the same weights, bit for bit")
     if device != "cpu":
-        outcome.notes.append(
-            "on CUDA kernels need not repeat their bits, so weights may differ in the last ones"
-        )
+        outcome.notes.append("CUDA kernels need not be deterministic, so weights may differ in the last bits")

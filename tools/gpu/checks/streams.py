@@ -1,4 +1,4 @@
-"""Batches come over a side stream: they hold what the data set holds, and memory does not grow by round."""
+"""Batches copied on a side stream: their content is that of the data set, and memory doesn't grow."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tools.gpu.outcome import Outcome, Row, Setting
 from tools.gpu.sessions import small_noise
 
 ROUNDS = 40
-"""More than the 32 streams that torch has, so that memory kept per stream would show."""
+"""More than torch's 32 streams, so that memory kept per stream would be detected."""
 
 BATCHES = 6
 BATCH = 256
 CYCLES = 1_000_000
-"""Of the device's clock, about half a millisecond: the host runs ahead of what reads the batch."""
+"""Cycles of the device's clock, about half a millisecond: the host runs ahead of the batch's reader."""
 
 SANITIZER_SECONDS = 60.0
 
@@ -37,7 +37,7 @@ print("sum", sum(sums(Path(sys.argv[1]), sys.argv[2], "cuda", 2)))
 
 
 def check(setting: Setting) -> Outcome:
-    """Sum up batches that are dropped at once, round after round, by every engine that is installed."""
+    """Sum batches that are freed immediately, round after round, with every installed engine."""
     outcome, rows = Outcome(), []
     small_noise(setting, 8192)
     path = setting.scratch / "noise" / "train.beton"
@@ -79,7 +79,7 @@ def _rounds(path: Path, engine: str, setting: Setting) -> Row:
 
 
 def _round(loader: Loader, ids: NDArray[np.int64], round_: int) -> NDArray[np.int64]:
-    """Return the sum of every image of a round, made while the device is kept busy."""
+    """Return the sum of every image of a round, computed while the device is kept busy."""
     made = []
     for batch in loader.batches(Order(round=round_, ids=ids)):
         if loader.device.type == "cuda":
@@ -97,7 +97,7 @@ def sums(path: Path, engine: str, device: str, rounds: int) -> list[int]:
 
 
 def _sanitize(outcome: Outcome, path: Path, engine: str, setting: Setting) -> None:
-    """Load under torch's own check for races between streams."""
+    """Load under torch's CUDA sanitizer, which detects races between streams."""
     environment = {**os.environ, "TORCH_CUDA_SANITIZER": "1"}
     words = [sys.executable, "-c", SANITIZED, str(path), engine]
     try:

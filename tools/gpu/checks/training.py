@@ -1,4 +1,4 @@
-"""A short training as somebody would start it, with its report; on CIFAR-10 where that is at hand."""
+"""A short training run with its report; on CIFAR-10 if available."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tools.reporting.folder import read_run
 LEAST_EPOCHS, MOST_EPOCHS = 1.0, 15.0
 
 ENOUGH_SAMPLES = 50_000
-"""After so many a network that learns is better than chance."""
+"""Samples after which a network that learns is better than chance."""
 
 
 def check(setting: Setting) -> Outcome:
-    """Train the cifar10 recipe for as many epochs as the time affords, and profile it."""
+    """Train the cifar10 recipe for as many epochs as time allows, and profile it."""
     data = setting.data or draw_set(setting.scratch / "drawn", 64 if setting.smoke else 16384, setting.smoke)
     samples = len(open_dataset(data))
     epochs = 2.0 if setting.smoke else _affordable_epochs(setting, samples)
@@ -41,7 +41,7 @@ def check(setting: Setting) -> Outcome:
     if status:
         outcome.problems.append(f"trainer run ended with status {status}: see console.log")
         return outcome
-    # Weights need not be sent.
+    # Weights are not part of the results.
     shutil.rmtree(runs / "training" / "checkpoint", ignore_errors=True)
     _read(outcome, runs / "training", classes=10)
     if setting.device == "cuda":
@@ -51,7 +51,7 @@ def check(setting: Setting) -> Outcome:
 
 
 def _affordable_epochs(setting: Setting, samples: int) -> float:
-    """Measure the rate of a few steps; half of the section's time is for the training."""
+    """Return the epochs for half of the section's time, by the rate of a few steps."""
     with training(setting, small_noise(setting, 4096), "rate", batch_size=128) as made:
         rate = 128e3 / made.window(20).whole
     return min(MOST_EPOCHS, max(LEAST_EPOCHS, 0.5 * setting.clock.left() * rate / samples))
@@ -71,7 +71,7 @@ def _profile(outcome: Outcome, words: list[str], setting: Setting) -> None:
 
 
 def _read(outcome: Outcome, folder: Path, classes: int) -> None:
-    """Take over what the run's folder holds, and compare its accuracy with chance."""
+    """Collect the results in the run's folder, and compare its accuracy with chance."""
     run = read_run(folder)
     accuracy, trained = run.accuracy or 0.0, run.number("trained") or 0.0
     outcome.facts |= {
@@ -86,7 +86,7 @@ def _read(outcome: Outcome, folder: Path, classes: int) -> None:
 
 
 def draw_set(folder: Path, samples: int, smoke: bool) -> Path:
-    """Draw a training and a test set in ten classes that a network can learn; returns the training set."""
+    """Make a synthetic training and test set of ten learnable classes; return the training set."""
     side = 8 if smoke else 32
     patterns = np.random.default_rng(0).integers(0, 256, (10, side, side, 3))
     for index, (split, count) in enumerate((("train", samples), ("test", max(32, samples // 8)))):

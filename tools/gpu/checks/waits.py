@@ -1,4 +1,4 @@
-"""Nothing in a training step waits for the device: torch's own check, over whole steps."""
+"""Checks that no operation of a training step synchronizes with the device, by torch's sync debug mode."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ AUGMENTS = (["standard", "ricap"], ["randaugment", "standard", "mixup"], ["ssl"]
 STEPS = 5
 NO_WAIT = "no wait"
 WAIT = "synchronizing CUDA operation"
-"""Stands in torch's message about a wait; other errors are none of this section's."""
+"""Part of torch's message about a synchronization; other errors are not this section's."""
 
 
 def check(setting: Setting) -> Outcome:
-    """Make steps in which torch raises an error at every wait: by selection, then by augmentation."""
+    """Make steps in which torch raises an error at every synchronization, per selection and augmentation."""
     outcome = Outcome()
     rows: list[Row] = []
     data = small_noise(setting, 4096)
@@ -51,7 +51,7 @@ def check(setting: Setting) -> Outcome:
 
 @contextmanager
 def waits_raise(device: str) -> Iterator[None]:
-    """Let every wait for a CUDA device within the context raise a RuntimeError."""
+    """Return a context in which every synchronization with a CUDA device raises a RuntimeError."""
     if device != "cuda":
         yield
         return
@@ -64,7 +64,7 @@ def waits_raise(device: str) -> Iterator[None]:
 
 
 def _where(error: RuntimeError) -> str:
-    """Return the innermost line of our own packages on the way to ``error``."""
+    """Return the innermost line of this project's packages in the traceback of ``error``."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "site-packages" not in frame.filename] or list(frames)
     return f"{ours[-1].filename.rpartition('/')[2]}:{ours[-1].lineno}"
