@@ -35,7 +35,7 @@ class List:
     slot: Annotated[
         tyro.conf.Positional[str | None],
         tyro.conf.arg(
-            metavar="[SLOT]", help_behavior_hint="", help=f"What to list, one of {', '.join(LISTED)}."
+            metavar="[SLOT]", help_behavior_hint="", help=f"The slot to list, one of {', '.join(LISTED)}."
         ),
     ] = None
 

@@ -23,7 +23,7 @@ STOPS = (
     signal.SIGUSR2,
     signal.SIGXCPU,
 )
-"""What terminals and schedulers stop a job by. Those ignored from the start, as by nohup, stay so."""
+"""Signals that stop a job; those ignored from the start, as by nohup, stay ignored."""
 
 GRACE = 1.5
 """Seconds for Python to handle a signal, after which the process is ended without it."""

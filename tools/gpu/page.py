@@ -101,7 +101,7 @@ def _bounds(results: Results) -> Safe | None:
         join(el("b", row["case"]), f": bound by {row[column]}; {row['images/s']:,.0f} images/s")
         for row in rows
     ]
-    return section("What bounds what", el("ul", [el("li", line) for line in lines]))
+    return section("Bottlenecks", el("ul", [el("li", line) for line in lines]))
 
 
 def _overview(results: Results, known: list[Section]) -> Safe:

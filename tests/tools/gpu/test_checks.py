@@ -27,7 +27,7 @@ from tools.gpu.timing import Launches
 from tools.gpu.worker import Job
 
 TABLES = {
-    "machine": {"What the device does at most": 6},
+    "machine": {"Upper limits of the device's rates": 6},
     "parity": {
         "Largest difference of a pixel, and share of pixels that differ": len(SMOKE_SHAPES)
         * (len(AUGMENTS) + 1)

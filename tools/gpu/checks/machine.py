@@ -23,7 +23,7 @@ def check(setting: Setting) -> Outcome:
     outcome = Outcome({key: value for key, value in environment(device).items() if key != "command"})
     if setting.device == "cuda":
         _gpu(outcome, device)
-    outcome.tables["What the device does at most"] = _rates(setting, device)
+    outcome.tables["Upper limits of the device's rates"] = _rates(setting, device)
     return outcome
 
 
