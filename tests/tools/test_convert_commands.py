@@ -215,7 +215,7 @@ def test_verify_names_the_broken_samples(folder: Path, tmp_path: Path) -> None:
     assert status == 1
     assert "sample 3 (cat/06.png) holds other bytes than were written" in said
     assert "sample 17 (dog [bold]/05.png) holds other bytes" in said
-    assert "x.beton: broken; 2 of 30 samples are broken; the file was altered since it was written" in said
+    assert "x.beton: broken; 2 of 30 samples are broken; the file was changed since it was written" in said
 
 
 def test_verify_notices_a_card_of_another_file(folder: Path, tmp_path: Path) -> None:
