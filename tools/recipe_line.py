@@ -12,7 +12,7 @@ import tyro
 
 from tools.arguments import UsageError, asks_for_help, chosen, parse
 from tools.streams import say
-from trainer import chains, config, former, recipe
+from trainer import config, former, recipe
 from trainer.config import Settings
 from trainer.errors import RunError
 from trainer.slots import RUN_SLOTS, Slot
@@ -91,8 +91,8 @@ def _chosen_parts(slot: Slot, base: config.Run, words: Sequence[str]) -> list[An
     parts = [kept[name] if name in kept else slot.part_type(name)() for name in names]
     if slot.many:
         if not asks_for_help(words):
-            chains.check(parts)
-        return list(chains.complete(parts, chains.base_of(before, base.data)))
+            slot.check(parts)
+        return list(slot.complete(parts, before, base.data))
     return parts
 
 

@@ -45,6 +45,11 @@ def base_of(chain: Sequence[Augment], data: str) -> Augment:
     return next(own, Standard(flip=not set(UNFLIPPED) & set(Path(data).parts)))
 
 
+def of_command(chain: Sequence[Augment], before: Sequence[Augment], data: str) -> tuple[Augment, ...]:
+    """Return a chain named on a command line, completed by what the recipe's, ``before``, crops with."""
+    return complete(chain, base_of(before, data))
+
+
 def check(chain: Sequence[Augment]) -> None:
     """Refuse a chain that makes no sense; `pipeline.Chain` refuses those that can't work.
 

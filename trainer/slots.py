@@ -6,7 +6,7 @@ list``, recipes, reports, the READMEs' tables and the contract suites.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +16,21 @@ from pipeline.formats import FORMATS
 from pipeline.resolution import RESOLUTIONS
 from pipeline.sources import SOURCES
 from samplers import SAMPLERS
+from trainer import chains
 from trainer.errors import RunError
 from trainer.methods import METHODS
 from trainer.models import MODELS
 from trainer.optimizers import OPTIMIZERS
 from trainer.schedules import SCHEDULES
 from trainer.selection import SELECTIONS
+
+
+def _any(parts: Sequence[Any]) -> None:
+    """Refuse no sequence of parts."""
+
+
+def _as_named(parts: Sequence[Any], before: Sequence[Any], data: str) -> Sequence[Any]:
+    return parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +49,10 @@ class Slot:
         Name of the part of a run that says nothing; None for slots that no run has a setting for.
     many
         Whether a run takes a sequence of parts.
+    check
+        Refuses a sequence of parts that makes no sense together, as a RunError.
+    complete
+        Returns the sequence that a run takes, of parts named on a command line, the recipe's and its data.
     earlier
         Name of the part that stands for how versions trained that had no such slot; None where all had it.
     unnamed
@@ -56,6 +69,8 @@ class Slot:
     help: str
     default: str | None = None
     many: bool = False
+    check: Callable[[Sequence[Any]], object] = _any
+    complete: Callable[[Sequence[Any], Sequence[Any], str], Sequence[Any]] = _as_named
     earlier: str | None = None
     unnamed: Mapping[str, str] = field(default_factory=dict)
 
@@ -131,6 +146,8 @@ _ALL = (
         help="Augmentations on the device, in this order; the standard one is added to those without a crop",
         default="standard",
         many=True,
+        check=chains.check,
+        complete=chains.of_command,
     ),
     Slot(
         name="resolution",
