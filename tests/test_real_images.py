@@ -42,5 +42,5 @@ def test_real_images_are_converted_and_learned(tmp_path: Path) -> None:
     ]
     assert main(["run", "fashion_mnist_cpu", "--device", "cpu", *where, *small]) == 0
     last = (tmp_path / "run" / "evaluations.jsonl").read_text().splitlines()[-1]
-    assert json.loads(last)["accuracy"] > 0.5, last
+    assert json.loads(last)["metrics"]["accuracy"] > 0.5, last
     assert (tmp_path / "run" / "report.html").exists()

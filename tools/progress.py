@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from pipeline.errors import one_line
+from tools.reporting.metrics import exact
 from tools.reporting.settings import UNSAID
 from tools.reporting.wording import budget
 from tools.streams import say
-from trainer.evaluators.classification import Evaluation
+from trainer.metrics import Evaluation
 from trainer.notes import notes
 from trainer.session import Session
 from trainer.slots import SLOTS
@@ -33,7 +34,7 @@ class TerminalWatcher:
         )
         self._task: TaskID | None = None
         self._conversion: tuple[str, TaskID] | None = None
-        self._accuracy = ""
+        self._result = ""
 
     def __enter__(self) -> TerminalWatcher:
         self._progress.start()
@@ -91,17 +92,18 @@ class TerminalWatcher:
         ledger, steps = session.ledger, session.account.steps
         of = "" if steps is None else f" of {steps:,}"
         state = f"step {ledger.steps:,}{of}  round {ledger.rounds + 1}  {rate:,.0f} images/s  "
-        state += f"stall {ledger.stall:.1%}{self._accuracy}"
+        state += f"stall {ledger.stall:.1%}{self._result}"
         self._progress.update(self._task, completed=session.account.progress, state=state)
 
     def evaluated(self, session: Session, evaluation: Evaluation) -> None:
-        """Show or print the accuracy."""
-        ledger = session.ledger
-        self._accuracy = f"  accuracy {evaluation.accuracy:.2%}"
+        """Show or print the primary metric."""
+        ledger, metric = session.ledger, session.run.metric
+        result = f"{metric.label} {exact(metric, evaluation[metric.name])}"
+        self._result = f"  {result}"
         if not self._console.is_terminal:
             rate = ledger.trained / ledger.train_seconds
             self._console.print(
-                f"round {ledger.rounds}: accuracy {evaluation.accuracy:.2%}, {ledger.trained:,} samples, "
+                f"round {ledger.rounds}: {result}, {ledger.trained:,} samples, "
                 f"{session.account.progress:.0%} of the budget, {ledger.train_seconds:.0f} s, "
                 f"{rate:,.0f} images/s, stall {ledger.stall:.1%}",
                 soft_wrap=True,

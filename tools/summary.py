@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from tools.reporting.folder import read_run
+from tools.reporting.metrics import exact
 from tools.reporting.wording import NONE, budget, count, duration, flops, percent
 
 
@@ -17,7 +18,7 @@ def summary(folder: Path) -> Table:
     counted = "compute" if run.counts == "compute" else "samples trained"
     table = Table("", "", show_header=False)
     table.columns[1].justify = "right"
-    table.add_row("accuracy, last round", percent(run.accuracy, 2))
+    table.add_row(f"{run.metric.label}, last round", exact(run.metric, run.result))
     table.add_row("budget", f"{budget(run.number('budget'))} of {counted}")
     table.add_row(
         "samples trained", f"{count(trained)} of {count(full)}, {percent(run.share_of_full(trained))}"

@@ -21,6 +21,8 @@ from trainer.config import Run
 from trainer.data import Data, digest
 from trainer.device import keep_freed_memory, use_bf16
 from trainer.errors import RunError
+from trainer.evaluation import build_evaluators
+from trainer.evaluators import EvaluatorContext
 from trainer.feed import open_feeds
 from trainer.feedback import FeedbackBuffer
 from trainer.flops import flops_by_pixels
@@ -113,6 +115,15 @@ def build(
     seeds = _seed(run, run.order_seed), _seed(run, run.augment_seed)
     feedback = FeedbackBuffer(world)
     view = _view(run, chain, loader, full)
+    evaluated = EvaluatorContext(
+        dataset=data.test,
+        train=loader,
+        test=test_loader,
+        view=View(view.chain, Stage(in_pixels(run.evaluation_resolution, full))),
+        bf16=bf16,
+        world=world,
+        multiplied=data.multiplied,
+    )
     scores = RequestedScores(
         method,
         gradients=run.asks == "gradient",
@@ -139,7 +150,7 @@ def build(
         test_loader=test_loader,
         full=full,
         view=view,
-        evaluation_view=View(view.chain, Stage(in_pixels(run.evaluation_resolution, full))),
+        evaluators=build_evaluators(run.evaluator, evaluated),
         method=method,
         selector=_selector(run, selection, chain, method, bf16, loader, account, feedback, world),
         step=Step(method, module, optimizer, bf16, account.ledger),

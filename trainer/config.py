@@ -15,7 +15,9 @@ from pipeline.resolution import ResolutionPart, check_pixels
 from samplers import SamplerPart, ScoringPart
 from trainer import chains, fitting
 from trainer.errors import RunError
+from trainer.evaluators import EvaluatorConfig
 from trainer.methods import MethodConfig
+from trainer.metrics import Metric, metrics_of
 from trainer.models import ModelPart
 from trainer.optimizers import OptimizerConfig
 from trainer.schedules import SchedulePart
@@ -104,6 +106,10 @@ class Settings:
 
     evaluate_every: int = 1
     """Evaluate after every so many rounds, and always after the last one."""
+
+    primary_metric: str | None = None
+    """Metric that reports compare runs by, one of those that --evaluator measures; None takes the first
+    evaluator's own: accuracy for classification."""
 
     evaluation_resolution: int | float = 1.0
     """Resolution of evaluation: up to 1 a fraction of the full resolution, above 1 pixels of the shorter
@@ -226,6 +232,7 @@ class Run(Settings):
     schedule: SchedulePart = field(default_factory=SLOTS["schedule"].make)
     optimizer: OptimizerConfig = field(default_factory=SLOTS["optimizer"].make)
     method: MethodConfig = field(default_factory=SLOTS["method"].make)
+    evaluator: tuple[EvaluatorConfig, ...] = field(default_factory=lambda: (SLOTS["evaluator"].make(),))
     engine: EnginePart = field(default_factory=SLOTS["engine"].make)
     resolution: ResolutionPart = field(default_factory=SLOTS["resolution"].make)
     selection: SelectionPart = field(default_factory=SLOTS["selection"].make)
@@ -237,6 +244,17 @@ class Run(Settings):
         fitting.check(self)
         chains.check(self.augment)
         object.__setattr__(self, "augment", chains.complete(self.augment, chains.base_of((), self.data)))
+        metrics_of(self.evaluator, self.primary_metric)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Everything that its evaluators measure, the primary metric first."""
+        return metrics_of(self.evaluator, self.primary_metric)
+
+    @property
+    def metric(self) -> Metric:
+        """The primary metric: the one that the run is judged by."""
+        return self.metrics[0]
 
     @property
     def asks(self) -> Literal["forward", "gradient"] | None:

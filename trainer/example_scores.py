@@ -20,9 +20,9 @@ from pipeline.formats.card import Card
 from pipeline.formats.whole import write_whole
 from samplers.families.history import fill_unseen
 from trainer.errors import RunError
-from trainer.evaluators.classification import Evaluation
 from trainer.gradients import measure
 from trainer.inference.predict import EverySample, PreLogits, predict
+from trainer.metrics import Evaluation
 from trainer.session import Session
 
 

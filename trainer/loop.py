@@ -11,7 +11,7 @@ from trainer.errors import InterruptedRunError
 from trainer.interrupt import Stop, Stopped, stop_on_signal
 from trainer.models import parameters
 from trainer.parallel import World
-from trainer.run_folder import RunFolder
+from trainer.run_folder import SCHEMA, RunFolder
 from trainer.sample_table import entropy
 from trainer.session import Session
 from trainer.state import save
@@ -93,27 +93,25 @@ def _interrupt(session: Session, stop: Stop) -> NoReturn:
 def _evaluate(session: Session, watcher: Watcher, stop: Stop) -> None:
     ledger, account = session.ledger, session.account
     try:
-        result = session.evaluate(stop)
+        found = session.evaluate(stop)
     except Stopped:
         _interrupt(session, stop)
     with ledger.phase("evaluate"):
         variety = entropy(session.samples.times_seen)
     if session.world.leads:
-        line: dict[str, float | None] = {
+        line = {
+            "schema": SCHEMA,
             "step": ledger.steps,
             "round": ledger.rounds,
             "samples": ledger.trained,
             "progress": account.progress,
             "compute": account.compute,
             "seconds": ledger.train_seconds,
-            "accuracy": result.accuracy,
-            "loss": result.loss,
             "entropy": variety,
+            "metrics": found,
         }
-        if session.data.multiplied is not None:
-            line["accuracy_multiplied"], line["accuracy_others"] = result.apart(session.data.multiplied)
         session.folder.append("evaluations.jsonl", line)
-    watcher.evaluated(session, result)
+    watcher.evaluated(session, found)
 
 
 def finish(session: Session) -> None:

@@ -20,6 +20,7 @@ from trainer.account import Account
 from trainer.config import Run
 from trainer.data import Data
 from trainer.errors import DivergedError
+from trainer.evaluators import Evaluator
 from trainer.feed import Feed
 from trainer.feedback import FeedbackBuffer
 from trainer.inference.predict import View
@@ -65,8 +66,10 @@ class Parts:
         Rounds of the whole run, by the samples that are trained on.
     full
         Pixels of the shorter side at full resolution.
-    view, evaluation_view
-        How the training set is scored, and the test set evaluated.
+    view
+        How the training set is scored.
+    evaluators
+        What measures the network on the test set.
     scores
         Makes the scores that the sampler asks for.
     feeds
@@ -105,7 +108,7 @@ class Parts:
     test_loader: Loader
     full: int
     view: View
-    evaluation_view: View
+    evaluators: tuple[Evaluator, ...]
     method: Method
     selector: Selector
     step: Step

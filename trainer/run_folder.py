@@ -19,7 +19,9 @@ from trainer.errors import RunError
 from trainer.lock import RunLock
 from trainer.slots import SLOTS
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of environment.json, ledger.json and the lines of evaluations.jsonl; in 1, accuracy and loss stood beside
+the other numbers of such a line, not in a table of metrics."""
 
 FILES = (
     "run.toml",

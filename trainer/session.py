@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pipeline import Batch, RawBatch
 from pipeline.resolution import Stage
 from trainer.errors import RunError
-from trainer.evaluators.classification import Evaluation, evaluate
+from trainer.evaluation import measure
 from trainer.interrupt import Stop, Stopped, stoppable
 from trainer.methods import Losses
+from trainer.metrics import Evaluation
 from trainer.parts import Parts
 from trainer.selection.driver import Ready
 
@@ -196,31 +197,30 @@ class Session(Parts):
         self.unevaluated = due and self.ledger.steps > self.evaluated
 
     def evaluate(self, stop: Stop | None = None) -> Evaluation:
-        """Evaluate the network on the test set.
+        """Measure the network on the test set; see `Run.metrics` for what by.
+
+        Returns
+        -------
+        Evaluation
+            The metrics by name; ``run.metric.name`` is the primary one's.
 
         Raises
         ------
         DivergedError
-            When the weights, or the loss after the last step, are no finite numbers.
+            When the weights, or a metric after the last step, are no finite numbers.
         Stopped
             When ``stop`` was asked for; nothing has changed then.
         """
         self.check_weights()
         with self.ledger.phase("evaluate"), stoppable(stop, self.world) as asked:
-            result = evaluate(
-                self.encoder,
-                self.test_loader,
-                self.evaluation_view,
-                classes=len(self.data.test.card.classes),
-                bf16=self.bf16,
-                world=self.world,
-                asked=asked,
-            )
-        if not (math.isfinite(result.loss) or self.goes_on()):
-            raise self.diverged(f"loss must be finite; got {result.loss} in the last evaluation")
-        self.ledger.evaluated += result.samples
+            self.world.share_buffers(self.encoder)
+            found = measure(self.evaluators, self.encoder, asked)
+        broken = next((name for name, value in found.items() if not math.isfinite(value)), None)
+        if broken is not None and not self.goes_on():
+            raise self.diverged(f"{broken} must be finite; got {found[broken]} in the last evaluation")
+        self.ledger.evaluated += sum(evaluator.images for evaluator in self.evaluators)
         self.unevaluated, self.evaluated = False, self.ledger.steps
-        return result
+        return found
 
     def candidates(self) -> Iterator[RawBatch]:
         """Return what is left of the order under way, batch by batch, as the selector takes it."""

@@ -56,7 +56,8 @@ def differences(told: Mapping[str, Any], run: Run) -> str | None:
 def digest(run: Run) -> str:
     """Return a digest of what bears on a run's result, SHA-256 in hexadecimal.
 
-    Settings at their defaults are left out, so that those which a later version adds don't change it.
+    Settings at their defaults are left out, and slots that hold the part that stands for versions without
+    them, so that what a later version adds doesn't change it.
     """
     table = recipe.to_table(run)
     names = {
@@ -64,7 +65,8 @@ def digest(run: Run) -> str:
         for key, slot in RUN_SLOTS.items()
     }
     usual = _bearing(whole(names))
-    own = {key: value for key, value in _bearing(table).items() if key in names or value != usual.get(key)}
+    slots = {key for key in names if names[key] not in (RUN_SLOTS[key].earlier, [RUN_SLOTS[key].earlier])}
+    own = {key: value for key, value in _bearing(table).items() if key in slots or value != usual.get(key)}
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
 
 

@@ -16,8 +16,9 @@ from pipeline.formats import FORMATS
 from pipeline.resolution import RESOLUTIONS
 from pipeline.sources import SOURCES
 from samplers import SAMPLERS
-from trainer import chains
+from trainer import chains, metrics
 from trainer.errors import RunError
+from trainer.evaluators import EVALUATORS
 from trainer.methods import METHODS
 from trainer.models import MODELS
 from trainer.optimizers import OPTIMIZERS
@@ -166,6 +167,15 @@ _ALL = (
         earlier="sgd",
     ),
     Slot(name="method", table=METHODS, help="What is being learned", default="supervised"),
+    Slot(
+        name="evaluator",
+        table=EVALUATORS,
+        help="What is measured on the test set; the first has the metric that reports compare runs by",
+        default="classification",
+        many=True,
+        check=metrics.metrics_of,
+        earlier="classification",
+    ),
     Slot(name="engine", table=ENGINES, help="How images are read", default="resident"),
     Slot(name="source", table=SOURCES, help="Where images to convert come from"),
     Slot(name="format", table=FORMATS, help="How a data set is stored"),

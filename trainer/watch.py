@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from trainer.evaluators.classification import Evaluation
+from trainer.metrics import Evaluation
 from trainer.parts import Line
 from trainer.session import Session
 
@@ -26,7 +26,7 @@ class Watcher(Protocol):
         """Some steps were made; ``loss`` is their mean, ``rate`` in images/s."""
 
     def evaluated(self, session: Session, evaluation: Evaluation) -> None:
-        """The model was evaluated."""
+        """The network was evaluated: its metrics by name."""
 
 
 class Silent:

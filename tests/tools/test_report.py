@@ -296,8 +296,8 @@ def test_colours_stand_out_on_light_and_on_dark_paper():
 
 def test_headline_says_what_it_cost_and_what_it_bought(run):
     assert page(run).texts("h1") == [
-        "91.2% after 30% of the full budget: 6,000 of 20,000 samples trained, 30.0% of the full compute, "
-        "2 min 5 s of training, stall 0.4%."
+        "Accuracy 91.2% after 30% of the full budget: 6,000 of 20,000 samples trained, 30.0% of the full "
+        "compute, 2 min 5 s of training, stall 0.4%."
     ]
 
 
@@ -315,7 +315,7 @@ def test_figures_from_the_files_appear(run):
     assert "forward forward pass and losses 40.0 32.0%" in rows
     assert "other what lies between the phases 6.0 4.8%" in rows
     assert "training clock 125.0 100.0%" in rows
-    assert "evaluate accuracy on the test set 12.0 9.6%" in rows
+    assert "evaluate metrics on the test set 12.0 9.6%" in rows
     assert not any(row.startswith("score ") for row in rows)
     assert "Evaluated 3,000" in rows
     assert "The budget counts samples trained" in rows
@@ -392,7 +392,7 @@ def test_nothing_from_a_file_is_markup(tmp_path):
 def test_three_runs_side_by_side(tmp_path):
     made = page(*three(tmp_path))
     assert made.texts("h1") == [
-        "uniform reached 91.2%, p_sgd 90.0% and c_sgd 92.2%, each on 6,000 trained samples "
+        "Accuracy: uniform reached 91.2%, p_sgd 90.0% and c_sgd 92.2%, each on 6,000 trained samples "
         "with 30.0% to 33.0% of the full compute in 2 min 5 s to 2 min 30 s of training."
     ]
     rows = made.texts("tr")
@@ -407,8 +407,8 @@ def test_three_runs_side_by_side(tmp_path):
     assert "Matched in trained samples: 6,000 in each run, to within a batch." in said
     assert "Matched in compute, scoring included: uniform and p_sgd (30.0%); c_sgd (33.0%) is not." in said
     assert (
-        "At equal trained samples compute differs: beside uniform, c_sgd took 10.0% more. Any accuracy "
-        "that this gains is gained with more computing."
+        "At equal trained samples compute differs: beside uniform, c_sgd took 10.0% more. Whatever "
+        "this gains in accuracy is gained with more computing."
     ) in said
 
 
@@ -434,7 +434,7 @@ FOMS = {"selection": {"name": "foms", "ratio": 2.0}, "counts": "compute"}
 def test_both_ways_of_counting_stand_on_a_page(tmp_path):
     made = page(write_run(tmp_path / "a", FOMS, **NEW))
     assert made.texts("h1")[0].startswith(
-        "91.2% after 30% of the full budget in compute: 4,000 of 20,000 samples trained, "
+        "Accuracy 91.2% after 30% of the full budget in compute: 4,000 of 20,000 samples trained, "
         "20.0% of the full compute"
     )
     tiles = list(zip(made.texts("dt"), *(made.texts("dd")[i::2] for i in (0, 1)), strict=False))
@@ -563,7 +563,7 @@ def test_settings_that_differ_come_first_and_the_others_are_folded(tmp_path):
         "The settings that differ uniform p_sgd c_sgd "
         f"sampler uniform p_sgd c_sgd sampler.warmup {none} 3 {none}"
     )
-    assert "18 settings in common" in made.texts("summary")
+    assert "19 settings in common" in made.texts("summary")
     assert made.source.index("Settings that differ") < made.source.index("Accuracy against trained samples")
     assert "batch_size" in made.texts("dt")
 
@@ -574,7 +574,7 @@ def test_repeats_share_a_colour_and_are_averaged(tmp_path):
     runs += [write_run(tmp_path / f"p{s}", {**p_sgd, "seed": s}, 0.92) for s in range(2)]
     made = page(*runs)
     assert made.texts("h1")[0].startswith(
-        "uniform reached 91.0% ± 1.0 over 3 seeds and p_sgd 92.0% ± 0.0 over 2 seeds, each on 6,000"
+        "Accuracy: uniform reached 91.0% ± 1.0 over 3 seeds and p_sgd 92.0% ± 0.0 over 2 seeds, each on 6,000"
     )
     rows = made.texts("tr")
     assert "uniform 3 91.00% 1.00 90.32%, 91.68% 91.00% ± 1.00, round 20 2 min 5 s" in rows
@@ -643,7 +643,7 @@ def test_more_runs_than_colours_are_dashed(tmp_path):
     ]
     made = page(*runs)
     assert made.texts("h1")[0].startswith(
-        "8 runs reached 90.1% (optimizer.lr 0.01) to 90.8% (optimizer.lr 0.08), each on"
+        "Accuracy: 8 runs reached 90.1% (optimizer.lr 0.01) to 90.8% (optimizer.lr 0.08), each on"
     )
     dashed = [line for line in made.attributes("line") if line.get("stroke-dasharray")]
     assert {line["class"] for line in dashed} == {"run-0", "run-1"}
@@ -675,7 +675,9 @@ def test_an_unfinished_run_is_reported_as_such(run):
     ledger = json.loads((run / "ledger.json").read_text())
     (run / "ledger.json").write_text(json.dumps(ledger | {"finished": False, "trained": 3000, "steps": 30}))
     made = page(run)
-    assert made.texts("h1")[0].startswith("Unfinished, 73.2% so far, on the way to 30% of the full budget")
+    assert made.texts("h1")[0].startswith(
+        "Unfinished, accuracy 73.2% so far, on the way to 30% of the full budget"
+    )
     assert (
         "3,000 of 6,000 (50.0%) samples of its budget of 30% are trained after step 30"
         in made.texts("aside")[0]
@@ -804,7 +806,7 @@ def test_what_is_not_a_run_is_an_error_of_one_line(run, tmp_path):
     empty.mkdir()
     broken = write_run(tmp_path / "broken")
     (broken / "run.toml").write_text("lr = = 1\n")
-    newer = write_run(tmp_path / "newer", schema=2)
+    newer = write_run(tmp_path / "newer", schema=3)
     newest = write_run(tmp_path / "newest")
     pq.write_table(
         pq.read_table(run / "samples.parquet").replace_schema_metadata({"schema": "9"}),
@@ -816,7 +818,7 @@ def test_what_is_not_a_run_is_an_error_of_one_line(run, tmp_path):
         (empty, "empty holds no run.toml"),
         (tmp_path, f"holds no run.toml: name a folder in it, as {tmp_path / 'broken'}"),
         (broken, "run.toml must be TOML"),
-        (newer, "ledger.json must be of schema 1 or older; got 2: update budgetrain"),
+        (newer, "ledger.json must be of schema 2 or older; got 3: update budgetrain"),
         (newest, "samples.parquet must be of schema 2 or older; got 9"),
     ):
         with pytest.raises(RunError, match=re.escape(message)) as error:
@@ -836,7 +838,7 @@ def test_where_the_page_goes(run, tmp_path, monkeypatch):
     assert write_report([run, other]).resolve() == run.parent / "report.html"
     assert write_report([run], tmp_path / "new" / "page.html") == tmp_path / "new" / "page.html"
     monkeypatch.chdir(run)
-    assert page(Path()).texts("h1")[0].startswith("91.2%")
+    assert page(Path()).texts("h1")[0].startswith("Accuracy 91.2%")
     assert write_report([Path(), other]).resolve() == run.parent / "report.html"
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from trainer.config import Run
-from trainer.evaluators.classification import Evaluation
 from trainer.loop import train
+from trainer.metrics import Evaluation
 from trainer.parallel import World
 from trainer.recipe import from_table
 from trainer.run_folder import RunFolder, folder_name
@@ -47,7 +47,7 @@ class Quiet:
             signal.raise_signal(self.by)
 
     def evaluated(self, session: Session, evaluation: Evaluation) -> None:
-        self.accuracies.append(evaluation.accuracy)
+        self.accuracies.append(evaluation["accuracy"])
 
 
 @pytest.fixture

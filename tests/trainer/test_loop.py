@@ -146,7 +146,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     assert watcher.resumed_at == stop
     assert session.fingerprint() == whole.fingerprint()
     for name in ("evaluations.jsonl", "steps.jsonl"):
-        keys = ("step", "samples", "accuracy" if name.startswith("eval") else "loss")
+        keys = ("step", "samples", "metrics" if name.startswith("eval") else "loss")
         lines = [[tuple(line[key] for key in keys) for line in s.folder.read(name)] for s in (session, whole)]
         assert lines[0] == lines[1]
     tables = [pq.read_table(s.folder.path / "samples.parquet") for s in (session, whole)]

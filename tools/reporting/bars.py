@@ -27,7 +27,7 @@ MEANINGS: Mapping[str, str] = {
     "feedback": "losses back to the sampler",
     "sampler": "choosing the next samples",
     "other": "what lies between the phases",
-    "evaluate": "accuracy on the test set",
+    "evaluate": "metrics on the test set",
     "checkpoint": "writing checkpoints",
     "compile": "rehearsal and compilation",
 }

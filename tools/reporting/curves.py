@@ -1,8 +1,10 @@
-"""Accuracy, loss and learning rate over a run: plots, their text alternatives and their tables."""
+"""Metrics, loss and learning rate over a run: plots, their text alternatives and their tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import cycle
 
 import numpy as np
 
@@ -10,8 +12,10 @@ from tools.reporting import figures
 from tools.reporting.figures import Line
 from tools.reporting.lineup import Entry, Lineup
 from tools.reporting.markup import Child, Safe, details, el, table
+from tools.reporting.metrics import axis, cell, column, heading, scale, short
 from tools.reporting.record import Series
 from tools.reporting.wording import NONE, count, duration, listed, percent
+from trainer.metrics import Metric
 
 SAMPLE_UNITS = ((1.0, ""), (1e3, "thousands"), (1e6, "millions"), (1e9, "billions"))
 TIME_UNITS = ((1.0, "seconds"), (60.0, "minutes"), (3600.0, "hours"))
@@ -37,14 +41,8 @@ EVALUATION: tuple[Column, ...] = (
     ("Trained samples", "samples", count),
     ("Compute", "compute", count),
     ("Training clock", "seconds", duration),
-    ("Accuracy", "accuracy", lambda share: percent(share, 2)),
-    ("Test loss", "loss", lambda loss: f"{loss:.4f}"),
 )
-LATER: tuple[Column, ...] = (
-    ("Entropy of counts", "entropy", lambda entropy: f"{entropy:.4f}"),
-    ("Of multiplied classes", "accuracy_multiplied", lambda share: percent(share, 2)),
-    ("Of other classes", "accuracy_others", lambda share: percent(share, 2)),
-)
+LATER: tuple[Column, ...] = (("Entropy of counts", "entropy", lambda entropy: f"{entropy:.4f}"),)
 STEP: tuple[Column, ...] = (
     ("Budget spent", "progress", percent),
     ("Loss", "loss", lambda loss: f"{loss:.4f}"),
@@ -58,10 +56,10 @@ def figure(drawing: Safe, heading: str, *below: Child) -> Safe:
     return el("figure", el("figcaption", heading), drawing, *below)
 
 
-def accuracy(lineup: Lineup) -> list[Safe] | None:
-    """Plot accuracy against trained samples, the training clock, and compute where that is something else.
+def results(lineup: Lineup) -> list[Safe] | None:
+    """Plot the primary metric against trained samples, the training clock, and compute where that is else.
 
-    None without evaluations.
+    Of runs of one primary metric; None without evaluations.
     """
     shown = [entry for entry in lineup if len(entry.run.evaluations)]
     if not shown:
@@ -72,71 +70,101 @@ def accuracy(lineup: Lineup) -> list[Safe] | None:
     if any(_computes_otherwise(entry) for entry in shown):
         measured = "samples trained at full resolution"
         compute = _against("compute", "compute", measured, SAMPLE_UNITS, shown, COMPUTE_NOTE)
-    series = [(entry.label, entry.run.evaluations) for entry in shown]
-    columns = EVALUATION + tuple(
-        column
-        for column in LATER
-        if any(np.isfinite(entry.run.evaluations[column[1]]).any() for entry in shown)
+    drawn = el("div", samples, compute, clock, _parts(shown), class_="pair")
+    return [drawn, _evaluations(shown)]
+
+
+def _evaluations(shown: Sequence[Entry]) -> Safe:
+    """Tabulate the evaluations, with the metrics that any of the runs measured."""
+    later = [name for _, name, _ in LATER if any(_recorded(entry.run.evaluations, name) for entry in shown)]
+    metrics = list(dict.fromkeys(metric for entry in shown for metric in _measured(entry)))
+    columns: tuple[Column, ...] = (
+        *EVALUATION,
+        *((column(metric), metric.name, partial(cell, metric)) for metric in metrics),
+        *(column for column in LATER if column[1] in later),
     )
-    drawn = el("div", samples, compute, clock, _accuracy_apart(shown), class_="pair")
-    return [drawn, _numbers(series, "Evaluations", columns)]
+    tables = []
+    for entry in shown:
+        run = entry.run
+        lacking = {metric.name: np.full(len(run.evaluations), np.nan) for metric in metrics}
+        tables.append((entry.label, Series({**lacking, **run.measured.columns, **run.evaluations.columns})))
+    return _numbers(tables, "Evaluations", columns)
 
 
-def _apart(entry: Entry) -> bool:
-    """Whether a run evaluated multiplied classes apart from the others."""
-    return bool(np.isfinite(entry.run.evaluations["accuracy_multiplied"]).any())
+def _measured(entry: Entry) -> list[Metric]:
+    """The metrics that a run's evaluations hold, and its primary one."""
+    run = entry.run
+    return [metric for metric in run.metrics if metric == run.metric or _recorded(run.measured, metric.name)]
 
 
-def _accuracy_apart(shown: Sequence[Entry]) -> Safe | None:
-    """Plot the accuracy of all, of the multiplied and of the other classes; None where none are apart."""
-    entries = [entry for entry in shown if _apart(entry)]
-    if not entries:
+def _recorded(series: Series, name: str) -> bool:
+    return bool(np.isfinite(series[name]).any())
+
+
+def _parts(shown: Sequence[Entry]) -> Safe | None:
+    """Plot the primary metric and its parts, as of some classes; None where no run measured any."""
+    whole = shown[0].run.metric
+    parts = list(
+        dict.fromkeys(
+            metric for entry in shown for metric in _measured(entry) if metric.part_of == whole.name
+        )
+    )
+    entries = [entry for entry in shown if set(parts) & set(_measured(entry))]
+    if not parts:
         return None
     ends = [_highest(entry.run.evaluations, "samples") for entry in entries]
     size, of = figures.unit(max(ends), SAMPLE_UNITS)
     drawn, told = [], []
     for entry in entries:
-        series = entry.run.evaluations
-        for dash, name in enumerate(("accuracy", "accuracy_multiplied", "accuracy_others")):
-            drawn.append(Line(series["samples"] / size, 100 * series[name], entry.colour, dash))
-        ours, others = (_say(series[f"accuracy_{which}"][-1], percent) for which in ("multiplied", "others"))
-        told.append(f"{entry.label} ends at {ours} for multiplied and {others} for other classes")
-    heading = "Accuracy of multiplied and of other classes"
+        run = entry.run
+        own = [part for part in parts if part in _measured(entry)]
+        for metric in (whole, *own):
+            x, y = run.evaluations["samples"] / size, scale(metric) * run.measured[metric.name]
+            drawn.append(Line(x, y, entry.colour, dash=[whole, *parts].index(metric)))
+        last = [f"{_say(run.measured[part.name][-1], partial(short, part))} {part.label}" for part in own]
+        told.append(f"{entry.label} ends at {listed(last)}")
+    title = f"{heading(whole)} and its parts"
     drawing = figures.lines(
-        "accuracy-apart",
+        f"{whole.name}-parts",
         drawn,
-        title=heading,
+        title=title,
         description=f"Line plot over trained samples: {listed(told)}.",
         x_label=f"trained samples, {of}".removesuffix(", "),
-        y_label="accuracy, %",
+        y_label=axis(whole),
         x_end=max(ends) / size,
     )
-    note = "Solid: all classes; dashed: those whose samples are multiplied; dotted: the others."
-    return figure(drawing, heading, el("p", note, class_="note"))
+    looks = [f"{look}: {part.label}" for look, part in zip(cycle(("dashed", "dotted")), parts, strict=False)]
+    note = f"Solid: {whole.label}; {'; '.join(looks)}."
+    return figure(drawing, title, el("p", note, class_="note"))
 
 
 def _against(
     column: str,
-    heading: str,
+    against: str,
     measured: str,
     units: Sequence[tuple[float, str]],
     shown: Sequence[Entry],
     note: str | None = None,
 ) -> Safe:
-    """Plot accuracy against a column of the evaluations, as far as its budget goes where that counts it."""
+    """Plot the primary metric against a column of the evaluations, as far as a budget that counts it goes."""
+    metric = shown[0].run.metric
+    title = f"{heading(metric)} against {against}"
     ends = [_highest(entry.run.evaluations, column) for entry in shown]
     ends += [entry.run.number("planned") or 0.0 for entry in shown if COUNTED.get(entry.run.counts) == column]
     size, of = figures.unit(max(ends), units)
     drawing = figures.lines(
-        f"accuracy-{column}",
-        [_line(entry, entry.run.evaluations, column, 1 / size, "accuracy", 100) for entry in shown],
-        title=f"Accuracy against {heading}",
+        f"{metric.name}-{column}",
+        [
+            Line(entry.run.evaluations[column] / size, scale(metric) * entry.run.results, entry.colour)
+            for entry in shown
+        ],
+        title=title,
         description=f"Line plot over {measured}: {listed([_rise(entry) for entry in shown])}.",
         x_label=f"{measured}, {of}".removesuffix(", "),
-        y_label="accuracy, %",
+        y_label=axis(metric),
         x_end=max(ends) / size,
     )
-    return figure(drawing, f"Accuracy against {heading}", el("p", note, class_="note") if note else None)
+    return figure(drawing, title, el("p", note, class_="note") if note else None)
 
 
 def _computes_otherwise(entry: Entry) -> bool:
@@ -225,9 +253,11 @@ def _say(value: float, say: Say) -> str:
 
 
 def _rise(entry: Entry) -> str:
-    series = entry.run.evaluations
-    first, last = (_say(series["accuracy"][i], percent) for i in (0, -1))
-    return f"{entry.label} goes from {first} to {last} at {_say(series['samples'][-1], count)} samples"
+    run = entry.run
+    first, last = (_say(run.results[i], partial(short, run.metric)) for i in (0, -1))
+    return (
+        f"{entry.label} goes from {first} to {last} at {_say(run.evaluations['samples'][-1], count)} samples"
+    )
 
 
 def _fall(label: str, series: Series, name: str) -> str:

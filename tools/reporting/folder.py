@@ -18,11 +18,11 @@ from pipeline.text import read_text
 from tools.reporting.record import RunRecord, Samples, Series, number
 from trainer import former
 from trainer.errors import RunError
+from trainer.evaluators.classification import Classification
+from trainer.metrics import from_list
+from trainer.run_folder import SCHEMA
 from trainer.sample_table import SAMPLES_SCHEMA
 from trainer.slots import RUN_SLOTS
-
-SCHEMA = 1
-"""Newest schema of a run folder's files that is understood."""
 
 DEFAULTS: Mapping[str, Any] = {
     "counts": "trained",
@@ -41,11 +41,7 @@ EVALUATION_COLUMNS = (
     "progress",
     "compute",
     "seconds",
-    "accuracy",
-    "loss",
     "entropy",
-    "accuracy_multiplied",
-    "accuracy_others",
 )
 
 
@@ -69,13 +65,21 @@ def read_run(path: Path) -> RunRecord:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise RunError(f"{path / 'run.toml'} must be TOML as `trainer run` wrote it; {error}") from None
     faults: list[str] = []
+    environment = _read_object(path / "environment.json", faults)
+    # Earlier versions, which described no metrics, had the one evaluator.
+    metrics = from_list(environment.get("metrics")) or Classification.metrics
+    ledger = _read_object(path / "ledger.json", faults)
+    steps = _read_lines(path / "steps.jsonl", faults)
+    evaluations = _read_lines(path / "evaluations.jsonl", faults)
     return RunRecord(
         path=path,
         recipe={**DEFAULTS, **former.upgraded(recipe)[0]},
-        environment=_read_object(path / "environment.json", faults),
-        ledger=_read_object(path / "ledger.json", faults),
-        steps=_read_lines(path / "steps.jsonl", STEP_COLUMNS, faults),
-        evaluations=_read_lines(path / "evaluations.jsonl", EVALUATION_COLUMNS, faults),
+        environment=environment,
+        ledger=ledger,
+        metrics=metrics,
+        steps=_series(steps, STEP_COLUMNS),
+        evaluations=_series(evaluations, EVALUATION_COLUMNS),
+        measured=_series([_metrics(line) for line in evaluations], [metric.name for metric in metrics]),
         samples=_read_samples(path / "samples.parquet", faults),
         faults=tuple(faults),
     )
@@ -103,11 +107,11 @@ def _read_object(path: Path, faults: list[str]) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         faults.append(f"{path.name} can't be read")
         return {}
-    _check_schema(content.get("schema", SCHEMA), path)
+    _check_schema(content.get("schema", 1), path)
     return content
 
 
-def _read_lines(path: Path, names: Sequence[str], faults: list[str]) -> Series:
+def _read_lines(path: Path, faults: list[str]) -> list[Mapping[str, Any]]:
     lines: list[Mapping[str, Any]] = []
     try:
         # A run that was killed may have left half a last line; it will be made again when the run goes on.
@@ -124,9 +128,20 @@ def _read_lines(path: Path, names: Sequence[str], faults: list[str]) -> Series:
         except (ValueError, RecursionError):
             content = None
         if isinstance(content, dict):
+            _check_schema(content.get("schema", 1), path)
             lines.append(content)
     if len(lines) < len(whole):
         faults.append(f"{len(whole) - len(lines)} of {path.name}'s {len(whole)} lines can't be read")
+    return lines
+
+
+def _metrics(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the metrics of a line of evaluations.jsonl; in schema 1 they stood beside its other numbers."""
+    metrics = line.get("metrics")
+    return metrics if isinstance(metrics, Mapping) else line
+
+
+def _series(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Series:
     numbers = {name: [number(line.get(name)) for line in lines] for name in names}
     return Series(
         {name: np.array([math.nan if n is None else n for n in column]) for name, column in numbers.items()}

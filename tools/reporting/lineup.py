@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tools.reporting import settings
 from tools.reporting.record import RunRecord
+from trainer.metrics import Metric
 from trainer.settings import whole
 
 
@@ -49,20 +50,25 @@ class Group:
     entries: tuple[Entry, ...]
 
     @property
-    def accuracies(self) -> list[float]:
-        """Accuracies in [0, 1] of the finished runs that have one."""
-        known = [entry.run.accuracy for entry in self.entries if entry.run.finished]
-        return [accuracy for accuracy in known if accuracy is not None]
+    def metric(self) -> Metric:
+        """The primary metric of its runs."""
+        return self.entries[0].run.metric
+
+    @property
+    def results(self) -> list[float]:
+        """The primary metric at the end of the finished runs that have it."""
+        known = [entry.run.result for entry in self.entries if entry.run.finished]
+        return [result for result in known if result is not None]
 
     @property
     def mean(self) -> float | None:
-        """Mean of the accuracies."""
-        return statistics.fmean(self.accuracies) if self.accuracies else None
+        """Mean of the results."""
+        return statistics.fmean(self.results) if self.results else None
 
     @property
     def deviation(self) -> float | None:
-        """Standard deviation of the accuracies, of a sample (n - 1); None for fewer than two."""
-        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+        """Standard deviation of the results, of a sample (n - 1); None for fewer than two."""
+        return statistics.stdev(self.results) if len(self.results) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,27 @@ class Lineup:
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    @property
+    def metric(self) -> Metric:
+        """The first run's primary metric: that of all where they are comparable."""
+        return self.entries[0].run.metric
+
+    @property
+    def comparable(self) -> bool:
+        """Whether all runs have one primary metric."""
+        return all(entry.run.metric == self.metric for entry in self.entries)
+
+    def by_metric(self) -> list[Lineup]:
+        """Split the runs by their primary metrics, in the order of the page."""
+        metrics = list(dict.fromkeys(entry.run.metric for entry in self.entries))
+        return [
+            Lineup(
+                tuple(entry for entry in self.entries if entry.run.metric == metric),
+                tuple(group for group in self.groups if group.metric == metric),
+            )
+            for metric in metrics
+        ]
 
     @property
     def several(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tools.reporting.lineup import Entry, Lineup
+from tools.reporting.metrics import direction
 from tools.reporting.record import RunRecord
 from tools.reporting.wording import count, listed, percent
 
@@ -19,14 +20,30 @@ _MACHINE = ("cpu", "gpu", "device", "cores", "threads")
 def matching(lineup: Lineup) -> list[str]:
     """Say which comparisons are fair, and what the others leave out; a sentence each."""
     runs = [entry.run for entry in lineup]
-    said = [_trained(lineup), _compute(lineup), *_dearer(lineup)]
+    said = [*_metrics(lineup), _trained(lineup), _compute(lineup), *_dearer(lineup)]
     if len({tuple(str(run.environment.get(key)) for key in _MACHINE) for run in runs}) > 1:
         said.append("Times do not compare: the runs were made on different machines, devices or threads.")
     if not all(run.finished for run in runs):
         said.append(
-            "An unfinished run has not come to its learning rate's floor; its accuracy is provisional."
+            "An unfinished run has not come to its learning rate's floor; "
+            f"{_label(lineup)} is provisional there."
         )
     return said
+
+
+def _label(lineup: Lineup) -> str:
+    return lineup.metric.label if lineup.comparable else "the primary metric"
+
+
+def _metrics(lineup: Lineup) -> list[str]:
+    """Say that results do not compare where runs are judged by different metrics."""
+    if lineup.comparable:
+        return []
+    named = [
+        f"{alike.metric.label} ({direction(alike.metric)}) in {listed([_name(entry) for entry in alike])}"
+        for alike in lineup.by_metric()
+    ]
+    return [f"Results do not compare between runs of different primary metrics: {'; '.join(named)}."]
 
 
 def matched(
@@ -110,8 +127,8 @@ def _dearer(lineup: Lineup) -> list[str]:
         ]
         if more:
             said.append(
-                f"At equal trained samples compute differs: beside {_name(least)}, {listed(more)}. Any "
-                "accuracy that this gains is gained with more computing."
+                f"At equal trained samples compute differs: beside {_name(least)}, {listed(more)}. Whatever "
+                f"this gains in {_label(lineup)} is gained with more computing."
             )
     return said
 

@@ -1,4 +1,4 @@
-"""Accuracy over training as a mean over runs, and its spread: the sample-importance paper's measures."""
+"""A metric over training as a mean over runs, and its spread: the sample-importance paper's measures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from tools.reporting.lineup import Group
 
 ROUNDING = 1e-9
-"""Accuracies closer to each other are equal: they are fractions of thousands, and their means round."""
+"""Values closer to each other are equal: accuracies are fractions of thousands, and their means round."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Accuracy over training, as a mean over runs.
+    """The primary metric over training, as a mean over runs.
 
     Attributes
     ----------
@@ -24,52 +24,62 @@ class Curve:
         float64[n], optimizer steps at each evaluation.
     rounds
         float64[n], its round.
-    accuracies
+    values
         float64[runs, n].
+    higher_is_better
+        The metric's direction.
     """
 
     steps: NDArray[np.float64]
     rounds: NDArray[np.float64]
-    accuracies: NDArray[np.float64]
+    values: NDArray[np.float64]
+    higher_is_better: bool = True
 
     @property
     def mean(self) -> NDArray[np.float64]:
         """float64[n]."""
-        means: NDArray[np.float64] = self.accuracies.mean(axis=0)
+        means: NDArray[np.float64] = self.values.mean(axis=0)
         return means
 
     @property
     def best(self) -> int:
-        """Index of the maximum of the mean, the first where it is reached several times."""
-        mean = self.mean
-        return int((mean >= mean.max() - ROUNDING).argmax())
+        """Index of the best of the mean, the first where it is reached several times."""
+        return int(self.reaches(self.best_mean).argmax())
 
     @property
-    def highest(self) -> float:
-        """Maximum mean accuracy: A_b, of the baseline."""
-        return float(self.mean.max())
+    def best_mean(self) -> float:
+        """Best mean, a maximum or a minimum: A_b, of the baseline."""
+        return float(self.mean.max() if self.higher_is_better else self.mean.min())
+
+    def reaches(self, target: float, tolerance: float = 0.0) -> NDArray[np.bool_]:
+        """Where the mean is as good as ``target``, or no more than ``tolerance`` worse: bool[n]."""
+        slack = tolerance + ROUNDING
+        reached: NDArray[np.bool_] = (
+            self.mean >= target - slack if self.higher_is_better else self.mean <= target + slack
+        )
+        return reached
 
 
 def curve(group: Group) -> Curve | None:
     """The mean curve of a group's finished runs, at the rounds that all of them evaluated; None for none."""
-    runs = [entry.run.evaluations for entry in group.entries if entry.run.finished]
-    runs = [series for series in runs if len(series)]
+    runs = [entry.run for entry in group.entries if entry.run.finished and len(entry.run.evaluations)]
     if not runs:
         return None
     # A round that was evaluated twice counts as it was last.
     found = []
-    for series in runs:
-        known = np.isfinite(series["round"]) & np.isfinite(series["accuracy"]) & np.isfinite(series["step"])
-        columns = zip(*(series[name][known].tolist() for name in ("round", "accuracy", "step")), strict=True)
-        found.append({round_: (accuracy, step) for round_, accuracy, step in columns})
+    for run in runs:
+        columns = np.stack([run.evaluations["round"], run.results, run.evaluations["step"]])
+        known = columns[:, np.isfinite(columns).all(axis=0)]
+        found.append({round_: (value, step) for round_, value, step in known.T.tolist()})
     shared = sorted(set.intersection(*(set(at) for at in found)))
     if not shared:
         return None
     both = np.array([[at[round_] for round_ in shared] for at in found])
-    return Curve(both[:, :, 1].mean(axis=0), np.array(shared), both[:, :, 0])
+    higher = group.metric.higher_is_better
+    return Curve(both[:, :, 1].mean(axis=0), np.array(shared), both[:, :, 0], higher)
 
 
-def percentiles(accuracies: Sequence[float]) -> tuple[float, float]:
+def percentiles(values: Sequence[float]) -> tuple[float, float]:
     """16th and 84th percentile, between the nearest runs in proportion: the paper's spread."""
-    low, high = np.percentile(accuracies, (16, 84)).tolist()
+    low, high = np.percentile(values, (16, 84)).tolist()
     return low, high

@@ -9,6 +9,7 @@ from tools.reporting import (
     accounts,
     bars,
     curves,
+    headline,
     importance,
     pictures,
     reaching,
@@ -24,6 +25,7 @@ from tools.reporting.document import document, section
 from tools.reporting.lineup import Lineup, line_up
 from tools.reporting.markup import Safe, details, el, join, table
 from tools.reporting.matching import matching
+from tools.reporting.metrics import heading
 from tools.reporting.record import RunRecord
 from tools.reporting.wording import NONE, listed, percent
 
@@ -32,16 +34,16 @@ def page(runs: Sequence[RunRecord]) -> str:
     """Set the report of ``runs``, the first of which is what the others are compared with."""
     lineup = line_up(runs)
     several = lineup.several
-    headline = wording.comparison(lineup) if several else wording.headline(runs[0])
+    summary = headline.comparison(lineup) if several else headline.headline(runs[0])
     subject = _subject(lineup)
     return document(
-        f"{headline} {subject}",
-        el("header", el("p", subject, class_="kicker"), el("h1", headline)),
+        f"{summary} {subject}",
+        el("header", el("p", subject, class_="kicker"), el("h1", summary)),
         _notices(lineup),
         [_comparison(lineup), _settings(lineup), verdict.legend(lineup)]
         if several
         else verdict.tiles(runs[0]),
-        section("Accuracy", curves.accuracy(lineup) or el("p", "No evaluation is recorded.")),
+        _results(lineup),
         section("Loss and learning rate", curves.training(lineup) or el("p", "No step is recorded.")),
         _ledger(lineup),
         _resolutions(lineup),
@@ -82,10 +84,18 @@ def _comparison(lineup: Lineup) -> Safe:
         "What each run cost and what it bought",
         verdict.comparison(lineup),
         el("ul", [el("li", line) for line in matching(lineup)], class_="notes"),
-        verdict.seeds(lineup),
-        reaching.reaching(lineup),
-        speedup.speedups(lineup),
+        [
+            [verdict.seeds(alike), reaching.reaching(alike), speedup.speedups(alike)]
+            for alike in lineup.by_metric()
+        ],
     )
+
+
+def _results(lineup: Lineup) -> Safe:
+    """Plot each primary metric over training."""
+    drawn = [curves.results(alike) for alike in lineup.by_metric()]
+    title = heading(lineup.metric) if lineup.comparable else "Primary metrics"
+    return section(title, drawn if any(drawn) else el("p", "No evaluation is recorded."))
 
 
 def _ledger(lineup: Lineup) -> Safe:
@@ -163,7 +173,7 @@ def _facts(environment: Mapping[str, Any]) -> dict[str, str]:
     for key, value in environment.items():
         if isinstance(value, Mapping):
             facts.update(_facts({f"{key}.{name}": inner for name, inner in value.items()}))
-        elif key not in ("schema", "command"):
+        elif key not in ("schema", "command", "metrics"):
             facts[key] = NONE if value is None else str(value)
     return facts
 
@@ -197,8 +207,8 @@ def _split(lineup: Lineup, tables: Sequence[Mapping[str, str]], what: str) -> li
 def _reading() -> Safe:
     """What the figures mean, and what they do not."""
     lines = (
-        "Accuracy is that of the last round, on the test set; never the best of several rounds. Where a "
-        "maximum over rounds is shown, as published tables have it, it is called so.",
+        "A metric is that of the last round, on the test set; never the best of several rounds. Where a "
+        "maximum or minimum over rounds is shown, as published tables have it, it is called so.",
         "The full training is N samples times T epochs, at full resolution; a budget is a fraction of it, "
         "and the learning rate's schedule ends with it. A budget counts samples trained, or compute.",
         "Trained samples count forward and backward passes, at whatever resolution, and take scoring as "

@@ -1,4 +1,4 @@
-"""What it took each of several runs to reach an accuracy that all of them reached."""
+"""What it took each of several runs to reach a result that all of them reached."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 
 from tools.reporting.lineup import Group, Lineup
 from tools.reporting.markup import Child, Safe, table
+from tools.reporting.metrics import exact
 from tools.reporting.record import RunRecord, number
 from tools.reporting.verdict import beside
-from tools.reporting.wording import count, duration, percent, ratio
+from tools.reporting.wording import count, duration, ratio
 
 FIGURES: dict[str, tuple[str, Callable[[float | None], str]]] = {
     "Trained samples": ("samples", count),
@@ -22,15 +23,19 @@ FIGURES: dict[str, tuple[str, Callable[[float | None], str]]] = {
 
 
 def reaching(lineup: Lineup) -> Safe | None:
-    """When each run, or the mean of its repeats, first reached the lowest accuracy that any ended with.
+    """When each run, or the mean of its repeats, first reached the worst result that any ended with.
 
-    Of several finished groups of runs; None where there are fewer. Time to a given accuracy is the measure
-    of DAWNBench (Coleman et al. 2017); a run whose learning rate falls reaches most of its accuracy late.
+    Of several finished groups of runs of one primary metric; None where there are fewer. Time to a given
+    accuracy is the measure of DAWNBench (Coleman et al. 2017); a run whose learning rate falls reaches
+    most of its accuracy late.
     """
     groups = [group for group in lineup.groups if group.mean is not None]
     if len(groups) < 2:
         return None
-    target = min(accuracy for group in groups for accuracy in group.accuracies)
+    metric = lineup.metric
+    results = [result for group in groups for result in group.results]
+    target = min(results) if metric.higher_is_better else max(results)
+    side, worst = ("above", "lowest") if metric.higher_is_better else ("below", "highest")
     rows: list[list[Child]] = []
     first: dict[str, float | None] = {}
     for group in groups:
@@ -41,7 +46,8 @@ def reaching(lineup: Lineup) -> Safe | None:
             row.append(beside(say(taken), told, bool(rows)))
         rows.append(row)
     caption = (
-        f"First evaluation at {percent(target, 2)} or above, the lowest accuracy that a run ended with; "
+        f"First evaluation at {exact(metric, target)} or {side}, the {worst} {metric.label} that a run ended "
+        "with; "
         "means over seeds; in small, ratios against the first row"
     )
     return table(["To reach it", *FIGURES], rows, caption, class_="comparison")
@@ -49,7 +55,7 @@ def reaching(lineup: Lineup) -> Safe | None:
 
 def _mean(group: Group, column: str, target: float) -> float | None:
     """Mean of a figure over a group's runs at the target; None where a run didn't record it."""
-    runs = [entry.run for entry in group.entries if entry.run.finished and entry.run.accuracy is not None]
+    runs = [entry.run for entry in group.entries if entry.run.finished and entry.run.result is not None]
     figures = [_at(run, column, target) for run in runs]
     known = [figure for figure in figures if figure is not None]
     return statistics.fmean(known) if len(known) == len(figures) else None
@@ -57,5 +63,6 @@ def _mean(group: Group, column: str, target: float) -> float | None:
 
 def _at(run: RunRecord, column: str, target: float) -> float | None:
     # A finished run's last evaluation reaches the target, so there is a first.
-    reached = np.flatnonzero(run.evaluations["accuracy"] >= target)
+    results = run.results
+    reached = np.flatnonzero(results >= target if run.metric.higher_is_better else results <= target)
     return number(float(run.evaluations[column][reached[0]]))

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.metrics import Metric
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -78,8 +80,12 @@ class RunRecord:
         The folder.
     recipe, environment, ledger
         Contents of run.toml, environment.json and ledger.json.
+    metrics
+        What its evaluators measured, the primary metric first.
     steps, evaluations
         Lines of the .jsonl files.
+    measured
+        Values of the metrics, by name, in the lines of ``evaluations``.
     samples
         Rows of samples.parquet.
     faults
@@ -90,8 +96,10 @@ class RunRecord:
     recipe: Mapping[str, Any]
     environment: Mapping[str, Any]
     ledger: Mapping[str, Any]
+    metrics: tuple[Metric, ...]
     steps: Series
     evaluations: Series
+    measured: Series
     samples: Samples | None
     faults: tuple[str, ...]
 
@@ -106,9 +114,19 @@ class RunRecord:
         return self.ledger.get("finished") is True
 
     @property
-    def accuracy(self) -> float | None:
-        """Accuracy in [0, 1] of the last evaluation."""
-        return self.evaluations.last("accuracy")
+    def metric(self) -> Metric:
+        """The primary metric, which the run is judged by."""
+        return self.metrics[0]
+
+    @property
+    def results(self) -> NDArray[np.float64]:
+        """The primary metric at each evaluation, float64[n]; nan where it wasn't recorded."""
+        return self.measured[self.metric.name]
+
+    @property
+    def result(self) -> float | None:
+        """The primary metric at the last evaluation."""
+        return self.measured.last(self.metric.name)
 
     @property
     def phases(self) -> dict[str, float]:

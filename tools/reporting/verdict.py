@@ -8,6 +8,7 @@ from tools.reporting.figures import SERIES
 from tools.reporting.lineup import Lineup
 from tools.reporting.markup import Child, Safe, el, join, table
 from tools.reporting.mean_curve import Curve, curve, percentiles
+from tools.reporting.metrics import best, cell, column, deviation, difference, exact, unit_of_difference
 from tools.reporting.record import RunRecord
 from tools.reporting.samples import spread
 from tools.reporting.wording import (
@@ -18,9 +19,9 @@ from tools.reporting.wording import (
     duration,
     flops,
     percent,
-    points,
     ratio,
 )
+from trainer.metrics import Metric
 
 
 def tiles(run: RunRecord) -> Safe:
@@ -32,7 +33,11 @@ def tiles(run: RunRecord) -> Safe:
     counted = {"trained": "", "compute": ""} | {run.counts: "; the budget counts this"}
     trained = percent(run.share_of_full(run.number("trained")))
     figures: list[tuple[str, str, str]] = [
-        ("Accuracy", percent(run.accuracy, 2), "of the last round" if run.finished else "so far, unfinished"),
+        (
+            column(run.metric),
+            cell(run.metric, run.result),
+            "of the last round" if run.finished else "so far, unfinished",
+        ),
         (
             "Trained samples",
             count(run.number("trained")),
@@ -99,7 +104,7 @@ def comparison(lineup: Lineup) -> Safe:
         rows.append(
             [
                 join(swatch(entry.colour), " ", entry.label, " ", state),
-                beside(percent(run.accuracy, 2), points(run.accuracy, first.accuracy), other),
+                beside(*_result(lineup, run), other),
                 beside(percent(run.share_of_full(trained)), ratio(trained, first.number("trained")), other),
                 beside(percent(run.share_of_full(compute)), ratio(compute, first.compute), other),
                 percent(run.scoring_share),
@@ -110,7 +115,7 @@ def comparison(lineup: Lineup) -> Safe:
         )
     head = [
         "Run",
-        "Accuracy",
+        column(lineup.metric) if lineup.comparable else "Primary metric",
         "Trained, of full",
         "Compute, of full",
         "Scoring, of compute",
@@ -120,9 +125,24 @@ def comparison(lineup: Lineup) -> Safe:
     ]
     caption = (
         "Last round of each run; trained samples and compute by those of the full training; "
-        "in small, points of accuracy and ratios against the first run"
+        f"in small, {_differences(lineup)}ratios against the first run"
     )
     return table(head, rows, caption, class_="comparison")
+
+
+def _result(lineup: Lineup, run: RunRecord) -> tuple[str, str]:
+    """A run's result, and how it differs from the first run's; with its name where metrics differ."""
+    if not lineup.comparable:
+        return f"{run.metric.label} {exact(run.metric, run.result)}", NONE
+    first = lineup.entries[0].run
+    return cell(run.metric, run.result), difference(run.metric, run.result, first.result)
+
+
+def _differences(lineup: Lineup) -> str:
+    if not lineup.comparable:
+        return ""
+    what = "points" if lineup.metric.percent else "differences"
+    return f"{what} of {lineup.metric.label} and "
 
 
 def beside(value: str, against: str, other: bool) -> Child:
@@ -133,54 +153,56 @@ def beside(value: str, against: str, other: bool) -> Child:
 def seeds(lineup: Lineup) -> Safe | None:
     """Mean and spread over runs that differ in their seeds alone; None where there are none.
 
-    Beside the last round's accuracy, the reported one, stands the measure of the sample-importance paper's
-    tables: the maximum over rounds of the mean over runs.
+    Beside the last round's result, the reported one, stands the measure of the sample-importance paper's
+    tables: the best over rounds of the mean over runs. The runs have one primary metric.
     """
     groups = [group for group in lineup.groups if group.mean is not None]
     if not any(group.deviation is not None for group in groups):
         return None
-    rows = []
+    metric, rows = lineup.metric, []
     for group in groups:
         finished = [entry.run for entry in group.entries if entry.run.finished]
         times = [seconds for run in finished if (seconds := run.number("train_seconds")) is not None]
         spread = NONE
-        if len(group.accuracies) > 1:
-            spread = ", ".join(percent(share, 2) for share in percentiles(group.accuracies))
+        if len(group.results) > 1:
+            spread = ", ".join(cell(metric, value) for value in percentiles(group.results))
         rows.append(
             [
                 group.label,
-                str(len(group.accuracies)),
-                percent(group.mean, 2),
-                NONE if group.deviation is None else f"{100 * group.deviation:.2f}",
+                str(len(group.results)),
+                cell(metric, group.mean),
+                deviation(metric, group.deviation),
                 spread,
-                _maximum(curve(group)),
+                _best(metric, curve(group)),
                 duration(statistics.fmean(times)) if times else NONE,
             ]
         )
     head = [
         "Settings",
         "Runs",
-        "Mean accuracy, last round",
-        "Standard deviation, points",
+        f"Mean {metric.label}, last round",
+        f"Standard deviation, {unit_of_difference(metric)}".removesuffix(", "),
         "16th and 84th percentile",
-        "Maximum mean accuracy",
+        f"{best(metric).capitalize()} mean {metric.label}",
         "Mean training time",
     ]
+    top = "highest" if metric.higher_is_better else "lowest"
     return table(
         head,
         rows,
-        "Finished runs that differ in nothing but their seeds; the maximum mean accuracy is that of the "
-        f"round in which the mean over the runs is highest, {PLUS_MINUS} their standard deviation there",
+        f"Finished runs that differ in nothing but their seeds; the {best(metric)} mean {metric.label} is "
+        f"that of the round in which the mean over the runs is {top}, {PLUS_MINUS} their standard deviation "
+        "there",
         class_="wide",
     )
 
 
-def _maximum(found: Curve | None) -> str:
+def _best(metric: Metric, found: Curve | None) -> str:
     if found is None:
         return NONE
-    there = found.accuracies[:, found.best].tolist()
-    spread = f" {PLUS_MINUS} {100 * statistics.stdev(there):.2f}" if len(there) > 1 else ""
-    return f"{percent(found.highest, 2)}{spread}, round {count(float(found.rounds[found.best]))}"
+    there = found.values[:, found.best].tolist()
+    spread = f" {PLUS_MINUS} {deviation(metric, statistics.stdev(there))}" if len(there) > 1 else ""
+    return f"{cell(metric, found.best_mean)}{spread}, round {count(float(found.rounds[found.best]))}"
 
 
 def unfinished(run: RunRecord) -> str:
@@ -198,7 +220,7 @@ def unfinished(run: RunRecord) -> str:
         far = f"{count(trained)}{of} samples of its budget of {share} are trained"
     return (
         f"This run is unfinished: {far}{at}. "
-        "Its learning rate has not come to its floor, so its accuracy is provisional."
+        f"Its learning rate has not come to its floor, so its {run.metric.label} is provisional."
     )
 
 
@@ -209,5 +231,5 @@ def not_last(run: RunRecord) -> str | None:
         return None
     return (
         f"The last evaluation was made at step {count(evaluated)} of {count(steps)}: "
-        "the accuracy is not that of the last round."
+        f"the {run.metric.label} is not that of the last round."
     )

@@ -1,11 +1,8 @@
-"""Numbers and findings in words."""
+"""Numbers in words."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-from tools.reporting.lineup import Group, Lineup
-from tools.reporting.record import RunRecord
 
 NONE = "\N{EN DASH}"
 """What a table shows where there is no figure."""
@@ -107,69 +104,6 @@ def listed(items: Sequence[str], last: str = "and") -> str:
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} {last} {items[-1]}"
-
-
-def headline(run: RunRecord) -> str:
-    """What one run cost and what it bought, in a sentence."""
-    counted = " in compute" if run.counts == "compute" else ""
-    share = f"{budget(run.number('budget'))} of the full budget{counted}"
-    trained, full = run.number("trained"), run.number("full_budget_samples")
-    samples = (
-        f"{count(trained)} of {count(full)} samples" if full is not None else f"{count(trained)} samples"
-    )
-    spent = ["no step logged" if trained is None else f"{samples} trained"]
-    if run.share_of_full(run.compute) is not None:
-        spent.append(f"{percent(run.share_of_full(run.compute))} of the full compute")
-    if run.number("train_seconds") is not None:
-        spent.append(f"{duration(run.number('train_seconds'))} of training")
-    if run.number("stall") is not None:
-        spent.append(f"stall {percent(run.number('stall'))}")
-    if not run.finished:
-        got = "no accuracy yet" if run.accuracy is None else f"{percent(run.accuracy)} so far"
-        return f"Unfinished, {got}, on the way to {share}: {', '.join(spent)}."
-    got = "No accuracy recorded" if run.accuracy is None else percent(run.accuracy)
-    return f"{got} after {share}: {', '.join(spent)}."
-
-
-def comparison(lineup: Lineup) -> str:
-    """What several runs bought beside each other, and for what, in a sentence."""
-    runs = [entry.run for entry in lineup]
-    reached = _reached(lineup)
-    if reached is None:
-        return f"{len(runs)} runs, none of which has been evaluated yet."
-    trained = [value for run in runs if (value := run.number("trained")) is not None]
-    seconds = [value for run in runs if (value := run.number("train_seconds")) is not None]
-    compute = [share for run in runs if (share := run.share_of_full(run.compute)) is not None]
-    cost = [f"on {span(trained, count)} trained samples"] if trained else []
-    cost += [f"with {span(compute, percent)} of the full compute"] if compute else []
-    cost += [f"in {span(seconds, duration)} of training"] if seconds else []
-    return f"{reached}, each {' '.join(cost)}." if cost else f"{reached}."
-
-
-def _reached(lineup: Lineup) -> str | None:
-    """Each run's accuracy, or each group's mean over seeds; the ends of the range where these are many."""
-    if lineup.repeated and all(group.mean is not None for group in lineup.groups):
-        said = [(group.mean or 0.0, group.label, _spread(group)) for group in lineup.groups]
-    else:
-        said = [
-            (accuracy, entry.label, percent(accuracy))
-            for entry in lineup
-            if (accuracy := entry.run.accuracy) is not None
-        ]
-    if not said:
-        return None
-    if len(said) > 4:
-        (_, lowest, low), (_, highest, high) = min(said), max(said)
-        return f"{len(lineup)} runs reached {low} ({lowest}) to {high} ({highest})"
-    (_, first, best), *others = said
-    return listed([f"{first} reached {best}", *(f"{label} {value}" for _, label, value in others)])
-
-
-def _spread(group: Group) -> str:
-    mean = percent(group.mean)
-    if group.deviation is None:
-        return mean
-    return f"{mean} {PLUS_MINUS} {100 * group.deviation:.1f} over {len(group.accuracies)} seeds"
 
 
 def span(values: Sequence[float], say: Callable[[float], str]) -> str:

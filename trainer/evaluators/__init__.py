@@ -1,1 +1,12 @@
-"""Evaluators: what is measured on held-out data."""
+"""Evaluators: what is measured on held-out data; one file each, one line of the table each."""
+
+from __future__ import annotations
+
+from trainer.evaluators.classification import Classification
+from trainer.evaluators.protocol import Evaluator, EvaluatorConfig, EvaluatorContext
+
+EVALUATORS: dict[str, type[EvaluatorConfig]] = {
+    "classification": Classification,
+}
+
+__all__ = ["EVALUATORS", "Evaluator", "EvaluatorConfig", "EvaluatorContext"]

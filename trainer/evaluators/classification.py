@@ -1,9 +1,10 @@
-"""Accuracy and loss of a model on a data set."""
+"""Accuracy and loss of a classifier on a data set."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,15 +12,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline import Loader
-from trainer.inference.predict import EverySample, View, predict
+from trainer.evaluators.protocol import EvaluatorContext
+from trainer.inference.predict import EverySample, predict
 from trainer.interrupt import Stopped
-from trainer.parallel import World
+from trainer.metrics import PERCENT, Metric
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """A model's score on a whole data set.
+class Counts:
+    """What a classifier got right on a whole data set.
 
     Attributes
     ----------
@@ -34,14 +35,9 @@ class Evaluation:
     counts: NDArray[np.int64]
 
     @property
-    def samples(self) -> int:
-        """Samples evaluated, over all ranks."""
-        return int(self.counts.sum())
-
-    @property
     def accuracy(self) -> float:
         """Top-1, in [0, 1]."""
-        return int(self.hits.sum()) / self.samples
+        return int(self.hits.sum()) / int(self.counts.sum())
 
     def apart(self, classes: Collection[int]) -> tuple[float | None, float | None]:
         """Top-1 of the samples of ``classes``, and of all others; None where there are no such samples."""
@@ -51,43 +47,81 @@ class Evaluation:
         return ours, others
 
 
-def evaluate(
-    model: nn.Module,
-    loader: Loader,
-    view: View,
-    *,
-    classes: int,
-    bf16: bool,
-    world: World,
-    asked: Callable[[], bool] = lambda: False,
-) -> Evaluation:
-    """Evaluate ``model`` on all samples of ``loader``'s set, each rank on its part.
+@dataclass(frozen=True, slots=True)
+class ClassificationEvaluator:
+    """Shows a classifier every image once."""
 
-    Parameters
-    ----------
-    view
-        How the images are shown.
-    classes
-        Number of classes that labels count.
-    asked
-        Whether to stop, looked at after each batch; the same on every rank.
+    context: EvaluatorContext
 
-    Raises
-    ------
-    Stopped
-        When it was asked to; the evaluation may be made again as if it had not begun.
+    @property
+    def images(self) -> int:
+        """All of the set."""
+        return len(self.context.dataset)
+
+    def run(self, encoder: nn.Module, asked: Callable[[], bool]) -> Iterator[tuple[str, float]]:
+        """Yield accuracy and loss; where some classes are multiplied, the accuracy of both kinds, too."""
+        counts = self.count(encoder, asked)
+        yield "accuracy", counts.accuracy
+        yield "loss", counts.loss
+        if self.context.multiplied is not None:
+            names = ("accuracy_multiplied", "accuracy_others")
+            for name, value in zip(names, counts.apart(self.context.multiplied), strict=True):
+                if value is not None:
+                    yield name, value
+
+    def count(self, encoder: nn.Module, asked: Callable[[], bool]) -> Counts:
+        """Count hits by class over all ranks, each on its part.
+
+        Raises
+        ------
+        Stopped
+            When it was asked to.
+        """
+        context, loader = self.context, self.context.test
+        classes = len(context.dataset.card.classes)
+        # Counts in float64, exact up to 2**53, so that one sum over ranks brings them together with the loss.
+        sums = torch.zeros(1 + 2 * classes, dtype=torch.float64, device=loader.device)
+        order = EverySample(len(context.dataset))
+        for batch, outputs in predict(encoder, loader, context.view, order, bf16=context.bf16):
+            labels = batch.targets["label"]
+            right = (outputs.argmax(dim=1) == labels).double()
+            sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
+            sums.index_add_(0, 1 + labels, right)
+            sums.index_add_(0, 1 + classes + labels, torch.ones_like(right))
+            if asked():
+                raise Stopped
+        loss, *counted = context.world.sum(sums).tolist()
+        hits, counts = np.array(counted, np.int64).reshape(2, classes)
+        return Counts(loss=loss / int(counts.sum()), hits=hits, counts=counts)
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Accuracy (top-1) and mean cross-entropy on the test set.
+
+    Where some classes are multiplied, the accuracy of their samples and that of the others stand beside it.
     """
-    world.share_buffers(model)
-    # Counts in float64, exact up to 2**53, so that one sum over ranks brings them together with the loss.
-    sums = torch.zeros(1 + 2 * classes, dtype=torch.float64, device=loader.device)
-    for batch, outputs in predict(model, loader, view, EverySample(len(loader.dataset)), bf16=bf16):
-        labels = batch.targets["label"]
-        right = (outputs.argmax(dim=1) == labels).double()
-        sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
-        sums.index_add_(0, 1 + labels, right)
-        sums.index_add_(0, 1 + classes + labels, torch.ones_like(right))
-        if asked():
-            raise Stopped
-    loss, *counted = world.sum(sums).tolist()
-    hits, counts = np.array(counted, np.int64).reshape(2, classes)
-    return Evaluation(loss=loss / int(counts.sum()), hits=hits, counts=counts)
+
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("accuracy", "accuracy", higher_is_better=True, unit=PERCENT),
+        Metric("loss", "test loss", higher_is_better=False, unit="nats"),
+        Metric(
+            "accuracy_multiplied",
+            "accuracy of multiplied classes",
+            higher_is_better=True,
+            unit=PERCENT,
+            part_of="accuracy",
+        ),
+        Metric(
+            "accuracy_others",
+            "accuracy of other classes",
+            higher_is_better=True,
+            unit=PERCENT,
+            part_of="accuracy",
+        ),
+    )
+    targets: ClassVar[tuple[str, ...]] = ("label",)
+
+    def build(self, context: EvaluatorContext) -> ClassificationEvaluator:
+        """Return the evaluator."""
+        return ClassificationEvaluator(context)

@@ -17,6 +17,7 @@ import tomli_w
 
 from tools.report import write_report
 from tools.reporting.lineup import Lineup, line_up
+from trainer.metrics import Metric, to_list
 
 CLASSES = ["cat", "dog", "owl"]
 RECIPE: dict[str, Any] = {
@@ -33,7 +34,10 @@ RECIPE: dict[str, Any] = {
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
-    """Write a finished run that evaluates every round of 10 steps."""
+    """Write a finished run that evaluates every round of 10 steps.
+
+    As version 0.1 did, or, where it is given the metric, as runs do now.
+    """
 
     def make(
         name: str,
@@ -43,16 +47,24 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         finished: bool = True,
         lines: dict[str, Sequence[float | None]] | None = None,
         columns: dict[str, np.ndarray] | None = None,
+        metric: Metric | None = None,
     ) -> Path:
         path = tmp_path / name
         path.mkdir()
         (path / "run.toml").write_text(tomli_w.dumps({**RECIPE, **recipe}))
-        (path / "environment.json").write_text(json.dumps({"schema": 1}))
+        environment: dict[str, Any] = {"schema": 1}
+        if metric is not None:
+            environment = {"schema": 2, "metrics": to_list([metric])}
+        (path / "environment.json").write_text(json.dumps(environment))
         (path / "steps.jsonl").write_text("")
         with (path / "evaluations.jsonl").open("w") as file:
             for i, accuracy in enumerate(accuracies):
-                line = {"step": 10 * (i + 1), "round": i + 1, "samples": 100 * (i + 1), "accuracy": accuracy}
-                line |= {"progress": (i + 1) / len(accuracies), "seconds": float(i), "loss": 1.0}
+                line: dict[str, Any] = {"step": 10 * (i + 1), "round": i + 1, "samples": 100 * (i + 1)}
+                line |= {"progress": (i + 1) / len(accuracies), "seconds": float(i)}
+                if metric is None:
+                    line |= {"accuracy": accuracy, "loss": 1.0}
+                else:
+                    line |= {"schema": 2, "metrics": {metric.name: accuracy}}
                 line |= {key: values[i] for key, values in (lines or {}).items()}
                 file.write(json.dumps(line) + "\n")
         ledger = {"schema": 1, "finished": finished, "trained": 100 * len(accuracies)}

@@ -111,7 +111,9 @@ def test_multiplied_classes_are_marked(make_run, page) -> None:
     source, rows = page(run)
     assert any(row.startswith("dog (multiplied)") for row in rows)
     assert not any(row.startswith("cat (multiplied)") for row in rows)
-    assert "Accuracy of multiplied and of other classes" in source
+    assert "Accuracy and its parts" in source
+    assert "dashed: accuracy of multiplied classes; dotted: accuracy of other classes" in source
+    assert "m ends at 50.0% accuracy of multiplied classes and 80.0% accuracy of other classes" in source
     assert any("50.00% 80.00%" in row for row in rows)
 
 

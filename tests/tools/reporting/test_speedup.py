@@ -97,7 +97,7 @@ def test_a_report_has_all_measures_by_their_names(make_run, page) -> None:
         in rows
     )
     assert any(row.startswith("Speed-up t_b/t_n against scan") for row in rows)
-    assert "speed-up-title" in source
+    assert "speed-up-accuracy-title" in source
     assert any(row.startswith("First evaluation at 93.00% or above") for row in rows)
     assert "94.0% ± 1.0 over 3 seeds" in source  # the last round's is what is reported
 

@@ -15,8 +15,8 @@ from tools.gpu.sessions import small_noise
 from trainer import recipe
 from trainer.config import Run
 from trainer.errors import InterruptedRunError
-from trainer.evaluators.classification import Evaluation
 from trainer.loop import train
+from trainer.metrics import Evaluation
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
 from trainer.session import Session

@@ -73,7 +73,7 @@ def _profile(outcome: Outcome, words: list[str], setting: Setting) -> None:
 def _read(outcome: Outcome, folder: Path, classes: int) -> None:
     """Collect the results in the run's folder, and compare its accuracy with chance."""
     run = read_run(folder)
-    accuracy, trained = run.accuracy or 0.0, run.number("trained") or 0.0
+    accuracy, trained = run.measured.last("accuracy") or 0.0, run.number("trained") or 0.0
     outcome.facts |= {
         "accuracy": accuracy,
         "images/s": run.rate,

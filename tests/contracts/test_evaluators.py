@@ -1,0 +1,176 @@
+"""What every evaluator promises, at its defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer import RunFolder, Session, open_session
+from trainer.config import Run
+from trainer.evaluation import build_evaluators, measure, targets_of
+from trainer.evaluators import EVALUATORS, EvaluatorConfig
+from trainer.interrupt import Stopped
+from trainer.recipe import dumps, from_table
+from trainer.slots import SLOTS
+
+RANK = """
+import json
+import os
+import sys
+from pathlib import Path
+
+from trainer import RunFolder, open_session
+from trainer.parallel import join, leave
+from trainer.recipe import load
+
+run, out = load(sys.argv[1]), Path(sys.argv[2])
+world = join(run.device)
+with open_session(run, RunFolder(out, run), world) as session:
+    found = {name: value.hex() for name, value in session.evaluate().items()}
+    (out / f"rank{os.environ['RANK']}.json").write_text(json.dumps([found, session.ledger.evaluated]))
+leave()
+"""
+
+
+def a_run(data: Path, *evaluators: str) -> Run:
+    table = {
+        "data": str(data),
+        "evaluator": list(evaluators),
+        "model": {"name": "resnet8", "width": 4},
+        "batch_size": 16,
+        "epochs": 4,
+        "device": "cpu",
+        "precision": "fp64",
+        "threads": 1,
+    }
+    return from_table(table, where="test")
+
+
+@pytest.fixture(params=EVALUATORS)
+def config(request: pytest.FixtureRequest) -> EvaluatorConfig:
+    made: EvaluatorConfig = EVALUATORS[request.param]()
+    return made
+
+
+@pytest.fixture
+def session(config: EvaluatorConfig, tiny: Callable[..., Path], tmp_path: Path) -> Iterator[Session]:
+    run = a_run(tiny(), SLOTS["evaluator"].part_name(config))
+    with open_session(run, RunFolder(tmp_path / "run", run)) as opened:
+        yield opened
+
+
+def test_is_a_frozen_dataclass_with_a_description(config: EvaluatorConfig) -> None:
+    assert dataclasses.is_dataclass(config)
+    assert hash(config) == hash(type(config)())
+    assert inspect.cleandoc(type(config).__doc__ or "").partition("\n")[0].endswith(".")
+
+
+def test_metrics_have_names_of_their_own_and_parts_of_what_is_there(config: EvaluatorConfig) -> None:
+    names = [metric.name for metric in config.metrics]
+    assert names
+    assert len(set(names)) == len(names)
+    assert {metric.part_of for metric in config.metrics} <= {None, *names}
+    assert config.metrics[0].part_of is None
+
+
+def test_every_metric_is_one_that_was_declared_and_the_primary_one_is_there(session: Session) -> None:
+    (evaluator,), run = session.evaluators, session.run
+    yielded = list(evaluator.run(session.encoder, lambda: False))
+    names = [name for name, _ in yielded]
+    assert len(set(names)) == len(names)
+    assert set(names) <= {metric.name for metric in run.metrics}
+    assert run.metric.name in names
+    for metric in run.metrics:
+        value = dict(yielded).get(metric.name)
+        if value is not None:
+            assert type(value) is float
+            assert math.isfinite(value)
+            assert not metric.percent or 0 <= value <= 1
+
+
+def test_the_encoder_and_the_random_numbers_stay_as_they_are(session: Session) -> None:
+    before = {name: value.clone() for name, value in session.encoder.state_dict().items()}
+    for training in (True, False):
+        session.encoder.train(training)
+        random = torch.get_rng_state()
+        first, second = (measure(session.evaluators, session.encoder, lambda: False) for _ in range(2))
+        assert first == second
+        assert session.encoder.training is training
+        assert torch.equal(random, torch.get_rng_state())
+    after = session.encoder.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(value.grad is None for value in session.encoder.parameters())
+
+
+def test_its_images_are_counted(session: Session) -> None:
+    session.evaluate()
+    assert session.ledger.evaluated == session.evaluators[0].images >= len(session.data.test)
+
+
+def test_it_can_be_stopped_and_made_again(session: Session) -> None:
+    whole = measure(session.evaluators, session.encoder, lambda: False)
+    asked = iter([True])
+    with pytest.raises(Stopped):
+        measure(session.evaluators, session.encoder, lambda: next(asked))
+    assert measure(session.evaluators, session.encoder, lambda: False) == whole
+
+
+def test_it_refuses_images_without_the_targets_that_it_needs(
+    config: EvaluatorConfig, session: Session
+) -> None:
+    (evaluator,) = session.evaluators
+    context = evaluator.context  # type: ignore[attr-defined]
+    assert set(config.targets) <= set(targets_of(session.data.test))
+    session.data.test.card = replace(session.data.test.card, classes=(), class_counts=())
+    if not config.targets:
+        build_evaluators((config,), context)
+        return
+    name = SLOTS["evaluator"].part_name(config)
+    line = rf"evaluator {name} needs images with a label each; .*test\.beton has none: (take|give) --"
+    with pytest.raises(ValueError, match=line) as refused:
+        build_evaluators((config,), context)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.slow
+def test_two_ranks_find_what_one_finds(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    run, out = a_run(tiny(), *EVALUATORS), tmp_path / "two"
+    out.mkdir()
+    (tmp_path / "run.toml").write_text(dumps(run))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANK, str(tmp_path / "run.toml"), str(out)],
+            env={
+                **os.environ,
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": "2",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+            },
+        )
+        for rank in range(2)
+    ]
+    assert [rank.wait(timeout=600) for rank in ranks] == [0, 0]
+    first, second = ((out / f"rank{rank}.json").read_text() for rank in range(2))
+    assert first == second
+    with open_session(run, RunFolder(tmp_path / "one", run)) as session:
+        alone = session.evaluate()
+        found, images = json.loads(first)
+        assert images == session.ledger.evaluated
+    assert {name: float.fromhex(value) for name, value in found.items()} == pytest.approx(alone, rel=1e-9)

@@ -1,0 +1,47 @@
+"""Evaluation of a run: its evaluators built for its data, and run one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from pipeline.formats import Converted
+from trainer.errors import RunError
+from trainer.evaluators import EVALUATORS, Evaluator, EvaluatorConfig, EvaluatorContext
+from trainer.metrics import Evaluation
+
+
+def build_evaluators(configs: Sequence[EvaluatorConfig], context: EvaluatorContext) -> tuple[Evaluator, ...]:
+    """Return the evaluators of a run, before anything is trained.
+
+    Raises
+    ------
+    RunError
+        When one needs targets that the images to evaluate on lack; the line names the evaluators that fit.
+    """
+    there = targets_of(context.dataset)
+    for config in configs:
+        lacking = [target for target in config.targets if target not in there]
+        if lacking:
+            name = next(name for name, cls in EVALUATORS.items() if cls is type(config))
+            # The table holds classes; what a part needs doesn't depend on its options.
+            fitting = [other for other, cls in EVALUATORS.items() if set(cls().targets) <= set(there)]
+            remedy = (
+                f"take --evaluator {' or '.join(fitting)}" if fitting else "give --test-data a set that has"
+            )
+            raise RunError(
+                f"evaluator {name} needs images with a {' and a '.join(lacking)} each; "
+                f"{context.dataset.path} has none: {remedy}"
+            )
+    return tuple(config.build(context) for config in configs)
+
+
+def targets_of(dataset: Converted) -> tuple[str, ...]:
+    """Return the names of the targets that a set's images have."""
+    return ("label",) if dataset.card.classes else ()
+
+
+def measure(evaluators: Sequence[Evaluator], encoder: nn.Module, asked: Callable[[], bool]) -> Evaluation:
+    """Return the metrics of ``encoder``: see ``Evaluator.run``."""
+    return {name: value for evaluator in evaluators for name, value in evaluator.run(encoder, asked)}
