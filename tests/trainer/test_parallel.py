@@ -161,7 +161,7 @@ def test_two_ranks_stop_together_and_go_on_to_the_same_weights(
     run = recipe(sampler="p_sgd", selection="foms", threads=1, budget=0.25, log_every=2, precision="fp32")
     _run_two_ranks(STOPPED, run, tmp_path)
     for rank in range(2):
-        assert "the same command resumes" in (tmp_path / f"stopped{rank}").read_text()
+        assert "the same command goes on" in (tmp_path / f"stopped{rank}").read_text()
         assert (tmp_path / f"resumed{rank}").read_text() == (tmp_path / f"whole{rank}").read_text()
     assert (tmp_path / "whole0").read_text() == (tmp_path / "whole1").read_text()
 
