@@ -173,14 +173,14 @@ def test_a_folder_that_may_not_be_looked_into_is_told_in_one_line(
 
 
 def _of_other_shapes(state: dict[str, Any]) -> dict[str, Any]:
-    return {**state, "model": {name: torch.zeros(3) for name in state["model"]}}
+    return {**state, "method": {name: torch.zeros(3) for name in state["method"]}}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (_of_other_shapes, "doesn't fit this run (RuntimeError: Error(s) in loading state_dict"),
-        (lambda state: {**state, "model": 3}, "doesn't fit this run (TypeError"),
+        (lambda state: {**state, "method": 3}, "doesn't fit this run (TypeError"),
         (lambda state: {**state, "sampler": {}}, "doesn't fit this run (SamplingError"),
         (lambda state: {**state, "ledger": None}, "doesn't fit this run (TypeError"),
         (lambda state: {**state, "settings": "0"}, "must be of this run; it is of one with other settings"),
