@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.formats import Card, Converted
+from pipeline.formats.samples import class_labels
 from pipeline.randomness import Keys, permutation
 
 
@@ -66,7 +68,9 @@ class Multiplied:
         )
         self.path: Path = dataset.path
         self.card: Card = dataset.card
-        self.labels = dataset.labels[self.stored]
+        self.targets: Mapping[str, NDArray[Any]] = {
+            name: values[self.stored] for name, values in dataset.targets.items()
+        }
         self.heights = dataset.heights[self.stored]
         self.widths = dataset.widths[self.stored]
         self.compressed = dataset.compressed[self.stored]
@@ -80,6 +84,11 @@ class Multiplied:
 
     def __len__(self) -> int:
         return len(self.stored)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """int64[n], the class of each sample; raises DataError where the targets are no classes."""
+        return class_labels(self.path, self.targets)
 
     def check_unchanged(self) -> None:
         """Raise ChangedDataError where a file was altered since it was mapped."""

@@ -39,7 +39,8 @@ class Convert:
 
       cifar10, cifar100, svhn, fashion_mnist, imagenette, food101, places365, imagenet, mini_imagenet
                             in the data directory, as torchvision lays them out (mini_imagenet: its CSVs)
-      FOLDER                of images: CLASS/IMAGE, or SPLIT/CLASS/IMAGE with train, test or val as SPLIT
+      FOLDER                of images: CLASS/IMAGE, or SPLIT/CLASS/IMAGE with train, test or val as SPLIT;
+                            any images at all with --targets none
       FILE.npz              NumPy arrays images and labels, or train_images and train_labels
       FILE.parquet          as on the Hugging Face hub; also a folder, or a pattern: 'data/train-*.parquet'
       FILE.tar              WebDataset shards; also a folder, or a pattern: 'train-{000..099}.tar'
@@ -63,6 +64,11 @@ class Convert:
     split: str | None = None
     """Split of the source: train, test, or val (svhn also has extra, places365 challenge). By default train;
     required for a folder whose splits have other names (Training, seg_train)."""
+
+    targets: Literal["auto", "class", "multi_label", "value", "none"] = "auto"
+    """Targets to learn from. class: one of several; multi_label: any number of labels,
+    as lists or rows of 0 and 1; value: a number or several; both from .parquet, .npz, .tar or MODULE:NAME.
+    none: nothing, as for images that nobody has labeled. auto: class, and for a .wds what its card states."""
 
     encoding: Literal["auto", "raw", "jpeg", "proportion"] = "auto"
     """auto: raw if the longer side is at most 64 pixels after resizing (judged by 256 images), else jpeg.
@@ -139,7 +145,13 @@ class Convert:
             endings = " or ".join(f".{name}" for name in FORMATS)
             raise DataError(f"OUT must end in {endings}; got {str(self.out)!r}: name one such as train.beton")
         data_dir = self.data_dir or data_directory()
-        source = open_source(self.source, split=self.split, data_dir=data_dir, download=self.download)
+        source = open_source(
+            self.source,
+            split=self.split,
+            data_dir=data_dir,
+            download=self.download,
+            targets=None if self.targets == "auto" else self.targets,
+        )
         if self.classes_of is not None:
             source = Renumbered(source, open_dataset(self.classes_of).card.classes, str(self.classes_of))
 
@@ -171,9 +183,8 @@ class Convert:
                 markup=False,
                 soft_wrap=True,
             )
-        console.print(
-            f"{card.samples:,} images in {len(card.classes):,} classes, {card.encoding}", highlight=False
-        )
+        held = f"in {card.spec.words}" if card.target == "class" else f"with {card.spec.words}"
+        console.print(f"{card.samples:,} images {held}, {card.encoding}", highlight=False)
         return 0
 
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from rich.console import Console
 
 from pipeline.augment import AUGMENTS, chain
-from pipeline.errors import DataError
+from pipeline.errors import DataError, one_line
 from pipeline.formats import Converted, open_dataset
 from pipeline.formats.whole import write_whole
 from pipeline.randomness import Keys
@@ -80,7 +80,11 @@ class Gallery:
         ids = choose(data, self.images)
         originals = square(data, ids)
         augmented = {name: self._augment(name, data, ids, originals) for name in columns}
-        names = [data.card.classes[int(data.labels[index])] for index in ids]
+        by_class = data.card.target == "class"
+        names = [
+            data.card.classes[int(data.labels[index])] if by_class else one_line(data.name(int(index)))
+            for index in ids
+        ]
         out = self.out or self.file.with_suffix(".gallery.png")
         title = f"{data.card.name} ({data.card.split}), augmented"
         picture = paint(title, names, originals, augmented)
@@ -106,8 +110,10 @@ class Gallery:
 
 
 def choose(data: Converted, count: int) -> NDArray[np.int64]:
-    """Return ids of images whose classes are spread evenly over all, int64[at most count]."""
-    order = np.argsort(data.labels, kind="stable")
+    """Return ids of images spread evenly over the set, by class if it has classes: int64[at most count]."""
+    order = np.arange(len(data))
+    if data.card.target == "class":
+        order = np.argsort(data.labels, kind="stable")
     # The middle of each of `count` equal intervals of the samples, sorted by class.
     count = min(count, len(order))
     return order[((np.arange(count) + 0.5) * len(order) / count).astype(np.int64)]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tyro
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +16,7 @@ from pipeline.conversion.convert import skipped_path
 from pipeline.errors import UnwritableError
 from pipeline.formats import Card, open_dataset
 from pipeline.formats.sheet import contact_sheet
+from pipeline.targets import LABEL
 from tools.outputs import check_output
 
 _MOST_LISTED = 40
@@ -22,7 +25,7 @@ _BAR = 30
 
 @dataclass(frozen=True)
 class Inspect:
-    """Show a data set's card, and draw a sheet with a few images of each class."""
+    """Show a data set's card, and draw a sheet with a few images of each class or label."""
 
     file: tyro.conf.Positional[Path]
     """A converted data set."""
@@ -36,7 +39,10 @@ class Inspect:
             check_output("--sheet", self.sheet, "sheet.png")
         data = open_dataset(self.file)
         console.print(card_table(data.card, self.file))
-        console.print(class_table(data.card))
+        if data.card.classes:
+            console.print(class_table(data.card))
+        elif LABEL in data.targets:
+            console.print(value_table(data.targets[LABEL]))
         sheet = self.sheet or _sheet_path(self.file)
         try:
             contact_sheet(data, sheet)
@@ -64,7 +70,7 @@ def card_table(card: Card, file: Path) -> Table:
     rows = {
         "name": f"{card.name} ({card.split})",
         "images": f"{card.samples:,}",
-        "classes": f"{len(card.classes):,}",
+        **({"classes": f"{len(card.classes):,}"} if card.target == "class" else {"targets": card.spec.words}),
         "height x width": f"{height} x {width} pixels, {card.channels} channels",
         "encoding": encoding,
         "mean": " ".join(f"{value:.4f}" for value in card.mean),
@@ -97,8 +103,9 @@ def _sheet_path(file: Path) -> Path:
 
 
 def class_table(card: Card) -> Table:
-    """Return the classes with their counts as bars; of many classes only the largest and the smallest."""
-    table = Table(title="classes", title_justify="left", show_header=False)
+    """Return the classes or labels with their counts as bars; of many only the largest and the smallest."""
+    word = "classes" if card.target == "class" else "labels"
+    table = Table(title=word, title_justify="left", show_header=False)
     table.add_column(justify="right", style="bold")
     table.add_column()
     table.add_column(justify="right")
@@ -106,12 +113,26 @@ def class_table(card: Card) -> Table:
     order = list(range(len(card.classes)))
     if len(order) > _MOST_LISTED:
         order.sort(key=lambda label: -card.class_counts[label])
-        table.title = f"classes: the {_MOST_LISTED // 2} largest and the {_MOST_LISTED // 2} smallest"
+        table.title = f"{word}: the {_MOST_LISTED // 2} largest and the {_MOST_LISTED // 2} smallest"
         order = order[: _MOST_LISTED // 2] + order[-_MOST_LISTED // 2 :]
-    most = max(card.class_counts)
+    most = max(1, *card.class_counts)
     for label in order:
         count = card.class_counts[label]
         table.add_row(str(label), Text(card.classes[label]), f"{count:,}", "━" * round(_BAR * count / most))
+    return table
+
+
+def value_table(values: NDArray[np.float32]) -> Table:
+    """Set the range of values, float32[n] or float32[n, columns]; of many columns the first ones."""
+    columns = values.reshape(len(values), -1).astype(np.float64)
+    table = Table(title="values", title_justify="left")
+    for title in ("column", "least", "median", "mean", "largest"):
+        table.add_column(title, justify="right")
+    if columns.shape[1] > _MOST_LISTED:
+        table.title = f"values: the first {_MOST_LISTED} of {columns.shape[1]:,} columns"
+    for number, column in enumerate(columns.T[:_MOST_LISTED]):
+        figures = (column.min(), np.median(column), column.mean(), column.max())
+        table.add_row(str(number), *(f"{figure:.6g}" for figure in figures))
     return table
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.formats import Converted
 from pipeline.sources.class_names import listed
+from pipeline.targets import LABEL
 from trainer.errors import RunError
 
 
@@ -59,8 +60,9 @@ def match_classes(train: Converted, test: Converted) -> list[str]:
             f"{_listed(used)}: {mend}"
         )
     table = np.array([numbers.get(name, -1) for name in theirs], np.int64)
-    test.labels = table[test.labels]
-    counts = np.bincount(test.labels, minlength=len(ours)).tolist()
+    labels = table[test.labels]
+    test.targets = {**test.targets, LABEL: labels}
+    counts = np.bincount(labels, minlength=len(ours)).tolist()
     test.card = replace(test.card, classes=ours, class_counts=tuple(counts))
     lacking = [name for name in ours if name not in set(used)]
     if not lacking:

@@ -28,8 +28,9 @@ from pipeline.pillow import pixel_limit
 from pipeline.randomness import Keys, uniforms
 from pipeline.sources.holdout import hold_out
 from pipeline.sources.labels import check_labels
-from pipeline.sources.protocol import Source
+from pipeline.sources.protocol import Source, spec_of, targets_of
 from pipeline.sources.store import Storage, fit
+from pipeline.targets import check_targets
 
 RAW_UP_TO = 64
 """Pixels of the longer side up to which images are stored raw where the encoding is left open."""
@@ -121,7 +122,11 @@ def _attempt(
     earlier = len(journal)
     with ExitStack() as stack:
         writers: list[Writer] = [
-            stack.enter_context(format_of(path).create(path, size, levels=storage.levels, resume=earlier > 0))
+            stack.enter_context(
+                format_of(path).create(
+                    path, size, levels=storage.levels, resume=earlier > 0, targets=spec_of(source)
+                )
+            )
             for path, size in zip(paths, sizes, strict=False)
         ]
         if note is not None and not all(writer.locked for writer in writers):
@@ -162,7 +167,7 @@ def _publish(
 ) -> list[Card]:
     cards = []
     for part, (path, writer, tally) in enumerate(zip(paths, writers, tallies, strict=True)):
-        if not tally.labels:
+        if not tally.members:
             raise DataError(
                 f"{path} must hold at least 1 image; all {len(tally.skipped):,} images of {source.origin} "
                 "that are meant for it are corrupt"
@@ -204,13 +209,17 @@ def _check(source: Source) -> None:
             f"names of classes must be UTF-8 without control characters; {source.origin} has "
             f"{one_line(odd)!r}: rename it"
         )
-    check_labels(source.labels, len(source.classes), source.origin, source.sample_name)
+    if source.kind == "class":
+        check_labels(source.labels, len(source.classes), source.origin, source.sample_name)
+    check_targets(spec_of(source), targets_of(source), len(source), source.origin, source.sample_name)
 
 
 def _held(source: Source, options: ConvertOptions) -> NDArray[np.bool_]:
     if not options.validation:
         return np.zeros(len(source), np.bool_)
-    held = hold_out(source.labels, options.validation, options.seed)
+    # What has no classes is held out as one.
+    labels = source.labels if source.kind == "class" else np.zeros(len(source), np.int64)
+    held = hold_out(labels, options.validation, options.seed)
     if not held.any():
         raise DataError(
             f"a validation set needs a class of at least 2 images; {source.origin} has {len(source)} "
@@ -256,6 +265,7 @@ def _conversion(source: Source, options: ConvertOptions) -> dict[str, Any]:
     return {
         "options": settings,
         "source": [source.name, source.split, source.origin, source.classes, source.fingerprint()],
+        "targets": source.kind,
         "labels": hashlib.sha256(source.labels.tobytes()).hexdigest(),
         "by": [creator(), PIL.__version__, features.version("libjpeg_turbo")],
     }

@@ -17,7 +17,7 @@ from pipeline.formats.card import Card, Encoding, HeldOut
 from pipeline.formats.parallel import in_order
 from pipeline.formats.protocol import Sample, StoredImage, Writer
 from pipeline.formats.statistics import PixelSums
-from pipeline.sources.protocol import Source
+from pipeline.sources.protocol import Source, spec_of, targets_of
 from pipeline.sources.store import Storage, Stored, store
 
 _CHUNK = 32
@@ -31,7 +31,8 @@ Progress = Callable[[int, int], None]
 class Tally:
     """What a card says about the images of one file, gathered in the order in which they are written."""
 
-    labels: list[int] = field(default_factory=list)
+    members: list[int] = field(default_factory=list)
+    """Numbers of the images in the source."""
     heights: list[int] = field(default_factory=list)
     widths: list[int] = field(default_factory=list)
     compressed: int = 0
@@ -42,9 +43,9 @@ class Tally:
     """Name of every image that was kept although its decoder complained, and the first complaint."""
     sums: PixelSums = field(default_factory=PixelSums)
 
-    def add(self, label: int, stored: Stored, name: str) -> None:
-        """Count one more image."""
-        self.labels.append(label)
+    def add(self, index: int, stored: Stored, name: str) -> None:
+        """Count image ``index`` of the source."""
+        self.members.append(index)
         self.heights.append(stored.images[0].height)
         self.widths.append(stored.images[0].width)
         self.compressed += stored.compressed
@@ -57,7 +58,8 @@ class Tally:
     ) -> Card:
         """Describe the file; at least one image must have been counted."""
         mean, std = self.sums.mean_and_std()
-        count = len(self.labels)
+        count, spec = len(self.members), spec_of(source)
+        targets = targets_of(source)
         encoding: Encoding = "mixed"
         if self.compressed in (0, count):
             encoding = "jpeg" if self.compressed else "raw"
@@ -65,8 +67,8 @@ class Tally:
             name=one_line(source.name),
             split="validation" if held_out and held_out.part == "validation" else source.split,
             samples=count,
-            classes=source.classes,
-            class_counts=tuple(np.bincount(self.labels, minlength=len(source.classes)).tolist()),
+            classes=spec.classes,
+            class_counts=spec.counts(None if targets is None else targets[self.members]),
             height=None,
             width=None,
             min_height=0,
@@ -84,6 +86,8 @@ class Tally:
             jpeg_share=jpeg_share,
             skipped=len(self.skipped),
             held_out=held_out,
+            target=spec.kind,
+            columns=spec.columns,
         )
         return card.of_sizes(np.array(self.heights), np.array(self.widths))
 
@@ -119,6 +123,7 @@ class Conversion:
         skip_corrupt: bool,
     ) -> None:
         self._source = source
+        self._targets = targets_of(source)
         self._storage = storage
         self._held = held
         self._writers = writers
@@ -195,7 +200,7 @@ class Conversion:
             return
         sample = self._sample(index, outcome)
         self._writers[part].append(sample)
-        self.tallies[part].add(sample.label, outcome, name)
+        self.tallies[part].add(index, outcome, name)
 
     def _take(self, record: dict[str, Any]) -> bool:
         """Take over the images of one record; False where their bytes are not what it says."""
@@ -211,15 +216,15 @@ class Conversion:
             sample = self._sample(index, outcome)
             if not self._writers[part].take_over(sample):
                 return False
-            tally.add(sample.label, outcome, name)
+            tally.add(index, outcome, name)
         for tally, counts in zip(self.tallies, record["counts"], strict=True):
             tally.sums.merge_counts(counts)
         self.done = record["stop"]
         return True
 
     def _sample(self, index: int, stored: Stored) -> Sample:
-        name, label = self._source.sample_name(index), int(self._source.labels[index])
-        return Sample(stored.images, stored.compressed, label, name)
+        target = None if self._targets is None else self._targets[index]
+        return Sample(stored.images, stored.compressed, target, self._source.sample_name(index))
 
 
 def _row(index: int, outcome: Stored | str) -> list[Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,7 +21,9 @@ class Dataset(Protocol):
 
     Attributes
     ----------
-    labels, heights, widths
+    targets
+        By name, a row per sample, as training takes them; empty where the images are unlabeled.
+    heights, widths
         int64[n].
     compressed
         bool[n]: True for JPEG bytes, False for raw HWC uint8 RGB.
@@ -34,7 +36,7 @@ class Dataset(Protocol):
     """
 
     path: Path
-    labels: NDArray[np.int64]
+    targets: Mapping[str, NDArray[Any]]
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
     compressed: NDArray[np.bool_]

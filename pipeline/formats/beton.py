@@ -18,8 +18,9 @@ from pipeline.formats.beton_writer import BetonWriter
 from pipeline.formats.card import Card, card_path, read_card
 from pipeline.formats.describe import describe
 from pipeline.formats.samples import Samples
-from pipeline.formats.structure import map_file, pick_fields, read_extras, read_structure
+from pipeline.formats.structure import map_file, pick_fields, read_extras, read_structure, read_targets
 from pipeline.formats.whole import remove_stale
+from pipeline.targets import CLASSES, LABEL, TargetSpec
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,16 @@ class BetonFormat:
         return Beton(path, lenient=lenient)
 
     def create(
-        self, path: Path, samples: int, *, levels: Sequence[int] = (), resume: bool = False
+        self,
+        path: Path,
+        samples: int,
+        *,
+        levels: Sequence[int] = (),
+        resume: bool = False,
+        targets: TargetSpec = CLASSES,
     ) -> BetonWriter:
         """Start a file of at most ``samples`` images; see `BetonWriter`."""
-        return BetonWriter(path, samples, levels=levels, resume=resume)
+        return BetonWriter(path, samples, levels=levels, resume=resume, targets=targets)
 
     def digest(self, path: Path) -> str:
         """Compute the file's SHA-256."""
@@ -49,8 +56,12 @@ class BetonFormat:
 class Beton(Samples):
     """A data set in one ``.beton`` file, mapped into memory.
 
-    Opening checks the whole structure (pointers, sizes, shapes, labels), so that a reader which goes straight
-    to ``data`` stays within the file. Pixels are looked at only when asked for.
+    Opening checks the whole structure (pointers, sizes, shapes, targets), so that a reader which goes
+    straight to ``data`` stays within the file. Pixels are looked at only when asked for.
+
+    Targets are FFCV's field ``label`` (`pipeline.formats.layout` has its types): in files that FFCV wrote,
+    integers are classes, floats and arrays of floats values, and arrays of truth values or integers, 0 and 1,
+    labels of which an image may have several.
 
     Parameters
     ----------
@@ -67,8 +78,10 @@ class Beton(Samples):
         The file and its description; heights and widths on the card are those of ``level``.
     levels
         Further sizes in which every image is there, in pixels, ascending.
+    targets
+        By name, a row per sample; see `Samples`.
     labels, heights, widths
-        int64[n]; sizes in pixels.
+        int64[n]; sizes in pixels. Labels only where the targets are classes.
     compressed
         bool[n]: True for JPEG bytes, False for raw HWC uint8 RGB.
     offsets, sizes
@@ -78,7 +91,7 @@ class Beton(Samples):
     checksums
         uint32[n], CRC-32 of each sample's bytes; None in files that FFCV wrote.
     framed
-        Whether labels, shapes, checksums, names and card are those that were written; None as above. False
+        Whether targets, shapes, checksums, names and card are those that were written; None as above. False
         only where ``lenient``.
     data
         uint8, the whole file.
@@ -106,7 +119,6 @@ class Beton(Samples):
                 "--levels"
             )
         columns = rows[f"f{image if level is None else levels[level]}"]
-        self.labels = rows[f"f{label}"].astype(np.int64)
         self.heights = columns["height"].astype(np.int64)
         self.widths = columns["width"].astype(np.int64)
         self.compressed = columns["mode"] == layout.JPEG_MODE
@@ -118,6 +130,14 @@ class Beton(Samples):
         end = np.uint64(header["alloc_table_ptr"])
         within = (pointers <= end) & (nearest["size"] <= end - np.minimum(pointers, end))
         self.faults = {}
+        self.targets = {}
+        arrays = None
+        if label is not None:
+            column = rows[f"f{label}"]
+            values, outside = read_targets(self.path, self.data, fields[label], column, int(end))
+            self.targets = {LABEL: values}
+            self.blame(outside, "has targets outside of the file")
+            arrays = values if values.ndim == 2 else None
         self.blame((columns["mode"] > layout.RAW_MODE), "has a mode that is neither JPEG nor raw")
         self.blame(~allocated, "points to bytes that the allocation table doesn't know")
         self.blame(~within, f"points outside of the file's {self.data.size:,} bytes")
@@ -129,14 +149,14 @@ class Beton(Samples):
             ~self.compressed & (self.sizes != raw_size), "holds another number of bytes than its shape needs"
         )
         self.shards = (self.data,)
-        self.shard = np.zeros(len(self.labels), np.int64)
+        self.shard = np.zeros(len(self.heights), np.int64)
         arguments = fields[image]["arguments"]
-        self._extras = read_extras(self.path, self.data, arguments, rows, 1 + len(levels))
+        self._extras = read_extras(self.path, self.data, arguments, rows, 1 + len(levels), arrays)
         self.checksums = None
         if self._extras is not None:
             self.checksums = self._extras.checksums[0 if level is None else 1 + self.levels.index(level)]
         self.card: Card = self._find_card()
-        self.blame_labels(len(self.card.classes))
+        self.blame_targets(self.card.spec)
         if self.faults and not lenient:
             raise self.corrupt(min(self.faults), self.faults[min(self.faults)])
         self.framed = None if self._extras is None else self._extras.framed

@@ -18,6 +18,7 @@ from pipeline.formats.card import Card, card_path, write_card
 from pipeline.formats.protocol import Sample
 from pipeline.formats.structure import frame_checksum
 from pipeline.formats.whole import PartialFile, partial_path, unwritable
+from pipeline.targets import CLASSES, TargetSpec
 
 _WRITTEN_AT_ONCE = 1 << 20
 """Bytes of a run: images of several runs lie far apart, and a small one isn't worth a call of its own."""
@@ -39,6 +40,8 @@ class BetonWriter:
         Further sizes of every sample, ascending; each becomes an image field of its own.
     resume
         Keep what an earlier writer left, for `take_over`.
+    targets
+        Of the samples; see `pipeline.formats.layout` for the fields that hold them.
 
     Raises
     ------
@@ -46,26 +49,46 @@ class BetonWriter:
         When there are no samples, the file can't be written, or another process is writing it.
     """
 
-    def __init__(self, path: Path, samples: int, *, levels: Sequence[int] = (), resume: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        samples: int,
+        *,
+        levels: Sequence[int] = (),
+        resume: bool = False,
+        targets: TargetSpec = CLASSES,
+    ) -> None:
         if samples < 1:
             raise DataError(f"{path} must hold at least 1 sample; got none")
         if path.is_dir():
             raise DataError(f"the file to write must not be a folder; got {path}")
         self.path = path
         # The label comes before the levels, so that every file of ours begins alike.
-        types = [layout.IMAGE_TYPE, layout.INT_TYPE, *[layout.IMAGE_TYPE for _ in levels]]
+        label = layout.label_type(targets)
+        types = [layout.IMAGE_TYPE, *[layout.IMAGE_TYPE for _ in levels]]
+        names = [b"image", *[layout.level_name(level).encode() for level in levels]]
+        if label is not None:
+            types.insert(1, label)
+            names.insert(1, b"label")
         self._fields = np.zeros(len(types), layout.FIELD)
         self._fields["type_id"] = types
-        self._fields["name"] = [b"image", b"label", *[layout.level_name(level).encode() for level in levels]]
-        self._images = [0, *range(2, len(types))]
+        self._fields["name"] = names
+        self._targets = targets
+        self._target_rows: list[bytes] | None = None
+        if label == layout.NDARRAY_TYPE:
+            self._target_rows = []
+            arguments = layout.array_arguments(targets.dtype, targets.row)
+            self._fields["arguments"][1] = arguments.ljust(layout.FIELD["arguments"].itemsize, b"\0")
+        self._images = [number for number, kind in enumerate(types) if kind == layout.IMAGE_TYPE]
         self._rows = np.zeros(samples, layout.metadata_type(types))
-        self._allocations = np.zeros(samples * len(self._images), layout.ALLOCATION)
+        runs = len(self._images) + (self._target_rows is not None)
+        self._allocations = np.zeros(samples * runs, layout.ALLOCATION)
         self._allocated = 0
         self._checksums = np.zeros((len(self._images), samples), "<u4")
         self._names: list[str] = []
         start = layout.HEADER.itemsize + self._fields.nbytes + self._rows.nbytes
-        self._pages = layout.Pages(start, len(self._images))
-        self._waiting: list[tuple[int, bytearray]] = [(0, bytearray()) for _ in self._images]
+        self._pages = layout.Pages(start, runs)
+        self._waiting: list[tuple[int, bytearray]] = [(0, bytearray()) for _ in range(runs)]
         if resume and path.exists() and not partial_path(path).exists():
             self._take_card_back()
         self._partial = PartialFile(path, keep=resume)
@@ -125,7 +148,7 @@ class BetonWriter:
         extras["checksums_ptr"] = position
         extras["names_ptr"], extras["names_size"] = position + len(checksums), len(names)
         extras["card_ptr"], extras["card_size"] = position + len(checksums) + len(names), len(text)
-        extras["frame_checksum"] = frame_checksum(rows, checksums, names, text)
+        extras["frame_checksum"] = frame_checksum(rows, *(self._target_rows or ()), checksums, names, text)
         for run in range(len(self._waiting)):
             self._write_out(run)
         self._write_now(position, checksums + names + text)
@@ -192,7 +215,17 @@ class BetonWriter:
             row[f"f{self._images[run]}"] = mode, image.width, image.height, place
             self._checksums[run, index] = image.checksum
             places.append(place)
-        row["f1"] = sample.label
+        if self._target_rows is not None:
+            # What a killed writer left of these is written anew: they are at hand, and few.
+            content = np.asarray(sample.target, self._targets.dtype).tobytes()
+            place = self._pages.place(len(self._images), len(content))
+            self._allocations[self._allocated] = index, place, len(content)
+            self._allocated += 1
+            self._target_rows.append(content)
+            self._write(len(self._images), place, content)
+            row["f1"] = place
+        elif self._targets.kind != "none":
+            row["f1"] = sample.target
         self._names.append(sample.name)
         return places
 

@@ -14,9 +14,12 @@ from pipeline.errors import DataError, machine_fault
 from pipeline.formats.card_fields import fault_of
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
+from pipeline.targets import TargetKind, TargetSpec
 from pipeline.text import read_json, read_text
 
-SCHEMA = 1
+SCHEMA = 2
+_CLASS_SCHEMA = 1
+"""What cards of classes have: nothing in them is newer, so that they are written as ever, to the byte."""
 _REMEDY = "delete the card to have one made from the data file, or convert the images again"
 
 Encoding = Literal["raw", "jpeg", "mixed"]
@@ -52,9 +55,9 @@ class Card:
     samples
         Number of images.
     classes
-        Names; a label is an index into them.
+        Names of the classes, or of the labels that a sample may have; empty for other targets.
     class_counts
-        Samples of each class.
+        Samples of each class, or with each label.
     height, width
         In pixels; None where images differ.
     min_height, max_height, min_width, max_width
@@ -85,8 +88,10 @@ class Card:
         SHA-256 of the data file in hexadecimal; None where it isn't known, as for a file without a card.
     created_by
         Program and version that wrote the file.
-    schema
-        Version of this description.
+    target
+        Kind of the targets; see `pipeline.targets.TargetSpec`. "class" on cards of schema 1.
+    columns
+        Numbers per sample of targets that are values; None where each sample has one.
     """
 
     name: str
@@ -114,11 +119,21 @@ class Card:
     held_out: HeldOut | None = None
     digest: str | None = None
     created_by: str = ""
-    schema: int = SCHEMA
+    target: TargetKind = "class"
+    columns: int | None = None
+
+    @property
+    def spec(self) -> TargetSpec:
+        """What the samples' targets are."""
+        return TargetSpec(self.target, self.classes, self.columns)
 
     def to_json(self) -> str:
-        """Give the card as JSON text, one attribute a line."""
-        entries = [f"  {dumps(key)}: {dumps(value)}" for key, value in asdict(self).items()]
+        """Return the card as JSON text, one attribute per line and the schema last."""
+        attributes = asdict(self)
+        if self.target == "class":
+            del attributes["target"], attributes["columns"]
+        attributes["schema"] = _CLASS_SCHEMA if self.target == "class" else SCHEMA
+        entries = [f"  {dumps(key)}: {dumps(value)}" for key, value in attributes.items()]
         return "{\n" + ",\n".join(entries) + "\n}\n"
 
     @classmethod
@@ -134,10 +149,16 @@ class Card:
             entries = read_json(text)
         except ValueError as error:
             raise DataError(f"{path} must be JSON; got {error}: {_REMEDY}") from None
-        if not isinstance(entries, dict) or entries.get("schema") != SCHEMA:
-            found = entries.get("schema") if isinstance(entries, dict) else type(entries).__name__
-            raise DataError(f"{path} must be a card of schema {SCHEMA}; got {found}: {_REMEDY}")
+        schema = entries.get("schema") if isinstance(entries, dict) else None
+        if schema not in (_CLASS_SCHEMA, SCHEMA):
+            found = schema if isinstance(entries, dict) else type(entries).__name__
+            raise DataError(
+                f"{path} must be a card of schema {SCHEMA} or older; got {found}: {_REMEDY}, or install a "
+                "newer budgetrain"
+            )
         known = {field.name for field in fields(cls)}
+        if schema == _CLASS_SCHEMA:
+            known -= {"target", "columns"}
         missing = [
             field.name for field in fields(cls) if field.default is MISSING and field.name not in entries
         ]
@@ -152,8 +173,17 @@ class Card:
         if entries.get("held_out") is not None:
             entries["held_out"] = HeldOut(**entries["held_out"])
         card = cls(**entries)
+        try:
+            spec = card.spec
+        except DataError as error:
+            raise DataError(f"{path} must describe targets; {error}: {_REMEDY}") from None
         counted = sum(card.class_counts)
-        if len(card.classes) != len(card.class_counts) or counted != card.samples:
+        wrong = (
+            counted != card.samples
+            if spec.kind == "class"
+            else max(card.class_counts, default=0) > card.samples
+        )
+        if len(card.classes) != len(card.class_counts) or wrong:
             raise DataError(
                 f"{path} must count {card.samples:,} samples over {len(card.classes):,} classes; its "
                 f"class_counts has {len(card.class_counts):,} counts ({counted:,} in all): {_REMEDY}"

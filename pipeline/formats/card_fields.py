@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.targets import KINDS
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -81,6 +83,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: value is None or (_is_text(value) and _DIGEST.fullmatch(value) is not None),
         "64 hexadecimal digits, or null",
     ),
+    "target": (lambda value: value in KINDS, f"one of {', '.join(KINDS)}"),
+    "columns": _SIZE,
 }
 
 

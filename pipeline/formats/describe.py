@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.formats.card import Card, Encoding
 from pipeline.formats.statistics import PixelSums
+from pipeline.targets import LABEL, TargetSpec, kind_of
 
 if TYPE_CHECKING:
     from pipeline.formats.beton import Beton
@@ -20,18 +22,14 @@ _MOST_CLASSES = 1_000_000
 def describe(data: Beton | WebDataset) -> Card:
     """Describe a data set without a card: classes named by number, mean and std of some of its images.
 
-    Labels up to a million are taken as they are; what lies outside is left to the reader to complain about.
+    Classes up to a million are taken as they are; what lies outside is left to the reader to complain about.
 
     Raises
     ------
     CorruptSampleError
         When an image that is looked at can't be read.
     """
-    labels = data.labels[(data.labels >= 0) & (data.labels < _MOST_CLASSES)]
-    classes = int(labels.max()) + 1 if len(labels) else 1
-    counts = np.bincount(labels, minlength=classes)
-    # Of broken labels none is left out silently: the counts must add up, and the reader names the samples.
-    counts[-1] += len(data) - len(labels)
+    spec, counts = _targets(data.targets.get(LABEL))
     probed = np.unique(np.linspace(0, len(data) - 1, min(len(data), _PROBES)).astype(np.int64))
     sums = PixelSums()
     for index in probed:
@@ -46,8 +44,8 @@ def describe(data: Beton | WebDataset) -> Card:
         name=data.path.stem,
         split="unknown",
         samples=len(data),
-        classes=tuple(str(i) for i in range(classes)),
-        class_counts=tuple(int(count) for count in counts),
+        classes=spec.classes,
+        class_counts=counts,
         height=same["height"],
         width=same["width"],
         min_height=int(data.heights.min()),
@@ -59,4 +57,22 @@ def describe(data: Beton | WebDataset) -> Card:
         encoding=encoding,
         quality=None,
         source=f"{data.path.name}, a file without a card; mean and std of {len(probed):,} of its images",
+        target=spec.kind,
+        columns=spec.columns,
     )
+
+
+def _targets(values: NDArray[Any] | None) -> tuple[TargetSpec, tuple[int, ...]]:
+    """Return what targets are, and how many samples are of each class or have each label."""
+    kind = kind_of(values)
+    if values is None or kind == "value":
+        return TargetSpec.of(kind, (), values), ()
+    if kind == "multi_label":
+        spec = TargetSpec(kind, tuple(str(number) for number in range(values.shape[1])))
+        return spec, spec.counts(values == 1)
+    labels = values[(values >= 0) & (values < _MOST_CLASSES)]
+    classes = int(labels.max()) + 1 if len(labels) else 1
+    counts = np.bincount(labels, minlength=classes)
+    # Of broken labels none is left out silently: the counts must add up, and the reader names the samples.
+    counts[-1] += len(values) - len(labels)
+    return TargetSpec("class", tuple(str(i) for i in range(classes))), tuple(counts.tolist())

@@ -6,7 +6,7 @@
     field descriptors    1,041 bytes each
     metadata             one row per sample: image (mode, width, height, pointer), label, image at each level
     padding              to the start of a page
-    pages                the images' bytes, each level's on pages of its own
+    pages                the images' bytes, each level's on pages of its own; labels and values that are rows
     extras               of ours only
     allocation table     one row per sample (number, pointer, size), to the end of the file
 
@@ -15,13 +15,30 @@ arguments of its image field; files of ours keep pointers to three extras there 
 then for each sample at each level; the samples' names; the card), with a checksum of those and of the
 metadata, and stay ordinary FFCV files. A level's field is called ``image_<level>``; an image that is no
 larger than the level shares the bytes of the sample's full image.
+
+The field ``label`` follows the kind of the targets (`pipeline.targets.TargetSpec`), so that FFCV's own Loader
+reads every kind:
+
+=========== ================================================= =================================
+kind        FFCV's field type                                 FFCV's decoder
+=========== ================================================= =================================
+class       ``IntField`` (1), int64 in the metadata           ``IntDecoder``
+value       ``FloatField`` (0), float64 in the metadata       ``FloatDecoder``
+value rows  ``NDArrayField`` (4), float32[columns] on pages   ``NDArrayDecoder``
+multi_label ``NDArrayField`` (4), uint8[C] on pages           ``NDArrayDecoder``
+none        no such field
+=========== ================================================= =================================
 """
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 import numpy as np
+
+from pipeline.targets import TargetSpec
 
 VERSION = 2
 MAGIC = b"budgetrn"
@@ -61,17 +78,20 @@ EXTRAS = np.dtype(
     ]
 )
 
+FLOAT_TYPE = 0
 INT_TYPE = 1
 IMAGE_TYPE = 2
+NDARRAY_TYPE = 4
+TENSOR_TYPE = 6
 _BYTES = np.dtype([("ptr", "<u8"), ("size", "<u8")])
 METADATA_TYPES: dict[int, np.dtype[np.void] | np.dtype[np.generic]] = {
-    0: np.dtype("<f8"),  # FloatField
+    FLOAT_TYPE: np.dtype("<f8"),
     INT_TYPE: np.dtype("<i8"),
     IMAGE_TYPE: IMAGE,
     3: _BYTES,  # BytesField
-    4: np.dtype("<u8"),  # NDArrayField
+    NDARRAY_TYPE: np.dtype("<u8"),
     5: _BYTES,  # JSONField
-    6: np.dtype("<u8"),  # TorchTensorField
+    TENSOR_TYPE: np.dtype("<u8"),
 }
 """What a metadata row holds for each of FFCV's field types; 255 (not here) is a field of the writer's own."""
 
@@ -85,6 +105,47 @@ def metadata_type(type_ids: list[int]) -> np.dtype[np.void]:
         When a type is not one of FFCV's own.
     """
     return np.dtype([(f"f{i}", METADATA_TYPES[type_id]) for i, type_id in enumerate(type_ids)], align=True)
+
+
+_ARRAY = np.dtype([("shape", "<u8", 32), ("type_length", "<u8")])
+"""Arguments of FFCV's NDArrayField and TorchTensorField; the type's description follows, as JSON."""
+
+
+def label_type(spec: TargetSpec) -> int | None:
+    """Return the FFCV type of the field that holds such targets; None where there is no field."""
+    if spec.kind == "none":
+        return None
+    return INT_TYPE if spec.kind == "class" else NDARRAY_TYPE if spec.row else FLOAT_TYPE
+
+
+def array_arguments(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """Return the arguments of an array's field as FFCV writes them."""
+    text = json.dumps(dtype.descr).encode()
+    arguments = np.zeros((), _ARRAY)
+    arguments["shape"][: len(shape)] = shape
+    arguments["type_length"] = len(text)
+    return arguments.tobytes() + text
+
+
+def array_type(arguments: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return data type and shape of an array's field from its arguments.
+
+    Raises
+    ------
+    ValueError
+        When they are damaged.
+    """
+    found = np.frombuffer(arguments, _ARRAY, 1)[0]
+    text = arguments[_ARRAY.itemsize :][: int(found["type_length"])]
+    try:
+        described = json.loads(text.decode("ascii"))
+        dtype = np.dtype([("f0", described[0][1])])["f0"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        raise ValueError("an array's type that can't be read") from None
+    shape = found["shape"].tolist()
+    while shape and shape[-1] == 0:
+        shape.pop()
+    return dtype, tuple(shape)
 
 
 _LEVEL = re.compile(r"image_([1-9][0-9]{0,8})")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.formats.card import Card
+from pipeline.targets import CLASSES, TargetSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +55,16 @@ class Sample:
         and needs no bytes of its own.
     compressed
         Whether its images are JPEGs rather than raw.
-    label
-        Index of its class.
+    target
+        Index of its class; or its row of labels or values, of the shape and type that the set's `TargetSpec`
+        states; None without targets.
     name
         In its source.
     """
 
     images: Sequence[StoredImage]
     compressed: bool
-    label: int
+    target: int | float | NDArray[Any] | None
     name: str
 
 
@@ -125,7 +127,8 @@ class Converted(Protocol):
 
     path: Path
     card: Card
-    labels: NDArray[np.int64]
+    targets: Mapping[str, NDArray[Any]]
+    """By name, a row per sample: "label" of the kind that ``card.spec`` states; empty without targets."""
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
     compressed: NDArray[np.bool_]
@@ -137,9 +140,14 @@ class Converted(Protocol):
     levels: tuple[int, ...]
     """Further sizes in which every image is there, in pixels, ascending."""
     framed: bool | None
-    """Whether labels, shapes, names and card are those that were written; None where nothing tells."""
+    """Whether targets, shapes, names and card are those that were written; None where nothing tells."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """int64[n], the class of each sample; raises DataError where the targets are no classes."""
+        ...
 
     def at(self, level: int) -> Converted:
         """Give the same samples at one of ``levels``."""
@@ -173,7 +181,15 @@ class Format(Protocol):
         """Open a data set; where ``lenient``, also one with broken samples, which `Converted.fault` tells."""
         ...
 
-    def create(self, path: Path, samples: int, *, levels: Sequence[int] = (), resume: bool = False) -> Writer:
+    def create(
+        self,
+        path: Path,
+        samples: int,
+        *,
+        levels: Sequence[int] = (),
+        resume: bool = False,
+        targets: TargetSpec = CLASSES,
+    ) -> Writer:
         """Start a data set of at most ``samples`` images.
 
         Parameters
@@ -187,6 +203,8 @@ class Format(Protocol):
         resume
             Keep what an earlier writer of the same path left, suspended, killed or published, for
             `Writer.take_over`; without it, start from nothing.
+        targets
+            Of the samples; classes by default, whose number and names the card alone holds.
         """
         ...
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,14 @@ from PIL import Image
 from pipeline.errors import CorruptSampleError, DataError, machine_fault
 from pipeline.formats.mapped import MappedFile
 from pipeline.pillow import pixel_limit
+from pipeline.targets import LABEL, TargetSpec, kind_of
 
 _LOOKS = 32
 """Files that one call of `Samples.check_unchanged` looks at; a look takes about a microsecond."""
 
 
 class Samples:
-    """Images with labels, each a stretch of a mapped file; a format's reader fills in the attributes.
+    """Images with targets, each a stretch of a mapped file; a format's reader fills in the attributes.
 
     Attributes
     ----------
@@ -29,7 +30,10 @@ class Samples:
         The data set.
     level
         The level that these are the images of, in pixels; None for their full size.
-    labels, heights, widths
+    targets
+        By name, a row per sample: "label", of one of the kinds of `pipeline.targets.TargetSpec`; empty where
+        the images are unlabeled.
+    heights, widths
         int64[n]; sizes in pixels.
     compressed
         bool[n]: True for JPEG bytes, False for raw HWC uint8 RGB.
@@ -47,7 +51,7 @@ class Samples:
 
     path: Path
     level: int | None
-    labels: NDArray[np.int64]
+    targets: Mapping[str, NDArray[Any]]
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
     compressed: NDArray[np.bool_]
@@ -61,7 +65,18 @@ class Samples:
     _looked = 0
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.heights)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """int64[n], the class of each sample.
+
+        Raises
+        ------
+        DataError
+            When the targets are of another kind, or there are none.
+        """
+        return class_labels(self.path, self.targets)
 
     def name(self, index: int) -> str:
         """Name of sample ``index`` in its source ("airplane/0001.jpg"), or "sample 17" where not known."""
@@ -130,11 +145,24 @@ class Samples:
         for index in np.flatnonzero(broken):
             self.faults.setdefault(int(index), fault)
 
-    def blame_labels(self, classes: int) -> None:
-        """Note labels outside of the classes."""
-        for index in np.flatnonzero((self.labels < 0) | (self.labels >= classes)):
-            fault = f"has label {self.labels[index]}, and there are {classes} classes, numbered from 0"
-            self.faults.setdefault(int(index), fault)
+    def blame_targets(self, spec: TargetSpec) -> None:
+        """Note targets that aren't what the card promises, such as labels outside of the classes.
+
+        Raises
+        ------
+        DataError
+            When they are of another kind altogether.
+        """
+        values = self.targets.get(LABEL)
+        row = None if values is None or spec.kind == "none" else values.shape[1:]
+        if kind_of(values) != spec.kind or (row is not None and row != spec.row):
+            shape = "none" if values is None else f"{kind_of(values)} of {values.dtype}, shape {values.shape}"
+            raise DataError(
+                f"{self.path} must hold the targets that its card states, {spec.words}; it holds {shape}: "
+                "get or convert it anew"
+            )
+        for index, fault in spec.broken(values).items():
+            self.faults.setdefault(index, fault)
 
     def corrupt(self, index: int, fault: str) -> CorruptSampleError:
         """Make the error that names file and sample.
@@ -175,3 +203,20 @@ class Samples:
             if fault_of_machine is not None:
                 raise fault_of_machine from None
             return f"can't be decoded ({error})"
+
+
+def class_labels(path: Path, targets: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """Return the classes among a data set's targets, int64[n].
+
+    Raises
+    ------
+    DataError
+        When there are none; ``path`` is the set's.
+    """
+    values = targets.get(LABEL)
+    if kind_of(values) != "class" or values is None:
+        raise DataError(
+            f"{path} must have one class per image to be used so; its targets are of kind {kind_of(values)}: "
+            "convert it with --targets class"
+        )
+    return values

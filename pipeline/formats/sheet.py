@@ -1,8 +1,9 @@
-"""A contact sheet: a few images of each class on one page."""
+"""A contact sheet: a few images of each class or label on one page, or of the whole set."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.formats.protocol import Converted
 from pipeline.formats.whole import write_whole
+from pipeline.targets import LABEL
 
 _MOST_CLASSES = 200
 _SMALL, _LARGE = 64, 112
@@ -19,7 +21,7 @@ _INK, _FAINT, _PAPER, _HOLE = (24, 24, 27), (113, 113, 122), (255, 255, 255), (2
 
 
 def contact_sheet(data: Converted, path: Path) -> None:
-    """Draw images of every class, spread evenly over the file, into a PNG.
+    """Draw images of every class, or with every label, spread evenly over the file, into a PNG.
 
     Small images are enlarged by whole factors, so that a pixel stays a pixel; large ones are scaled down. Of
     more than 200 classes every so many-th is shown.
@@ -31,7 +33,8 @@ def contact_sheet(data: Converted, path: Path) -> None:
     DataError
         When ``path`` can't be written.
     """
-    classes = len(data.card.classes)
+    names, members_of = _groups(data)
+    classes = len(names)
     shown = np.unique(np.linspace(0, classes - 1, min(classes, _MOST_CLASSES)).astype(np.int64))
     columns, each = _layout(len(shown))
     tile = _SMALL if max(data.card.max_height, data.card.max_width) <= _SMALL else _LARGE
@@ -48,8 +51,8 @@ def contact_sheet(data: Converted, path: Path) -> None:
         # Down the columns first, as one reads a list.
         left = _MARGIN + (place // rows) * block[0]
         top = header + (place % rows) * block[1]
-        _label(draw, (left, top), block[0] - 20, data, int(label))
-        members = np.flatnonzero(data.labels == label)
+        members = members_of(int(label))
+        _label(draw, (left, top), block[0] - 20, names[label], len(members))
         for position, index in enumerate(_spread(members, each)):
             corner = (left + position * (tile + _GAP), top + label_height)
             draw.rectangle((*corner, corner[0] + tile - 1, corner[1] + tile - 1), fill=_HOLE)
@@ -59,6 +62,16 @@ def contact_sheet(data: Converted, path: Path) -> None:
     file = io.BytesIO()
     sheet.save(file, "PNG")
     write_whole(path, file.getvalue())
+
+
+def _groups(data: Converted) -> tuple[Sequence[str], Callable[[int], NDArray[np.int64]]]:
+    """Return the names of what is shown apart, and its members by number: classes, labels, or all images."""
+    card, values = data.card, data.targets.get(LABEL)
+    if values is None or not card.classes:
+        return ["all images"], lambda number: np.arange(len(data))
+    if card.target == "multi_label":
+        return card.classes, lambda number: np.flatnonzero(values[:, number])
+    return card.classes, lambda number: np.flatnonzero(values == number)
 
 
 def _layout(classes: int) -> tuple[int, int]:
@@ -85,20 +98,17 @@ def _subtitle(data: Converted, shown: int) -> str:
     sizes = f"{card.height}x{card.width}"
     if card.height is None or card.width is None:
         sizes = f"{card.min_height}x{card.min_width} to {card.max_height}x{card.max_width}"
-    classes = f"{len(card.classes):,} classes"
+    classes = card.spec.words
     if shown < len(card.classes):
         classes += f", {shown:,} of them shown"
     return f"{card.samples:,} images, {classes}, {sizes} pixels, {card.encoding}"
 
 
-def _label(
-    draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, data: Converted, label: int
-) -> None:
-    """Write a class's name and count above its images, cut to the width there is."""
+def _label(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, name: str, samples: int) -> None:
+    """Write a group's name and count above its images, cut to the width there is."""
     name_font, count_font = ImageFont.load_default(14), ImageFont.load_default(12)
-    count = f"{data.card.class_counts[label]:,}"
+    count = f"{samples:,}"
     room = width - draw.textlength(count, count_font) - 10
-    name = data.card.classes[label]
     while len(name) > 1 and draw.textlength(name, name_font) > room:
         name = name.removesuffix("…")[:-1] + "…"
     draw.text(corner, name, _INK, name_font)

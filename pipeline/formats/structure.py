@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,12 @@ from pipeline.formats.mapped import MappedFile
 from pipeline.formats.whole import unreadable
 
 _AGAIN = "get or convert it anew"
+
+
+_LABELS = (layout.INT_TYPE, layout.FLOAT_TYPE, layout.NDARRAY_TYPE, layout.TENSOR_TYPE)
+"""Types of fields that may hold the label."""
+_GATHERED = 1 << 24
+"""Bytes of targets that are gathered at a time, which takes eight times as many for their places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +36,7 @@ class Extras:
 
 
 def frame_checksum(*parts: bytes) -> int:
-    """CRC-32 of what frames the images: metadata rows, checksums, names and card, in this order."""
+    """CRC-32 of what frames the images: metadata rows, targets that are rows, checksums, names and card."""
     checksum = 0
     for part in parts:
         checksum = zlib.crc32(part, checksum)
@@ -96,42 +104,110 @@ def _truncated(path: Path, needed: int, found: int) -> DataError:
     )
 
 
-def pick_fields(path: Path, fields: NDArray[np.void]) -> tuple[int, int, dict[int, int]]:
+def pick_fields(path: Path, fields: NDArray[np.void]) -> tuple[int, int | None, dict[int, int]]:
     """Choose the image field and the label field, by name or else the only one of its type, and the levels'.
+
+    Labels are a field of FFCV's type 1 (``IntField``), else of 0 (``FloatField``), 4 (``NDArrayField``) or 6
+    (``TorchTensorField``).
 
     Returns
     -------
     tuple
-        Numbers of the image field, of the label field, and of each level's field by level, ascending.
+        Numbers of the image field, of the label field (None where all fields are images), and of each level's
+        field by level, ascending.
     """
     names = [name.decode("ascii", "replace") for name in fields["name"]]
-    chosen = []
-    for wanted, type_id in (("image", layout.IMAGE_TYPE), ("label", layout.INT_TYPE)):
-        candidates = [i for i in range(len(names)) if fields["type_id"][i] == type_id]
+    types = fields["type_id"].tolist()
+
+    def pick(wanted: str, type_ids: Sequence[int]) -> int:
+        candidates = [i for i, kind in enumerate(types) if kind in type_ids]
         named = [i for i in candidates if names[i] == wanted]
-        if len(named or candidates) != 1:
+        integers = [i for i in candidates if types[i] == layout.INT_TYPE]
+        found = named or integers or candidates
+        if len(found) != 1:
+            held = ", ".join(f"{name} (type {kind})" for name, kind in zip(names, types, strict=True))
             raise DataError(
-                f"{path} must have one field `{wanted}` of FFCV's type {type_id}; its fields are "
-                + ", ".join(
-                    f"{name} (type {field['type_id']})" for name, field in zip(names, fields, strict=True)
-                )
-                + ": convert its images with `trainer convert`"
+                f"{path} must have one field `{wanted}` of FFCV's type {' or '.join(map(str, type_ids))}; "
+                f"its fields are {held}: convert its images with `trainer convert`"
             )
-        chosen.append((named or candidates)[0])
+        return found[0]
+
+    image = pick("image", (layout.IMAGE_TYPE,))
+    label = None if set(types) == {layout.IMAGE_TYPE} else pick("label", _LABELS)
     levels = {}
     for number, name in enumerate(names):
         level = layout.level_of(name)
-        if level is not None and number != chosen[0] and fields["type_id"][number] == layout.IMAGE_TYPE:
+        if level is not None and number != image and types[number] == layout.IMAGE_TYPE:
             levels[level] = number
-    return chosen[0], chosen[1], dict(sorted(levels.items()))
+    return image, label, dict(sorted(levels.items()))
+
+
+def read_targets(
+    path: Path, data: NDArray[np.uint8], field: np.void, column: NDArray[Any], end: int
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read the targets of a file, as `pipeline.targets.TargetSpec` has them, from their field.
+
+    Parameters
+    ----------
+    field, column
+        The field's descriptor, and what the metadata has of it, one entry per sample.
+    end
+        Where the file's pages end, in bytes.
+
+    Returns
+    -------
+    tuple
+        The values, and bool[n]: which of them lie outside of the file, and are given as 0.
+
+    Raises
+    ------
+    DataError
+        When the field holds arrays that are no rows of labels or values.
+    """
+    outside = np.zeros(len(column), np.bool_)
+    if field["type_id"] == layout.INT_TYPE:
+        return column.astype(np.int64), outside
+    if field["type_id"] == layout.FLOAT_TYPE:
+        with np.errstate(over="ignore"):
+            return column.astype(np.float32), outside
+    try:
+        dtype, shape = layout.array_type(field["arguments"].tobytes())
+        if len(shape) != 1 or dtype.kind not in "buif":
+            raise ValueError(f"arrays of {dtype}, shape {shape}")
+    except ValueError as error:
+        raise DataError(
+            f"{path} must have labels that are numbers, or rows of 0 and 1 or of floats; it has {error}: "
+            "convert its images with `trainer convert`"
+        ) from None
+    size = shape[0] * dtype.itemsize
+    outside = (column > end) | (size > end - np.minimum(column, end))
+    places = np.where(outside, 0, column).astype(np.int64)
+    if size > data.size:
+        raise _truncated(path, size, data.size)
+    found = np.empty((len(column), size), np.uint8)
+    step = max(1, _GATHERED // size)
+    for start in range(0, len(found), step):
+        found[start : start + step] = data[places[start : start + step, None] + np.arange(size)]
+    rows = found.view(dtype)
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return rows.astype(np.float32), outside
+    # What is neither 0 nor 1 stays so: 2.
+    return np.where((rows == 0) | (rows == 1), rows, 2).astype(np.uint8), outside
 
 
 def read_extras(
-    path: Path, data: NDArray[np.uint8], arguments: np.void, rows: NDArray[np.void], images: int
+    path: Path,
+    data: NDArray[np.uint8],
+    arguments: np.void,
+    rows: NDArray[np.void],
+    images: int,
+    targets: NDArray[Any] | None,
 ) -> Extras | None:
     """Find what a file of ours holds besides FFCV's parts; None in a file that FFCV wrote.
 
-    ``images`` is how many images each sample has: its own, and one per level.
+    ``images`` is how many images each sample has: its own, and one per level. ``targets`` are those that are
+    rows on pages.
     """
     extras = np.frombuffer(arguments.tobytes(), layout.EXTRAS, 1)[0]
     if extras["magic"] != layout.MAGIC:
@@ -149,5 +225,6 @@ def read_extras(
     if whole > data.size:
         raise _truncated(path, whole, data.size)
     blocks = [data[block].tobytes() for block in (checksums, names, card)]
-    framed = frame_checksum(rows.tobytes(), *blocks) == int(extras["frame_checksum"])
+    held = () if targets is None else (targets.tobytes(),)
+    framed = frame_checksum(rows.tobytes(), *held, *blocks) == int(extras["frame_checksum"])
     return Extras(np.frombuffer(blocks[0], "<u4").reshape(images, len(rows)), names, card, framed)

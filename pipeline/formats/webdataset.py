@@ -19,6 +19,7 @@ from pipeline.formats.webdataset_scan import gather_table
 from pipeline.formats.webdataset_table import Table, check_keys, digest_of, read_table
 from pipeline.formats.webdataset_writer import WebDatasetWriter
 from pipeline.formats.whole import unreadable
+from pipeline.targets import CLASSES, LABEL, TargetSpec
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,18 @@ class WebDatasetFormat:
         return WebDataset(path, lenient=lenient)
 
     def create(
-        self, path: Path, samples: int, *, levels: Sequence[int] = (), resume: bool = False
+        self,
+        path: Path,
+        samples: int,
+        *,
+        levels: Sequence[int] = (),
+        resume: bool = False,
+        targets: TargetSpec = CLASSES,
     ) -> WebDatasetWriter:
         """Start a folder of at most ``samples`` images; see `WebDatasetWriter`."""
-        return WebDatasetWriter(path, samples, levels=levels, resume=resume, shard_size=self.shard_size)
+        return WebDatasetWriter(
+            path, samples, levels=levels, resume=resume, shard_size=self.shard_size, targets=targets
+        )
 
     def digest(self, path: Path) -> str:
         """Compute the SHA-256 of the folder's shards, indices and table."""
@@ -51,10 +60,10 @@ class WebDataset(Samples):
     """A data set in a folder of tar shards, mapped into memory.
 
     A folder of ours is opened by its table. Of any other the shards are looked through, which takes about a
-    minute a million samples: ``.jpg`` and binary ``.ppm`` images with a class number in ``.cls``; the index
-    beside a shard, where there is one, must agree with it.
+    minute a million samples: ``.jpg`` and binary ``.ppm`` images with a class number in ``.cls``, or labels
+    or values in ``.npy``; the index beside a shard, where there is one, must agree with it.
 
-    Opening checks the whole structure (places, sizes, shapes, labels), so that a reader which goes straight
+    Opening checks the whole structure (places, sizes, shapes, targets), so that a reader which goes straight
     to ``shards`` stays within the files. Pixels are looked at only when asked for.
 
     Parameters
@@ -97,7 +106,9 @@ class WebDataset(Samples):
             names = sorted(entry.name for entry in entries if entry.suffix == ".tar")
             self.files = tuple(_map(self.path / name) for name in names)
             self.shards = tuple(file.data for file in self.files)
-            table = gather_table(self.path, list(zip(names, self.shards, strict=True)))
+            card = read_card(self.path)
+            unlabeled = card is not None and card.target == "none"
+            table = gather_table(self.path, list(zip(names, self.shards, strict=True)), unlabeled=unlabeled)
         self.levels = table.levels
         if level is not None and level not in self.levels:
             raise DataError(
@@ -107,7 +118,7 @@ class WebDataset(Samples):
         self._fill(table, 0 if level is None else 1 + self.levels.index(level))
         self.framed: bool | None = None if table.card is None else True
         self.card: Card = self._find_card(table)
-        self.blame_labels(len(self.card.classes))
+        self.blame_targets(self.card.spec)
         if self.faults and not lenient:
             raise self.corrupt(min(self.faults), self.faults[min(self.faults)])
 
@@ -134,7 +145,7 @@ class WebDataset(Samples):
         return self._names[self.checked(index)]
 
     def _fill(self, table: Table, row: int) -> None:
-        self.labels = table.labels
+        self.targets = {} if table.targets is None else {LABEL: table.targets}
         self.compressed = table.compressed
         self.heights, self.widths, self.shard, self.offsets, self.sizes = (
             np.ascontiguousarray(table.columns[name][row])

@@ -6,28 +6,41 @@
         train-000000.tar      000000000.jpg, 000000000.96.jpg, 000000000.cls, 000000001.jpg, ...
         train-000000.idx      DALI's index of that shard
         ...
-        samples.npz           labels, shapes, places, checksums and names of all samples, and the card
+        samples.npz           targets, shapes, places, checksums and names of all samples, and the card
         card.json
 
 A sample's files share a name, its number over all shards. Images are ``.jpg``, or ``.ppm`` where they are
 raw: such a file ends in plain rows of RGB pixels. Images at a level have its size before their ending. What
 is no larger than the level is not stored twice.
+
+Targets are files that webdataset's own ``decode()`` reads: a class is a number in a ``.cls``; labels of which
+an image may have several, uint8[C], and values, a float32 or float32[columns], are NumPy's ``.npy``;
+unlabeled images have neither. The table of targets that are no classes has schema 2.
 """
 
 from __future__ import annotations
 
+import io
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.targets import TargetSpec
 
 BLOCK = tarfile.BLOCKSIZE
 RECORD = tarfile.RECORDSIZE
 TABLE = "samples.npz"
-TABLE_SCHEMA = 1
+TABLE_SCHEMA = 2
+CLASS_TABLE_SCHEMA = 1
+"""Of tables of classes, which are written as ever."""
 SHARD_SIZE = 1 << 28
 """Bytes of a shard, at most; a larger sample has one of its own."""
 INDEX_VERSION = "v1.2"
-JPEG, RAW, LABEL = "jpg", "ppm", "cls"
+JPEG, RAW, LABEL, ARRAY = "jpg", "ppm", "cls", "npy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,17 @@ def image_member(index: int, level: int | None, height: int, width: int, size: i
     if raw:
         return member(f"{key}.{RAW}", size, b"P6\n%d %d\n255\n" % (width, height))
     return member(f"{key}.{JPEG}", size)
+
+
+def target_member(index: int, spec: TargetSpec, target: int | float | NDArray[Any] | None) -> Member | None:
+    """Describe the file of a sample's target, all of it in its head; None for unlabeled samples."""
+    if spec.kind == "none":
+        return None
+    if spec.kind == "class":
+        return member(f"{index:09}.{LABEL}", 0, str(target).encode())
+    content = io.BytesIO()
+    np.save(content, np.asarray(target, spec.dtype), allow_pickle=False)
+    return member(f"{index:09}.{ARRAY}", 0, content.getvalue())
 
 
 def ended(size: int) -> int:

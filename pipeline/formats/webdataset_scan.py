@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, is_refused
 from pipeline.formats import webdataset_layout as layout
 from pipeline.formats.jpeg_header import read_frame
 from pipeline.formats.tar_members import tar_members
@@ -42,27 +44,32 @@ class _Image:
     raw: bool
 
 
-def gather_table(folder: Path, shards: list[tuple[str, NDArray[np.uint8]]]) -> Table:
+def gather_table(
+    folder: Path, shards: list[tuple[str, NDArray[np.uint8]]], *, unlabeled: bool = False
+) -> Table:
     """Make the table of a folder's shards.
 
     Parameters
     ----------
     shards
         Name and mapped bytes of each, in their order.
+    unlabeled
+        Whether the card states that there are no targets.
 
     Raises
     ------
     DataError
-        When a shard is damaged or at odds with the index beside it, or a sample has no image or no label.
+        When a shard is damaged or at odds with the index beside it, or a sample has no image, or no label
+        or one of another kind.
     """
-    table = _Gathering()
+    table = _Gathering(unlabeled)
     for number, (name, data) in enumerate(shards):
         path = folder / name
         samples = [list(group) for _, group in groupby(_files(path), lambda file: file.key)]
         _check_index(path, samples)
         for files in samples:
             table.add(path, number, data, files)
-    if not table.labels:
+    if not table.names:
         raise DataError(
             f"{folder} must hold at least 1 sample in .tar files; it holds none: name the folder that the "
             ".tar files are in"
@@ -73,8 +80,9 @@ def gather_table(folder: Path, shards: list[tuple[str, NDArray[np.uint8]]]) -> T
 class _Gathering:
     """The samples found so far."""
 
-    def __init__(self) -> None:
-        self.labels: list[int] = []
+    def __init__(self, unlabeled: bool) -> None:
+        self._unlabeled = unlabeled
+        self.targets: list[int | NDArray[Any]] = []
         self.names: list[str] = []
         self.images: list[dict[int | None, _Image]] = []
         self.faults: dict[int, str] = {}
@@ -82,31 +90,40 @@ class _Gathering:
     def add(self, path: Path, number: int, data: NDArray[np.uint8], files: list[_File]) -> None:
         """Enter a sample of shard ``number``."""
         images: dict[int | None, _Image] = {}
-        label = None
+        target: int | NDArray[Any] | None = None
         for file in files:
             content = data[file.offset : file.offset + file.size]
             if file.ending == layout.LABEL:
                 text = _LABEL.fullmatch(content.tobytes())
-                label = None if text is None else int(text[1])
+                target = target if text is None else int(text[1])
+            elif file.ending == layout.ARRAY:
+                target = _array(content) if target is None else target
             elif (matched := _IMAGE.fullmatch(file.ending)) is not None:
                 raw = matched[2].lower() == layout.RAW
                 found = _shape(content, raw=raw)
                 if isinstance(found, str):
-                    self.faults.setdefault(len(self.labels), found)
+                    self.faults.setdefault(len(self.names), found)
                     found = 0, 0, 0
                 height, width, before = found
                 place = (height, width, number, file.offset + before, file.size - before)
                 images[int(matched[1]) if matched[1] else None] = _Image(place, raw)
-        if None not in images or label is None:
+        if None not in images or (target is None and not self._unlabeled):
             raise DataError(
-                f"{path}: a sample must have an image, .jpg or .ppm, and a label, .cls, a whole number; "
-                f"{files[0].key} has {', '.join('.' + file.ending for file in files)}: convert the images "
-                "with `trainer convert`"
+                f"{path}: a sample must have an image, .jpg or .ppm, and a label, .cls, a whole number, or "
+                f".npy, a row of 0 and 1 or of floats; {files[0].key} has "
+                f"{', '.join('.' + file.ending for file in files)}: convert the images with `trainer "
+                "convert`, unlabeled ones with --targets none"
             )
+        if target is not None and not self._unlabeled:
+            if self.targets and not _alike(self.targets[0], target):
+                raise DataError(
+                    f"{path}: targets must be of one kind and length in all samples; those of "
+                    f"{self.names[0]} and {files[0].key} differ: convert the images with `trainer convert`"
+                )
+            self.targets.append(target)
         if len({image.raw for image in images.values()}) > 1:
-            self.faults.setdefault(len(self.labels), "is a JPEG at one level and raw at another")
+            self.faults.setdefault(len(self.names), "is a JPEG at one level and raw at another")
         self.images.append(images)
-        self.labels.append(label)
         self.names.append(files[0].key)
 
     def done(self, shards: list[str]) -> Table:
@@ -118,7 +135,7 @@ class _Gathering:
         return Table(
             levels=tuple(levels),
             shards=shards,
-            labels=np.array(self.labels, np.int64),
+            targets=np.array(self.targets) if self.targets else None,
             compressed=np.array([not images[None].raw for images in self.images], np.bool_),
             columns={name: places[:, :, column] for column, name in enumerate(COLUMNS)},
             checksums=None,
@@ -134,8 +151,33 @@ def _files(path: Path) -> Iterator[_File]:
         yield _File(key, ending, entry.offset_data, entry.size)
 
 
+def _array(content: NDArray[np.uint8]) -> NDArray[Any] | None:
+    """Read a target in a .npy: float32, one or a row, or a row uint8 of 0 and 1; None where it is neither."""
+    try:
+        found = np.load(io.BytesIO(content.tobytes()), allow_pickle=False)
+    except Exception as error:  # Damaged headers make NumPy raise whatever they lead it to.
+        if is_refused(error):
+            raise
+        return None
+    if not isinstance(found, np.ndarray) or found.ndim > 1 or not found.size:
+        return None
+    if found.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return found.astype(np.float32)
+    if found.ndim == 0 or found.dtype.kind not in "bui":
+        return None
+    # What is neither 0 nor 1 stays so: 2.
+    return np.where((found == 0) | (found == 1), found, 2).astype(np.uint8)
+
+
+def _alike(one: int | NDArray[Any], other: int | NDArray[Any]) -> bool:
+    if isinstance(one, int) or isinstance(other, int):
+        return isinstance(one, int) and isinstance(other, int)
+    return one.dtype == other.dtype and one.shape == other.shape
+
+
 def _is_part(ending: str) -> bool:
-    return ending == layout.LABEL or _IMAGE.fullmatch(ending) is not None
+    return ending in (layout.LABEL, layout.ARRAY) or _IMAGE.fullmatch(ending) is not None
 
 
 def _check_index(shard: Path, samples: list[list[_File]]) -> None:

@@ -32,8 +32,10 @@ class Table:
         Pixels, ascending.
     shards
         The tar files' names.
-    labels, compressed
-        int64[n], bool[n].
+    targets
+        As `pipeline.targets.TargetSpec` has them; None where there are none.
+    compressed
+        bool[n].
     columns
         ``heights``, ``widths``, ``shard``, ``offsets``, ``sizes``: int64[1 + levels, n].
     checksums
@@ -48,7 +50,7 @@ class Table:
 
     levels: tuple[int, ...]
     shards: list[str]
-    labels: NDArray[np.int64]
+    targets: NDArray[Any] | None
     compressed: NDArray[np.bool_]
     columns: dict[str, NDArray[np.int64]]
     checksums: NDArray[np.uint32] | None
@@ -83,17 +85,17 @@ def read_table(folder: Path) -> Table | None:
         return None
     try:
         arrays = _load(path)
-        if arrays["schema"] != layout.TABLE_SCHEMA:
+        if arrays["schema"] not in (layout.CLASS_TABLE_SCHEMA, layout.TABLE_SCHEMA):
             raise DataError(
-                f"{path} must be of schema {layout.TABLE_SCHEMA}; got {arrays['schema']}: install a newer "
-                "budgetrain"
+                f"{path} must be of schema {layout.TABLE_SCHEMA} or older; got {arrays['schema']}: install a "
+                "newer budgetrain"
             )
         shards = [str(name) for name in arrays["shards"]]
         sizes = arrays["shard_sizes"]
         table = Table(
             levels=tuple(int(level) for level in arrays["levels"]),
             shards=shards,
-            labels=arrays["labels"].astype(np.int64),
+            targets=_targets(arrays),
             compressed=arrays["compressed"].astype(np.bool_),
             columns={name: arrays[name].astype(np.int64) for name in COLUMNS},
             checksums=arrays["checksums"].astype(np.uint32),
@@ -113,6 +115,17 @@ def read_table(folder: Path) -> Table | None:
     for name, size in zip(shards, sizes, strict=True):
         _check_shard(folder / name, int(size))
     return table
+
+
+def _targets(arrays: dict[str, NDArray[Any]]) -> NDArray[Any] | None:
+    if arrays["schema"] == layout.CLASS_TABLE_SCHEMA:
+        return arrays["labels"].astype(np.int64)
+    found = arrays.get("labels")
+    if found is not None and (
+        len(found) != len(arrays["compressed"]) or found.dtype not in (np.uint8, np.float32)
+    ):
+        raise ValueError(f"labels of {found.dtype}, shape {found.shape}")
+    return found
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:

@@ -23,11 +23,12 @@ from pipeline.formats.webdataset_layout import Member
 from pipeline.formats.webdataset_shard import ShardWriter, index_path, write_synced
 from pipeline.formats.webdataset_table import digest_of
 from pipeline.formats.whole import unwritable
+from pipeline.targets import CLASSES, TargetSpec
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A file of a sample: an image, for one size or several that share it, or the label.
+    """A file of a sample: an image, for one size or several that share it, or the target.
 
     Attributes
     ----------
@@ -60,6 +61,8 @@ class WebDatasetWriter:
         Keep what an earlier writer left, for `take_over`.
     shard_size
         Bytes of a shard, at most.
+    targets
+        Of the samples; see `pipeline.formats.webdataset_layout` for the files that hold them.
 
     Raises
     ------
@@ -76,6 +79,7 @@ class WebDatasetWriter:
         levels: Sequence[int] = (),
         resume: bool = False,
         shard_size: int = layout.SHARD_SIZE,
+        targets: TargetSpec = CLASSES,
     ) -> None:
         if samples < 1:
             raise DataError(f"{path} must hold at least 1 sample; got none")
@@ -83,7 +87,8 @@ class WebDatasetWriter:
         self.path = path
         self._levels = tuple(levels)
         self._shard_size = shard_size
-        self._labels = np.zeros(samples, np.int64)
+        self._spec = targets
+        self._targets = None if targets.kind == "none" else np.zeros((samples, *targets.row), targets.dtype)
         self._compressed = np.zeros(samples, np.bool_)
         self._columns = {
             name: np.zeros((1 + len(self._levels), samples), kind)
@@ -138,12 +143,14 @@ class WebDatasetWriter:
             self._end_shard()
             # Digest and version stay outside: the one can't be known within, the other changes the bytes.
             text = json.dumps(json.loads(replace(card, digest=None, created_by="").to_json()))
+            newest = self._spec.kind != "class"
+            labels = {} if self._targets is None else {"labels": self._targets[:samples]}
             arrays: dict[str, NDArray[Any]] = {
-                "schema": np.array(layout.TABLE_SCHEMA),
+                "schema": np.array(layout.TABLE_SCHEMA if newest else layout.CLASS_TABLE_SCHEMA),
                 "levels": np.array(self._levels, np.int64),
                 "shards": np.array(self._shards),
                 "shard_sizes": np.array(self._sizes, np.int64),
-                "labels": self._labels[:samples],
+                **labels,
                 "compressed": self._compressed[:samples],
                 **{name: column[:, :samples] for name, column in self._columns.items()},
                 "names": _as_bytes(zlib.compress("\0".join(self._names).encode(errors="surrogateescape"))),
@@ -197,7 +204,9 @@ class WebDatasetWriter:
                     self._enter(row, index, sample.images[row], offset)
         except OSError as error:
             raise unwritable(self.path, error) from None
-        self._labels[index], self._compressed[index] = sample.label, sample.compressed
+        if self._targets is not None:
+            self._targets[index] = sample.target
+        self._compressed[index] = sample.compressed
         self._names.append(sample.name)
         return whole
 
@@ -213,8 +222,8 @@ class WebDatasetWriter:
                 index, level, image.height, image.width, image.size, raw=not sample.compressed
             )
             parts.append(_Part(member, image.content, image.checksum, [row]))
-        mark = layout.member(f"{index:09}.{layout.LABEL}", 0, str(sample.label).encode())
-        return [*parts, _Part(mark, b"", zlib.crc32(b""), [])]
+        mark = layout.target_member(index, self._spec, sample.target)
+        return parts if mark is None else [*parts, _Part(mark, b"", zlib.crc32(b""), [])]
 
     def _enter(self, row: int, index: int, image: StoredImage, offset: int) -> None:
         for column, value in (

@@ -17,6 +17,7 @@ from pipeline.crop import Crop
 from pipeline.engines import Dataset, EnginePart, Reader
 from pipeline.engines.protocol import Pipelined
 from pipeline.errors import DataError
+from pipeline.formats.samples import class_labels
 from pipeline.loading.request import Request
 from pipeline.multiplied import Multiplied, copies_of
 from pipeline.randomness import Keys
@@ -36,7 +37,7 @@ class Assembly:
     """
 
     def __init__(self, dataset: Dataset, engine: EnginePart, device: torch.device, seed: int) -> None:
-        self._labels = dataset.labels
+        self._labels = class_labels(dataset.path, dataset.targets)
         self._multiplied = dataset if isinstance(dataset, Multiplied) else None
         # Engines read, and resident keeps, every image once, however many copies stand in the set.
         self._stored = dataset if self._multiplied is None else self._multiplied.dataset

@@ -20,6 +20,8 @@ from pipeline.sources.python_object import open_object
 from pipeline.sources.shards import find_shards, name_of, other_shards
 from pipeline.sources.tars import TarSource
 from pipeline.sources.torchvision import Cifar10, Cifar100, FashionMnist, Svhn
+from pipeline.sources.unlabeled import Unlabeled, UnlabeledFolder
+from pipeline.targets import TargetKind
 
 SOURCES: dict[str, type[NamedSource]] = {
     "cifar10": Cifar10,
@@ -34,7 +36,7 @@ SOURCES: dict[str, type[NamedSource]] = {
 }
 """Every data set that has a name."""
 
-SHARDED: dict[str, Callable[[str, str, Sequence[Path], Sequence[Path]], Source]] = {
+SHARDED: dict[str, Callable[[str, str, Sequence[Path], Sequence[Path], TargetKind | None], Source]] = {
     ".parquet": ParquetSource,
     ".tar": TarSource,
 }
@@ -63,7 +65,12 @@ def data_directory() -> Path:
 
 
 def open_source(
-    text: str, *, split: str | None = None, data_dir: Path | None = None, download: bool = False
+    text: str,
+    *,
+    split: str | None = None,
+    data_dir: Path | None = None,
+    download: bool = False,
+    targets: TargetKind | None = None,
 ) -> Source:
     """Open a source by name, path or import path; a name of the table goes first.
 
@@ -78,15 +85,21 @@ def open_source(
         Where the files of named sources are; `data_directory` by default.
     download
         Fetch a named source's files where they are not there.
+    targets
+        What the images' targets are to be taken for; None for classes, and for what the card of a WebDataset
+        of ours states. With "none" an image folder needs no class folders, and other sources no labels.
 
     Raises
     ------
     DataError
-        When ``text`` is none of these, or the source has no such split or no files.
+        When ``text`` is none of these, or the source has no such split or no files, or no targets of that
+        kind.
     """
     part = split or "train"
     if text in SOURCES:
-        return SOURCES[text]().open(part, data_dir or data_directory(), download)
+        _check_kind(text, targets)
+        named = SOURCES[text]().open(part, data_dir or data_directory(), download)
+        return Unlabeled(named) if targets == "none" else named
     path = Path(text)
     try:
         path.exists()
@@ -96,21 +109,35 @@ def open_source(
             f"({error.strerror}): mend the path or its permissions"
         ) from None
     if path.suffix == ".npz" and path.is_file():
-        return open_npz(path, part)
+        return open_npz(path, part, targets or "class")
     if path.is_dir() and splits_in(path):
-        return ImageFolder(path, split)
+        return _folder(path, split, targets)
     for ending, kind in SHARDED.items():
         shards = find_shards(text, ending, part)
         if shards:
-            return kind(name_of(text), part, shards, other_shards(text, ending, part))
+            return kind(name_of(text), part, shards, other_shards(text, ending, part), targets)
     if path.is_dir():
-        return ImageFolder(path, split)
+        return _folder(path, split, targets)
     if _OBJECT.fullmatch(text) and not path.exists():
-        return open_object(text, part)
+        return open_object(text, part, targets or "class")
     raise DataError(
         f"a source must be one of {', '.join(SOURCES)}, an image folder, .npz, .parquet or .tar that is "
         f"there, or MODULE:NAME; got {text}"
     )
+
+
+def _folder(path: Path, split: str | None, targets: TargetKind | None) -> Source:
+    _check_kind(str(path), targets)
+    return UnlabeledFolder(path, split) if targets == "none" else ImageFolder(path, split)
+
+
+def _check_kind(text: str, targets: TargetKind | None) -> None:
+    """Check that targets asked for are classes or none, which is all that named sets and folders have."""
+    if targets in ("multi_label", "value"):
+        raise DataError(
+            f"targets of kind {targets} must come from a column or array, of .parquet, .npz, .tar or "
+            f"MODULE:NAME; {text} has one class per image: leave --targets out, or give none"
+        )
 
 
 __all__ = ["SHARDED", "SOURCES", "ArraySource", "ImageFolder", "Source", "data_directory", "open_source"]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import CorruptSampleError, DataError
 from pipeline.sources.labels import check_labels
 from pipeline.sources.pixels import array_to_rgb
+from pipeline.targets import TargetKind
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class ArraySource:
 
     Attributes
     ----------
-    name, split, origin, classes, labels, notes
+    name, split, origin, classes, labels, notes, kind
         See `Source`.
     images
         [n, h, w] for grey, [n, h, w, c] or [n, c, h, w], each of what `array_to_rgb` takes; a map of a file
@@ -38,10 +39,11 @@ class ArraySource:
     split: str
     origin: str
     classes: tuple[str, ...]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     images: NDArray[Any]
     notes: tuple[str, ...] = ()
     stamp: str = ""
+    kind: TargetKind = "class"
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
@@ -49,7 +51,8 @@ class ArraySource:
                 f"{self.origin} must have a label an image; got {len(self.images):,} images and "
                 f"{len(self.labels):,} labels: get the files again"
             )
-        check_labels(self.labels, len(self.classes), self.origin, remedy="get the files again")
+        if self.kind == "class":
+            check_labels(self.labels, len(self.classes), self.origin, remedy="get the files again")
 
     def __len__(self) -> int:
         return len(self.labels)

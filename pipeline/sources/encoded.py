@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import CorruptSampleError, DataError, machine_fault
 from pipeline.sources.pixels import decode, is_plain_jpeg
+from pipeline.targets import TargetKind
 
 LESS_MEMORY = "give fewer --workers, or leave it out by a lower --max-pixels"
 """The remedy where an image doesn't fit into memory."""
@@ -23,11 +24,12 @@ class EncodedImages:
 
     Attributes
     ----------
-    origin
+    origin, kind
         See `Source`.
     """
 
     origin: str
+    kind: TargetKind = "class"
 
     def read(self, index: int) -> NDArray[np.uint8]:
         """Decode image ``index``; see `Source.read`."""

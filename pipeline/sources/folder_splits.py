@@ -77,6 +77,11 @@ class FolderSplits:
             )
         return self.present
 
+    @property
+    def unlabeled(self) -> dict[str, Path]:
+        """The folder of each split, by split, whether it holds class folders or images alone."""
+        return {split: self._folder / name for split, name in self._flat.items()} | self.present
+
     def check_classes(self, root: Path, classes: Sequence[str]) -> list[str]:
         """Check that what is about to become classes aren't splits, nor folders that hold splits.
 
@@ -98,7 +103,7 @@ class FolderSplits:
             raise DataError(
                 f"splits must hold class folders; {named} of {one_line(str(root))} hold images alone"
                 f"{'' if first else ', or nothing'}, and would become the classes: arrange them as "
-                "SPLIT/CLASS/IMAGE"
+                "SPLIT/CLASS/IMAGE, or take them unlabeled by --targets none"
             )
         # A set may lie some folders further down, as archive/pets/CLASS/IMAGE.
         paths = [root / name for name in classes] if len(classes) > 1 else [self._lowest(root / classes[0])]
@@ -206,7 +211,7 @@ class FolderSplits:
         return (
             f"a split must hold class folders; {one_line(str(path))} holds {len(images):,} images and no "
             f"folders ({listed(list(map(one_line, images)))}): sort them into "
-            f"{one_line(path.name)}/CLASS/IMAGE{how}"
+            f"{one_line(path.name)}/CLASS/IMAGE{how}, or take them unlabeled by --targets none"
         )
 
 

@@ -7,12 +7,14 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError, one_line
 from pipeline.sources.encoded import EncodedImages
+from pipeline.targets import TargetKind
 
 _JPEG_ENDINGS = (".jpeg", ".jpg")
 
@@ -30,6 +32,8 @@ class ImageFiles(EncodedImages):
         Paths below ``root``.
     labels
         One per file.
+    kind
+        Of the labels; see `Source`.
     """
 
     def __init__(
@@ -41,14 +45,16 @@ class ImageFiles(EncodedImages):
         classes: tuple[str, ...],
         root: Path,
         files: Sequence[Path],
-        labels: Sequence[int] | NDArray[np.int64],
+        labels: Sequence[int] | NDArray[Any],
         notes: tuple[str, ...] = (),
+        kind: TargetKind = "class",
     ) -> None:
         self.name = name
         self.split = split
         self.origin = origin
         self.classes = classes
-        self.labels: NDArray[np.int64] = np.array(labels, np.int64)
+        self.kind = kind
+        self.labels: NDArray[Any] = np.array(labels, np.int64 if kind == "class" else None)
         self.notes = notes
         self._root = root
         self._files = list(files)

@@ -82,6 +82,7 @@ class ImageFolder(ImageFiles):
                 f"an image folder must hold class folders with images ({', '.join(ENDINGS)}); "
                 f"{one_line(str(root))} holds {len(found):,} folders and no images in them, and "
                 f"{len(loose):,} images outside: arrange it as CLASS/IMAGE"
+                + (", or take them unlabeled by --targets none" if loose else "")
             )
         if len(classes) == 1:
             notes.append(f"all images are of one class, {classes[0]}")

@@ -87,7 +87,10 @@ def read_labels(found: Sequence[Any] | NDArray[Any], origin: str, image: Callabl
         try:
             rows = np.array(values)
         except ValueError:
-            raise _unfit(origin, "lists of different lengths") from None
+            raise DataError(
+                f"labels of {origin} must be one per image; got lists of different lengths: take them by "
+                "--targets multi_label"
+            ) from None
         return read_labels(rows, origin, image)
     if "number" in first:
         if all(type(value) is bool for value in values):
@@ -115,7 +118,7 @@ def _of_array(values: NDArray[Any], origin: str, image: Callable[[int], str]) ->
             what = "has none (NaN)" if np.isnan(value) else f"has {value}"
             raise DataError(
                 f"labels of {origin} must be whole numbers or texts; {image(int(broken[0]))} {what}: mend "
-                "its labels"
+                "its labels, or take them by --targets value"
             )
     if len(values) and max(abs(float(values.max())), abs(float(values.min()))) >= _LARGEST:
         raise _unfit(origin, f"{values[np.argmax(np.abs(values.astype(np.float64)))]:,}")
@@ -128,7 +131,8 @@ def _one_hot(rows: NDArray[Any], origin: str, image: Callable[[int], str]) -> La
     if len(wrong):
         raise DataError(
             f"labels of {origin} that are rows must be one-hot, a single 1 among zeros; the row of "
-            f"{image(int(wrong[0]))} isn't: give one class per image"
+            f"{image(int(wrong[0]))} isn't: give one class per image, or take them by --targets multi_label "
+            "or value"
         )
     note = f"labels of {origin} are one-hot rows of {rows.shape[1]:,}: the place of the 1 is the class"
     return LabelValues(rows.argmax(1).astype(np.int64), columns=rows.shape[1], notes=(note,))

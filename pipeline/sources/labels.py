@@ -25,14 +25,14 @@ class Numbered:
     Attributes
     ----------
     labels
-        int64[n], indices into ``classes``.
+        int64[n], indices into ``classes``; targets of other kinds as `pipeline.targets.TargetSpec` has them.
     classes
         Names.
     notes
         What a person who converts these should know, a line each.
     """
 
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
 

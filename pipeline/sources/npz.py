@@ -20,7 +20,10 @@ from pipeline.errors import DataError, is_refused
 from pipeline.formats.whole import unreadable
 from pipeline.sources.arrays import ArraySource
 from pipeline.sources.label_values import read_labels
-from pipeline.sources.labels import numbered, same_type
+from pipeline.sources.labels import Numbered, same_type
+from pipeline.sources.protocol import no_labels
+from pipeline.sources.target_values import read_targets
+from pipeline.targets import TargetKind
 
 _PAIRS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"), ("images", "labels"))
 """Names of the arrays; {} stands for the split."""
@@ -31,11 +34,12 @@ _MOST_TOLD = 200
 _LOCAL_HEADER = struct.Struct("<26x2H")
 
 
-def open_npz(path: Path, split: str) -> ArraySource:
+def open_npz(path: Path, split: str, kind: TargetKind = "class") -> ArraySource:
     """Open a split of an ``.npz``.
 
     Its arrays are ``train_images`` and ``train_labels``, ``x_train`` and ``y_train``, or ``images`` and
-    ``labels``, which are taken whatever the split; ``classes`` may name the classes.
+    ``labels``, which are taken whatever the split; ``classes`` may name the classes. ``kind`` is what the
+    labels are to be taken for; of kind none there need be none.
 
     Images are read from the disk one by one. Where the file is compressed they are unpacked into a temporary
     file first.
@@ -47,7 +51,7 @@ def open_npz(path: Path, split: str) -> ArraySource:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return _read(path, archive, split)
+            return _read(path, archive, split, kind)
     except DataError:
         raise
     except Exception as error:  # Damaged archives make zipfile and NumPy raise whatever they stumble over.
@@ -60,24 +64,17 @@ def open_npz(path: Path, split: str) -> ArraySource:
         ) from None
 
 
-def _read(path: Path, archive: zipfile.ZipFile, split: str) -> ArraySource:
+def _read(path: Path, archive: zipfile.ZipFile, split: str, kind: TargetKind) -> ArraySource:
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    pair = next((pair for pair in _pairs(split) if members.keys() >= set(pair)), None)
+    needed = slice(0, 1) if kind == "none" else slice(0, 2)
+    pair = next((pair for pair in _pairs(split) if members.keys() >= set(pair[needed])), None)
     if pair is None:
         raise DataError(
             f"{path} must hold arrays images and labels, or {split}_images and {split}_labels; it holds "
-            f"{', '.join(members) or 'nothing'}: save it under such names"
+            f"{', '.join(members) or 'nothing'}: save it under such names, or take images without labels by "
+            "--targets none"
         )
-    parts = {other[1] for part in _SPLITS for other in _pairs(part)[:2] if members.keys() >= set(other)}
-    found = {name: _small(archive, members[name]) for name in sorted({*parts, pair[1]})}
-    names = _names(_small(archive, members["classes"]), path.name) if "classes" in members else None
-    same_type(
-        ((name, "texts" if array.dtype.kind in "US" else "numbers") for name, array in found.items()),
-        path.name,
-    )
-    labels = found.pop(pair[1])
-    elsewhere = [label for array in found.values() for label in np.atleast_1d(array).tolist()]
-    result = numbered(labels, path.name, names, elsewhere)
+    result = _labels(path, archive, members, pair, kind)
     images = _mapped(path, archive, members[pair[0]])
     if images.ndim not in (3, 4):
         raise DataError(
@@ -87,13 +84,37 @@ def _read(path: Path, archive: zipfile.ZipFile, split: str) -> ArraySource:
     return ArraySource(
         name=path.stem,
         split=split,
-        origin=f"{path.name}, {pair[0]} and {pair[1]}",
+        origin=f"{path.name}, {' and '.join(pair[needed])}",
         classes=result.classes,
-        labels=result.labels,
+        labels=no_labels(len(images)) if kind == "none" else result.labels,
         notes=result.notes,
         images=images,
         stamp=f"{path.name} {pair[0]} {status.st_size} {status.st_mtime_ns}",
+        kind=kind,
     )
+
+
+def _labels(
+    path: Path,
+    archive: zipfile.ZipFile,
+    members: dict[str, zipfile.ZipInfo],
+    pair: tuple[str, str],
+    kind: TargetKind,
+) -> Numbered:
+    if kind == "none":
+        return read_targets(kind, (), path.name)
+    names = _names(_small(archive, members["classes"]), path.name) if "classes" in members else None
+    if kind != "class":
+        return read_targets(kind, _small(archive, members[pair[1]]), path.name, names)
+    parts = {other[1] for part in _SPLITS for other in _pairs(part)[:2] if members.keys() >= set(other)}
+    found = {name: _small(archive, members[name]) for name in sorted({*parts, pair[1]})}
+    same_type(
+        ((name, "texts" if array.dtype.kind in "US" else "numbers") for name, array in found.items()),
+        path.name,
+    )
+    labels = found.pop(pair[1])
+    elsewhere = [label for array in found.values() for label in np.atleast_1d(array).tolist()]
+    return read_targets(kind, labels, path.name, names, elsewhere)
 
 
 def _pairs(split: str) -> list[tuple[str, str]]:

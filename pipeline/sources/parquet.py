@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,18 @@ import pyarrow.parquet as pq
 from pipeline.errors import DataError, is_refused
 from pipeline.formats.whole import unreadable
 from pipeline.sources.encoded import EncodedImages, shards_fingerprint
-from pipeline.sources.labels import numbered, same_type
+from pipeline.sources.labels import same_type
+from pipeline.sources.parquet_columns import class_names, columns, is_image, types
+from pipeline.sources.target_values import read_targets
+from pipeline.targets import TargetKind
 
-_LABELS = ("label", "labels", "class", "target", "fine_label")
 _MOST_BYTES = 256 << 20
 """Of row groups that are kept unpacked; at least one is."""
 _JPEG = b"\xff\xd8\xff"
 
 
 class ParquetSource(EncodedImages):
-    """Rows with an image, a struct of ``bytes`` and ``path`` or plain bytes, and a label.
+    """Rows with an image, a struct of ``bytes`` and ``path`` or plain bytes, and a target.
 
     Row groups are unpacked one by one, as rows of them are asked for, and few are kept.
 
@@ -37,6 +38,10 @@ class ParquetSource(EncodedImages):
         The files, in order.
     others
         Those of other splits, whose labels are read where the files don't name the classes.
+    kind
+        What the targets are to be: classes, numbers or texts in a column called label or the like, or the
+        only one of them; labels of which an image has several, a list each; values, numbers or lists of
+        them; or none.
 
     Raises
     ------
@@ -44,25 +49,31 @@ class ParquetSource(EncodedImages):
         When a file is damaged, or its columns are not of this kind.
     """
 
-    def __init__(self, name: str, split: str, shards: Sequence[Path], others: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        shards: Sequence[Path],
+        others: Sequence[Path] = (),
+        kind: TargetKind | None = None,
+    ) -> None:
         self.name = name
         self.split = split
+        self.kind = kind or "class"
         self.origin = f"Parquet {name} ({split}), {len(shards):,} files"
         self._shards = list(shards)
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, pa.Array] = OrderedDict()
         schemas = [_schema(path) for path in self._shards]
-        self._image, self._label = _columns(self._shards[0], schemas[0])
-        names = (_class_names(schema, self._label) for schema in schemas)
+        self._image, self._label = columns(self._shards[0], schemas[0], self.kind)
+        names = (class_names(schema, self._label) for schema in schemas)
         classes = next((one for one in names if one is not None), None)
         _check_alike(self._shards, schemas, self._image, self._label, classes)
         # Files that name their classes are read for no others: those may not even be whole.
-        unnamed = others if classes is None else ()
+        unnamed = others if classes is None and self.kind in ("class", "multi_label") else ()
         elsewhere = [(path, schema) for path in unnamed if self._label in (schema := _schema(path)).names]
-        if classes is None:
-            same_type(
-                _types([*zip(self._shards, schemas, strict=True), *elsewhere], self._label), self.origin
-            )
+        if classes is None and self.kind == "class" and self._label is not None:
+            same_type(types([*zip(self._shards, schemas, strict=True), *elsewhere], self._label), self.origin)
         found: list[Any] = []
         groups: list[tuple[int, int, int]] = []
         for number, path in enumerate(self._shards):
@@ -72,7 +83,7 @@ class ParquetSource(EncodedImages):
         self._groups = [(number, group) for number, group, _ in groups]
         self._starts = np.cumsum([0, *[size for _, _, size in groups]])
         further = [label for path, _ in elsewhere for label in _labels(path, self._label)[0]]
-        result = numbered(found, self.origin, classes, further, self.sample_name)
+        result = read_targets(self.kind, found, self.origin, classes, further, self.sample_name)
         self.labels, self.classes, self.notes = result.labels, result.classes, result.notes
 
     def __len__(self) -> int:
@@ -133,12 +144,12 @@ def _schema(path: Path) -> pa.Schema:
     return schema
 
 
-def _labels(path: Path, column: str) -> tuple[list[Any], list[int]]:
-    """Read a file's labels, and the sizes of its row groups."""
+def _labels(path: Path, column: str | None) -> tuple[list[Any], list[int]]:
+    """Read a file's targets (None each where there is no column), and the sizes of its row groups."""
     try:
         with _open(path) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-            return file.read([column]).column(0).to_pylist(), sizes
+            return [None] * sum(sizes) if column is None else file.read([column]).column(0).to_pylist(), sizes
     except UnicodeDecodeError as error:
         raise DataError(
             f"labels of {path} must be UTF-8 where they are texts; got {error}: write it anew"
@@ -148,23 +159,28 @@ def _labels(path: Path, column: str) -> tuple[list[Any], list[int]]:
 
 
 def _check_alike(
-    shards: Sequence[Path], schemas: Sequence[pa.Schema], image: str, label: str, classes: list[str] | None
+    shards: Sequence[Path],
+    schemas: Sequence[pa.Schema],
+    image: str,
+    label: str | None,
+    classes: list[str] | None,
 ) -> None:
     """Check that all files have the columns of the first, and name the classes as it does."""
     for path, schema in zip(shards, schemas, strict=True):
-        lacking = [name for name in (image, label) if name not in schema.names]
+        wanted = [image] if label is None else [image, label]
+        lacking = [name for name in wanted if name not in schema.names]
         if lacking:
             raise DataError(
-                f"{path} must have the columns of {shards[0].name}, {image} and {label}; it lacks "
+                f"{path} must have the columns of {shards[0].name}, {' and '.join(wanted)}; it lacks "
                 f"{' and '.join(lacking)} and has {', '.join(schema.names)}: write the files alike, or name "
                 "those of one set by a pattern"
             )
-        if not _is_image(schema.field(image).type):
+        if not is_image(schema.field(image).type):
             raise DataError(
                 f"{path} must have images in the column {image}, as {shards[0].name} has; it holds "
                 f"{schema.field(image).type}: write the files alike"
             )
-        names = _class_names(schema, label)
+        names = class_names(schema, label)
         if names is not None and names != (classes or names):
             place = next(
                 (at for at, pair in enumerate(zip(names, classes or (), strict=False)) if pair[0] != pair[1]),
@@ -174,96 +190,6 @@ def _check_alike(
                 f"{path} must number the classes of {label} as {shards[0].name} does; they differ from class "
                 f"{place} on: write the files alike"
             )
-
-
-def _types(files: Iterable[tuple[Path, pa.Schema]], label: str) -> Iterator[tuple[str, str]]:
-    """Give each file's name and the type of its labels; one of nulls alone has none."""
-    for path, schema in files:
-        kind = _values(schema.field(label).type)
-        if not pa.types.is_null(kind):
-            text = _is_text(kind) or _is_bytes(kind)
-            yield path.name, "numbers" if _is_number(kind) else "texts" if text else str(kind)
-
-
-def _columns(path: Path, schema: pa.Schema) -> tuple[str, str]:
-    """Choose the column of images and that of labels."""
-    named = [field.name for field in schema if _class_names(schema, field.name) is not None]
-    images = [field.name for field in schema if _is_image(field.type)]
-    plain = [field.name for field in schema if _is_integer(field.type) or _is_text(field.type)]
-    # Floats, truth values and bytes may be anything: they are labels only where they are called so.
-    called = [name for name in _LABELS if name in schema.names and _is_label(schema.field(name).type)]
-    labels = named or called or plain
-    label = next((name for name in _LABELS if name in labels), labels[0] if len(labels) == 1 else None)
-    pictures = [name for name in images if name != label]
-    only = pictures[0] if len(pictures) == 1 else None
-    image = next((name for name in ("image", "img") if name in pictures), only)
-    if image is None or label is None:
-        raise DataError(
-            f"{path} must have a column of images (a struct of bytes and path, or bytes) called image, and "
-            f"one of labels (whole numbers or texts) called label; its columns are "
-            + ", ".join(f"{field.name} ({field.type})" for field in schema)
-        )
-    return image, label
-
-
-def _class_names(schema: pa.Schema, label: str) -> list[str] | None:
-    """Find the names that the hub's library keeps of a column's classes; None where it keeps none."""
-    try:
-        feature = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][label]
-        names = feature["names"] if feature["_type"] == "ClassLabel" else None
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return None
-    if not isinstance(names, list) or not names or not _is_integer(schema.field(label).type):
-        return None
-    return [str(name) for name in names]
-
-
-def _values(kind: pa.DataType) -> pa.DataType:
-    """Return the type of a column's values: of categories, what they are categories of."""
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _is_image(kind: pa.DataType) -> bool:
-    kind = _values(kind)
-    if pa.types.is_struct(kind):
-        return any(field.name == "bytes" and _is_bytes(_values(field.type)) for field in kind.fields)
-    return _is_bytes(kind)
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return any(
-        check(kind) for check in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
-    )
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    kind = _values(kind)
-    return any(
-        check(kind) for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    )
-
-
-def _is_integer(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(_values(kind)))
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    kind = _values(kind)
-    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
-    return any(check(kind) for check in kinds)
-
-
-def _is_label(kind: pa.DataType) -> bool:
-    kind = _values(kind)
-    # Lists may be one-hot rows, or hold one label each.
-    inner = kind.value_type if _is_list(kind) else kind
-    return _is_number(inner) or _is_text(inner) or _is_bytes(kind)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return any(
-        check(kind) for check in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    )
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

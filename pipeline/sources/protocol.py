@@ -1,11 +1,13 @@
-"""Source: labelled images that a conversion reads, one by one."""
+"""Source: images and their targets that a conversion reads, one by one."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.targets import TargetKind, TargetSpec
 
 
 class Source(Protocol):
@@ -30,13 +32,18 @@ class Source(Protocol):
         ...
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Names; a label is an index into them."""
+    def kind(self) -> TargetKind:
+        """Of its targets; see `pipeline.targets.TargetSpec`."""
         ...
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """int64[n]."""
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, or of the labels that an image may have; empty for other targets."""
+        ...
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """The targets, of the type and shape that ``kind`` asks for; float32[n, 0] for unlabeled images."""
         ...
 
     @property
@@ -76,3 +83,18 @@ class Source(Protocol):
     def sample_name(self, index: int) -> str:
         """Name image ``index`` so that a person finds it again ("airplane/0001.jpg")."""
         ...
+
+
+def spec_of(source: Source) -> TargetSpec:
+    """Return what the targets of a source are."""
+    return TargetSpec.of(source.kind, source.classes, source.labels)
+
+
+def targets_of(source: Source) -> NDArray[Any] | None:
+    """Return the targets of a source; None for unlabeled images."""
+    return None if source.kind == "none" else source.labels
+
+
+def no_labels(samples: int) -> NDArray[np.float32]:
+    """Return the ``labels`` of unlabeled images, float32[samples, 0]."""
+    return np.zeros((samples, 0), np.float32)

@@ -8,9 +8,9 @@ import inspect
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,24 +20,20 @@ from PIL import Image
 from pipeline.errors import CorruptSampleError, DataError, machine_fault
 from pipeline.sources.class_names import tidied
 from pipeline.sources.encoded import LESS_MEMORY
-from pipeline.sources.labels import numbered
+from pipeline.sources.indexed import Indexed, asked, classes_of, labels_of, plain
 from pipeline.sources.pixels import array_to_rgb, to_rgb
+from pipeline.sources.protocol import no_labels
+from pipeline.sources.target_values import read_targets
+from pipeline.targets import TargetKind
 
 _PROBES = 16
-
-Part = TypeVar("Part")
-
-
-class Indexed(Protocol):
-    """What a data set of PyTorch's is, and many another."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
 
 
 class ObjectSource:
     """An object whose items are (image, label): a Pillow image, array or tensor, and a number or text.
+
+    Labels of kind multi_label are a list or a row of 0 and 1 per item, values a number or a row of them; of
+    kind none items may be images alone, and what comes after the image isn't looked at.
 
     Labels are taken from its attribute ``targets`` or ``labels`` where it has one and a few items agree with
     it, else by going through it once; names of classes from ``classes``. Each item's own label is compared
@@ -48,7 +44,7 @@ class ObjectSource:
     ----------
     data
         The object.
-    name, split
+    name, split, kind
         See `Source`.
 
     Raises
@@ -57,16 +53,24 @@ class ObjectSource:
         When its items are no pairs, or its labels don't belong to them.
     """
 
-    def __init__(self, data: Indexed, name: str, split: str) -> None:
+    def __init__(self, data: Indexed, name: str, split: str, kind: TargetKind = "class") -> None:
         self.name = name
         self.split = split
+        self.kind = kind
         self.origin = f"Python object {name} ({split})"
         self._data = data
         self._lock = threading.Lock()
         self._broken: dict[int, CorruptSampleError] = {}
         notes: list[str] = []
-        size, given = _asked(name, data, len), _asked(name, data, _labels_of)
-        classes = _asked(name, data, _classes_of)
+        self._given: Sequence[Any] = ()
+        """Targets that are no classes, as they were found."""
+        size = asked(name, data, len)
+        if kind == "none":
+            self.labels: NDArray[Any] = no_labels(size)
+            self.classes: tuple[str, ...] = ()
+            self.notes: tuple[str, ...] = ()
+            return
+        given, classes = asked(name, data, labels_of), asked(name, data, classes_of)
         if given is not None and len(given) != size:
             raise DataError(
                 f"{name} must have one label per item; it has {len(given):,} labels and {size:,} items: "
@@ -86,15 +90,17 @@ class ObjectSource:
         if given is None:
             given = self._item_labels(size)
         readable = [index for index in range(size) if index not in self._broken]
-        result = numbered(
+        result = read_targets(
+            kind,
             [given[index] for index in readable],
             self.origin,
             classes,
             image=lambda place: self.sample_name(readable[place]),
         )
         # An item that fails needs no label: it is refused, or left out, when its turn comes.
-        self.labels = np.zeros(size, np.int64)
+        self.labels = np.zeros((size, *result.labels.shape[1:]), result.labels.dtype)
         self.labels[readable] = result.labels
+        self._given = () if kind == "class" else given
         self.classes = result.classes
         self.notes = (*notes, *result.notes)
 
@@ -120,11 +126,17 @@ class ObjectSource:
         DataError
             When the item holds another label than the one taken for it.
         """
-        image, label = self._item(index)[:2]
-        if not self._agrees(_plain(label), int(self.labels[index]), self.classes):
+        item = self._item(index)
+        image = item[0]
+        if self.kind != "none" and not self._keeps(index, plain(item[1])):
+            before = (
+                f"{self._given[index]!r:.60}"
+                if self._given
+                else (f"{self.classes[self.labels[index]]!r} (class {self.labels[index]})")
+            )
             raise DataError(
-                f"an item must keep its label; {self.sample_name(index)} holds {_plain(label)!r}, and its "
-                f"label was {self.classes[self.labels[index]]!r} (class {self.labels[index]}) before: mend "
+                f"an item must keep its label; {self.sample_name(index)} holds {plain(item[1])!r}, and its "
+                f"label was {before} before: mend "
                 "its attribute targets or labels, or what makes its items differ from one time to the next"
             )
         try:
@@ -146,11 +158,17 @@ class ObjectSource:
         """Name item ``index`` as one would ask for it."""
         return f"{self.name}[{index}]"
 
+    def _keeps(self, index: int, found: Any) -> bool:
+        """Whether the label of an item is still the one taken for it."""
+        if self._given:
+            return self._agrees(found, self._given[index], self.classes)
+        return self._agrees(found, int(self.labels[index]), self.classes)
+
     def _differing(self, given: Sequence[Any], classes: list[str] | None) -> tuple[int, Any] | None:
         """Find one of a few items that has another label than ``given``: its index and its label."""
         for index in _spread(len(given)):
             try:
-                found = _plain(self._item(index)[1])
+                found = plain(self._item(index)[1])
             except CorruptSampleError:
                 continue
             if found != given[index] and not self._agrees(found, given[index], classes):
@@ -178,7 +196,7 @@ class ObjectSource:
         labels: list[Any] = []
         for index in range(size):
             try:
-                labels.append(_plain(self._item(index)[1]))
+                labels.append(plain(self._item(index)[1]))
             except CorruptSampleError as error:
                 self._broken[index] = error
                 labels.append(None)
@@ -192,10 +210,13 @@ class ObjectSource:
                 item = self._data[index]
         except (Exception, SystemExit) as error:
             raise self._unreadable(index, error) from None
+        if self.kind == "none":
+            return item if isinstance(item, tuple | list) and len(item) else (item,)
         if not isinstance(item, tuple | list) or len(item) < 2:
             raise DataError(
                 f"items of {self.name} must be (image, label); {self.sample_name(index)} is a "
-                f"{type(item).__name__}: wrap it in an object that gives such pairs"
+                f"{type(item).__name__}: wrap it in an object that gives such pairs, or take images alone by "
+                "--targets none"
             )
         return item
 
@@ -210,7 +231,7 @@ class ObjectSource:
         )
 
 
-def open_object(text: str, split: str) -> ObjectSource:
+def open_object(text: str, split: str, kind: TargetKind = "class") -> ObjectSource:
     """Import ``module:name`` and open what is there: an object, or a function or class that makes one.
 
     What is called is given the split where it has a parameter of that name.
@@ -245,7 +266,7 @@ def open_object(text: str, split: str) -> ObjectSource:
             f"a source MODULE:NAME must have __len__ and __getitem__; {text} is a {type(found).__name__}: "
             "wrap it in an object that has"
         )
-    return ObjectSource(cast(Indexed, found), text, split)
+    return ObjectSource(cast(Indexed, found), text, split, kind)
 
 
 def _is_indexed(found: object) -> bool:
@@ -257,34 +278,3 @@ def _spread(size: int) -> list[int]:
     return [
         int(index) for index in np.unique(np.linspace(0, max(size - 1, 0), min(_PROBES, size)).astype(int))
     ]
-
-
-def _asked(name: str, data: Indexed, part: Callable[[Indexed], Part]) -> Part:
-    """Ask an object for a part; it is somebody else's code, which may raise anything."""
-    try:
-        return part(data)
-    except (Exception, SystemExit) as error:
-        line = " ".join(str(error).split()) or type(error).__name__
-        raise machine_fault(name, error) or DataError(
-            f"{name} must tell its length, and its targets, labels and classes where it has them; asking "
-            f"gave: {line}: mend it"
-        ) from None
-
-
-def _labels_of(data: Indexed) -> list[Any] | None:
-    given = next((getattr(data, name) for name in ("targets", "labels") if hasattr(data, name)), None)
-    if isinstance(given, torch.Tensor | np.ndarray):
-        return list(given.tolist())
-    return [_plain(label) for label in given] if isinstance(given, list | tuple) else None
-
-
-def _plain(label: Any) -> Any:
-    """Turn arrays and tensors into plain numbers and lists."""
-    return label.tolist() if isinstance(label, torch.Tensor | np.ndarray | np.generic) else label
-
-
-def _classes_of(data: Indexed) -> list[str] | None:
-    names = getattr(data, "classes", None)
-    if not isinstance(names, list | tuple) or not names:
-        return None
-    return [name if isinstance(name, str) else ", ".join(map(str, name)) for name in names]

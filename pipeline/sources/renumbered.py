@@ -35,11 +35,17 @@ class Renumbered:
         self.name = source.name
         self.split = source.split
         self.origin = source.origin
+        self.kind = source.kind
         self.classes = tuple(classes)
         numbers = {tidied(name): number for number, name in enumerate(classes)}
         if len(numbers) < len(classes):
             raise DataError(f"classes of {owner} must have names of their own to number others by")
         table = np.array([numbers.get(tidied(name), -1) for name in source.classes], np.int64)
+        if source.kind != "class":
+            raise DataError(
+                f"classes can be numbered as in {owner} where images have one each; the targets of "
+                f"{source.origin} are of kind {source.kind}: leave --classes-of out"
+            )
         self.labels: NDArray[np.int64] = table[source.labels]
         unknown = [source.classes[label] for label in np.unique(source.labels[self.labels < 0])]
         if unknown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tarfile
@@ -11,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline.errors import DataError
+import numpy as np
+
+from pipeline.errors import DataError, is_refused
 from pipeline.formats.card import read_card
 from pipeline.formats.tar_members import tar_members
 from pipeline.formats.whole import unreadable
 from pipeline.sources.encoded import EncodedImages, shards_fingerprint
-from pipeline.sources.labels import numbered, same_type
+from pipeline.sources.labels import same_type
+from pipeline.sources.target_values import read_targets
+from pipeline.targets import TargetKind
 
 _JPEGS = ("jpg", "jpeg")
 _IMAGES = (*_JPEGS, "png", "ppm", "pgm", "webp", "bmp", "tif", "tiff", "gif")
@@ -44,6 +49,9 @@ class _Sample:
 class TarSource(EncodedImages):
     """Samples of an image (jpg, png, ppm, ...) and a label (cls, or an entry ``label`` of json).
 
+    Labels of which an image has several, and values, are an entry of json as well, a list or a number, or an
+    array in a file npy.
+
     The shards are gone through once, for labels and places; images are then read where they lie.
 
     Parameters
@@ -54,6 +62,8 @@ class TarSource(EncodedImages):
         The files, in order.
     others
         Those of other splits, gone through for their labels where no card names the classes.
+    kind
+        What the targets are to be; None for what the card states, and for classes where there is none.
 
     Raises
     ------
@@ -61,9 +71,20 @@ class TarSource(EncodedImages):
         When a shard is damaged or cut off, or a sample has no image or no label.
     """
 
-    def __init__(self, name: str, split: str, shards: Sequence[Path], others: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        shards: Sequence[Path],
+        others: Sequence[Path] = (),
+        kind: TargetKind | None = None,
+    ) -> None:
         self.name = name
         self.split = split
+        # A folder of ours has a card, which knows what the numbers stand for.
+        card = read_card(shards[0].parent)
+        self.kind = kind or ("class" if card is None else card.target)
+        wanted = {"class": ("cls", "json"), "none": ()}.get(self.kind, ("cls", "json", "npy"))
         self.origin = f"WebDataset {name} ({split}), {len(shards):,} shards"
         self._shards = list(shards)
         labels: list[tuple[Path, list[Any]]] = []
@@ -72,9 +93,13 @@ class TarSource(EncodedImages):
         further = 0
         for number, path in enumerate(self._shards):
             labels.append((path, []))
-            for sample in _samples(path):
-                if not sample.ending or sample.label is None:
-                    part = "a label (cls, or label in json)" if sample.ending else "an image"
+            for sample in _samples(path, wanted):
+                if not sample.ending or (sample.label is None and wanted):
+                    part = (
+                        f"a label (cls, or label in json{', or npy' * ('npy' in wanted)})"
+                        if sample.ending
+                        else "an image"
+                    )
                     raise DataError(
                         f"every sample of {path} must have {part}; {sample.key} has none: write it anew"
                     )
@@ -83,17 +108,19 @@ class TarSource(EncodedImages):
                 self._names.append(f"{path.name}/{sample.key}.{sample.ending}")
                 further += sample.further
         self._places = places
-        # A folder of ours has a card, which knows what the numbers stand for.
-        card = read_card(self._shards[0].parent)
-        classes = None if card is None else card.classes
-        if classes is None:
+        classes = None if card is None or card.target != self.kind else card.classes
+        notes: list[str] = []
+        if classes is None and self.kind in ("class", "multi_label"):
             # Tests are often published without their labels.
             labels += [
-                (path, [one.label for one in _samples(path) if one.label is not None]) for path in others
+                (path, [one.label for one in _samples(path, wanted) if one.label is not None])
+                for path in others
             ]
-        labels, notes = _of_one_type(labels, self.origin)
+        if self.kind == "class":
+            labels, notes = _of_one_type(labels, self.origin)
         here, elsewhere = labels[: len(self._shards)], labels[len(self._shards) :]
-        result = numbered(
+        result = read_targets(
+            self.kind,
             [label for _, found in here for label in found],
             self.origin,
             classes,
@@ -130,26 +157,30 @@ class TarSource(EncodedImages):
         return self._places[index][3]
 
 
-def _samples(path: Path) -> Iterator[_Sample]:
-    """Go through a shard; neighbours with the same name up to the first dot are one sample."""
+def _samples(path: Path, wanted: Sequence[str]) -> Iterator[_Sample]:
+    """Go through a shard; neighbors with the same name up to the first dot are one sample.
+
+    ``wanted`` are the endings of files that may hold its target.
+    """
+
+    def is_part(ending: str) -> bool:
+        return ending in _IMAGES or ending in wanted
+
     current: _Sample | None = None
     try:
         file = path.open("rb")
     except OSError as error:
         raise unreadable(path, "a tar file", error) from None
     with file:
-        for key, ending, member in tar_members(path, _is_part):
+        for key, ending, member in tar_members(path, is_part):
             if current is None or current.key != key:
                 if current is not None:
                     yield current
                 current = _Sample(key)
-            _add(path, current, ending, member, file)
+            if is_part(ending):
+                _add(path, current, ending, member, file)
     if current is not None:
         yield current
-
-
-def _is_part(ending: str) -> bool:
-    return ending in _IMAGES or ending in ("cls", "json")
 
 
 def _add(path: Path, sample: _Sample, ending: str, member: tarfile.TarInfo, file: BinaryIO) -> None:
@@ -162,7 +193,7 @@ def _add(path: Path, sample: _Sample, ending: str, member: tarfile.TarInfo, file
                 "anew"
             )
         sample.further += 1
-    elif ending in ("cls", "json") and (sample.label is None or ending == "cls"):
+    elif sample.label is None or ending == "cls":
         if member.size > _LARGEST_TEXT:
             raise DataError(
                 f"labels of {path} must have at most {_LARGEST_TEXT:,} bytes; {member.name} has "
@@ -170,8 +201,24 @@ def _add(path: Path, sample: _Sample, ending: str, member: tarfile.TarInfo, file
             )
         file.seek(member.offset_data)
         content = file.read(member.size)
-        label = _entry(path, member.name, content) if ending == "json" else content.strip() or None
+        label = _label(path, member.name, ending, content)
         sample.label = sample.label if label is None else label
+
+
+def _label(path: Path, name: str, ending: str, content: bytes) -> Any:
+    """Read the target in a file; None where there is none."""
+    if ending == "json":
+        return _entry(path, name, content)
+    if ending == "cls":
+        return content.strip() or None
+    try:
+        return np.load(io.BytesIO(content), allow_pickle=False).tolist()
+    except Exception as error:  # Damaged headers make NumPy raise whatever they lead it to.
+        if is_refused(error):
+            raise
+        raise DataError(
+            f"{name} of {path} must be an array that NumPy can read; it isn't: write it anew"
+        ) from None
 
 
 def _entry(path: Path, name: str, content: bytes) -> Any:

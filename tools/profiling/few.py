@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,9 @@ class Few:
 
     def __init__(self, dataset: Dataset, ids: NDArray[np.int64]) -> None:
         self.path = dataset.path
-        self.labels = dataset.labels[ids]
+        self.targets: Mapping[str, NDArray[Any]] = {
+            name: values[ids] for name, values in dataset.targets.items()
+        }
         self.heights, self.widths = dataset.heights[ids], dataset.widths[ids]
         self.compressed = dataset.compressed[ids]
         self.shard, self.offsets, self.sizes = dataset.shard[ids], dataset.offsets[ids], dataset.sizes[ids]

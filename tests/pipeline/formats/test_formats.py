@@ -217,8 +217,8 @@ def test_without_the_card_beside_it_a_file_speaks_for_itself(raw: Path) -> None:
     ("change", "message"),
     [
         (lambda entries: "{", "must be JSON"),
-        (lambda entries: "[]", "must be a card of schema 1; got list"),
-        (lambda entries: json.dumps(entries | {"schema": 9}), "must be a card of schema 1; got 9"),
+        (lambda entries: "[]", "must be a card of schema 2 or older; got list"),
+        (lambda entries: json.dumps(entries | {"schema": 9}), "must be a card of schema 2 or older; got 9"),
         (
             lambda entries: json.dumps({"schema": 1}),
             "a card; it lacks name, split, .*, source: delete the card",
@@ -585,7 +585,13 @@ def test_files_of_other_fields_are_refused(raw: Path) -> None:
     second = layout.HEADER.itemsize + layout.FIELD.itemsize
     patch(raw, second, bytes([0]))
     with pytest.raises(
-        DataError, match=r"one field `label` of FFCV's type 1; its fields are image \(type 2\), label"
+        DataError, match="hold the targets that its card states, 2 classes; it holds value of"
+    ):
+        open_dataset(raw)
+    patch(raw, second, bytes([3]))
+    with pytest.raises(
+        DataError,
+        match=r"one field `label` of FFCV's type 1 or 0 or 4 or 6; its fields are image \(type 2\), label",
     ):
         open_dataset(raw)
     patch(raw, second, bytes([255]))

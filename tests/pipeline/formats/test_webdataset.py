@@ -85,7 +85,7 @@ def sample(index: int, image: Pixels, compressed: bool, levels: Sequence[int] = 
     return Sample(
         [StoredImage.of(stored(one, compressed), *one.shape[:2]) for one in images],
         compressed,
-        label=index % 2,
+        target=index % 2,
         name=f"{CLASSES[index % 2]}/{index:03}.img",
     )
 
@@ -617,9 +617,9 @@ def test_a_damaged_table_is_refused(mixed: Path) -> None:
 def test_a_table_of_a_newer_schema_is_refused(mixed: Path) -> None:
     with np.load(mixed / layout.TABLE) as table:
         arrays = dict(table)
-    arrays["schema"] = np.array(2)
+    arrays["schema"] = np.array(3)
     np.savez(mixed / layout.TABLE, **arrays)
-    with pytest.raises(DataError, match="must be of schema 1; got 2: install a newer budgetrain"):
+    with pytest.raises(DataError, match="must be of schema 2 or older; got 3: install a newer budgetrain"):
         WebDataset(mixed)
 
 
