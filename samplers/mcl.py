@@ -176,7 +176,10 @@ class MCL:
             np.add.at(sums, group, features)
             return announced(MCLSampler(self, plan, group, sums / np.bincount(group)[:, None]))
         if plan.labels is None:
-            raise SamplingError("mcl needs a scores file with features, or the plan's labels; got neither")
+            raise SamplingError(
+                "mcl needs a scores file with features, or the plan's labels; got neither: train on a set of "
+                "classes"
+            )
         # Distribute the shuffled samples of each class over that class's groups.
         order = permutation(plan.samples, make_key(plan.seed, "mcl"))
         order = order[np.argsort(plan.labels[order], kind="stable")]

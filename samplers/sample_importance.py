@@ -34,7 +34,9 @@ class ImportanceSampler(RoundSampler):
     def __init__(self, part: SampleImportance, plan: Plan) -> None:
         super().__init__(part, plan)
         if part.by_class and plan.labels is None:
-            raise SamplingError("class_importance needs the plan's labels; got None: plan with labels")
+            raise SamplingError(
+                "class_importance needs the plan's labels; got None: train on a set with classes"
+            )
         self.first = burn_in_rounds(plan, part.epochs)
         if self.first == 0 and part.asks is not None:
             raise SamplingError(

@@ -20,6 +20,7 @@ from pipeline.sources.shards import find_shards
 from trainer.classes import compare_shapes, match_classes
 from trainer.config import Run
 from trainer.errors import RunError
+from trainer.fitting import check_targets
 from trainer.parallel import World
 from trainer.stream import Stream
 
@@ -80,6 +81,12 @@ def open_data(run: Run, world: World, report: Report) -> Data:
             f"a set to evaluate on must stand at {test_path} or be named by --test-data; found neither"
         )
     test = open_dataset(test_path)
+    check_targets(run.method, train)
+    if test.card.target != train.card.target:
+        raise RunError(
+            f"training and test set must have targets of one kind; those of {train_path} are of kind "
+            f"{train.card.target} and those of {test_path} of kind {test.card.target}: convert either anew"
+        )
     notes += match_classes(train, test) + compare_shapes(train, test)
     streams = {stream.name: open_dataset(stream_path(run, stream)) for stream in run.streams}
     data = Data(multiplied(run, train), test, tuple(notes), streams)
@@ -172,7 +179,7 @@ def _check_folder(folder: Path, split: str) -> None:
 
 def _check(run: Run, data: Data) -> None:
     train = data.train
-    if len(train.card.classes) < 2:
+    if train.card.target == "class" and len(train.card.classes) < 2:
         raise RunError(
             f"a training set must have at least 2 classes; {train.path} has {len(train.card.classes)}"
         )

@@ -1,10 +1,12 @@
-"""Whether a run's parts fit each other: what samplers and selections read, and what the method offers."""
+"""Whether a run's parts fit each other and its data: what they read, and what method and data offer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from pipeline.formats import Converted
+from pipeline.targets import LABEL, TargetKind
 from samplers import SamplerPart, ScoringPart
 from trainer.errors import RunError
 from trainer.methods import MethodConfig, Offer
@@ -67,6 +69,30 @@ def _check_streams(run: _Parts) -> None:
             f"{', '.join(sorted(wanted)) or 'none'}, and got {unknown}: remove [streams.{unknown}], or take "
             "another --method"
         )
+
+
+def check_targets(method: MethodConfig, train: Converted) -> None:
+    """Refuse a training set whose targets are not those that the method learns.
+
+    Raises
+    ------
+    RunError
+        With the names of the methods that learn them.
+    """
+    held = train.card.target
+    if _learns(method, held):
+        return
+    fit = [name for name, made in SLOTS["method"].table.items() if _learns(made(), held)]
+    remedy = f"take --method {_either(fit)}" if fit else "no method here learns those"
+    raise RunError(
+        f"method {SLOTS['method'].part_name(method)} learns targets of kind {method.targets[LABEL]}, and "
+        f"those of {train.path} are of kind {held} ({train.card.spec.words}): {remedy}, or convert the "
+        f"images with --targets {method.targets[LABEL]}"
+    )
+
+
+def _learns(method: MethodConfig, held: TargetKind) -> bool:
+    return method.targets.get(LABEL, held) == held
 
 
 def _sampler_needs(part: SamplerPart) -> tuple[str, ...]:

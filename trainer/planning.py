@@ -43,7 +43,7 @@ def plan_of(run: Run, data: Data, account: Account, candidates: int, full: int) 
         batch_size=candidates,
         seed=run.seed if run.order_seed is None else run.order_seed,
         round_length=run.round_length,
-        labels=data.train.labels,
+        labels=data.train.labels if data.train.card.target == "class" else None,
         digest=None if run.accept_changed_data else digest(data.train),
         # Two extra candidate batches to absorb rounding.
         loaded=needed + 2 * candidates if needed > account.total else None,

@@ -73,9 +73,9 @@ class SampleRecord:
     def write(self, path: Path, train: Converted, importance: NDArray[np.float64] | None) -> None:
         """Write one row per sample: what became of it, and which image it is.
 
-        Columns are id, label, times_seen, last_loss, mean_probability (nan where there was none) and weight,
-        the w of sample_importance at epoch E (null where the run took none); of a multiplied set also image,
-        its id in the data set, and copy, from 0.
+        Columns are id, label (-1 where the targets are no classes), times_seen, last_loss, mean_probability
+        (nan where there was none) and weight, the w of sample_importance at epoch E (null where the run took
+        none); of a multiplied set also image, its id in the data set, and copy, from 0.
 
         Parameters
         ----------
@@ -89,7 +89,7 @@ class SampleRecord:
         weight = np.full(len(train), np.nan) if importance is None else importance
         columns = {
             "id": np.arange(len(train)),
-            "label": train.labels,
+            "label": train.labels if train.card.target == "class" else np.full(len(train), -1),
             "times_seen": self.times_seen,
             "last_loss": self.last_loss,
             "mean_probability": mean.astype(np.float32),

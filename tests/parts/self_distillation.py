@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline import Batch
+from pipeline.targets import TargetKind
 from trainer.errors import RunError
 from trainer.methods import Losses, Method, Offer
 from trainer.models import check_encoder
@@ -71,7 +73,7 @@ class SelfDistillation:
 
     views: ClassVar[int] = 2
     streams: ClassVar[tuple[str, ...]] = ()
-    targets: ClassVar[tuple[str, ...]] = ()
+    targets: ClassVar[Mapping[str, TargetKind]] = {}
     offers: ClassVar[tuple[Offer, ...]] = ()
 
     def __post_init__(self) -> None:

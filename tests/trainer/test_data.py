@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline import DataError
+from pipeline.conversion.convert import ConvertOptions, convert
+from pipeline.sources import ArraySource
+from pipeline.sources.protocol import no_labels
+from pipeline.targets import TargetKind, TargetSpec
 from samplers import SamplingError, Scores
 from trainer.build import build
 from trainer.config import Run
 from trainer.data import digest, open_data
 from trainer.errors import RunError
+from trainer.methods import METHODS, Supervised
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
 
@@ -71,3 +78,61 @@ def test_scores_of_another_set_are_refused_unless_accepted(
     with pytest.raises(SamplingError, match=r"of this training set, .*use it anyway with --accept"):
         prepare()
     prepare(accept_changed_data=True)
+
+
+def converted(path: Path, kind: TargetKind, seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
+    labels, classes = {
+        "class": (rng.integers(0, 2, 40), ("a", "b")),
+        "multi_label": (rng.integers(0, 2, (40, 3), np.uint8), ("x", "y", "z")),
+        "value": (rng.random(40).astype(np.float32), ()),
+        "none": (no_labels(40), ()),
+    }[kind]
+    images = rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    convert(
+        ArraySource("noise", path.stem, "noise", classes, labels, images, kind=kind),
+        path,
+        ConvertOptions(overwrite=True),
+    )
+    return path
+
+
+@pytest.mark.parametrize("kind", ["multi_label", "value", "none"])
+@pytest.mark.parametrize("method", list(METHODS))
+def test_a_set_whose_targets_the_method_does_not_learn_is_refused(
+    tmp_path: Path, kind: TargetKind, method: str
+) -> None:
+    train = converted(tmp_path / "train.beton", kind)
+    converted(tmp_path / "test.beton", kind, seed=1)
+    run = Run(data=str(train), method=METHODS[method](), batch_size=8)
+    with pytest.raises(
+        RunError, match=rf"method {method} learns targets of kind class, and those of .* kind {kind}"
+    ) as caught:
+        open_data(run, World(), lambda *_: None)
+    assert "\n" not in str(caught.value)
+    assert "no method here learns those, or convert the images with --targets class" in str(caught.value)
+
+
+def test_methods_that_learn_a_sets_targets_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, targets in (("regression", {"label": "value"}), ("pictures", {})):
+        made = type(name, (Supervised,), {"targets": targets, "__module__": __name__})
+        monkeypatch.setitem(METHODS, name, made)
+    train = converted(tmp_path / "train.beton", "value")
+    converted(tmp_path / "test.beton", "value", seed=1)
+    run = Run(data=str(train), batch_size=8)
+    with pytest.raises(RunError, match="take --method regression or pictures, or convert the images with"):
+        open_data(run, World(), lambda *_: None)
+    for name in ("regression", "pictures"):
+        data = open_data(replace(run, method=METHODS[name]()), World(), lambda *_: None)
+        assert data.test.card.spec == TargetSpec("value")
+    with pytest.raises(
+        DataError, match="must have one class per image to be used so; its targets are of kind"
+    ):
+        open_data(
+            replace(run, method=METHODS["regression"](), multiply=2, multiply_classes=0.5),
+            World(),
+            lambda *_: None,
+        )
+    converted(tmp_path / "test.beton", "none")
+    with pytest.raises(RunError, match=r"must have targets of one kind; .* kind value and .* of kind none"):
+        open_data(replace(run, method=METHODS["regression"]()), World(), lambda *_: None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import Batch
+from pipeline.targets import LABEL, TargetKind
 from trainer.methods.protocol import Losses, Method, Offer
 from trainer.precision import at_least_float32
 
@@ -61,7 +62,7 @@ class ClassificationConfig:
 
     views: ClassVar[int] = 1
     streams: ClassVar[tuple[str, ...]] = ()
-    targets: ClassVar[tuple[str, ...]] = ("label",)
+    targets: ClassVar[Mapping[str, TargetKind]] = {LABEL: "class"}
     offers: ClassVar[tuple[Offer, ...]] = ("p_true", "error", "correct", "scores")
 
     def loss(self, log_p: Tensor, labels: Tensor) -> Tensor:

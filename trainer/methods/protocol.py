@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from torch import Tensor, nn
 
 from pipeline import Batch
+from pipeline.targets import TargetKind
 
 Offer = Literal["p_true", "error", "correct", "scores"]
 """What not every method has: the optional attributes of `Losses`, and `Method.losses` for scoring passes."""
@@ -102,8 +104,8 @@ class MethodConfig(Protocol):
         """Names of further streams of images that every step takes a batch of."""
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        """Names of the targets that a batch must hold."""
+    def targets(self) -> Mapping[str, TargetKind]:
+        """Kind of each target that a batch must hold, by name; empty where it learns from images alone."""
 
     @property
     def offers(self) -> tuple[Offer, ...]:
