@@ -17,7 +17,6 @@ from pipeline.crop import Crop
 from pipeline.engines import Dataset, EnginePart, Reader
 from pipeline.engines.protocol import Pipelined
 from pipeline.errors import DataError
-from pipeline.formats.samples import class_labels
 from pipeline.loading.request import Request
 from pipeline.multiplied import Multiplied, copies_of
 from pipeline.randomness import Keys
@@ -37,7 +36,7 @@ class Assembly:
     """
 
     def __init__(self, dataset: Dataset, engine: EnginePart, device: torch.device, seed: int) -> None:
-        self._labels = class_labels(dataset.path, dataset.targets)
+        self._targets = dataset.targets
         self._multiplied = dataset if isinstance(dataset, Multiplied) else None
         # Engines read, and resident keeps, every image once, however many copies stand in the set.
         self._stored = dataset if self._multiplied is None else self._multiplied.dataset
@@ -153,7 +152,7 @@ class Assembly:
                 ids=ids,
                 views=tuple(raw) or (RawView(images[0]),),
                 augmentation=views,
-                targets={"label": place(self._labels[ids], self._device)},
+                targets={name: place(values[ids], self._device) for name, values in self._targets.items()},
                 mixture=mixture,
                 weights=None if weights is None else place(weights, self._device),
                 cursor=cursor,
