@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
 from pipeline.formats import Converted
+from pipeline.targets import LABEL, TargetKind
 from trainer.errors import RunError
 from trainer.evaluators import EVALUATORS, Evaluator, EvaluatorConfig, EvaluatorContext
 from trainer.metrics import Evaluation
@@ -22,24 +23,29 @@ def build_evaluators(configs: Sequence[EvaluatorConfig], context: EvaluatorConte
     """
     there = targets_of(context.dataset)
     for config in configs:
-        lacking = [target for target in config.targets if target not in there]
+        lacking = _lacking(config, there)
         if lacking:
             name = next(name for name, cls in EVALUATORS.items() if cls is type(config))
             # The table holds classes; what a part needs doesn't depend on its options.
-            fitting = [other for other, cls in EVALUATORS.items() if set(cls().targets) <= set(there)]
+            fitting = [other for other, cls in EVALUATORS.items() if not _lacking(cls(), there)]
             remedy = (
                 f"take --evaluator {' or '.join(fitting)}" if fitting else "give --test-data a set that has"
             )
+            kinds = ", ".join(f"{config.targets[target]}" for target in lacking)
             raise RunError(
                 f"evaluator {name} needs images with a {' and a '.join(lacking)} each; "
-                f"{context.dataset.path} has none: {remedy}"
+                f"{context.dataset.path} has none of kind {kinds}: {remedy}"
             )
     return tuple(config.build(context) for config in configs)
 
 
-def targets_of(dataset: Converted) -> tuple[str, ...]:
-    """Return the names of the targets that a set's images have."""
-    return ("label",) if dataset.card.classes else ()
+def targets_of(dataset: Converted) -> Mapping[str, TargetKind]:
+    """Return the kind of each target that a set's images have, by its name."""
+    return {} if dataset.card.target == "none" else {LABEL: dataset.card.target}
+
+
+def _lacking(config: EvaluatorConfig, there: Mapping[str, TargetKind]) -> list[str]:
+    return [target for target, kind in config.targets.items() if there.get(target) != kind]
 
 
 def measure(evaluators: Sequence[Evaluator], encoder: nn.Module, asked: Callable[[], bool]) -> Evaluation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +12,7 @@ from typing import ClassVar
 import pytest
 from torch import nn
 
+from pipeline.targets import TargetKind
 from tools.cli import main
 from tools.report import write_report
 from tools.reporting.folder import read_run
@@ -51,7 +52,7 @@ class AbsoluteError:
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("absolute_error", "mean absolute error", higher_is_better=False, unit="classes"),
     )
-    targets: ClassVar[tuple[str, ...]] = ("label",)
+    targets: ClassVar[Mapping[str, TargetKind]] = {"label": "class"}
 
     def build(self, context: EvaluatorContext) -> Measured:
         return Measured(context, self.scale)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
+from pipeline.targets import LABEL, TargetKind
 from trainer.evaluators.protocol import EvaluatorContext
 from trainer.inference.predict import EverySample, predict
 from trainer.interrupt import Stopped
@@ -120,7 +121,7 @@ class Classification:
             part_of="accuracy",
         ),
     )
-    targets: ClassVar[tuple[str, ...]] = ("label",)
+    targets: ClassVar[Mapping[str, TargetKind]] = {LABEL: "class"}
 
     def build(self, context: EvaluatorContext) -> ClassificationEvaluator:
         """Return the evaluator."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from pipeline import Loader
 from pipeline.formats import Converted
+from pipeline.targets import TargetKind
 from trainer.inference.predict import View
 from trainer.metrics import Metric
 from trainer.parallel import World
@@ -76,8 +77,8 @@ class EvaluatorConfig(Protocol):
         """What it measures; the first is its primary metric."""
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        """Targets that images to evaluate on must have: ("label",) for classes, () for none."""
+    def targets(self) -> Mapping[str, TargetKind]:
+        """Kind of each target that images to evaluate on must have, by its name; empty for none."""
 
     def build(self, context: EvaluatorContext) -> Evaluator:
         """Return the evaluator, before anything is trained."""
