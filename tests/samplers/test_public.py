@@ -21,11 +21,6 @@ def test_the_public_face_is_what_is_documented():
     helpers |= {"Scores", "ScoringPart", "State", "use_threads"}
     parts = {part.__name__ for part in samplers.SAMPLERS.values()}
     assert set(samplers.__all__) == helpers | parts
-    assert set(samplers.SAMPLERS) == {
-        *("scan", "uniform", "rs2", "p_sgd", "c_sgd", "prediction_variance", "loss_proportional"),
-        *("loss_rank", "sample_importance", "class_importance", "subset", "infobatch", "seta"),
-        *("kakurenbo", "ucb", "epsilon_greedy", "dihcl", "mcl"),
-    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""``tools/docs``: the READMEs' tables of parts, written from `trainer.slots`.
+
+A table stands between ``<!-- parts: SLOT -->`` and ``<!-- end -->``; what is between them is replaced.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainer.slots import SLOTS, Slot
+
+ROOT = Path(__file__).parents[1]
+_TABLE = re.compile(r"(<!-- parts: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def documents() -> list[Path]:
+    """Return the READMEs of the project."""
+    return [ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))]
+
+
+def updated(text: str) -> str:
+    """Return a README's text with its tables as the slots have them now.
+
+    Raises
+    ------
+    KeyError
+        When a table is marked for a slot that doesn't exist.
+    """
+    return _TABLE.sub(lambda found: f"{found[1]}{_rows(SLOTS[found[2]])}{found[3]}", text)
+
+
+def _rows(slot: Slot) -> str:
+    """Return a slot's table: each part, the first line of its docstring, and the feedback that it needs."""
+    parts = {name: cls() for name, cls in slot.table.items()}
+    needing = any(getattr(part, "needs", ()) for part in parts.values())
+    head = [slot.name, "", "needs"] if needing else [slot.name, ""]
+    lines = [head, ["---"] * len(head)]
+    for name, part in parts.items():
+        what = (inspect.getdoc(part) or "").partition("\n")[0]
+        lines.append([f"`{name}`", what, ", ".join(getattr(part, "needs", ()))][: len(head)])
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the tables; with ``--check`` only tell which READMEs are out of date, with status 1."""
+    stale = [path for path in documents() if updated(path.read_text()) != path.read_text()]
+    for path in stale:
+        print(f"{path.relative_to(ROOT)} {'is out of date' if '--check' in arguments else 'written'}")
+        if "--check" not in arguments:
+            path.write_text(updated(path.read_text()))
+    return int(bool(stale) and "--check" in arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
