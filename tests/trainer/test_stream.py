@@ -4,54 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
+from penalized import Penalized
 
-from pipeline import Batch
 from samplers import PSGD, RS2
 from trainer import recipe as recipes
 from trainer.config import Run
 from trainer.errors import InterruptedRunError, RunError
-from trainer.methods import METHODS, Losses, Method, Supervised
+from trainer.methods import METHODS
 from trainer.session import Session
 from trainer.stream import Stream
 
 Recipe = Callable[..., Run]
 Train = Callable[..., Session]
-
-
-class PenalizedMethod(Method):
-    """Supervised, and small outputs on unlabelled images; keeps the ids that it has seen."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__(encoder)
-        self.supervised = Supervised().build(encoder)
-        self.seen: list[np.ndarray] = []
-
-    def forward(self, batch: Batch, **streams: Batch) -> Losses:
-        losses = self.supervised(batch)
-        unlabelled = streams["unlabelled"]
-        if not unlabelled.images.is_meta:
-            self.seen.append(np.asarray(unlabelled.ids))
-        penalty = self.encoder(unlabelled.images).square().mean()
-        return Losses(losses.loss + penalty / 10, losses.p_true, losses.error, losses.correct)
-
-    def losses(self, outputs: torch.Tensor, labels: torch.Tensor) -> Losses:
-        return self.supervised.losses(outputs, labels)
-
-
-@dataclass(frozen=True)
-class Penalized(Supervised):
-    streams: ClassVar[tuple[str, ...]] = ("unlabelled",)
-
-    def build(self, encoder: nn.Module) -> Any:
-        return PenalizedMethod(encoder)
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import cycle, islice
 
@@ -47,6 +48,8 @@ class Stages:
         # A batch of candidates without selection is trained on as a whole, in several steps.
         self._steps = self._on + (1 - self._on) * session.loader.batch_size / session.run.batch_size
         self._ready = self._first_ready()
+        stage = replace(session.stage, pixels=session.pixels)
+        self._streams = {feed.name: feed.first(stage) for feed in session.feeds}
         self.loading = Loading(session, self._raws)
 
     def close(self) -> None:
@@ -166,7 +169,7 @@ class Stages:
     def _step(self) -> Losses:
         selection = self._session.selector.selection
         weighting = selection if isinstance(selection, Weighting) else None
-        return self._session.step(self._ready.batch, weighting, progress=1.0)
+        return self._session.step(self._ready.batch, weighting, self._streams, progress=1.0)
 
     def _feedback(self) -> Alone:
         """Return the transfer of losses to the sampler, at the run's logging interval."""
