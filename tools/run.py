@@ -16,7 +16,7 @@ from tools.report import write_report
 from tools.streams import say
 from tools.summary import summary
 from trainer import config, inputs
-from trainer.data import Data, paths
+from trainer.data import Data, paths, stream_path
 from trainer.loop import train
 from trainer.parallel import World, join, leave
 from trainer.peers import telling_peers
@@ -85,7 +85,9 @@ class Run:
             return
         try:
             train_path, test_path = paths(self.run)
-            now = inputs.digests(self.run, Data(open_dataset(train_path), open_dataset(test_path)))
+            streams = {one.name: open_dataset(stream_path(self.run, one)) for one in self.run.streams}
+            data = Data(open_dataset(train_path), open_dataset(test_path), streams=streams)
+            now = inputs.digests(self.run, data)
         except DataError as error:
             say(f"note: whether the data is still what this run was trained on isn't known: {error}")
             return

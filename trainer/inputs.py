@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from trainer.config import Run
 from trainer.data import Data, paths, stream_path
@@ -30,14 +31,20 @@ def digests(run: Run, data: Data) -> dict[str, str | None]:
 
 
 def files(run: Run) -> Iterator[tuple[str, Path]]:
-    """Yield the files that a run's parts read, each with the option that names it."""
+    """Yield the files that a run's parts, and its streams' samplers, read: each with its option."""
     for slot in RUN_SLOTS:
         value = getattr(run, slot)
         for part in value if isinstance(value, tuple) else (value,):
-            for item in fields(part):
-                path = getattr(part, item.name)
-                if isinstance(path, Path):
-                    yield f"{slot}.{item.name}", path
+            yield from _paths(slot, part)
+    for stream in run.streams:
+        yield from _paths(f"streams.{stream.name}.sampler", stream.sampler)
+
+
+def _paths(prefix: str, part: Any) -> Iterator[tuple[str, Path]]:
+    for item in fields(part):
+        path = getattr(part, item.name)
+        if isinstance(path, Path):
+            yield f"{prefix}.{item.name}", path
 
 
 def check(run: Run, before: Digests, now: Digests, where: Path) -> str | None:

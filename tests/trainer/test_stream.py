@@ -12,6 +12,7 @@ import pytest
 from penalized import Penalized
 
 from samplers import PSGD, RS2
+from trainer import inputs
 from trainer import recipe as recipes
 from trainer.config import Run
 from trainer.errors import InterruptedRunError, RunError
@@ -135,3 +136,9 @@ def test_p_sgd_stays_possible_on_the_trained_set(recipe: Recipe, train_run: Trai
     run = recipe(sampler="p_sgd", **settings)
     assert isinstance(run.sampler, PSGD)
     assert train_run(run).ledger.steps == 20
+
+
+def test_a_file_of_a_streams_sampler_is_an_input(recipe: Recipe, settings: Any, tmp_path: Path) -> None:
+    scores = tmp_path / "scores.npz"
+    settings["streams"]["unlabelled"]["sampler"] = {"name": "subset", "scores": str(scores)}
+    assert dict(inputs.files(recipe(**settings))) == {"streams.unlabelled.sampler.scores": scores}
