@@ -84,10 +84,11 @@ def _show(entry: Entry) -> _Shown | str:
     assert weight is not None
     try:
         data = _open(entry.run)
+        labels = data.labels
     except (RunError, DataError) as error:
         return str(error)
     stored = np.arange(len(weight)) if samples.image is None else samples.image
-    if len(stored) and (stored.max() >= len(data) or (data.labels[stored] != samples.label).any()):
+    if len(stored) and (stored.max() >= len(data) or (labels[stored] != samples.label).any()):
         return f"{data.path} holds other samples than the run was trained on"
     return _Shown(entry.label, samples, weight, data)
 

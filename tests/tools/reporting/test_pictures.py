@@ -14,6 +14,9 @@ import pytest
 from PIL import Image
 
 from pipeline import open_dataset
+from pipeline.conversion.convert import ConvertOptions, convert
+from pipeline.sources import ArraySource
+from pipeline.sources.protocol import no_labels
 
 OURS = {"data": "fashion_mnist", "sampler": {"name": "sample_importance", "epochs": 1.0}}
 
@@ -68,7 +71,10 @@ def test_copies_show_their_image(make_run, page, data: Path) -> None:
         assert f"{opened.name(int(last))}, copy 2, weight" in alt
 
 
-@pytest.mark.parametrize("fault", ["gone", "converted anew", "cut", "other samples", "old recipe"])
+FAULTS = ["gone", "converted anew", "cut", "other samples", "old recipe", "no classes"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_without_the_data_set_a_note_says_why(make_run, page, data: Path, fault: str) -> None:
     opened = open_dataset(data)
     labels = opened.labels.copy()
@@ -78,14 +84,19 @@ def test_without_the_data_set_a_note_says_why(make_run, page, data: Path, fault:
     if fault == "old recipe":
         recipe["an_option_of_another_version"] = 1
     run = make_run("r", recipe, [0.5], np.linspace(0.1, 1, len(opened)), columns={"label": labels})
+    if fault == "no classes":
+        images = np.stack([opened.image(index) for index in range(len(opened))])
+        source = ArraySource("x", "train", "x", (), no_labels(len(opened)), images, kind="none")
+        convert(source, data, ConvertOptions(overwrite=True))
+        opened = open_dataset(data)
     digest = "0" * 64 if fault == "converted anew" else opened.card.digest
     (run / "environment.json").write_text(json.dumps({"schema": 1, "data_sha256": {"train": digest}}))
     if fault == "gone":
         data.unlink()
     if fault == "cut":
         data.write_bytes(data.read_bytes()[:-5000])
-    source, rows = page(run)
-    assert shown(source) == []
+    text, rows = page(run)
+    assert shown(text) == []
     notes = [row for row in rows if row.startswith("No pictures of")]
     assert len(notes) == 1
     reason = {
@@ -93,6 +104,7 @@ def test_without_the_data_set_a_note_says_why(make_run, page, data: Path, fault:
         "converted anew": f"{data} has changed since the run was trained",
         "cut": str(data),
         "other samples": f"{data} holds other samples than the run was trained on",
+        "no classes": f"{data} must have one class per image",
         "old recipe": "got 'an_option_of_another_version'",
     }[fault]
     assert reason in notes[0]
