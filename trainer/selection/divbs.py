@@ -59,6 +59,7 @@ class DivbsSelection(BaseSelection):
     def choose(self, candidates: Candidates) -> Choice:
         """Choose greedily."""
         assert candidates.outputs is not None
+        assert candidates.labels is not None  # a method without classes was refused
         assert candidates.features is not None
         inner = gradient_products(candidates.outputs, candidates.labels, candidates.features)
         return Choice(spanning(inner, self.count(candidates)))

@@ -16,6 +16,7 @@ from pipeline.batch import Ids
 from pipeline.randomness import Keys
 from pipeline.randomness import uniforms as draw_uniforms
 from pipeline.resolution import Stage
+from pipeline.targets import LABEL
 from pipeline.transfer import place
 from trainer.account import Account
 from trainer.feedback import FeedbackBuffer
@@ -172,7 +173,7 @@ class Selector:
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
         outputs = self._scorer(images)
         with torch.no_grad():
-            losses = self._method.losses(outputs, light.constituents(light.targets["label"]))
+            losses = self._method.losses(outputs, light.constituents(light.targets[LABEL]))
         return outputs, losses, images
 
     # --- State -------------------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ class Selector:
 
     def candidates_of(self, light: Batch, stage: Stage) -> Candidates:
         """Return lightly augmented candidates as the selection takes them, scored where it wants scores."""
-        ids, at, labels = light.ids, light.cursor, light.targets["label"]
+        ids, at, labels = light.ids, light.cursor, light.targets.get(LABEL)
         assert isinstance(ids, np.ndarray)
         assert at is not None
         keys = Keys(self._seed, at.round, at.step, ids, at.occurrences)

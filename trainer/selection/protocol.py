@@ -82,7 +82,7 @@ class Candidates:
     images
         float[n, C, H, W], normalised, at the resolution at which they are scored.
     labels
-        int64[n]
+        int64[n], or the set's targets of another kind; None where it has none.
     uniforms
         float32[n, 2] in [0, 1), drawn on the host from the run's selection seed, by step and place.
     outputs
@@ -96,7 +96,7 @@ class Candidates:
 
     ids: NDArray[np.int64]
     images: Tensor
-    labels: Tensor
+    labels: Tensor | None
     uniforms: Tensor
     outputs: Tensor | None = None
     losses: Losses | None = None

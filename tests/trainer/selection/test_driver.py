@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,15 @@ def test_what_is_chosen_is_mixed_with_its_own_labels_and_shares(
                 assert set(np.rint(image.ravel()).astype(int)) <= set(whose.tolist())
         seen += 1
     assert seen > 0
+
+
+def test_samples_without_targets_are_chosen_from(session: Callable[..., Session]) -> None:
+    made = session(selection={"name": "impon", "bank": 25, **ALWAYS})
+    raw = replace(next(_raws(made)), targets={})
+    (ready,) = made.selector.ready(raw, made.stage, True)
+    assert ready.choice is not None
+    assert len(ready.batch) == len(ready.batch.images) == 16
+    assert dict(ready.batch.targets) == {}
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])

@@ -27,7 +27,7 @@ class BaseSelection:
 
     def choose(self, candidates: Candidates) -> Choice:
         """Choose all."""
-        return Choice(torch.arange(len(candidates.labels), device=candidates.labels.device))
+        return Choice(torch.arange(len(candidates.ids), device=candidates.images.device))
 
     def observe(self, losses: Losses, batch: Batch, choice: Choice | None) -> None:
         """Learn nothing from it."""
@@ -44,7 +44,7 @@ class BaseSelection:
 
     def count(self, candidates: Candidates) -> int:
         """Give how many to choose: a batch, or all where the candidates are fewer."""
-        return min(self.setting.batch_size, len(candidates.labels))
+        return min(self.setting.batch_size, len(candidates.ids))
 
 
 def scored_losses(candidates: Candidates) -> Losses:
