@@ -11,8 +11,13 @@ from trainer.methods import Method
 
 
 def named_state(method: Method) -> dict[str, Tensor]:
-    """Return all weights and statistics by name: the encoder's by its own names, as if it were alone."""
-    return {name.removeprefix("encoder."): value for name, value in method.state_dict().items()}
+    """Return all weights and statistics by name: the encoder's by its own names, as if it were alone.
+
+    A name that another part of the method has as well keeps its prefix.
+    """
+    state = method.state_dict()
+    short = {name: name.removeprefix("encoder.") for name in state}
+    return {name if short[name] in state else short[name]: value for name, value in state.items()}
 
 
 def not_finite(method: Method) -> str | None:
