@@ -135,6 +135,11 @@ def _streams(tables: Any, where: str) -> tuple[Stream, ...]:
         options = {"name": name, **entry}
         if "sampler" in options:
             options["sampler"] = _part(RUN_SLOTS["sampler"], options["sampler"], f"{where}: streams.{name}")
+        if "name" in entry:
+            raise RunError(
+                f"{where}: streams.{name} must have no name beside its table's; got {entry['name']!r}: leave "
+                "it out"
+            )
         if "data" not in options:
             raise RunError(f"{where}: streams.{name} must name its data set; got none: write data = ...")
         streams.append(_build(Stream, options, f"{where}: streams.{name}"))

@@ -76,6 +76,11 @@ def test_a_recipe_says_a_stream_once_and_reads_it_back() -> None:
             {"unlabelled": {"data": "x", "rate": 2}},
             "option must be one of name, data, ratio, sampler",
         ),
+        (
+            "penalized",
+            {"unlabelled": {"data": "x", "name": "labelled"}},
+            "streams.unlabelled must have no name beside its table's; got 'labelled': leave it out",
+        ),
         ("penalized", {"a b": {"data": "x"}}, "a stream's name must be that of an argument of the method"),
         ("penalized", "kitti", "streams must be tables, one per stream; got 'kitti': write [streams.NAME]"),
     ],
