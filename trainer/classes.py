@@ -28,11 +28,16 @@ def match_classes(train: Converted, test: Converted) -> list[str]:
     ------
     RunError
         When ``test`` has images of other classes, or its classes in another order; the line names them, and
-        what mends it.
+        what mends it. When it has other labels of which an image has any number, or in another order.
     """
     ours, theirs = train.card.classes, test.card.classes
     if ours == theirs:
         return []
+    if train.card.target != "class":
+        raise RunError(
+            f"training and test set must have the same labels in the same order; {train.path} has "
+            f"{_listed(ours)} and {test.path} {_listed(theirs)}: convert both with one list of labels"
+        )
     used = [name for name, count in zip(theirs, test.card.class_counts, strict=True) if count]
     numbers = {name: number for number, name in enumerate(ours)}
     further = [name for name in used if name not in numbers]

@@ -136,3 +136,32 @@ def test_methods_that_learn_a_sets_targets_are_named(tmp_path: Path, monkeypatch
     converted(tmp_path / "test.beton", "none")
     with pytest.raises(RunError, match=r"must have targets of one kind; .* kind value and .* of kind none"):
         open_data(replace(run, method=METHODS["regression"]()), World(), lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ours", "theirs", "line"),
+    [
+        (
+            "multi_label",
+            ("x", "y"),
+            ("y", "x"),
+            "the same labels in the same order; .* 'x', 'y' and ",
+        ),
+        ("value", 1, 3, "as many values per image; .* has 1 value per image and .* 3 values per image"),
+    ],
+)
+def test_a_test_set_with_targets_of_another_meaning_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: TargetKind, ours: Any, theirs: Any, line: str
+) -> None:
+    monkeypatch.setitem(METHODS, "other", type("Other", (Supervised,), {"targets": {"label": kind}}))
+    for split, said in (("train", ours), ("test", theirs)):
+        if kind == "multi_label":
+            classes, labels = said, np.zeros((20, 2), np.uint8)
+        else:
+            classes, labels = (), np.zeros((20, said) if said > 1 else 20, np.float32)
+        images = np.zeros((20, 8, 8, 3), np.uint8)
+        source = ArraySource("x", split, "x", classes, labels, images, kind=kind)
+        convert(source, tmp_path / f"{split}.beton", ConvertOptions())
+    run = Run(data=str(tmp_path / "train.beton"), method=METHODS["other"](), batch_size=8)
+    with pytest.raises(RunError, match=line):
+        open_data(run, World(), lambda *_: None)
