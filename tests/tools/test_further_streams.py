@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,12 @@ def test_a_profiled_step_takes_the_streams(run: Run, tmp_path: Path) -> None:
     finally:
         stages.close()
         session.close()
+
+
+def test_a_report_counts_what_steps_took_from_streams(run: Run) -> None:
+    assert RunCommand(run).execute(Console(quiet=True)) == 0
+    page = (run.runs_dir / "x" / "report.html").read_text()
+    assert re.search(r"Of further streams, forwarded by steps</th>\s*<td[^>]*>256<", page)
 
 
 def test_a_finished_run_tells_of_a_stream_that_changed(run: Run, tiny: Callable[..., Path]) -> None:

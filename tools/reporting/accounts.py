@@ -29,6 +29,8 @@ def accounts(lineup: Lineup) -> Safe:
         ),
         ("\N{EN SPACE}spent of it", _spent),
     ]
+    if any(run.number("forwarded") for run in runs):
+        rows.insert(4, ("Of further streams, forwarded by steps", _count("forwarded")))
     if any(run.number("charged") for run in runs):
         rows.append(("Trained before the run, charged", _count("charged")))
     rows += [
