@@ -86,12 +86,14 @@ def test_errors_of_well_learned_samples_are_exact(constituents: int) -> None:
 
 
 def test_waiting_rows_hold_no_more_memory_than_their_own() -> None:
-    pool = Rows(np.arange(64), torch.zeros(64, 3, 8, 8), torch.zeros(64, dtype=torch.int64), torch.ones(64))
+    targets = {"label": torch.zeros(64, dtype=torch.int64)}
+    pool = Rows(np.arange(64), torch.zeros(64, 3, 8, 8), targets, torch.ones(64))
     rest = pool[60:].apart()
     assert rest is not None
     assert rest.images.untyped_storage().nbytes() == 4 * 3 * 8 * 8 * 4
     assert rest.weights is not None
     assert rest.weights.untyped_storage().nbytes() == 16
+    assert rest.targets["label"].untyped_storage().nbytes() == 32
     assert pool[64:].apart() is None
 
 
