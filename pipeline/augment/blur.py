@@ -18,7 +18,7 @@ from pipeline.randomness import Keys, sample_doubles
 
 @dataclass(frozen=True)
 class Blur:
-    """Blur some images with a Gaussian whose width is drawn per image, with reflection at the borders.
+    """Gaussian blur of some images, with a width drawn per image, and reflection at the borders.
 
     The kernel's length is the same for all images: 23 pixels at 224, as in SimCLR (Chen et al., ICML 2020).
     """
