@@ -18,6 +18,8 @@ from pipeline.targets import TargetKind
 
 _MOST_LABELS = 100_000
 """Labels of which an image may have several: each takes a byte per image."""
+_LARGEST_VALUE = 1 << 128
+"""Whole numbers from here on are beyond float32; NumPy takes much larger ones for no floats at all."""
 _Namer = Callable[[int], str]
 
 
@@ -68,18 +70,28 @@ def _values(found: Sequence[Any] | NDArray[Any], origin: str, image: _Namer) -> 
         rows = [_plain(value) for value in found]
         for index, row in enumerate(rows):
             entries = row if isinstance(row, list) else [row]
-            if not entries or not all(isinstance(one, int | float) or one is None for one in entries):
+            if not entries or not all(map(_may_be_value, entries)):
                 raise _no_value(origin, image(index), row)
         _check_lengths(rows, origin, image)
         numbers = np.array(rows, np.float64)
+    if numbers.ndim == 2 and numbers.shape[1] == 0:
+        raise _no_value(origin, image(0), [])
     if numbers.ndim == 2 and numbers.shape[1] == 1:
         numbers = numbers[:, 0]
     with np.errstate(over="ignore"):
         values = numbers.astype(np.float32)
-    broken = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+    finite = np.isfinite(values)
+    broken = np.flatnonzero(~(finite if values.ndim == 1 else finite.all(axis=1)))
     if len(broken):
         raise _no_value(origin, image(int(broken[0])), numbers[broken[0]].tolist())
     return values
+
+
+def _may_be_value(entry: Any) -> bool:
+    """Whether an entry is a number that NumPy can turn to a float; None becomes NaN."""
+    if isinstance(entry, int):
+        return abs(entry) < _LARGEST_VALUE
+    return entry is None or isinstance(entry, float)
 
 
 def _no_value(origin: str, image: str, value: Any) -> DataError:
@@ -171,10 +183,10 @@ def _of_numbers(
     count = len(classes) if classes is not None else 0
     if classes is None:
         largest = max((one for row in [*rows, *others] for one in row if _kind(one) == "numbers"), default=-1)
-        count = min(int(largest), _MOST_LABELS) + 1
+        count = int(min(max(largest, -1), _MOST_LABELS)) + 1
     numbers = []
     for index, row in enumerate(rows):
-        wrong = next((one for one in row if one != int(one) or not 0 <= one < count), None)
+        wrong = next((one for one in row if not 0 <= one < count or one != int(one)), None)
         if wrong is not None or len(set(row)) < len(row):
             fault = "has one of them twice" if wrong is None else f"has {wrong}"
             raise DataError(

@@ -67,10 +67,15 @@ def test_values_become_float32(found: Any, expected: Any) -> None:
         ("value", [1, [1, 2]], None, "image 0 has a single number and image 1 2 numbers"),
         ("value", [1, "2"], None, "image 1 has '2'"),
         ("value", [[]], None, r"image 0 has \[\]"),
+        ("value", np.zeros((2, 0)), None, r"image 0 has \[\]"),
+        ("value", [1, 10**400], None, "in the range of float32, .*; image 1 has 1000"),
         ("multi_label", [[1, 0, 1], [0, 1]], None, r"image 0 has one of them twice .*must be equally long"),
         ("multi_label", [[True, False], [True]], None, "must have one length; image 0 has 2 .* image 1 1"),
         ("multi_label", [[0, 3]], NAMES, r"different numbers of its 3 labels, counted from 0; image 0 has 3"),
         ("multi_label", [[0.5]], None, "image 0 has 0.5"),
+        ("multi_label", [[0], [float("inf")]], None, "image 1 has inf"),
+        ("multi_label", [[0], [float("-inf"), 0]], NAMES, "image 1 has -inf"),
+        ("multi_label", [[-5]], None, "its 0 labels, counted from 0; image 0 has -5"),
         ("multi_label", [[0], [-1]], None, "image 1 has -1"),
         ("multi_label", [["cat"], ["bat"]], NAMES, "different ones of its 3 labels; image 1 has 'bat'"),
         ("multi_label", [["cat", "cat "]], NAMES, "image 0 has one of them twice"),
@@ -99,6 +104,12 @@ def test_targets_that_are_none_are_one_line(kind: TargetKind, found: Any, classe
     with pytest.raises(DataError, match=message) as caught:
         read_targets(kind, found, "x", classes)
     assert "\n" not in str(caught.value)
+
+
+def test_values_of_no_images_are_none() -> None:
+    """An empty source is refused by the conversion, which names it."""
+    for found in ([], np.zeros(0)):
+        assert read_targets("value", found, "x").labels.shape == (0,)
 
 
 def test_labels_that_no_image_has_and_images_without_any_are_noted() -> None:
