@@ -87,10 +87,9 @@ def read_labels(found: Sequence[Any] | NDArray[Any], origin: str, image: Callabl
         try:
             rows = np.array(values)
         except ValueError:
-            raise DataError(
-                f"labels of {origin} must be one per image; got lists of different lengths: take them by "
-                "--targets multi_label"
-            ) from None
+            raise _several(origin, "lists of different lengths") from None
+        if rows.dtype.kind not in "biuf":
+            raise _several(origin, f"lists such as {values[0]!r:.60}")
         return read_labels(rows, origin, image)
     if "number" in first:
         if all(type(value) is bool for value in values):
@@ -169,6 +168,12 @@ def _text(value: str | bytes, origin: str) -> str:
     except UnicodeError:
         raise _unfit(origin, f"{value!r}, which is no UTF-8") from None
     return text
+
+
+def _several(origin: str, got: str) -> DataError:
+    return DataError(
+        f"labels of {origin} must be one per image; got {got}: take them by --targets multi_label"
+    )
 
 
 def _unfit(origin: str, got: str) -> DataError:
