@@ -50,7 +50,7 @@ class TarSource(EncodedImages):
     """Samples of an image (jpg, png, ppm, ...) and a label (cls, or an entry ``label`` of json).
 
     Labels of which an image has several, and values, are an entry of json as well, a list or a number, or an
-    array in a file npy.
+    array in a file npy; a class beside them, in cls, isn't looked at.
 
     The shards are gone through once, for labels and places; images are then read where they lie.
 
@@ -84,7 +84,7 @@ class TarSource(EncodedImages):
         # A folder of ours has a card, which knows what the numbers stand for.
         card = read_card(shards[0].parent)
         self.kind = kind or ("class" if card is None else card.target)
-        wanted = {"class": ("cls", "json"), "none": ()}.get(self.kind, ("cls", "json", "npy"))
+        wanted = {"class": ("cls", "json"), "none": ()}.get(self.kind, ("json", "npy"))
         self.origin = f"WebDataset {name} ({split}), {len(shards):,} shards"
         self._shards = list(shards)
         labels: list[tuple[Path, list[Any]]] = []
@@ -95,11 +95,8 @@ class TarSource(EncodedImages):
             labels.append((path, []))
             for sample in _samples(path, wanted):
                 if not sample.ending or (sample.label is None and wanted):
-                    part = (
-                        f"a label (cls, or label in json{', or npy' * ('npy' in wanted)})"
-                        if sample.ending
-                        else "an image"
-                    )
+                    held = "cls, or label in json" if self.kind == "class" else "label in json, or npy"
+                    part = f"a label ({held})" if sample.ending else "an image"
                     raise DataError(
                         f"every sample of {path} must have {part}; {sample.key} has none: write it anew"
                     )
@@ -118,15 +115,13 @@ class TarSource(EncodedImages):
             ]
         if self.kind == "class":
             labels, notes = _of_one_type(labels, self.origin)
-        here, elsewhere = labels[: len(self._shards)], labels[len(self._shards) :]
-        result = read_targets(
-            self.kind,
-            [label for _, found in here for label in found],
-            self.origin,
-            classes,
-            [label for _, found in elsewhere for label in found],
-            self.sample_name,
+        here, elsewhere = (
+            [label for _, found in part for label in found]
+            for part in (labels[: len(self._shards)], labels[len(self._shards) :])
         )
+        if self.kind == "multi_label" and classes is not None and len(classes) == 1:
+            here = [_as_truth(row) for row in here]
+        result = read_targets(self.kind, here, self.origin, classes, elsewhere, self.sample_name)
         if further:
             notes.append(f"{further:,} further images of samples that have one already are left out")
         self.labels, self.classes, self.notes = result.labels, result.classes, (*notes, *result.notes)
@@ -232,6 +227,11 @@ def _entry(path: Path, name: str, content: bytes) -> Any:
         ) from None
     except (ValueError, TypeError):
         return None
+
+
+def _as_truth(row: Any) -> Any:
+    """Turn a row of ours with one column to truth values: else it would pass for the label's number."""
+    return [bool(one) if one in (0, 1) else one for one in row] if isinstance(row, list) else row
 
 
 def _of_one_type(

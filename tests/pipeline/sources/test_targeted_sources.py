@@ -126,6 +126,10 @@ def test_tars_have_targets_of_every_kind(tmp_path: Path) -> None:
     check(open_source(str(path), targets="none"), TargetSpec("none"), np.zeros((3, 0)))
     with pytest.raises(DataError, match=r"must have a label \(cls, or label in json\); 0 has none"):
         open_source(str(path))
+    path = shard(tmp_path / "e.tar", [{"cls": b"1", "npy": npy(np.float32(number))} for number in range(3)])
+    check(open_source(str(path), targets="value"), TargetSpec("value"), [0, 1, 2])
+    with pytest.raises(DataError, match=r"must have a label \(label in json, or npy\); 0 has none"):
+        open_source(str(shard(path, [{"cls": b"1"}])), targets="multi_label")
     path = shard(tmp_path / "d.tar", [{"npy": b"no array"}])
     with pytest.raises(DataError, match=r"0\.npy of .* must be an array that NumPy can read"):
         open_source(str(path), targets="value")
@@ -141,6 +145,15 @@ def test_a_webdataset_of_ours_is_converted_with_its_own_targets(tmp_path: Path, 
     check(again, spec_of(source), source.labels)
     convert(again, tmp_path / "b.beton", ConvertOptions())
     assert open_dataset(tmp_path / "b.beton").card.spec == spec_of(source)
+
+
+def test_a_webdataset_with_a_single_label_is_converted_again(tmp_path: Path) -> None:
+    """Rows of one column are not taken for lists of the number of its label."""
+    for number, rows in enumerate(([[1], [0], [1]], [[0], [0], [0]])):
+        path = tmp_path / f"{number}.npz"
+        np.savez(path, images=np.zeros((3, 4, 4), np.uint8), labels=np.array(rows), classes=np.array(["cat"]))
+        convert(open_source(str(path), targets="multi_label"), path.with_suffix(".wds"), ConvertOptions())
+        check(open_source(str(path.with_suffix(".wds"))), TargetSpec("multi_label", ("cat",)), rows)
 
 
 class Items:
