@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import DataError, is_refused
 from pipeline.formats.whole import unreadable
+from pipeline.sources.class_names import listed
 from pipeline.sources.encoded import EncodedImages, shards_fingerprint
 from pipeline.sources.labels import same_type
-from pipeline.sources.parquet_columns import class_names, columns, is_image, types
+from pipeline.sources.parquet_columns import class_names, columns, is_image, passed_over, types
 from pipeline.sources.target_values import read_targets
 from pipeline.targets import TargetKind
 
@@ -84,7 +85,13 @@ class ParquetSource(EncodedImages):
         self._starts = np.cumsum([0, *[size for _, _, size in groups]])
         further = [label for path, _ in elsewhere for label in _labels(path, self._label)[0]]
         result = read_targets(self.kind, found, self.origin, classes, further, self.sample_name)
-        self.labels, self.classes, self.notes = result.labels, result.classes, result.notes
+        self.labels, self.classes = result.labels, result.classes
+        rivals = passed_over(schemas[0], self.kind, self._label)
+        note = (
+            f"targets of {self.origin} are the column {self._label}; {listed(rivals)} would do as well: call "
+            "it label to take it"
+        )
+        self.notes = (*result.notes, note) if rivals else result.notes
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -54,6 +54,18 @@ def _candidates(schema: pa.Schema, kind: TargetKind) -> list[str]:
         called = [name for name in _LABELS if name in schema.names and _is_label(schema.field(name).type)]
         return named or called or plain
 
+    fitting = _fitting(schema, kind)
+    return [name for name in _LABELS if name in fitting] or fitting
+
+
+def passed_over(schema: pa.Schema, kind: TargetKind, label: str | None) -> list[str]:
+    """List the columns besides ``label`` that hold labels or values as well; none for classes."""
+    return [] if kind in ("class", "none") else [name for name in _fitting(schema, kind) if name != label]
+
+
+def _fitting(schema: pa.Schema, kind: TargetKind) -> list[str]:
+    """List the columns of lists of labels, or of values."""
+
     def fits(field: pa.Field) -> bool:
         listed = _is_list(field.type)
         inner = field.type.value_type if listed else field.type
@@ -61,8 +73,7 @@ def _candidates(schema: pa.Schema, kind: TargetKind) -> list[str]:
             return listed and (_is_number(inner) or _is_text(inner))
         return _is_number(inner) and not pa.types.is_boolean(inner)
 
-    fitting = [field.name for field in schema if fits(field)]
-    return [name for name in _LABELS if name in fitting] or fitting
+    return [field.name for field in schema if fits(field)]
 
 
 def class_names(schema: pa.Schema, label: str | None) -> list[str] | None:

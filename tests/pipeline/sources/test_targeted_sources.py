@@ -77,6 +77,12 @@ def test_parquet_has_targets_of_every_kind(tmp_path: Path) -> None:
         open_source(str(path), targets="value")
     with pytest.raises(DataError, match=r"one of labels \(a list per row\) called label; its columns"):
         open_source(str(path), targets="multi_label")
+    path = parquet(path, label=[1, 2, 3], height=[1.0, 2.0, 3.0])
+    source = open_source(str(path), targets="value")
+    check(source, TargetSpec("value"), [1, 2, 3])
+    assert any(
+        "are the column label; height would do as well: call it label" in note for note in source.notes
+    )
     path = parquet(path, label=pa.array([1.0, None, 2.0]))
     with pytest.raises(DataError, match=r"a\.parquet:1 has nan: mend or leave it out"):
         open_source(str(path), targets="value")
