@@ -40,7 +40,9 @@ def columns(path: Path, schema: pa.Schema, kind: TargetKind) -> tuple[str, str |
         targets = f", and {held[kind]} called label" if kind in held else ""
         raise DataError(
             f"{path} must have a column of images (a struct of bytes and path, or bytes) called image"
-            f"{targets}; its columns are " + ", ".join(f"{field.name} ({field.type})" for field in schema)
+            f"{targets}; its columns are "
+            + ", ".join(f"{field.name} ({field.type})" for field in schema)
+            + ": rename them, or ask for other targets by --targets"
         )
     return image, label
 

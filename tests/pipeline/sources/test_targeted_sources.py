@@ -77,6 +77,11 @@ def test_parquet_has_targets_of_every_kind(tmp_path: Path) -> None:
         open_source(str(path), targets="value")
     with pytest.raises(DataError, match=r"one of labels \(a list per row\) called label; its columns"):
         open_source(str(path), targets="multi_label")
+    path = parquet(path, age=[1.5, 2.5, 3.5])
+    with pytest.raises(
+        DataError, match=r"age \(double\): rename them, or ask for other targets by --targets"
+    ):
+        open_source(str(path))
     path = parquet(path, label=[1, 2, 3], height=[1.0, 2.0, 3.0])
     source = open_source(str(path), targets="value")
     check(source, TargetSpec("value"), [1, 2, 3])
