@@ -159,7 +159,7 @@ class Samples:
             shape = "none" if values is None else f"{kind_of(values)} of {values.dtype}, shape {values.shape}"
             raise DataError(
                 f"{self.path} must hold the targets that its card states, {spec.words}; it holds {shape}: "
-                "get or convert it anew"
+                "delete its card to have one made from the data, or convert the images again"
             )
         for index, fault in spec.broken(values).items():
             self.faults.setdefault(index, fault)

@@ -171,6 +171,9 @@ def test_a_card_of_other_targets_is_refused(tmp_path: Path, ending: str) -> None
         with pytest.raises(DataError, match=message) as caught:
             open_dataset(path)
         assert "\n" not in str(caught.value)
+    card_path(path).write_text(json.dumps(entries | {"target": "none", "columns": None}))
+    with pytest.raises(DataError, match="no targets; it holds value .*: delete its card to have one made"):
+        verify(path)
 
 
 def test_labels_are_for_classes_alone(tmp_path: Path) -> None:
