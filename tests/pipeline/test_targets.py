@@ -172,7 +172,7 @@ def test_a_card_of_other_targets_is_refused(tmp_path: Path, ending: str) -> None
             open_dataset(path)
         assert "\n" not in str(caught.value)
     card_path(path).write_text(json.dumps(entries | {"target": "none", "columns": None}))
-    with pytest.raises(DataError, match="no targets; it holds value .*: delete its card to have one made"):
+    with pytest.raises(DataError, match=r"no targets; it holds value .*: delete its card to have one made"):
         verify(path)
 
 
