@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError, is_refused
+from pipeline.errors import DataError
 from pipeline.formats import webdataset_layout as layout
 from pipeline.formats.jpeg_header import read_frame
+from pipeline.formats.npy import read_npy
 from pipeline.formats.tar_members import tar_members
 from pipeline.formats.webdataset_table import COLUMNS, Table
 from pipeline.formats.whole import unreadable
@@ -154,12 +154,10 @@ def _files(path: Path) -> Iterator[_File]:
 def _array(content: NDArray[np.uint8]) -> NDArray[Any] | None:
     """Read a target in a .npy: float32, one or a row, or a row uint8 of 0 and 1; None where it is neither."""
     try:
-        found = np.load(io.BytesIO(content.tobytes()), allow_pickle=False)
-    except Exception as error:  # Damaged headers make NumPy raise whatever they lead it to.
-        if is_refused(error):
-            raise
+        found = read_npy(content.tobytes())
+    except ValueError:
         return None
-    if not isinstance(found, np.ndarray) or found.ndim > 1 or not found.size:
+    if found.ndim > 1 or not found.size:
         return None
     if found.dtype.kind == "f":
         with np.errstate(over="ignore"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import tarfile
@@ -12,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
-from pipeline.errors import DataError, is_refused
+from pipeline.errors import DataError
 from pipeline.formats.card import read_card
+from pipeline.formats.npy import read_npy
 from pipeline.formats.tar_members import tar_members
 from pipeline.formats.whole import unreadable
 from pipeline.sources.encoded import EncodedImages, shards_fingerprint
@@ -207,10 +205,8 @@ def _label(path: Path, name: str, ending: str, content: bytes) -> Any:
     if ending == "cls":
         return content.strip() or None
     try:
-        return np.load(io.BytesIO(content), allow_pickle=False).tolist()
-    except Exception as error:  # Damaged headers make NumPy raise whatever they lead it to.
-        if is_refused(error):
-            raise
+        return read_npy(content).tolist()
+    except ValueError:
         raise DataError(
             f"{name} of {path} must be an array that NumPy can read; it isn't: write it anew"
         ) from None
