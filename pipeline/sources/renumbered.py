@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 from pipeline.sources.class_names import listed, tidied
 from pipeline.sources.protocol import Source
+from pipeline.sources.wrapped import Wrapped
 
 
-class Renumbered:
+class Renumbered(Wrapped):
     """The images of ``source`` with labels that are indices into ``classes``.
 
     Parameters
@@ -31,10 +32,7 @@ class Renumbered:
     """
 
     def __init__(self, source: Source, classes: Sequence[str], owner: str) -> None:
-        self._source = source
-        self.name = source.name
-        self.split = source.split
-        self.origin = source.origin
+        super().__init__(source)
         self.kind = source.kind
         self.classes = tuple(classes)
         numbers = {tidied(name): number for number, name in enumerate(classes)}
@@ -54,22 +52,3 @@ class Renumbered:
                 f"{listed([repr(name) for name in unknown])}: leave their images out, or rename them"
             )
         self.notes = (*source.notes, f"classes are numbered as in {owner}")
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def fingerprint(self) -> str:
-        """Return the source's own; classes and labels are compared besides."""
-        return self._source.fingerprint()
-
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """Decode image ``index``; see `Source.read`."""
-        return self._source.read(index)
-
-    def encoded(self, index: int) -> bytes | None:
-        """Return image ``index`` as it is where it is a JPEG; see `Source.encoded`."""
-        return self._source.encoded(index)
-
-    def sample_name(self, index: int) -> str:
-        """Name image ``index``; see `Source.sample_name`."""
-        return self._source.sample_name(index)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.errors import DataError, one_line
 from pipeline.sources.class_names import listed
 from pipeline.sources.folder_splits import FolderSplits
@@ -14,6 +11,7 @@ from pipeline.sources.image_files import ImageFiles
 from pipeline.sources.protocol import Source, no_labels
 from pipeline.sources.splits import plain_split, split_in_words
 from pipeline.sources.walk import ENDINGS, Walk, is_folder
+from pipeline.sources.wrapped import Wrapped
 from pipeline.targets import TargetKind
 
 
@@ -81,7 +79,7 @@ class UnlabeledFolder(ImageFiles):
         )
 
 
-class Unlabeled:
+class Unlabeled(Wrapped):
     """The images of ``source`` without its targets.
 
     Parameters
@@ -94,28 +92,6 @@ class Unlabeled:
     classes: tuple[str, ...] = ()
 
     def __init__(self, source: Source) -> None:
-        self._source = source
-        self.name = source.name
-        self.split = source.split
-        self.origin = source.origin
+        super().__init__(source)
         self.notes = (*source.notes, f"the targets of {source.origin} are left out")
         self.labels = no_labels(len(source))
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def fingerprint(self) -> str:
-        """Return the source's own; the kind of the targets is compared besides."""
-        return self._source.fingerprint()
-
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """Decode image ``index``; see `Source.read`."""
-        return self._source.read(index)
-
-    def encoded(self, index: int) -> bytes | None:
-        """Return image ``index`` as it is where it is a JPEG; see `Source.encoded`."""
-        return self._source.encoded(index)
-
-    def sample_name(self, index: int) -> str:
-        """Name image ``index``; see `Source.sample_name`."""
-        return self._source.sample_name(index)

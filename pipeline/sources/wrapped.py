@@ -1,0 +1,44 @@
+"""A source whose images are those of another one."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.sources.protocol import Source
+
+
+class Wrapped:
+    """The images of ``source``, for sources that have other targets for them.
+
+    Attributes
+    ----------
+    name, split, origin, notes
+        Of the source; a subclass adds its own notes.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.name = source.name
+        self.split = source.split
+        self.origin = source.origin
+        self.notes: tuple[str, ...] = tuple(source.notes)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def fingerprint(self) -> str:
+        """Return the source's own; its targets are compared besides."""
+        return self._source.fingerprint()
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """Decode image ``index``; see `Source.read`."""
+        return self._source.read(index)
+
+    def encoded(self, index: int) -> bytes | None:
+        """Return image ``index`` as it is where it is a JPEG; see `Source.encoded`."""
+        return self._source.encoded(index)
+
+    def sample_name(self, index: int) -> str:
+        """Name image ``index``; see `Source.sample_name`."""
+        return self._source.sample_name(index)
