@@ -6,16 +6,13 @@ import dataclasses
 import inspect
 import json
 import math
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from two_ranks import run_two_ranks
 
 from trainer import RunFolder, Session, open_session
 from trainer.config import Run
@@ -149,24 +146,7 @@ def test_two_ranks_find_what_one_finds(tiny: Callable[..., Path], tmp_path: Path
     run, out = a_run(tiny(), *EVALUATORS), tmp_path / "two"
     out.mkdir()
     (tmp_path / "run.toml").write_text(dumps(run))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(tmp_path / "run.toml"), str(out)],
-            env={
-                **os.environ,
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": "2",
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port,
-            },
-        )
-        for rank in range(2)
-    ]
-    assert [rank.wait(timeout=600) for rank in ranks] == [0, 0]
+    run_two_ranks(RANK, str(tmp_path / "run.toml"), str(out))
     first, second = ((out / f"rank{rank}.json").read_text() for rank in range(2))
     assert first == second
     with open_session(run, RunFolder(tmp_path / "one", run)) as session:

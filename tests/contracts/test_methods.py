@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from self_distillation import SelfDistillation
 from torch import Tensor
+from two_ranks import run_two_ranks
 
 from pipeline import Batch
 from trainer.flops import meta_batch
@@ -183,19 +180,8 @@ leave()
 
 @pytest.mark.slow
 def test_two_ranks_hold_the_same_weights(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
     here = Path(__file__).parent
     paths = os.pathsep.join(
         filter(None, (str(here), str(here.parent / "parts"), os.environ.get("PYTHONPATH")))
     )
-    shared: dict[str, Any] = {**os.environ, "PYTHONPATH": paths, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANKS], env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-        )
-        for rank in range(2)
-    ]
-    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    run_two_ranks(RANKS, environment={"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from two_ranks import free_port
 
 Words = Callable[..., list[str]]
 ENDLESS = ("--epochs", "100000", "--threads", "1", "--checkpoint-seconds", "1e9")
@@ -35,13 +35,6 @@ def started(*commands: Sequence[str]) -> Iterator[list[subprocess.Popen[str]]]:
             ranks.append(at_last.enter_context(process))
             at_last.callback(process.kill)
         yield ranks
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.mark.slow

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from two_ranks import run_two_ranks
 
 from trainer.config import Run
 from trainer.errors import RunError
@@ -76,32 +73,10 @@ leave()
 """
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 def _run_two_ranks(program: str, run: Run, out: Path) -> None:
     file = out / "recipe.toml"
     file.write_text(dumps(run))
-    port = str(_free_port())
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", PRELUDE + program, str(file), str(out)],
-            env={
-                **os.environ,
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": "2",
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port,
-            },
-        )
-        for rank in range(2)
-    ]
-    assert [rank.wait(timeout=600) for rank in ranks] == [0, 0]
+    run_two_ranks(PRELUDE + program, str(file), str(out))
 
 
 @pytest.mark.slow
