@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.augment import AUGMENTS, Augment, Chain, Mixing, chain
+from pipeline.augment import AUGMENTS, Augment, Augmentation, Mixing, compose
 from pipeline.batch import Batch, PendingIds, RawBatch
 from pipeline.engines import ENGINES, EnginePart, Reader
 from pipeline.errors import CorruptSampleError, DataError, MissingExtraError
@@ -15,8 +15,8 @@ __all__ = [
     "AUGMENTS",
     "ENGINES",
     "Augment",
+    "Augmentation",
     "Batch",
-    "Chain",
     "CorruptSampleError",
     "DataError",
     "EnginePart",
@@ -28,6 +28,6 @@ __all__ = [
     "RawBatch",
     "Reader",
     "Views",
-    "chain",
+    "compose",
     "open_dataset",
 ]

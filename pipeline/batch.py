@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment import Chain, Draws
+from pipeline.augment import Augmentation, Draws
 from pipeline.mixture import Mixture
 from pipeline.views import Views
 
@@ -145,9 +145,9 @@ class RawView:
     size: tuple[int, int] | None = None
     cropped: bool = False
 
-    def augment(self, chain: Chain) -> Tensor:
+    def augment(self, augmentation: Augmentation) -> Tensor:
         """Return the view augmented and normalized by what it was drawn for, [n, C, H, W] of its dtype."""
-        return chain.at(self.size).transform(self.images, self.draws, cropped=self.cropped)
+        return augmentation.at(self.size).transform(self.images, self.draws, cropped=self.cropped)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +188,7 @@ class RawBatch:
             views = tuple(view.images for view in self.views)
         else:
             pairs = zip(self.views, self.augmentation.transforms, strict=True)
-            views = tuple(view.augment(chain) for view, chain in pairs)
+            views = tuple(view.augment(augmentation) for view, augmentation in pairs)
         return Batch(self.ids, views, self.targets, self.mixture, self.weights, self.cursor)
 
     def tensors(self) -> list[Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pipeline.augment import Chain, Mixing
+from pipeline.augment import Augmentation, Mixing
 from pipeline.errors import DataError
 from pipeline.resolution import Stage
 
@@ -31,7 +31,7 @@ class Views:
         of several views: each would be a mixture of other samples.
     """
 
-    transforms: tuple[Chain, ...]
+    transforms: tuple[Augmentation, ...]
     sizes: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -42,7 +42,9 @@ class Views:
             raise DataError(f"sizes must be one per view; got {len(self.sizes)} for {count} views")
         if not all(0 < size < float("inf") for size in self.sizes):
             raise DataError(f"sizes must be above 0 and finite; got {self.sizes}")
-        mixing = any(isinstance(part, Mixing) for chain in self.transforms for part in chain.parts)
+        mixing = any(
+            isinstance(part, Mixing) for augmentation in self.transforms for part in augmentation.parts
+        )
         if count > 1 and mixing:
             raise DataError(
                 f"views must not mix, or each of {count} would be of other samples: leave mixup, cutmix and "
@@ -53,14 +55,14 @@ class Views:
         return len(self.transforms)
 
     @classmethod
-    def of(cls, augment: Chain | Views) -> Views:
+    def of(cls, augment: Augmentation | Views) -> Views:
         """Return views as they are, and an augmentation as the one view that it is for."""
         return augment if isinstance(augment, Views) else cls((augment,))
 
     @property
     def crops(self) -> bool:
         """Whether every view begins with a crop, so that an engine may cut the views' windows."""
-        return all(chain.cropping is not None for chain in self.transforms)
+        return all(augmentation.cropping is not None for augmentation in self.transforms)
 
     def stages(self, stage: Stage) -> tuple[Stage, ...]:
         """Return the stage of each view.

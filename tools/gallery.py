@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from rich.console import Console
 
-from pipeline.augment import AUGMENTS, chain
+from pipeline.augment import AUGMENTS, compose
 from pipeline.errors import DataError, one_line
 from pipeline.formats import Converted, open_dataset
 from pipeline.formats.whole import write_whole
@@ -97,7 +97,7 @@ class Gallery:
     def _augment(self, name: str, data: Converted, ids: NDArray[np.int64], originals: Pixels) -> Pixels:
         """Return the draws of one column, uint8[draws, n, height, width, 3], without normalization."""
         mean, std = (np.array(values, dtype=np.float32) for values in (data.card.mean, data.card.std))
-        whole = chain(name.split("+"), data.card.mean, data.card.std)
+        whole = compose(name.split("+"), data.card.mean, data.card.std)
         images = torch.from_numpy(originals).permute(0, 3, 1, 2)
         made = []
         for draw in range(self.draws):

@@ -138,9 +138,9 @@ def table(measured: Measured) -> Table:
     for column in made.columns[1:]:
         column.justify = "right"
     batch = measured.run.batch_size
-    for name, seconds, of_chain in rows(measured):
-        style = "dim" if of_chain else None
-        label = f"  {name}" if of_chain else f"{name} (beside)" if name in measured.beside else name
+    for name, seconds, of_augmentation in rows(measured):
+        style = "dim" if of_augmentation else None
+        label = f"  {name}" if of_augmentation else f"{name} (beside)" if name in measured.beside else name
         rate = f"{batch / seconds:,.0f}" if seconds > 0 and name != "rest" else ""
         made.add_row(label, f"{1e3 * seconds:,.3f}", rate, f"{measured.share(seconds):.1%}", style=style)
     made.add_section()

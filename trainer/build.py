@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from pipeline import Chain, Loader
+from pipeline import Augmentation, Loader
 from pipeline.augment.center_crop import CenterCrop
 from pipeline.augment.protocol import Cropping
 from pipeline.machine import cores
@@ -75,12 +75,14 @@ def build(
     if bf16 is None:
         bf16 = use_bf16(run, device)
     dtype = torch.float64 if run.precision == "fp64" else torch.float32
-    chain = Chain(run.augment, mean=run.mean or card.mean, std=run.std or card.std, dtype=dtype)
+    augmentation = Augmentation(run.augment, mean=run.mean or card.mean, std=run.std or card.std, dtype=dtype)
     candidates = _candidates(run, data, world)
     open_loader = partial(Loader, engine=run.engine, device=device, rank=world.rank, world_size=world.size)
-    loader = open_loader(data.train, batch_size=candidates, augment=chain, seed=_seed(run, run.augment_seed))
+    loader = open_loader(
+        data.train, batch_size=candidates, augment=augmentation, seed=_seed(run, run.augment_seed)
+    )
     test_loader = open_loader(data.test, batch_size=EVALUATION_BATCH * world.size)
-    full = run.resolution.full(_native(chain, loader))
+    full = run.resolution.full(_native(augmentation, loader))
     flops = flops_by_pixels(run, classes, full, run.batch_size // world.size)
     method, module = _method(run, classes, world, device, dtype)
     if world.size > 1:
@@ -114,12 +116,12 @@ def build(
     )
     seeds = _seed(run, run.order_seed), _seed(run, run.augment_seed)
     feedback = FeedbackBuffer(world)
-    view = _view(run, chain, loader, full)
+    view = _view(run, augmentation, loader, full)
     evaluated = EvaluatorContext(
         dataset=data.test,
         train=loader,
         test=test_loader,
-        view=View(view.chain, Stage(in_pixels(run.evaluation_resolution, full))),
+        view=View(view.augmentation, Stage(in_pixels(run.evaluation_resolution, full))),
         bf16=bf16,
         world=world,
         multiplied=data.multiplied,
@@ -152,12 +154,12 @@ def build(
         view=view,
         evaluators=build_evaluators(run.evaluator, evaluated),
         method=method,
-        selector=_selector(run, selection, chain, method, bf16, loader, account, feedback, world),
+        selector=_selector(run, selection, augmentation, method, bf16, loader, account, feedback, world),
         step=Step(method, module, optimizer, bf16, account.ledger),
         schedule=run.schedule.bind((account.total - account.before) / len(data.train)),
         feedback=feedback,
         scores=scores,
-        feeds=open_feeds(run, data, account, chain.parted()[0], seeds, open_loader, world.size),
+        feeds=open_feeds(run, data, account, augmentation.parted()[0], seeds, open_loader, world.size),
         samples=SampleRecord.empty(len(data.train)),
     )
 
@@ -202,9 +204,9 @@ def _candidates(run: Run, data: Data, world: World) -> int:
     return count
 
 
-def _native(chain: Chain, loader: Loader) -> int | None:
+def _native(augmentation: Augmentation, loader: Loader) -> int | None:
     """Pixels of the shorter side that images have without a resolution of the run's own."""
-    first = chain.parts[0] if chain.parts else None
+    first = augmentation.parts[0] if augmentation.parts else None
     if isinstance(first, Cropping) and first.size is not None:
         return min(first.size_of(1, 1))
     return None if loader.shape is None else min(loader.shape)
@@ -238,18 +240,20 @@ def _digest(run: Run, data: Data) -> str | None:
     return None if run.accept_changed_data else digest(data.train)
 
 
-def _view(run: Run, chain: Chain, loader: Loader, full: int) -> View:
+def _view(run: Run, augmentation: Augmentation, loader: Loader, full: int) -> View:
     """How images are shown without training: whole, or their middle."""
     share = run.evaluation_crop
     if share is None and loader.shape is None:
         share = CenterCrop().share
-    return View(chain.plain() if share is None else chain.plain(CenterCrop(share=share)), Stage(full))
+    return View(
+        augmentation.plain() if share is None else augmentation.plain(CenterCrop(share=share)), Stage(full)
+    )
 
 
 def _selector(
     run: Run,
     selection: Selection,
-    chain: Chain,
+    augmentation: Augmentation,
     method: Method,
     bf16: bool,
     loader: Loader,
@@ -263,7 +267,7 @@ def _selector(
     return Selector(
         run.selection,
         selection,
-        chain=chain,
+        augmentation=augmentation,
         scorer=scorer,
         method=method,
         loader=loader,
@@ -275,5 +279,5 @@ def _selector(
         augment_seed=_seed(run, run.augment_seed),
         seed=_seed(run, run.selection_seed),
         # Where the set holds its images at lower resolutions, candidates are read there.
-        reread=run.selection.scores and bool(loader.dataset.levels) and chain.cropping is not None,
+        reread=run.selection.scores and bool(loader.dataset.levels) and augmentation.cropping is not None,
     )

@@ -13,7 +13,7 @@ from pipeline.engines import EnginePart
 from pipeline.machine import MOST_THREADS
 from pipeline.resolution import ResolutionPart, check_pixels
 from samplers import SamplerPart, ScoringPart
-from trainer import chains, fitting
+from trainer import augmentations, fitting
 from trainer.errors import RunError
 from trainer.evaluators import EvaluatorConfig
 from trainer.methods import MethodConfig
@@ -220,7 +220,7 @@ class Settings:
 class Run(Settings):
     """Everything that a run's result depends on: the settings, and one part for each slot.
 
-    A chain of augmentations that names no crop is completed by the standard one: see `trainer.chains`.
+    A chain of augmentations that names no crop is completed by the standard one: see `trainer.augmentations`.
     """
 
     recipe: str = "custom"
@@ -242,8 +242,10 @@ class Run(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         fitting.check(self)
-        chains.check(self.augment)
-        object.__setattr__(self, "augment", chains.complete(self.augment, chains.base_of((), self.data)))
+        augmentations.check(self.augment)
+        object.__setattr__(
+            self, "augment", augmentations.complete(self.augment, augmentations.base_of((), self.data))
+        )
         metrics_of(self.evaluator, self.primary_metric)
 
     @property

@@ -10,7 +10,7 @@ from zlib import crc32
 
 import numpy as np
 
-from pipeline import Batch, Chain, Loader, RawBatch
+from pipeline import Augmentation, Batch, Loader, RawBatch
 from pipeline.resolution import Stage
 from samplers import Order, Plan, SamplingWarning
 from samplers.service import Service
@@ -24,7 +24,7 @@ def open_feeds(
     run: Run,
     data: Data,
     account: Account,
-    augment: Chain,
+    augment: Augmentation,
     seeds: tuple[int, int],
     open_loader: Callable[..., Loader],
     ranks: int,

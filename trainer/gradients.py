@@ -69,6 +69,6 @@ def measure(
     ------
     Each batch, its outputs float32[n, classes] and the norms float32[n], on the device.
     """
-    for batch in loader.batches(order, augment=view.chain, stage=view.stage):
+    for batch in loader.batches(order, augment=view.augmentation, stage=view.stage):
         norms, outputs = gradient_norms(method, batch.images, batch.targets["label"])
         yield batch, outputs, norms

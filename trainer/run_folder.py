@@ -259,11 +259,11 @@ def folder_name(run: config.Run) -> str:
     if run.name is not None:
         return run.name
     config.check_folder_name("recipe", run.recipe)
-    chain, sampler = SLOTS["augment"].named(run, "+"), SLOTS["sampler"].named(run)
+    augmentation, sampler = SLOTS["augment"].named(run, "+"), SLOTS["sampler"].named(run)
     digest = settings.digest(run)[:6]
     selection = SLOTS["selection"].named(run)
     if selection != SLOTS["selection"].default:
         sampler = f"{sampler}-{selection}"
-    name = f"{run.recipe}-{sampler}-{chain}-b{run.budget:g}-s{run.seed}-{digest}"
+    name = f"{run.recipe}-{sampler}-{augmentation}-b{run.budget:g}-s{run.seed}-{digest}"
     config.check_folder_name("the name made of the run's parts", name)
     return name

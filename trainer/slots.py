@@ -16,7 +16,7 @@ from pipeline.formats import FORMATS
 from pipeline.resolution import RESOLUTIONS
 from pipeline.sources import SOURCES
 from samplers import SAMPLERS
-from trainer import chains, metrics
+from trainer import augmentations, metrics
 from trainer.errors import RunError
 from trainer.evaluators import EVALUATORS
 from trainer.methods import METHODS
@@ -147,8 +147,8 @@ _ALL = (
         help="Augmentations on the device, in this order; the standard one is added to those without a crop",
         default="standard",
         many=True,
-        check=chains.check,
-        complete=chains.of_command,
+        check=augmentations.check,
+        complete=augmentations.of_command,
     ),
     Slot(
         name="resolution",

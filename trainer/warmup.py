@@ -123,15 +123,15 @@ def _shown(session: Session) -> torch.Tensor:
     """Images of a batch as a sampler's own scores are made of them."""
     order = Order(round=0, ids=np.arange(session.loader.batch_size, dtype=np.int64))
     view = session.view
-    batch = next(session.loader.batches(order, augment=view.chain, stage=view.stage))
+    batch = next(session.loader.batches(order, augment=view.augmentation, stage=view.stage))
     return batch.images[: session.run.batch_size // session.world.size]
 
 
 def _candidates(session: Session, stage: Stage) -> Batch:
     """A batch of candidates as they are scored."""
     order = Order(round=0, ids=np.arange(session.loader.batch_size, dtype=np.int64))
-    chain, asked = session.selector.chain, session.selector.stage(stage)
-    return next(session.loader.batches(order, augment=chain, stage=asked))
+    augmentation, asked = session.selector.augmentation, session.selector.stage(stage)
+    return next(session.loader.batches(order, augment=augmentation, stage=asked))
 
 
 def _since(session: Session, before: float) -> float:

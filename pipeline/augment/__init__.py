@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pipeline.augment.augmentation import Chain, HostDraws
+from pipeline.augment.augmentation import Augmentation, HostDraws
 from pipeline.augment.autoaugment import Autoaugment
 from pipeline.augment.blur import Blur
 from pipeline.augment.center_crop import CenterCrop
@@ -51,13 +51,13 @@ AUGMENTS: dict[str, type[Augment]] = {
 """Every augmentation by the name that recipes use."""
 
 
-def chain(
+def compose(
     parts: Sequence[str | Augment | Callable[[Tensor], Tensor]],
     mean: Sequence[float],
     std: Sequence[float],
     dtype: torch.dtype = torch.float32,
-) -> Chain:
-    """Return a `Chain` of augmentations, names of augmentations (with default options), and functions.
+) -> Augmentation:
+    """Return an `Augmentation` of parts: augmentations, their names (with default options), and functions.
 
     A function of uint8 images, such as one of torchvision's v2 transforms, is called with the whole batch;
     for one call per image pass ``Transform(function, per_sample=True)``.
@@ -65,7 +65,7 @@ def chain(
     Raises
     ------
     DataError
-        For a name that isn't in `AUGMENTS`, and as `Chain`.
+        For a name that isn't in `AUGMENTS`, and as `Augmentation`.
     """
     made: list[Augment] = []
     for part in parts:
@@ -77,7 +77,17 @@ def chain(
             made.append(AUGMENTS[part]())
         else:
             raise DataError(f"an augmentation must be one of {', '.join(AUGMENTS)}; got {part!r}")
-    return Chain(made, mean, std, dtype)
+    return Augmentation(made, mean, std, dtype)
 
 
-__all__ = ["AUGMENTS", "Augment", "Chain", "Cropping", "Draws", "HostDraws", "Mixing", "Transform", "chain"]
+__all__ = [
+    "AUGMENTS",
+    "Augment",
+    "Augmentation",
+    "Cropping",
+    "Draws",
+    "HostDraws",
+    "Mixing",
+    "Transform",
+    "compose",
+]

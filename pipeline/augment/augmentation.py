@@ -24,12 +24,12 @@ from pipeline.transfer import place
 
 @dataclass(frozen=True, slots=True)
 class HostDraws:
-    """What a chain drew for a batch, on the host.
+    """What an augmentation drew for a batch, on the host.
 
     Attributes
     ----------
     parts
-        One entry per part of the chain, in its order.
+        One entry per part of the augmentation, in its order.
     mixture
         What each image is made of after all mixing, its tensors on the CPU; None where nothing mixes.
     """
@@ -43,7 +43,7 @@ class HostDraws:
         return draws, None if self.mixture is None else self.mixture.to(device)
 
 
-class Chain:
+class Augmentation:
     """Augmentations that follow each other, then (or in between) normalisation to (x / 255 - mean) / std.
 
     Parameters
@@ -93,14 +93,14 @@ class Chain:
             (index for index, part in enumerate(self.parts) if part.domain == "float"), len(self.parts)
         )
         self._scopes = scopes(self.parts)
-        # Looking through a protocol takes as long as drawing for a batch: once a chain is enough.
+        # Looking through a protocol takes as long as drawing for a batch: once per augmentation is enough.
         first = self.parts[0] if self.parts else None
         self.cropping: Cropping | None = first if isinstance(first, Cropping) else None
         self._mixes = tuple(isinstance(part, Mixing) for part in self.parts)
         self._resizes = tuple(isinstance(part, Resizing) for part in self.parts)
         self._tiles: dict[tuple[torch.device, int], tuple[Tensor, Tensor]] = {}
         self._calls = 0
-        self._sized: dict[tuple[int, int], Chain] = {}
+        self._sized: dict[tuple[int, int], Augmentation] = {}
 
     def __call__(
         self, images: Tensor, labels: Tensor, *, step: int | None = None, seed: int = 0
@@ -117,14 +117,14 @@ class Chain:
             int64[n]
         step
             Number of the batch, at least 0: give it to make a loop that resumes repeat its draws. None counts
-            the calls of this chain that didn't give one.
+            the calls of this augmentation that didn't give one.
         seed
             In [0, 2**32).
 
         Returns
         -------
         images
-            [n, C, H, W] of the chain's dtype, normalised, channels_last in memory.
+            [n, C, H, W] of the augmentation's dtype, normalised, channels_last in memory.
         labels
             int64[n, k], the labels of what each image is made of; k is 1 without mixing.
         shares
@@ -153,21 +153,21 @@ class Chain:
             return images, labels[:, None], images.new_ones((len(labels), 1), dtype=torch.float32)
         return images, mixture.to(labels.device).gather(labels), mixture.device_coefficients
 
-    def plain(self, *parts: Augment) -> Chain:
-        """Give the chain of other parts, by default none, that normalises as this one does."""
-        return Chain(parts, self.mean or None, self.std or None, self.dtype)
+    def plain(self, *parts: Augment) -> Augmentation:
+        """Give the augmentation of other parts, by default none, that normalises as this one does."""
+        return Augmentation(parts, self.mean or None, self.std or None, self.dtype)
 
-    def parted(self) -> tuple[Chain, Chain]:
+    def parted(self) -> tuple[Augmentation, Augmentation]:
         """Give what comes before mixing, normalising, and the mixing of what is normalised then."""
         first = next((at for at, part in enumerate(self.parts) if isinstance(part, Mixing)), len(self.parts))
-        mixing = Chain(self.parts[first:], None, None, self.dtype)
-        return Chain(self.parts[:first], self.mean, self.std, self.dtype), mixing
+        mixing = Augmentation(self.parts[first:], None, None, self.dtype)
+        return Augmentation(self.parts[:first], self.mean, self.std, self.dtype), mixing
 
-    def at(self, size: tuple[int, int] | None) -> Chain:
-        """Give this chain for images that are to have another height and width from the first part on.
+    def at(self, size: tuple[int, int] | None) -> Augmentation:
+        """Give this augmentation for images that are to have another height and width from the first part on.
 
         A first part that resizes gives that size; before any other, the whole image is resized. None gives
-        the chain itself.
+        the augmentation itself.
         """
         if size is None:
             return self
@@ -177,7 +177,7 @@ class Chain:
                 parts: tuple[Augment, ...] = (first.sized(*size), *self.parts[1:])
             else:
                 parts = (Resize(size=size), *self.parts)
-            self._sized[size] = Chain(parts, self.mean or None, self.std or None, self.dtype)
+            self._sized[size] = Augmentation(parts, self.mean or None, self.std or None, self.dtype)
         return self._sized[size]
 
     def draw(self, keys: Keys, height: int, width: int, *, cropped: bool = False) -> HostDraws:
@@ -206,7 +206,7 @@ class Chain:
         Parameters
         ----------
         images
-            uint8[n, C, H, W] in any memory layout; of the chain's dtype where it doesn't normalise.
+            uint8[n, C, H, W] in any memory layout; of the augmentation's dtype where it doesn't normalise.
         draws
             One entry per part, on the device of ``images``.
         cropped
@@ -214,12 +214,12 @@ class Chain:
 
         Returns
         -------
-        [n, C, H, W] of the chain's dtype, channels_last in memory.
+        [n, C, H, W] of the augmentation's dtype, channels_last in memory.
         """
         if len(draws) != len(self.parts):
             raise DataError(
-                f"a chain of {len(self.parts)} parts needs that many draws; got {len(draws)}: "
-                "give the chain what it drew itself (draw)"
+                f"an augmentation of {len(self.parts)} parts needs that many draws; got {len(draws)}: "
+                "give the augmentation what it drew itself (draw)"
             )
         for index, (part, drawn) in enumerate(zip(self.parts, draws, strict=True)):
             if index == self._normalise_at:
@@ -229,7 +229,7 @@ class Chain:
         return self.normalise(images) if self._normalise_at == len(self.parts) else images
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Turn uint8[n, C, H, W] into (x / 255 - mean) / std, of the chain's dtype, channels_last."""
+        """Turn uint8[n, C, H, W] into (x / 255 - mean) / std, of the augmentation's dtype, channels_last."""
         if not self.normalises:
             return images
         pixels = to_pixels(images)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment import Chain, Cropping, HostDraws
+from pipeline.augment import Augmentation, Cropping, HostDraws
 from pipeline.batch import Cursor, RawBatch, RawView
 from pipeline.crop import Crop
 from pipeline.engines import Dataset, EnginePart, Reader
@@ -70,7 +70,7 @@ class Assembly:
         stages = () if views is None else views.stages(stage)
         if self.shape is not None:
             return
-        croppings = [] if views is None else [chain.cropping for chain in views.transforms]
+        croppings = [] if views is None else [augmentation.cropping for augmentation in views.transforms]
         if not croppings or not all(map(_sizes, croppings, stages)):
             raise DataError(
                 f"the images of {self._stored.path} differ in shape: begin the augmentation with "
@@ -113,7 +113,7 @@ class Assembly:
         by_engine = views is not None and views.crops and reader.crops
         crops: list[Crop] = []
         plans: list[tuple[HostDraws, tuple[int, int] | None]] = []
-        for view, chain in enumerate(() if views is None else views.transforms):
+        for view, augmentation in enumerate(() if views is None else views.transforms):
             keys = Keys(
                 self._seed,
                 cursor.round,
@@ -125,8 +125,8 @@ class Assembly:
                 magnitude=stage.magnitude,
                 resolution=stages[view].resolution,
             )
-            size = _target(chain, reader, stages[view].pixels)
-            sized = chain.at(size)
+            size = _target(augmentation, reader, stages[view].pixels)
+            sized = augmentation.at(size)
             if by_engine:
                 assert sized.cropping is not None
                 windows = sized.cropping.windows(keys, dataset.heights[stored], dataset.widths[stored])
@@ -197,7 +197,7 @@ def _sizes(cropping: Cropping | None, stage: Stage) -> bool:
     return cropping is not None and (stage.pixels is not None or cropping.size is not None)
 
 
-def _target(chain: Chain, reader: Reader, pixels: int | None) -> tuple[int, int] | None:
+def _target(augmentation: Augmentation, reader: Reader, pixels: int | None) -> tuple[int, int] | None:
     """Height and width to bring images to, the shorter side ``pixels``; None where they come so."""
     if pixels is None:
         return None
@@ -205,6 +205,6 @@ def _target(chain: Chain, reader: Reader, pixels: int | None) -> tuple[int, int]
         return pixels, pixels
     scale = pixels / min(reader.height, reader.width)
     size = max(1, round(reader.height * scale)), max(1, round(reader.width * scale))
-    if chain.cropping is None and size == (reader.height, reader.width):
+    if augmentation.cropping is None and size == (reader.height, reader.width):
         return None
     return size

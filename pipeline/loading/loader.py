@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.augment import Chain
+from pipeline.augment import Augmentation
 from pipeline.batch import Batch, RawBatch
 from pipeline.clock import CLOCK
 from pipeline.engines import Dataset, EnginePart
@@ -93,7 +93,7 @@ class Loader:
         *,
         engine: EnginePart | None = None,
         batch_size: int = 128,
-        augment: Chain | Views | None = None,
+        augment: Augmentation | Views | None = None,
         seed: int = 0,
         device: torch.device | str = "auto",
         rank: int = 0,
@@ -133,7 +133,7 @@ class Loader:
         order: OrderLike,
         start: int = 0,
         *,
-        augment: Chain | Views | None = None,
+        augment: Augmentation | Views | None = None,
         stage: Stage | None = None,
     ) -> Iterator[Batch]:
         """Iterate over an order's augmented batches, each exactly once.
@@ -145,7 +145,7 @@ class Loader:
         start
             Number of the first batch, for resuming: those before it are neither read nor drawn.
         augment
-            Augmentation in place of the loader's own: ``chain.plain()`` for scoring and evaluation.
+            Augmentation in place of the loader's own: ``augmentation.plain()`` for scoring and evaluation.
         stage
             Resolution and strength of the augmentation; by default images come as they are stored, or as the
             augmentation makes them.
@@ -165,7 +165,7 @@ class Loader:
         order: OrderLike,
         start: int = 0,
         *,
-        augment: Chain | Views | None = None,
+        augment: Augmentation | Views | None = None,
         stage: Stage | None = None,
     ) -> Iterator[RawBatch]:
         """Iterate over an order's batches as they were read, for a loop that times `RawBatch.augment` itself.

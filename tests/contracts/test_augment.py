@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from pipeline.augment import AUGMENTS, Augment, Chain, Mixing
+from pipeline.augment import AUGMENTS, Augment, Augmentation, Mixing
 from pipeline.augment.autoaugment import Autoaugment
 from pipeline.augment.blur import Blur
 from pipeline.augment.color_jitter import ColorJitter
@@ -84,15 +84,15 @@ def drawn(part: Augment, keys: Keys, height: int, width: int) -> dict[str, Tenso
 def test_never_waits_for_the_device(part: Augment, n: int, height: int, width: int) -> None:
     """On fake CUDA tensors a host tensor in between, .item() and a data-dependent shape all raise."""
     keys = keys_of(np.arange(n))
-    chain = Chain([part], mean=[0.5] * 3, std=[0.25] * 3)
-    draws = chain.draw(keys, height, width)
+    augmentation = Augmentation([part], mean=[0.5] * 3, std=[0.25] * 3)
+    draws = augmentation.draw(keys, height, width)
     with FakeTensorMode(), torch.device("cuda"):
         parts = [
             {name: torch.empty(array.shape, dtype=place(array, CPU).dtype) for name, array in one.items()}
             for one in draws.parts
         ]
         images = torch.empty((n, height, width, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
-        out = chain.transform(images, parts)
+        out = augmentation.transform(images, parts)
         assert out.device.type == "cuda"
         assert out.shape == images.shape
         assert out.is_contiguous(memory_format=torch.channels_last)
@@ -118,7 +118,7 @@ def test_keeps_shape_dtype_layout_and_its_input(
 @pytest.mark.parametrize("part", list(resized().values()), ids=list(resized()))
 @pytest.mark.parametrize("n", [0, 1, 6])
 def test_gives_the_size_that_it_says(part: Resizing, n: int) -> None:
-    images, chain = images_for(part, n, 30, 23), Chain([part], mean=[0.5] * 3, std=[0.25] * 3)
+    images, augmentation = images_for(part, n, 30, 23), Augmentation([part], mean=[0.5] * 3, std=[0.25] * 3)
     out = part.apply(images, drawn(part, keys_of(np.arange(n)), 30, 23))
     assert tuple(out.shape) == (n, 3, *part.size_of(30, 23))
     assert out.is_contiguous(memory_format=torch.channels_last)
@@ -126,7 +126,7 @@ def test_gives_the_size_that_it_says(part: Resizing, n: int) -> None:
     with FakeTensorMode(allow_non_fake_inputs=False), torch.device("cuda"):
         on_device = {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in draws.items()}
         fake = torch.empty((n, 30, 23, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
-        assert chain.transform(fake, [on_device]).shape == out.shape
+        assert augmentation.transform(fake, [on_device]).shape == out.shape
 
 
 @every_part
@@ -271,17 +271,20 @@ def test_threads_change_nothing(part: Augment) -> None:
 
 @every_part
 def test_a_chain_takes_images_in_any_layout(part: Augment) -> None:
-    chain = Chain([part], mean=[0.5] * 3, std=[0.25] * 3)
+    augmentation = Augmentation([part], mean=[0.5] * 3, std=[0.25] * 3)
     keys = keys_of(np.arange(6))
     draws = [
-        {name: place(array, CPU) for name, array in one.items()} for one in chain.draw(keys, 20, 24).parts
+        {name: place(array, CPU) for name, array in one.items()}
+        for one in augmentation.draw(keys, 20, 24).parts
     ]
     images = torch.randint(0, 256, (6, 3, 20, 24), dtype=torch.uint8)
-    out = chain.transform(images, draws)
-    assert torch.equal(out, chain.transform(images.contiguous(memory_format=torch.channels_last), draws))
+    out = augmentation.transform(images, draws)
+    assert torch.equal(
+        out, augmentation.transform(images.contiguous(memory_format=torch.channels_last), draws)
+    )
     wider = torch.zeros(6, 3, 20, 40, dtype=torch.uint8)
     wider[..., 8:32] = images
-    assert torch.equal(out, chain.transform(wider[..., 8:32], draws))
+    assert torch.equal(out, augmentation.transform(wider[..., 8:32], draws))
 
 
 @every_mixing

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline import Loader, chain
+from pipeline import Loader, compose
 from pipeline.crop import Crop, Windows
 from pipeline.engines.ffcv import FfcvEngine
 from pipeline.engines.resident import ResidentEngine
@@ -98,7 +98,7 @@ def test_batches_are_equal_at_every_stage_of_the_way(photographs: Beton) -> None
         ids = np.arange(len(photographs))
         weights = None
 
-    augment = chain(["random_resized_crop"], photographs.card.mean, photographs.card.std)
+    augment = compose(["random_resized_crop"], photographs.card.mean, photographs.card.std)
     images = []
     for engine in (ResidentEngine(), FfcvEngine(exact=True), FfcvEngine()):
         with Loader(photographs, engine=engine, batch_size=5, augment=augment, device="cpu") as loader:

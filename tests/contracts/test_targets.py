@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pipeline import ENGINES, EnginePart, Loader, MissingExtraError, chain
+from pipeline import ENGINES, EnginePart, Loader, MissingExtraError, compose
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.formats import FORMATS, open_dataset
 from pipeline.multiplied import Multiplied
@@ -49,7 +49,7 @@ def test_targets_follow_their_images(
     data = Multiplied(open_dataset(tmp_path / f"x.{ending}"), 2)
     ids = np.random.default_rng(3).permutation(2 * SAMPLES)
     # The partners of a mixture are samples of the batch, so that their targets are at hand.
-    mixing = chain(["mixup"], (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    mixing = compose(["mixup"], (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     try:
         loader = Loader(data, engine=engine, batch_size=5, device="cpu", augment=mixing)
     except MissingExtraError as error:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from pipeline import ENGINES, Chain, EnginePart, Loader, Views, open_dataset
+from pipeline import ENGINES, Augmentation, EnginePart, Loader, Views, open_dataset
 from pipeline.augment.color_jitter import ColorJitter
 from pipeline.augment.random_resized_crop import RandomResizedCrop
 from pipeline.augment.standard import Standard
@@ -49,8 +49,8 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Converted]:
     return {encoding: open_dataset(folder / f"{encoding}.beton") for encoding in ("raw", "jpeg")}
 
 
-def crop(size: int = 24, **options: tuple[float, float]) -> Chain:
-    return Chain([RandomResizedCrop(size=size, **options), ColorJitter()], MEAN, STD)  # type: ignore[arg-type]
+def crop(size: int = 24, **options: tuple[float, float]) -> Augmentation:
+    return Augmentation([RandomResizedCrop(size=size, **options), ColorJitter()], MEAN, STD)  # type: ignore[arg-type]
 
 
 def order(count: int = 50) -> Order:
@@ -59,7 +59,7 @@ def order(count: int = 50) -> Order:
 
 def load(
     data: Converted,
-    augment: Chain | Views,
+    augment: Augmentation | Views,
     engine: EnginePart,
     *,
     start: int = 0,
@@ -128,7 +128,7 @@ def test_ranks_have_the_parts_of_every_view(sets: dict[str, Converted], engine: 
 def test_views_of_raw_images_are_equal_from_every_engine(sets: dict[str, Converted]) -> None:
     for views in (
         Views((crop(), crop(16), crop(30, scale=(0.9, 1.0)))),
-        Views((crop(), Chain([Standard()], MEAN, STD))),
+        Views((crop(), Augmentation([Standard()], MEAN, STD))),
     ):
         first, *others = [load(sets["raw"], views, part()) for part in ENGINES.values()]
         for other in others:
@@ -140,7 +140,7 @@ def test_views_of_raw_images_are_equal_from_every_engine(sets: dict[str, Convert
 def test_sizes_are_fractions_of_the_stages(
     sets: dict[str, Converted], store: str, engine: EnginePart
 ) -> None:
-    views = Views((crop(), crop(), Chain([Standard()], MEAN, STD)), (1.0, 0.5, 0.25))
+    views = Views((crop(), crop(), Augmentation([Standard()], MEAN, STD)), (1.0, 0.5, 0.25))
     stage = Stage(24, resolution=0.8)
     (batch, *_) = load(sets[store], views, engine, stage=stage)
     assert [tuple(view.shape[2:]) for view in batch] == [(32, 24), (16, 12), (8, 6)]
@@ -177,7 +177,7 @@ def test_a_sample_is_decoded_once_for_all_its_views(
 def test_whole_images_are_read_once_for_all_views(
     sets: dict[str, Converted], store: str, engine: EnginePart
 ) -> None:
-    views = Views((Chain([Standard()], MEAN, STD), crop()))
+    views = Views((Augmentation([Standard()], MEAN, STD), crop()))
     with Loader(sets[store], engine=engine, batch_size=16, augment=views, device="cpu") as loader:
         raw = next(loader.raw_batches(order()))
     assert len(raw.views) == 2

@@ -7,8 +7,8 @@ def test_the_public_face() -> None:
     assert sorted(pipeline.__all__) == [
         "AUGMENTS",
         "Augment",
+        "Augmentation",
         "Batch",
-        "Chain",
         "CorruptSampleError",
         "DataError",
         "ENGINES",
@@ -21,7 +21,7 @@ def test_the_public_face() -> None:
         "RawBatch",
         "Reader",
         "Views",
-        "chain",
+        "compose",
         "open_dataset",
     ]
     assert all(hasattr(pipeline, name) for name in pipeline.__all__)

@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline import Chain, DataError, Views
+from pipeline import Augmentation, DataError, Views
 from pipeline.augment.mixup import Mixup
 from pipeline.augment.random_resized_crop import RandomResizedCrop
 from pipeline.augment.standard import Standard
 from pipeline.resolution import Stage
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
-CROP = Chain([RandomResizedCrop()], MEAN, STD)
-PLAIN = Chain([Standard()], MEAN, STD)
-MIXED = Chain([Mixup()], MEAN, STD)
+CROP = Augmentation([RandomResizedCrop()], MEAN, STD)
+PLAIN = Augmentation([Standard()], MEAN, STD)
+MIXED = Augmentation([Mixup()], MEAN, STD)
 
 
 def test_an_augmentation_is_one_view() -> None:
@@ -45,7 +45,7 @@ def test_each_view_has_a_stage_of_its_own() -> None:
     ],
 )
 def test_views_that_cannot_work_are_refused(
-    transforms: tuple[Chain, ...], sizes: tuple[float, ...], line: str
+    transforms: tuple[Augmentation, ...], sizes: tuple[float, ...], line: str
 ) -> None:
     with pytest.raises(DataError, match=line):
         Views(transforms, sizes)

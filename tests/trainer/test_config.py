@@ -67,8 +67,11 @@ def test_parts_are_named_or_tabled_with_options() -> None:
 
 def test_mixing_alone_goes_after_the_standard_augmentation() -> None:
     names = [
-        [SLOTS["augment"].part_name(part) for part in recipe.from_table({"augment": chain}, "x").augment]
-        for chain in (["ricap"], "mixup", ["none", "ricap"], ["standard", "mixup"])
+        [
+            SLOTS["augment"].part_name(part)
+            for part in recipe.from_table({"augment": augmentation}, "x").augment
+        ]
+        for augmentation in (["ricap"], "mixup", ["none", "ricap"], ["standard", "mixup"])
     ]
     assert names == [["standard", "ricap"], ["standard", "mixup"], ["none", "ricap"], ["standard", "mixup"]]
 

@@ -101,7 +101,7 @@ def test_a_setting_that_a_run_folder_has_and_this_version_has_not_is_refused(tmp
 
 def test_a_part_that_stands_twice_in_a_chain_is_compared_twice(tmp_path: Path) -> None:
     ricaps = [[{"name": "ricap", "alpha": first}, {"name": "ricap", "alpha": 0.4}] for first in (0.1, 0.2)]
-    tables = [{**recipe.to_table(Run()), "augment": chain} for chain in ricaps]
+    tables = [{**recipe.to_table(Run()), "augment": augmentation} for augmentation in ricaps]
     assert settings.flat(tables[0])["augment.ricap.alpha"] == [0.1, 0.4]
     flat = [settings.flat(settings.whole(table)) for table in tables]
     assert flat[0] != flat[1]

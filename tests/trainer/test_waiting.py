@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline import Loader, RawBatch, chain, open_dataset
+from pipeline import Loader, RawBatch, compose, open_dataset
 from pipeline.resolution import Stage
 from samplers import Order, Scores
 from trainer.account import Account
@@ -49,7 +49,7 @@ def parts(fashion: Path, tmp_path: Path, name: str, augment: str) -> Parts:
         options = {"irreducible": tmp_path / "irreducible.npz"}
     part = SELECTIONS[name](**options).bind(Terms(0.5, 4, BATCH))
     data = open_dataset(fashion / "fashion_mnist" / "train.beton")
-    augmentation = chain(
+    augmentation = compose(
         ["standard", augment] if augment != "standard" else ["standard"], (0.5,) * 3, (0.5,) * 3
     )
     with META:
@@ -61,7 +61,7 @@ def parts(fashion: Path, tmp_path: Path, name: str, augment: str) -> Parts:
     selector = Selector(
         part,
         selection,
-        chain=augmentation,
+        augmentation=augmentation,
         scorer=Scorer(encoder, "eval", bf16=False, keeps_features=part.features),
         method=method,
         loader=loader,
@@ -99,7 +99,7 @@ def test_a_batch_is_scored_selected_mixed_and_trained_without_a_wait(
     selector, loader = parts.selector, parts.loader
     selection = selector.selection
     order = Order(0, np.arange(loader.batch_size, dtype=np.int64))
-    raw: RawBatch = _on_meta(next(loader.raw_batches(order, augment=selector.chain, stage=STAGE)))
+    raw: RawBatch = _on_meta(next(loader.raw_batches(order, augment=selector.augmentation, stage=STAGE)))
     optimizer = torch.optim.SGD(parts.method.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     step = Step(parts.method, parts.method, optimizer, False, Ledger(META))
     batches = selector.ready(raw, STAGE, select=selector.loads_more)

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from pipeline.augment import AUGMENTS, Augment, Chain
+from pipeline.augment import AUGMENTS, Augment, Augmentation
 from pipeline.augment.randaugment import Randaugment
 from pipeline.randomness import Keys
 from pipeline.transfer import place, resolve_device
@@ -98,8 +98,8 @@ def photographs(count: int, pixels: int) -> Tensor:
 def ours(name: str, images: Tensor) -> Callable[[], object]:
     """Return a call that draws a new batch's parameters, moves them to the device, and applies them."""
     part = part_of(name)
-    chain = Chain([part], _MEAN, _STD)
-    source = chain.normalise(images) if part.domain == "float" else images
+    augmentation = Augmentation([part], _MEAN, _STD)
+    source = augmentation.normalise(images) if part.domain == "float" else images
     ids: NDArray[np.int64] = np.arange(len(images))
     occurrences = np.zeros_like(ids)
     step = 0
@@ -108,7 +108,7 @@ def ours(name: str, images: Tensor) -> Callable[[], object]:
         nonlocal step
         step += 1
         keys = Keys(0, step, step, ids, occurrences)
-        drawn = chain.draw(keys, images.shape[2], images.shape[3]).parts[0]
+        drawn = augmentation.draw(keys, images.shape[2], images.shape[3]).parts[0]
         out = part.apply(source, {key: place(array, source.device) for key, array in drawn.items()})
         return finished(out)
 
@@ -181,7 +181,7 @@ def batch_transform(name: str, images: Tensor) -> Callable[[], object] | None:
     if name not in known:
         return None
     labels = torch.arange(len(images)) % 10
-    source = Chain((), _MEAN, _STD).normalise(images) if name == "mixup" else images
+    source = Augmentation((), _MEAN, _STD).normalise(images) if name == "mixup" else images
     return lambda: known[name](source, labels)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import ENGINES, Chain, Loader, open_dataset
+from pipeline import ENGINES, Augmentation, Loader, open_dataset
 from pipeline.augment.random_resized_crop import RandomResizedCrop
 
 _DALI_AHEAD = 3
@@ -78,10 +78,10 @@ def ours(work: Work) -> Side:
     """Return an engine of this project in its loader; crops not made by it are made as in training."""
     dataset = open_dataset(Path(work.data))
     crop = RandomResizedCrop(size=work.pixels) if work.pixels else None
-    chain = None if crop is None else Chain([crop], (0.5,) * 3, (0.25,) * 3)
+    augmentation = None if crop is None else Augmentation([crop], (0.5,) * 3, (0.25,) * 3)
     part: Any = ENGINES[work.engine]
     engine = part(threads=work.threads)
-    loader = Loader(dataset, engine=engine, batch_size=work.batch_size, augment=chain, device="cpu")
+    loader = Loader(dataset, engine=engine, batch_size=work.batch_size, augment=augmentation, device="cpu")
     rounds = 0
 
     def epoch() -> Iterator[int]:

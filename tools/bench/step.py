@@ -62,7 +62,7 @@ class StepBench:
         view, steps = session.view, training(session)
         session.begin_round()
         assert session.order is not None
-        fixed = next(session.loader.batches(session.order, augment=view.chain, stage=view.stage))
+        fixed = next(session.loader.batches(session.order, augment=view.augmentation, stage=view.stage))
 
         def pipeline() -> None:
             for _ in range(self.steps):

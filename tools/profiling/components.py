@@ -11,7 +11,7 @@ from itertools import cycle, islice
 import numpy as np
 from torch import Tensor
 
-from pipeline import AUGMENTS, Chain
+from pipeline import AUGMENTS, Augmentation
 from pipeline.augment import Augment
 from pipeline.randomness import Keys
 from samplers import Feedback
@@ -103,9 +103,10 @@ class Stages:
 
     def _augmentation(self) -> list[Alone]:
         """Return the augmentation as a whole, then each part of it on the output of the previous one."""
-        chain, raws, view = self._session.selector.chain, cycle(self._raws), self._raws[0].views[0]
+        augmentation = self._session.selector.augmentation
+        raws, view = cycle(self._raws), self._raws[0].views[0]
         works = [self._alone("augmentation", lambda: next(raws).augment(), self._steps)]
-        sized, images = chain.at(view.size), view.images
+        sized, images = augmentation.at(view.size), view.images
         normal, names = not sized.normalises, Counter[str]()
         for part, draws in list(zip(sized.parts, view.draws, strict=True))[view.cropped :]:
             if part.domain == "float" and not normal:
@@ -118,8 +119,8 @@ class Stages:
             images = part.apply(images, draws)
         return works if normal else [*works, self._normalisation(sized, images)]
 
-    def _normalisation(self, chain: Chain, images: Tensor) -> Alone:
-        return self._alone(PART + "normalisation", partial(chain.normalise, images), self._steps)
+    def _normalisation(self, augmentation: Augmentation, images: Tensor) -> Alone:
+        return self._alone(PART + "normalisation", partial(augmentation.normalise, images), self._steps)
 
     def _of_the_chosen(self) -> list[Alone]:
         """Return the work on selected samples: rereading if they were scored at another size, and mixing."""
@@ -132,7 +133,7 @@ class Stages:
                 self._alone("augmenting again", full.augment),
             ]
         whole = session.loader.augment
-        if isinstance(whole, Chain) and (mixing := whole.parted()[1]).parts:
+        if isinstance(whole, Augmentation) and (mixing := whole.parted()[1]).parts:
             images = self._ready.batch.images
             places = np.arange(len(images), dtype=np.int64)
             keys = Keys(session.loader.seed, 0, 0, places, np.zeros_like(places), scope="selected/")
@@ -196,5 +197,5 @@ def _share_of_turns(session: Session) -> float:
 
 
 def _name(part: Augment) -> str:
-    """Return the augmentation's name in recipes; those inserted by a chain are named after their function."""
+    """Return the augmentation's name in recipes; "resizing" for inserted ones."""
     return next((name for name, cls in AUGMENTS.items() if cls is type(part)), "resizing")

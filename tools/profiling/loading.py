@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import Chain, RawBatch
+from pipeline import Augmentation, RawBatch
 from pipeline.augment import HostDraws
 from pipeline.crop import Crop, Windows
 from pipeline.multiplied import copies_of
@@ -29,7 +29,7 @@ class _Asked:
     ----------
     ids
         int64[n], its ids in the small data set.
-    chain
+    augmentation
         Augmentation whose parameters are drawn.
     size
         Height and width for which they are drawn.
@@ -38,7 +38,7 @@ class _Asked:
     """
 
     ids: NDArray[np.int64]
-    chain: Chain
+    augmentation: Augmentation
     keys: Keys
     size: tuple[int, int]
     crop: Crop | None
@@ -87,7 +87,7 @@ class Loading:
 
     def _ask(self, raw: RawBatch, ids: NDArray[np.int64]) -> _Asked:
         session, view, stage = self._session, raw.views[0], self._session.stage
-        chain = session.selector.chain.at(view.size)
+        augmentation = session.selector.augmentation.at(view.size)
         keys = Keys(
             session.loader.seed,
             raw.cursor.round,
@@ -99,13 +99,13 @@ class Loading:
             resolution=stage.resolution,
         )
         height, width = view.images.shape[2:]
-        windows = self._windows(chain, keys, ids) if view.cropped else None
+        windows = self._windows(augmentation, keys, ids) if view.cropped else None
         crop = None if windows is None else Crop(windows, height, width)
-        return _Asked(ids, chain, keys, (height, width), crop)
+        return _Asked(ids, augmentation, keys, (height, width), crop)
 
-    def _windows(self, chain: Chain, keys: Keys, ids: NDArray[np.int64]) -> Windows:
-        assert chain.cropping is not None
-        return chain.cropping.windows(keys, self._few.heights[ids], self._few.widths[ids])
+    def _windows(self, augmentation: Augmentation, keys: Keys, ids: NDArray[np.int64]) -> Windows:
+        assert augmentation.cropping is not None
+        return augmentation.cropping.windows(keys, self._few.heights[ids], self._few.widths[ids])
 
     def _read(self, asked: _Asked) -> Tensor:
         return self._reader.read(asked.ids, asked.crop)
@@ -113,8 +113,8 @@ class Loading:
     def _draw(self, asked: _Asked) -> HostDraws:
         cropped = asked.crop is not None
         if cropped:
-            self._windows(asked.chain, asked.keys, asked.ids)
-        return asked.chain.draw(asked.keys, *asked.size, cropped=cropped)
+            self._windows(asked.augmentation, asked.keys, asked.ids)
+        return asked.augmentation.draw(asked.keys, *asked.size, cropped=cropped)
 
     def _copy(self, images: Tensor, drawn: HostDraws) -> list[Tensor]:
         """Copy images, if pinned rather than on the device already, and draws to a CUDA device."""

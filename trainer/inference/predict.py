@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline import Batch, Chain, Loader
+from pipeline import Augmentation, Batch, Loader
 from pipeline.loading.request import OrderLike
 from pipeline.resolution import Stage
 from trainer.models import check_encoder
@@ -65,13 +65,13 @@ class View:
 
     Attributes
     ----------
-    chain
+    augmentation
         Without anything random.
     stage
         The resolution.
     """
 
-    chain: Chain
+    augmentation: Augmentation
     stage: Stage
 
 
@@ -96,7 +96,7 @@ def predict(
     training = model.training
     model.eval()
     try:
-        for batch in loader.batches(order, augment=view.chain, stage=view.stage):
+        for batch in loader.batches(order, augment=view.augmentation, stage=view.stage):
             yield batch, at_least_float32(forward(model, batch.images, bf16))
     finally:
         model.train(training)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline import Batch, Chain, Loader, PendingIds, RawBatch, Views
+from pipeline import Augmentation, Batch, Loader, PendingIds, RawBatch, Views
 from pipeline.batch import Ids
 from pipeline.randomness import Keys
 from pipeline.randomness import uniforms as draw_uniforms
@@ -55,7 +55,7 @@ class Selector:
     ----------
     part, selection
         What selects.
-    chain
+    augmentation
         The run's whole augmentation.
     scorer
         How the network scores.
@@ -74,7 +74,7 @@ class Selector:
         part: SelectionPart,
         selection: Selection,
         *,
-        chain: Chain,
+        augmentation: Augmentation,
         scorer: Scorer,
         method: Method,
         loader: Loader,
@@ -92,9 +92,9 @@ class Selector:
         # Looking through a protocol takes as long as a small kernel: once a run is enough.
         self.weighting = selection if isinstance(selection, Weighting) else None
         self.loads_more = part.ratio > 1 or part.scores
-        light, self._mixing = chain.parted()
-        self.chain = light if self.loads_more else chain
-        self.views = Views((self.chain,) * views)
+        light, self._mixing = augmentation.parted()
+        self.augmentation = light if self.loads_more else augmentation
+        self.views = Views((self.augmentation,) * views)
         self.reread = reread
         self._scorer = scorer
         self._method = method

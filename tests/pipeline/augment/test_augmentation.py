@@ -9,8 +9,8 @@ import torch
 from torchvision.transforms import v2
 
 import pipeline
-from pipeline.augment import AUGMENTS, Draws, Transform, chain
-from pipeline.augment.augmentation import Chain
+from pipeline.augment import AUGMENTS, Draws, Transform, compose
+from pipeline.augment.augmentation import Augmentation
 from pipeline.augment.mixup import Mixup
 from pipeline.augment.none import NoAugment
 from pipeline.augment.ricap import Ricap
@@ -42,21 +42,21 @@ def on_device(drawn: object) -> list[dict[str, torch.Tensor]]:
 
 def test_normalises_as_the_definition_says() -> None:
     images = torch.randint(0, 256, (5, 3, 9, 4), dtype=torch.uint8)
-    out = Chain([], MEAN, STD).normalise(images)
+    out = Augmentation([], MEAN, STD).normalise(images)
     expected = (images.double() / 255 - torch.tensor(MEAN).double()[:, None, None]) / torch.tensor(
         STD
     ).double()[:, None, None]
     assert out.dtype == torch.float32
     assert torch.allclose(out.double(), expected, atol=2e-6)
-    assert Chain([], MEAN, STD).normalise(images[:0]).shape == (0, 3, 9, 4)
-    half = Chain([], MEAN, STD, dtype=torch.bfloat16).normalise(images)
+    assert Augmentation([], MEAN, STD).normalise(images[:0]).shape == (0, 3, 9, 4)
+    half = Augmentation([], MEAN, STD, dtype=torch.bfloat16).normalise(images)
     assert half.dtype == torch.bfloat16
     assert torch.equal(half, out.to(torch.bfloat16))
 
 
 def test_parts_follow_each_other() -> None:
     parts = [Standard(), Ricap(), Mixup()]
-    whole, n = Chain(parts, MEAN, STD), 6
+    whole, n = Augmentation(parts, MEAN, STD), 6
     draws = whole.draw(keys_of(n), 16, 16)
     images = torch.randint(0, 256, (n, 3, 16, 16), dtype=torch.uint8)
     one, two, three = on_device(draws)
@@ -67,7 +67,7 @@ def test_parts_follow_each_other() -> None:
 
 def test_two_mixings_compose() -> None:
     """Each of mixup's two images is RICAP's mixture of four: eight constituents, shares multiplied."""
-    whole, n = Chain([Ricap(), Mixup()], MEAN, STD), 5
+    whole, n = Augmentation([Ricap(), Mixup()], MEAN, STD), 5
     draws = whole.draw(keys_of(n), 16, 16)
     ricap, mixup = draws.parts
     mixture = draws.mixture
@@ -88,7 +88,7 @@ def test_shares_are_what_is_seen_of_each_image() -> None:
     n = 8
     images = (torch.arange(n, dtype=torch.uint8) * 30)[:, None, None, None].expand(n, 3, 16, 16)
     for parts in ([Mixup()], [Ricap()], [Ricap(per_sample=True), Mixup(per_sample=True)], [Mixup(), Ricap()]):
-        mixing = Chain(parts, (0.0,) * 3, (1 / 255,) * 3)
+        mixing = Augmentation(parts, (0.0,) * 3, (1 / 255,) * 3)
         draws = mixing.draw(keys_of(n), 16, 16)
         out = mixing.transform(images, on_device(draws))
         assert draws.mixture is not None
@@ -97,8 +97,8 @@ def test_shares_are_what_is_seen_of_each_image() -> None:
 
 
 def test_a_second_part_of_a_kind_draws_on_its_own() -> None:
-    twice = Chain([Mixup(), Mixup()], MEAN, STD).draw(keys_of(9), 32, 32)
-    once = Chain([Mixup()], MEAN, STD).draw(keys_of(9), 32, 32)
+    twice = Augmentation([Mixup(), Mixup()], MEAN, STD).draw(keys_of(9), 32, 32)
+    once = Augmentation([Mixup()], MEAN, STD).draw(keys_of(9), 32, 32)
     first, second = twice.parts
     assert all((first[name] == once.parts[0][name]).all() for name in first)
     assert (first["partner"] != second["partner"]).any()
@@ -106,13 +106,13 @@ def test_a_second_part_of_a_kind_draws_on_its_own() -> None:
 
 
 def test_another_part_in_front_changes_no_draw() -> None:
-    alone = Chain([Ricap()], MEAN, STD).draw(keys_of(9), 32, 32).parts[0]
-    behind = Chain([Standard(), Ricap()], MEAN, STD).draw(keys_of(9), 32, 32).parts[1]
+    alone = Augmentation([Ricap()], MEAN, STD).draw(keys_of(9), 32, 32).parts[0]
+    behind = Augmentation([Standard(), Ricap()], MEAN, STD).draw(keys_of(9), 32, 32).parts[1]
     assert all((alone[name] == behind[name]).all() for name in alone)
 
 
 def test_applies_to_a_batch_and_changes_its_images_only() -> None:
-    whole, keys = Chain([Standard()], MEAN, STD), keys_of(4)
+    whole, keys = Augmentation([Standard()], MEAN, STD), keys_of(4)
     images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
     view = RawView(images, tuple(on_device(whole.draw(keys, 8, 8))))
     raw = RawBatch(
@@ -131,10 +131,10 @@ def test_applies_to_a_batch_and_changes_its_images_only() -> None:
 
 
 def test_names_stand_for_parts_with_defaults() -> None:
-    named = chain(["standard", Ricap(alpha=2.0)], MEAN, STD)
+    named = compose(["standard", Ricap(alpha=2.0)], MEAN, STD)
     assert named.parts == (Standard(), Ricap(alpha=2.0))
     for name, part in AUGMENTS.items():
-        assert chain([name], MEAN, STD).parts == (part(),)
+        assert compose([name], MEAN, STD).parts == (part(),)
 
 
 @pytest.mark.parametrize(
@@ -150,21 +150,21 @@ def test_names_stand_for_parts_with_defaults() -> None:
 )
 def test_orders_that_cannot_work_are_refused_with_the_reason(parts: list[str], line: str) -> None:
     with pytest.raises(DataError, match=line):
-        chain(parts, MEAN, STD)
+        compose(parts, MEAN, STD)
 
 
 def test_constants_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match="each hold one value per channel; got 3 and 1"):
-        Chain([], MEAN, (0.5,))
+        Augmentation([], MEAN, (0.5,))
     with pytest.raises(DataError, match="std must be above 0"):
-        Chain([], MEAN, (0.5, 0.0, 0.5))
+        Augmentation([], MEAN, (0.5, 0.0, 0.5))
     with pytest.raises(DataError, match="3 channels of mean and std; got 1"):
-        Chain([], MEAN, STD).normalise(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
+        Augmentation([], MEAN, STD).normalise(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
 
 
 def test_draws_of_another_chain_are_refused() -> None:
-    with pytest.raises(DataError, match="a chain of 1 parts needs that many draws; got 0"):
-        Chain([Standard()], MEAN, STD).transform(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), ())
+    with pytest.raises(DataError, match="an augmentation of 1 parts needs that many draws; got 0"):
+        Augmentation([Standard()], MEAN, STD).transform(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), ())
 
 
 # --- In a loop of one's own ------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_a_call_draws_and_applies() -> None:
     n, labels = 10, torch.arange(10)
     images = torch.randint(0, 256, (n, 3, 12, 12), dtype=torch.uint8)
     for names in ([], ["standard", "randaugment"], ["standard", "ricap", "mixup"], ["multi"]):
-        whole = chain(names, MEAN, STD)
+        whole = compose(names, MEAN, STD)
         out, mixed, shares = whole(images, labels, step=5, seed=3)
         places = np.arange(n)
         draws = whole.draw(Keys(3, 5, 5, places, np.zeros(n, np.int64)), 12, 12)
@@ -196,7 +196,7 @@ def test_calls_are_counted_where_no_step_is_given() -> None:
         torch.randint(0, 256, (6, 3, 12, 12), dtype=torch.uint8),
         torch.zeros(6, dtype=torch.int64),
     )
-    whole = chain(["standard"], MEAN, STD)
+    whole = compose(["standard"], MEAN, STD)
     counted = [whole(images, labels)[0] for _ in range(3)]
     told = [whole(images, labels, step=step)[0] for step in range(3)]
     assert all(torch.equal(one, other) for one, other in zip(counted, told, strict=True))
@@ -206,7 +206,7 @@ def test_calls_are_counted_where_no_step_is_given() -> None:
 
 
 def test_a_call_with_what_it_cannot_take_is_refused() -> None:
-    whole, images = chain(["standard"], MEAN, STD), torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    whole, images = compose(["standard"], MEAN, STD), torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
     with pytest.raises(DataError, match=r"uint8 of shape \[n, C, H, W\]; got torch.float32"):
         whole(images.float(), torch.zeros(2, dtype=torch.int64))
     with pytest.raises(DataError, match="labels must be one per image"):
@@ -217,8 +217,8 @@ def test_torchvisions_transforms_stand_beside_ours() -> None:
     images = torch.randint(0, 256, (6, 3, 12, 12), dtype=torch.uint8)
     labels = torch.zeros(6, dtype=torch.int64)
     theirs = v2.RandomInvert(p=1.0)
-    out, *_ = chain(["standard", theirs, "ricap"], MEAN, STD)(images, labels, step=0)
-    ours, *_ = chain(["standard", Inverted(), "ricap"], MEAN, STD)(images, labels, step=0)
+    out, *_ = compose(["standard", theirs, "ricap"], MEAN, STD)(images, labels, step=0)
+    ours, *_ = compose(["standard", Inverted(), "ricap"], MEAN, STD)(images, labels, step=0)
     assert torch.equal(out, ours)
     each = Transform(v2.RandomInvert(p=0.5), per_sample=True)
     with torch.random.fork_rng():

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.augment import AUGMENTS, Chain, Mixing
+from pipeline.augment import AUGMENTS, Augmentation, Mixing
 from pipeline.augment.mixup import Mixup
 from pipeline.augment.ricap import Ricap
 from pipeline.errors import DataError
@@ -28,22 +28,22 @@ class Blend(Mixup):
     patches = True
 
 
-def largest_error(chain: Chain, n: int, seed: int) -> float:
+def largest_error(augmentation: Augmentation, n: int, seed: int) -> float:
     """How far the labels' shares are from what is seen: image i is of the color i, and nothing else is."""
     images = torch.zeros(n, n, HEIGHT, WIDTH, dtype=torch.uint8)
     images[torch.arange(n), torch.arange(n)] = 255
     ids = np.arange(n, dtype=np.int64)
-    drawn = chain.draw(Keys(seed, 0, seed, ids, np.zeros(n, np.int64)), HEIGHT, WIDTH)
+    drawn = augmentation.draw(Keys(seed, 0, seed, ids, np.zeros(n, np.int64)), HEIGHT, WIDTH)
     draws, mixture = drawn.to(images.device)
     assert mixture is not None
-    seen = chain.transform(images, draws).mean(dim=(2, 3)).numpy()
+    seen = augmentation.transform(images, draws).mean(dim=(2, 3)).numpy()
     told = np.zeros((n, n))
     np.add.at(told, (ids[:, None], mixture.partners), mixture.coefficients)
     return float(np.abs(seen - told).max())
 
 
-def chain_of(names: tuple[str, ...], n: int, *, per_sample: bool) -> Chain:
-    return Chain([MIXING[name](per_sample=per_sample) for name in names], (0.0,) * n, (1.0,) * n)  # type: ignore[call-arg]
+def augmentation_of(names: tuple[str, ...], n: int, *, per_sample: bool) -> Augmentation:
+    return Augmentation([MIXING[name](per_sample=per_sample) for name in names], (0.0,) * n, (1.0,) * n)  # type: ignore[call-arg]
 
 
 def test_every_mixing_part_is_looked_at() -> None:
@@ -54,18 +54,18 @@ def test_every_mixing_part_is_looked_at() -> None:
 @settings(max_examples=12, deadline=None)
 @given(n=st.integers(1, 9), seed=st.integers(0, 2**31), per_sample=st.booleans())
 def test_shares_are_what_is_seen(names: tuple[str, ...], n: int, seed: int, per_sample: bool) -> None:
-    assert largest_error(chain_of(names, n, per_sample=per_sample), n, seed) < 1 / (HEIGHT * WIDTH)
+    assert largest_error(augmentation_of(names, n, per_sample=per_sample), n, seed) < 1 / (HEIGHT * WIDTH)
 
 
 @pytest.mark.parametrize("names", [*sorted(REFUSED), ("ricap", "mixup", "cutmix")], ids="-".join)
 def test_pieces_of_pieces_are_refused(names: tuple[str, ...]) -> None:
     line = f"{names[-1]} after {names[0]} would make the mixed labels' shares untrue.*: take one of them"
     with pytest.raises(DataError, match=line) as caught:
-        chain_of(names, 4, per_sample=False)
+        augmentation_of(names, 4, per_sample=False)
     assert "\n" not in str(caught.value)
 
 
 def test_mixing_of_which_nothing_is_known_counts_as_patching() -> None:
     with pytest.raises(DataError, match="blend after ricap would make"):
-        Chain([Ricap(), Blend()], None, None)
-    Chain([Blend(), Mixup()], None, None)
+        Augmentation([Ricap(), Blend()], None, None)
+    Augmentation([Blend(), Mixup()], None, None)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pipeline.augment.augmentation import Chain
+from pipeline.augment.augmentation import Augmentation
 from pipeline.augment.mixup import Mixup
 from pipeline.errors import DataError
 from pipeline.randomness import Keys
@@ -51,12 +51,12 @@ def test_gradients_are_those_of_the_two_losses() -> None:
     """lambda * CE(f(x), y) + (1 - lambda) * CE(f(x), y'), as the paper defines it."""
     n, classes = 9, 4
     torch.manual_seed(0)
-    chain = Chain([Mixup(per_sample=True)], mean=[0.5] * 3, std=[0.2] * 3)
-    draws = chain.draw(keys_of(n), 6, 6)
+    augmentation = Augmentation([Mixup(per_sample=True)], mean=[0.5] * 3, std=[0.2] * 3)
+    draws = augmentation.draw(keys_of(n), 6, 6)
     levels, labels = torch.randint(0, 256, (n, 3, 6, 6), dtype=torch.uint8), torch.randint(0, classes, (n,))
     on_device, mixture = draws.to(CPU)
     assert mixture is not None
-    mixed = chain.transform(levels, on_device)
+    mixed = augmentation.transform(levels, on_device)
     weight = torch.randn(classes, 3 * 6 * 6, requires_grad=True)
     output = mixed.flatten(1) @ weight.T
     per_label = -F.log_softmax(output, 1).gather(1, mixture.gather(labels))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import Chain, Loader, open_dataset
+from pipeline import Augmentation, Loader, open_dataset
 from pipeline.augment import AUGMENTS
 from pipeline.augment.autoaugment import Autoaugment
 from pipeline.augment.color_jitter import ColorJitter
@@ -172,9 +172,9 @@ def test_only_the_chosen_classes_are_multiplied(fashion: Path) -> None:
 def test_the_loader_reads_an_image_once_and_augments_each_copy_its_way(fashion: Path) -> None:
     data = open_dataset(fashion / "fashion_mnist" / "train.beton")
     view, part = Multiplied(data, 2, classes=[0, 1]), Multi(parts=("none", "solarize+standard"))
-    chain = Chain([part], (0.3,) * 3, (0.3,) * 3)
+    augmentation = Augmentation([part], (0.3,) * 3, (0.3,) * 3)
     ids = np.random.default_rng(0).permutation(len(view))[:90]
-    with Loader(view, batch_size=40, augment=chain, device="cpu") as loader:
+    with Loader(view, batch_size=40, augment=augmentation, device="cpu") as loader:
         for raw in loader.raw_batches(Order(ids)):
             assert (raw.targets["label"].numpy() == view.labels[raw.ids]).all()
             stored = torch.from_numpy(np.stack([data.image(int(view.stored[i])) for i in raw.ids]))
@@ -182,7 +182,7 @@ def test_the_loader_reads_an_image_once_and_augments_each_copy_its_way(fashion: 
             assert torch.equal(raw.images, images)
             keys = Keys(0, 0, 0, raw.ids, np.zeros(len(raw.ids), np.int64))
             expected = one_by_one(part, keys, images, view.copies[raw.ids])
-            assert torch.equal(raw.augment().images, chain.normalise(expected))
+            assert torch.equal(raw.augment().images, augmentation.normalise(expected))
 
 
 def test_what_cannot_be_multiplied_is_refused(fashion: Path) -> None:

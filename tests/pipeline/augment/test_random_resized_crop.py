@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import RandomResizedCrop as Theirs
 from torchvision.transforms.v2 import functional as F
 
-from pipeline.augment.augmentation import Chain
+from pipeline.augment.augmentation import Augmentation
 from pipeline.augment.center_crop import CenterCrop
 from pipeline.augment.random_resized_crop import RandomResizedCrop
 from pipeline.augment.ricap import Ricap
@@ -126,11 +126,11 @@ def test_the_whole_image_stays_as_it_is() -> None:
 
 
 def test_parts_behind_it_draw_for_its_size() -> None:
-    chain = Chain([RandomResizedCrop(size=16), Ricap(per_sample=True)], (0.5,) * 3, (0.5,) * 3)
-    draws = chain.draw(keys_of(40), 64, 48)
+    augmentation = Augmentation([RandomResizedCrop(size=16), Ricap(per_sample=True)], (0.5,) * 3, (0.5,) * 3)
+    draws = augmentation.draw(keys_of(40), 64, 48)
     assert draws.parts[1]["width"].max() == 16
     parts = [{name: place(array, CPU) for name, array in one.items()} for one in draws.parts]
-    out = chain.transform(torch.zeros(40, 3, 64, 48, dtype=torch.uint8), parts)
+    out = augmentation.transform(torch.zeros(40, 3, 64, 48, dtype=torch.uint8), parts)
     assert out.shape == (40, 3, 16, 16)
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import Batch, Chain, DataError, Loader, chain, open_dataset
+from pipeline import Augmentation, Batch, DataError, Loader, compose, open_dataset
 from pipeline.augment.mixup import Mixup
 from pipeline.augment.ricap import Ricap
 from pipeline.augment.standard import Standard
@@ -67,8 +67,8 @@ def no_thread_left() -> Iterator[None]:
     assert set(threading.enumerate()) == before
 
 
-def mixing() -> Chain:
-    return Chain([Standard(), Ricap(), Mixup(per_sample=True)], MEAN, STD)
+def mixing() -> Augmentation:
+    return Augmentation([Standard(), Ricap(), Mixup(per_sample=True)], MEAN, STD)
 
 
 def random_order(count: int, samples: int, round_: int = 0) -> Order:
@@ -153,7 +153,7 @@ def test_weights_go_with_their_samples(data: Beton) -> None:
 @pytest.mark.parametrize("mixing", ["mixup", "cutmix", "ricap"])
 def test_a_constituent_brings_its_own_weight_into_a_mixture(data: Beton, mixing: str) -> None:
     weights = np.random.default_rng(0).random(40).astype(np.float32)
-    augment = chain([mixing], data.card.mean, data.card.std)
+    augment = compose([mixing], data.card.mean, data.card.std)
     with Loader(data, augment=augment, batch_size=40, device="cpu") as loader:
         (batch,) = loader.batches(Order(np.arange(40), weights=weights))
     assert batch.weights is not None
@@ -163,7 +163,7 @@ def test_a_constituent_brings_its_own_weight_into_a_mixture(data: Beton, mixing:
 
 
 def test_a_batch_shares_no_memory_with_the_order(data: Beton) -> None:
-    order, augment = Order(np.arange(8), weights=np.ones(8, np.float32)), chain(["mixup"], MEAN, STD)
+    order, augment = Order(np.arange(8), weights=np.ones(8, np.float32)), compose(["mixup"], MEAN, STD)
     with Loader(data, augment=augment, batch_size=8, device="cpu") as loader:
         raw = next(loader.raw_batches(order))
     raw.ids[:] = 0
@@ -178,7 +178,7 @@ def test_a_batch_shares_no_memory_with_the_order(data: Beton) -> None:
 
 
 def test_two_occurrences_in_a_round_are_drawn_apart(data: Beton) -> None:
-    with Loader(data, batch_size=4, augment=chain(["standard"], MEAN, STD), device="cpu") as loader:
+    with Loader(data, batch_size=4, augment=compose(["standard"], MEAN, STD), device="cpu") as loader:
         drawn = [raw.views[0].draws[0] for raw in loader.raw_batches(Order(np.full(400, 7)))]
     places = torch.cat([one["top"] * 9 + one["left"] for one in drawn])
     assert len(set(places.tolist())) > 70
@@ -208,7 +208,7 @@ def test_resumes_at_every_batch(data: Beton, engine: ResidentEngine | FfcvEngine
 
 def test_another_seed_or_round_draws_anew(data: Beton) -> None:
     def tops(seed: int, round_: int) -> list[int]:
-        augment = chain(["standard"], MEAN, STD)
+        augment = compose(["standard"], MEAN, STD)
         with Loader(data, batch_size=64, augment=augment, seed=seed, device="cpu") as loader:
             (view,) = next(loader.raw_batches(Order(np.arange(64), round_))).views
             return view.draws[0]["top"].tolist()  # type: ignore[no-any-return]
@@ -261,7 +261,7 @@ def test_ranks_share_out_every_batch(world: int, local: int, count: int) -> None
 
 
 def test_ranks_give_the_parts_of_the_global_batch(data: Beton) -> None:
-    order, augment = random_order(70, len(data)), chain(["standard"], MEAN, STD)
+    order, augment = random_order(70, len(data)), compose(["standard"], MEAN, STD)
     with Loader(data, batch_size=32, augment=augment, device="cpu") as alone:
         whole = [batch.images for batch in alone.batches(order)]
     parts: list[list[Tensor]] = []

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline import Chain, DataError, Loader
+from pipeline import Augmentation, DataError, Loader
 from pipeline.augment import AUGMENTS, Augment
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.formats import Converted, open_dataset
@@ -59,8 +59,8 @@ def _order(count: int) -> Order:
 
 
 def _images(data: Converted, parts: list[Augment], stage: Stage | None) -> torch.Tensor:
-    chain = Chain(parts, MEAN, STD)
-    with Loader(data, augment=chain, batch_size=len(data), device="cpu") as loader:
+    augmentation = Augmentation(parts, MEAN, STD)
+    with Loader(data, augment=augmentation, batch_size=len(data), device="cpu") as loader:
         (batch,) = loader.batches(_order(len(data)), stage=stage)
         return batch.images
 
@@ -105,8 +105,8 @@ def test_images_of_different_sizes_come_as_crops(mixed: Converted) -> None:
 
 def test_the_standard_crop_moves_by_less_at_a_lower_resolution(wide: Converted) -> None:
     standard = AUGMENTS["standard"]()
-    chain = Chain([standard], MEAN, STD)
-    with Loader(wide, augment=chain, batch_size=24, device="cpu") as loader:
+    augmentation = Augmentation([standard], MEAN, STD)
+    with Loader(wide, augment=augmentation, batch_size=24, device="cpu") as loader:
         stage = Stage(pixels=10, resolution=0.5)
         reach = [
             int((raw.views[0].draws[-1]["top"] - 4).abs().max())
@@ -117,8 +117,8 @@ def test_the_standard_crop_moves_by_less_at_a_lower_resolution(wide: Converted) 
 
 
 def test_a_sample_read_again_is_the_same_crop_at_another_resolution(wide: Converted) -> None:
-    chain = Chain([AUGMENTS["random_resized_crop"]()], MEAN, STD)
-    with Loader(wide, augment=chain, batch_size=24, device="cpu") as loader:
+    augmentation = Augmentation([AUGMENTS["random_resized_crop"]()], MEAN, STD)
+    with Loader(wide, augment=augmentation, batch_size=24, device="cpu") as loader:
         order = Order(round=3, ids=np.array([5, 5, 2, 9, 5, 1]))
         (raw,) = loader.raw_batches(order, stage=Stage(pixels=10))
         places = np.array([4, 0, 3])

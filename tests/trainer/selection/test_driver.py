@@ -74,7 +74,7 @@ def _raws(session: Session) -> Any:
     assert session.order is not None
     selector = session.selector
     return session.loader.raw_batches(
-        session.order, augment=selector.chain, stage=selector.stage(session.stage)
+        session.order, augment=selector.augmentation, stage=selector.stage(session.stage)
     )
 
 
@@ -187,7 +187,7 @@ def test_candidates_come_at_a_level_and_the_chosen_at_full_size(recipe: Recipe, 
     assert ready.batch.images.shape == (16, 3, 24, 24)
     # The same windows, at the other size: the crops of the full images themselves.
     places = ready.choice.places.numpy()
-    whole = next(made.loader.batches(made.order, augment=made.selector.chain, stage=Stage(24)))  # type: ignore[arg-type]
+    whole = next(made.loader.batches(made.order, augment=made.selector.augmentation, stage=Stage(24)))  # type: ignore[arg-type]
     expected = whole.images[places]
     assert torch.equal(ready.batch.images, expected)
     made.close()

@@ -8,7 +8,7 @@ from itertools import count
 import numpy as np
 import torch
 
-from pipeline import Chain, chain
+from pipeline import Augmentation, compose
 from pipeline.augment.randaugment import Randaugment
 from pipeline.randomness import Keys
 from pipeline.transfer import place
@@ -23,7 +23,7 @@ BATCHES = ((32, 1024), (32, 128), (224, 256))
 DRAWN = 8
 """Number of batches used in turn, so that results don't depend on one batch's group sizes."""
 
-CHAINS: dict[str, tuple[str | Randaugment, ...]] = {
+AUGMENTATIONS: dict[str, tuple[str | Randaugment, ...]] = {
     "none": ("none",),
     "standard": ("standard",),
     "standard + ricap": ("standard", "ricap"),
@@ -38,19 +38,19 @@ CHAINS: dict[str, tuple[str | Randaugment, ...]] = {
 def check(setting: Setting) -> Outcome:
     """Time the three parts of each augmentation alone."""
     outcome, rows, device = Outcome(), [], torch.device(setting.device)
-    cases = [(name, pixels, images) for pixels, images in BATCHES for name in CHAINS]
+    cases = [(name, pixels, images) for pixels, images in BATCHES for name in AUGMENTATIONS]
     for name, pixels, images in setting.clock.cases([("standard + ricap", 8, 4)] if setting.smoke else cases):
-        work = Work(chain(CHAINS[name], MEAN, STD), pixels, images, device)
+        work = Work(compose(AUGMENTATIONS[name], MEAN, STD), pixels, images, device)
         rows.append({"augmentation": f"{name}, {images} of {pixels}", **work.row(2 if setting.smoke else 20)})
     outcome.tables["Milliseconds per batch, each part alone"] = rows
     return outcome
 
 
 class Work:
-    """Batches of one chain, drawn in advance, and their images on the device."""
+    """Batches of one augmentation, drawn in advance, and their images on the device."""
 
-    def __init__(self, made: Chain, pixels: int, images: int, device: torch.device) -> None:
-        self._chain, self._pixels, self._device = made, pixels, device
+    def __init__(self, made: Augmentation, pixels: int, images: int, device: torch.device) -> None:
+        self._augmentation, self._pixels, self._device = made, pixels, device
         levels = torch.randint(0, 256, (images, pixels, pixels, 3), dtype=torch.uint8, device=device)
         self._images = levels.permute(0, 3, 1, 2)
         ids = np.arange(images)
@@ -67,10 +67,12 @@ class Work:
         """Time draws, copies and the application."""
         size = self._pixels
         draw = timed(
-            self._taking_turns(lambda i: self._chain.draw(self._keys[i], size, size)), self._device, repeats
+            self._taking_turns(lambda i: self._augmentation.draw(self._keys[i], size, size)),
+            self._device,
+            repeats,
         )
         copy = timed(self._taking_turns(self._place), self._device, repeats)
-        apply = self._taking_turns(lambda i: self._chain.transform(self._images, self._placed[i]))
+        apply = self._taking_turns(lambda i: self._augmentation.transform(self._images, self._placed[i]))
         applied, launched = timed(apply, self._device, repeats), launches(apply, self._device)
         return {
             "draw": draw.whole,

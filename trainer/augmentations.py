@@ -20,7 +20,7 @@ UNFLIPPED = ("svhn",)
 """Data sets whose standard augmentation has no flip: a digit's mirror image is none."""
 
 
-def complete(chain: Sequence[Augment], base: Augment) -> tuple[Augment, ...]:
+def complete(parts: Sequence[Augment], base: Augment) -> tuple[Augment, ...]:
     """Return the chain with ``base`` where it names no part that crops or flips.
 
     ``--augment randaugment`` and ``--augment ricap`` are meant as the papers train: with crops and flips
@@ -28,30 +28,30 @@ def complete(chain: Sequence[Augment], base: Augment) -> tuple[Augment, ...]:
     before crop and flip there, and before parts on normalised floats and mixing; one whose window an engine
     reads goes first. ``none`` is for nothing else.
     """
-    if any(name(part) in BASES for part in chain):
-        return tuple(chain)
-    floats = (at for at, part in enumerate(chain) if part.domain == "float" or isinstance(part, Mixing))
-    at = 0 if isinstance(base, Cropping) else next(floats, len(chain))
-    return (*chain[:at], base, *chain[at:])
+    if any(name(part) in BASES for part in parts):
+        return tuple(parts)
+    floats = (at for at, part in enumerate(parts) if part.domain == "float" or isinstance(part, Mixing))
+    at = 0 if isinstance(base, Cropping) else next(floats, len(parts))
+    return (*parts[:at], base, *parts[at:])
 
 
-def base_of(chain: Sequence[Augment], data: str) -> Augment:
+def base_of(parts: Sequence[Augment], data: str) -> Augment:
     """Return what a recipe's chain crops with, else the standard augmentation of the data set ``data``.
 
     The recipe's own counts where it is standard, random_resized_crop or center_crop, with its options.
     ``data`` is a data set's name, or the path of one that is converted.
     """
-    own = (part for part in chain if name(part) in ("standard", "random_resized_crop", "center_crop"))
+    own = (part for part in parts if name(part) in ("standard", "random_resized_crop", "center_crop"))
     return next(own, Standard(flip=not set(UNFLIPPED) & set(Path(data).parts)))
 
 
-def of_command(chain: Sequence[Augment], before: Sequence[Augment], data: str) -> tuple[Augment, ...]:
+def of_command(parts: Sequence[Augment], before: Sequence[Augment], data: str) -> tuple[Augment, ...]:
     """Return a chain named on a command line, completed by what the recipe's, ``before``, crops with."""
-    return complete(chain, base_of(before, data))
+    return complete(parts, base_of(before, data))
 
 
-def check(chain: Sequence[Augment]) -> None:
-    """Refuse a chain that makes no sense; `pipeline.Chain` refuses those that can't work.
+def check(parts: Sequence[Augment]) -> None:
+    """Refuse a chain that makes no sense; `pipeline.Augmentation` refuses those that can't work.
 
     Raises
     ------
@@ -59,12 +59,12 @@ def check(chain: Sequence[Augment]) -> None:
         When nothing is named, a part stands twice with the same options, two parts crop at random, the
         center is cropped after that, ``none`` stands beside another crop, or images are mixed twice.
     """
-    if not chain:
+    if not parts:
         raise RunError('augment must name a part; got []: "none" is for no augmentation')
-    names = [name(part) for part in chain]
+    names = [name(part) for part in parts]
     said = " ".join(names)
-    for at, part in enumerate(chain):
-        if part in chain[:at]:
+    for at, part in enumerate(parts):
+        if part in parts[:at]:
             raise RunError(
                 f"augment must name a part once, unless its options differ; got {said}: leave one "
                 f"{names[at]} out"
@@ -81,7 +81,7 @@ def check(chain: Sequence[Augment]) -> None:
         raise RunError(
             f"augment none is for chains without crops and flips; got {said}: leave none or {beside[0]} out"
         )
-    mixing = [known for known, part in zip(names, chain, strict=True) if isinstance(part, Mixing)]
+    mixing = [known for known, part in zip(names, parts, strict=True) if isinstance(part, Mixing)]
     if len(mixing) > 1:
         raise RunError(
             f"augment must mix images once, or each is a mixture of mixtures; got {said}: take one of "

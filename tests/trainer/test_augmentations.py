@@ -12,7 +12,7 @@ from pipeline.augment.random_resized_crop import RandomResizedCrop
 from pipeline.augment.standard import Standard
 from tools.recipe_line import read_run
 from trainer import recipe
-from trainer.chains import name
+from trainer.augmentations import name
 from trainer.config import Run
 from trainer.errors import RunError
 
@@ -97,10 +97,10 @@ def test_a_chain_that_makes_no_sense_is_refused_everywhere(given: str, line: str
 
 
 def test_digits_are_not_flipped() -> None:
-    for chain in ("ricap", "randaugment", "cutout"):
-        parts = (AUGMENTS[chain](),)
-        from_line = read_run(["svhn", "--augment", chain], "trainer run", "")[0]
-        from_table = recipe.from_table({"data": "svhn", "augment": [chain]}, "here")
+    for augmentation in ("ricap", "randaugment", "cutout"):
+        parts = (AUGMENTS[augmentation](),)
+        from_line = read_run(["svhn", "--augment", augmentation], "trainer run", "")[0]
+        from_table = recipe.from_table({"data": "svhn", "augment": [augmentation]}, "here")
         converted = Run(data="data/svhn/train.beton", augment=parts)
         for run in (from_line, from_table, converted, Run(data="svhn", augment=parts)):
             assert Standard(flip=False) in run.augment
