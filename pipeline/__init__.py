@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.augment import AUGMENTS, Augment, Augmentation, Mixing, compose
 from pipeline.batch import Batch, PendingIds, RawBatch
-from pipeline.engines import ENGINES, EnginePart, Reader
+from pipeline.engines import ENGINES, EngineConfig, Reader
 from pipeline.errors import CorruptSampleError, DataError, MissingExtraError
 from pipeline.formats import open_dataset
 from pipeline.loading.loader import Loader
@@ -19,7 +19,7 @@ __all__ = [
     "Batch",
     "CorruptSampleError",
     "DataError",
-    "EnginePart",
+    "EngineConfig",
     "Loader",
     "MissingExtraError",
     "Mixing",

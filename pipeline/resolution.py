@@ -31,7 +31,7 @@ class Stage:
     resolution: float = 1.0
 
 
-class ResolutionPart(Protocol):
+class ResolutionConfig(Protocol):
     """Config of a resolution schedule: a frozen dataclass whose fields are its options."""
 
     def full(self, native: int | None) -> int:
@@ -94,7 +94,7 @@ class Constant:
         check_pixels("pixels", self.pixels)
 
     def full(self, native: int | None) -> int:
-        """Return the image size; see `ResolutionPart`."""
+        """Return the image size; see `ResolutionConfig`."""
         return in_pixels(self.pixels, 0 if self.pixels > 1 else _known(native))
 
     def at(self, progress: float, full: int) -> Stage:
@@ -137,7 +137,7 @@ class Progressive:
             )
 
     def full(self, native: int | None) -> int:
-        """Return the final image size; see `ResolutionPart`."""
+        """Return the final image size; see `ResolutionConfig`."""
         full = in_pixels(self.pixels, 0 if self.pixels > 1 else _known(native))
         if in_pixels(self.lowest, full) > full:
             raise DataError(f"lowest must be at most the full resolution of {full} pixels; got {self.lowest}")
@@ -204,7 +204,7 @@ class SuperProgressive(Progressive):
         return Stage(stage.pixels, magnitude, stage.resolution)
 
 
-RESOLUTIONS: dict[str, type[ResolutionPart]] = {
+RESOLUTIONS: dict[str, type[ResolutionConfig]] = {
     "constant": Constant,
     "progressive": Progressive,
     "super_progressive": SuperProgressive,

@@ -31,7 +31,7 @@ from samplers.subset import Subset
 from samplers.uniform import Uniform
 
 
-class SamplerPart(Protocol):
+class SamplerConfig(Protocol):
     """Config of a sampler: its options."""
 
     @property
@@ -43,7 +43,7 @@ class SamplerPart(Protocol):
 
 
 @runtime_checkable
-class ScoringPart(SamplerPart, Protocol):
+class ScoringConfig(SamplerConfig, Protocol):
     """Config of a sampler whose orders may request scoring passes (``Order.score_ids``), at a cost."""
 
     @property
@@ -51,7 +51,7 @@ class ScoringPart(SamplerPart, Protocol):
         """Cost per scored sample: a forward pass, or a backward pass as well; None without scores."""
 
 
-SAMPLERS: dict[str, type[SamplerPart]] = {
+SAMPLERS: dict[str, type[SamplerConfig]] = {
     "scan": Scan,
     "uniform": Uniform,
     "rs2": RS2,
@@ -92,12 +92,12 @@ __all__ = [
     "PredictionVariance",
     "SampleImportance",
     "Sampler",
-    "SamplerPart",
+    "SamplerConfig",
     "SamplingError",
     "SamplingWarning",
     "Scan",
     "Scores",
-    "ScoringPart",
+    "ScoringConfig",
     "SeTa",
     "State",
     "Subset",

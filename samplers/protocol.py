@@ -31,7 +31,7 @@ class Order:
     score_ids
         int64[m], samples to score at the end of the round: a forward pass without training, whose rows are
         passed to ``observe`` with ``trained`` False before the next call of ``next_order``. The rows have a
-        ``gradient`` if the sampler's config requires gradients (`ScoringPart`). They don't count toward the
+        ``gradient`` if the sampler's config requires gradients (`ScoringConfig`). They don't count toward the
         budget of trained samples. None means none; a loop that can't score may skip them.
     lr_scale
         Learning-rate multiplier for this round's steps.

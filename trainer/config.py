@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.augment import Augment
-from pipeline.engines import EnginePart
+from pipeline.engines import EngineConfig
 from pipeline.machine import MOST_THREADS
-from pipeline.resolution import ResolutionPart, check_pixels
-from samplers import SamplerPart, ScoringPart
+from pipeline.resolution import ResolutionConfig, check_pixels
+from samplers import SamplerConfig, ScoringConfig
 from trainer import augmentations, fitting
 from trainer.errors import RunError
 from trainer.evaluators import EvaluatorConfig
 from trainer.methods import MethodConfig
 from trainer.metrics import Metric, metrics_of
-from trainer.models import ModelPart
+from trainer.models import ModelConfig
 from trainer.optimizers import OptimizerConfig
-from trainer.schedules import SchedulePart
-from trainer.selection import SelectionPart
+from trainer.schedules import ScheduleConfig
+from trainer.selection import SelectionConfig
 from trainer.slots import SLOTS
 from trainer.stream import Stream
 
@@ -226,16 +226,16 @@ class Run(Settings):
     recipe: str = "custom"
     """Name of the recipe that this run began as."""
 
-    model: ModelPart = field(default_factory=SLOTS["model"].make)
-    sampler: SamplerPart = field(default_factory=SLOTS["sampler"].make)
+    model: ModelConfig = field(default_factory=SLOTS["model"].make)
+    sampler: SamplerConfig = field(default_factory=SLOTS["sampler"].make)
     augment: tuple[Augment, ...] = field(default_factory=lambda: (SLOTS["augment"].make(),))
-    schedule: SchedulePart = field(default_factory=SLOTS["schedule"].make)
+    schedule: ScheduleConfig = field(default_factory=SLOTS["schedule"].make)
     optimizer: OptimizerConfig = field(default_factory=SLOTS["optimizer"].make)
     method: MethodConfig = field(default_factory=SLOTS["method"].make)
     evaluator: tuple[EvaluatorConfig, ...] = field(default_factory=lambda: (SLOTS["evaluator"].make(),))
-    engine: EnginePart = field(default_factory=SLOTS["engine"].make)
-    resolution: ResolutionPart = field(default_factory=SLOTS["resolution"].make)
-    selection: SelectionPart = field(default_factory=SLOTS["selection"].make)
+    engine: EngineConfig = field(default_factory=SLOTS["engine"].make)
+    resolution: ResolutionConfig = field(default_factory=SLOTS["resolution"].make)
+    selection: SelectionConfig = field(default_factory=SLOTS["selection"].make)
     streams: tuple[Stream, ...] = ()
     """Further streams of images, one for each that the method names."""
 
@@ -261,7 +261,7 @@ class Run(Settings):
     @property
     def asks(self) -> Literal["forward", "gradient"] | None:
         """What scoring a sample takes where the sampler asks for scores; None for samplers that don't."""
-        return self.sampler.asks if isinstance(self.sampler, ScoringPart) else None
+        return self.sampler.asks if isinstance(self.sampler, ScoringConfig) else None
 
 
 def check_folder_name(setting: str, name: str) -> None:

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from pipeline.formats import Converted
 from pipeline.targets import LABEL, TargetKind
-from samplers import SamplerPart, ScoringPart
+from samplers import SamplerConfig, ScoringConfig
 from trainer.errors import RunError
 from trainer.methods import MethodConfig, Offer
-from trainer.selection import SelectionPart
+from trainer.selection import SelectionConfig
 from trainer.slots import SLOTS
 from trainer.stream import Stream
 
@@ -21,9 +21,9 @@ class _Parts(Protocol):
     @property
     def method(self) -> MethodConfig: ...
     @property
-    def sampler(self) -> SamplerPart: ...
+    def sampler(self) -> SamplerConfig: ...
     @property
-    def selection(self) -> SelectionPart: ...
+    def selection(self) -> SelectionConfig: ...
     @property
     def streams(self) -> tuple[Stream, ...]: ...
 
@@ -95,12 +95,12 @@ def _learns(method: MethodConfig, held: TargetKind) -> bool:
     return method.targets.get(LABEL, held) == held
 
 
-def _sampler_needs(part: SamplerPart) -> tuple[str, ...]:
-    asks = isinstance(part, ScoringPart) and part.asks is not None
+def _sampler_needs(part: SamplerConfig) -> tuple[str, ...]:
+    asks = isinstance(part, ScoringConfig) and part.asks is not None
     return (*part.needs, "scores") if asks else part.needs
 
 
-def _selection_needs(part: SelectionPart) -> tuple[str, ...]:
+def _selection_needs(part: SelectionConfig) -> tuple[str, ...]:
     return (*part.needs, "scores") if part.scores else part.needs
 
 

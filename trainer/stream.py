@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from samplers import SamplerPart, Uniform
+from samplers import SamplerConfig, Uniform
 from trainer.errors import RunError
 
 MOST_RATIO = 1000.0
@@ -33,7 +33,7 @@ class Stream:
     name: str
     data: str
     ratio: float = 1.0
-    sampler: SamplerPart = field(default_factory=Uniform)
+    sampler: SamplerConfig = field(default_factory=Uniform)
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pipeline.engines.dali import DaliEngine
 from pipeline.engines.ffcv import FfcvEngine
-from pipeline.engines.protocol import Dataset, EnginePart, Reader
+from pipeline.engines.protocol import Dataset, EngineConfig, Reader
 from pipeline.engines.resident import ResidentEngine
 
-ENGINES: dict[str, type[EnginePart]] = {
+ENGINES: dict[str, type[EngineConfig]] = {
     "resident": ResidentEngine,
     "ffcv": FfcvEngine,
     "dali": DaliEngine,
 }
 """Every engine by the name that recipes use."""
 
-__all__ = ["ENGINES", "Dataset", "EnginePart", "Reader"]
+__all__ = ["ENGINES", "Dataset", "EngineConfig", "Reader"]

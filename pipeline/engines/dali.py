@@ -39,7 +39,7 @@ class DaliEngine:
         check_threads(self.threads)
 
     def open(self, dataset: Dataset, device: torch.device) -> DaliReader:
-        """Map the data set; see `EnginePart.open`."""
+        """Map the data set; see `EngineConfig.open`."""
         return DaliReader(dataset, device, thread_count(self.threads))
 
 

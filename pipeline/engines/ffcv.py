@@ -66,7 +66,7 @@ class FfcvEngine:
         check_threads(self.threads)
 
     def open(self, dataset: Dataset, device: torch.device) -> FfcvReader:
-        """Map the data set; see `EnginePart.open`."""
+        """Map the data set; see `EngineConfig.open`."""
         return FfcvReader(dataset, device, thread_count(self.threads), exact=self.exact)
 
 

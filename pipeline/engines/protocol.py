@@ -144,7 +144,7 @@ class Pipelined(Reader, Protocol):
 
 
 @runtime_checkable
-class EnginePart(Protocol):
+class EngineConfig(Protocol):
     """A frozen dataclass whose fields are the engine's options."""
 
     def open(self, dataset: Dataset, device: torch.device) -> Reader:

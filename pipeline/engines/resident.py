@@ -62,7 +62,7 @@ class ResidentEngine:
             raise DataError(f"decoder must be one of {', '.join(get_args(Decoder))}; got {self.decoder!r}")
 
     def open(self, dataset: Dataset, device: torch.device) -> ResidentReader:
-        """Decode the data set; see `EnginePart.open`."""
+        """Decode the data set; see `EngineConfig.open`."""
         return ResidentReader(dataset, device, thread_count(self.threads), self.decoder)
 
 

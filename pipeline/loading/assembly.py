@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline.augment import Augmentation, Cropping, HostDraws
 from pipeline.batch import Cursor, RawBatch, RawView
 from pipeline.crop import Crop
-from pipeline.engines import Dataset, EnginePart, Reader
+from pipeline.engines import Dataset, EngineConfig, Reader
 from pipeline.engines.protocol import Pipelined
 from pipeline.errors import DataError
 from pipeline.loading.request import Request
@@ -35,7 +35,7 @@ class Assembly:
     A data set that holds its images at several sizes is opened once a size, when that is first asked for.
     """
 
-    def __init__(self, dataset: Dataset, engine: EnginePart, device: torch.device, seed: int) -> None:
+    def __init__(self, dataset: Dataset, engine: EngineConfig, device: torch.device, seed: int) -> None:
         self._targets = dataset.targets
         self._multiplied = dataset if isinstance(dataset, Multiplied) else None
         # Engines read, and resident keeps, every image once, however many copies stand in the set.

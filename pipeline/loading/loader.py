@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.augment import Augmentation
 from pipeline.batch import Batch, RawBatch
 from pipeline.clock import CLOCK
-from pipeline.engines import Dataset, EnginePart
+from pipeline.engines import Dataset, EngineConfig
 from pipeline.engines.resident import ResidentEngine
 from pipeline.errors import DataError
 from pipeline.loading.assembly import Assembly, End
@@ -91,7 +91,7 @@ class Loader:
         self,
         dataset: Dataset,
         *,
-        engine: EnginePart | None = None,
+        engine: EngineConfig | None = None,
         batch_size: int = 128,
         augment: Augmentation | Views | None = None,
         seed: int = 0,

@@ -18,7 +18,7 @@ from samplers.plan import Plan
 T = TypeVar("T", bound=Table)
 
 
-class WeightedPart(Protocol[T]):
+class WeightedConfig(Protocol[T]):
     """Config of such a sampler: its per-sample statistics, and the weights computed from them."""
 
     @property
@@ -103,10 +103,10 @@ class WeightedSampler(RoundSampler, Generic[T]):
         Initial epochs that scan the set, at most half of the run.
     """
 
-    part: WeightedPart[T]
+    part: WeightedConfig[T]
 
     def __init__(
-        self, part: WeightedPart[T], plan: Plan, *, replacement: bool = False, burn_in: float = 0
+        self, part: WeightedConfig[T], plan: Plan, *, replacement: bool = False, burn_in: float = 0
     ) -> None:
         super().__init__(part, plan)
         self.table = part.table(plan.samples)

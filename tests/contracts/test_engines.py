@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from pipeline import ENGINES, CorruptSampleError, DataError, EnginePart, Loader, MissingExtraError, Reader
+from pipeline import ENGINES, CorruptSampleError, DataError, EngineConfig, Loader, MissingExtraError, Reader
 from pipeline.crop import Crop, Windows
 from pipeline.engines.resident import ResidentReader, decode_there
 from pipeline.engines.stored import StoredSamples
@@ -155,7 +155,7 @@ def closing(no_thread_left: None) -> Iterator[Closing]:
 
 @pytest.fixture
 def opened(
-    engine: EnginePart, store: tuple[str, str], data: dict[tuple[str, str], Converted], no_thread_left: None
+    engine: EngineConfig, store: tuple[str, str], data: dict[tuple[str, str], Converted], no_thread_left: None
 ) -> Iterator[tuple[Converted, Reader]]:
     reader = engine.open(data[store], CPU)
     yield data[store], reader
@@ -203,7 +203,7 @@ def test_gives_what_is_asked_for(opened: tuple[Converted, Reader], ids: NDArray[
 @pytest.mark.parametrize("subsampling", [0, 1, 2], ids=["4:4:4", "4:2:2", "4:2:0"])
 @pytest.mark.parametrize("progressive", [False, True])
 def test_jpegs_of_every_kind_are_decoded_as_by_pillow(
-    engine: EnginePart, quality: int, subsampling: int, progressive: bool, tmp_path: Path
+    engine: EngineConfig, quality: int, subsampling: int, progressive: bool, tmp_path: Path
 ) -> None:
     images = smooth_images(8, 33, 47)
     rng = np.random.default_rng(0)
@@ -216,7 +216,7 @@ def test_jpegs_of_every_kind_are_decoded_as_by_pillow(
 
 
 @every_engine
-def test_a_grey_jpeg_becomes_rgb(engine: EnginePart, tmp_path: Path) -> None:
+def test_a_grey_jpeg_becomes_rgb(engine: EngineConfig, tmp_path: Path) -> None:
     images = smooth_images(3)
     contents = [jpeg(np.asarray(Image.fromarray(image).convert("L"))) for image in images]
     pixels = read_all(engine, write(tmp_path / "set.beton", images, contents, "jpeg"))
@@ -270,7 +270,7 @@ def test_several_threads_may_read(opened: tuple[Converted, Reader]) -> None:
 @every_engine
 @every_store
 def test_bytes_that_changed_on_disk_are_an_error(
-    engine: EnginePart, store: tuple[str, str], tmp_path: Path, no_thread_left: None
+    engine: EngineConfig, store: tuple[str, str], tmp_path: Path, no_thread_left: None
 ) -> None:
     path = make(tmp_path / f"set.{store[0]}", store[1])
     flip_byte(open_dataset(path), 11)
@@ -293,7 +293,7 @@ def test_bytes_that_changed_on_disk_are_an_error(
     ids=["half", "without its end", "two bytes", "zeros at the end", "smaller", "larger", "no JPEG"],
 )
 def test_a_jpeg_that_was_broken_when_written_is_an_error(
-    engine: EnginePart, damage: Callable[[bytes], bytes], tmp_path: Path, no_thread_left: None
+    engine: EngineConfig, damage: Callable[[bytes], bytes], tmp_path: Path, no_thread_left: None
 ) -> None:
     path = make(tmp_path / "set.beton", "jpeg", damage=damage)
     with pytest.raises(CorruptSampleError, match=r"set.beton: sample 11 \(class1/011.jpg\)"):
@@ -308,14 +308,14 @@ def stray_bytes(before: bytes) -> Callable[[bytes], bytes]:
 @every_engine
 @pytest.mark.parametrize("marker", [b"\xff\xc0", b"\xff\xc4", b"\xff\xd9"], ids=["frame", "tables", "end"])
 def test_an_odd_jpeg_that_its_checksum_vouches_for_is_read(
-    engine: EnginePart, marker: bytes, tmp_path: Path
+    engine: EngineConfig, marker: bytes, tmp_path: Path
 ) -> None:
     path = make(tmp_path / "set.beton", "jpeg", damage=stray_bytes(marker))
     assert_same(read_all(engine, path), open_dataset(path), np.arange(SAMPLES))
 
 
 @every_engine
-def test_a_truncated_jpeg_without_a_checksum_is_an_error(engine: EnginePart, tmp_path: Path) -> None:
+def test_a_truncated_jpeg_without_a_checksum_is_an_error(engine: EngineConfig, tmp_path: Path) -> None:
     """As in files that FFCV itself wrote."""
     path = make(tmp_path / "set.beton", "jpeg", damage=lambda content: content[: len(content) // 2])
     data = open_dataset(path)
@@ -337,7 +337,7 @@ def shapes(count: int) -> list[NDArray[np.uint8]]:
 @every_engine
 @every_store
 def test_images_of_several_shapes_come_as_crops_only(
-    engine: EnginePart, store: tuple[str, str], tmp_path: Path, closing: Closing
+    engine: EngineConfig, store: tuple[str, str], tmp_path: Path, closing: Closing
 ) -> None:
     images = [*smooth_images(3), *smooth_images(2, HEIGHT + 1, WIDTH)]
     data = open_dataset(make(tmp_path / f"set.{store[0]}", store[1], images))
@@ -355,7 +355,7 @@ def test_images_of_several_shapes_come_as_crops_only(
 @every_engine
 @every_store
 def test_crops_of_any_shape_are_as_pillows(
-    engine: EnginePart, store: tuple[str, str], tmp_path: Path, closing: Closing
+    engine: EngineConfig, store: tuple[str, str], tmp_path: Path, closing: Closing
 ) -> None:
     """Those of JPEGs may come from a smaller decode, where that has pixels enough."""
     data = open_dataset(make(tmp_path / f"set.{store[0]}", store[1], shapes(30)))
@@ -466,7 +466,7 @@ def test_a_window_outside_of_its_image_is_an_error(
 
 @every_engine
 def test_a_crop_of_a_corrupt_sample_is_an_error(
-    engine: EnginePart, tmp_path: Path, no_thread_left: None
+    engine: EngineConfig, tmp_path: Path, no_thread_left: None
 ) -> None:
     path = make(tmp_path / "set.beton", "jpeg")
     flip_byte(open_dataset(path), 11)
@@ -486,7 +486,7 @@ def test_a_crop_of_a_corrupt_sample_is_an_error(
     ids=["half", "without its end", "larger", "no JPEG"],
 )
 def test_a_crop_of_a_jpeg_that_was_broken_when_written_is_an_error(
-    engine: EnginePart, damage: Callable[[bytes], bytes], tmp_path: Path, no_thread_left: None
+    engine: EngineConfig, damage: Callable[[bytes], bytes], tmp_path: Path, no_thread_left: None
 ) -> None:
     """Also where the damage is below the window, and whether or not there is a checksum."""
     data = open_dataset(make(tmp_path / "set.beton", "jpeg", damage=damage))
@@ -500,7 +500,7 @@ def test_a_crop_of_a_jpeg_that_was_broken_when_written_is_an_error(
 @every_engine
 @pytest.mark.parametrize("marker", [b"\xff\xc0", b"\xff\xc4", b"\xff\xd9"], ids=["frame", "tables", "end"])
 def test_a_crop_of_an_odd_jpeg_that_its_checksum_vouches_for_is_read(
-    closing: Closing, engine: EnginePart, marker: bytes, tmp_path: Path
+    closing: Closing, engine: EngineConfig, marker: bytes, tmp_path: Path
 ) -> None:
     data = open_dataset(make(tmp_path / "set.beton", "jpeg", damage=stray_bytes(marker)))
     ids = np.arange(SAMPLES)
@@ -730,7 +730,7 @@ def test_resident_crops_on_a_device_as_on_the_host(
 @every_engine
 @every_store
 def test_a_loader_gives_every_batch_once_and_in_order(
-    engine: EnginePart, store: tuple[str, str], data: dict[tuple[str, str], Converted], no_thread_left: None
+    engine: EngineConfig, store: tuple[str, str], data: dict[tuple[str, str], Converted], no_thread_left: None
 ) -> None:
     order = Order(np.random.default_rng(3).integers(0, SAMPLES, 101), round=4)
     with Loader(data[store], engine=engine, batch_size=8, device="cpu") as loader:
@@ -751,7 +751,7 @@ def test_a_loader_gives_every_batch_once_and_in_order(
 @every_engine
 @every_store
 def test_leaving_a_loader_early_leaves_no_thread(
-    engine: EnginePart, store: tuple[str, str], data: dict[tuple[str, str], Converted], no_thread_left: None
+    engine: EngineConfig, store: tuple[str, str], data: dict[tuple[str, str], Converted], no_thread_left: None
 ) -> None:
     order = Order(np.arange(1000) % SAMPLES)
     with Loader(data[store], engine=engine, batch_size=4, device="cpu") as loader:
@@ -765,7 +765,7 @@ def test_leaving_a_loader_early_leaves_no_thread(
 @every_engine
 @every_store
 def test_dropping_a_loader_leaves_no_thread(
-    engine: EnginePart, store: tuple[str, str], data: dict[tuple[str, str], Converted], no_thread_left: None
+    engine: EngineConfig, store: tuple[str, str], data: dict[tuple[str, str], Converted], no_thread_left: None
 ) -> None:
     loader = Loader(data[store], engine=engine, batch_size=4, device="cpu")
     iterator = loader.batches(Order(np.arange(1000) % SAMPLES))
@@ -779,7 +779,7 @@ def test_dropping_a_loader_leaves_no_thread(
 @every_engine
 @every_store
 def test_a_corrupt_sample_surfaces_in_the_consumer_after_what_came_before(
-    engine: EnginePart, store: tuple[str, str], tmp_path: Path, no_thread_left: None
+    engine: EngineConfig, store: tuple[str, str], tmp_path: Path, no_thread_left: None
 ) -> None:
     path = make(tmp_path / f"set.{store[0]}", store[1])
     flip_byte(open_dataset(path), 11)
@@ -797,7 +797,7 @@ def test_a_corrupt_sample_surfaces_in_the_consumer_after_what_came_before(
 
 
 @every_engine
-def test_is_a_frozen_dataclass_that_says_what_it_does(engine: EnginePart) -> None:
+def test_is_a_frozen_dataclass_that_says_what_it_does(engine: EngineConfig) -> None:
     assert is_dataclass(engine)
     assert type(engine).__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert (type(engine).__doc__ or "").splitlines()[0].endswith(".")
@@ -855,7 +855,7 @@ def test_a_decoder_that_there_is_not_is_refused() -> None:
         ENGINES["resident"](decoder="nvjpeg")  # type: ignore[call-arg]
 
 
-def read_all(engine: EnginePart, source: Path | Converted, height: int | None = None) -> Tensor:
+def read_all(engine: EngineConfig, source: Path | Converted, height: int | None = None) -> Tensor:
     """All images, whole, or of each only the uppermost rows."""
     data = open_dataset(source) if isinstance(source, Path) else source
     reader = None

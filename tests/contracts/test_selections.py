@@ -26,7 +26,7 @@ from trainer.selection import (
     SELECTIONS,
     Candidates,
     Selection,
-    SelectionPart,
+    SelectionConfig,
     Setting,
     Terms,
     Weighting,
@@ -48,11 +48,11 @@ def variants() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @pytest.fixture(params=list(variants()), ids=lambda variant: "-".join((variant[0], *variant[1])))
-def part(request: pytest.FixtureRequest, tmp_path: Path) -> SelectionPart:
+def part(request: pytest.FixtureRequest, tmp_path: Path) -> SelectionConfig:
     return make(*request.param, tmp_path)
 
 
-def make(name: str, options: dict[str, Any], folder: Path) -> SelectionPart:
+def make(name: str, options: dict[str, Any], folder: Path) -> SelectionConfig:
     if name == "rho_loss":
         losses = np.random.default_rng(5).random(SAMPLES).astype(np.float32)
         Scores(losses, "irreducible_loss", {"trained": 3000, "data_sha256": "5e"}).save(folder / "losses.npz")
@@ -76,7 +76,7 @@ class Watched(Setting):
         return super().__getattribute__(name)
 
 
-def candidates(part: SelectionPart, n: int, step: int = 0) -> Candidates:
+def candidates(part: SelectionConfig, n: int, step: int = 0) -> Candidates:
     """Show n candidates as the driver does: with outputs, losses and features where they are asked for."""
     generator = torch.Generator().manual_seed(1000 * step + n)
     labels = torch.randint(0, CLASSES, (n,), generator=generator)
@@ -106,11 +106,11 @@ def trained(step: int, n: int, k: int = 1) -> tuple[Losses, Batch]:
     return method.losses(outputs, batch.constituents(labels)), batch
 
 
-def pool(part: SelectionPart) -> int:
+def pool(part: SelectionConfig) -> int:
     return round(part.ratio * BATCH)
 
 
-def go(part: SelectionPart, selection: Selection, steps: range) -> list[Tensor]:
+def go(part: SelectionConfig, selection: Selection, steps: range) -> list[Tensor]:
     """Take steps, each second one unselected, with a round of five steps; give what was chosen."""
     told: list[Tensor] = []
     for step in steps:
@@ -130,7 +130,7 @@ def go(part: SelectionPart, selection: Selection, steps: range) -> list[Tensor]:
     return told
 
 
-def test_is_a_frozen_dataclass_with_a_description(part: SelectionPart) -> None:
+def test_is_a_frozen_dataclass_with_a_description(part: SelectionConfig) -> None:
     assert dataclasses.is_dataclass(part)
     with pytest.raises(dataclasses.FrozenInstanceError):
         part.start = 0.5  # type: ignore[attr-defined]
@@ -149,7 +149,7 @@ def test_nothing_is_told_that_no_selection_asks_for(tmp_path: Path) -> None:
     assert Watched.read >= {item.name for item in dataclasses.fields(Setting)}
 
 
-def test_says_what_it_needs(part: SelectionPart) -> None:
+def test_says_what_it_needs(part: SelectionConfig) -> None:
     assert part.ratio >= 1
     assert all(isinstance(trait, bool) for trait in (part.scores, part.features, part.exact, part.syncs))
     assert not part.features or part.scores
@@ -158,7 +158,7 @@ def test_says_what_it_needs(part: SelectionPart) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, BATCH, BATCH + 1, 5 * BATCH])
-def test_chooses_a_batch_of_places(part: SelectionPart, n: int) -> None:
+def test_chooses_a_batch_of_places(part: SelectionConfig, n: int) -> None:
     selection = part.build(setting())
     for step in range(3):
         choice = selection.choose(candidates(part, n, step))
@@ -182,7 +182,7 @@ def test_chooses_a_batch_of_places(part: SelectionPart, n: int) -> None:
 @pytest.mark.usefixtures("fake_cuda")
 @pytest.mark.parametrize("n", [1, BATCH, 5 * BATCH])
 def test_choosing_never_waits_for_the_device(
-    part: SelectionPart, n: int, monkeypatch: pytest.MonkeyPatch
+    part: SelectionConfig, n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On fake CUDA tensors .item(), a data-dependent shape and a tensor left on the host all raise."""
     # Fakes know no pinned memory, through which ids go to the device.
@@ -240,7 +240,7 @@ def test_the_check_notices_a_wait() -> None:
             torch.ones(3).nonzero()
 
 
-def test_two_of_a_kind_choose_alike_and_leave_no_trace(part: SelectionPart) -> None:
+def test_two_of_a_kind_choose_alike_and_leave_no_trace(part: SelectionConfig) -> None:
     first, second = part.build(setting()), part.build(setting())
     shown = candidates(part, pool(part))
     before = [tensor.clone() for tensor in _tensors(shown)]
@@ -259,7 +259,7 @@ def _tensors(shown: Candidates) -> list[Tensor]:
 
 @pytest.mark.parametrize("stop", [1, 4, 5, 8, 11])
 def test_a_resumed_selection_equals_an_uninterrupted_one(
-    part: SelectionPart, stop: int, tmp_path: Path
+    part: SelectionConfig, stop: int, tmp_path: Path
 ) -> None:
     whole = part.build(setting())
     expected = go(part, whole, range(14))
@@ -282,7 +282,7 @@ def _plain(state: Mapping[str, Any]) -> str:
     return str({key: value.tolist() if isinstance(value, Tensor) else value for key, value in state.items()})
 
 
-def test_a_saved_state_is_not_written_to_afterwards(part: SelectionPart) -> None:
+def test_a_saved_state_is_not_written_to_afterwards(part: SelectionConfig) -> None:
     selection = part.build(setting())
     go(part, selection, range(4))
     state = selection.state_dict()
@@ -291,7 +291,7 @@ def test_a_saved_state_is_not_written_to_afterwards(part: SelectionPart) -> None
     assert _plain(state) == before
 
 
-def test_is_on_within_its_schedule_alone(part: SelectionPart) -> None:
+def test_is_on_within_its_schedule_alone(part: SelectionConfig) -> None:
     options = {item.name for item in dataclasses.fields(part)}  # type: ignore[arg-type]
     if "start" not in options:
         assert not any(part.build(setting()).on(step, step / 99) for step in range(100))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pipeline import ENGINES, EnginePart, Loader, MissingExtraError, compose
+from pipeline import ENGINES, EngineConfig, Loader, MissingExtraError, compose
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.formats import FORMATS, open_dataset
 from pipeline.multiplied import Multiplied
@@ -40,7 +40,7 @@ class Order:
 @pytest.mark.parametrize("ending", list(FORMATS))
 @pytest.mark.parametrize("kind", list(TARGETS))
 def test_targets_follow_their_images(
-    tmp_path: Path, kind: TargetKind, ending: str, engine: EnginePart
+    tmp_path: Path, kind: TargetKind, ending: str, engine: EngineConfig
 ) -> None:
     classes, labels = TARGETS[kind]
     images = np.arange(SAMPLES, dtype=np.uint8)[:, None, None, None].repeat(8, 1).repeat(8, 2).repeat(3, 3)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from pipeline import ENGINES, Augmentation, EnginePart, Loader, Views, open_dataset
+from pipeline import ENGINES, Augmentation, EngineConfig, Loader, Views, open_dataset
 from pipeline.augment.color_jitter import ColorJitter
 from pipeline.augment.random_resized_crop import RandomResizedCrop
 from pipeline.augment.standard import Standard
@@ -60,7 +60,7 @@ def order(count: int = 50) -> Order:
 def load(
     data: Converted,
     augment: Augmentation | Views,
-    engine: EnginePart,
+    engine: EngineConfig,
     *,
     start: int = 0,
     stage: Stage | None = None,
@@ -81,7 +81,7 @@ def same(ours: Sequence[tuple[Tensor, ...]], theirs: Sequence[tuple[Tensor, ...]
 @every_engine
 @every_store
 def test_the_first_view_is_what_it_is_alone(
-    sets: dict[str, Converted], store: str, engine: EnginePart
+    sets: dict[str, Converted], store: str, engine: EngineConfig
 ) -> None:
     alone = load(sets[store], crop(), engine)
     assert same(alone, load(sets[store], Views((crop(),)), engine))
@@ -92,7 +92,7 @@ def test_the_first_view_is_what_it_is_alone(
 @every_engine
 @every_store
 def test_views_draw_independently_of_each_other(
-    sets: dict[str, Converted], store: str, engine: EnginePart
+    sets: dict[str, Converted], store: str, engine: EngineConfig
 ) -> None:
     pair = load(sets[store], Views((crop(), crop())), engine)
     for one, other in pair:
@@ -109,7 +109,7 @@ def test_views_draw_independently_of_each_other(
 
 @every_engine
 @every_store
-def test_views_resume_at_any_batch(sets: dict[str, Converted], store: str, engine: EnginePart) -> None:
+def test_views_resume_at_any_batch(sets: dict[str, Converted], store: str, engine: EngineConfig) -> None:
     views = Views((crop(), crop(16)))
     whole = load(sets[store], views, engine)
     for start in range(5):
@@ -117,7 +117,7 @@ def test_views_resume_at_any_batch(sets: dict[str, Converted], store: str, engin
 
 
 @every_engine
-def test_ranks_have_the_parts_of_every_view(sets: dict[str, Converted], engine: EnginePart) -> None:
+def test_ranks_have_the_parts_of_every_view(sets: dict[str, Converted], engine: EngineConfig) -> None:
     views = Views((crop(), crop(16)))
     whole = load(sets["raw"], views, engine)
     parts = [load(sets["raw"], views, engine, rank=rank, ranks=4) for rank in range(4)]
@@ -138,7 +138,7 @@ def test_views_of_raw_images_are_equal_from_every_engine(sets: dict[str, Convert
 @every_engine
 @every_store
 def test_sizes_are_fractions_of_the_stages(
-    sets: dict[str, Converted], store: str, engine: EnginePart
+    sets: dict[str, Converted], store: str, engine: EngineConfig
 ) -> None:
     views = Views((crop(), crop(), Augmentation([Standard()], MEAN, STD)), (1.0, 0.5, 0.25))
     stage = Stage(24, resolution=0.8)
@@ -157,7 +157,7 @@ def windows(count: int, seed: int) -> Windows:
 @every_store
 @pytest.mark.parametrize("count", [1, 30])
 def test_a_sample_is_decoded_once_for_all_its_views(
-    sets: dict[str, Converted], store: str, engine: EnginePart, count: int
+    sets: dict[str, Converted], store: str, engine: EngineConfig, count: int
 ) -> None:
     ids = np.random.default_rng(count).integers(0, SAMPLES, count)
     crops = [Crop(windows(count, size), size, size + 1) for size in (24, 31, 40)]
@@ -175,7 +175,7 @@ def test_a_sample_is_decoded_once_for_all_its_views(
 @every_engine
 @every_store
 def test_whole_images_are_read_once_for_all_views(
-    sets: dict[str, Converted], store: str, engine: EnginePart
+    sets: dict[str, Converted], store: str, engine: EngineConfig
 ) -> None:
     views = Views((Augmentation([Standard()], MEAN, STD), crop()))
     with Loader(sets[store], engine=engine, batch_size=16, augment=views, device="cpu") as loader:
@@ -188,7 +188,7 @@ def test_whole_images_are_read_once_for_all_views(
 
 
 @every_engine
-def test_views_are_read_again_at_another_size(sets: dict[str, Converted], engine: EnginePart) -> None:
+def test_views_are_read_again_at_another_size(sets: dict[str, Converted], engine: EngineConfig) -> None:
     views, indices = Views((crop(), crop()), (1.0, 0.5)), np.array([3, 0])
     with Loader(sets["raw"], engine=engine, batch_size=8, augment=views, device="cpu") as loader:
         raw = next(loader.raw_batches(order(), stage=Stage(12)))

@@ -12,7 +12,7 @@ def test_the_public_face() -> None:
         "CorruptSampleError",
         "DataError",
         "ENGINES",
-        "EnginePart",
+        "EngineConfig",
         "Loader",
         "MissingExtraError",
         "Mixing",

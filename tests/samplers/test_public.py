@@ -14,11 +14,11 @@ def test_the_public_face_is_what_is_documented():
         "Order",
         "Plan",
         "Sampler",
-        "SamplerPart",
+        "SamplerConfig",
         "SamplingError",
         "SamplingWarning",
     }
-    helpers |= {"Scores", "ScoringPart", "State", "use_threads"}
+    helpers |= {"Scores", "ScoringConfig", "State", "use_threads"}
     parts = {part.__name__ for part in samplers.SAMPLERS.values()}
     assert set(samplers.__all__) == helpers | parts
 

@@ -31,7 +31,7 @@ MINUTES = 3.0
 """Default minutes of a benchmark, excluding set-up and the first measurement of its slowest case."""
 
 
-class BenchPart(Protocol):
+class BenchConfig(Protocol):
     """A benchmark: a frozen dataclass whose fields are its options."""
 
     def rows(self, clock: Clock | None = None) -> list[measure.Row]:
@@ -48,7 +48,7 @@ _MINUTES_HELP = (
 class Bench:
     """One benchmark, ready to run."""
 
-    bench: BenchPart
+    bench: BenchConfig
     json: Path | None
     minutes: float = MINUTES
 

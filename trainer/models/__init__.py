@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from trainer.models.protocol import Encoder, ModelPart, check_encoder, parameters
+from trainer.models.protocol import Encoder, ModelConfig, check_encoder, parameters
 from trainer.models.resnet import ResNet8, ResNet18, ResNet34, ResNet50
 from trainer.models.torchvision import TorchvisionModel
 
-MODELS: dict[str, type[ModelPart]] = {
+MODELS: dict[str, type[ModelConfig]] = {
     "resnet8": ResNet8,
     "resnet18": ResNet18,
     "resnet34": ResNet34,
@@ -17,7 +17,7 @@ MODELS: dict[str, type[ModelPart]] = {
 __all__ = [
     "MODELS",
     "Encoder",
-    "ModelPart",
+    "ModelConfig",
     "ResNet8",
     "ResNet18",
     "ResNet34",

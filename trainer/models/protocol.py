@@ -50,7 +50,7 @@ def check_encoder(network: nn.Module) -> Encoder:
     return network
 
 
-class ModelPart(Protocol):
+class ModelConfig(Protocol):
     """A frozen dataclass of a model family's options."""
 
     def build(self, classes: int) -> nn.Module:

@@ -149,7 +149,7 @@ class ResNet8:
         _check_width(self.width)
 
     def build(self, classes: int) -> ResNet:
-        """Make the network: see ``ModelPart.build``."""
+        """Make the network: see ``ModelConfig.build``."""
         check_classes(classes)
         return ResNet(BasicBlock, (1, 1, 1), self.width, classes)
 
@@ -165,7 +165,7 @@ class ResNet18:
         _check_width(self.width)
 
     def build(self, classes: int) -> ResNet:
-        """Make the network: see ``ModelPart.build``."""
+        """Make the network: see ``ModelConfig.build``."""
         check_classes(classes)
         return ResNet(BasicBlock, (2, 2, 2, 2), self.width, classes)
 
@@ -181,7 +181,7 @@ class ResNet34:
         _check_width(self.width)
 
     def build(self, classes: int) -> ResNet:
-        """Make the network: see ``ModelPart.build``."""
+        """Make the network: see ``ModelConfig.build``."""
         check_classes(classes)
         return ResNet(BasicBlock, (3, 4, 6, 3), self.width, classes)
 
@@ -197,6 +197,6 @@ class ResNet50:
         _check_width(self.width)
 
     def build(self, classes: int) -> ResNet:
-        """Make the network: see ``ModelPart.build``."""
+        """Make the network: see ``ModelConfig.build``."""
         check_classes(classes)
         return ResNet(Bottleneck, (3, 4, 6, 3), self.width, classes)

@@ -47,7 +47,7 @@ class TorchvisionModel:
             raise RunError(f"model.image_size must be at least 1 px; got {self.image_size}")
 
     def build(self, classes: int) -> nn.Module:
-        """Make the network: see ``ModelPart.build``.
+        """Make the network: see ``ModelConfig.build``.
 
         Raises
         ------

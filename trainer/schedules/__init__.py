@@ -5,11 +5,11 @@ reached exactly when the budget is spent. A schedule returns a factor of the bas
 is base rate x factor, with epsilon_max the base rate.
 """
 
-from trainer.schedules.base import ProportionalSchedule, Schedule, SchedulePart
+from trainer.schedules.base import ProportionalSchedule, Schedule, ScheduleConfig
 from trainer.schedules.cycles import FixedOneCycle, OneCycle
 from trainer.schedules.decays import Constant, Cosine, Linear, RangeTest, Rex, Step, WarmupCosine
 
-SCHEDULES: dict[str, type[SchedulePart]] = {
+SCHEDULES: dict[str, type[ScheduleConfig]] = {
     "step": Step,
     "linear": Linear,
     "cosine": Cosine,
@@ -32,7 +32,7 @@ __all__ = [
     "RangeTest",
     "Rex",
     "Schedule",
-    "SchedulePart",
+    "ScheduleConfig",
     "Step",
     "WarmupCosine",
 ]

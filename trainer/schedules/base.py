@@ -23,7 +23,7 @@ class Schedule(Protocol):
         """Return the momentum at ``progress``; None keeps the optimizer's own."""
 
 
-class SchedulePart(Protocol):
+class ScheduleConfig(Protocol):
     """Config of a schedule: a frozen dataclass of its options."""
 
     def bind(self, epochs: float) -> Schedule:

@@ -79,7 +79,7 @@ class FixedOneCycle:
         _check_cycle(self.initial, self.final, self.low_momentum, self.high_momentum)
 
     def bind(self, epochs: float) -> OneCycle:
-        """Return the cycle in which t_w is the fraction warmup / epochs: see ``SchedulePart.bind``."""
+        """Return the cycle in which t_w is the fraction warmup / epochs: see ``ScheduleConfig.bind``."""
         if self.warmup >= epochs:
             raise RunError(
                 f"schedule.warmup must be shorter than the run, which trains for {epochs:g} epochs; "

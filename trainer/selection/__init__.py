@@ -11,7 +11,7 @@ from trainer.selection.protocol import (
     Candidates,
     Choice,
     Selection,
-    SelectionPart,
+    SelectionConfig,
     Setting,
     Terms,
     Weighting,
@@ -20,7 +20,7 @@ from trainer.selection.rho_loss import RhoLoss
 from trainer.selection.selective_backprop import SelectiveBackprop
 from trainer.selection.selective_backprop_exact import SelectiveBackpropExact
 
-SELECTIONS: dict[str, type[SelectionPart]] = {
+SELECTIONS: dict[str, type[SelectionConfig]] = {
     "all": AllSamples,
     "selective_backprop": SelectiveBackprop,
     "selective_backprop_exact": SelectiveBackpropExact,
@@ -40,7 +40,7 @@ __all__ = [
     "Candidates",
     "Choice",
     "Selection",
-    "SelectionPart",
+    "SelectionConfig",
     "Setting",
     "Terms",
     "Weighting",

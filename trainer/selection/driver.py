@@ -23,7 +23,7 @@ from trainer.feedback import FeedbackBuffer
 from trainer.inference.scorer import Scorer
 from trainer.methods import Losses, Method
 from trainer.parallel import World
-from trainer.selection import Candidates, Choice, Selection, SelectionPart, Weighting
+from trainer.selection import Candidates, Choice, Selection, SelectionConfig, Weighting
 from trainer.selection.helpers.schedule import Scored
 from trainer.selection.pool import Rows
 
@@ -71,7 +71,7 @@ class Selector:
 
     def __init__(
         self,
-        part: SelectionPart,
+        part: SelectionConfig,
         selection: Selection,
         *,
         augmentation: Augmentation,

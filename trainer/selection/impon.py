@@ -74,7 +74,7 @@ class Impon(Scheduled):
             raise RunError(f"selection.lr must be above 0 and finite; got {self.lr:g}")
 
     def bind(self, terms: Terms) -> Self:
-        """Return the part whose ratio is that of the bank to a batch; see `SelectionPart.bind`."""
+        """Return the part whose ratio is that of the bank to a batch; see `SelectionConfig.bind`."""
         part = self
         if self.ratio == 0:
             if self.bank < terms.batch_size:

@@ -120,7 +120,7 @@ class Choice:
 
 
 class Selection(Protocol):
-    """A selection at work. Everything it keeps is on the device; see `SelectionPart` for its traits.
+    """A selection at work. Everything it keeps is on the device; see `SelectionConfig` for its traits.
 
     A frozen part may be its own selection where it keeps nothing.
     """
@@ -165,13 +165,13 @@ class Weighting(Protocol):
         """
 
 
-class SelectionPart(Protocol):
+class SelectionConfig(Protocol):
     """A frozen dataclass whose fields are the selection's options.
 
     Options may be open (None) until `bind` has settled them; everything else is asked of bound parts only.
     """
 
-    def bind(self, terms: Terms) -> SelectionPart:
+    def bind(self, terms: Terms) -> SelectionConfig:
         """Return the part whose open options are settled by the run's terms.
 
         Raises

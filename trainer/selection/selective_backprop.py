@@ -70,7 +70,7 @@ class SelectiveBackprop(Scored):
             raise RunError(f"selection.history must be at least 1 loss; got {self.history}")
 
     def bind(self, terms: Terms) -> Self:
-        """Return the part that keeps as the budget asks; see `SelectionPart.bind`."""
+        """Return the part that keeps as the budget asks; see `SelectionConfig.bind`."""
         part = self
         if self.beta is None and self.keep is None:
             if terms.budget == 1:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.crop import Crop, Windows
-from pipeline.engines import ENGINES, EnginePart
+from pipeline.engines import ENGINES, EngineConfig
 from pipeline.errors import CorruptSampleError, DataError
 from pipeline.formats import (
     Converted,
@@ -108,7 +108,7 @@ class Sound:
     labels: dict[str, int]
 
 
-def read(engine: EnginePart, data: Converted, ids: NDArray[np.int64], crop: Crop | None) -> torch.Tensor:
+def read(engine: EngineConfig, data: Converted, ids: NDArray[np.int64], crop: Crop | None) -> torch.Tensor:
     """Read through an engine, in a thread that has to come back."""
     result: list[torch.Tensor | BaseException] = []
 
@@ -175,7 +175,7 @@ def opened(path: Path) -> Converted | None:
 
 
 def read_or_named(
-    engine: EnginePart, data: Converted, ids: NDArray[np.int64], crop: Crop | None
+    engine: EngineConfig, data: Converted, ids: NDArray[np.int64], crop: Crop | None
 ) -> torch.Tensor | None:
     """Read, or give None for an error that names file and sample."""
     try:

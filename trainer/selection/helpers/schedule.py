@@ -40,7 +40,7 @@ class Scheduled:
             )
 
     def bind(self, terms: Terms) -> Self:
-        """Return the part with its start settled; see `SelectionPart.bind`.
+        """Return the part with its start settled; see `SelectionConfig.bind`.
 
         Raises
         ------
