@@ -61,7 +61,7 @@ class CSGD:
     smoothing: Literal["after", "inside", "none"] = "after"
     """Where eps is added: after the product, inside it (starves misclassified samples), or nowhere."""
     relative: bool = False
-    """Under mixing, measure the error relative to the sample's share of the image, as in p_sgd."""
+    """Under mixing, measure the error relative to the sample's mixing coefficient, as in p_sgd."""
 
     needs: ClassVar[tuple[Statistic, ...]] = ("p_true",)
 

@@ -32,9 +32,9 @@ class DIHCL:
     and rounds are drawn without replacement by P: the weights matter less as B approaches 1, and not at all
     at B = 1. Warm epochs scan the set first. Samples without a hardness yet get the largest.
 
-    Fitted to the plan: a round always holds N * B samples, where the paper's subset shrinks from all to
-    30% of the set. The released code sums a / (P * learning rate) instead of averaging, and multiplies tau by
-    0.8 per episode. Its mixup splits the loss between the two samples, as the shares of feedback do here.
+    Fitted to the plan: a round always holds N * B samples, where the paper's subset shrinks from all to 30%
+    of the set. The released code sums a / (P * learning rate) instead of averaging, and multiplies tau by 0.8
+    per episode. Its mixup splits the loss between the two samples, as the coefficients of feedback do here.
     """
 
     hardness: Literal["change", "loss"] = "change"

@@ -48,7 +48,7 @@ class PruningSampler(RoundSampler):
 
     def fold(self, rows: FeedbackBuffer) -> None:
         """Update the moving averages of the losses."""
-        self._losses.fold(rows["ids"], rows["loss"], rows["share"])
+        self._losses.fold(rows["ids"], rows["loss"], rows["coefficient"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
         """Return the columns of the loss table, and the selection."""
@@ -149,7 +149,7 @@ class EpsilonGreedy:
 
     Fitted to the plan: k = N * B, so nothing is pruned at B = 1. Scores come from training itself, without
     the public code's scoring passes over the whole set, so the scores of samples left out don't change;
-    samples not seen yet come first. The update of a mixed image's row is scaled by its share.
+    samples not seen yet come first. The update of a mixed image's row is scaled by its coefficient.
     """
 
     epsilon: float = 0.1

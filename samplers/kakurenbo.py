@@ -31,8 +31,8 @@ class KakurenboSampler(PassSampler):
 
     def fold(self, rows: FeedbackBuffer) -> None:
         """Update each sample's last loss and confidence."""
-        self._loss.fold(rows["ids"], rows["loss"], rows["share"])
-        self._p_true.fold(rows["ids"], rows["p_true"], rows["share"])
+        self._loss.fold(rows["ids"], rows["loss"], rows["coefficient"])
+        self._p_true.fold(rows["ids"], rows["p_true"], rows["coefficient"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
         """Return the last losses and confidences, and the current pass."""

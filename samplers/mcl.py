@@ -60,7 +60,7 @@ class MCLSampler(RoundSampler):
 
     def fold(self, rows: FeedbackBuffer) -> None:
         """Update each sample's last loss."""
-        self._loss.fold(rows["ids"], rows["loss"], rows["share"])
+        self._loss.fold(rows["ids"], rows["loss"], rows["coefficient"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
         """Return the last losses, and the groups with their features, now independent of the scores file."""
@@ -77,7 +77,7 @@ class MCLSampler(RoundSampler):
         """Return the groups of the next round, in the order of the greedy choice."""
         part, groups = self.part, len(self._features)
         rounds = self.rounds * self.total / max(1, self.plan.total)
-        share = part.first + (part.last - part.first) * min(1.0, self.round / max(1, rounds - 1))
+        fraction = part.first + (part.last - part.first) * min(1.0, self.round / max(1, rounds - 1))
         seen = ~np.isnan(self._loss.values)
         counts = np.bincount(self._group[seen], minlength=groups)
         sums = np.bincount(self._group[seen], self._loss.values[seen], groups)
@@ -85,7 +85,7 @@ class MCLSampler(RoundSampler):
         losses = np.where(counts > 0, losses, np.nanmax(losses) if counts.any() else 1.0)
         unit = losses.mean() / np.sqrt(self._features).sum(axis=1).mean()
         diversity = part.diversity * (1 - part.decay) ** self.round * unit
-        chosen = np.empty(max(1, round(share * groups)), np.int64)
+        chosen = np.empty(max(1, round(fraction * groups)), np.int64)
         choose_groups(losses, self._features, diversity, chosen)
         return chosen
 

@@ -32,7 +32,7 @@ class PSGD:
         P_i = p_i / sum_j p_j
 
     Eq. 2 averages over all epochs up to t; a sample has predictions only from rounds in which it was drawn,
-    so the mean is over those, weighted by the sample's share of the image if images are mixed. Samples
+    so the mean is over those, weighted by the sample's mixing coefficient if images are mixed. Samples
     not seen yet get the largest a. Before any feedback, and during the warm-up, draws are uniform.
     The released code attributes a mixed image's error to only one of its samples, and computes it against
     the label of another.
@@ -40,10 +40,10 @@ class PSGD:
     Without replacement the weights matter less as B approaches 1, and not at all at B = 1: a round of N
     samples takes each once, as scan does. The paper draws only at B < 1.
 
-    Under mixing the equation measures shares more than difficulty: a network that has learned all samples
-    predicts a sample of share s with p_y = s, an error of 1 - s, which averages the same for every sample.
-    ``relative`` uses the error max(0, s - p_y) / s instead: 1 - p_y for a plain image, and 0 for a sample
-    predicted with its share. This is not in the paper.
+    Under mixing the equation measures coefficients more than difficulty: a network that has learned all
+    samples predicts a sample of coefficient s with p_y = s, an error of 1 - s, which averages the same for
+    every sample. ``relative`` uses the error max(0, s - p_y) / s instead: 1 - p_y for a plain image, and 0
+    for a sample predicted with its coefficient. This is not in the paper.
     """
 
     warmup_rounds: int = 0
@@ -53,7 +53,7 @@ class PSGD:
     average: bool = True
     """Average the error over all times seen; False uses the last prediction only (figure 1)."""
     relative: bool = False
-    """Under mixing, measure the error relative to the sample's share of the image."""
+    """Under mixing, measure the error relative to the sample's mixing coefficient."""
 
     needs: ClassVar[tuple[Statistic, ...]] = ("p_true",)
 

@@ -29,8 +29,8 @@ class PredictionVariance:
     arguments but, unlike eq. 1, excludes none of them; and excluding them over whole epochs would draw every
     sample exactly once per epoch, whatever the weights. ``replacement=False`` does exclude them: at B = 1,
     the paper's budget, it is scan, and below, the weights matter less as B approaches 1. Samples seen less
-    than twice get the current maximum. If images are mixed, rows are weighted by their shares and n_i is (sum
-    of shares)^2 / (sum of squared shares).
+    than twice get the current maximum. If images are mixed, rows are weighted by their coefficients and n_i
+    is (sum of coefficients)^2 / (sum of squared coefficients).
     """
 
     burn_in: float = 10

@@ -48,10 +48,10 @@ class Order:
 class Feedback:
     """Per-sample statistics of training (or scoring): one row per source sample of an image.
 
-    A plain image is one row with share 1. Under mixup an image has two rows, one per source sample, with
-    shares lambda and 1 - lambda; under RICAP four rows with the patches' areas as shares. ``loss`` and
-    ``p_true`` of a row are computed with *that sample's* label, so each sample receives only the loss for its
-    own label.
+    A plain image is one row with coefficient 1. Under mixup an image has two rows, one per source sample,
+    with coefficients lambda and 1 - lambda; under RICAP four rows with the patches' areas as coefficients.
+    ``loss`` and ``p_true`` of a row are computed with *that sample's* label, so each sample receives only the
+    loss for its own label.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Feedback:
         float32[n], predicted probability of the sample's label; None for tasks without classes.
     trained
         bool[n], True if the row was trained on (a backward pass), False if it was only scored.
-    share
+    coefficient
         float32[n] in [0, 1], the sample's mixing coefficient in the image; None means all 1.
     error
         float32[n], the norm of the error vector, ||softmax - onehot(the sample's label)||_2: the quantity
@@ -85,7 +85,7 @@ class Feedback:
     loss: NDArray[np.float32]
     p_true: NDArray[np.float32] | None
     trained: NDArray[np.bool_]
-    share: NDArray[np.float32] | None = None
+    coefficient: NDArray[np.float32] | None = None
     error: NDArray[np.float32] | None = None
     progress: float | None = None
     gradient: NDArray[np.float32] | None = None

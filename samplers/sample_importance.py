@@ -79,7 +79,7 @@ class ImportanceSampler(RoundSampler):
 
     def fold(self, rows: FeedbackBuffer) -> None:
         """Update each sample's last value."""
-        self._last.fold(rows["ids"], rows[self.needs[0]], rows["share"])
+        self._last.fold(rows["ids"], rows[self.needs[0]], rows["coefficient"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
         """Return the last values, the weights to draw by, w itself, and whether the weights are final."""

@@ -119,20 +119,20 @@ class FeedbackBuffer:
         values = torch.cat(self._values, dim=1).cpu().numpy()
         ids, without = resolve([one.ids for one in self._passes]), _to_host(self._without)
         sources: list[NDArray[np.int64]] = []
-        shares: list[NDArray[np.float32]] = []
+        mixing: list[NDArray[np.float32]] = []
         trained: list[NDArray[np.bool_]] = []
         first: list[NDArray[np.int64]] = []
         kept: list[NDArray[np.bool_]] = []
         for one, images, left_out in zip(self._passes, ids, without, strict=True):
-            whose, share = images[:, None], np.ones((len(images), 1), np.float32)
+            whose, coefficient = images[:, None], np.ones((len(images), 1), np.float32)
             if one.mixture is not None:
-                whose, share = images[one.mixture.partners], one.mixture.coefficients
+                whose, coefficient = images[one.mixture.partners], one.mixture.coefficients
             keep = np.ones(whose.shape, np.bool_)
             if left_out is not None:
                 keep[left_out] = False
             kept.append(keep.ravel())
             sources.append(whose.ravel())
-            shares.append(share.ravel())
+            mixing.append(coefficient.ravel())
             trained.append(np.full(whose.size, one.trained))
             first.append(images if one.trained else images[:0])
         sizes = [len(one) for one in sources]
@@ -142,7 +142,7 @@ class FeedbackBuffer:
         def gather(rows: NDArray[S]) -> NDArray[S]:
             return self._world.interleave(rows, sizes)[stays]
 
-        coefficients, of_trained = gather(np.concatenate(shares)), gather(np.concatenate(trained))
+        coefficients, of_trained = gather(np.concatenate(mixing)), gather(np.concatenate(trained))
         seen = self._world.interleave(np.concatenate(first), [len(one) for one in first])
         in_full = [gather(row) for row in values]
         # Samplers and the record keep float32, whatever the network computes in.
@@ -156,7 +156,7 @@ class FeedbackBuffer:
             loss=columns["loss"],
             p_true=columns.get("p_true"),
             trained=of_trained,
-            share=None if (coefficients == 1).all() else coefficients,
+            coefficient=None if (coefficients == 1).all() else coefficients,
             error=columns.get("error"),
             gradient=columns.get("gradient"),
         )

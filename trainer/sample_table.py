@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +22,9 @@ from samplers.families.history import Recent
 SAMPLES_SCHEMA = 2
 """Of samples.parquet: 2 brought ``weight``, ``image`` and ``copy``."""
 
+_SAVED = {"coefficients": "share"}
+"""Names in checkpoints of columns that were renamed since."""
+
 
 @dataclass(slots=True)
 class SampleRecord:
@@ -30,18 +35,28 @@ class SampleRecord:
     times_seen
         int64[N], how often the sample was loaded and trained on.
     last_loss
-        float32[N], the last that was heard of the sample, whatever its share; nan where nothing was.
-    probability, share
-        float64[N], sums over feedback of share * p_true and of share; 0 where a method has no classes.
+        float32[N], the last that was heard of the sample, whatever its coefficient; nan where nothing was.
+    probability, coefficients
+        float64[N], sums over feedback of coefficient * p_true and of coefficient; 0 where a method has no
+        classes.
     last_probability
-        float32[N], the last p_true of training, nan where there was none; a share moves it by as much.
+        float32[N], the last p_true of training, nan where there was none; moved by the coefficient.
     """
 
     times_seen: NDArray[np.int64]
     last_loss: NDArray[np.float32]
     probability: NDArray[np.float64]
-    share: NDArray[np.float64]
+    coefficients: NDArray[np.float64]
     last_probability: NDArray[np.float32]
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return the columns under the names of checkpoints, which call ``coefficients`` share."""
+        return {_SAVED.get(name, name): getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, NDArray[Any]]) -> SampleRecord:
+        """Return the record that was saved as ``state``."""
+        return cls(**{name: state[_SAVED.get(name, name)] for name in cls.__slots__})
 
     @classmethod
     def empty(cls, samples: int) -> SampleRecord:
@@ -59,15 +74,16 @@ class SampleRecord:
         np.add.at(self.times_seen, ids, 1)
 
     def observe(self, feedback: Feedback) -> None:
-        """Take in losses, and by each owner's share the probabilities of methods that have classes."""
-        share = np.ones(len(feedback.ids)) if feedback.share is None else feedback.share.astype(np.float64)
-        heard = share > 0
+        """Take in losses, and by each sample's coefficient the probabilities of methods that have classes."""
+        given = feedback.coefficient
+        coefficient = np.ones(len(feedback.ids)) if given is None else given.astype(np.float64)
+        heard = coefficient > 0
         self.last_loss[feedback.ids[heard]] = feedback.loss[heard]
         if feedback.p_true is None:
             return
-        np.add.at(self.probability, feedback.ids, share * feedback.p_true)
-        np.add.at(self.share, feedback.ids, share)
-        trained = share.astype(np.float32) * feedback.trained
+        np.add.at(self.probability, feedback.ids, coefficient * feedback.p_true)
+        np.add.at(self.coefficients, feedback.ids, coefficient)
+        trained = coefficient.astype(np.float32) * feedback.trained
         Recent.over(self.last_probability).fold(feedback.ids, feedback.p_true, trained)
 
     def write(self, path: Path, train: Converted, importance: NDArray[np.float64] | None) -> None:
@@ -84,8 +100,8 @@ class SampleRecord:
         importance
             float64[N], nan for none; or None for samplers that take no weights.
         """
-        seen = self.share > 0
-        mean = np.divide(self.probability, self.share, out=np.full(len(seen), np.nan), where=seen)
+        seen = self.coefficients > 0
+        mean = np.divide(self.probability, self.coefficients, out=np.full(len(seen), np.nan), where=seen)
         weight = np.full(len(train), np.nan) if importance is None else importance
         columns = {
             "id": np.arange(len(train)),

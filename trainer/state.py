@@ -54,7 +54,7 @@ def save(session: Session) -> None:
             "sampler": session.sampler.state_dict(),
             "ranks": ranks,
             "feeds": {feed.name: feed.state_dict() for feed in session.feeds},
-            "samples": {name: getattr(session.samples, name) for name in SampleRecord.__slots__},
+            "samples": session.samples.state_dict(),
             "order": None if session.order is None else _attributes(session.order),
             "stage": _attributes(session.stage),
             "done": session.done,
@@ -134,7 +134,7 @@ def resume(session: Session) -> bool:
 
 
 def _restore(session: Session, state: dict[str, Any], own: dict[str, Any]) -> None:
-    samples = SampleRecord(**state["samples"])
+    samples = SampleRecord.of_state(state["samples"])
     if any(len(getattr(samples, name)) != len(session.data.train) for name in SampleRecord.__slots__):
         raise ValueError(f"it is of a set of {len(samples.times_seen):,} samples")
     session.method.load_state_dict(state["method"])

@@ -50,10 +50,10 @@ class Augmentation:
     ----------
     parts
         In the order in which they work. Parts on grey levels stand before parts on normalised floats, and
-        mixing comes last: what changes an image after it was mixed would make its labels' shares untrue. So
-        would a second part that puts images together from pieces (ricap, cutmix): a piece of an image that
-        is itself made of pieces holds them in other shares than the whole. mixup may stand before or after
-        one. Nothing is added to the parts.
+        mixing comes last: what changes an image after it was mixed would make its labels' coefficients
+        untrue. So would a second part that puts images together from pieces (ricap, cutmix): a piece of an
+        image that is itself made of pieces holds them in other coefficients than the whole. mixup may stand
+        before or after one. Nothing is added to the parts.
     mean, std
         One value per channel, of pixels scaled to [0, 1]; both None for images that are normalised already.
     dtype
@@ -127,8 +127,9 @@ class Augmentation:
             [n, C, H, W] of the augmentation's dtype, normalised, channels_last in memory.
         labels
             int64[n, k], the labels of what each image is made of; k is 1 without mixing.
-        shares
-            float32[n, k]; rows sum to 1. An image's loss is the sum of its labels' losses by their shares.
+        coefficients
+            float32[n, k]; rows sum to 1. An image's loss is the sum of its labels' losses by their
+            coefficients.
 
         Raises
         ------
@@ -272,7 +273,7 @@ def _check_order(parts: Sequence[Augment]) -> None:
             )
         if mixing is not None and not isinstance(part, Mixing) and not isinstance(part, NoAugment):
             raise DataError(
-                f"{_name(part)} after {_name(mixing)} would make the mixed labels' shares untrue: "
+                f"{_name(part)} after {_name(mixing)} would make the mixed labels' coefficients untrue: "
                 f"put {_name(part)} before {_name(mixing)}"
             )
         if part.domain == "float":
@@ -281,7 +282,7 @@ def _check_order(parts: Sequence[Augment]) -> None:
             patches = getattr(part, "patches", True)
             if patches and patching is not None:
                 raise DataError(
-                    f"{_name(part)} after {_name(patching)} would make the mixed labels' shares untrue, as "
+                    f"{_name(part)} after {_name(patching)} would make the mixed labels' coefficients untrue; "
                     "each puts images together from pieces: take one of them"
                 )
             mixing, patching = part, part if patches else patching

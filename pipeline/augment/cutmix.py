@@ -48,15 +48,15 @@ class Cutmix:
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw ``partner`` int64[n], the rectangle's ``top``, ``bottom``, ``left``, ``right`` int64[n].
 
-        ``share`` float32[n] is the area fraction that remains of the image itself. An image that isn't mixed
-        has an empty rectangle.
+        ``coefficient`` float32[n] is the area fraction that remains of the image itself. An image that isn't
+        mixed has an empty rectangle.
         """
-        share = draw_beta(keys, "cutmix/share", self.alpha, per_sample=self.per_sample)
+        coefficient = draw_beta(keys, "cutmix/share", self.alpha, per_sample=self.per_sample)
         if self.per_sample:
             chance = sample_doubles(keys, "cutmix/place", 3)
         else:
             chance = np.broadcast_to(batch_uniforms(keys, "cutmix/place", 3), (len(keys), 3))
-        side = np.sqrt(1 - share) * (chance[:, 2] < self.probability)
+        side = np.sqrt(1 - coefficient) * (chance[:, 2] < self.probability)
         rows, columns = (height * side).astype(np.int64), (width * side).astype(np.int64)
         y, x = integers(chance[:, 0], height), integers(chance[:, 1], width)
         top, left = np.maximum(y - rows // 2, 0), np.maximum(x - columns // 2, 0)
@@ -71,14 +71,14 @@ class Cutmix:
             "bottom": bottom,
             "left": left,
             "right": right,
-            "share": (1 - area / (height * width)).astype(np.float32),
+            "coefficient": (1 - area / (height * width)).astype(np.float32),
         }
 
     def constituents(self, draws: HostArrays) -> Mixture:
         """Return the image itself with its remaining area fraction, and its partner with the rectangle's."""
-        partner, share = draws["partner"], draws["share"]
+        partner, coefficient = draws["partner"], draws["coefficient"]
         partners = np.stack([np.arange(len(partner)), partner], axis=1)
-        coefficients = np.stack([share, 1 - share], axis=1)
+        coefficients = np.stack([coefficient, 1 - coefficient], axis=1)
         return Mixture.of(partners.astype(np.int64, copy=False), coefficients.astype(np.float32, copy=False))
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:

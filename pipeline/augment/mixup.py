@@ -37,15 +37,15 @@ class Mixup:
         check_alpha(self.alpha)
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
-        """Draw ``partner``, int64[n], indices into the batch, and ``share``, float32[n], the lambdas."""
-        share = draw_beta(keys, "mixup/share", self.alpha, per_sample=self.per_sample)
-        return {"partner": permutation(keys, "mixup/partner"), "share": share.astype(np.float32)}
+        """Draw ``partner``, int64[n], indices into the batch, and ``coefficient``, float32[n]: lambda."""
+        coefficient = draw_beta(keys, "mixup/share", self.alpha, per_sample=self.per_sample)
+        return {"partner": permutation(keys, "mixup/partner"), "coefficient": coefficient.astype(np.float32)}
 
     def constituents(self, draws: HostArrays) -> Mixture:
         """Return the image itself with coefficient lambda, and its partner with 1 - lambda."""
-        partner, share = draws["partner"], draws["share"]
+        partner, coefficient = draws["partner"], draws["coefficient"]
         partners = np.stack([np.arange(len(partner)), partner], axis=1)
-        coefficients = np.stack([share, 1 - share], axis=1)
+        coefficients = np.stack([coefficient, 1 - coefficient], axis=1)
         return Mixture.of(partners.astype(np.int64, copy=False), coefficients.astype(np.float32, copy=False))
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
@@ -53,5 +53,5 @@ class Mixup:
         pixels = to_pixels(images)
         mine = pixels.flatten(1)
         others = torch.index_select(mine, 0, draws["partner"])
-        share = draws["share"].to(mine.dtype)[:, None]
-        return to_images(torch.lerp(others, mine, share).view_as(pixels))
+        coefficient = draws["coefficient"].to(mine.dtype)[:, None]
+        return to_images(torch.lerp(others, mine, coefficient).view_as(pixels))

@@ -69,8 +69,8 @@ class RandomResizedCrop(Window):
         width: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """Return height and width of the first of float64[n, 10] windows that fits, and whether one does."""
-        share = self.scale[0] + (self.scale[1] - self.scale[0]) * area
-        pixels = (height * width)[:, None] * share
+        fraction = self.scale[0] + (self.scale[1] - self.scale[0]) * area
+        pixels = (height * width)[:, None] * fraction
         low, high = np.log(self.ratio)
         ratio = np.exp(low + (high - low) * shape)
         columns = np.rint(np.sqrt(pixels * ratio)).astype(np.int64)

@@ -42,7 +42,7 @@ class Ricap:
         """Draw the layout; patches are numbered row by row from the top left.
 
         ``partners`` int64[n, 4], ``width`` and ``height`` int64[n] of the first patch, ``left`` and ``top``
-        int64[n, 4] of the crops in their images, ``shares`` float32[n, 4].
+        int64[n, 4] of the crops in their images, ``coefficients`` float32[n, 4].
         """
         share_w = draw_beta(keys, "ricap/width", self.alpha, per_sample=self.per_sample)
         share_h = draw_beta(keys, "ricap/height", self.alpha, per_sample=self.per_sample)
@@ -61,12 +61,12 @@ class Ricap:
             "height": h,
             "left": integers(places[:, :4], width - widths + 1),
             "top": integers(places[:, 4:], height - heights + 1),
-            "shares": (widths * heights / (width * height)).astype(np.float32),
+            "coefficients": (widths * heights / (width * height)).astype(np.float32),
         }
 
     def constituents(self, draws: HostArrays) -> Mixture:
         """Return the four images with their patches' area fractions."""
-        partners, areas = draws["partners"], draws["shares"]
+        partners, areas = draws["partners"], draws["coefficients"]
         return Mixture.of(partners.astype(np.int64, copy=False), areas.astype(np.float32, copy=False))
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:

@@ -1,8 +1,8 @@
 """Tables of per-sample training statistics, as structs of arrays.
 
 Rows are folded in sequentially, so a table depends on the sequence of rows and not on how they are divided
-among calls. A row's share is its sample's mixing coefficient (1 for a plain image, lambda or 1 - lambda under
-mixup, the patch's area under RICAP); rows of share 0 are skipped.
+among calls. A row's coefficient is its sample's mixing coefficient (1 for a plain image, lambda or 1 - lambda
+under mixup, the patch's area under RICAP); rows of coefficient 0 are skipped.
 """
 
 from __future__ import annotations
@@ -21,56 +21,62 @@ from samplers.errors import SamplingError
 
 
 @njit(nogil=True)
-def _fold_mean(ids: Ids, values: Floats, shares: Floats, weight: Floats, mean: Floats) -> int:
+def _fold_mean(ids: Ids, values: Floats, coefficients: Floats, weight: Floats, mean: Floats) -> int:
     for row in range(ids.size):
-        share = shares[row]
+        coefficient = coefficients[row]
         value = values[row]
-        if share > 0:
+        if coefficient > 0:
             if not np.isfinite(value):
                 return row
             i = ids[row]
-            total = weight[i] + share
+            total = weight[i] + coefficient
             if weight[i] == 0:
                 mean[i] = value
             else:
-                mean[i] += (value - mean[i]) * (share / total)
+                mean[i] += (value - mean[i]) * (coefficient / total)
             weight[i] = total
     return -1
 
 
 @njit(nogil=True)
-def _fold_recent(ids: Ids, values: Floats, shares: Floats, rate: np.float32, recent: Floats) -> int:
+def _fold_recent(ids: Ids, values: Floats, coefficients: Floats, rate: np.float32, recent: Floats) -> int:
     for row in range(ids.size):
-        share = shares[row]
+        coefficient = coefficients[row]
         value = values[row]
-        if share > 0:
+        if coefficient > 0:
             if not np.isfinite(value):
                 return row
             i = ids[row]
             if np.isnan(recent[i]):
                 recent[i] = value
             else:
-                recent[i] += (value - recent[i]) * (share * rate)
+                recent[i] += (value - recent[i]) * (coefficient * rate)
     return -1
 
 
 @njit(nogil=True)
 def _fold_moments(
-    ids: Ids, values: Floats, shares: Floats, weight: Floats, square: Floats, mean: Floats, scatter: Floats
+    ids: Ids,
+    values: Floats,
+    coefficients: Floats,
+    weight: Floats,
+    square: Floats,
+    mean: Floats,
+    scatter: Floats,
 ) -> int:
     for row in range(ids.size):
-        share = shares[row]
+        coefficient = coefficients[row]
         value = values[row]
-        if share > 0:
+        if coefficient > 0:
             if not np.isfinite(value):
                 return row
             i = ids[row]
-            total = weight[i] + share
+            total = weight[i] + coefficient
             gap = value - mean[i]
-            mean[i] += gap * (share / total)
-            scatter[i] += share * gap * (value - mean[i])
+            mean[i] += gap * (coefficient / total)
+            scatter[i] += coefficient * gap * (value - mean[i])
             weight[i] = total
-            square[i] += share * share
+            square[i] += coefficient * coefficient
     return -1
 
 
@@ -78,37 +84,43 @@ def _fold_moments(
 def _fold_tracked(
     ids: Ids,
     values: Floats,
-    shares: Floats,
+    coefficients: Floats,
     rate: np.float32,
     weight: Floats,
     recent: Floats,
     variance: Floats,
 ) -> int:
     for row in range(ids.size):
-        share = shares[row]
+        coefficient = coefficients[row]
         value = values[row]
-        if share > 0:
+        if coefficient > 0:
             if not np.isfinite(value):
                 return row
             i = ids[row]
-            weight[i] += share
+            weight[i] += coefficient
             if np.isnan(recent[i]):
                 recent[i] = value
             else:
                 gap = value - recent[i]
-                variance[i] += (gap * gap - variance[i]) * (share * rate)
-                recent[i] += gap * (share * rate)
+                variance[i] += (gap * gap - variance[i]) * (coefficient * rate)
+                recent[i] += gap * (coefficient * rate)
     return -1
 
 
 @njit(nogil=True)
 def _fold_change(
-    ids: Ids, values: Floats, shares: Floats, rate: np.float32, most: np.float32, last: Floats, change: Floats
+    ids: Ids,
+    values: Floats,
+    coefficients: Floats,
+    rate: np.float32,
+    most: np.float32,
+    last: Floats,
+    change: Floats,
 ) -> int:
     for row in range(ids.size):
-        share = shares[row]
+        coefficient = coefficients[row]
         value = values[row]
-        if share > 0:
+        if coefficient > 0:
             if not np.isfinite(value):
                 return row
             i = ids[row]
@@ -116,8 +128,10 @@ def _fold_change(
                 last[i] = value
             else:
                 step = np.float32(min(abs(value - last[i]), most))
-                change[i] = step if np.isnan(change[i]) else change[i] + (step - change[i]) * (share * rate)
-                last[i] += (value - last[i]) * share
+                change[i] = (
+                    step if np.isnan(change[i]) else change[i] + (step - change[i]) * (coefficient * rate)
+                )
+                last[i] += (value - last[i]) * coefficient
     return -1
 
 
@@ -131,39 +145,39 @@ class Table:
     rates
         float32 constants of the kernel.
     relative
-        Divide each value by its row's share, and clip to 1: a probability p of a sample of share s counts as
-        min(1, p / s).
+        Divide each value by its row's coefficient, and clip to 1: a probability p of a sample of coefficient
+        s counts as min(1, p / s).
     columns
         The columns' names and initial values.
     """
 
     _kernel: ClassVar[Callable[..., int]]
-    """Folds in rows (ids, values, shares, rates, columns); returns the first non-finite row, or -1."""
+    """Folds in rows (ids, values, coefficients, rates, columns); returns the first non-finite row, or -1."""
 
     def __init__(self, samples: int, *rates: float, relative: bool = False, **columns: float) -> None:
         self._relative = relative
         self._rates = tuple(np.float32(rate) for rate in rates)
         self._columns = {name: np.full(samples, start, np.float32) for name, start in columns.items()}
 
-    def fold(self, ids: Ids, values: Floats, shares: Floats) -> None:
+    def fold(self, ids: Ids, values: Floats, coefficients: Floats) -> None:
         """Fold rows in sequentially.
 
         Parameters
         ----------
         ids
             int64[n], already validated.
-        values, shares
+        values, coefficients
             float32[n].
 
         Raises
         ------
         SamplingError
-            For a non-finite value in a row of share above 0.
+            For a non-finite value in a row of coefficient above 0.
         """
         if self._relative:
-            over = np.divide(values, shares, out=values.copy(), where=shares > 0)
+            over = np.divide(values, coefficients, out=values.copy(), where=coefficients > 0)
             values = np.minimum(over, np.float32(1), out=over)
-        row = self._kernel(ids, values, shares, *self._rates, *self._columns.values())
+        row = self._kernel(ids, values, coefficients, *self._rates, *self._columns.values())
         if row >= 0:
             raise SamplingError(
                 f"feedback must be finite; got {values[row]} for sample {ids[row]} (has training diverged?)"
@@ -177,7 +191,7 @@ class Table:
 class Mean(Table):
     """Share-weighted mean of all values of a sample; NaN for samples without any.
 
-    Columns: ``weight``, the sum of shares (the number of times seen), and ``mean``.
+    Columns: ``weight``, the sum of coefficients (the number of times seen), and ``mean``.
     """
 
     _kernel = staticmethod(_fold_mean)
@@ -194,9 +208,9 @@ class Mean(Table):
 class Recent(Table):
     """Exponential moving average of a sample's values; NaN for samples without any.
 
-    A row of share s moves the average by ``rate * s`` of the distance to its value: at rate 1 a plain row
-    replaces the average, which is then the last value, and a row of a mixture replaces a fraction s of it.
-    Column: ``recent``.
+    A row of coefficient s moves the average by ``rate * s`` of the distance to its value: at rate 1 a plain
+    row replaces the average, which is then the last value, and a row of a mixture replaces a fraction s of
+    it. Column: ``recent``.
     """
 
     _kernel = staticmethod(_fold_recent)
@@ -220,8 +234,8 @@ class Recent(Table):
 class Moments(Table):
     """Share-weighted mean and scatter of all values of a sample (West 1979).
 
-    Columns: ``weight`` and ``square``, the sums of the shares and of their squares; ``mean``; and
-    ``scatter``, the share-weighted sum of squared deviations from it.
+    Columns: ``weight`` and ``square``, the sums of the coefficients and of their squares; ``mean``; and
+    ``scatter``, the coefficient-weighted sum of squared deviations from it.
     """
 
     _kernel = staticmethod(_fold_moments)
@@ -230,7 +244,7 @@ class Moments(Table):
         super().__init__(samples, weight=0, square=0, mean=0, scatter=0)
 
     def count(self) -> Floats:
-        """Return n, float32[N]: the number of rows; (sum of shares)^2 / (sum of squared shares) if mixed."""
+        """Return n, float32[N]: the number of rows, or (sum of s)^2 / (sum of s^2) of mixed ones."""
         weight, square = self._columns["weight"], self._columns["square"]
         count: Floats = np.zeros_like(weight)
         np.divide(weight**2, square, out=count, where=square > 0)
@@ -240,7 +254,7 @@ class Moments(Table):
         """Return the unbiased variances, float32[N]; NaN for samples with fewer than two rows."""
         count = self.count()
         free = self._columns["weight"] * (1 - np.divide(1, count, out=np.ones_like(count), where=count > 0))
-        # 1.0001: one row's count exceeds 1 by rounding only; two rows of any shares have a count above 1.
+        # 1.0001: one row's count exceeds 1 by rounding only; two of any coefficients have more.
         variance: Floats = np.full_like(free, np.nan)
         np.divide(self._columns["scatter"], free, out=variance, where=count > 1.0001)
         return variance
@@ -249,8 +263,8 @@ class Moments(Table):
 class Tracked(Table):
     """Moving average, moving variance, and the number of times seen.
 
-    Columns: ``weight``, the sum of shares; ``recent``, an exponential moving average as in ``Recent``; and
-    ``variance``, a moving average at the same rate of squared deviations from the previous average.
+    Columns: ``weight``, the sum of coefficients; ``recent``, an exponential moving average as in ``Recent``;
+    and ``variance``, a moving average at the same rate of squared deviations from the previous average.
     """
 
     _kernel = staticmethod(_fold_tracked)
@@ -277,7 +291,7 @@ class Tracked(Table):
 class Change(Table):
     """Moving average of the absolute change between successive values of a sample.
 
-    Columns: ``last``, the last value, which a row of share s moves by a fraction s of the distance; and
+    Columns: ``last``, the last value, which a row of coefficient s moves by a fraction s of the distance; and
     ``change``, an exponential moving average of min(abs(value - last), ``most``), NaN for samples with fewer
     than two rows.
     """

@@ -23,6 +23,9 @@ Statistic = Literal["loss", "p_true", "error", "gradient"]
 
 _NO_IDS = np.empty(0, np.int64)
 
+_SAVED = {"coefficient": "heard.share"}
+"""Key in saved states of a feedback column that was renamed since; the others are ``heard.NAME``."""
+
 
 S = TypeVar("S", bound="RoundSampler")
 
@@ -74,14 +77,14 @@ class FeedbackBuffer:
     Attributes
     ----------
     columns
-        ``ids`` int64, ``share`` float32 and one float32 column per statistic; the first ``count`` entries
-        are valid.
+        ``ids`` int64, ``coefficient`` float32 and one float32 column per statistic; the first ``count``
+        entries are valid.
     """
 
     def __init__(self, needs: tuple[Statistic, ...]) -> None:
         self.count = 0
         self.columns: dict[str, NDArray[Any]] = {"ids": np.empty(0, np.int64)}
-        for name in ("share", *needs):
+        for name in ("coefficient", *needs):
             self.columns[name] = np.empty(0, np.float32)
 
     def append(self, feedback: Feedback) -> None:
@@ -92,7 +95,7 @@ class FeedbackBuffer:
                 self.columns[name] = np.resize(column, max(stop, 2 * len(column), 4096))
         for name, column in self.columns.items():
             rows = getattr(feedback, "ids" if name == "ids" else name)
-            column[start:stop] = 1 if rows is None else rows  # only a share may be None
+            column[start:stop] = 1 if rows is None else rows  # only a coefficient may be None
         self.count = stop
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -246,7 +249,7 @@ class RoundSampler(ABC):
         if self._carry_weights is not None:
             state["carry.weights"] = self._carry_weights.copy()
         for name in self._rows.columns:
-            state[f"heard.{name}"] = self._rows[name].copy()
+            state[_SAVED.get(name, f"heard.{name}")] = self._rows[name].copy()
         for name, column in self.memory().items():
             state[f"memory.{name}"] = column.copy()
         return state
@@ -277,7 +280,7 @@ class RoundSampler(ABC):
         self._carry_weights = None if weights is None else np.array(weights, np.float32)
         self._progress = state.get("heard.progress")
         for name, column in self._rows.columns.items():
-            self._rows.columns[name] = np.array(state[f"heard.{name}"], column.dtype)
+            self._rows.columns[name] = np.array(state[_SAVED.get(name, f"heard.{name}")], column.dtype)
         self._rows.count = len(self._rows.columns["ids"])
         self.load_memory({name: state[f"memory.{name}"] for name in self.memory()})
 

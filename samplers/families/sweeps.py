@@ -169,7 +169,7 @@ class LossPassSampler(PassSampler):
 
     def fold(self, rows: FeedbackBuffer) -> None:
         """Update each sample's last loss."""
-        self._loss.fold(rows["ids"], rows["loss"], rows["share"])
+        self._loss.fold(rows["ids"], rows["loss"], rows["coefficient"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
         """Return the last losses and the current pass."""

@@ -124,7 +124,7 @@ class WeightedSampler(RoundSampler, Generic[T]):
 
     def fold(self, rows: FeedbackBuffer) -> None:
         """Fold rows into the table."""
-        self.table.fold(rows["ids"], rows[self.needs[0]], rows["share"])
+        self.table.fold(rows["ids"], rows[self.needs[0]], rows["coefficient"])
 
     def memory(self) -> dict[str, Floats]:
         """Return the table's columns."""

@@ -28,7 +28,7 @@ _COLUMNS: dict[str, Any] = {
     "p_true": np.float32,
     "error": np.float32,
     "gradient": np.float32,
-    "share": np.float32,
+    "coefficient": np.float32,
     "trained": np.bool_,
 }
 
@@ -148,7 +148,7 @@ class Arena:
             columns["loss"],
             columns["p_true"] if "p_true" in note.has else None,
             columns["trained"],
-            columns["share"],
+            columns["coefficient"],
             columns["error"] if "error" in note.has else None,
             note.progress,
             columns["gradient"] if "gradient" in note.has else None,

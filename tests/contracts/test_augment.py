@@ -292,14 +292,14 @@ def test_a_chain_takes_images_in_any_layout(part: Augment) -> None:
 def test_shares_of_a_mixture_sum_to_one(part: Mixing, n: int) -> None:
     for step in range(10):
         mixture = part.constituents(part.draw(keys_of(np.arange(n), step), 30, 22))
-        partners, shares = mixture.partners, mixture.coefficients
+        partners, coefficients = mixture.partners, mixture.coefficients
         assert partners.dtype == np.int64
-        assert shares.dtype == np.float32
-        assert partners.shape == shares.shape
+        assert coefficients.dtype == np.float32
+        assert partners.shape == coefficients.shape
         assert partners.shape[0] == n
         assert ((partners >= 0) & (partners < max(n, 1))).all()
-        assert (shares >= 0).all()
-        assert np.allclose(shares.sum(axis=1), 1, atol=1e-6)
+        assert (coefficients >= 0).all()
+        assert np.allclose(coefficients.sum(axis=1), 1, atol=1e-6)
 
 
 @every_part

@@ -36,7 +36,7 @@ def _plan(samples=60, **options):
     return Plan(samples, **{**fields, **options}, labels=np.arange(samples) * 7 % 4)
 
 
-def _train(sampler, order, step=0, share=False, pace=None):
+def _train(sampler, order, step=0, coefficient=False, pace=None):
     """Feed back what training on an order would: batch by batch, some samples always harder than others.
 
     With ``pace`` the run ends so many times earlier than the plan.
@@ -46,10 +46,12 @@ def _train(sampler, order, step=0, share=False, pace=None):
         ids = order.ids[at : at + 8]
         noise = np.random.default_rng([order.round, at]).random(len(ids))
         p_true = (0.05 + 0.9 * ((ids * 37 % 101) / 101) * (0.5 + noise / 2)).astype(np.float32)
-        shares = (0.5 + noise / 2).astype(np.float32) if share else None
+        coefficients = (0.5 + noise / 2).astype(np.float32) if coefficient else None
         step += 1
         trained = np.ones(len(ids), bool)
-        sampler.observe(Feedback(step, ids, -np.log(p_true), p_true, trained, shares, progress=progress))
+        sampler.observe(
+            Feedback(step, ids, -np.log(p_true), p_true, trained, coefficients, progress=progress)
+        )
     if order.score_ids is not None:
         ids = order.score_ids
         p_true = np.full(len(ids), 0.8, np.float32)
@@ -57,11 +59,11 @@ def _train(sampler, order, step=0, share=False, pace=None):
     return step
 
 
-def _run(sampler, rounds=None, share=False):
+def _run(sampler, rounds=None, coefficient=False):
     orders, step = [], 0
     for _ in range(sampler.rounds - sampler.round if rounds is None else rounds):
         orders.append(sampler.next_order())
-        step = _train(sampler, orders[-1], step, share)
+        step = _train(sampler, orders[-1], step, coefficient)
     return orders
 
 
@@ -112,13 +114,13 @@ def test_it_has_the_four_methods(build):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("share", [False, True], ids=["plain", "mixed"])
-def test_orders_keep_the_budget_exactly(build, seed, share):
+@pytest.mark.parametrize("coefficient", [False, True], ids=["plain", "mixed"])
+def test_orders_keep_the_budget_exactly(build, seed, coefficient):
     plan = _plan()
     for budget, epochs, batch in ((0.4, 12, 8), (0.1, 9, 7), (1.0, 3, 60), (0.33, 7.5, 1)):
         sampler = build(seed=seed, budget=budget, epochs=epochs, batch_size=batch)
         plan = sampler.plan
-        orders = _run(sampler, share=share)
+        orders = _run(sampler, coefficient=coefficient)
         assert [order.round for order in orders] == list(range(sampler.rounds))
         for order in orders:
             assert order.ids.dtype == np.int64

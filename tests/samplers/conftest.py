@@ -38,9 +38,9 @@ def weights() -> NDArray[np.float32]:
 
 @pytest.fixture
 def feed() -> Callable[..., None]:
-    """Feed rows to a sampler: ids, then loss and p_true where wanted, then shares."""
+    """Feed rows to a sampler: ids, then loss and p_true where wanted, then coefficients."""
 
-    def _feed(sampler, ids, loss=None, p_true=None, share=None, progress=None):
+    def _feed(sampler, ids, loss=None, p_true=None, coefficient=None, progress=None):
         ids = np.asarray(ids, np.int64)
         loss = np.zeros(len(ids)) if loss is None else np.broadcast_to(loss, ids.shape)
         rows = Feedback(
@@ -49,7 +49,7 @@ def feed() -> Callable[..., None]:
             loss.astype(np.float32),
             None if p_true is None else np.broadcast_to(p_true, ids.shape).astype(np.float32),
             np.ones(len(ids), bool),
-            None if share is None else np.asarray(share, np.float32),
+            None if coefficient is None else np.asarray(coefficient, np.float32),
             progress=progress,
         )
         sampler.observe(rows)

@@ -53,7 +53,7 @@ def test_what_is_always_wrong_still_comes(plan, feed):
 
 def test_an_error_can_be_measured_against_the_share_in_a_mixed_image(plan, feed):
     sampler = CSGD(relative=True).build(plan)
-    feed(sampler, range(5), p_true=[0.25, 0.2, 0.8, 0.1, 0.6], share=[0.25, 0.5, 1, 0.5, 0.25])
+    feed(sampler, range(5), p_true=[0.25, 0.2, 0.8, 0.1, 0.6], coefficient=[0.25, 0.5, 1, 0.5, 0.25])
     a = np.array([0, 0.6, 0.2, 0.8, 0])  # max(0, s - p) / s
     c = a * (1 - a) + (a * (1 - a)).mean()
     np.testing.assert_allclose(sampler.probabilities(), c / c.sum(), rtol=1e-5)

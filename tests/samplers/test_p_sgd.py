@@ -28,7 +28,7 @@ def test_probabilities_are_those_of_equations_2_and_3(plan, feed):
 def test_a_mixed_image_counts_by_its_owners_shares(plan, feed):
     sampler = PSGD().build(plan)
     feed(sampler, [0, 1, 2, 3], p_true=[0.5, 0.4, 0.7, 0.9])
-    feed(sampler, [0, 1], p_true=[1.0, 0.2], share=[0.25, 0.75])
+    feed(sampler, [0, 1], p_true=[1.0, 0.2], coefficient=[0.25, 0.75])
     a = np.array([(0.5 + 0.25 * 0) / 1.25, (0.6 + 0.75 * 0.8) / 1.75, 0.3, 0.1])
     p = a + a.mean()
     np.testing.assert_allclose(sampler.probabilities(), p / p.sum(), rtol=1e-6)
@@ -49,20 +49,20 @@ def test_smoothing_and_averaging_can_be_left_out(plan, feed):
 def test_an_error_can_be_measured_against_the_share_in_a_mixed_image(plan, feed, average):
     sampler = PSGD(relative=True, average=average).build(plan)
     feed(sampler, [0, 1, 2, 3], p_true=[0.5, 0.4, 0.7, 0.9])
-    feed(sampler, [0, 1, 2], p_true=[0.3, 0.3, np.nan], share=[0.25, 0.75, 0])
+    feed(sampler, [0, 1, 2], p_true=[0.3, 0.3, np.nan], coefficient=[0.25, 0.75, 0])
     known, more = np.array([0.5, 0.6, 0.3, 0.1]), np.array([0, (0.75 - 0.3) / 0.75, 0, 0])
-    share = np.array([0.25, 0.75, 0, 0])
-    a = (known + share * more) / (1 + share) if average else known + share * (more - known)
+    coefficient = np.array([0.25, 0.75, 0, 0])
+    a = (known + coefficient * more) / (1 + coefficient) if average else known + coefficient * (more - known)
     p = a + a.mean()
     np.testing.assert_allclose(sampler.probabilities(), p / p.sum(), rtol=1e-5)
 
 
 def test_a_network_that_knows_all_samples_leaves_nothing_to_draw_by_only_relative_to_shares(feed):
-    # Predictions of p_y = s: every error is 0 relative to the share, and 1 - s by the equation.
-    share = np.random.default_rng(3).uniform(0.1, 0.9, 40)
+    # Predictions of p_y = s: every error is 0 relative to the coefficient, and 1 - s by the equation.
+    coefficient = np.random.default_rng(3).uniform(0.1, 0.9, 40)
     for relative in (True, False):
         sampler = PSGD(relative=relative).build(Plan(40, epochs=6, budget=0.5, seed=1))
-        feed(sampler, range(40), p_true=share, share=share)
+        feed(sampler, range(40), p_true=coefficient, coefficient=coefficient)
         assert (np.ptp(sampler.probabilities()) < 1e-9) == relative
 
 

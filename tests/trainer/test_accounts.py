@@ -1,4 +1,4 @@
-"""A run's books: every pass within its budget, FLOPs that nothing measured bears on, shares, ranks."""
+"""A run's books: every pass within its budget, FLOPs that nothing measured bears on, coefficients, ranks."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def test_flops_are_those_of_the_passes_whatever_they_were_measured_to_take() -> 
 def test_a_last_loss_is_one_that_had_a_share() -> None:
     record = SampleRecord.empty(2)
     ids, ones = np.array([0, 0, 1]), np.ones(3, np.bool_)
-    loss, share = np.array([0.1, 9.0, 5.0], np.float32), np.array([1.0, 0.0, 0.0], np.float32)
-    record.observe(Feedback(1, ids, loss, np.exp(-loss), ones, share))
+    loss, coefficient = np.array([0.1, 9.0, 5.0], np.float32), np.array([1.0, 0.0, 0.0], np.float32)
+    record.observe(Feedback(1, ids, loss, np.exp(-loss), ones, coefficient))
     assert record.last_loss[0] == np.float32(0.1)
     assert np.isnan(record.last_loss[1])
 

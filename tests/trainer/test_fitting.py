@@ -113,4 +113,4 @@ def test_feedback_without_classes_is_kept_and_recorded() -> None:
     record.observe(heard.feedback)
     np.testing.assert_array_equal(record.last_loss, [np.nan, 2, np.nan, 1])
     assert np.isnan(record.last_probability).all()
-    assert not record.share.any()
+    assert not record.coefficients.any()

@@ -5,8 +5,8 @@ single precision, kernels of different processors round differently, and twenty 
 In double precision the same roundings stay below 1e-13, and the smallest change of the method is far above.
 
 Single precision remains where it is the contract, on every processor alike: grey levels before normalisation
-are whole numbers; draws are whole numbers, or shares rounded to float32 from double precision; feedback is
-rounded to the float32 of the samplers' tables. Such a rounding makes another number, and a choice among
+are whole numbers; draws are whole numbers, or coefficients rounded to float32 from double precision; feedback
+is rounded to the float32 of the samplers' tables. Such a rounding makes another number, and a choice among
 samples another choice, only where doubles that agree to nine digits lie on two sides of a bound.
 
 After a change that is meant to change them, ``GOLDEN=write`` in the environment writes them anew.

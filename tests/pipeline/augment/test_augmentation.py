@@ -66,7 +66,7 @@ def test_parts_follow_each_other() -> None:
 
 
 def test_two_mixings_compose() -> None:
-    """Each of mixup's two images is RICAP's mixture of four: eight constituents, shares multiplied."""
+    """Each of mixup's two images is RICAP's mixture of four: eight constituents, coefficients multiplied."""
     whole, n = Augmentation([Ricap(), Mixup()], MEAN, STD), 5
     draws = whole.draw(keys_of(n), 16, 16)
     ricap, mixup = draws.parts
@@ -75,16 +75,19 @@ def test_two_mixings_compose() -> None:
     assert mixture.partners.shape == mixture.coefficients.shape == (n, 8)
     for i in range(n):
         expected = []
-        for image, weight in ((i, mixup["share"][i]), (mixup["partner"][i], 1 - mixup["share"][i])):
+        for image, weight in (
+            (i, mixup["coefficient"][i]),
+            (mixup["partner"][i], 1 - mixup["coefficient"][i]),
+        ):
             for k in range(4):
-                expected.append((ricap["partners"][image, k], weight * ricap["shares"][image, k]))
+                expected.append((ricap["partners"][image, k], weight * ricap["coefficients"][image, k]))
         assert mixture.partners[i].tolist() == [partner for partner, _ in expected]
-        assert np.allclose(mixture.coefficients[i], [share for _, share in expected], atol=1e-7)
+        assert np.allclose(mixture.coefficients[i], [coefficient for _, coefficient in expected], atol=1e-7)
     assert np.allclose(mixture.coefficients.sum(1), 1, atol=1e-6)
 
 
 def test_shares_are_what_is_seen_of_each_image() -> None:
-    """Images of one level each: a mixture's mean level is the shares' weighted sum."""
+    """Images of one level each: a mixture's mean level is the coefficients' weighted sum."""
     n = 8
     images = (torch.arange(n, dtype=torch.uint8) * 30)[:, None, None, None].expand(n, 3, 16, 16)
     for parts in ([Mixup()], [Ricap()], [Ricap(per_sample=True), Mixup(per_sample=True)], [Mixup(), Ricap()]):
@@ -102,7 +105,7 @@ def test_a_second_part_of_a_kind_draws_on_its_own() -> None:
     first, second = twice.parts
     assert all((first[name] == once.parts[0][name]).all() for name in first)
     assert (first["partner"] != second["partner"]).any()
-    assert (first["share"] != second["share"]).any()
+    assert (first["coefficient"] != second["coefficient"]).any()
 
 
 def test_another_part_in_front_changes_no_draw() -> None:
@@ -144,7 +147,7 @@ def test_names_stand_for_parts_with_defaults() -> None:
         (["cutout", "standard"], "standard works on gray levels and cutout on normalized pixels"),
         (["mixup", "trivialaugment_wide"], "put trivialaugment_wide before mixup"),
         (["cutmix", "cutout"], "put cutout before cutmix"),
-        (["ricap", "standard"], "standard after ricap would make the mixed labels' shares untrue"),
+        (["ricap", "standard"], "standard after ricap would make the mixed labels' coefficients untrue"),
         (["riccap"], "an augmentation must be one of none, standard, .*; got 'riccap'"),
     ],
 )
@@ -175,19 +178,19 @@ def test_a_call_draws_and_applies() -> None:
     images = torch.randint(0, 256, (n, 3, 12, 12), dtype=torch.uint8)
     for names in ([], ["standard", "randaugment"], ["standard", "ricap", "mixup"], ["multi"]):
         whole = compose(names, MEAN, STD)
-        out, mixed, shares = whole(images, labels, step=5, seed=3)
+        out, mixed, coefficients = whole(images, labels, step=5, seed=3)
         places = np.arange(n)
         draws = whole.draw(Keys(3, 5, 5, places, np.zeros(n, np.int64)), 12, 12)
         assert torch.equal(out, whole.transform(images, on_device(draws)))
         if draws.mixture is None:
             assert torch.equal(mixed, labels[:, None])
-            assert torch.equal(shares, torch.ones(n, 1))
+            assert torch.equal(coefficients, torch.ones(n, 1))
         else:
             assert torch.equal(mixed, torch.from_numpy(draws.mixture.partners))
-            assert torch.equal(shares, torch.from_numpy(draws.mixture.coefficients))
+            assert torch.equal(coefficients, torch.from_numpy(draws.mixture.coefficients))
         assert all(
             torch.equal(*pair)
-            for pair in zip(whole(images, labels, step=5, seed=3), (out, mixed, shares), strict=True)
+            for pair in zip(whole(images, labels, step=5, seed=3), (out, mixed, coefficients), strict=True)
         )
 
 

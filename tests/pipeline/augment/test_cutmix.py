@@ -40,7 +40,7 @@ def test_the_share_is_what_remains() -> None:
     for i in range(500):
         mask = np.ones((20, 30))
         mask[draws["top"][i] : draws["bottom"][i], draws["left"][i] : draws["right"][i]] = 0
-        assert draws["share"][i] == np.float32(mask.mean())
+        assert draws["coefficient"][i] == np.float32(mask.mean())
 
 
 def test_rectangles_are_drawn_as_published() -> None:
@@ -60,14 +60,16 @@ def test_rectangles_are_drawn_as_published() -> None:
 
 def test_one_rectangle_a_batch_as_published() -> None:
     draws = Cutmix().draw(keys_of(16), 32, 32)
-    assert all((draws[name] == draws[name][0]).all() for name in ("top", "bottom", "left", "right", "share"))
+    assert all(
+        (draws[name] == draws[name][0]).all() for name in ("top", "bottom", "left", "right", "coefficient")
+    )
     assert sorted(draws["partner"].tolist()) == list(range(16))
 
 
 def test_probability_is_how_often_anything_is_mixed() -> None:
-    share = Cutmix(probability=0.5, per_sample=True).draw(keys_of(4000), 64, 64)["share"]
-    assert abs((share == 1).mean() - 0.5) < 0.05
-    assert (Cutmix(probability=0).draw(keys_of(9), 64, 64)["share"] == 1).all()
+    coefficient = Cutmix(probability=0.5, per_sample=True).draw(keys_of(4000), 64, 64)["coefficient"]
+    assert abs((coefficient == 1).mean() - 0.5) < 0.05
+    assert (Cutmix(probability=0).draw(keys_of(9), 64, 64)["coefficient"] == 1).all()
 
 
 @pytest.mark.parametrize("options", [{"alpha": 0}, {"probability": 1.5}])

@@ -1,4 +1,4 @@
-"""Mixing after mixing: the labels' shares are what is seen of each image, or the chain is refused."""
+"""Mixing after mixing: the labels' coefficients are what is seen of each image, or the chain is refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Blend(Mixup):
 
 
 def largest_error(augmentation: Augmentation, n: int, seed: int) -> float:
-    """How far the labels' shares are from what is seen: image i is of the color i, and nothing else is."""
+    """How far the labels' coefficients are from what is seen: image i alone has the color i."""
     images = torch.zeros(n, n, HEIGHT, WIDTH, dtype=torch.uint8)
     images[torch.arange(n), torch.arange(n)] = 255
     ids = np.arange(n, dtype=np.int64)
@@ -59,7 +59,9 @@ def test_shares_are_what_is_seen(names: tuple[str, ...], n: int, seed: int, per_
 
 @pytest.mark.parametrize("names", [*sorted(REFUSED), ("ricap", "mixup", "cutmix")], ids="-".join)
 def test_pieces_of_pieces_are_refused(names: tuple[str, ...]) -> None:
-    line = f"{names[-1]} after {names[0]} would make the mixed labels' shares untrue.*: take one of them"
+    line = (
+        f"{names[-1]} after {names[0]} would make the mixed labels' coefficients untrue.*: take one of them"
+    )
     with pytest.raises(DataError, match=line) as caught:
         augmentation_of(names, 4, per_sample=False)
     assert "\n" not in str(caught.value)

@@ -25,15 +25,15 @@ def test_equals_the_definition_image_by_image(per_sample: bool) -> None:
     draws = part.draw(keys_of(n), 5, 7)
     out = part.apply(images, {name: place(array, CPU) for name, array in draws.items()})
     for i in range(n):
-        lam, other = float(draws["share"][i]), int(draws["partner"][i])
+        lam, other = float(draws["coefficient"][i]), int(draws["partner"][i])
         assert torch.allclose(out[i], lam * images[i] + (1 - lam) * images[other], atol=1e-6)
 
 
 def test_one_lambda_a_batch_or_one_a_sample() -> None:
-    shares = [Mixup().draw(keys_of(8, step), 5, 5)["share"] for step in range(30)]
-    assert all(len(set(share.tolist())) == 1 for share in shares)
-    assert len({float(share[0]) for share in shares}) == 30
-    assert len(set(Mixup(per_sample=True).draw(keys_of(8), 5, 5)["share"].tolist())) == 8
+    coefficients = [Mixup().draw(keys_of(8, step), 5, 5)["coefficient"] for step in range(30)]
+    assert all(len(set(coefficient.tolist())) == 1 for coefficient in coefficients)
+    assert len({float(coefficient[0]) for coefficient in coefficients}) == 30
+    assert len(set(Mixup(per_sample=True).draw(keys_of(8), 5, 5)["coefficient"].tolist())) == 8
 
 
 def test_every_image_is_a_partner_once() -> None:
@@ -43,8 +43,10 @@ def test_every_image_is_a_partner_once() -> None:
 
 def test_alpha_is_that_of_the_distribution() -> None:
     for alpha in (0.3, 4.0):
-        share = Mixup(alpha=alpha, per_sample=True).draw(keys_of(20_000), 5, 5)["share"].astype(np.float64)
-        assert abs(share.var() * 4 * (2 * alpha + 1) - 1) < 0.05
+        coefficient = (
+            Mixup(alpha=alpha, per_sample=True).draw(keys_of(20_000), 5, 5)["coefficient"].astype(np.float64)
+        )
+        assert abs(coefficient.var() * 4 * (2 * alpha + 1) - 1) < 0.05
 
 
 def test_gradients_are_those_of_the_two_losses() -> None:
@@ -64,11 +66,11 @@ def test_gradients_are_those_of_the_two_losses() -> None:
     ours = weight.grad
     weight.grad = None
     normal = (levels / 255 - 0.5) / 0.2
-    partner, share = draws.parts[0]["partner"], torch.from_numpy(draws.parts[0]["share"])
-    x = share[:, None, None, None] * normal + (1 - share)[:, None, None, None] * normal[partner]
+    partner, coefficient = draws.parts[0]["partner"], torch.from_numpy(draws.parts[0]["coefficient"])
+    x = coefficient[:, None, None, None] * normal + (1 - coefficient)[:, None, None, None] * normal[partner]
     logits = x.flatten(1) @ weight.T
-    definition = share * F.cross_entropy(logits, labels, reduction="none")
-    definition = definition + (1 - share) * F.cross_entropy(logits, labels[partner], reduction="none")
+    definition = coefficient * F.cross_entropy(logits, labels, reduction="none")
+    definition = definition + (1 - coefficient) * F.cross_entropy(logits, labels[partner], reduction="none")
     definition.mean().backward()
     assert ours is not None
     assert weight.grad is not None

@@ -51,7 +51,7 @@ def test_shares_are_the_patches_areas() -> None:
     for i in range(200):
         w, h = int(draws["width"][i]), int(draws["height"][i])
         areas = [w * h, (30 - w) * h, w * (10 - h), (30 - w) * (10 - h)]
-        assert draws["shares"][i].tolist() == (np.array(areas) / 300).astype(np.float32).tolist()
+        assert draws["coefficients"][i].tolist() == (np.array(areas) / 300).astype(np.float32).tolist()
 
 
 def test_the_point_is_a_rounded_beta_variate() -> None:
@@ -78,7 +78,7 @@ def test_crops_lie_anywhere_in_their_images() -> None:
 
 def test_one_layout_a_batch_as_published() -> None:
     draws = Ricap().draw(keys_of(16), 32, 32)
-    for name in ("width", "height", "left", "top", "shares"):
+    for name in ("width", "height", "left", "top", "coefficients"):
         assert (draws[name] == draws[name][0]).all()
     for k in range(4):
         assert sorted(draws["partners"][:, k].tolist()) == list(range(16))

@@ -17,13 +17,17 @@ rows = st.lists(
 
 
 def _fold(table, rows):
-    ids, values, shares = (np.array(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
-    table.fold(np.asarray(ids, np.int64), np.asarray(values, np.float32), np.asarray(shares, np.float32))
+    ids, values, coefficients = (
+        (np.array(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
+    )
+    table.fold(
+        np.asarray(ids, np.int64), np.asarray(values, np.float32), np.asarray(coefficients, np.float32)
+    )
     return table
 
 
 def _of(rows, sample):
-    return [(value, share) for i, value, share in rows if i == sample and share > 0]
+    return [(value, coefficient) for i, value, coefficient in rows if i == sample and coefficient > 0]
 
 
 @given(rows)
@@ -45,13 +49,13 @@ def test_mean(rows):
 def test_moments(rows):
     table = _fold(Moments(4), rows)
     for i in range(4):
-        values, shares = np.array(_of(rows, i) or np.empty((0, 2))).T
-        weight, square = shares.sum(), (shares**2).sum()
-        count = weight**2 / square if len(shares) else 0
+        values, coefficients = np.array(_of(rows, i) or np.empty((0, 2))).T
+        weight, square = coefficients.sum(), (coefficients**2).sum()
+        count = weight**2 / square if len(coefficients) else 0
         assert table.count()[i] == pytest.approx(count, rel=1e-4)
-        if len(shares) > 1:
-            mean = (values * shares).sum() / weight
-            variance = (shares * (values - mean) ** 2).sum() / (weight - square / weight)
+        if len(coefficients) > 1:
+            mean = (values * coefficients).sum() / weight
+            variance = (coefficients * (values - mean) ** 2).sum() / (weight - square / weight)
             assert table.variance()[i] == pytest.approx(variance, rel=2e-3, abs=1e-4)
         else:
             assert np.isnan(table.variance()[i])
@@ -71,14 +75,14 @@ def test_recent_and_tracked(rows, rate):
     recent, tracked = _fold(Recent(4, rate), rows), _fold(Tracked(4, rate), rows)
     for i in range(4):
         average, variance, weight = np.nan, 0.0, 0.0
-        for value, share in _of(rows, i):
-            weight += share
+        for value, coefficient in _of(rows, i):
+            weight += coefficient
             if np.isnan(average):
                 average = value
             else:
                 gap = value - average
-                variance += (gap**2 - variance) * share * rate
-                average += gap * share * rate
+                variance += (gap**2 - variance) * coefficient * rate
+                average += gap * coefficient * rate
         np.testing.assert_allclose(recent.values[i], average, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(tracked.recent[i], average, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(tracked.variance[i], variance, rtol=1e-3, atol=1e-4)
@@ -91,13 +95,13 @@ def test_change(rows):
     table = _fold(Change(4, 0.3, 2.0), rows)
     for i in range(4):
         last, change = np.nan, np.nan
-        for value, share in _of(rows, i):
+        for value, coefficient in _of(rows, i):
             if np.isnan(last):
                 last = value
             else:
                 step = min(abs(value - last), 2.0)
-                change = step if np.isnan(change) else change + (step - change) * share * 0.3
-                last += (value - last) * share
+                change = step if np.isnan(change) else change + (step - change) * coefficient * 0.3
+                last += (value - last) * coefficient
         np.testing.assert_allclose(table.columns()["last"][i], last, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(table.values[i], change, rtol=1e-3, atol=1e-4)
 

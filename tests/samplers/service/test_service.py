@@ -190,8 +190,8 @@ def test_many_rows_go_through_however_they_are_cut(mode):
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 1000, 700_000)
     p_true = rng.random(700_000).astype(np.float32)
-    share = rng.random(700_000).astype(np.float32)
-    rows = Feedback(1, ids, p_true, p_true, np.ones(700_000, bool), share)
+    coefficient = rng.random(700_000).astype(np.float32)
+    rows = Feedback(1, ids, p_true, p_true, np.ones(700_000, bool), coefficient)
     expected = PSGD().build(plan)
     expected.observe(rows)
     with Service(PSGD().build(plan), plan, mode=mode) as service:

@@ -35,11 +35,11 @@ def made(name: str, **options: Any) -> Method:
 def drawn(n: int, constituents: int) -> tuple[Tensor, Tensor, Mixture]:
     generator = torch.Generator().manual_seed(10 * n + constituents)
     labels = torch.randint(0, 7, (n, constituents), generator=generator)
-    shares = torch.rand(n, constituents, generator=generator)
+    coefficients = torch.rand(n, constituents, generator=generator)
     outputs = torch.randn(n, 7, generator=generator)
-    shares /= shares.sum(dim=1, keepdim=True)
+    coefficients /= coefficients.sum(dim=1, keepdim=True)
     partners = np.tile(np.arange(n)[:, None], (1, constituents))
-    return outputs.requires_grad_(), labels, Mixture.of(partners, shares.numpy())
+    return outputs.requires_grad_(), labels, Mixture.of(partners, coefficients.numpy())
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -208,13 +208,13 @@ def test_feedback_reaches_the_samples_that_made_it(session: Callable[..., Sessio
     buffer = FeedbackBuffer(World())
     buffer.add(batch, losses)
     heard = buffer.drain(1).feedback
-    assert heard.share is not None
-    # By definition: image i, whose constituent j fills a share of it, tells that constituent its loss.
+    assert heard.coefficient is not None
+    # By definition: image i, whose constituent j has a coefficient, credits that constituent with its loss.
     expected: dict[int, float] = {}
     for image in range(len(batch.ids)):
         for j, partner in enumerate(batch.mixture.partners[image]):
-            owner, share = int(batch.ids[partner]), batch.mixture.coefficients[image, j]
-            expected[owner] = expected.get(owner, 0.0) + float(loss[image, j] * share)
+            owner, coefficient = int(batch.ids[partner]), batch.mixture.coefficients[image, j]
+            expected[owner] = expected.get(owner, 0.0) + float(loss[image, j] * coefficient)
 
     def told(ids: np.ndarray, values: np.ndarray) -> dict[int, float]:
         sums: dict[int, float] = {}
@@ -222,7 +222,7 @@ def test_feedback_reaches_the_samples_that_made_it(session: Callable[..., Sessio
             sums[sample] = sums.get(sample, 0.0) + value
         return sums
 
-    ours = told(heard.ids, heard.loss * heard.share)
+    ours = told(heard.ids, heard.loss * heard.coefficient)
     published = told(batch.ids, (loss * batch.mixture.device_coefficients).sum(dim=1).numpy())
     assert ours == pytest.approx(expected, rel=1e-5)
     assert published != pytest.approx(expected, rel=1e-2)

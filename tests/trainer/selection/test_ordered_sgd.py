@@ -24,9 +24,9 @@ def batch(n: int, right: int, seed: int = 0, k: int = 1) -> tuple[Losses, Batch]
     labels = torch.randint(0, 5, (n, 1), generator=generator).expand(n, k)
     outputs = torch.rand(n, 5, generator=generator)
     outputs[torch.arange(n), labels[:, 0]] = torch.where(torch.arange(n) < right, 2.0, -1.0)
-    shares = torch.rand(n, k, generator=generator)
+    coefficients = torch.rand(n, k, generator=generator)
     losses = Supervised().build(torch.nn.Identity()).losses(outputs.requires_grad_(), labels)
-    return losses, mixed(shares / shares.sum(1, keepdim=True))
+    return losses, mixed(coefficients / coefficients.sum(1, keepdim=True))
 
 
 @pytest.mark.parametrize("n", [1, 7, 32])
@@ -70,7 +70,7 @@ def test_under_mixing_a_hit_counts_by_its_share(setting):
     selection = OrderedSgd().build(setting(4))
     outputs = torch.tensor([[3.0, 0, 0], [3.0, 0, 0], [3.0, 0, 0], [3.0, 0, 0]])
     labels = torch.tensor([[0, 1], [1, 0], [0, 0], [1, 2]])
-    shares = torch.tensor([[0.75, 0.25], [0.5, 0.5], [0.5, 0.5], [0.9, 0.1]])
-    selection.weigh(Supervised().build(torch.nn.Identity()).losses(outputs, labels), mixed(shares))
+    coefficients = torch.tensor([[0.75, 0.25], [0.5, 0.5], [0.5, 0.5], [0.9, 0.1]])
+    selection.weigh(Supervised().build(torch.nn.Identity()).losses(outputs, labels), mixed(coefficients))
     assert selection.state_dict()["hits"].item() == pytest.approx(0.75 + 0.5 + 1 + 0)
     assert selection.state_dict()["seen"] == 4
