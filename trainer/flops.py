@@ -60,6 +60,8 @@ def flops_by_pixels(run: Run, classes: int, full: int, batch_size: int) -> Flops
     for pixels in trained | scored:
         try:
             forward[pixels] = forward_flops(method.encoder, pixels)
+        except RunError:
+            raise
         except (RuntimeError, AssertionError, ValueError) as error:
             raise RunError(
                 f"model {SLOTS['model'].named(run)} must take images of {pixels} pixels; it can't "

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+from trainer.models.googlenet import GoogLeNet
+from trainer.models.lenet import LeNet
 from trainer.models.protocol import Encoder, ModelConfig, check_encoder, parameters
-from trainer.models.resnet import ResNet8, ResNet18, ResNet34, ResNet50
+from trainer.models.pyramidnet import PyramidNet110, PyramidNet164
+from trainer.models.resnet import ResNet8, ResNet18, ResNet34, ResNet50, ResNet101, ResNet152
 from trainer.models.torchvision import TorchvisionModel
+from trainer.models.vit import ViTS16
 
 MODELS: dict[str, type[ModelConfig]] = {
     "resnet8": ResNet8,
     "resnet18": ResNet18,
     "resnet34": ResNet34,
     "resnet50": ResNet50,
+    "resnet101": ResNet101,
+    "resnet152": ResNet152,
+    "lenet": LeNet,
+    "googlenet": GoogLeNet,
+    "pyramidnet110": PyramidNet110,
+    "pyramidnet164": PyramidNet164,
+    "vit_s16": ViTS16,
     "torchvision": TorchvisionModel,
 }
 
 __all__ = [
     "MODELS",
     "Encoder",
+    "GoogLeNet",
+    "LeNet",
     "ModelConfig",
+    "PyramidNet110",
+    "PyramidNet164",
     "ResNet8",
     "ResNet18",
     "ResNet34",
     "ResNet50",
+    "ResNet101",
+    "ResNet152",
     "TorchvisionModel",
+    "ViTS16",
     "check_encoder",
     "parameters",
 ]

@@ -31,7 +31,7 @@ class Encoder(Protocol):
         """Return logits [n, classes] of features, or what the classifier reads, [n, d]."""
 
     def get_classifier(self) -> nn.Module:
-        """Return the last layer, from [n, d] to logits."""
+        """Return the last layer, from [n, d] to logits; of a network without classes an nn.Identity."""
 
 
 def check_encoder(network: nn.Module) -> Encoder:
@@ -54,22 +54,41 @@ class ModelConfig(Protocol):
     """A frozen dataclass of a model family's options."""
 
     def build(self, classes: int) -> nn.Module:
-        """Make a freshly initialised network from float images [n, 3, H, W] to logits [n, classes].
+        """Make a freshly initialized network from float images [n, 3, H, W] to outputs [n, classes].
 
         The initial weights come from torch's global generator: the caller seeds it. Made under
         ``torch.device(...)`` the weights lie on that device, on "meta" without memory.
 
+        Parameters
+        ----------
+        classes
+            Number of outputs: of classes, labels or values per image. With 0 the last layer is the identity,
+            and outputs are what a classifier would read, [n, num_features]: for methods that have heads of
+            their own.
+
         Raises
         ------
         RunError
-            When ``classes`` is below 2.
+            When ``classes`` is below 0.
         """
 
 
+def classifier(features: int, classes: int) -> nn.Module:
+    """Return a linear layer from [n, features] to [n, classes], or the identity where ``classes`` is 0.
+
+    Raises
+    ------
+    RunError
+        When ``classes`` is below 0.
+    """
+    check_classes(classes)
+    return nn.Linear(features, classes) if classes else nn.Identity()
+
+
 def check_classes(classes: int) -> None:
-    """Refuse a classifier of fewer than two classes, as a RunError."""
-    if classes < 2:
-        raise RunError(f"classes must be at least 2 for a classifier; got {classes}: see the data set's card")
+    """Refuse a negative number of outputs, as a RunError."""
+    if classes < 0:
+        raise RunError(f"classes must be at least 0; got {classes}: 0 leaves the classifier out")
 
 
 def parameters(model: nn.Module) -> int:

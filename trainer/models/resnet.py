@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import RunError
-from trainer.models.protocol import check_classes
+from trainer.models.protocol import classifier
 
 _MOST_WIDTH = 4096
 """A ResNet-18 of that has 46 billion weights."""
@@ -22,7 +22,7 @@ _MOST_WIDTH = 4096
 class ResNet(nn.Module):
     """Stem, stages, mean over the plane, one linear layer.
 
-    Convolutions start from He et al.'s (2015) normal distribution in its fan-out form, batch normalisation
+    Convolutions start from He et al.'s (2015) normal distribution in its fan-out form, batch normalization
     from scale 1 and shift 0, the linear layer from torch's own uniform distribution: all as torchvision's
     ResNets do.
 
@@ -35,7 +35,7 @@ class ResNet(nn.Module):
     width
         Channels of the stem and of the first stage; each later stage doubles them.
     classes
-        Number of logits.
+        Number of outputs; 0 for features.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ResNet(nn.Module):
                 channels = width * 2**stage * block.expansion
         self.blocks = nn.Sequential(*blocks)
         self.num_features = channels
-        self.head = nn.Linear(channels, classes)
+        self.head = classifier(channels, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -150,7 +150,6 @@ class ResNet8:
 
     def build(self, classes: int) -> ResNet:
         """Make the network: see ``ModelConfig.build``."""
-        check_classes(classes)
         return ResNet(BasicBlock, (1, 1, 1), self.width, classes)
 
 
@@ -166,7 +165,6 @@ class ResNet18:
 
     def build(self, classes: int) -> ResNet:
         """Make the network: see ``ModelConfig.build``."""
-        check_classes(classes)
         return ResNet(BasicBlock, (2, 2, 2, 2), self.width, classes)
 
 
@@ -182,7 +180,6 @@ class ResNet34:
 
     def build(self, classes: int) -> ResNet:
         """Make the network: see ``ModelConfig.build``."""
-        check_classes(classes)
         return ResNet(BasicBlock, (3, 4, 6, 3), self.width, classes)
 
 
@@ -198,5 +195,34 @@ class ResNet50:
 
     def build(self, classes: int) -> ResNet:
         """Make the network: see ``ModelConfig.build``."""
-        check_classes(classes)
         return ResNet(Bottleneck, (3, 4, 6, 3), self.width, classes)
+
+
+@dataclass(frozen=True)
+class ResNet101:
+    """ResNet-101 with a 3x3 stride-1 stem and no max-pool, as the sample-importance paper trains it."""
+
+    width: int = 64
+    """Inner channels of the first stage; the others have 2, 4 and 8 times as many, outputs 4 times these."""
+
+    def __post_init__(self) -> None:
+        _check_width(self.width)
+
+    def build(self, classes: int) -> ResNet:
+        """Make the network: see ``ModelConfig.build``."""
+        return ResNet(Bottleneck, (3, 4, 23, 3), self.width, classes)
+
+
+@dataclass(frozen=True)
+class ResNet152:
+    """ResNet-152 with a 3x3 stride-1 stem and no max-pool."""
+
+    width: int = 64
+    """Inner channels of the first stage; the others have 2, 4 and 8 times as many, outputs 4 times these."""
+
+    def __post_init__(self) -> None:
+        _check_width(self.width)
+
+    def build(self, classes: int) -> ResNet:
+        """Make the network: see ``ModelConfig.build``."""
+        return ResNet(Bottleneck, (3, 8, 36, 3), self.width, classes)

@@ -17,7 +17,7 @@ from trainer.models.protocol import check_classes
 class TorchvisionModel:
     """Any torchvision classification model by name, from random weights.
 
-    Built with torchvision's own initialisation and without auxiliary classifiers. Most of these are made
+    Built with torchvision's own initialization and without auxiliary classifiers. Most of these are made
     for 224 px: their stems shrink an image by 4 before the first block, so that 32 px leave little to see.
     """
 
@@ -52,7 +52,7 @@ class TorchvisionModel:
         Raises
         ------
         RunError
-            When ``classes`` is below 2, or when torchvision can't make this model for ``image_size``.
+            When ``classes`` is below 0, or when torchvision can't make this model for ``image_size``.
         """
         from torchvision import models
 
@@ -67,7 +67,10 @@ class TorchvisionModel:
         try:
             # Some constructors read tensors back (RegNet's stages), which the meta device can't give.
             with torch.device("cpu"):
-                model: nn.Module = models.get_model(self.arch, weights=None, num_classes=classes, **options)
+                # Not every constructor makes a network without classes; the head goes afterwards.
+                model: nn.Module = models.get_model(
+                    self.arch, weights=None, num_classes=max(1, classes), **options
+                )
         except (AssertionError, ValueError) as error:
             if self.image_size is None:
                 raise
@@ -75,7 +78,7 @@ class TorchvisionModel:
             raise RunError(
                 f"model.image_size must suit {self.arch}; got {self.image_size}: {reason}"
             ) from error
-        return with_verbs(model).to(device)
+        return with_verbs(model, headless=classes == 0).to(device)
 
 
 class _Classifier(nn.Linear):
@@ -85,6 +88,16 @@ class _Classifier(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
         return input if self.bypassed else super().forward(input)
+
+
+class _Headless(nn.Identity):
+    """In the place of a last layer that read ``in_features`` numbers."""
+
+    bypassed = False
+
+    def __init__(self, in_features: int) -> None:
+        super().__init__()
+        self.in_features = in_features
 
 
 class _Verbs(nn.Module):
@@ -114,22 +127,42 @@ class _Verbs(nn.Module):
     def get_classifier(self) -> nn.Module:
         return self._classifier()
 
-    def _classifier(self) -> _Classifier:
+    def _classifier(self) -> _Classifier | _Headless:
         last = self.get_submodule(self.classifier_name)
-        assert isinstance(last, _Classifier)
+        assert isinstance(last, _Classifier | _Headless)
         return last
 
 
-def with_verbs(network: nn.Module) -> nn.Module:
+def with_verbs(network: nn.Module, headless: bool = False) -> nn.Module:
     """Return ``network`` as an encoder, its parameters under their own names.
 
     A network without a linear layer (squeezenet) is returned as it is. The classes are exchanged, as
     torch.nn.utils.parametrize does: a wrapper would put its name before each parameter's.
+
+    Parameters
+    ----------
+    headless
+        Whether to put the identity in the place of the last linear layer.
+
+    Raises
+    ------
+    RunError
+        When there is none to leave out.
     """
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
+        if headless:
+            raise RunError(
+                f"a method with heads of its own needs a network with a linear classifier; "
+                f"{type(network).__name__} has none: take another --model"
+            )
         return network
-    network.get_submodule(linear[-1]).__class__ = _Classifier
+    last = network.get_submodule(linear[-1])
+    assert isinstance(last, nn.Linear)
+    if headless:
+        network.set_submodule(linear[-1], _Headless(last.in_features))
+    else:
+        last.__class__ = _Classifier
     family = type(network)
     network.__class__ = type(family.__name__, (_Verbs, family), {"classifier_name": linear[-1]})
     return network
