@@ -110,8 +110,8 @@ class PyramidBlock(nn.Module):
 def _check_alpha(alpha: int) -> None:
     if not 0 < alpha <= _MOST_ALPHA:
         raise RunError(
-            f"model.alpha must be at least 1 and at most {_MOST_ALPHA:,} channels; got {alpha}: 48 to 270 are "
-            "usual"
+            f"model.alpha must be at least 1 and at most {_MOST_ALPHA:,} channels; got {alpha}: 48 to 270 "
+            "are usual"
         )
 
 

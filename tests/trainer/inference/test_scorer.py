@@ -15,6 +15,7 @@ from torch.nn.utils import parametrizations
 from trainer.inference.fuse_batchnorm import Folding
 from trainer.inference.scorer import Scorer
 from trainer.models import MODELS
+from trainer.models.pyramidnet import PyramidNet
 from trainer.models.torchvision import TorchvisionModel
 
 
@@ -56,10 +57,16 @@ def compare(model: nn.Module, folded: int, pixels: int = 32) -> None:
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "torchvision"])
+@pytest.mark.parametrize("name", ["resnet8", "resnet18", "resnet34", "resnet50", "googlenet"])
 def test_our_networks_fold_whole(name: str) -> None:
     model = MODELS[name]().build(classes=10)
     compare(model, sum(isinstance(module, nn.BatchNorm2d) for module in model.modules()))
+
+
+@pytest.mark.parametrize("bottleneck", [False, True])
+def test_pyramids_fold_all_norms_behind_convolutions(bottleneck: bool) -> None:
+    """Not those that a block of two or three convolutions begins with, nor the last."""
+    compare(PyramidNet(2, 6, bottleneck, 10), 6 * (2 + bottleneck) + 1)
 
 
 @pytest.mark.parametrize(
