@@ -111,7 +111,12 @@ def _check_owners(words: Sequence[str], parts: Mapping[str, list[Any]]) -> None:
         else:
             field_name = rest.replace("-", "_")
             having = [part for part, cls in slot.table.items() if field_name in _field_names(cls)]
-            remedy = f"choose one by --{name}, or leave {option} out"
+            there = ", ".join(
+                slot.prefix(part) + one.replace("_", "-")
+                for part in used
+                for one in _field_names(slot.table[part])
+            )
+            remedy = f"choose one by --{name}, or take of its own {there or '(none)'}"
         if having and not set(having) & set(used):
             raise UsageError(f"{option} is an option of {', '.join(having)}; got {' '.join(used)}: {remedy}")
 

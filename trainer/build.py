@@ -30,6 +30,7 @@ from trainer.inference.predict import View
 from trainer.inference.scorer import Scorer
 from trainer.ledger import Ledger
 from trainer.methods import Method
+from trainer.optimizers.depths import depths_of
 from trainer.parallel import World
 from trainer.planning import plan_of, rounds_of
 from trainer.run_folder import RunFolder
@@ -112,7 +113,8 @@ def build(
     )
     plan = plan_of(run, data, account, candidates, full)
     optimizer = run.optimizer.build(
-        tuple((name, value) for name, value in method.named_parameters() if value.requires_grad)
+        tuple((name, value) for name, value in method.named_parameters() if value.requires_grad),
+        depths_of(method.encoder, "encoder."),
     )
     seeds = _seed(run, run.order_seed), _seed(run, run.augment_seed)
     feedback = FeedbackBuffer(world)

@@ -237,7 +237,8 @@ class Session(Parts):
         for group in self.step.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.schedule.factor(progress) * self.order.lr_scale
             if momentum is not None and key is not None:
-                group[key] = momentum
+                # Of Adam's betas it is the first.
+                group[key] = (momentum, *group[key][1:]) if isinstance(group[key], tuple) else momentum
 
     def train(self, ready: Ready) -> StepResult:
         """Make a step with the rates that are set, and count it."""

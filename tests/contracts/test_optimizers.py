@@ -6,12 +6,15 @@ import copy
 import dataclasses
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from trainer import recipe, settings
+from trainer.config import Run
 from trainer.errors import RunError
 from trainer.optimizers import OPTIMIZERS, OptimizerConfig
 
@@ -23,12 +26,13 @@ class Net(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 4, 3, bias=False)
         self.norm = nn.BatchNorm2d(4)
+        self.middle = nn.Conv2d(4, 4, 3, bias=False)
         self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
         self.second.weight = self.first.weight
         self.scale = nn.Parameter(torch.ones(()))
 
     def forward(self, images: Tensor) -> Tensor:
-        hidden = torch.relu(self.norm(self.stem(images))).mean((2, 3))
+        hidden = self.middle(torch.relu(self.norm(self.stem(images)))).mean((2, 3))
         out: Tensor = self.scale * self.second(torch.tanh(self.first(hidden)))
         return out
 
@@ -70,6 +74,17 @@ def decays(optimizer: torch.optim.Optimizer, net: nn.Module) -> dict[str, float]
     }
 
 
+def rates(optimizer: torch.optim.Optimizer, net: nn.Module) -> dict[str, float]:
+    names = {id(value): name for name, value in net.named_parameters()}
+    return {
+        names[id(value)]: group["initial_lr"] for group in optimizer.param_groups for value in group["params"]
+    }
+
+
+def replaced(part: OptimizerConfig, **options: Any) -> OptimizerConfig:
+    return dataclasses.replace(part, **options)  # type: ignore[type-var]
+
+
 def test_is_a_frozen_dataclass_with_a_description(part: OptimizerConfig) -> None:
     assert dataclasses.is_dataclass(part)
     assert (type(part).__doc__ or "").splitlines()[0].endswith(".")
@@ -96,9 +111,9 @@ def test_groups_keep_the_rate_that_they_begin_with(part: OptimizerConfig) -> Non
 def test_norms_and_biases_are_not_decayed_unless_asked_for(part: OptimizerConfig) -> None:
     net = Net()
     spared = {"norm.weight", "norm.bias", "first.bias", "second.bias", "scale"}
-    found = decays(build(dataclasses.replace(part, weight_decay=0.25), net), net)  # type: ignore[type-var]
+    found = decays(build(replaced(part, weight_decay=0.25), net), net)
     assert found == {name: 0.0 if name in spared else 0.25 for name, _ in net.named_parameters()}
-    everything = dataclasses.replace(part, weight_decay=0.25, decay="all")  # type: ignore[type-var]
+    everything = replaced(part, weight_decay=0.25, decay="all")
     assert set(decays(build(everything, net), net).values()) == {0.25}
 
 
@@ -154,6 +169,36 @@ def test_a_rate_of_zero_leaves_the_weights(part: OptimizerConfig) -> None:
     assert all(torch.equal(value, before[name]) for name, value in weights(net).items())
 
 
+def test_each_layer_has_a_fraction_of_the_next_ones_rate(part: OptimizerConfig) -> None:
+    net = Net()
+    plain, decayed = (
+        rates(replaced(part, layer_decay=factor).build(tuple(net.named_parameters()), depths), net)
+        for factor, depths in (
+            (1.0, None),
+            (0.5, {"stem.weight": 0, "norm.weight": 0, "middle.weight": 1, "first.bias": 3}),
+        )
+    )
+    factors = {name: decayed[name] / plain[name] for name in plain}
+    of_layers = {"stem.weight": 0.125, "norm.weight": 0.125, "middle.weight": 0.25}
+    assert factors == {name: of_layers.get(name, 1.0) for name in plain}
+    # Without depths, blocks are told by their names.
+    by_name = rates(build(replaced(part, layer_decay=0.5), net), net)
+    stem = dict.fromkeys(("scale", "stem.weight", "norm.weight", "norm.bias"), 0.25)
+    blocks = {**stem, "middle.weight": 0.5}
+    assert {name: by_name[name] / plain[name] for name in plain} == {
+        name: blocks.get(name, 1.0) for name in plain
+    }
+
+
+def test_a_runs_digest_tells_its_options_and_not_its_defaults(part: OptimizerConfig) -> None:
+    name = next(name for name, kind in OPTIMIZERS.items() if kind is type(part))
+    run = Run(optimizer=part)
+    assert recipe.from_table(recipe.to_table(run), "x") == run
+    assert settings.digest(recipe.from_table({"optimizer": name}, "x")) == settings.digest(run)
+    others = [replaced(part, lr=2 * part.lr), replaced(part, layer_decay=0.5), replaced(part, decay="all")]
+    assert len({settings.digest(Run(optimizer=other)) for other in (part, *others)}) == 4
+
+
 def test_a_schedules_momentum_has_a_place_in_every_group_or_in_none(part: OptimizerConfig) -> None:
     key = part.momentum_key
     assert key is None or all(key in group for group in build(part, Net()).param_groups)
@@ -197,10 +242,13 @@ def test_double_precision_stays_so(part: OptimizerConfig) -> None:
         ("weight_decay", -1e-4, "optimizer.weight_decay must be at least 0 and finite; got -0.0001"),
         ("weight_decay", float("nan"), "optimizer.weight_decay must be at least 0 and finite; got nan"),
         ("weight_decay", float("inf"), "optimizer.weight_decay must be at least 0 and finite; got inf"),
+        ("layer_decay", 0.0, "optimizer.layer_decay must be above 0 and at most 1; got 0"),
+        ("layer_decay", 1.1, "optimizer.layer_decay must be above 0 and at most 1; got 1.1"),
+        ("layer_decay", float("nan"), "optimizer.layer_decay must be above 0 and at most 1; got nan"),
     ],
 )
 def test_refuses_rates_and_decays_out_of_range(
     part: OptimizerConfig, option: str, value: float, message: str
 ) -> None:
     with pytest.raises(RunError, match=f"^{message}$"):
-        dataclasses.replace(part, **{option: value})  # type: ignore[type-var]
+        replaced(part, **{option: value})

@@ -88,6 +88,12 @@ def test_a_finished_runs_recipe_runs_again_to_the_same_weights(fashion: Path, tm
         ),
         (("--sampler.warmup-rounds", "3"), "--sampler.warmup-rounds is an option of p_sgd"),
         (
+            ("--optimizer", "adamw", "--optimizer.momentum", ".9"),
+            "--optimizer.momentum is an option of sgd, lars, muon; got adamw: choose one by --optimizer, or "
+            "take of its own --optimizer.lr, --optimizer.betas, --optimizer.eps, --optimizer.weight-decay, "
+            "--optimizer.decay, --optimizer.layer-decay",
+        ),
+        (
             ("--augment.ricap.alpha", "3"),
             "is an option of ricap; got standard: add it, as --augment standard",
         ),

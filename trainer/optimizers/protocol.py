@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import nn
 
 from trainer.errors import RunError
-
-NamedParameters = Sequence[tuple[str, nn.Parameter]]
-"""Parameters with their names in the module, each once: ``tuple(module.named_parameters())``."""
+from trainer.optimizers.depths import NamedParameters, by_block
 
 Decay = Literal["weights", "all"]
 
@@ -24,48 +22,77 @@ class OptimizerConfig(Protocol):
     """Config of an optimizer: a frozen dataclass of its options."""
 
     momentum_key: ClassVar[str | None]
-    """Key of the parameter groups to which a schedule's momentum is written; None if there is no momentum,
-    and such a schedule sets only the learning rate."""
+    """Key of the parameter groups to which a schedule's momentum is written, of a tuple (Adam's betas) as its
+    first entry; None if there is no momentum, and such a schedule sets only the learning rate."""
 
     @property
     def lr(self) -> float:
         """Base learning rate."""
 
-    def build(self, parameters: NamedParameters) -> torch.optim.Optimizer:
+    def build(
+        self, parameters: NamedParameters, depths: Mapping[str, int] | None = None
+    ) -> torch.optim.Optimizer:
         """Return an optimizer of ``parameters``, each in exactly one group, on any device.
 
         Every group has an "initial_lr", which the training loop multiplies by the schedule's factor before
-        each step to get the group's "lr".
+        each step to get the group's "lr". One call of ``step`` updates all groups.
 
         Parameters
         ----------
         parameters
             At least one; norms and biases are recognized by shape and name.
+        depths
+            Layer of each parameter by name, 0 next to the images, for layer-wise decay; those without are in
+            the last. None takes their blocks by their names (see `trainer.optimizers.depths`).
         """
 
 
-def decay_groups(parameters: NamedParameters, weight_decay: float, decay: Decay) -> list[dict[str, Any]]:
-    """Return parameter groups of decayed parameters and of others.
+def parameter_groups(
+    parameters: NamedParameters,
+    *,
+    lr: float,
+    weight_decay: float,
+    decay: Decay,
+    layer_decay: float = 1.0,
+    depths: Mapping[str, int] | None = None,
+) -> list[dict[str, Any]]:
+    """Return parameter groups of decayed parameters and of others, with layer-wise decay for each layer.
 
     Norms and biases are those of at most one dimension or named "bias", as in timm (Wightman 2019). The order
-    within a group is that of ``parameters``; no group is empty.
+    within a group is that of ``parameters``; no group is empty. Each has an "lr", a "weight_decay", and as
+    "vectors" whether it holds what is spared weight decay.
 
     Parameters
     ----------
+    lr
+        Learning rate of the last layer.
     weight_decay
-        Weight decay of the decayed group; that of the other group is 0.
+        Weight decay of the decayed groups; that of the others is 0.
     decay
-        "all" puts all parameters into one group.
+        "all" spares no parameter.
+    layer_decay
+        Factor of the learning rate from each layer to the one before it (Clark et al. 2020, Bao et al. 2022).
+    depths
+        See ``OptimizerConfig.build``.
     """
-    apart = [_is_norm_or_bias(name, parameter) and decay == "weights" for name, parameter in parameters]
-    groups = []
-    for kept, amount in ((False, weight_decay), (True, 0.0)):
-        chosen = [
-            parameter for (_, parameter), is_apart in zip(parameters, apart, strict=True) if is_apart == kept
-        ]
-        if chosen:
-            groups.append({"params": chosen, "weight_decay": amount})
-    return groups
+    if layer_decay == 1:
+        depths = {}
+    elif depths is None:
+        depths = by_block(parameters)
+    top = max(depths.values(), default=0)
+    chosen: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in parameters:
+        spared = decay == "weights" and _is_norm_or_bias(name, parameter)
+        chosen.setdefault((depths.get(name, top), spared), []).append(parameter)
+    return [
+        {
+            "params": members,
+            "lr": lr * layer_decay ** (top - depth),
+            "weight_decay": 0.0 if spared else weight_decay,
+            "vectors": spared,
+        }
+        for (depth, spared), members in sorted(chosen.items(), key=lambda item: item[0])
+    ]
 
 
 def _is_norm_or_bias(name: str, parameter: nn.Parameter) -> bool:
@@ -84,13 +111,32 @@ def can_fuse(parameters: NamedParameters) -> bool:
     return all(parameter.device.type in _FUSED for _, parameter in parameters)
 
 
-def check_lr(lr: float) -> None:
-    """Raise RunError unless a base learning rate is finite and above 0."""
-    if not 0 < lr < math.inf:
-        raise RunError(f"optimizer.lr must be above 0 and finite; got {lr:g}")
-
-
-def check_weight_decay(weight_decay: float) -> None:
-    """Raise RunError unless a weight decay is finite and at least 0."""
+def check_rates(lr: float, weight_decay: float, layer_decay: float) -> None:
+    """Raise RunError unless an optimizer's learning rate, weight decay and layer-wise decay are in range."""
+    check_lr("lr", lr)
     if not 0 <= weight_decay < math.inf:
         raise RunError(f"optimizer.weight_decay must be at least 0 and finite; got {weight_decay:g}")
+    if not 0 < layer_decay <= 1:
+        raise RunError(f"optimizer.layer_decay must be above 0 and at most 1; got {layer_decay:g}")
+
+
+def check_lr(option: str, lr: float) -> None:
+    """Raise RunError unless a base learning rate is finite and above 0."""
+    if not 0 < lr < math.inf:
+        raise RunError(f"optimizer.{option} must be above 0 and finite; got {lr:g}")
+
+
+def check_momentum(momentum: float) -> None:
+    """Raise RunError unless a momentum is in [0, 1)."""
+    if not 0 <= momentum < 1:
+        raise RunError(f"optimizer.momentum must be at least 0 and below 1; got {momentum:g}")
+
+
+def check_betas(betas: tuple[float, float], eps: float) -> None:
+    """Raise RunError unless the options of Adam's averages are in range."""
+    if not all(0 <= beta < 1 for beta in betas):
+        raise RunError(
+            f"optimizer.betas must both be at least 0 and below 1; got {betas[0]:g} and {betas[1]:g}"
+        )
+    if not 0 < eps < math.inf:
+        raise RunError(f"optimizer.eps must be above 0 and finite; got {eps:g}")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 
 from trainer.errors import RunError
+from trainer.optimizers.depths import NamedParameters
 from trainer.optimizers.protocol import (
-    NamedParameters,
     can_fuse,
-    check_lr,
-    check_weight_decay,
-    decay_groups,
+    check_momentum,
+    check_rates,
     keep_initial_lr,
+    parameter_groups,
 )
 
 
@@ -43,21 +44,32 @@ class SGD:
     decay: Literal["weights", "all"] = "weights"
     """Which parameters to decay. weights: all but norms and biases. all: all, as in the papers' recipes."""
 
+    layer_decay: float = 1.0
+    """Factor of the learning rate from each layer to the one before it; 1 trains all at one rate."""
+
     def __post_init__(self) -> None:
-        check_lr(self.lr)
-        check_weight_decay(self.weight_decay)
-        if not 0 <= self.momentum < 1:
-            raise RunError(f"optimizer.momentum must be at least 0 and below 1; got {self.momentum:g}")
+        check_rates(self.lr, self.weight_decay, self.layer_decay)
+        check_momentum(self.momentum)
         if self.nesterov and self.momentum == 0:
             raise RunError(
                 "optimizer.nesterov needs a momentum above 0; got 0: raise --optimizer.momentum, or leave "
                 "--optimizer.nesterov out"
             )
 
-    def build(self, parameters: NamedParameters) -> torch.optim.Optimizer:
+    def build(
+        self, parameters: NamedParameters, depths: Mapping[str, int] | None = None
+    ) -> torch.optim.Optimizer:
         """Return the optimizer: see ``OptimizerConfig.build``."""
+        groups = parameter_groups(
+            parameters,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            decay=self.decay,
+            layer_decay=self.layer_decay,
+            depths=depths,
+        )
         optimizer = torch.optim.SGD(
-            decay_groups(parameters, self.weight_decay, self.decay),
+            groups,
             lr=self.lr,
             momentum=self.momentum,
             nesterov=self.nesterov,

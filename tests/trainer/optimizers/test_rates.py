@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import torch
 
 from trainer.config import Run
 from trainer.optimizers import OPTIMIZERS, SGD
-from trainer.optimizers.protocol import NamedParameters
+from trainer.optimizers.depths import NamedParameters
 from trainer.session import Session
 
 Recipe = Callable[..., Run]
@@ -31,8 +31,10 @@ class TwoRates(SGD):
 
     momentum_key: ClassVar[str | None] = None
 
-    def build(self, parameters: NamedParameters) -> torch.optim.Optimizer:
-        optimizer = super().build(parameters)
+    def build(
+        self, parameters: NamedParameters, depths: Mapping[str, int] | None = None
+    ) -> torch.optim.Optimizer:
+        optimizer = super().build(parameters, depths)
         last = optimizer.param_groups[-1]
         last["lr"] = last["initial_lr"] = self.lr / 10
         return optimizer
@@ -48,6 +50,11 @@ def test_each_group_has_its_own_rate_and_keeps_its_momentum_without_a_key(
     assert (first["initial_lr"], second["initial_lr"]) == (0.5, 0.05)
     assert (first["momentum"], second["momentum"]) == (0.9, 0.9)
     assert session.folder.read("steps.jsonl")[-1]["lr"] == 0.5 * 0.125
+
+
+def test_a_schedules_momentum_is_the_first_of_adams_betas(recipe: Recipe, train_run: Train) -> None:
+    session = train_run(recipe(optimizer={"name": "adamw", "betas": [0.25, 0.99]}, **SHORT))
+    assert {group["betas"] for group in session.step.optimizer.param_groups} == {(0.75, 0.99)}
 
 
 def test_a_schedules_momentum_goes_where_the_optimizer_has_it(recipe: Recipe, train_run: Train) -> None:
