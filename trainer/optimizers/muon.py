@@ -169,11 +169,11 @@ class MuonOptimizer(torch.optim.Optimizer):
         for index, update in enumerate(updates):
             shapes[tuple(update.shape)].append(index)
         # Matrices of one shape are multiplied together: a GPU would wait for many small products.
-        for shape, indices in shapes.items():
-            made = orthogonalized(
-                torch.stack([updates[i] for i in indices]).flatten(2), group["iterations"]
-            ).unflatten(2, shape[1:])
-            rows, columns = shape[0], made[0, 0].numel()
+        for indices in shapes.values():
+            stacked = torch.stack([updates[i] for i in indices])
+            made = orthogonalized(stacked.flatten(2), group["iterations"])
+            rows, columns = made.shape[1:]
+            made = made.reshape(stacked.shape)
             rate = group["lr"] * max(1.0, rows / columns) ** 0.5
             torch._foreach_add_([weights[i] for i in indices], list(made.unbind()), alpha=-rate)
 
@@ -203,4 +203,5 @@ def orthogonalized(matrices: Tensor, iterations: int) -> Tensor:
     for _ in range(iterations):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.mT if tall else x).to(matrices.dtype)
+    found: Tensor = x.mT if tall else x
+    return found.to(matrices.dtype)

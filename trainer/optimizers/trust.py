@@ -25,7 +25,7 @@ def trust_ratios(
     list of Tensor
         One number for each pair, of the tensors' type.
     """
-    lengths, steps = (torch.stack(torch._foreach_norm(tensors)) for tensors in (weights, updates))
+    lengths, steps = (torch.stack(torch._foreach_norm(list(tensors))) for tensors in (weights, updates))
     both = (lengths > 0) & (steps > 0)
     ratios = trust * lengths / torch.where(both, steps + weight_decay * lengths, 1.0)
     return list(torch.where(both, ratios, 1.0).unbind())

@@ -33,12 +33,13 @@ def reference(start: Tensor, gradients: list[Tensor], nesterov: bool, decay: flo
 
 
 class Net(nn.Module):
-    """Two convolutions of one shape, a tall and a wide matrix, between a first and a last layer."""
+    """Convolutions, two of one shape and a tall one, and matrices between a first and a last layer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 4, 3)
         self.blocks = nn.Sequential(*(nn.Conv2d(4, 4, 3, bias=False) for _ in range(2)))
+        self.point = nn.Conv2d(4, 9, 1)
         self.wide, self.tall, self.head = nn.Linear(8, 4), nn.Linear(4, 8), nn.Linear(8, 2)
         self.position = nn.Parameter(torch.randn(3, 4))
 
@@ -68,7 +69,7 @@ def test_steps_are_those_of_the_reference(nesterov: bool, rest: Literal["adamw",
             group["lr"] = lr
         optimizer.step()
         apart.step()
-    inner = {"blocks.0.weight", "blocks.1.weight", "wide.weight", "tall.weight"}
+    inner = {"blocks.0.weight", "blocks.1.weight", "point.weight", "wide.weight", "tall.weight"}
     for (name, value), same in zip(net.named_parameters(), alone.parameters(), strict=True):
         expected = reference(start[name], made[name], nesterov, 0.1) if name in inner else same.detach()
         torch.testing.assert_close(value.detach(), expected, rtol=1e-11, atol=1e-11)
