@@ -142,7 +142,7 @@ def test_every_file_with_a_cuda_test_is_run() -> None:
     found = marked_files(ROOT)
     assert "tests/pipeline/loading/test_loader.py" in found
     assert "tests/contracts/test_engines.py" in found
-    assert "tests/tools/test_report.py" not in found
+    assert "tests/tools/report/test_page.py" not in found
 
 
 def test_a_test_that_fails_is_a_problem(tmp_path: Path) -> None:
