@@ -1,0 +1,104 @@
+"""The resident engine: decoding for a device, cropping there, and sets that memory can't hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from engine_sets import (
+    CPU,
+    HEIGHT,
+    SAMPLES,
+    WIDTH,
+    Closing,
+    by_engine,
+    expected,
+    flip_byte,
+    jpeg,
+    make,
+    random_crop,
+    smooth_images,
+)
+
+from pipeline import ENGINES, CorruptSampleError, DataError
+from pipeline.engines.resident import ResidentReader, decode_there
+from pipeline.engines.stored import StoredSamples
+from pipeline.formats import Converted, open_dataset
+
+
+def test_torchvision_decodes_for_a_device(tmp_path: Path) -> None:
+    """On the CPU here, where its decoder is Pillow's."""
+    data = open_dataset(make(tmp_path / "set.beton", "jpeg"))
+    out = torch.empty((5, HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    assert decode_there(StoredSamples(data), np.arange(4, 9), out)
+    assert torch.equal(out.permute(0, 3, 1, 2), expected(data, range(4, 9)))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: b"not a JPEG", lambda content: jpeg(smooth_images(1, HEIGHT * 2, WIDTH)[0])],
+    ids=["no JPEG", "larger"],
+)
+def test_what_torchvision_will_not_decode_is_left_to_the_cpu(
+    damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    data = open_dataset(make(tmp_path / "set.beton", "jpeg", damage=damage))
+    out = torch.empty((5, HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    assert not decode_there(StoredSamples(data), np.arange(8, 13), out)
+
+
+def test_torchvision_is_not_given_bytes_that_changed(tmp_path: Path) -> None:
+    path = make(tmp_path / "set.beton", "jpeg")
+    flip_byte(open_dataset(path), 11)
+    out = torch.empty((5, HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    with pytest.raises(CorruptSampleError, match="sample 11"):
+        decode_there(StoredSamples(open_dataset(path)), np.arange(8, 13), out)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_decodes_at_the_start(data: dict[tuple[str, str], Converted]) -> None:
+    reader = ENGINES["resident"](decoder="gpu").open(data["beton", "jpeg"], torch.device("cuda"))  # type: ignore[call-arg]
+    images = reader.read(np.arange(SAMPLES)).cpu()
+    off = (images.int() - expected(data["beton", "jpeg"], range(SAMPLES)).int()).abs()
+    assert off.max() <= 8
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_resident_refuses_several_shapes_on_a_gpu(tmp_path: Path) -> None:
+    path = make(tmp_path / "set.beton", "raw", [*smooth_images(3), *smooth_images(2, HEIGHT + 1, WIDTH)])
+    with pytest.raises(DataError, match="convert with --square"):
+        ENGINES["resident"]().open(open_dataset(path), torch.device("cuda"))
+
+
+def test_resident_crops_on_a_device_as_on_the_host(
+    closing: Closing, data: dict[tuple[str, str], Converted]
+) -> None:
+    """The device's own way, here on the CPU."""
+    reader = closing(ENGINES["resident"]().open(data["beton", "raw"], CPU))
+    assert isinstance(reader, ResidentReader)
+    ids = np.random.default_rng(4).integers(0, SAMPLES, 80)
+    crop = random_crop(data["beton", "raw"], ids, 13, 10)
+    there = reader._crop_there(ids, crop).permute(0, 2, 3, 1).numpy().astype(np.int64)
+    assert np.abs(there - by_engine(reader, ids, crop)).max() <= 1
+
+
+def test_a_set_that_memory_cannot_hold_is_refused_with_the_remedy(
+    data: dict[tuple[str, str], Converted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sysconf", lambda name: 100 if name == "SC_PHYS_PAGES" else 256)
+    remedy = (
+        r"use the ffcv engine, which reads batch by batch \(--engine ffcv\), or convert to smaller images"
+    )
+    with pytest.raises(DataError, match=remedy):
+        ENGINES["resident"]().open(data["beton", "raw"], CPU)
+
+
+def test_a_decoder_that_there_is_not_is_refused() -> None:
+    with pytest.raises(DataError, match="decoder must be one of cpu, gpu; got 'nvjpeg'"):
+        ENGINES["resident"](decoder="nvjpeg")  # type: ignore[call-arg]
