@@ -1,0 +1,64 @@
+"""FFCV files of seeded noise, and where in them what stands."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.formats import Sample, StoredImage
+from pipeline.formats.beton_writer import BetonWriter
+from pipeline.formats.card import Card
+
+Pixels = NDArray[np.uint8]
+CARD = Card(
+    name="noise",
+    split="train",
+    samples=1,
+    classes=("even", "odd"),
+    class_counts=(1, 0),
+    height=None,
+    width=None,
+    min_height=1,
+    max_height=1,
+    min_width=1,
+    max_width=1,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.25, 0.25, 0.25),
+    encoding="mixed",
+    quality=90,
+    source="noise",
+)
+
+
+def noise(seed: int, height: int, width: int) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def jpeg(image: Pixels) -> bytes:
+    """Encode an image; one whose channels are equal becomes a grey JPEG."""
+    grey = (image == image[:, :, :1]).all()
+    file = io.BytesIO()
+    Image.fromarray(image[:, :, 0] if grey else image).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def write(
+    path: Path, images: Sequence[Pixels], compressed: Callable[[int], bool] = lambda index: False
+) -> Card:
+    labels = [index % 2 for index in range(len(images))]
+    card = replace(CARD, samples=len(images), class_counts=(labels.count(0), labels.count(1)))
+    with BetonWriter(path, len(images)) as writer:
+        for index, image in enumerate(images):
+            content = jpeg(image) if compressed(index) else image.tobytes()
+            full = StoredImage.of(content, image.shape[0], image.shape[1])
+            name = f"{CARD.classes[labels[index]]}/{index:03}.img"
+            writer.append(Sample([full], compressed(index), labels[index], name))
+        card = writer.finish(card)
+        writer.publish(card)
+    return card
