@@ -1,0 +1,72 @@
+"""What a loader counts as waiting and copying."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from loader_orders import Order
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import Loader
+from pipeline.crop import Crop
+from pipeline.engines.ffcv import FfcvEngine
+from pipeline.engines.resident import ResidentEngine
+from pipeline.formats import Beton
+from pipeline.loading.request import checked
+from pipeline.resolution import Stage
+
+
+@pytest.mark.parametrize("engine", [ResidentEngine(), FfcvEngine()])
+def test_waiting_is_counted_and_the_loop_is_not(data: Beton, engine: ResidentEngine | FfcvEngine) -> None:
+    with Loader(data, engine=engine, batch_size=64, device="cpu") as loader:
+        assert (loader.times.wait, loader.times.copy) == (0.0, 0.0)
+        begin = time.perf_counter()
+        slept = 0.0
+        for _ in loader.batches(Order(np.arange(640))):
+            pause = time.perf_counter()
+            time.sleep(0.01)
+            slept += time.perf_counter() - pause
+        total = time.perf_counter() - begin
+        assert 0 < loader.times.wait <= total - slept
+        assert loader.times.copy == 0.0
+
+
+def test_copying_is_timed_from_when_the_images_are_read(data: Beton, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a device that only says it were CUDA."""
+    seen: list[str] = []
+
+    class Event:
+        def record(self) -> None:
+            seen.append("record")
+
+    with Loader(data, engine=ResidentEngine(), batch_size=4, device="cpu") as loader:
+        reader = loader._open()._full
+        read = reader.read
+
+        def reading(ids: NDArray[np.int64], crop: Crop | None = None) -> Tensor:
+            seen.append("read")
+            return read(ids, crop)
+
+        def placing(array: NDArray[Any], device: torch.device) -> Tensor:
+            seen.append("place")
+            return torch.from_numpy(array)
+
+        loader.device = torch.device("cuda:0")
+        monkeypatch.setattr(reader, "read", reading)
+        monkeypatch.setattr("pipeline.loading.assembly.place", placing)
+        monkeypatch.setattr("pipeline.loading.loader.timer", Event)
+        monkeypatch.setattr(torch.cuda, "device", nullcontext)
+        monkeypatch.setattr(torch.cuda, "stream", nullcontext)
+        request = checked(Order(np.arange(4)), data, None, Stage())
+        begun = loader._open().begin(request, 0, slice(0, 4))
+        seen.clear()
+        loader._end(begun, None)
+    assert seen[:2] == ["read", "record"]
+    assert seen[2:-1] == ["place"] * len(seen[2:-1])
+    assert seen[-1] == "record"
