@@ -1,0 +1,53 @@
+"""Runs through the service of samplers, and what a process leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+
+from samplers import Feedback, Order
+
+MODES = ["inline", "thread", "process"]
+
+
+def take_step(sampler, order, at, step):
+    ids = order.ids[at : at + 8]
+    noise = np.random.default_rng([order.round, at]).random(len(ids)).astype(np.float32)
+    p_true = (0.05 + 0.9 * noise).astype(np.float32)
+    trained, progress = np.ones(len(ids), bool), min(1.0, step / 30)
+    sampler.observe(Feedback(step, ids, -np.log(p_true), p_true, trained, progress=progress))
+
+
+def run(sampler, save_at=None):
+    """Train to the end; with ``save_at`` give the state after that many steps and stop."""
+    orders, step = [], 0
+    for _ in range(sampler.rounds):
+        orders.append(sampler.next_order())
+        for at in range(0, len(orders[-1].ids), 8):
+            step += 1
+            take_step(sampler, orders[-1], at, step)
+            if step == save_at:
+                return sampler.state_dict(), orders, at
+        if orders[-1].score_ids is not None:
+            ids = orders[-1].score_ids
+            p_true = np.full(len(ids), 0.75, np.float32)
+            sampler.observe(Feedback(step, ids, -np.log(p_true), p_true, np.zeros(len(ids), bool)))
+    return orders
+
+
+def assert_same(ours, theirs):
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        for field in dataclasses.fields(Order):
+            a, b = getattr(one, field.name), getattr(other, field.name)
+            assert (a is None) == (b is None)
+            np.testing.assert_array_equal(a, b)
+
+
+def shared_files():
+    # Of this process: other tests run beside this one.
+    mine = f"samplers-{os.getpid()}-*"
+    return {file.name for folder in ("/dev/shm", "/tmp") for file in Path(folder).glob(mine)}
