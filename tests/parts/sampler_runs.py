@@ -1,0 +1,54 @@
+"""Runs of samplers over a small plan, as training would have them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from samplers import Feedback, Order, Plan
+
+
+def small_plan(samples=60, **options):
+    fields = {"epochs": 12, "budget": 0.4, "batch_size": 8, "seed": 5}
+    return Plan(samples, **{**fields, **options}, labels=np.arange(samples) * 7 % 4)
+
+
+def train(sampler, order, step=0, coefficient=False, pace=None):
+    """Feed back what training on an order would: batch by batch, some samples always harder than others.
+
+    With ``pace`` the run ends so many times earlier than the plan.
+    """
+    progress = None if pace is None else min(1.0, pace * (order.round + 1) / sampler.rounds)
+    for at in range(0, len(order.ids), 8):
+        ids = order.ids[at : at + 8]
+        noise = np.random.default_rng([order.round, at]).random(len(ids))
+        p_true = (0.05 + 0.9 * ((ids * 37 % 101) / 101) * (0.5 + noise / 2)).astype(np.float32)
+        coefficients = (0.5 + noise / 2).astype(np.float32) if coefficient else None
+        step += 1
+        trained = np.ones(len(ids), bool)
+        sampler.observe(
+            Feedback(step, ids, -np.log(p_true), p_true, trained, coefficients, progress=progress)
+        )
+    if order.score_ids is not None:
+        ids = order.score_ids
+        p_true = np.full(len(ids), 0.8, np.float32)
+        sampler.observe(Feedback(step, ids, -np.log(p_true), p_true, np.zeros(len(ids), bool)))
+    return step
+
+
+def run(sampler, rounds=None, coefficient=False):
+    orders, step = [], 0
+    for _ in range(sampler.rounds - sampler.round if rounds is None else rounds):
+        orders.append(sampler.next_order())
+        step = train(sampler, orders[-1], step, coefficient)
+    return orders
+
+
+def assert_same(ours, theirs):
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        for field in dataclasses.fields(Order):
+            a, b = getattr(one, field.name), getattr(other, field.name)
+            assert (a is None) == (b is None)
+            np.testing.assert_array_equal(a, b)
