@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
 from pipeline import Batch, Mixture
 from trainer.methods import Losses, Supervised
+from trainer.selection import Setting, Weighting
 from trainer.selection.ordered_sgd import OrderedSgd
 
 
@@ -32,7 +35,9 @@ def batch(n: int, right: int, seed: int = 0, k: int = 1) -> tuple[Losses, Batch]
 @pytest.mark.parametrize("n", [1, 7, 32])
 @pytest.mark.parametrize("k", [1, 4])
 @pytest.mark.parametrize("halvings", [0, 1, 3])
-def test_the_weighted_mean_is_the_mean_of_the_q_highest_losses(setting, n, k, halvings):
+def test_the_weighted_mean_is_the_mean_of_the_q_highest_losses(
+    setting: Callable[..., Setting], n: int, k: int, halvings: int
+) -> None:
     selection = OrderedSgd().build(setting(n))
     selection.load_state_dict({"halvings": halvings, "hits": torch.zeros(()), "seen": 0})
     losses, trained = batch(n, n // 2, k=k)
@@ -46,7 +51,7 @@ def test_the_weighted_mean_is_the_mean_of_the_q_highest_losses(setting, n, k, ha
     assert (weights > 0).sum() == q
 
 
-def test_q_halves_at_each_threshold_and_never_grows(setting):
+def test_q_halves_at_each_threshold_and_never_grows(setting: Callable[..., Setting]) -> None:
     selection = OrderedSgd().build(setting(64))
     course = [(0, 64), (790, 64), (800, 32), (100, 32), (949, 16), (950, 8), (995, 4), (1000, 4), (0, 4)]
     for right, q in course:
@@ -60,13 +65,18 @@ def test_q_halves_at_each_threshold_and_never_grows(setting):
         assert twin.state_dict()["seen"] == 64
 
 
-def test_a_round_without_a_step_changes_nothing(setting):
+def test_it_weighs_what_is_trained_and_loads_no_more(setting: Callable[..., Setting]) -> None:
+    assert isinstance(OrderedSgd().build(setting(8)), Weighting)
+    assert OrderedSgd().ratio == 1
+
+
+def test_a_round_without_a_step_changes_nothing(setting: Callable[..., Setting]) -> None:
     selection = OrderedSgd().build(setting(8))
     selection.end_round()
     assert selection.state_dict()["halvings"] == 0
 
 
-def test_under_mixing_a_hit_counts_by_its_share(setting):
+def test_under_mixing_a_hit_counts_by_its_share(setting: Callable[..., Setting]) -> None:
     selection = OrderedSgd().build(setting(4))
     outputs = torch.tensor([[3.0, 0, 0], [3.0, 0, 0], [3.0, 0, 0], [3.0, 0, 0]])
     labels = torch.tensor([[0, 1], [1, 0], [0, 0], [1, 2]])
