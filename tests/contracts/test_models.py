@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from trainer.errors import RunError
-from trainer.models import MODELS, check_encoder, parameters
+from trainer.models import MODELS, ModelConfig, check_encoder, parameters
 from trainer.models.pyramidnet import PyramidNet
 from trainer.models.resnet import Bottleneck, ResNet
 from trainer.slots import SLOTS
@@ -27,17 +27,17 @@ SHALLOW = {
 
 
 @pytest.fixture(params=MODELS)
-def part(request: pytest.FixtureRequest):
+def part(request: pytest.FixtureRequest) -> ModelConfig:
     return MODELS[request.param](**NARROW.get(request.param, {}))
 
 
 @pytest.fixture
-def side(part) -> int:
+def side(part: ModelConfig) -> int:
     """A size that is not the usual one."""
     return SIDES.get(SLOTS["model"].part_name(part), 28)
 
 
-def build(part, seed: int = 0) -> torch.nn.Module:
+def build(part: ModelConfig, seed: int = 0) -> torch.nn.Module:
     torch.manual_seed(seed)
     model = part.build(CLASSES)
     head = model.get_classifier()
@@ -52,14 +52,14 @@ def batch(side: int, n: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(n, 3, side, side, generator=generator), torch.arange(n) % CLASSES
 
 
-def test_is_a_frozen_dataclass_with_a_description(part):
+def test_is_a_frozen_dataclass_with_a_description(part: ModelConfig) -> None:
     assert dataclasses.is_dataclass(part)
     assert type(part).__doc__.splitlines()[0].endswith(".")
     assert hash(part) == hash(dataclasses.replace(part))
 
 
 @pytest.mark.parametrize("usual", [False, True])
-def test_forward_and_backward_reach_every_parameter(part, side, usual):
+def test_forward_and_backward_reach_every_parameter(part: ModelConfig, side: int, usual: bool) -> None:
     model = build(part)
     images, labels = batch(32 if usual else side)
     logits = model(images)
@@ -72,7 +72,7 @@ def test_forward_and_backward_reach_every_parameter(part, side, usual):
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_state_dict_round_trip(part, side):
+def test_state_dict_round_trip(part: ModelConfig, side: int) -> None:
     first, second = build(part, seed=0).eval(), build(part, seed=1).eval()
     images, _ = batch(side)
     with torch.no_grad():
@@ -81,12 +81,12 @@ def test_state_dict_round_trip(part, side):
         assert torch.equal(first(images), second(images))
 
 
-def test_weights_depend_on_the_seed_alone(part):
+def test_weights_depend_on_the_seed_alone(part: ModelConfig) -> None:
     first, second = build(part).state_dict(), build(part).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_channels_last_and_autocast(part, side):
+def test_channels_last_and_autocast(part: ModelConfig, side: int) -> None:
     model = build(part).to(memory_format=torch.channels_last)
     images, labels = batch(side)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -96,7 +96,7 @@ def test_channels_last_and_autocast(part, side):
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
-def test_compiles_to_one_graph(part, side):
+def test_compiles_to_one_graph(part: ModelConfig, side: int) -> None:
     torch.compiler.reset()
     name = SLOTS["model"].part_name(part)
     model = (SHALLOW[name]() if name in SHALLOW else build(part)).eval()
@@ -106,7 +106,7 @@ def test_compiles_to_one_graph(part, side):
         torch.testing.assert_close(compiled, model(images))
 
 
-def test_speaks_the_verbs_of_encoders(part, side):
+def test_speaks_the_verbs_of_encoders(part: ModelConfig, side: int) -> None:
     encoder = check_encoder(build(part).eval())
     images, _ = batch(side)
     with torch.no_grad():
@@ -118,7 +118,7 @@ def test_speaks_the_verbs_of_encoders(part, side):
         assert torch.equal(encoder.get_classifier()(read), expected)
 
 
-def test_a_training_step_on_the_meta_device(part):
+def test_a_training_step_on_the_meta_device(part: ModelConfig) -> None:
     with torch.device("meta"):
         model = part.build(CLASSES)
         loss = F.cross_entropy(model(torch.empty(4, 3, 32, 32)), torch.zeros(4, dtype=torch.int64))
@@ -128,12 +128,12 @@ def test_a_training_step_on_the_meta_device(part):
     assert all(p.is_meta and p.grad is not None for p in model.parameters())
 
 
-def test_parameters_counts_every_number(part):
+def test_parameters_counts_every_number(part: ModelConfig) -> None:
     model = build(part)
     assert parameters(model) == sum(v.numel() for v in dict(model.named_parameters()).values())
 
 
-def test_without_classes_outputs_are_features(part, side):
+def test_without_classes_outputs_are_features(part: ModelConfig, side: int) -> None:
     torch.manual_seed(0)
     encoder = check_encoder(part.build(0).eval())
     assert not list(encoder.get_classifier().parameters())
@@ -145,10 +145,10 @@ def test_without_classes_outputs_are_features(part, side):
         assert torch.equal(encoder.get_classifier()(read), read)
 
 
-def test_one_output_is_a_value(part, side):
+def test_one_output_is_a_value(part: ModelConfig, side: int) -> None:
     assert part.build(1).eval()(batch(side)[0]).shape == (3, 1)
 
 
-def test_refuses_a_negative_number_of_classes(part):
+def test_refuses_a_negative_number_of_classes(part: ModelConfig) -> None:
     with pytest.raises(RunError, match="classes must be at least 0; got -3"):
         part.build(-3)

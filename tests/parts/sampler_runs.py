@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from samplers import Feedback, Order, Plan
+from samplers.families.rounds import RoundSampler
 
 
-def small_plan(samples=60, **options):
+def small_plan(samples: int = 60, **options: Any) -> Plan:
     fields = {"epochs": 12, "budget": 0.4, "batch_size": 8, "seed": 5}
     return Plan(samples, **{**fields, **options}, labels=np.arange(samples) * 7 % 4)
 
 
-def train(sampler, order, step=0, coefficient=False, pace=None):
+def train(
+    sampler: RoundSampler, order: Order, step: int = 0, coefficient: bool = False, pace: float | None = None
+) -> Any:
     """Feed back what training on an order would: batch by batch, some samples always harder than others.
 
     With ``pace`` the run ends so many times earlier than the plan.
@@ -37,7 +41,7 @@ def train(sampler, order, step=0, coefficient=False, pace=None):
     return step
 
 
-def run(sampler, rounds=None, coefficient=False):
+def run(sampler: RoundSampler, rounds: int | None = None, coefficient: bool = False) -> list[Order]:
     orders, step = [], 0
     for _ in range(sampler.rounds - sampler.round if rounds is None else rounds):
         orders.append(sampler.next_order())
@@ -45,7 +49,7 @@ def run(sampler, rounds=None, coefficient=False):
     return orders
 
 
-def assert_same(ours, theirs):
+def assert_same(ours: list[Order], theirs: list[Order]) -> None:
     assert len(ours) == len(theirs)
     for one, other in zip(ours, theirs, strict=True):
         for field in dataclasses.fields(Order):

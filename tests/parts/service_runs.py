@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from samplers import Feedback, Order
 MODES = ["inline", "thread", "process"]
 
 
-def take_step(sampler, order, at, step):
+def take_step(sampler: Any, order: Order, at: int, step: int) -> None:
     ids = order.ids[at : at + 8]
     noise = np.random.default_rng([order.round, at]).random(len(ids)).astype(np.float32)
     p_true = (0.05 + 0.9 * noise).astype(np.float32)
@@ -21,7 +22,7 @@ def take_step(sampler, order, at, step):
     sampler.observe(Feedback(step, ids, -np.log(p_true), p_true, trained, progress=progress))
 
 
-def run(sampler, save_at=None):
+def run(sampler: Any, save_at: Any = None) -> Any:
     """Train to the end; with ``save_at`` give the state after that many steps and stop."""
     orders, step = [], 0
     for _ in range(sampler.rounds):
@@ -38,7 +39,7 @@ def run(sampler, save_at=None):
     return orders
 
 
-def assert_same(ours, theirs):
+def assert_same(ours: list[Order], theirs: list[Order]) -> None:
     assert len(ours) == len(theirs)
     for one, other in zip(ours, theirs, strict=True):
         for field in dataclasses.fields(Order):
@@ -47,7 +48,7 @@ def assert_same(ours, theirs):
             np.testing.assert_array_equal(a, b)
 
 
-def shared_files():
+def shared_files() -> set[str]:
     # Of this process: other tests run beside this one.
     mine = f"samplers-{os.getpid()}-*"
     return {file.name for folder in ("/dev/shm", "/tmp") for file in Path(folder).glob(mine)}

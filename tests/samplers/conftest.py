@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,14 @@ def weights() -> NDArray[np.float32]:
 def feed() -> Callable[..., None]:
     """Feed rows to a sampler: ids, then loss and p_true where wanted, then coefficients."""
 
-    def _feed(sampler, ids, loss=None, p_true=None, coefficient=None, progress=None):
+    def _feed(
+        sampler: Any,
+        ids: Any,
+        loss: Any = None,
+        p_true: Any = None,
+        coefficient: bool | None = None,
+        progress: Any = None,
+    ) -> None:
         ids = np.asarray(ids, np.int64)
         loss = np.zeros(len(ids)) if loss is None else np.broadcast_to(loss, ids.shape)
         rows = Feedback(

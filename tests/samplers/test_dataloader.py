@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,18 +11,18 @@ from samplers.service import Service
 
 
 @pytest.fixture
-def plan():
+def plan() -> Plan:
     return Plan(50, epochs=6, budget=0.5, batch_size=8, seed=2, labels=np.arange(50) % 3)
 
 
-def _feedback(ids):
+def _feedback(ids: Any) -> Any:
     p_true = np.linspace(0.1, 0.9, len(ids), dtype=np.float32)
     return Feedback(1, np.array(ids), -np.log(p_true), p_true, np.ones(len(ids), bool))
 
 
 @pytest.mark.filterwarnings("ignore:at most half:samplers.errors.SamplingWarning")
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_an_iteration_is_a_round_and_its_length_is_known_before(plan, name):
+def test_an_iteration_is_a_round_and_its_length_is_known_before(plan: Plan, name: str) -> None:
     batches, other = Batches(SAMPLERS[name]().build(plan)), SAMPLERS[name]().build(plan)
     for _ in range(batches.rounds):
         promised = len(batches)
@@ -36,7 +38,7 @@ def test_an_iteration_is_a_round_and_its_length_is_known_before(plan, name):
         next(iter(batches))
 
 
-def test_a_round_under_way_can_be_saved_and_gone_on_with(plan):
+def test_a_round_under_way_can_be_saved_and_gone_on_with(plan: Plan) -> None:
     batches = Batches(InfoBatch().build(plan))
     list(batches)
     batches.sampler.observe(_feedback(range(50)))
@@ -52,18 +54,18 @@ def test_a_round_under_way_can_be_saved_and_gone_on_with(plan):
     assert [list(resumed) for _ in range(2)] == rest
 
 
-def test_a_state_needs_a_round(plan):
+def test_a_state_needs_a_round(plan: Plan) -> None:
     with pytest.raises(SamplingError, match="must have begun"):
         Batches(PSGD().build(plan)).state_dict(0)
 
 
-def test_it_works_on_a_service(plan):
+def test_it_works_on_a_service(plan: Plan) -> None:
     with Service(PSGD().build(plan), plan, mode="thread", lead=1) as service:
         batches = Batches(service)
         assert sum(len(list(batches)) for _ in range(batches.rounds)) == plan.steps
 
 
-def test_items_come_with_their_ids():
+def test_items_come_with_their_ids() -> None:
     pairs, plain = WithIds([("a", 0), ("b", 1)]), WithIds(["a", "b"])
     assert pairs[1] == (1, "b", 1)
     assert plain[1] == (1, "b")
@@ -72,7 +74,7 @@ def test_items_come_with_their_ids():
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_dataloader_follows_the_orders(plan, workers):
+def test_a_dataloader_follows_the_orders(plan: Plan, workers: int) -> None:
     from torch.utils.data import DataLoader
 
     batches, other = Batches(PSGD().build(plan)), PSGD().build(plan)

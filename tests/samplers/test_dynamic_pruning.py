@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,18 +10,18 @@ from samplers import UCB, EpsilonGreedy, Plan, SamplingError
 
 
 @pytest.fixture
-def plan():
+def plan() -> Plan:
     return Plan(10, epochs=30, budget=0.4, seed=1)
 
 
-def test_the_highest_moving_averages_are_kept(plan, feed):
+def test_the_highest_moving_averages_are_kept(plan: Plan, feed: Callable[..., None]) -> None:
     sampler = EpsilonGreedy(epsilon=0, rate=0.5).build(plan)
     feed(sampler, range(10), loss=np.arange(10.0))
     feed(sampler, [0, 9, 8], loss=[14.0, 1.5, 0.0])  # averages 7, 5.25, 4
     assert sorted(sampler.next_order().ids) == [0, 6, 7, 9]
 
 
-def test_a_part_of_the_round_is_random(feed):
+def test_a_part_of_the_round_is_random(feed: Callable[..., None]) -> None:
     plan = Plan(100, epochs=400, budget=0.4, seed=1)
     sampler = EpsilonGreedy(epsilon=0.25).build(plan)
     feed(sampler, range(100), loss=np.arange(100.0))
@@ -32,14 +35,14 @@ def test_a_part_of_the_round_is_random(feed):
     assert (np.abs(counts[:70] - expected) < 4.9 * np.sqrt(expected * 6 / 7)).all()
 
 
-def test_samples_not_seen_yet_come_first(plan, feed):
+def test_samples_not_seen_yet_come_first(plan: Plan, feed: Callable[..., None]) -> None:
     for part in (EpsilonGreedy(epsilon=0), UCB()):
         sampler = part.build(plan)
         feed(sampler, range(6), loss=9.0)
         assert sorted(sampler.next_order().ids) == [6, 7, 8, 9]
 
 
-def test_the_confidence_bound_is_average_and_bonus(plan, feed):
+def test_the_confidence_bound_is_average_and_bonus(plan: Plan, feed: Callable[..., None]) -> None:
     sampler = UCB(confidence=2, rate=1).build(plan)
     feed(sampler, range(10), loss=np.linspace(0, 1.8, 10))
     feed(sampler, [9] * 8, loss=1.8)
@@ -50,14 +53,14 @@ def test_the_confidence_bound_is_average_and_bonus(plan, feed):
     assert 9 not in sampler.next_order().ids
 
 
-def test_the_bonus_can_be_the_variance(plan, feed):
+def test_the_bonus_can_be_the_variance(plan: Plan, feed: Callable[..., None]) -> None:
     sampler = UCB(confidence=3, bonus="variance", rate=0.5).build(plan)
     feed(sampler, [0, 0, 1, 1], loss=[1.0, 3.0, 2.0, 2.0])
     sampler.fold_buffered()
     np.testing.assert_allclose(sampler.scores()[:2], [2 + 3 * (0.5 * 4), 2], rtol=1e-6)
 
 
-def test_the_bonus_brings_every_sample_back(feed):
+def test_the_bonus_brings_every_sample_back(feed: Callable[..., None]) -> None:
     sampler = UCB(confidence=0.3).build(Plan(20, epochs=200, budget=0.25, seed=1))
     last_seen = np.zeros(20, int)
     for number in range(200):
@@ -67,7 +70,7 @@ def test_the_bonus_brings_every_sample_back(feed):
     assert last_seen.min() > 100
 
 
-def test_a_selection_can_be_kept_for_some_rounds(feed):
+def test_a_selection_can_be_kept_for_some_rounds(feed: Callable[..., None]) -> None:
     sampler = EpsilonGreedy(epsilon=0.5, period=3).build(Plan(30, epochs=9, budget=0.35, seed=1))
     feed(sampler, range(30), loss=1.0)
     orders = [set(sampler.next_order().ids.tolist()) for _ in range(9)]
@@ -88,6 +91,6 @@ def test_a_selection_can_be_kept_for_some_rounds(feed):
         (lambda: UCB(confidence=-1), "confidence must be at least 0"),
     ],
 )
-def test_options_out_of_range_are_refused(make, message):
+def test_options_out_of_range_are_refused(make: Any, message: str) -> None:
     with pytest.raises(SamplingError, match=message):
         make()

@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +17,13 @@ from samplers.mcl import choose_groups
 ROOT = Path(__file__).parents[2]
 
 
-def _value(groups, gains, features, diversity):
+def _value(groups: Any, gains: Any, features: Any, diversity: Any) -> Any:
     groups = list(groups)
     return gains[groups].sum() + diversity * np.sqrt(features[groups].sum(axis=0)).sum()
 
 
 @pytest.mark.parametrize("diversity", [0.0, 0.7, 50.0])
-def test_groups_are_chosen_greedily(diversity):
+def test_groups_are_chosen_greedily(diversity: float) -> None:
     rng = np.random.default_rng(3)
     gains, features = rng.random(12), rng.random((12, 5)) ** 3
     chosen = np.empty(6, np.int64)
@@ -36,11 +38,11 @@ def test_groups_are_chosen_greedily(diversity):
 
 
 @pytest.fixture
-def plan():
+def plan() -> Plan:
     return Plan(200, epochs=10, budget=0.3, seed=3, labels=np.arange(200) % 4)
 
 
-def test_few_groups_come_first_and_more_later(plan):
+def test_few_groups_come_first_and_more_later(plan: Plan) -> None:
     sampler = MCL(groups=20).build(plan)
     sizes = []
     for _ in range(sampler.rounds):
@@ -51,7 +53,9 @@ def test_few_groups_come_first_and_more_later(plan):
     assert sizes[-1] == pytest.approx(0.9 * 20, abs=1)
 
 
-def test_more_groups_come_as_early_as_the_run_is_shorter_than_planned(plan, feed):
+def test_more_groups_come_as_early_as_the_run_is_shorter_than_planned(
+    plan: Plan, feed: Callable[..., None]
+) -> None:
     told, short = (
         MCL(groups=20).build(Plan(200, epochs, 0.3, seed=3, labels=plan.labels)) for epochs in (10, 5)
     )
@@ -65,7 +69,9 @@ def test_more_groups_come_as_early_as_the_run_is_shorter_than_planned(plan, feed
     assert sizes[-1][0] > sizes[0][0]
 
 
-def test_diversity_spreads_the_first_choice_over_the_classes_and_loss_decides_without(plan, feed):
+def test_diversity_spreads_the_first_choice_over_the_classes_and_loss_decides_without(
+    plan: Plan, feed: Callable[..., None]
+) -> None:
     loss = np.where(plan.labels == 2, 2.0, 1.0)
     spread = MCL(groups=20, first=0.2, last=0.2, diversity=5).build(plan)
     plain = MCL(groups=20, first=0.2, last=0.2, diversity=0).build(plan)
@@ -74,7 +80,7 @@ def test_diversity_spreads_the_first_choice_over_the_classes_and_loss_decides_wi
         assert set(plan.labels[sampler.next_order().ids]) == classes
 
 
-def test_diversity_fades_as_the_run_goes_on(plan, feed):
+def test_diversity_fades_as_the_run_goes_on(plan: Plan, feed: Callable[..., None]) -> None:
     sampler = MCL(groups=20, first=0.2, last=0.2, diversity=5, decay=0.9).build(plan)
     feed(sampler, range(200), loss=np.where(plan.labels == 2, 2.0, 1.0))
     classes = [set(plan.labels[sampler.next_order().ids]) for _ in range(3)]
@@ -82,7 +88,7 @@ def test_diversity_fades_as_the_run_goes_on(plan, feed):
     assert classes[2] == {2}
 
 
-def test_a_round_draws_evenly_from_the_chosen_groups(plan, feed):
+def test_a_round_draws_evenly_from_the_chosen_groups(plan: Plan, feed: Callable[..., None]) -> None:
     sampler = MCL(groups=20, first=0.1, last=0.1).build(plan)
     feed(sampler, range(200), loss=1.0)
     chances = sampler.probabilities()
@@ -92,7 +98,7 @@ def test_a_round_draws_evenly_from_the_chosen_groups(plan, feed):
     assert counts.max() - counts.min() <= 1
 
 
-def test_groups_come_from_the_features_of_a_file(tmp_path, plan):
+def test_groups_come_from_the_features_of_a_file(tmp_path: Path, plan: Plan) -> None:
     rng = np.random.default_rng(0)
     corner = rng.integers(0, 5, 200)
     features = (np.eye(5)[corner] * 10 + rng.random((200, 5))).astype(np.float32)
@@ -101,7 +107,7 @@ def test_groups_come_from_the_features_of_a_file(tmp_path, plan):
     assert len(set(corner[sampler.next_order().ids])) == 1
 
 
-def test_what_it_needs_is_asked_for(tmp_path, plan):
+def test_what_it_needs_is_asked_for(tmp_path: Path, plan: Plan) -> None:
     with pytest.raises(SamplingError, match="features, or the plan's labels; got neither"):
         MCL().build(Plan(200))
     Scores(np.zeros(200, np.float32), "el2n").save(tmp_path / "a.npz")
@@ -117,7 +123,7 @@ def test_what_it_needs_is_asked_for(tmp_path, plan):
 
 
 @pytest.mark.parametrize("diversity", ["nan", "inf"])
-def test_the_choice_ends_even_where_nothing_can_be_compared(diversity):
+def test_the_choice_ends_even_where_nothing_can_be_compared(diversity: str) -> None:
     # In a process of its own, which can be ended if the choice doesn't.
     program = (
         "import numpy as np\n"
@@ -134,7 +140,9 @@ def test_the_choice_ends_even_where_nothing_can_be_compared(diversity):
 
 
 @pytest.mark.parametrize("kinds", [200, 7])
-def test_a_resumed_run_keeps_its_groups_whatever_the_file_holds_by_then(tmp_path, plan, feed, kinds):
+def test_a_resumed_run_keeps_its_groups_whatever_the_file_holds_by_then(
+    tmp_path: Path, plan: Plan, feed: Callable[..., None], kinds: int
+) -> None:
     # Seven kinds of features make seven groups where there were twenty.
     part = MCL(features=tmp_path / "f.npz", groups=20, first=0.2)
     rng = np.random.default_rng(0)
@@ -155,6 +163,6 @@ def test_a_resumed_run_keeps_its_groups_whatever_the_file_holds_by_then(tmp_path
 @pytest.mark.parametrize(
     "options", [{"groups": 0}, {"first": 0.5, "last": 0.4}, {"diversity": -1}, {"decay": 2}]
 )
-def test_options_out_of_range_are_refused(options):
+def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(SamplingError, match=f"{next(iter(options))}.* must be"):
         MCL(**options)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ import samplers
 from samplers import Plan, SamplingError
 
 
-def test_the_public_face_is_what_is_documented():
+def test_the_public_face_is_what_is_documented() -> None:
     helpers = {
         "SAMPLERS",
         "Feedback",
@@ -38,7 +40,7 @@ def test_the_public_face_is_what_is_documented():
         ({"labels": np.full(10, -1)}, "labels must be classes counted from 0"),
     ],
 )
-def test_a_plan_that_cannot_be_is_refused(options, message):
+def test_a_plan_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SamplingError, match=message):
         Plan(**{"samples": 10, **options})
 
@@ -46,7 +48,7 @@ def test_a_plan_that_cannot_be_is_refused(options, message):
 @pytest.mark.parametrize("epochs", [1, 3, 7.3])
 @pytest.mark.parametrize("budget", [0.01, 0.3, 1.0])
 @pytest.mark.parametrize("length", [0.1, 0.5, 1.0])
-def test_rounds_add_up_to_the_total(epochs, budget, length):
+def test_rounds_add_up_to_the_total(epochs: float, budget: float, length: float) -> None:
     plan = Plan(997, epochs=epochs, budget=budget, round_length=length)
     sizes = [plan.size(number) for number in range(plan.rounds)]
     assert sum(sizes) == plan.total == round(997 * epochs * budget)
@@ -56,7 +58,9 @@ def test_rounds_add_up_to_the_total(epochs, budget, length):
 @pytest.mark.filterwarnings("ignore::samplers.errors.SamplingWarning")
 @pytest.mark.parametrize("name", samplers.SAMPLERS)
 @pytest.mark.parametrize(("size", "budget"), [(3, 0.04), (7, 0.1), (1, 0.3)])
-def test_probabilities_can_be_asked_for_where_rounds_hold_one_sample_and_at_the_end(name, size, budget):
+def test_probabilities_can_be_asked_for_where_rounds_hold_one_sample_and_at_the_end(
+    name: str, size: int, budget: float
+) -> None:
     plan = Plan(size, epochs=10, budget=budget, labels=np.zeros(size, np.int64))
     assert {plan.size(number) for number in range(plan.rounds)} == {1}
     sampler = samplers.SAMPLERS[name]().build(plan)

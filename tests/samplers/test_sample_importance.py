@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -19,11 +23,13 @@ P_TRUE = np.array([0.9, 0.5, 0.2, 0.99, 0.7, 0.4])
 
 
 @pytest.fixture
-def plan():
+def plan() -> Plan:
     return Plan(6, epochs=10, budget=0.5, seed=1, labels=np.array([0, 0, 1, 1, 1, 2]))
 
 
-def _after_scan(part, plan, feed, p_true=P_TRUE, loss=None):
+def _after_scan(
+    part: Any, plan: Plan, feed: Callable[..., None], p_true: Any = P_TRUE, loss: Any = None
+) -> Any:
     sampler = part.build(plan)
     for _ in range(2):
         ids = sampler.next_order().ids
@@ -32,14 +38,16 @@ def _after_scan(part, plan, feed, p_true=P_TRUE, loss=None):
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 0.0, -0.5])
-def test_weights_are_equation_4_of_the_paper(plan, feed, gamma):
+def test_weights_are_equation_4_of_the_paper(plan: Plan, feed: Callable[..., None], gamma: float) -> None:
     sampler = _after_scan(SampleImportance(epochs=1, gamma=gamma), plan, feed)
     weights = (1 - P_TRUE) ** gamma
     np.testing.assert_allclose(sampler.probabilities(), weights / weights.sum(), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("gamma", "drawn"), [(3000.0, 2), (-3000.0, 0)])
-def test_powers_beyond_float64_are_drawn_by_their_ratios(tmp_path, plan, gamma, drawn):
+def test_powers_beyond_float64_are_drawn_by_their_ratios(
+    tmp_path: Path, plan: Plan, gamma: float, drawn: int
+) -> None:
     Scores(np.array([1e-2, 1, 1e38, 5, 5, 5], np.float32), "p").save(tmp_path / "scores.npz")
     sampler = SampleImportance(epochs=0, gamma=gamma, scores=tmp_path / "scores.npz").build(plan)
     np.testing.assert_array_equal(sampler.probabilities(), np.arange(6) == drawn)
@@ -47,7 +55,7 @@ def test_powers_beyond_float64_are_drawn_by_their_ratios(tmp_path, plan, gamma, 
     assert np.isfinite(sampler.memory()["importance"]).all()
 
 
-def test_the_first_epochs_scan_the_set(plan, feed):
+def test_the_first_epochs_scan_the_set(plan: Plan, feed: Callable[..., None]) -> None:
     sampler = SampleImportance(epochs=2).build(plan)
     ids = []
     for _ in range(4):
@@ -56,7 +64,7 @@ def test_the_first_epochs_scan_the_set(plan, feed):
     np.testing.assert_array_equal(np.bincount(np.concatenate(ids)), np.full(6, 2))
 
 
-def test_weights_are_taken_once_and_stay(plan, feed):
+def test_weights_are_taken_once_and_stay(plan: Plan, feed: Callable[..., None]) -> None:
     sampler = _after_scan(SampleImportance(epochs=1), plan, feed)
     before = sampler.probabilities()
     ids = sampler.next_order().ids
@@ -64,7 +72,7 @@ def test_weights_are_taken_once_and_stay(plan, feed):
     np.testing.assert_array_equal(sampler.probabilities(), before)
 
 
-def test_online_weights_follow_the_feedback(plan, feed):
+def test_online_weights_follow_the_feedback(plan: Plan, feed: Callable[..., None]) -> None:
     sampler = _after_scan(SampleImportance(epochs=1, online=True), plan, feed)
     sampler.next_order()
     feed(sampler, [2], p_true=0.96)
@@ -73,7 +81,7 @@ def test_online_weights_follow_the_feedback(plan, feed):
 
 
 @pytest.mark.parametrize("mode", ["inline", "thread", "process"])
-def test_the_error_norm_can_be_the_metric_wherever_the_sampler_runs(plan, mode):
+def test_the_error_norm_can_be_the_metric_wherever_the_sampler_runs(plan: Plan, mode: str) -> None:
     error = np.array([0.1, 0.4, 1.4, 0.01, 1.0, 0.5], np.float32)
     # A single sampler shows its probabilities; a service, only the orders that they give.
     alone = SampleImportance(epochs=1, metric="el2n").build(plan)
@@ -92,19 +100,21 @@ def test_the_error_norm_can_be_the_metric_wherever_the_sampler_runs(plan, mode):
             np.testing.assert_array_equal(service.next_order().ids, alone.next_order().ids)
 
 
-def test_a_metric_that_is_not_measured_is_missed(plan, feed):
+def test_a_metric_that_is_not_measured_is_missed(plan: Plan, feed: Callable[..., None]) -> None:
     sampler = SampleImportance(epochs=1, metric="el2n").build(plan)
     with pytest.raises(SamplingError, match="needs error, the norm of softmax - onehot"):
         feed(sampler, sampler.next_order().ids, p_true=0.5)
 
 
-def test_the_loss_can_be_the_metric(plan, feed):
+def test_the_loss_can_be_the_metric(plan: Plan, feed: Callable[..., None]) -> None:
     loss = np.array([0.1, 0.4, 2.0, 0.0, 1.0, 0.5])
     sampler = _after_scan(SampleImportance(epochs=1, metric="loss", gamma=2), plan, feed, loss=loss)
     np.testing.assert_allclose(sampler.probabilities(), loss**2 / (loss**2).sum(), rtol=1e-5)
 
 
-def test_a_sample_always_right_has_a_finite_weight_below_gamma_0(plan, feed):
+def test_a_sample_always_right_has_a_finite_weight_below_gamma_0(
+    plan: Plan, feed: Callable[..., None]
+) -> None:
     sampler = _after_scan(
         SampleImportance(epochs=1, gamma=-1), plan, feed, p_true=np.array([1, 0.5, 0.5, 0.5, 0.5, 0.5])
     )
@@ -115,7 +125,9 @@ def test_a_sample_always_right_has_a_finite_weight_below_gamma_0(plan, feed):
 
 @pytest.mark.parametrize("draws", ["replacement", "systematic"])
 @pytest.mark.parametrize("online", [False, True])
-def test_unbiased_weights_make_the_mean_that_of_the_set(feed, draws, online):
+def test_unbiased_weights_make_the_mean_that_of_the_set(
+    feed: Callable[..., None], draws: str, online: bool
+) -> None:
     # The mean over the orders of any value, weighted by 1 / (N P), is its mean over the set.
     plan = Plan(200, epochs=100, budget=1.0, seed=3)
     part = SampleImportance(epochs=1, unbiased=True, draws=draws, online=online)
@@ -135,7 +147,9 @@ def test_unbiased_weights_make_the_mean_that_of_the_set(feed, draws, online):
     assert np.std(means) < (0.05 if draws == "replacement" else 0.03)
 
 
-def test_class_importance_draws_classes_by_their_summed_weights(plan, feed):
+def test_class_importance_draws_classes_by_their_summed_weights(
+    plan: Plan, feed: Callable[..., None]
+) -> None:
     sampler = _after_scan(ClassImportance(epochs=1), plan, feed)
     weights = np.sqrt(1 - P_TRUE)
     classes = np.array([weights[:2].sum(), weights[2:5].sum(), weights[5]]) / weights.sum()
@@ -143,12 +157,12 @@ def test_class_importance_draws_classes_by_their_summed_weights(plan, feed):
     np.testing.assert_allclose(sampler.probabilities(), expected, rtol=1e-5)
 
 
-def test_class_importance_needs_labels():
+def test_class_importance_needs_labels() -> None:
     with pytest.raises(SamplingError, match="class_importance needs the plan's labels"):
         ClassImportance().build(Plan(6))
 
 
-def test_weights_can_come_from_a_file_of_scores(tmp_path, plan):
+def test_weights_can_come_from_a_file_of_scores(tmp_path: Path, plan: Plan) -> None:
     scores = np.array([1, 4, 0, 9, 1, 1], np.float32)
     Scores(scores, "el2n").save(tmp_path / "scores.npz")
     sampler = SampleImportance(epochs=0, scores=tmp_path / "scores.npz").build(plan)
@@ -157,7 +171,9 @@ def test_weights_can_come_from_a_file_of_scores(tmp_path, plan):
 
 
 @pytest.mark.parametrize("part", [SampleImportance, ClassImportance])
-def test_weights_of_a_file_are_drawn_by_after_the_scanned_epochs(tmp_path, plan, feed, part):
+def test_weights_of_a_file_are_drawn_by_after_the_scanned_epochs(
+    tmp_path: Path, plan: Plan, feed: Callable[..., None], part: Any
+) -> None:
     scores = np.array([1, 4, 0, 9, 1, 1], np.float32)
     Scores(scores, "p").save(tmp_path / "scores.npz")
     sampler = part(epochs=2, scores=tmp_path / "scores.npz").build(plan)
@@ -170,13 +186,15 @@ def test_weights_of_a_file_are_drawn_by_after_the_scanned_epochs(tmp_path, plan,
     np.testing.assert_allclose(sampler.probabilities(), weights / weights.sum(), rtol=1e-6)
 
 
-def _with_gradients(ids, gradient, trained=False):
+def _with_gradients(ids: Any, gradient: Any, trained: Any = False) -> Any:
     ones = np.ones(len(ids), np.float32)
     return Feedback(1, ids, ones, ones, np.full(len(ids), trained), gradient=gradient)
 
 
 @pytest.mark.parametrize("mode", ["inline", "process"])
-def test_whole_gradients_are_asked_for_once_when_the_scan_ends(plan, feed, mode):
+def test_whole_gradients_are_asked_for_once_when_the_scan_ends(
+    plan: Plan, feed: Callable[..., None], mode: str
+) -> None:
     part = SampleImportance(epochs=1, metric="gradient", gamma=1)
     assert part.asks == "gradient"
     assert SampleImportance().asks is None
@@ -198,13 +216,13 @@ def test_whole_gradients_are_asked_for_once_when_the_scan_ends(plan, feed, mode)
     np.testing.assert_allclose(alone.probabilities(), gradient / gradient.sum(), rtol=1e-6)
 
 
-def test_gradients_that_nobody_measured_are_missed(plan, feed):
+def test_gradients_that_nobody_measured_are_missed(plan: Plan, feed: Callable[..., None]) -> None:
     sampler = _after_scan(SampleImportance(epochs=1, metric="gradient"), plan, feed)
     with pytest.raises(SamplingError, match="gradients must be measured where an order requests scores"):
         sampler.next_order()
 
 
-def test_what_is_odd_about_the_epochs_is_told(plan):
+def test_what_is_odd_about_the_epochs_is_told(plan: Plan) -> None:
     with pytest.warns(SamplingWarning, match="instead of 10"):
         SampleImportance().build(plan)
     with pytest.warns(SamplingWarning, match="no predictions to compute weights from, and all stay equal"):
@@ -214,7 +232,7 @@ def test_what_is_odd_about_the_epochs_is_told(plan):
         SampleImportance(epochs=0, metric="gradient").build(plan)
 
 
-def test_scores_averaged_at_another_gamma_are_told(tmp_path, plan):
+def test_scores_averaged_at_another_gamma_are_told(tmp_path: Path, plan: Plan) -> None:
     path = tmp_path / "scores.npz"
     Scores(np.arange(6, dtype=np.float32), "p", {"networks": 2, "gamma": 0.5}).save(path)
     assert SampleImportance(epochs=0, scores=path).build(plan).notes == ()
@@ -222,13 +240,13 @@ def test_scores_averaged_at_another_gamma_are_told(tmp_path, plan):
         SampleImportance(epochs=0, gamma=0.1, scores=path).build(plan)
 
 
-def test_scores_below_0_cannot_be_drawn_by(tmp_path, plan):
+def test_scores_below_0_cannot_be_drawn_by(tmp_path: Path, plan: Plan) -> None:
     Scores(np.array([1, -2, 0, 9, 1, 1], np.float32), "margin").save(tmp_path / "scores.npz")
     with pytest.raises(SamplingError, match=r"at least 0 to draw by; got -2\.0 for sample 1"):
         SampleImportance(epochs=0, scores=tmp_path / "scores.npz").build(plan)
 
 
-def test_all_weights_0_draw_uniformly(plan, feed):
+def test_all_weights_0_draw_uniformly(plan: Plan, feed: Callable[..., None]) -> None:
     sampler = _after_scan(SampleImportance(epochs=1), plan, feed, p_true=np.ones(6))
     np.testing.assert_allclose(sampler.probabilities(), np.full(6, 1 / 6))
 
@@ -244,14 +262,14 @@ def test_all_weights_0_draw_uniformly(plan, feed):
         ({"metric": "gradient", "online": True}, "online must be off with gradients"),
     ],
 )
-def test_options_out_of_range_are_refused(options, message):
+def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SamplingError, match=message):
         SampleImportance(**options)
 
 
 @pytest.mark.parametrize("mode", ["inline", "thread", "process"])
 @pytest.mark.parametrize("part", [SampleImportance, ClassImportance])
-def test_w_of_epoch_e_can_be_kept_wherever_the_sampler_runs(plan, part, mode):
+def test_w_of_epoch_e_can_be_kept_wherever_the_sampler_runs(plan: Plan, part: Any, mode: str) -> None:
     """Equation 4's own w, per sample and unscaled, whatever the orders are drawn by."""
     with Service(part(epochs=1).build(plan), plan, mode=mode) as service:
         for step in range(3):
@@ -270,14 +288,14 @@ def test_w_of_epoch_e_can_be_kept_wherever_the_sampler_runs(plan, part, mode):
         np.testing.assert_allclose(service.importance(), np.sqrt(1 - P_TRUE), rtol=1e-6)
 
 
-def test_samplers_without_importance_have_none(plan):
+def test_samplers_without_importance_have_none(plan: Plan) -> None:
     with Service(SampleImportance(epochs=1).build(plan), plan) as service:
         assert service.importance() is not None
     with Service(Uniform().build(plan), plan) as service:
         assert service.importance() is None
 
 
-def test_a_state_of_another_version_is_refused(plan):
+def test_a_state_of_another_version_is_refused(plan: Plan) -> None:
     sampler = SampleImportance(epochs=1).build(plan)
     state = sampler.state_dict()
     del state["memory.importance"]

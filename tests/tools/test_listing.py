@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -24,7 +25,7 @@ def shown(*words: str, width: int = 400) -> str:
     return out.getvalue()
 
 
-def test_everything_is_listed():
+def test_everything_is_listed() -> None:
     text = shown()
     for _, name, part in EVERY_PART:
         assert description(part) in text
@@ -34,7 +35,7 @@ def test_everything_is_listed():
         assert headline(path) in text
 
 
-def test_a_slot_is_listed_alone_by_either_name():
+def test_a_slot_is_listed_alone_by_either_name() -> None:
     text = shown("samplers")
     assert "p_sgd" in text
     assert "resnet8" not in text
@@ -42,7 +43,7 @@ def test_a_slot_is_listed_alone_by_either_name():
 
 
 @pytest.mark.parametrize(("slot", "name", "part"), EVERY_PART)
-def test_every_part_has_a_description_and_explained_options(slot, name, part):
+def test_every_part_has_a_description_and_explained_options(slot: Any, name: Any, part: Any) -> None:
     assert description(part).endswith(".")
     found = options(part)
     if dataclasses.is_dataclass(part):
@@ -52,7 +53,7 @@ def test_every_part_has_a_description_and_explained_options(slot, name, part):
     assert all(what in text for *_, what in found)
 
 
-def test_options_stand_as_they_are_typed():
+def test_options_stand_as_they_are_typed() -> None:
     text = shown("schedules", "one_cycle")
     assert "--schedule.low-momentum" in text
     assert "Momentum where the rate is highest" in text
@@ -60,7 +61,7 @@ def test_options_stand_as_they_are_typed():
     assert "--schedule.milestones" in shown("schedules", "step", width=80)
 
 
-def test_defaults_and_types():
+def test_defaults_and_types() -> None:
     assert [option[:3] for option in options(Step)] == [
         ("milestones", "tuple[float, ...]", "0.333333 0.666667"),
         ("gamma", "float", "0.1"),
@@ -68,7 +69,7 @@ def test_defaults_and_types():
     assert ("initial", "float", "0") in [option[:3] for option in options(OneCycle)]
 
 
-def test_inherited_required_and_made_options():
+def test_inherited_required_and_made_options() -> None:
     @dataclasses.dataclass(frozen=True)
     class Base:
         first: int
@@ -89,7 +90,7 @@ def test_inherited_required_and_made_options():
     ]
 
 
-def test_docstrings_are_unwrapped_but_for_what_is_set_out():
+def test_docstrings_are_unwrapped_but_for_what_is_set_out() -> None:
     class Part:
         """Say one thing.
 
@@ -103,11 +104,11 @@ def test_docstrings_are_unwrapped_but_for_what_is_set_out():
     assert paragraphs(Part) == ["Say one thing.", "A paragraph of `two` lines", "    a = b\n    c = d"]
 
 
-def test_a_part_without_options_says_so():
+def test_a_part_without_options_says_so() -> None:
     assert "It has no options." in shown("schedules", "constant")
 
 
-def test_a_recipe_is_shown_as_it_is_written():
+def test_a_recipe_is_shown_as_it_is_written() -> None:
     name, path = next(iter(recipes().items()))
     assert path.read_text(encoding="utf-8") in shown("recipes", name)
 
@@ -120,7 +121,7 @@ def test_a_recipe_is_shown_as_it_is_written():
         (["recipes", "zzz"], "recipes has .*; got 'zzz'$"),
     ],
 )
-def test_unknown_names_are_told_what_there_is(words, message):
+def test_unknown_names_are_told_what_there_is(words: Any, message: str) -> None:
     with pytest.raises(RunError, match=message) as error:
         shown(*words)
     assert "\n" not in str(error.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ def with_our_stem(reference: nn.Module) -> nn.Module:
     ("part", "reference"),
     [(ResNet18(), models.resnet18), (ResNet34(), models.resnet34), (ResNet50(), models.resnet50)],
 )
-def test_equals_torchvision_with_another_stem(part, reference):
+def test_equals_torchvision_with_another_stem(part: Any, reference: Any) -> None:
     """Both list their weights in the same order, so that ours can be poured into theirs."""
     torch.manual_seed(0)
     ours, theirs = part.build(10).eval(), with_our_stem(reference(num_classes=10)).eval()
@@ -40,13 +41,13 @@ def test_equals_torchvision_with_another_stem(part, reference):
 @pytest.mark.parametrize(
     ("part", "count"), [(ResNet18(), 11_173_962), (ResNet34(), 21_282_122), (ResNet50(), 23_520_842)]
 )
-def test_known_sizes_for_ten_classes(part, count):
+def test_known_sizes_for_ten_classes(part: Any, count: int) -> None:
     with torch.device("meta"):
         assert parameters(part.build(10)) == count
 
 
 @pytest.mark.parametrize("width", [1, 8, 16])
-def test_resnet8_size_by_hand(width):
+def test_resnet8_size_by_hand(width: int) -> None:
     w, classes = width, 10
     norm = 2
     stem = 27 * w + norm * w
@@ -61,7 +62,7 @@ def test_resnet8_size_by_hand(width):
     ("part", "stages", "channels"),
     [(ResNet8(), 3, 64), (ResNet18(), 4, 512), (ResNet50(), 4, 2048), (ResNet18(width=16), 4, 128)],
 )
-def test_features_and_planes(part, stages, channels):
+def test_features_and_planes(part: Any, stages: int, channels: int) -> None:
     with torch.device("meta"):
         model = part.build(10)
         images = torch.empty(2, 3, 32, 32)
@@ -75,7 +76,7 @@ def test_features_and_planes(part, stages, channels):
         assert model.forward_head(model.forward_features(images), pre_logits=True).shape == (2, channels)
 
 
-def test_convolutions_start_from_fan_out_normal():
+def test_convolutions_start_from_fan_out_normal() -> None:
     torch.manual_seed(0)
     for module in ResNet18().build(10).modules():
         if isinstance(module, nn.Conv2d):
@@ -89,19 +90,19 @@ def test_convolutions_start_from_fan_out_normal():
 
 
 @pytest.mark.parametrize("part", [ResNet8, ResNet18, ResNet34, ResNet50])
-def test_refuses_a_width_below_one(part):
+def test_refuses_a_width_below_one(part: Any) -> None:
     with pytest.raises(RunError, match="width must be at least 1 channel; got 0"):
         part(width=0)
 
 
 @pytest.mark.parametrize("part", [ResNet8, ResNet18, ResNet34, ResNet50])
-def test_refuses_a_width_that_no_memory_could_hold(part):
+def test_refuses_a_width_that_no_memory_could_hold(part: Any) -> None:
     with pytest.raises(RunError, match="width must be at most 4096 channels; got 1000000000: 64 are usual"):
         part(width=1_000_000_000)
 
 
 @pytest.mark.parametrize("arch", ["googlenet", "regnet_x_400mf", "vit_b_32", "mobilenet_v3_small"])
-def test_torchvision_models_give_plain_logits(arch):
+def test_torchvision_models_give_plain_logits(arch: str) -> None:
     with torch.device("meta"):
         model = TorchvisionModel(arch).build(5)
         assert model(torch.empty(2, 3, 224, 224)).shape == (2, 5)
@@ -127,7 +128,7 @@ def test_torchvision_models_give_plain_logits(arch):
         ("maxvit_t", 512),
     ],
 )
-def test_torchvision_models_are_encoders_under_their_own_names(arch, read):
+def test_torchvision_models_are_encoders_under_their_own_names(arch: str, read: int) -> None:
     side = 299 if arch == "inception_v3" else 224
     with torch.device("meta"):
         encoder = check_encoder(TorchvisionModel(arch).build(5))
@@ -142,7 +143,7 @@ def test_torchvision_models_are_encoders_under_their_own_names(arch, read):
     assert copy.deepcopy(encoder).state_dict().keys() == theirs.state_dict().keys()
 
 
-def test_a_network_without_verbs_is_trained_but_gives_no_features():
+def test_a_network_without_verbs_is_trained_but_gives_no_features() -> None:
     with torch.device("meta"):
         network = TorchvisionModel("squeezenet1_1").build(5)
         assert network(torch.empty(2, 3, 64, 64)).shape == (2, 5)
@@ -154,7 +155,7 @@ def test_a_network_without_verbs_is_trained_but_gives_no_features():
         Scorer(network, "eval", bf16=False, keeps_features=True)
 
 
-def test_image_size_makes_a_transformer_for_small_images():
+def test_image_size_makes_a_transformer_for_small_images() -> None:
     with torch.device("meta"):
         model = TorchvisionModel("vit_b_16", image_size=32).build(5)
         assert model(torch.empty(2, 3, 32, 32)).shape == (2, 5)
@@ -170,13 +171,13 @@ def test_image_size_makes_a_transformer_for_small_images():
         ({"arch": "vit_b_16", "image_size": 0}, "image_size must be at least 1 px; got 0"),
     ],
 )
-def test_torchvision_options_are_checked(options, message):
+def test_torchvision_options_are_checked(options: dict[str, Any], message: str) -> None:
     with pytest.raises(RunError, match=message) as error:
         TorchvisionModel(**options)
     assert "\n" not in str(error.value)
 
 
-def test_an_unsuitable_image_size_is_one_line():
+def test_an_unsuitable_image_size_is_one_line() -> None:
     with pytest.raises(RunError, match="image_size must suit vit_b_16; got 30: ") as error:
         TorchvisionModel("vit_b_16", image_size=30).build(5)
     assert "\n" not in str(error.value)

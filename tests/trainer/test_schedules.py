@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -23,15 +24,15 @@ from trainer.schedules import (
 LENGTHS = [2, 3, 10, 201, 1024]
 
 
-def factors(schedule, steps: int) -> list[float]:
+def factors(schedule: Any, steps: int) -> list[float]:
     return [schedule.factor(step / max(1, steps - 1)) for step in range(steps)]
 
 
-def momenta(schedule, steps: int) -> list[float | None]:
+def momenta(schedule: Any, steps: int) -> list[float | None]:
     return [schedule.momentum(step / max(1, steps - 1)) for step in range(steps)]
 
 
-def test_linear_goes_from_the_papers_rate_to_its_floor_in_equal_steps():
+def test_linear_goes_from_the_papers_rate_to_its_floor_in_equal_steps() -> None:
     rates = [0.1 * factor for factor in factors(Linear(), 1001)]
     assert rates[0] == 0.1
     assert math.isclose(rates[-1], 1e-6, rel_tol=1e-12)
@@ -39,11 +40,11 @@ def test_linear_goes_from_the_papers_rate_to_its_floor_in_equal_steps():
     assert all(math.isclose(fall, (0.1 - 1e-6) / 1000, rel_tol=1e-9) for fall in falls)
 
 
-def test_linear_to_another_floor():
+def test_linear_to_another_floor() -> None:
     assert factors(Linear(final=0.5), 3) == [1, 0.75, 0.5]
 
 
-def test_a_range_test_multiplies_the_rate_at_every_step():
+def test_a_range_test_multiplies_the_rate_at_every_step() -> None:
     """Kocyigit (2023) A.3: from 1e-3 to 1 in 200 steps."""
     rates = factors(RangeTest(), 200)
     assert rates[0] == pytest.approx(1e-3)
@@ -52,20 +53,20 @@ def test_a_range_test_multiplies_the_rate_at_every_step():
 
 
 @pytest.mark.parametrize("third", [1, 2, 100])
-def test_step_gives_each_third_one_rate(third):
+def test_step_gives_each_third_one_rate(third: int) -> None:
     rates = factors(Step(), 3 * third)
     expected = [1.0] * third + [0.1] * third + [0.1**2] * third
     assert rates == pytest.approx(expected)
 
 
-def test_step_at_the_milestones_of_sample_importance():
+def test_step_at_the_milestones_of_sample_importance() -> None:
     schedule = Step(milestones=(0.3, 0.6, 0.8), gamma=0.2)
     epochs = [schedule.factor(epoch / 200) for epoch in (0, 59.9, 60, 119.9, 120, 159.9, 160, 200)]
     assert epochs == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.04, 0.008, 0.008])
 
 
 @pytest.mark.parametrize("steps", LENGTHS)
-def test_cosine_is_equation_3_5(steps):
+def test_cosine_is_equation_3_5(steps: Any) -> None:
     L = steps - 1
     expected = [0.5 * (math.cos(t / L * math.pi) + 1) for t in range(steps)]
     assert factors(Cosine(), steps) == pytest.approx(expected, abs=1e-12)
@@ -74,7 +75,7 @@ def test_cosine_is_equation_3_5(steps):
 
 @pytest.mark.parametrize("steps", LENGTHS)
 @pytest.mark.parametrize("warmup", [0.05, 0.1, 0.5])
-def test_warmup_cosine_is_equation_3_6(steps, warmup):
+def test_warmup_cosine_is_equation_3_6(steps: Any, warmup: float) -> None:
     L = steps - 1
     t_w = warmup * L
 
@@ -97,20 +98,20 @@ def one_cycle(t: float, t_w: float, L: float, low: float, high: float) -> tuple[
 
 @pytest.mark.parametrize("steps", LENGTHS)
 @pytest.mark.parametrize("rho", [0.1, 0.3, 0.5])
-def test_one_cycle_is_equation_3_7(steps, rho):
+def test_one_cycle_is_equation_3_7(steps: Any, rho: float) -> None:
     L = steps - 1
     expected = [one_cycle(t, rho * L, L, 0.85, 0.95) for t in range(steps)]
     assert factors(OneCycle(rho), steps) == pytest.approx([rate for rate, _ in expected], abs=1e-12)
     assert momenta(OneCycle(rho), steps) == pytest.approx([beta for _, beta in expected], abs=1e-12)
 
 
-def test_one_cycle_with_torchs_ends():
+def test_one_cycle_with_torchs_ends() -> None:
     schedule = OneCycle(0.3, initial=1 / 25, final=4e-6)
     assert [schedule.factor(p) for p in (0, 0.3, 1)] == pytest.approx([1 / 25, 1, 4e-6])
 
 
 @pytest.mark.parametrize("epochs", [12, 60, 200])
-def test_fixed_one_cycle_is_equation_3_8_with_the_same_warm_up_in_every_run(epochs):
+def test_fixed_one_cycle_is_equation_3_8_with_the_same_warm_up_in_every_run(epochs: int) -> None:
     a_epoch = 7
     steps = epochs * a_epoch + 1
     L, t_w = steps - 1, 10 * a_epoch
@@ -120,28 +121,28 @@ def test_fixed_one_cycle_is_equation_3_8_with_the_same_warm_up_in_every_run(epoc
     assert momenta(schedule, steps) == pytest.approx([beta for _, beta in expected], abs=1e-9)
 
 
-def test_fixed_one_cycle_keeps_its_ends():
+def test_fixed_one_cycle_keeps_its_ends() -> None:
     schedule = FixedOneCycle(10, initial=0.2, final=0.1).bind(40)
     assert [schedule.factor(p) for p in (0, 0.25, 1)] == pytest.approx([0.2, 1, 0.1])
 
 
 @pytest.mark.parametrize("epochs", [3, 10])
-def test_fixed_one_cycle_refuses_a_run_shorter_than_its_warm_up(epochs):
+def test_fixed_one_cycle_refuses_a_run_shorter_than_its_warm_up(epochs: int) -> None:
     with pytest.raises(RunError, match=f"trains for {epochs} epochs; got 10: .* one_cycle"):
         FixedOneCycle().bind(epochs)
 
 
-def test_rex_by_hand():
+def test_rex_by_hand() -> None:
     assert factors(Rex(), 3) == pytest.approx([1, 0.5 / 0.75, 0])
     assert factors(Rex(), 5)[1] == pytest.approx(0.75 / (0.5 + 0.375))
 
 
-def test_constant_is_the_base_rate_to_the_end():
+def test_constant_is_the_base_rate_to_the_end() -> None:
     assert factors(Constant(), 4) == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("schedule", [Step(), Linear(), Cosine(), WarmupCosine(), Rex(), Constant()])
-def test_only_the_cycles_touch_momentum(schedule):
+def test_only_the_cycles_touch_momentum(schedule: Any) -> None:
     assert momenta(schedule, 3) == [None, None, None]
     assert schedule.bind(3) is schedule
 
@@ -174,7 +175,7 @@ def test_only_the_cycles_touch_momentum(schedule):
         (RangeTest, {"first": 1.0}, "first must be within"),
     ],
 )
-def test_options_are_checked(part, options, message):
+def test_options_are_checked(part: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(RunError, match=message) as error:
         part(**options)
     assert "\n" not in str(error.value)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from sampler_runs import small_plan
 
 from samplers import SAMPLERS
+from samplers.families.rounds import RoundSampler
 
 
 @pytest.fixture(params=SAMPLERS, ids=str)
-def name(request):
+def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture
-def build(name):
+def build(name: str) -> Callable[..., RoundSampler]:
     return lambda **options: SAMPLERS[name]().build(small_plan(**options))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pytest
 from sampler_runs import run, small_plan
 
 from samplers import SAMPLERS, Feedback
+from samplers.families.rounds import RoundSampler
 from samplers.families.weighted import WeightedSampler
 
 pytestmark = pytest.mark.filterwarnings("ignore::samplers.errors.SamplingWarning")
@@ -16,7 +19,7 @@ MAY_STARVE = {"subset", "sample_importance", "class_importance", "dihcl", "kakur
 """Samplers that can leave a sample out for good: by their definition, or where its importance reaches 0."""
 
 
-def _moved(template, other):
+def _moved(template: WeightedSampler, other: Any) -> None:
     """Bring a sampler of another seed to the template's state, any pass under way dropped."""
     state = {**template.state_dict(), "plan": other.state_dict()["plan"]}
     for key in ("memory.pending.ids", "memory.pending.weights"):
@@ -29,7 +32,7 @@ def _moved(template, other):
     other.load_state_dict(state)
 
 
-def _deviation(observed, expected):
+def _deviation(observed: Any, expected: Any) -> Any:
     """Standard normal score of a chi-square statistic (Wilson & Hilferty)."""
     possible = expected > 0
     assert not observed[~possible].any()
@@ -40,7 +43,7 @@ def _deviation(observed, expected):
     return (ratio ** (1 / 3) - (1 - 2 / (9 * free))) / np.sqrt(2 / (9 * free))
 
 
-def test_the_first_id_drawn_is_distributed_as_declared(build):
+def test_the_first_id_drawn_is_distributed_as_declared(build: Callable[..., RoundSampler]) -> None:
     # Rounds of one sample: the id drawn is the first, whose distribution ``probabilities`` declares.
     options = {"samples": 12, "epochs": 6, "budget": 1.0, "batch_size": 1, "round_length": 1 / 12}
     template = build(**options)
@@ -57,7 +60,7 @@ def test_the_first_id_drawn_is_distributed_as_declared(build):
 
 
 @pytest.mark.parametrize("which", [name for name in SAMPLERS if hasattr(SAMPLERS[name], "importance")])
-def test_a_round_is_drawn_by_its_importance(which):
+def test_a_round_is_drawn_by_its_importance(which: str) -> None:
     part = SAMPLERS[which]()
     options = {"samples": 6, "epochs": 20, "budget": 0.5, "batch_size": 3}
     template = part.build(small_plan(**options))
@@ -84,7 +87,7 @@ def test_a_round_is_drawn_by_its_importance(which):
 
 
 @pytest.mark.parametrize("which", sorted(set(SAMPLERS) - MAY_STARVE))
-def test_no_sample_starves_where_the_method_promises_so(which):
+def test_no_sample_starves_where_the_method_promises_so(which: str) -> None:
     sampler = SAMPLERS[which]().build(small_plan(40, epochs=30, budget=0.5, batch_size=4))
     lowest = []
     while sampler.round < sampler.rounds:

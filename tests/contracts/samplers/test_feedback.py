@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from sampler_runs import assert_same, train
 
 from samplers import Feedback, SamplingError
+from samplers.families.rounds import RoundSampler
 
 pytestmark = pytest.mark.filterwarnings("ignore::samplers.errors.SamplingWarning")
 
 
-def test_how_feedback_is_cut_into_calls_changes_nothing(build):
+def test_how_feedback_is_cut_into_calls_changes_nothing(build: Callable[..., RoundSampler]) -> None:
     whole, cut = build(), build()
     for _ in range(min(6, whole.rounds)):
         order = whole.next_order()
@@ -29,7 +32,7 @@ def test_how_feedback_is_cut_into_calls_changes_nothing(build):
             )
 
 
-def test_feedback_is_copied(build):
+def test_feedback_is_copied(build: Callable[..., RoundSampler]) -> None:
     sampler, other = build(), build()
     for _ in range(4):
         order = sampler.next_order()
@@ -43,7 +46,7 @@ def test_feedback_is_copied(build):
             used[...] = 0
 
 
-def test_rows_of_share_0_say_nothing(build):
+def test_rows_of_share_0_say_nothing(build: Callable[..., RoundSampler]) -> None:
     sampler, other = build(), build()
     for _ in range(5):
         order = sampler.next_order()
@@ -55,7 +58,7 @@ def test_rows_of_share_0_say_nothing(build):
         sampler.observe(Feedback(9, ids, bad, bad, np.ones(60, bool), np.zeros(60, np.float32)))
 
 
-def test_feedback_that_cannot_be_is_refused(build, name):
+def test_feedback_that_cannot_be_is_refused(build: Callable[..., RoundSampler], name: str) -> None:
     sampler = build()
     if not sampler.needs:
         return

@@ -9,6 +9,7 @@ import itertools
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from samplers.families.rounds import RoundSampler
 pytestmark = pytest.mark.filterwarnings("ignore::samplers.errors.SamplingWarning")
 
 
-def test_a_part_is_a_frozen_dataclass_that_explains_its_options(name):
+def test_a_part_is_a_frozen_dataclass_that_explains_its_options(name: str) -> None:
     part = SAMPLERS[name]
     assert dataclasses.is_dataclass(part)
     assert len(part.__doc__.splitlines()[0]) < 110
@@ -41,13 +42,15 @@ def test_a_part_is_a_frozen_dataclass_that_explains_its_options(name):
     assert set(explained) == options & set(own)
 
 
-def test_it_has_the_four_methods(build):
+def test_it_has_the_four_methods(build: Callable[..., RoundSampler]) -> None:
     assert isinstance(build(), Sampler)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("coefficient", [False, True], ids=["plain", "mixed"])
-def test_orders_keep_the_budget_exactly(build, seed, coefficient):
+def test_orders_keep_the_budget_exactly(
+    build: Callable[..., RoundSampler], seed: int, coefficient: bool
+) -> None:
     plan = small_plan()
     for budget, epochs, batch in ((0.4, 12, 8), (0.1, 9, 7), (1.0, 3, 60), (0.33, 7.5, 1)):
         sampler = build(seed=seed, budget=budget, epochs=epochs, batch_size=batch)
@@ -80,7 +83,9 @@ def test_orders_keep_the_budget_exactly(build, seed, coefficient):
     which=st.sampled_from(sorted(SAMPLERS)),
 )
 @settings(deadline=None, max_examples=150)
-def test_orders_keep_any_budget_exactly(samples, epochs, budget, batch, length, which):
+def test_orders_keep_any_budget_exactly(
+    samples: int, epochs: float, budget: float, batch: int, length: float, which: str
+) -> None:
     batch = min(batch, samples, max(1, round(samples * epochs * budget)))
     assume(round(samples * epochs * budget) >= 1)
     plan = small_plan(samples, epochs=epochs, budget=budget, batch_size=batch, round_length=length)
@@ -90,7 +95,7 @@ def test_orders_keep_any_budget_exactly(samples, epochs, budget, batch, length, 
     assert min(len(order.ids) for order in orders) >= batch
 
 
-def test_a_round_holds_a_batch_at_least_and_who_builds_it_is_told(name):
+def test_a_round_holds_a_batch_at_least_and_who_builds_it_is_told(name: str) -> None:
     # N * B = 12 samples a round, in batches of 50; and rounds of a thousandth of an epoch.
     for options, rounds in (({"epochs": 40, "budget": 0.2}, 9), ({"epochs": 2, "round_length": 0.001}, 2)):
         plan = small_plan(**{"batch_size": 50, "budget": 1.0, **options})
@@ -105,7 +110,7 @@ def test_a_round_holds_a_batch_at_least_and_who_builds_it_is_told(name):
         assert [len(order.ids) >= 50 for order in orders] == [True] * sampler.rounds
 
 
-def test_a_remainder_heads_the_next_order(build):
+def test_a_remainder_heads_the_next_order(build: Callable[..., RoundSampler]) -> None:
     whole, cut = build(batch_size=1), build(batch_size=7)
     ids = np.concatenate([order.ids for order in run(whole, 1)])
     first = cut.next_order()
@@ -114,28 +119,28 @@ def test_a_remainder_heads_the_next_order(build):
     np.testing.assert_array_equal(second.ids[: len(ids) % 7], ids[len(ids) // 7 * 7 :])
 
 
-def test_seeds_give_different_orders(build):
+def test_seeds_give_different_orders(build: Callable[..., RoundSampler]) -> None:
     one, other = (np.concatenate([o.ids for o in run(build(seed=seed))]) for seed in (1, 2))
     assert (one != other).mean() > 0.5
 
 
-def test_the_global_random_state_is_left_alone(build):
+def test_the_global_random_state_is_left_alone(build: Callable[..., RoundSampler]) -> None:
     np.random.seed(3)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     run(build())
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
-def test_nothing_heard_is_no_reason_to_fail(build):
+def test_nothing_heard_is_no_reason_to_fail(build: Callable[..., RoundSampler]) -> None:
     sampler = build()
     total = sum(len(sampler.next_order().ids) for _ in range(sampler.rounds))
     assert total == sampler.plan.steps * 8
 
 
-def test_importing_samplers_imports_no_torch():
+def test_importing_samplers_imports_no_torch() -> None:
     script = "import sys, samplers; sys.exit(any(m.split('.')[0] == 'torch' for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
-def test_all_are_round_samplers(build):
+def test_all_are_round_samplers(build: Callable[..., RoundSampler]) -> None:
     assert isinstance(build(), RoundSampler)

@@ -9,27 +9,30 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sampler_runs import assert_same, run, small_plan, train
 
-from samplers import SAMPLERS, SamplingError
+from samplers import SAMPLERS, Order, SamplingError
+from samplers.families.rounds import RoundSampler
 
 pytestmark = pytest.mark.filterwarnings("ignore::samplers.errors.SamplingWarning")
 
 
-def run_in_child(name, queue):
+def run_in_child(name: str, queue: Any) -> None:
     queue.put(run(SAMPLERS[name]().build(small_plan())))
 
 
-def _halves(order):
+def _halves(order: Order) -> Any:
     first = dataclasses.replace(order, ids=order.ids[:8], score_ids=None)
     return first, dataclasses.replace(order, ids=order.ids[8:])
 
 
-def _play(sampler, events, orders, pace):
+def _play(sampler: RoundSampler, events: Any, orders: list[Order], pace: float | None) -> None:
     """Go through events: the number of an order to ask for, or part of an order to train on."""
     for event in events:
         if isinstance(event, int):
@@ -39,7 +42,9 @@ def _play(sampler, events, orders, pace):
 
 
 @pytest.mark.parametrize("pace", [None, 1.5])
-def test_a_sampler_restored_at_any_point_goes_on_the_same(build, pace):
+def test_a_sampler_restored_at_any_point_goes_on_the_same(
+    build: Callable[..., RoundSampler], pace: float | None
+) -> None:
     sampler = build()
     events, states, orders = [], [], []
     for number in range(sampler.rounds):
@@ -58,7 +63,7 @@ def test_a_sampler_restored_at_any_point_goes_on_the_same(build, pace):
         assert len(remaining) == sum(isinstance(event, int) for event in events[place:])
 
 
-def test_a_state_is_a_snapshot_of_plain_values(build):
+def test_a_state_is_a_snapshot_of_plain_values(build: Callable[..., RoundSampler]) -> None:
     sampler = build()
     for _ in range(2):
         train(sampler, sampler.next_order(), pace=1.5)
@@ -73,12 +78,12 @@ def test_a_state_is_a_snapshot_of_plain_values(build):
 
 
 @pytest.mark.parametrize("change", [{"seed": 6}, {"budget": 0.5}, {"samples": 61}, {"batch_size": 4}])
-def test_a_state_of_another_plan_is_refused(build, change):
+def test_a_state_of_another_plan_is_refused(build: Callable[..., RoundSampler], change: Any) -> None:
     with pytest.raises(SamplingError, match="must have this sampler's plan"):
         build(**change).load_state_dict(build().state_dict())
 
 
-def test_a_pickled_sampler_goes_on_the_same(build):
+def test_a_pickled_sampler_goes_on_the_same(build: Callable[..., RoundSampler]) -> None:
     sampler = build()
     run(sampler, 3)
     other = pickle.loads(pickle.dumps(sampler))
@@ -86,7 +91,7 @@ def test_a_pickled_sampler_goes_on_the_same(build):
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_another_process_gives_the_same_orders(name, build):
+def test_another_process_gives_the_same_orders(name: str, build: Callable[..., RoundSampler]) -> None:
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     child = context.Process(target=run_in_child, args=(name, queue))
@@ -96,7 +101,7 @@ def test_another_process_gives_the_same_orders(name, build):
     assert_same(theirs, run(build()))
 
 
-def test_every_sampler_runs_without_compilation_and_gives_the_same():
+def test_every_sampler_runs_without_compilation_and_gives_the_same() -> None:
     script = (
         "import sys, pickle, numpy as np; sys.path[:0] = sys.argv[1:3]\n"
         "import sampler_runs as t\n"

@@ -1,22 +1,25 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations, permutations, product
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike, NDArray
 
 from samplers import SamplingError
 from samplers.draws import draw, kernels, threads
 from samplers.draws.counter import make_key
 
 
-def _small_weights(max_size=8):
+def _small_weights(max_size: int = 8) -> Any:
     return st.lists(st.sampled_from([0.0, 1e-30, 0.1, 1.0, 7.0]), min_size=1, max_size=max_size).filter(any)
 
 
-def _set_probabilities(weights, size):
+def _set_probabilities(weights: Any, size: int) -> Any:
     """Slow reference: every sequence of successive draws, added up by the set that it makes."""
     sets = dict.fromkeys(combinations(range(len(weights)), size), 0.0)
     for sequence in permutations(range(len(weights)), size):
@@ -30,7 +33,9 @@ def _set_probabilities(weights, size):
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sets_without_replacement_have_the_probabilities_of_successive_sampling(deviation, size, dtype):
+def test_sets_without_replacement_have_the_probabilities_of_successive_sampling(
+    deviation: Callable[[ArrayLike, ArrayLike], float], size: int, dtype: Any
+) -> None:
     weights = np.array([0.5, 4, 1, 0.25, 2], dtype)
     sets = _set_probabilities(weights.tolist(), size)
     counts = dict.fromkeys(sets, 0)
@@ -42,7 +47,9 @@ def test_sets_without_replacement_have_the_probabilities_of_successive_sampling(
     assert deviation([counts[s] for s in sets], [draws * sets[s] for s in sets]) < 4.75
 
 
-def test_order_within_a_draw_is_uniform_whatever_the_weights(deviation):
+def test_order_within_a_draw_is_uniform_whatever_the_weights(
+    deviation: Callable[[ArrayLike, ArrayLike], float],
+) -> None:
     weights = np.array([100.0, 1.0, 10.0], np.float32)
     counts = dict.fromkeys(permutations(range(3)), 0)
     for number in range(6000):
@@ -50,7 +57,9 @@ def test_order_within_a_draw_is_uniform_whatever_the_weights(deviation):
     assert deviation(list(counts.values()), np.full(6, 1000.0)) < 4.75
 
 
-def test_large_draws_without_replacement_include_by_their_keys_distribution(weights):
+def test_large_draws_without_replacement_include_by_their_keys_distribution(
+    weights: NDArray[np.float32],
+) -> None:
     # With many samples, i is drawn where -log(u) < w_i t, and t makes the expected count the size.
     size = 30_000
     low, high = 0.0, 1e9
@@ -72,7 +81,7 @@ def test_large_draws_without_replacement_include_by_their_keys_distribution(weig
         assert abs(times[members].sum() - expected) < 4.9 * spread
 
 
-def test_draws_without_replacement_are_those_of_the_smallest_keys(weights):
+def test_draws_without_replacement_are_those_of_the_smallest_keys(weights: NDArray[np.float32]) -> None:
     # Against the keys in float64, sorted: float32 and its bins decide nothing.
     key = make_key(0, "keys")
     logs = np.empty(len(weights))
@@ -86,7 +95,7 @@ def test_draws_without_replacement_are_those_of_the_smallest_keys(weights):
 
 @given(weights=_small_weights(), data=st.data())
 @settings(deadline=None, max_examples=200)
-def test_without_replacement_gives_different_ids_of_positive_weight(weights, data):
+def test_without_replacement_gives_different_ids_of_positive_weight(weights: Any, data: Any) -> None:
     array = np.array(weights, data.draw(st.sampled_from([np.float32, np.float64])))
     size = data.draw(st.integers(0, len(weights)))
     key = make_key(data.draw(st.integers(0, 99)), "test")
@@ -100,7 +109,7 @@ def test_without_replacement_gives_different_ids_of_positive_weight(weights, dat
     assert len(np.intersect1d(ids, positive)) == min(size, len(positive))
 
 
-def test_filling_up_is_uniform(deviation):
+def test_filling_up_is_uniform(deviation: Callable[[ArrayLike, ArrayLike], float]) -> None:
     weights = np.array([0, 3, 0, 0, 0], np.float32)
     counts = np.zeros(5)
     for number in range(4000):
@@ -111,7 +120,9 @@ def test_filling_up_is_uniform(deviation):
 
 @pytest.mark.parametrize("draws", ["with_replacement", "systematic"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_expected_counts_are_proportional_to_weights(deviation, draws, dtype):
+def test_expected_counts_are_proportional_to_weights(
+    deviation: Callable[[ArrayLike, ArrayLike], float], draws: str, dtype: Any
+) -> None:
     weights = np.array([0.5, 0, 4, 1, 0.25, 2], dtype)
     counts = np.zeros(6)
     for number in range(4000):
@@ -123,7 +134,7 @@ def test_expected_counts_are_proportional_to_weights(deviation, draws, dtype):
         assert (np.abs(counts - expected) <= 4.9 * np.sqrt(4000 / 4)).all()
 
 
-def test_draws_with_replacement_are_independent(deviation):
+def test_draws_with_replacement_are_independent(deviation: Callable[[ArrayLike, ArrayLike], float]) -> None:
     weights = np.array([3.0, 2.0, 1.0])
     chance = weights / weights.sum()
     counts = dict.fromkeys(product(range(3), repeat=3), 0)
@@ -133,7 +144,9 @@ def test_draws_with_replacement_are_independent(deviation):
     assert deviation(list(counts.values()), expected) < 4.75
 
 
-def test_large_draws_with_replacement_have_multinomial_counts(deviation, weights):
+def test_large_draws_with_replacement_have_multinomial_counts(
+    deviation: Callable[[ArrayLike, ArrayLike], float], weights: NDArray[np.float32]
+) -> None:
     ids = draw.with_replacement(weights, 400_000, make_key(0, "large"))
     group = np.arange(len(weights)) * 500 // len(weights)
     counts = np.bincount(group[ids], minlength=500)
@@ -147,7 +160,7 @@ def test_large_draws_with_replacement_have_multinomial_counts(deviation, weights
 
 @given(weights=_small_weights(30), size=st.integers(0, 60), seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=200)
-def test_systematic_counts_are_rounded_expectations(weights, size, seed):
+def test_systematic_counts_are_rounded_expectations(weights: Any, size: int, seed: int) -> None:
     array = np.array(weights)
     ids = draw.systematic(array, size, make_key(seed, "test"))
     counts = np.bincount(ids, minlength=len(array))
@@ -161,19 +174,21 @@ def test_systematic_counts_are_rounded_expectations(weights, size, seed):
 @pytest.mark.parametrize("draws", ["with_replacement", "systematic", "without_replacement"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 class TestExtremes:
-    def test_one_positive_weight_takes_all(self, draws, dtype):
+    def test_one_positive_weight_takes_all(self, draws: str, dtype: Any) -> None:
         weights = np.zeros(50_000, dtype)
         weights[40_321] = np.finfo(dtype).smallest_subnormal
         assert getattr(draw, draws)(weights, 1, make_key(0, "one")).tolist() == [40_321]
 
-    def test_denormals_count_by_their_ratios(self, deviation, draws, dtype):
+    def test_denormals_count_by_their_ratios(
+        self, deviation: Callable[[ArrayLike, ArrayLike], float], draws: str, dtype: Any
+    ) -> None:
         weights = np.array([1, 0, 2, 5], dtype) * np.finfo(dtype).smallest_subnormal
         counts = np.zeros(4)
         for number in range(8000):
             counts[getattr(draw, draws)(weights, 1, make_key(0, "denormal", number))] += 1
         assert deviation(counts, [1000, 0, 2000, 5000]) < 4.75
 
-    def test_huge_ratios_leave_the_light_to_the_end(self, draws, dtype):
+    def test_huge_ratios_leave_the_light_to_the_end(self, draws: str, dtype: Any) -> None:
         info = np.finfo(dtype)
         weights = np.full(30_000, info.smallest_subnormal, dtype)
         heavy = np.arange(0, 30_000, 100)
@@ -186,23 +201,25 @@ class TestExtremes:
             assert np.isin(heavy, more).all()
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1e-30])
-    def test_a_weight_that_is_none_names_its_id(self, draws, dtype, value):
+    def test_a_weight_that_is_none_names_its_id(self, draws: str, dtype: Any, value: Any) -> None:
         weights = np.ones(20_000, dtype)
         weights[[17_003, 19_000]] = value
         with pytest.raises(SamplingError, match=r"finite and at least 0; got .* for sample 17003$"):
             getattr(draw, draws)(weights, 3, make_key(0, "bad"))
 
-    def test_negative_zero_is_zero(self, draws, dtype):
+    def test_negative_zero_is_zero(self, draws: str, dtype: Any) -> None:
         weights = np.array([-0.0, 1.0], dtype)
         assert getattr(draw, draws)(weights, 1, make_key(0, "minus")).tolist() == [1]
 
-    def test_strided_weights_are_drawn_from_as_they_read(self, draws, dtype):
+    def test_strided_weights_are_drawn_from_as_they_read(self, draws: str, dtype: Any) -> None:
         weights = np.arange(40_000, dtype=dtype)
         ids = getattr(draw, draws)(weights[::-2], 100, make_key(0, "stride"))
         expected = getattr(draw, draws)(weights[::-2].copy(), 100, make_key(0, "stride"))
         np.testing.assert_array_equal(ids, expected)
 
-    def test_results_do_not_depend_on_threads(self, draws, dtype, weights, monkeypatch):
+    def test_results_do_not_depend_on_threads(
+        self, draws: str, dtype: Any, weights: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         results = []
         for count in (1, 2, 3, 7):
             monkeypatch.setattr(threads, "in_use", lambda count=count: count)
@@ -211,19 +228,19 @@ class TestExtremes:
         for other in results[1:]:
             np.testing.assert_array_equal(results[0], other)
 
-    def test_sizes_out_of_range_are_refused(self, draws, dtype):
+    def test_sizes_out_of_range_are_refused(self, draws: str, dtype: Any) -> None:
         with pytest.raises(SamplingError, match=r"size must be .* got -1"):
             getattr(draw, draws)(np.ones(3, dtype), -1, make_key(0, "size"))
         assert getattr(draw, draws)(np.ones(3, dtype), 0, make_key(0, "size")).shape == (0,)
 
 
-def test_more_than_all_without_replacement_is_refused():
+def test_more_than_all_without_replacement_is_refused() -> None:
     with pytest.raises(SamplingError, match=r"from 0 to the 3 samples .* got 4"):
         draw.without_replacement(np.ones(3), 4, make_key(0, "size"))
 
 
 @pytest.mark.parametrize("draws", ["with_replacement", "systematic"])
-def test_nothing_can_be_drawn_when_all_weights_are_0(draws):
+def test_nothing_can_be_drawn_when_all_weights_are_0(draws: str) -> None:
     with pytest.raises(SamplingError, match="at least one above 0; all are 0"):
         getattr(draw, draws)(np.zeros(5), 2, make_key(0, "zero"))
 
@@ -232,6 +249,6 @@ def test_nothing_can_be_drawn_when_all_weights_are_0(draws):
     ("weights", "message"),
     [(np.ones(3, np.int64), "got int64"), (np.ones((2, 2)), r"shape \(2, 2\)"), (np.ones(0), "got 0")],
 )
-def test_other_types_and_shapes_are_refused(weights, message):
+def test_other_types_and_shapes_are_refused(weights: Any, message: str) -> None:
     with pytest.raises(SamplingError, match=message):
         draw.check_weights(weights)

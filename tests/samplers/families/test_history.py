@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ rows = st.lists(
 )
 
 
-def _fold(table, rows):
+def _fold(table: Any, rows: Any) -> Any:
     ids, values, coefficients = (
         (np.array(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
     )
@@ -26,13 +28,13 @@ def _fold(table, rows):
     return table
 
 
-def _of(rows, sample):
+def _of(rows: Any, sample: Any) -> Any:
     return [(value, coefficient) for i, value, coefficient in rows if i == sample and coefficient > 0]
 
 
 @given(rows)
 @settings(deadline=None)
-def test_mean(rows):
+def test_mean(rows: Any) -> None:
     table = _fold(Mean(4), rows)
     for i in range(4):
         heard = _of(rows, i)
@@ -46,7 +48,7 @@ def test_mean(rows):
 
 @given(rows)
 @settings(deadline=None)
-def test_moments(rows):
+def test_moments(rows: Any) -> None:
     table = _fold(Moments(4), rows)
     for i in range(4):
         values, coefficients = np.array(_of(rows, i) or np.empty((0, 2))).T
@@ -61,7 +63,7 @@ def test_moments(rows):
             assert np.isnan(table.variance()[i])
 
 
-def test_the_variance_of_whole_shares_is_the_textbooks():
+def test_the_variance_of_whole_shares_is_the_textbooks() -> None:
     values = np.array([0.1, 0.7, 0.4, 0.9], np.float32)
     table = Moments(1)
     table.fold(np.zeros(4, np.int64), values, np.ones(4, np.float32))
@@ -71,7 +73,7 @@ def test_the_variance_of_whole_shares_is_the_textbooks():
 
 @given(rows, st.sampled_from([0.1, 0.5, 1.0]))
 @settings(deadline=None)
-def test_recent_and_tracked(rows, rate):
+def test_recent_and_tracked(rows: Any, rate: Any) -> None:
     recent, tracked = _fold(Recent(4, rate), rows), _fold(Tracked(4, rate), rows)
     for i in range(4):
         average, variance, weight = np.nan, 0.0, 0.0
@@ -91,7 +93,7 @@ def test_recent_and_tracked(rows, rate):
 
 @given(rows)
 @settings(deadline=None)
-def test_change(rows):
+def test_change(rows: Any) -> None:
     table = _fold(Change(4, 0.3, 2.0), rows)
     for i in range(4):
         last, change = np.nan, np.nan
@@ -112,12 +114,12 @@ def test_change(rows):
     ids=lambda t: type(t).__name__,
 )
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_value_that_is_not_finite_names_its_sample(table, value):
+def test_a_value_that_is_not_finite_names_its_sample(table: Any, value: Any) -> None:
     with pytest.raises(SamplingError, match=f"finite; got {value} for sample 2"):
         _fold(table, [(0, 1.0, 1.0), (2, value, 1.0), (1, value, 1.0)])
 
 
-def test_unseen_samples_get_the_maximum_and_all_get_1_when_none_is_seen():
+def test_unseen_samples_get_the_maximum_and_all_get_1_when_none_is_seen() -> None:
     nan = np.nan
     np.testing.assert_array_equal(
         fill_unseen(np.array([0.2, nan, 0.5, nan], np.float32)), np.float32([0.2, 0.5, 0.5, 0.5])

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,11 +12,11 @@ from samplers.grouping.coreset import as_scores, facility_location, k_center
 
 
 @pytest.fixture
-def features():
+def features() -> Any:
     return np.random.default_rng(5).normal(size=(300, 6)).astype(np.float32)
 
 
-def test_k_center_takes_the_farthest_each_time(features):
+def test_k_center_takes_the_farthest_each_time(features: Any) -> None:
     chosen = k_center(features, 40, seed=1)
     for step in range(1, 40):
         distance = ((features[:, None] - features[None, chosen[:step]]) ** 2).sum(-1).min(axis=1)
@@ -21,22 +24,24 @@ def test_k_center_takes_the_farthest_each_time(features):
     assert len(np.unique(chosen)) == 40
 
 
-def test_k_center_does_not_depend_on_threads_and_begins_at_random(features, monkeypatch):
+def test_k_center_does_not_depend_on_threads_and_begins_at_random(
+    features: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = k_center(features, 20, seed=1)
     monkeypatch.setattr(threads, "SPAN", 100)
     np.testing.assert_array_equal(k_center(features, 20, seed=1), one)
     assert k_center(features, 1, seed=2)[0] != one[0]
 
 
-def test_k_center_never_takes_a_sample_twice():
+def test_k_center_never_takes_a_sample_twice() -> None:
     assert sorted(k_center(np.ones((8, 2), np.float32), 8)) == list(range(8))
 
 
-def test_facility_location_comes_near_the_greedy_value(features):
+def test_facility_location_comes_near_the_greedy_value(features: Any) -> None:
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     similarity = (1 + unit @ unit.T) / 2
 
-    def value(chosen):
+    def value(chosen: Any) -> Any:
         return similarity[:, chosen].max(axis=1).sum()
 
     greedy: list[int] = []
@@ -49,7 +54,7 @@ def test_facility_location_comes_near_the_greedy_value(features):
     assert value(chosen) > value(np.arange(15)) * 1.02
 
 
-def test_a_choice_makes_a_scores_file_for_subset(tmp_path, features):
+def test_a_choice_makes_a_scores_file_for_subset(tmp_path: Path, features: Any) -> None:
     chosen = k_center(features, 60)
     Scores(as_scores(chosen, 300), "k_center").save(tmp_path / "k.npz")
     sampler = Subset(tmp_path / "k.npz").build(Plan(300, epochs=2, budget=0.1))
@@ -57,7 +62,7 @@ def test_a_choice_makes_a_scores_file_for_subset(tmp_path, features):
 
 
 @pytest.mark.parametrize("choose", [k_center, facility_location])
-def test_what_cannot_be_is_refused(choose, features):
+def test_what_cannot_be_is_refused(choose: Any, features: Any) -> None:
     with pytest.raises(SamplingError, match="count must be from 1 to the 300"):
         choose(features, 301)
     with pytest.raises(SamplingError, match="finite float32"):

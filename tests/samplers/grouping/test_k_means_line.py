@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,16 +18,16 @@ numbers = st.lists(
 )
 
 
-def _scatter(values):
+def _scatter(values: Any) -> Any:
     return float(((values - values.mean()) ** 2).sum()) if len(values) else 0.0
 
 
-def _within(values, group):
+def _within(values: Any, group: Any) -> Any:
     """Sum of squared distances to the groups' means."""
     return sum(_scatter(values[group == number].astype(float)) for number in range(group.max() + 1))
 
 
-def _by_every_partition(values, groups):
+def _by_every_partition(values: Any, groups: Any) -> Any:
     ordered = np.sort(values).astype(float)
     return min(
         sum(_scatter(part) for part in np.split(ordered, cuts))
@@ -35,7 +36,7 @@ def _by_every_partition(values, groups):
     )
 
 
-def _best(values, groups):
+def _best(values: Any, groups: Any) -> Any:
     """The least sum of squares, by the program that looks at every cut of every prefix."""
     ordered = np.sort(values).astype(float)
     sums, squares = (np.append(0.0, np.cumsum(ordered**power)) for power in (1, 2))
@@ -53,7 +54,7 @@ def _best(values, groups):
 
 @given(numbers, st.integers(1, 5))
 @settings(deadline=None, max_examples=100)
-def test_no_partition_is_better(values, groups):
+def test_no_partition_is_better(values: Any, groups: Any) -> None:
     array = np.array(values, np.float32)
     group = k_means_line(array, groups)
     best = _by_every_partition(array, groups)
@@ -66,7 +67,7 @@ def test_no_partition_is_better(values, groups):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_few_hard_losses_among_many_easy_ones_are_grouped_as_well_as_can_be(seed):
+def test_few_hard_losses_among_many_easy_ones_are_grouped_as_well_as_can_be(seed: int) -> None:
     # Lloyd's algorithm from the quantiles stops at five times this; log-normal losses, at twice.
     rng = np.random.default_rng(seed)
     easy_and_hard = np.concatenate([rng.exponential(0.05, 900), rng.uniform(1, 6, 100)])
@@ -75,7 +76,7 @@ def test_few_hard_losses_among_many_easy_ones_are_grouped_as_well_as_can_be(seed
         assert _within(array, k_means_line(array, 10)) == pytest.approx(_best(array, 10), rel=1e-9)
 
 
-def test_more_values_than_points_are_grouped_within_the_stated_bound():
+def test_more_values_than_points_are_grouped_within_the_stated_bound() -> None:
     rng = np.random.default_rng(0)
     for values in (rng.lognormal(0, 1.5, 800), rng.integers(0, 60, 800) / 7, rng.normal(size=800)):
         array = rng.permutation(values).astype(np.float32)
@@ -86,12 +87,12 @@ def test_more_values_than_points_are_grouped_within_the_stated_bound():
         assert _within(array, k_means_line(array, 6, 200)) < 1.01 * best
 
 
-def test_losses_far_from_0_keep_their_digits():
+def test_losses_far_from_0_keep_their_digits() -> None:
     values = (1e4 + np.repeat([0.0, 1.0, 2.0], 50) + np.tile(np.linspace(0, 0.1, 50), 3)).astype(np.float32)
     np.testing.assert_array_equal(k_means_line(values, 3), np.repeat([0, 1, 2], 50))
 
 
-def test_no_values_have_no_groups_and_no_groups_are_refused():
+def test_no_values_have_no_groups_and_no_groups_are_refused() -> None:
     assert k_means_line(np.empty(0, np.float32), 3).shape == (0,)
     with pytest.raises(SamplingError, match="groups must be from 1"):
         k_means_line(np.ones(3, np.float32), 0)

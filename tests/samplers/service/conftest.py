@@ -13,7 +13,7 @@ from samplers import Plan
 
 
 @pytest.fixture(autouse=True)
-def _quick_processes(request, monkeypatch):
+def _quick_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     # Spares the processes started here the compilation; their orders are the same (a contract).
     if "many_rows" not in request.node.name:
         started = functools.partial(subprocess.Popen, env={**os.environ, "NUMBA_DISABLE_JIT": "1"})
@@ -21,5 +21,5 @@ def _quick_processes(request, monkeypatch):
 
 
 @pytest.fixture
-def plan():
+def plan() -> Plan:
     return Plan(90, epochs=8, budget=0.5, batch_size=8, seed=4, labels=np.arange(90) % 3)

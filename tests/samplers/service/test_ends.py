@@ -10,30 +10,31 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from service_runs import MODES, run, shared_files
 
-from samplers import PSGD, SamplingError
+from samplers import PSGD, Plan, SamplingError
 from samplers.service import Service
 
 ROOT = Path(__file__).parents[3]
 
 
-def _interrupted(plan, mode):
+def _interrupted(plan: Plan, mode: str) -> None:
     with Service(PSGD().build(plan), plan, mode=mode, lead=1) as service:
         run(service, 7)
         raise KeyboardInterrupt
 
 
-def _processes():
+def _processes() -> set[int]:
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return {int(child) for child in children}
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("how", ["close", "error", "forgotten"])
-def test_nothing_is_left_behind(plan, mode, how):
+def test_nothing_is_left_behind(plan: Plan, mode: str, how: str) -> None:
     threads, processes, shared = set(threading.enumerate()), _processes(), shared_files()
     if how == "error":
         with pytest.raises(KeyboardInterrupt):
@@ -57,14 +58,14 @@ def test_nothing_is_left_behind(plan, mode, how):
     assert shared_files() == shared
 
 
-def test_shared_memory_has_no_name_while_it_is_used(plan):
+def test_shared_memory_has_no_name_while_it_is_used(plan: Plan) -> None:
     before = shared_files()
     with Service(PSGD().build(plan), plan, mode="process"):
         assert shared_files() == before
 
 
 @pytest.mark.parametrize("ending", ["return", "interrupt", "kill"])
-def test_a_program_that_ends_takes_its_process_along(tmp_path, ending):
+def test_a_program_that_ends_takes_its_process_along(tmp_path: Path, ending: str) -> None:
     # The program has no main guard and never closes its service.
     script = tmp_path / "program.py"
     script.write_text(
@@ -98,7 +99,7 @@ def test_a_program_that_ends_takes_its_process_along(tmp_path, ending):
     assert not _alive(child)
 
 
-def _alive(pid):
+def _alive(pid: Any) -> Any:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
     except OSError:

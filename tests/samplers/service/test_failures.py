@@ -6,17 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from service_runs import assert_same, run, shared_files, take_step
 
-from samplers import PSGD, SamplingError, Uniform
+from samplers import PSGD, Plan, SamplingError, Uniform
 from samplers.service import Service
 from samplers.service import shared_memory as arena_module
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_a_process_that_dies_is_an_error_that_names_its_exit(plan, busy):
+def test_a_process_that_dies_is_an_error_that_names_its_exit(plan: Plan, busy: bool) -> None:
     with Service(PSGD().build(plan), plan, mode="process") as service:
         order = service.next_order()
         if busy:
@@ -31,7 +33,7 @@ def test_a_process_that_dies_is_an_error_that_names_its_exit(plan, busy):
             service.state_dict()
 
 
-def test_a_process_that_fails_is_an_error_that_names_its_exit(plan):
+def test_a_process_that_fails_is_an_error_that_names_its_exit(plan: Plan) -> None:
     sampler = Uniform().build(plan)
     sampler.plan = None  # breaks next_order in a way that is no SamplingError
     ended = pytest.raises(SamplingError, match="ended with exit status 1")
@@ -39,7 +41,7 @@ def test_a_process_that_fails_is_an_error_that_names_its_exit(plan):
         service.next_order()
 
 
-def test_a_process_that_does_not_answer_is_given_up(plan):
+def test_a_process_that_does_not_answer_is_given_up(plan: Plan) -> None:
     with Service(PSGD().build(plan), plan, mode="process", patience=30) as service:
         service._worker._patience = 0.5
         pid = service._worker._process.pid
@@ -52,7 +54,7 @@ def test_a_process_that_does_not_answer_is_given_up(plan):
 
 
 @pytest.mark.parametrize("lead", [0, 2])
-def test_an_order_that_was_late_is_still_given(plan, lead):
+def test_an_order_that_was_late_is_still_given(plan: Plan, lead: int) -> None:
     with Service(PSGD().build(plan), plan, lead=lead) as service:
         expected = run(service)
     with Service(PSGD().build(plan), plan, mode="process", lead=lead) as service:
@@ -76,7 +78,7 @@ def test_an_order_that_was_late_is_still_given(plan, lead):
         assert_same([service.next_order()], expected[2:3])
 
 
-def _run_some(service, rounds):
+def _run_some(service: Service, rounds: int) -> Any:
     orders, step = [], 0
     for _ in range(rounds):
         orders.append(service.next_order())
@@ -86,7 +88,9 @@ def _run_some(service, rounds):
     return orders
 
 
-def test_a_process_that_cannot_be_started_is_an_error(plan, monkeypatch, tmp_path):
+def test_a_process_that_cannot_be_started_is_an_error(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
     before = shared_files()
     with pytest.raises(SamplingError, match=r"needs to start .*none; it can't be started .*in a thread"):
@@ -94,8 +98,8 @@ def test_a_process_that_cannot_be_started_is_an_error(plan, monkeypatch, tmp_pat
     assert shared_files() == before
 
 
-def test_no_room_for_shared_memory_is_an_error(plan, monkeypatch):
-    def full(handle, offset, size):
+def test_no_room_for_shared_memory_is_an_error(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, offset: int, size: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(arena_module.os, "posix_fallocate", full)
@@ -105,8 +109,10 @@ def test_no_room_for_shared_memory_is_an_error(plan, monkeypatch):
     assert shared_files() == before
 
 
-def test_an_interrupt_while_shared_memory_is_made_leaves_none(plan, monkeypatch):
-    def stop(handle, offset, size):
+def test_an_interrupt_while_shared_memory_is_made_leaves_none(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(handle: int, offset: int, size: int) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(arena_module.os, "posix_fallocate", stop)
@@ -141,7 +147,7 @@ assert left() == before, (left(), before)
 """
 
 
-def test_memory_that_cannot_be_mapped_is_an_error_and_leaves_no_file():
+def test_memory_that_cannot_be_mapped_is_an_error_and_leaves_no_file() -> None:
     done = subprocess.run([sys.executable, "-c", NARROW], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "there is none ([Errno 12] Cannot allocate memory): run it in a thread" in done.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from service_runs import MODES, assert_same, run, take_step
@@ -11,13 +13,13 @@ from samplers.service import Service
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_without_a_lead_orders_are_the_samplers_own(plan, mode):
+def test_without_a_lead_orders_are_the_samplers_own(plan: Plan, mode: str) -> None:
     with Service(PSGD().build(plan), plan, mode=mode) as service:
         assert_same(run(service), run(PSGD().build(plan)))
 
 
 @pytest.mark.parametrize("lead", [1, 3, 99])
-def test_the_modes_give_the_same_orders_at_the_same_lead(plan, lead):
+def test_the_modes_give_the_same_orders_at_the_same_lead(plan: Plan, lead: int) -> None:
     results = []
     for mode in MODES:
         with Service(PSGD().build(plan), plan, mode=mode, lead=lead) as service:
@@ -31,7 +33,7 @@ def test_the_modes_give_the_same_orders_at_the_same_lead(plan, lead):
 
 @pytest.mark.filterwarnings("ignore:at most half:samplers.errors.SamplingWarning")
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_every_sampler_runs_in_a_thread(plan, name):
+def test_every_sampler_runs_in_a_thread(plan: Plan, name: str) -> None:
     results = []
     for mode in MODES[:2]:
         with Service(SAMPLERS[name]().build(plan), plan, mode=mode, lead=2) as service:
@@ -40,7 +42,7 @@ def test_every_sampler_runs_in_a_thread(plan, name):
 
 
 @pytest.mark.parametrize("part", [InfoBatch(), Kakurenbo()], ids=["weights", "scores and learning rates"])
-def test_all_fields_of_an_order_come_through_a_process(plan, part):
+def test_all_fields_of_an_order_come_through_a_process(plan: Plan, part: Any) -> None:
     results = []
     for mode in ("inline", "process"):
         with Service(part.build(plan), plan, mode=mode, lead=2) as service:
@@ -52,7 +54,7 @@ def test_all_fields_of_an_order_come_through_a_process(plan, part):
         assert any(order.score_ids is not None for order in results[0])
 
 
-def test_an_order_after_scores_waits_for_them_whatever_the_lead(plan):
+def test_an_order_after_scores_waits_for_them_whatever_the_lead(plan: Plan) -> None:
     step, waited = 0, 0
     with Service(Kakurenbo().build(plan), plan, lead=3) as service:
         for _ in range(plan.rounds):
@@ -67,7 +69,7 @@ def test_an_order_after_scores_waits_for_them_whatever_the_lead(plan):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("save_at", [1, 4, 5, 12, 27])
-def test_a_state_saved_at_any_step_goes_on_the_same_in_any_mode(plan, mode, save_at):
+def test_a_state_saved_at_any_step_goes_on_the_same_in_any_mode(plan: Plan, mode: str, save_at: int) -> None:
     with Service(PSGD().build(plan), plan, lead=2) as service:
         expected = run(service)
     with Service(PSGD().build(plan), plan, mode=mode, lead=2) as service:
@@ -87,7 +89,7 @@ def test_a_state_saved_at_any_step_goes_on_the_same_in_any_mode(plan, mode, save
         assert_same(resumed, expected[len(orders) :])
 
 
-def test_a_state_loads_into_a_process(plan):
+def test_a_state_loads_into_a_process(plan: Plan) -> None:
     with Service(PSGD().build(plan), plan, lead=2) as service:
         state, *_ = run(service, 27)
         expected = service.next_order()
@@ -97,7 +99,7 @@ def test_a_state_loads_into_a_process(plan):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_the_sampler_raises_is_raised_here(plan, mode):
+def test_what_the_sampler_raises_is_raised_here(plan: Plan, mode: str) -> None:
     with Service(PSGD().build(plan), plan, mode=mode) as service:
         order = service.next_order()
         ones = np.ones(3, np.float32)
@@ -113,7 +115,7 @@ def test_what_the_sampler_raises_is_raised_here(plan, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_more_orders_than_rounds_are_refused_and_the_state_can_still_be_saved(plan, mode):
+def test_more_orders_than_rounds_are_refused_and_the_state_can_still_be_saved(plan: Plan, mode: str) -> None:
     with Service(Uniform().build(plan), plan, mode=mode) as service:
         for _ in range(service.rounds):
             service.next_order()
@@ -122,26 +124,26 @@ def test_more_orders_than_rounds_are_refused_and_the_state_can_still_be_saved(pl
         assert service.state_dict()["round"] == 8
 
 
-def test_a_service_runs_any_sampler_of_the_protocol():
+def test_a_service_runs_any_sampler_of_the_protocol() -> None:
     class Countdown:
         """Four methods and nothing else."""
 
-        def __init__(self):
+        def __init__(self) -> None:
             self.left, self.heard = 3, 0
 
-        def next_order(self):
+        def next_order(self) -> Any:
             self.left -= 1
             return Order(2 - self.left, np.full(4, self.heard))
 
-        def observe(self, feedback):
+        def observe(self, feedback: Any) -> None:
             if feedback.loss.max() > 5:
                 raise ValueError("too much")
             self.heard += len(feedback.ids)
 
-        def state_dict(self):
+        def state_dict(self) -> Any:
             return {"left": self.left, "heard": self.heard}
 
-        def load_state_dict(self, state):
+        def load_state_dict(self, state: Any) -> None:
             self.left, self.heard = state["left"], state["heard"]
 
     plan = Plan(10, epochs=3, batch_size=2)
@@ -161,12 +163,12 @@ def test_a_service_runs_any_sampler_of_the_protocol():
 @pytest.mark.parametrize(
     ("options", "message"), [({"mode": "fibre"}, "mode must be one of"), ({"lead": -1}, "lead")]
 )
-def test_options_out_of_range_are_refused(plan, options, message):
+def test_options_out_of_range_are_refused(plan: Plan, options: dict[str, Any], message: str) -> None:
     with pytest.raises(SamplingError, match=message):
         Service(PSGD().build(plan), plan, **options)
 
 
-def test_a_samplers_own_state_is_refused(plan):
+def test_a_samplers_own_state_is_refused(plan: Plan) -> None:
     sampler = PSGD().build(plan)
     refused = pytest.raises(SamplingError, match="must come from a service")
     with Service(PSGD().build(plan), plan) as service, refused:

@@ -14,7 +14,7 @@ from samplers.service import Service
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_many_rows_go_through_however_they_are_cut(mode):
+def test_many_rows_go_through_however_they_are_cut(mode: str) -> None:
     # More rows than all blocks of shared memory hold, in one call and in uneven ones.
     plan = Plan(1000, epochs=4, budget=0.3, seed=1)
     rng = np.random.default_rng(0)
@@ -35,7 +35,7 @@ def test_many_rows_go_through_however_they_are_cut(mode):
         np.testing.assert_array_equal(service.next_order().ids, expected.next_order().ids)
 
 
-def test_many_rows_wait_here_while_the_process_is_busy():
+def test_many_rows_wait_here_while_the_process_is_busy() -> None:
     plan = Plan(1000, epochs=4, budget=0.3, seed=1)
     expected = PSGD().build(plan)
     rng = np.random.default_rng(0)
@@ -51,7 +51,7 @@ def test_many_rows_wait_here_while_the_process_is_busy():
         np.testing.assert_array_equal(service.next_order().ids, expected.next_order().ids)
 
 
-def test_feedback_may_be_written_over_after_it_was_given(plan):
+def test_feedback_may_be_written_over_after_it_was_given(plan: Plan) -> None:
     orders = []
     for mode in MODES:
         with Service(PSGD().build(plan), plan, mode=mode) as service:
@@ -62,7 +62,9 @@ def test_feedback_may_be_written_over_after_it_was_given(plan):
     assert_same(orders[1:], [orders[0]] * 2)
 
 
-def test_an_order_too_long_for_shared_memory_comes_another_way(plan, monkeypatch):
+def test_an_order_too_long_for_shared_memory_comes_another_way(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("samplers.service.process._MOST_SCORED", 1)
     results = []
     for mode in ("inline", "process"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from report_pages import FOMS, NEW, STEPS, page, write_run
@@ -11,7 +13,7 @@ from tools.reporting import verdict, wording
 from tools.reporting.folder import read_run
 
 
-def test_both_ways_of_counting_stand_on_a_page(tmp_path):
+def test_both_ways_of_counting_stand_on_a_page(tmp_path: Path) -> None:
     made = page(write_run(tmp_path / "a", FOMS, **NEW))
     assert made.texts("h1")[0].startswith(
         "Accuracy 91.2% after 30% of the full budget in compute: 4,000 of 20,000 samples trained, "
@@ -37,14 +39,14 @@ def test_both_ways_of_counting_stand_on_a_page(tmp_path):
     assert "foms" in made.texts("p")[0]
 
 
-def test_a_pass_that_was_not_measured_is_charged_as_a_third(tmp_path):
+def test_a_pass_that_was_not_measured_is_charged_as_a_third(tmp_path: Path) -> None:
     scores = {**NEW, "score_costs": {}, "score_cost": None, "scored_at": {"32": 3000}, "scored": 3000}
     record = read_run(write_run(tmp_path / "a", FOMS, **scores))
     assert record.scoring == pytest.approx(1000)
     assert "one costs a third of a training step, not measured" in verdict.scoring_gloss(record)
 
 
-def test_runs_of_equal_compute_are_matched_to_two_percent(tmp_path):
+def test_runs_of_equal_compute_are_matched_to_two_percent(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / "a", compute=6000.0, counts="trained")]
     runs += [
         write_run(
@@ -65,7 +67,7 @@ def test_runs_of_equal_compute_are_matched_to_two_percent(tmp_path):
     assert any("beside no selection, foms took 2.0% more" in line for line in said)
 
 
-def test_resolution_by_round_is_that_of_the_schedule_at_each_rounds_beginning(tmp_path):
+def test_resolution_by_round_is_that_of_the_schedule_at_each_rounds_beginning(tmp_path: Path) -> None:
     options = {"lowest": 16, "pixels": 1.0, "step": 8, "magnitude": [0.5, 1.5]}
     ledger = {"trained_at": {"16": 2000, "24": 2000, "32": 2000}, "compute": 3500.0, "counts": "trained"}
     run = write_run(tmp_path / "a", {"resolution": {"name": "progressive", **options}}, **ledger)
@@ -86,12 +88,14 @@ def test_resolution_by_round_is_that_of_the_schedule_at_each_rounds_beginning(tm
 @pytest.mark.parametrize(
     "options", [{"name": "unheard_of"}, {"name": "progressive", "lowest": "x"}, {"name": 3}, 4]
 )
-def test_a_resolution_that_is_not_understood_leaves_the_samples(tmp_path, options):
+def test_a_resolution_that_is_not_understood_leaves_the_samples(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
     run = write_run(tmp_path / "a", {"resolution": options}, trained_at={"16": 3000, "32": 3000})
     assert "32 3,000 50.0%" in page(run).texts("tr")
 
 
-def test_folders_of_earlier_versions_are_read_with_what_those_versions_did(tmp_path):
+def test_folders_of_earlier_versions_are_read_with_what_those_versions_did(tmp_path: Path) -> None:
     old = read_run(write_run(tmp_path / "a", scored=2000, score_cost=0.3))
     assert (old.counts, old.compute, old.scoring) == ("trained", 6600, 600)
     made = page(tmp_path / "a", write_run(tmp_path / "b", FOMS, **NEW), out=tmp_path / "out.html")
@@ -100,7 +104,7 @@ def test_folders_of_earlier_versions_are_read_with_what_those_versions_did(tmp_p
     assert f"FLOPs, whole run {wording.NONE} 24 TFLOP" in made.texts("tr")
 
 
-def test_accuracy_is_drawn_against_compute_where_that_is_not_training_alone(tmp_path):
+def test_accuracy_is_drawn_against_compute_where_that_is_not_training_alone(tmp_path: Path) -> None:
     plain = write_run(tmp_path / "plain")
     assert [title for title in page(plain).texts("figcaption") if title.startswith("Accuracy")] == [
         "Accuracy against trained samples",
@@ -111,7 +115,7 @@ def test_accuracy_is_drawn_against_compute_where_that_is_not_training_alone(tmp_
     assert f"step {STEPS} 6,000 8,400 2 min 5 s 91.23% 0.4000" in made.texts("tr")
 
 
-def test_evaluations_of_earlier_versions_have_no_compute_to_draw(tmp_path):
+def test_evaluations_of_earlier_versions_have_no_compute_to_draw(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a")
     lines = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
     for line in lines:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +19,7 @@ from tools.reporting import bars
 from trainer.errors import RunError
 
 
-def test_an_unfinished_run_is_reported_as_such(run):
+def test_an_unfinished_run_is_reported_as_such(run: Path) -> None:
     (run / "samples.parquet").unlink()
     for name, lines in (("steps.jsonl", 3), ("evaluations.jsonl", 8)):
         kept = (run / name).read_text().splitlines(keepends=True)[:lines]
@@ -36,7 +38,7 @@ def test_an_unfinished_run_is_reported_as_such(run):
     assert "steps.jsonl" not in made.texts("aside")[0]
 
 
-def test_a_run_that_has_only_begun(run, tmp_path):
+def test_a_run_that_has_only_begun(run: Path, tmp_path: Path) -> None:
     for file in run.iterdir():
         if file.name != "run.toml":
             file.unlink()
@@ -66,7 +68,7 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_file_may_be_missing_or_damaged(run, tmp_path, name):
+def test_each_file_may_be_missing_or_damaged(run: Path, tmp_path: Path, name: Any) -> None:
     whole = (run / name).read_bytes()
     other = write_run(tmp_path / "other", {"lr": 0.3})
     (run / name).unlink()
@@ -79,19 +81,19 @@ def test_each_file_may_be_missing_or_damaged(run, tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "damage"), [("ledger.json", b"{"), ("samples.parquet", b"PAR1"), ("steps.jsonl", b"\xff")]
 )
-def test_damage_is_named(run, name, damage):
+def test_damage_is_named(run: Path, name: str, damage: bytes) -> None:
     (run / name).write_bytes(damage)
     assert f"{name} can't be read" in page(run).text
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_is_no_file_is_a_fault_and_not_waited_for(run, name):
+def test_what_is_no_file_is_a_fault_and_not_waited_for(run: Path, name: Any) -> None:
     (run / name).unlink()
     os.mkfifo(run / name)
     assert f"{name} can't be read" in page(run).text
 
 
-def test_lines_that_cannot_be_read_are_counted(run):
+def test_lines_that_cannot_be_read_are_counted(run: Path) -> None:
     with (run / "steps.jsonl").open("a") as file:
         file.write("nonsense\n[]\n")
     assert "2 of steps.jsonl's 8 lines can't be read" in page(run).text
@@ -110,14 +112,14 @@ def test_lines_that_cannot_be_read_are_counted(run):
         {"counts": "compute", "compute": 0, "trained_at": {"8": 0, "16": 0}, "score_costs": {"8": "y"}},
     ],
 )
-def test_strange_ledgers_do_not_break_the_page(run, tmp_path, values):
+def test_strange_ledgers_do_not_break_the_page(run: Path, tmp_path: Path, values: Any) -> None:
     ledger = json.loads((run / "ledger.json").read_text())
     (run / "ledger.json").write_text(json.dumps(ledger | values))
     page(run)
     page(run, write_run(tmp_path / "b", {"lr": 0.2}), out=tmp_path / "both.html")
 
 
-def test_samples_of_other_types_are_a_fault(run):
+def test_samples_of_other_types_are_a_fault(run: Path) -> None:
     table = pa.table({"label": ["x"], "times_seen": [1], "mean_probability": [0.5]})
     pq.write_table(table, run / "samples.parquet")
     assert "samples.parquet can't be read" in page(run).text
@@ -125,7 +127,7 @@ def test_samples_of_other_types_are_a_fault(run):
     assert "samples.parquet can't be read" in page(run).text
 
 
-def test_nothing_seen_and_nothing_there(run):
+def test_nothing_seen_and_nothing_there(run: Path) -> None:
     columns = {
         "label": np.zeros(3, int),
         "times_seen": np.zeros(3, int),
@@ -137,19 +139,19 @@ def test_nothing_seen_and_nothing_there(run):
     assert "No per-sample record is there." in page(run).text
 
 
-def test_an_evaluation_that_is_not_of_the_last_round_is_pointed_out(run):
+def test_an_evaluation_that_is_not_of_the_last_round_is_pointed_out(run: Path) -> None:
     kept = (run / "evaluations.jsonl").read_text().splitlines(keepends=True)[:-1]
     (run / "evaluations.jsonl").write_text("".join(kept))
     assert "The last evaluation was made at step 57 of 60" in page(run).texts("aside")[0]
 
 
-def test_overlapping_phases_are_pointed_out(run):
+def test_overlapping_phases_are_pointed_out(run: Path) -> None:
     ledger = json.loads((run / "ledger.json").read_text())
     (run / "ledger.json").write_text(json.dumps(ledger | {"phases": PHASES | {"forward": 90.0}}))
     assert bars.OVERLAP_NOTE in page(run).texts("p")
 
 
-def test_what_is_not_a_run_is_an_error_of_one_line(run, tmp_path):
+def test_what_is_not_a_run_is_an_error_of_one_line(run: Path, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("x")
     empty = tmp_path / "empty"

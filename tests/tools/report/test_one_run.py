@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,14 +11,14 @@ import pyarrow.parquet as pq
 from report_pages import CLASSES, N, page, write_run, write_samples
 
 
-def test_headline_says_what_it_cost_and_what_it_bought(run):
+def test_headline_says_what_it_cost_and_what_it_bought(run: Path) -> None:
     assert page(run).texts("h1") == [
         "Accuracy 91.2% after 30% of the full budget: 6,000 of 20,000 samples trained, 30.0% of the full "
         "compute, 2 min 5 s of training, stall 0.4%."
     ]
 
 
-def test_figures_from_the_files_appear(run):
+def test_figures_from_the_files_appear(run: Path) -> None:
     made = page(run)
     tiles = dict(zip(made.texts("dt"), made.texts("dd")[::2], strict=False))
     assert tiles["Accuracy"] == "91.23%"
@@ -47,7 +48,7 @@ def test_figures_from_the_files_appear(run):
     assert "aside" not in {tag for tag, _, _ in made.elements}
 
 
-def test_entropy_and_counts_by_hand(run):
+def test_entropy_and_counts_by_hand(run: Path) -> None:
     total = 4 * 500 + 8 * 499
     expected = -(500 * 4 / total * math.log(4 / total) + 499 * 8 / total * math.log(8 / total))
     made = page(run)
@@ -64,17 +65,17 @@ def test_entropy_and_counts_by_hand(run):
     ]
 
 
-def test_hardest_class_comes_first(run):
+def test_hardest_class_comes_first(run: Path) -> None:
     rows = [row for row in page(run).texts("tr") if row.startswith(tuple(CLASSES))]
     assert rows == ["shirt 0.500", "coat 0.750", "bag 0.900"]
 
 
-def test_classes_without_names_have_numbers(run):
+def test_classes_without_names_have_numbers(run: Path) -> None:
     write_samples(run, None)
     assert "class 0 0.500" in page(run).texts("tr")
 
 
-def test_many_classes_fold_away(tmp_path):
+def test_many_classes_fold_away(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a")
     table = pq.read_table(run / "samples.parquet")
     labels = pa.array(np.arange(N) % 25)

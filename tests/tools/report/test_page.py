@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 from report_pages import page, three, write_run, write_samples
@@ -13,7 +14,7 @@ HOSTILE = """</title></style><script>alert(1)</script><img src="http://x/y"> '"&
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_the_page_loads_nothing_and_runs_nothing(tmp_path, several):
+def test_the_page_loads_nothing_and_runs_nothing(tmp_path: Path, several: bool) -> None:
     runs = three(tmp_path) if several else [write_run(tmp_path / "a")]
     made = page(*runs)
     assert "http:" not in made.source
@@ -33,7 +34,7 @@ def test_the_page_loads_nothing_and_runs_nothing(tmp_path, several):
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_ids_are_unique_and_references_lead_somewhere(tmp_path, several):
+def test_ids_are_unique_and_references_lead_somewhere(tmp_path: Path, several: bool) -> None:
     made = page(*(three(tmp_path) if several else [write_run(tmp_path / "a")]))
     ids = [attributes["id"] for _, attributes, _ in made.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -45,7 +46,7 @@ def test_ids_are_unique_and_references_lead_somewhere(tmp_path, several):
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_every_drawing_has_a_text_alternative(tmp_path, several):
+def test_every_drawing_has_a_text_alternative(tmp_path: Path, several: bool) -> None:
     made = page(*(three(tmp_path) if several else [write_run(tmp_path / "a")]))
     titles = {
         attributes["id"]: text
@@ -68,7 +69,7 @@ def test_every_drawing_has_a_text_alternative(tmp_path, several):
     assert len(made.texts("caption")) == len(made.texts("table"))
 
 
-def test_plots_are_coloured_by_the_style_sheet_in_real_text(run):
+def test_plots_are_coloured_by_the_style_sheet_in_real_text(run: Path) -> None:
     made = page(run)
     style = made.texts("style")[0]
     plots = made.source.partition("</style>")[2]
@@ -78,7 +79,7 @@ def test_plots_are_coloured_by_the_style_sheet_in_real_text(run):
     assert "trained samples, thousands" in made.texts("text")
 
 
-def test_same_runs_same_page(run, tmp_path):
+def test_same_runs_same_page(run: Path, tmp_path: Path) -> None:
     assert page(run, out=tmp_path / "1.html").source == page(run, out=tmp_path / "2.html").source
 
 
@@ -88,7 +89,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_colours_stand_out_on_light_and_on_dark_paper():
+def test_colours_stand_out_on_light_and_on_dark_paper() -> None:
     """WCAG 2.1: contrast of at least 4.5 for text and 3 for lines."""
     style = resources.files("tools.reporting").joinpath("style.css").read_text(encoding="utf-8")
     for block in re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL)[:2]:
@@ -103,7 +104,7 @@ def test_colours_stand_out_on_light_and_on_dark_paper():
                 assert contrast >= 3, name
 
 
-def test_nothing_from_a_file_is_markup(tmp_path):
+def test_nothing_from_a_file_is_markup(tmp_path: Path) -> None:
     recipe = {"data": HOSTILE, "sampler": {"name": HOSTILE}, HOSTILE: HOSTILE, "augment": [{"name": HOSTILE}]}
     hostile = [
         write_run(tmp_path / name, {**recipe, "model": {"name": f"{name}{HOSTILE}"}}, phases={HOSTILE: 1.0})

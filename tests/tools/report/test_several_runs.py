@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from report_pages import FOMS, NEW, page, three, write_run
 
@@ -10,7 +11,7 @@ from tools.reporting import lineup, wording
 from tools.reporting.folder import read_run
 
 
-def test_three_runs_side_by_side(tmp_path):
+def test_three_runs_side_by_side(tmp_path: Path) -> None:
     made = page(*three(tmp_path))
     assert made.texts("h1") == [
         "Accuracy: uniform reached 91.2%, p_sgd 90.0% and c_sgd 92.2%, each on 6,000 trained samples "
@@ -33,7 +34,7 @@ def test_three_runs_side_by_side(tmp_path):
     ) in said
 
 
-def test_labels_with_commas_stand_in_quotation_marks(tmp_path):
+def test_labels_with_commas_stand_in_quotation_marks(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / "a"), write_run(tmp_path / "b", FOMS, **NEW)]
     said = page(*runs).texts("li")
     assert (
@@ -42,7 +43,7 @@ def test_labels_with_commas_stand_in_quotation_marks(tmp_path):
     )
 
 
-def test_settings_that_differ_come_first_and_the_others_are_folded(tmp_path):
+def test_settings_that_differ_come_first_and_the_others_are_folded(tmp_path: Path) -> None:
     made = page(*three(tmp_path))
     tables = [
         text
@@ -59,7 +60,7 @@ def test_settings_that_differ_come_first_and_the_others_are_folded(tmp_path):
     assert "batch_size" in made.texts("dt")
 
 
-def test_repeats_share_a_colour_and_are_averaged(tmp_path):
+def test_repeats_share_a_colour_and_are_averaged(tmp_path: Path) -> None:
     p_sgd = {"sampler": {"name": "p_sgd"}}
     runs = [write_run(tmp_path / f"u{s}", {"seed": s}, 0.90 + s / 100) for s in range(3)]
     runs += [write_run(tmp_path / f"p{s}", {**p_sgd, "seed": s}, 0.92) for s in range(2)]
@@ -77,7 +78,7 @@ def test_repeats_share_a_colour_and_are_averaged(tmp_path):
     ]
 
 
-def test_what_reaching_the_lowest_accuracy_took_is_told_for_each_group_of_runs(tmp_path):
+def test_what_reaching_the_lowest_accuracy_took_is_told_for_each_group_of_runs(tmp_path: Path) -> None:
     p_sgd = {"sampler": {"name": "p_sgd"}}
     # Accuracies rise by 1.5 points a round: 80% is reached after 20, 16 and 12 of the 20 rounds.
     runs = [
@@ -95,7 +96,7 @@ def test_what_reaching_the_lowest_accuracy_took_is_told_for_each_group_of_runs(t
     assert not any("First evaluation" in caption for caption in alone)
 
 
-def test_runs_are_called_by_what_groups_differ_in_and_then_by_their_seeds(tmp_path):
+def test_runs_are_called_by_what_groups_differ_in_and_then_by_their_seeds(tmp_path: Path) -> None:
     foms, compute = {"selection": {"name": "foms"}}, {"selection": {"name": "foms"}, "counts": "compute"}
     made = [({"sampler": {"name": "p_sgd"}}, 0), ({}, 0), ({}, 1), (foms, 0), (compute, 1)]
     plain = {"sampler": {"name": "uniform"}, "selection": {"name": "all"}, "counts": "trained"}
@@ -120,14 +121,14 @@ def test_runs_are_called_by_what_groups_differ_in_and_then_by_their_seeds(tmp_pa
     ]
 
 
-def test_the_same_run_twice_is_told_apart(run, tmp_path):
+def test_the_same_run_twice_is_told_apart(run: Path, tmp_path: Path) -> None:
     made = page(run, run, out=tmp_path / "out.html")
     assert "uniform-run (1)" in made.text
     assert "uniform-run (2)" in made.text
     assert "All settings are the same." in made.texts("p")
 
 
-def test_more_runs_than_colours_are_dashed(tmp_path):
+def test_more_runs_than_colours_are_dashed(tmp_path: Path) -> None:
     runs = [
         write_run(tmp_path / f"r{i}", {"optimizer": {"name": "sgd", "lr": i / 100}}, 0.9 + i / 1000)
         for i in range(1, 9)
@@ -141,7 +142,7 @@ def test_more_runs_than_colours_are_dashed(tmp_path):
     assert "stroke-dasharray" in made.source.partition("accuracy-samples")[2]
 
 
-def test_unequal_runs_are_said_to_be_unequal(tmp_path):
+def test_unequal_runs_are_said_to_be_unequal(tmp_path: Path) -> None:
     first = write_run(tmp_path / "a")
     other = write_run(
         tmp_path / "b", {"budget": 0.6}, trained=12_000, scored=10, score_cost=None, finished=False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +14,9 @@ import torch
 from trainer.environment import environment
 
 
-def test_facts_that_stand_together_have_a_line_each(make_run, page) -> None:
+def test_facts_that_stand_together_have_a_line_each(
+    make_run: Callable[..., Path], page: Callable[..., tuple[str, list[str]]]
+) -> None:
     run = make_run("a", {}, [0.9])
     told = {"data_sha256": {"train": "ab", "test": None}, "torch": "2.14"}
     (run / "environment.json").write_text(json.dumps({"schema": 1, **told}))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.reporting.importance import class_importance, mean_of_pairs, ranks, spearman, weighted
+from tools.reporting.lineup import Lineup
 from tools.reporting.wording import NONE
 
 OURS = {"sampler": {"name": "sample_importance", "epochs": 10.0}}
@@ -60,7 +64,9 @@ def test_class_importance_is_a_classs_part_of_all_weights() -> None:
     np.testing.assert_array_equal(class_importance(np.zeros(4), labels, 5), np.zeros(5))
 
 
-def test_runs_without_weights_or_with_other_samples_are_no_part(make_run, lined_up) -> None:
+def test_runs_without_weights_or_with_other_samples_are_no_part(
+    make_run: Callable[..., Path], lined_up: Callable[..., Lineup]
+) -> None:
     w = np.linspace(0, 1, 9)
     runs = [
         make_run("none", {}, [0.5], np.full(9, np.nan)),
@@ -79,7 +85,9 @@ def test_runs_without_weights_or_with_other_samples_are_no_part(make_run, lined_
     assert weighted(lined_up(runs[0], runs[5])) == ([], None, [])
 
 
-def test_a_page_shows_importance_agreement_and_ranks(make_run, page) -> None:
+def test_a_page_shows_importance_agreement_and_ranks(
+    make_run: Callable[..., Path], page: Callable[..., tuple[str, list[str]]]
+) -> None:
     rng = np.random.default_rng(0)
     base = np.where(np.arange(60) % 3 == 1, 0.9, 0.3)
     weights = [base + 0.1 * rng.random(60) for _ in range(3)]
@@ -103,7 +111,9 @@ def test_a_page_shows_importance_agreement_and_ranks(make_run, page) -> None:
     assert any("No pictures of" in one and "data set is not at" in one for one in rows)
 
 
-def test_multiplied_classes_are_marked(make_run, page) -> None:
+def test_multiplied_classes_are_marked(
+    make_run: Callable[..., Path], page: Callable[..., tuple[str, list[str]]]
+) -> None:
     w, copies = np.linspace(0.1, 1, 9), np.array([0, 0, 0, 0, 0, 0, 0, 1, 0])
     extra = {"image": np.where(copies, 4, np.arange(9)), "copy": copies}
     lines = {"accuracy_multiplied": [0.4, 0.5], "accuracy_others": [0.6, 0.8]}
@@ -117,14 +127,18 @@ def test_multiplied_classes_are_marked(make_run, page) -> None:
     assert any("50.00% 80.00%" in row for row in rows)
 
 
-def test_entropy_is_drawn_over_training_where_it_was_recorded(make_run, page) -> None:
+def test_entropy_is_drawn_over_training_where_it_was_recorded(
+    make_run: Callable[..., Path], page: Callable[..., tuple[str, list[str]]]
+) -> None:
     run = make_run("e", OURS, [0.5, 0.7], lines={"entropy": [2.0, 1.5]})
     assert "goes from 2 to 1.5" in page(run)[0]
     older = make_run("o", OURS, [0.5, 0.7])
     assert "Entropy of sample counts over training" not in page(older)[0]
 
 
-def test_a_hundred_classes_fold_away(make_run, page) -> None:
+def test_a_hundred_classes_fold_away(
+    make_run: Callable[..., Path], page: Callable[..., tuple[str, list[str]]]
+) -> None:
     labels = np.arange(300) % 100
     run = make_run("h", OURS, [0.5], np.linspace(0.1, 1, 300), columns={"label": labels})
     rows = page(run)[1]
@@ -132,5 +146,7 @@ def test_a_hundred_classes_fold_away(make_run, page) -> None:
     assert "All 100 classes" in " ".join(rows)
 
 
-def test_flops_of_publications_are_said_not_to_compare(make_run, page) -> None:
+def test_flops_of_publications_are_said_not_to_compare(
+    make_run: Callable[..., Path], page: Callable[..., tuple[str, list[str]]]
+) -> None:
     assert "compare ratios, not FLOPs" in " ".join(page(make_run("f", OURS, [0.5]))[1])

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,9 @@ def shown(source: str) -> list[tuple[str, np.ndarray]]:
     return [(alt, np.asarray(Image.open(io.BytesIO(base64.b64decode(code))))) for code, alt in found]
 
 
-def test_the_easiest_and_the_hardest_image_of_each_class_are_shown(make_run, page, data: Path) -> None:
+def test_the_easiest_and_the_hardest_image_of_each_class_are_shown(
+    make_run: Callable[..., Path], page: Callable[..., tuple[str, list[str]]], data: Path
+) -> None:
     opened = open_dataset(data)
     labels, n = opened.labels, len(opened)
     runs, expected = [], []
@@ -54,7 +57,9 @@ def test_the_easiest_and_the_hardest_image_of_each_class_are_shown(make_run, pag
         assert alt.endswith(f"{opened.name(int(index))}, weight {w[index]:.3f}")
 
 
-def test_copies_show_their_image(make_run, page, data: Path) -> None:
+def test_copies_show_their_image(
+    make_run: Callable[..., Path], page: Callable[..., tuple[str, list[str]]], data: Path
+) -> None:
     opened = open_dataset(data)
     image = np.tile(np.arange(len(opened)), 2)
     copy = np.repeat([0, 1], len(opened))
@@ -75,7 +80,9 @@ FAULTS = ["gone", "converted anew", "cut", "other samples", "old recipe", "no cl
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_without_the_data_set_a_note_says_why(make_run, page, data: Path, fault: str) -> None:
+def test_without_the_data_set_a_note_says_why(
+    make_run: Callable[..., Path], page: Callable[..., tuple[str, list[str]]], data: Path, fault: str
+) -> None:
     opened = open_dataset(data)
     labels = opened.labels.copy()
     recipe = {**OURS, "data_dir": str(data.parent.parent)}
@@ -110,7 +117,9 @@ def test_without_the_data_set_a_note_says_why(make_run, page, data: Path, fault:
     assert reason in notes[0]
 
 
-def test_large_images_are_brought_down_and_many_runs_left_out(make_run, page, data: Path) -> None:
+def test_large_images_are_brought_down_and_many_runs_left_out(
+    make_run: Callable[..., Path], page: Callable[..., tuple[str, list[str]]], data: Path
+) -> None:
     opened = open_dataset(data)
     recipe = {**OURS, "data_dir": str(data.parent.parent)}
     w = np.linspace(0.1, 1, len(opened))

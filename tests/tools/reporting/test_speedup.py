@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tools.reporting.lineup import Lineup
 from tools.reporting.mean_curve import Curve, curve, percentiles
 from tools.reporting.speedup import factor
 
@@ -66,7 +69,9 @@ def test_percentiles_lie_between_the_nearest_runs_in_proportion(accuracies: list
     assert percentiles(accuracies) == (pytest.approx(slow(0.16)), pytest.approx(slow(0.84)))
 
 
-def test_a_mean_curve_is_over_finished_runs_and_the_rounds_that_all_evaluated(make_run, lined_up) -> None:
+def test_a_mean_curve_is_over_finished_runs_and_the_rounds_that_all_evaluated(
+    make_run: Callable[..., Path], lined_up: Callable[..., Lineup]
+) -> None:
     runs = [
         make_run("a", {"seed": 0}, [0.5, 0.6, 0.7]),
         make_run("b", {"seed": 1}, [0.7, 0.8]),
@@ -79,7 +84,9 @@ def test_a_mean_curve_is_over_finished_runs_and_the_rounds_that_all_evaluated(ma
     assert curve(lined_up(runs[2]).groups[0]) is None
 
 
-def test_a_report_has_all_measures_by_their_names(make_run, page) -> None:
+def test_a_report_has_all_measures_by_their_names(
+    make_run: Callable[..., Path], page: Callable[..., tuple[str, list[str]]]
+) -> None:
     scan = [[0.80, 0.90, 0.94, 0.93], [0.82, 0.92, 0.96, 0.95], [0.81, 0.91, 0.95, 0.94]]
     ours = [[0.80, 0.94, 0.95, 0.96], [0.80, 0.95, 0.95, 0.96]]
     runs = [make_run(f"s{i}", {"seed": i}, one) for i, one in enumerate(scan)]
@@ -102,7 +109,9 @@ def test_a_report_has_all_measures_by_their_names(make_run, page) -> None:
     assert "94.0% ± 1.0 over 3 seeds" in source  # the last round's is what is reported
 
 
-def test_without_a_finished_baseline_there_is_no_speed_up(make_run, page) -> None:
+def test_without_a_finished_baseline_there_is_no_speed_up(
+    make_run: Callable[..., Path], page: Callable[..., tuple[str, list[str]]]
+) -> None:
     runs = [
         make_run("a", {}, [0.5], finished=False),
         make_run("b", OURS, [0.6]),
@@ -113,7 +122,9 @@ def test_without_a_finished_baseline_there_is_no_speed_up(make_run, page) -> Non
     assert "Speed-up" in page(runs[1], runs[2])[0]
 
 
-def test_a_baseline_that_nobody_comes_near_is_not_drawn_alone(make_run, page) -> None:
+def test_a_baseline_that_nobody_comes_near_is_not_drawn_alone(
+    make_run: Callable[..., Path], page: Callable[..., tuple[str, list[str]]]
+) -> None:
     """A flat line at 1 shows nothing; the table says that the others never get there."""
     runs = [make_run("a", {"seed": 0}, [0.9]), make_run("b", {"seed": 1}, [0.9]), make_run("c", OURS, [0.5])]
     source, rows = page(*runs)

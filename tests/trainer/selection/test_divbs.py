@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from trainer.selection import Candidates, Setting
 from trainer.selection.divbs import Divbs, gradient_products, spanning
 
 
@@ -43,27 +47,29 @@ def drawn(n: int, classes: int, d: int, seed: int) -> tuple[torch.Tensor, torch.
     return outputs, labels, features
 
 
-def test_inner_products_are_those_of_the_gradients():
+def test_inner_products_are_those_of_the_gradients() -> None:
     given = drawn(9, 4, 5, seed=1)
     g = gradients(*given)
     np.testing.assert_allclose(gradient_products(*given).numpy(), g @ g.T, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_takes_what_enlarges_the_projection_of_the_mean_most(setting, pool, seed):
+def test_takes_what_enlarges_the_projection_of_the_mean_most(
+    setting: Callable[..., Setting], pool: Callable[..., Candidates], seed: Any
+) -> None:
     outputs, labels, features = drawn(20, 6, 7, seed)
     expected = greedy(gradients(outputs, labels, features), 10)
     shown = pool(outputs=outputs, labels=labels, features=features)
     assert Divbs().build(setting(10)).choose(shown).places.tolist() == expected
 
 
-def test_a_copy_is_not_taken_while_something_new_is_left():
+def test_a_copy_is_not_taken_while_something_new_is_left() -> None:
     vectors = torch.tensor([[3.0, 0, 0], [3.0, 0, 0], [0, 2.0, 0], [3.0, 0, 0], [0, 0, 1.0]]).double()
     inner = vectors @ vectors.T
     assert spanning(inner, 3).tolist() == [0, 2, 4]
     assert spanning(inner, 5).tolist() == [0, 2, 4, 1, 3]
 
 
-def test_gradients_of_0_are_taken_last():
+def test_gradients_of_0_are_taken_last() -> None:
     vectors = torch.tensor([[0.0, 0], [1.0, 0], [0, 0], [0, 0.5]]).double()
     assert spanning(vectors @ vectors.T, 4).tolist() == [1, 3, 0, 2]

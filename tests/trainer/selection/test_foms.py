@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import ArrayLike
 
 from trainer.errors import RunError
+from trainer.selection import Candidates, Setting
 from trainer.selection.foms import Foms
 from trainer.selection.helpers.forgetting import ForgettingMemory
 
@@ -29,7 +32,13 @@ def successive(weights: np.ndarray, count: int) -> dict[tuple[int, ...], float]:
 
 
 @pytest.mark.parametrize(("beta", "ratio"), [(1.0, 2.0), (0.0, 2.0), (2.5, 4.0)])
-def test_draws_by_a_power_of_the_percentile_rank(deviation, setting, pool, beta, ratio):
+def test_draws_by_a_power_of_the_percentile_rank(
+    deviation: Callable[[ArrayLike, ArrayLike], float],
+    setting: Callable[..., Setting],
+    pool: Callable[..., Candidates],
+    beta: float,
+    ratio: float,
+) -> None:
     ranks = np.array([sum(other <= loss for other in LOSSES) / 5 for loss in LOSSES])
     chances = successive(ranks**beta, 2)
     counts = dict.fromkeys(chances, 0)
@@ -40,14 +49,18 @@ def test_draws_by_a_power_of_the_percentile_rank(deviation, setting, pool, beta,
     assert deviation(list(counts.values()), np.array(list(chances.values())) * rows) < 4.75
 
 
-def test_the_easiest_candidate_is_drawn_too(setting, pool):
+def test_the_easiest_candidate_is_drawn_too(
+    setting: Callable[..., Setting], pool: Callable[..., Candidates]
+) -> None:
     """Algorithm 3 would give it rank 0; eq. 4.4 gives it 1 / n."""
     selection = Foms().build(setting(1))
     rows = np.random.default_rng(4).random((400, 5), np.float32)
     assert any(selection.choose(pool(LOSSES, row)).places.tolist() == [2] for row in rows)
 
 
-def test_ranks_by_gradient_norm_where_asked(setting, pool):
+def test_ranks_by_gradient_norm_where_asked(
+    setting: Callable[..., Setting], pool: Callable[..., Candidates]
+) -> None:
     """A confident mistake has the larger loss; the norm of softmax - y can rank the other way round."""
     p = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.45, 0.19, 0.18, 0.18]]).clamp(min=1e-9)
     shown = pool(outputs=p.log(), labels=torch.tensor([0, 0]), uniforms=[0.5, 0.5])
@@ -57,7 +70,7 @@ def test_ranks_by_gradient_norm_where_asked(setting, pool):
     assert Foms(score="gradient_norm").build(setting(1)).choose(shown).places.tolist() == [0]
 
 
-def test_memory_is_the_moving_average_of_rises_since_last_seen():
+def test_memory_is_the_moving_average_of_rises_since_last_seen() -> None:
     memory = ForgettingMemory(50, pace=0.3, device=torch.device("cpu"))
     rng = np.random.default_rng(5)
     last: dict[int, float] = {}
@@ -75,14 +88,16 @@ def test_memory_is_the_moving_average_of_rises_since_last_seen():
         np.testing.assert_allclose(made.numpy(), expected, rtol=1e-5, atol=1e-7)
 
 
-def test_of_a_sample_that_stands_twice_the_last_is_remembered():
+def test_of_a_sample_that_stands_twice_the_last_is_remembered() -> None:
     memory = ForgettingMemory(4, pace=1.0, device=torch.device("cpu"))
     memory.update(np.array([2, 1, 2, 2]), torch.tensor([1.0, 5.0, 7.0, 3.0]))
     rises = memory.update(np.array([2, 1, 0]), torch.tensor([4.0, 4.0, 4.0]))
     assert rises.tolist() == [1.0, 0.0, 0.0]
 
 
-def test_memory_lifts_what_is_being_forgotten(setting, pool):
+def test_memory_lifts_what_is_being_forgotten(
+    setting: Callable[..., Setting], pool: Callable[..., Candidates]
+) -> None:
     """Two looks at four samples; the one whose loss rises ranks first though its loss is not the highest."""
     looks = [[3.0, 0.1, 1.0, 1.0], [3.0, 2.0, 1.0, 1.0]]
     for forgetting, first in ((0.0, 0), (2.0, 1)):
@@ -92,7 +107,7 @@ def test_memory_lifts_what_is_being_forgotten(setting, pool):
         assert choice.places.tolist() == [first]
 
 
-def test_hardness_can_vary_at_one_size_of_the_pool():
+def test_hardness_can_vary_at_one_size_of_the_pool() -> None:
     """Kocyigit (2023) figure 4.4, right: five times the batch, for every beta up to where 1 + beta is
     more."""
     assert {Foms(beta=beta, ratio=5.0).ratio for beta in (0.0, 0.5, 1.0, 2.0, 4.0)} == {5.0}

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
+from pipeline import Batch
+from trainer.methods import Losses
+from trainer.selection import Candidates, Setting
 from trainer.selection.gradient_norm import GradientNorm
 
 
@@ -13,7 +19,11 @@ def norms_of(losses: np.ndarray) -> np.ndarray:
     return 2 * losses.astype(np.float32).astype(float) + 1
 
 
-def test_weights_are_inverse_probabilities_and_unbiased(setting, pool, deviation):
+def test_weights_are_inverse_probabilities_and_unbiased(
+    setting: Callable[..., Setting],
+    pool: Callable[..., Candidates],
+    deviation: Callable[[ArrayLike, ArrayLike], float],
+) -> None:
     losses = np.array([0.1, 4.0, 0.7, 2.0, 0.0, 1.0])
     p = norms_of(losses) / norms_of(losses).sum()
     selection = GradientNorm().build(setting(2))
@@ -29,7 +39,12 @@ def test_weights_are_inverse_probabilities_and_unbiased(setting, pool, deviation
     assert abs(np.mean(means) - losses.mean()) < 4.9 * np.std(means) / np.sqrt(rows)
 
 
-def test_tau_is_the_moving_average_of_the_papers_estimate(setting, pool, told, plain):
+def test_tau_is_the_moving_average_of_the_papers_estimate(
+    setting: Callable[..., Setting],
+    pool: Callable[..., Candidates],
+    told: Callable[..., Losses],
+    plain: Callable[[int], Batch],
+) -> None:
     rng = np.random.default_rng(2)
     selection = GradientNorm(smoothing=0.8).build(setting(4))
     tau = 0.0
@@ -47,7 +62,9 @@ def test_tau_is_the_moving_average_of_the_papers_estimate(setting, pool, told, p
         assert selection.state_dict()["tau"].item() == pytest.approx(tau, rel=1e-5)
 
 
-def test_is_on_while_it_pays_as_last_read(setting, told, plain):
+def test_is_on_while_it_pays_as_last_read(
+    setting: Callable[..., Setting], told: Callable[..., Losses], plain: Callable[[int], Batch]
+) -> None:
     alone = plain(50)
     # One large norm among 50: tau is near sqrt(50 * sum P^2), far above 2; equal norms give 1.
     uneven = told(np.append(np.full(49, -0.499), 100.0))
@@ -62,7 +79,9 @@ def test_is_on_while_it_pays_as_last_read(setting, told, plain):
     assert course == [False] * 4 + [True] * 10 + [False] * 6
 
 
-def test_perfect_predictions_are_drawn_uniformly(setting, pool, told):
+def test_perfect_predictions_are_drawn_uniformly(
+    setting: Callable[..., Setting], pool: Callable[..., Candidates], told: Callable[..., Losses]
+) -> None:
     selection = GradientNorm().build(setting(4))
     choice = selection.choose(pool(np.full(8, -0.5), np.linspace(0, 0.99, 8)))
     assert choice.weights.tolist() == [1.0] * 4

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from pipeline import Batch
 from trainer.errors import RunError
+from trainer.methods import Losses
 from trainer.parallel import World
-from trainer.selection import Setting, Terms
+from trainer.selection import Candidates, Setting, Terms
 from trainer.selection.impon import Impon, ImponLow
 
 MODEL = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 10))
@@ -28,7 +33,13 @@ def context(images: torch.Tensor, grid: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("part", [Impon(lr=0.003, grid=2), ImponLow(lr=0.003, grid=2)], ids=["high", "low"])
-def test_predicts_chooses_and_learns_as_defined(setting, pool, told, part, plain):
+def test_predicts_chooses_and_learns_as_defined(
+    setting: Callable[..., Setting],
+    pool: Callable[..., Candidates],
+    told: Callable[..., Losses],
+    part: Any,
+    plain: Callable[[int], Batch],
+) -> None:
     generator = torch.Generator().manual_seed(1)
     rng = np.random.default_rng(1)
     selection = part.build(Setting(4, 80, torch.device("cpu"), model=MODEL, budget=0.4))
@@ -54,12 +65,19 @@ def test_predicts_chooses_and_learns_as_defined(setting, pool, told, part, plain
             assert selection.state_dict()["weights"] is None
 
 
-def test_begins_each_epoch_without_preference(setting, pool):
+def test_begins_each_epoch_without_preference(
+    setting: Callable[..., Setting], pool: Callable[..., Candidates]
+) -> None:
     selection = Impon().build(setting(3, model=MODEL))
     assert selection.choose(pool(images=torch.randn(5, 3, 4, 4))).places.tolist() == [0, 1, 2]
 
 
-def test_learns_to_tell_high_losses_from_low_ones(setting, pool, told, plain):
+def test_learns_to_tell_high_losses_from_low_ones(
+    setting: Callable[..., Setting],
+    pool: Callable[..., Candidates],
+    told: Callable[..., Losses],
+    plain: Callable[[int], Batch],
+) -> None:
     """Bright images have high losses: after some batches the brightest are chosen."""
     generator = torch.Generator().manual_seed(2)
     selection = Impon(lr=0.01, grid=1).build(setting(4, model=MODEL))
@@ -71,7 +89,12 @@ def test_learns_to_tell_high_losses_from_low_ones(setting, pool, told, plain):
     assert sorted(choice.places.tolist()) == sorted(brightness.argsort(descending=True)[:4].tolist())
 
 
-def test_reads_the_networks_features_where_asked(setting, pool, told, plain):
+def test_reads_the_networks_features_where_asked(
+    setting: Callable[..., Setting],
+    pool: Callable[..., Candidates],
+    told: Callable[..., Losses],
+    plain: Callable[[int], Batch],
+) -> None:
     part = Impon(inputs="penultimate", lr=0.01)
     assert part.scores
     assert part.features
@@ -86,7 +109,12 @@ def test_reads_the_networks_features_where_asked(setting, pool, told, plain):
     assert len(selection.state_dict()["weights"]) == 3
 
 
-def test_a_batch_that_was_not_chosen_teaches_nothing(setting, pool, told, plain):
+def test_a_batch_that_was_not_chosen_teaches_nothing(
+    setting: Callable[..., Setting],
+    pool: Callable[..., Candidates],
+    told: Callable[..., Losses],
+    plain: Callable[[int], Batch],
+) -> None:
     selection = Impon().build(setting(3, model=MODEL))
     selection.choose(pool(images=torch.randn(5, 3, 4, 4)))
     selection.observe(told(np.ones(3)), plain(3), None)
@@ -94,13 +122,13 @@ def test_a_batch_that_was_not_chosen_teaches_nothing(setting, pool, told, plain)
 
 
 @pytest.mark.parametrize(("batch", "ratio"), [(128, 200 / 128), (64, 200 / 64), (200, 1)])
-def test_a_bank_holds_200_whatever_the_batch(batch, ratio):
+def test_a_bank_holds_200_whatever_the_batch(batch: int, ratio: Any) -> None:
     assert Impon().bind(Terms(0.3, 200, batch)).ratio == ratio
     assert ImponLow(bank=300).bind(Terms(0.3, 200, batch)).ratio * batch == pytest.approx(300)
     assert Impon(ratio=2.0).bind(Terms(0.3, 200, batch)).ratio == 2
 
 
-def test_a_bank_below_a_batch_is_refused():
+def test_a_bank_below_a_batch_is_refused() -> None:
     with pytest.raises(
         RunError, match=r"bank must be at least the batch of 512; got 200: give --selection\.bank 800"
     ):
@@ -108,7 +136,9 @@ def test_a_bank_below_a_batch_is_refused():
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_unselected_batches_count_towards_the_epoch(pool, told, ranks, plain):
+def test_unselected_batches_count_towards_the_epoch(
+    pool: Callable[..., Candidates], told: Callable[..., Losses], ranks: int, plain: Callable[[int], Batch]
+) -> None:
     """Of 30 samples' epoch: the warm-up's batches of 10 count, of all ranks together."""
     world = World(rank=0, size=ranks)
     selection = Impon(lr=0.01).build(Setting(10 // ranks, 30, torch.device("cpu"), world, MODEL))
@@ -122,7 +152,14 @@ def test_unselected_batches_count_towards_the_epoch(pool, told, ranks, plain):
 
 
 @pytest.mark.parametrize(("loss", "told_of"), [(1.0, True), (np.nan, False)], ids=["model", "network"])
-def test_a_linear_model_that_diverges_is_told(setting, pool, told, loss, told_of, plain):
+def test_a_linear_model_that_diverges_is_told(
+    setting: Callable[..., Setting],
+    pool: Callable[..., Candidates],
+    told: Callable[..., Losses],
+    loss: Any,
+    told_of: bool,
+    plain: Callable[[int], Batch],
+) -> None:
     selection = Impon(lr=1e3).build(setting(4, samples=4000, model=MODEL))
     for _ in range(40):
         choice = selection.choose(pool(images=torch.randn(6, 3, 4, 4)))

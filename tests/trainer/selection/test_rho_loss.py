@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from samplers import Scores
 from trainer.errors import RunError
+from trainer.selection import Candidates, Setting
 from trainer.selection.rho_loss import RhoLoss
 
 
-def test_rho_loss_takes_the_highest_reducible_losses(setting, pool, tmp_path):
+def test_rho_loss_takes_the_highest_reducible_losses(
+    setting: Callable[..., Setting], pool: Callable[..., Candidates], tmp_path: Path
+) -> None:
     rng = np.random.default_rng(2)
     irreducible = rng.exponential(size=300).astype(np.float32)
     Scores(irreducible, "irreducible_loss", {"trained": 4321}).save(tmp_path / "file.npz")
@@ -33,13 +40,17 @@ def test_rho_loss_takes_the_highest_reducible_losses(setting, pool, tmp_path):
         ({}, 0, 0),
     ],
 )
-def test_the_holdout_model_is_charged(setting, tmp_path, metadata, option, charged):
+def test_the_holdout_model_is_charged(
+    setting: Callable[..., Setting], tmp_path: Path, metadata: Any, option: int | None, charged: int
+) -> None:
     Scores(np.zeros(9, np.float32), "irreducible_loss", metadata).save(tmp_path / "file.npz")
     part = RhoLoss(irreducible=tmp_path / "file.npz", holdout_samples=option)
     assert part.build(setting(3, samples=9)).charged == charged
 
 
-def test_rho_loss_without_what_it_needs_is_refused_in_one_line(setting, tmp_path):
+def test_rho_loss_without_what_it_needs_is_refused_in_one_line(
+    setting: Callable[..., Setting], tmp_path: Path
+) -> None:
     Scores(np.zeros(9, np.float32), "irreducible_loss").save(tmp_path / "file.npz")
     columns = {"schema": 1, "scores": np.zeros(9, np.float32), "method": "irreducible_loss"}
     np.savez(tmp_path / "endless.npz", **columns, metadata='{"trained": Infinity}')
@@ -57,7 +68,9 @@ def test_rho_loss_without_what_it_needs_is_refused_in_one_line(setting, tmp_path
         assert "\n" not in str(error.value)
 
 
-def test_rho_loss_refuses_the_losses_of_another_set_of_the_same_size(setting, tmp_path):
+def test_rho_loss_refuses_the_losses_of_another_set_of_the_same_size(
+    setting: Callable[..., Setting], tmp_path: Path
+) -> None:
     metadata = {"trained": 10, "data_sha256": "a1"}
     Scores(np.zeros(9, np.float32), "irreducible_loss", metadata).save(tmp_path / "file.npz")
     part = RhoLoss(irreducible=tmp_path / "file.npz")

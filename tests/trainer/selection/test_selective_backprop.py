@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from trainer.errors import RunError
-from trainer.selection import Terms
+from trainer.selection import Candidates, Setting, Terms
 from trainer.selection.selective_backprop import SelectiveBackprop
 from trainer.selection.selective_backprop_exact import SelectiveBackpropExact
 
 
 @pytest.mark.parametrize("size", [7, 40])
-def test_keeps_by_the_share_of_the_last_r_losses(setting, pool, size):
+def test_keeps_by_the_share_of_the_last_r_losses(
+    setting: Callable[..., Setting], pool: Callable[..., Candidates], size: int
+) -> None:
     """Pools smaller and larger than the history, so that the ring is partly filled, wraps and is overrun."""
     rng = np.random.default_rng(1)
     selection = SelectiveBackprop(beta=1.7, history=25).build(setting(4))
@@ -30,7 +36,9 @@ def test_keeps_by_the_share_of_the_last_r_losses(setting, pool, size):
 
 
 @pytest.mark.parametrize(("keep", "beta"), [(0.2, 4.0), (0.3, 2.3333), (0.5, 1.0)])
-def test_keeps_the_budget_on_average(setting, pool, keep, beta):
+def test_keeps_the_budget_on_average(
+    setting: Callable[..., Setting], pool: Callable[..., Candidates], keep: float, beta: float
+) -> None:
     part = SelectiveBackprop(keep=keep)
     assert part.power == pytest.approx(beta, rel=1e-4)
     assert SelectiveBackprop().bind(Terms(keep, 200, 128)).power == part.power
@@ -50,7 +58,7 @@ def test_keeps_the_budget_on_average(setting, pool, keep, beta):
 
 
 @pytest.mark.parametrize(("budget", "start"), [(0.2, 0.025), (0.3, 1 / 60), (0.5, 0.01)])
-def test_the_first_epoch_is_trained_as_it_comes(budget, start):
+def test_the_first_epoch_is_trained_as_it_comes(budget: float, start: Any) -> None:
     """N of T * N * B trained samples, T = 200: Arazo et al. (2021), section 3."""
     part = SelectiveBackprop().bind(Terms(budget, 200, 128))
     assert part.start == pytest.approx(start)
@@ -58,7 +66,7 @@ def test_the_first_epoch_is_trained_as_it_comes(budget, start):
     assert part.on(0, start)
 
 
-def test_what_is_given_does_not_follow_the_run():
+def test_what_is_given_does_not_follow_the_run() -> None:
     terms = Terms(0.2, 200, 128)
     assert SelectiveBackprop(keep=0.4, start=0.1).bind(terms) == SelectiveBackprop(keep=0.4, start=0.1)
     assert SelectiveBackprop(beta=1.0).bind(terms).ratio == 2
@@ -79,12 +87,16 @@ def test_what_is_given_does_not_follow_the_run():
         (Terms(0.1, 2, 128), r"which is 5 of 0\.1 of 2 epochs"),
     ],
 )
-def test_a_run_that_leaves_nothing_to_select_is_refused(terms, line):
+def test_a_run_that_leaves_nothing_to_select_is_refused(terms: Any, line: str) -> None:
     with pytest.raises(RunError, match=line):
         SelectiveBackprop().bind(terms)
 
 
-def test_exact_draws_by_midpoint_percentiles(deviation, setting, pool):
+def test_exact_draws_by_midpoint_percentiles(
+    deviation: Callable[[ArrayLike, ArrayLike], float],
+    setting: Callable[..., Setting],
+    pool: Callable[..., Candidates],
+) -> None:
     losses = np.array([0.4, 2.5, 0.1, 2.0, 1.0])
     ranks = np.argsort(np.argsort(losses))
     weights = ((ranks + 0.5) / 5) ** (1 / 0.2 - 1)
@@ -101,7 +113,7 @@ def test_exact_draws_by_midpoint_percentiles(deviation, setting, pool):
     assert deviation(observed, np.append(expected[likely], expected[~likely].sum())) < 4.75
 
 
-def test_exact_defaults_are_on_at_every_other_step_in_the_middle():
+def test_exact_defaults_are_on_at_every_other_step_in_the_middle() -> None:
     part = SelectiveBackpropExact()
     on = [part.on(step, step / 100) for step in range(101)]
     assert on == [50 <= step < 90 and step % 2 == 0 for step in range(101)]

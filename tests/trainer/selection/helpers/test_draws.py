@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import ArrayLike
 
 from trainer.selection.helpers.draws import (
     exponentials,
@@ -18,7 +20,7 @@ from trainer.selection.helpers.draws import (
 WEIGHTS = np.array([0.5, 3.0, 1.0, 0.0, 2.0, 1.5])
 
 
-def test_exponentials_are_those_of_the_inverse_and_never_0_nor_infinite():
+def test_exponentials_are_those_of_the_inverse_and_never_0_nor_infinite() -> None:
     edges = torch.tensor([0.0, 2.0**-24, 0.5, 1 - 2.0**-24])
     made = exponentials(edges)
     expected = [-np.log(1 - (float(u) + 2.0**-25)) for u in edges]
@@ -27,7 +29,9 @@ def test_exponentials_are_those_of_the_inverse_and_never_0_nor_infinite():
     assert torch.isfinite(made).all()
 
 
-def test_without_replacement_is_the_successive_draw(deviation):
+def test_without_replacement_is_the_successive_draw(
+    deviation: Callable[[ArrayLike, ArrayLike], float],
+) -> None:
     """Ordered triples of five places: p_i, then p_j / (1 - p_i), then p_k / (1 - p_i - p_j)."""
     p = WEIGHTS / WEIGHTS.sum()
     triples = [t for t in itertools.permutations(range(6), 3) if 3 not in t]
@@ -41,7 +45,7 @@ def test_without_replacement_is_the_successive_draw(deviation):
     assert deviation(list(counts.values()), np.array(chances) * rows) < 4.75
 
 
-def test_without_replacement_gives_every_place_once_and_weight_0_last_in_order():
+def test_without_replacement_gives_every_place_once_and_weight_0_last_in_order() -> None:
     weights = torch.tensor([0.0, 1.0, 0.0, 2.0, 0.0])
     for row in torch.rand(50, 5, generator=torch.Generator().manual_seed(2)):
         places = weighted_without_replacement(weights, row, 5).tolist()
@@ -50,7 +54,7 @@ def test_without_replacement_gives_every_place_once_and_weight_0_last_in_order()
     assert weighted_without_replacement(weights, torch.zeros(5), 5).tolist() == [3, 1, 0, 2, 4]
 
 
-def test_without_replacement_does_not_care_for_the_weights_scale():
+def test_without_replacement_does_not_care_for_the_weights_scale() -> None:
     row = torch.rand(6, generator=torch.Generator().manual_seed(3))
     weights = torch.from_numpy(WEIGHTS)
     assert torch.equal(
@@ -58,7 +62,7 @@ def test_without_replacement_does_not_care_for_the_weights_scale():
     )
 
 
-def test_with_replacement_draws_by_weight(deviation):
+def test_with_replacement_draws_by_weight(deviation: Callable[[ArrayLike, ArrayLike], float]) -> None:
     draws = 60_000
     uniforms = torch.rand(draws, generator=torch.Generator().manual_seed(4))
     places = weighted_with_replacement(torch.from_numpy(WEIGHTS), uniforms)
@@ -68,13 +72,13 @@ def test_with_replacement_draws_by_weight(deviation):
     assert deviation(np.delete(counts, 3), np.delete(expected, 3)) < 4.75
 
 
-def test_with_replacement_is_the_inverse_of_the_cumulative_sum():
+def test_with_replacement_is_the_inverse_of_the_cumulative_sum() -> None:
     uniforms = torch.tensor([0.0, 0.24, 0.26, 0.74, 0.76, 1 - 2.0**-24])
     places = weighted_with_replacement(torch.tensor([0.0, 1.0, 2.0, 0.0, 1.0, 0.0]), uniforms)
     assert places.tolist() == [1, 1, 2, 2, 4, 4]
 
 
-def test_highest_takes_the_first_of_equal_values():
+def test_highest_takes_the_first_of_equal_values() -> None:
     values = torch.tensor([1.0, 3.0, 2.0, 3.0, 3.0, 0.0])
     assert highest(values, 2).tolist() == [1, 3]
     assert highest(values, 6).tolist() == [1, 3, 4, 2, 0, 5]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from trainer.selection.helpers.schedule import Scheduled, Scored
@@ -21,11 +23,11 @@ from trainer.selection.helpers.schedule import Scheduled, Scored
         (0.001, 32, 1),
     ],
 )
-def test_resolution_is_a_fraction_up_to_1_and_pixels_above(pixels, training, scored):
+def test_resolution_is_a_fraction_up_to_1_and_pixels_above(pixels: Any, training: int, scored: int) -> None:
     assert Scored(pixels=pixels).scoring_pixels(training) == scored
 
 
-def test_the_last_step_is_selected_only_where_there_is_no_cool_down():
+def test_the_last_step_is_selected_only_where_there_is_no_cool_down() -> None:
     assert Scheduled(end=1.0).on(9, 1.0)
     assert not Scheduled(end=0.9).on(9, 1.0)
     assert not Scheduled(end=0.9).on(9, 0.9)
