@@ -282,7 +282,7 @@ def _check_order(parts: Sequence[Augment]) -> None:
             patches = getattr(part, "patches", True)
             if patches and patching is not None:
                 raise DataError(
-                    f"{_name(part)} after {_name(patching)} would make the mixed labels' coefficients untrue; "
-                    "each puts images together from pieces: take one of them"
+                    f"{_name(part)} after {_name(patching)} would make the mixed labels' coefficients untrue;"
+                    " each puts images together from pieces: take one of them"
                 )
             mixing, patching = part, part if patches else patching
