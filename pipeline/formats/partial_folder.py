@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -43,7 +44,7 @@ class PartialFolder:
             path.parent.mkdir(parents=True, exist_ok=True)
             _restore(path)
             if keep and path.exists() and not self.folder.exists():
-                path.replace(self.folder)
+                _rename(path, self.folder)
             self.folder.mkdir(exist_ok=True)
             self._lock: int | None = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -70,7 +71,7 @@ class PartialFolder:
         if self.path.exists():
             # A folder can't be renamed over one that isn't empty. Killed in between, the next writer puts the
             # old one back.
-            self.path.replace(aside)
+            _rename(self.path, aside)
         self.folder.replace(self.path)
         disk.sync_folder(self.path.parent)
         _remove(aside)
@@ -100,9 +101,42 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.replaced")
 
 
+def _copied(path: Path) -> Path:
+    return path.with_name(f".{path.name}.copied")
+
+
+def _copying(path: Path) -> Path:
+    return path.with_name(f".{path.name}.copying")
+
+
+def _rename(path: Path, other: Path) -> None:
+    """Rename a folder, by a copy where the file system can't rename it.
+
+    An overlay, such as a container's root, renames no folder that comes from a layer beneath (EXDEV). While
+    the whole copy bears the name `_copied`, ``path`` may be removed in part.
+    """
+    try:
+        path.replace(other)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    else:
+        return
+    copied, copying = _copied(path), _copying(path)
+    shutil.copytree(path, copying, symlinks=True)
+    disk.sync_folder(copying)
+    copying.replace(copied)
+    _remove(path)
+    copied.replace(other)
+
+
 def _restore(path: Path) -> None:
     """Finish what a writer began that was killed while it published ``path``."""
-    aside = _aside(path)
+    copied, aside = _copied(path), _aside(path)
+    _remove(_copying(path))
+    if copied.exists():
+        _remove(path)
+        copied.replace(path)
     if aside.exists():
         if path.exists():
             _remove(aside)
