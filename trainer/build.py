@@ -30,6 +30,7 @@ from trainer.inference.predict import View
 from trainer.inference.scorer import Scorer
 from trainer.ledger import Ledger
 from trainer.methods import Method
+from trainer.models.narrow import guard_narrow
 from trainer.optimizers.depths import depths_of
 from trainer.parallel import World
 from trainer.planning import plan_of, rounds_of
@@ -228,6 +229,7 @@ def _method(
         torch.set_default_dtype(usual)
     if run.channels_last:
         method = method.to(memory_format=torch.channels_last)
+        guard_narrow(method)
     wrapped = world.wrap(method, device)
     if run.compile:
         # One program a resolution, each compiled before the clock starts: a program for all sizes would be
