@@ -51,6 +51,9 @@ class PendingIds:
     def __len__(self) -> int:
         return len(self.places)
 
+    def __getitem__(self, rows: slice) -> PendingIds:
+        return PendingIds(self.candidates, self.places[rows])
+
     def resolve(self) -> NDArray[np.int64]:
         """Return the ids, int64[n]; waits for the device."""
         ids: NDArray[np.int64] = self.candidates[self.places.cpu().numpy()]
@@ -106,6 +109,31 @@ class Batch:
     def images(self) -> Tensor:
         """The first view, [n, C, H, W]."""
         return self.views[0]
+
+    def split(self, count: int) -> tuple[Batch, ...]:
+        """Return the batch in ``count`` parts of equally many consecutive images, without copies.
+
+        The samples of a mixed image may stand in other parts than the image: targets and weights are then
+        whole in each part, and `constituents` picks those of its images.
+
+        Raises
+        ------
+        ValueError
+            When ``count`` doesn't divide the number of images.
+        """
+        rows, rest = divmod(len(self), count)
+        if rest:
+            raise ValueError(f"a batch must be divisible into {count} equal parts; got {len(self)} images")
+        return tuple(self._rows(slice(i * rows, (i + 1) * rows)) for i in range(count))
+
+    def _rows(self, rows: slice) -> Batch:
+        views = tuple(view[rows] for view in self.views)
+        if self.mixture is not None:
+            mixture = self.mixture[rows]
+            return Batch(self.ids[rows], views, self.targets, mixture, self.weights, self.cursor)
+        targets = {name: values[rows] for name, values in self.targets.items()}
+        weights = None if self.weights is None else self.weights[rows]
+        return Batch(self.ids[rows], views, targets, None, weights, self.cursor)
 
     def constituents(self, values: Tensor) -> Tensor:
         """Return the values of each image's constituents, [n, k, ...], of values per sample, [n, ...].

@@ -54,6 +54,11 @@ class Mixture:
     def __len__(self) -> int:
         return len(self.partners)
 
+    def __getitem__(self, rows: slice) -> Mixture:
+        """Return what some of the images are made of, their samples still where they stand in the batch."""
+        tensors = self.device_partners[rows], self.device_coefficients[rows]
+        return Mixture(self.partners[rows], self.coefficients[rows], *tensors)
+
     def to(self, device: torch.device) -> Mixture:
         """Return the same mixture with its tensors on ``device``, without waiting for the copy."""
         if self.device_partners.device == device:

@@ -19,6 +19,8 @@ def summary(folder: Path) -> Table:
     table = Table("", "", show_header=False)
     table.columns[1].justify = "right"
     table.add_row(f"{run.metric.label}, last round", exact(run.metric, run.result))
+    if run.evaluated:
+        table.add_row("evaluated", run.evaluated.removeprefix(" of "))
     table.add_row("budget", f"{budget(run.number('budget'))} of {counted}")
     table.add_row(
         "samples trained", f"{count(trained)} of {count(full)}, {percent(run.share_of_full(trained))}"

@@ -17,6 +17,7 @@ from pipeline.resolution import Stage, in_pixels
 from samplers import Plan, Sampler, SamplingWarning, use_threads
 from samplers.service import Service
 from trainer.account import Account
+from trainer.average import Average
 from trainer.config import Run
 from trainer.data import Data, digest
 from trainer.device import keep_freed_memory, use_bf16
@@ -34,6 +35,8 @@ from trainer.models.narrow import guard_narrow
 from trainer.optimizers.depths import depths_of
 from trainer.parallel import World
 from trainer.planning import plan_of, rounds_of
+from trainer.precision import autocast
+from trainer.recomputation import Recomputation, checkpoint_gradients
 from trainer.run_folder import RunFolder
 from trainer.sample_table import SampleRecord
 from trainer.score import RequestedScores
@@ -42,6 +45,7 @@ from trainer.selection.driver import Selector
 from trainer.session import Session
 from trainer.slots import SLOTS
 from trainer.step import Step
+from trainer.update import Update
 
 EVALUATION_BATCH = 512
 """Images a forward pass of the evaluation, on each rank."""
@@ -117,6 +121,11 @@ def build(
         tuple((name, value) for name, value in method.named_parameters() if value.requires_grad),
         depths_of(method.encoder, "encoder."),
     )
+    average = None if run.ema is None else Average(method.encoder, run.ema)
+    recomputation = Recomputation(method) if run.gradient_checkpointing else None
+    fp16 = run.precision == "fp16"
+    scaler = torch.amp.GradScaler(device.type) if fp16 else None
+    update = Update(optimizer, run.clip_norm, average, recomputation, scaler)
     seeds = _seed(run, run.order_seed), _seed(run, run.augment_seed)
     feedback = FeedbackBuffer(world)
     view = _view(run, augmentation, loader, full)
@@ -158,7 +167,16 @@ def build(
         evaluators=build_evaluators(run.evaluator, evaluated),
         method=method,
         selector=_selector(run, selection, augmentation, method, bf16, loader, account, feedback, world),
-        step=Step(method, module, optimizer, bf16, account.ledger),
+        step=Step(
+            method,
+            module,
+            optimizer,
+            autocast(device, bf16, fp16=fp16),
+            account.ledger,
+            update=None if update.plain else update,
+            micro_batches=run.accumulate,
+        ),
+        average=average,
         schedule=run.schedule.bind((account.total - account.before) / len(data.train)),
         feedback=feedback,
         scores=scores,
@@ -181,10 +199,12 @@ def _seed(run: Run, own: int | None) -> int:
 def _candidates(run: Run, data: Data, world: World) -> int:
     """Samples that a batch of the loader holds: a training batch, or what a selection chooses one from."""
     part, name = run.selection, SLOTS["selection"].named(run)
-    if run.batch_size % world.size:
+    parts = world.size * run.accumulate
+    if run.batch_size % parts:
+        each = f" of {run.accumulate} micro-batches each" if run.accumulate > 1 else ""
         raise RunError(
-            f"--batch-size must be a multiple of the {world.size} ranks; got {run.batch_size}: take "
-            f"{-(-run.batch_size // world.size) * world.size}"
+            f"--batch-size must be a multiple of the {world.size} ranks{each}; got {run.batch_size}: take "
+            f"{-(-run.batch_size // parts) * parts}"
         )
     count = -(-round(part.ratio * run.batch_size) // world.size) * world.size
     if count > len(data.train):
@@ -224,7 +244,10 @@ def _method(
     usual = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        method = run.method.build(run.model.build(classes=classes)).to(device)
+        network = run.model.build(classes=classes)
+        if run.gradient_checkpointing:
+            checkpoint_gradients(network, SLOTS["model"].named(run))
+        method = run.method.build(network).to(device)
     finally:
         torch.set_default_dtype(usual)
     if run.channels_last:

@@ -56,10 +56,15 @@ def previous_path(path: Path) -> Path:
     return path.with_name(f"previous{path.suffix}")
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` whole or not at all, and keep the checkpoint that was there as the previous one.
+def save(path: Path, state: dict[str, Any], *, previous: bool = True) -> None:
+    """Write ``state`` whole or not at all.
 
     NumPy arrays in it are stored as tensors.
+
+    Parameters
+    ----------
+    previous
+        Keep the checkpoint that was there as the previous one.
 
     Raises
     ------
@@ -75,7 +80,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
             partial.file.write(content)
             partial.sync()
             # Killed between the two renames, the run goes on from the previous one.
-            if path.exists():
+            if previous and path.exists():
                 path.replace(previous_path(path))
             partial.publish()
         except OSError as error:

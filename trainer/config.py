@@ -70,6 +70,21 @@ class Settings:
     batch_size: int = 128
     """Samples per optimizer step, over all devices."""
 
+    accumulate: int = 1
+    """Micro-batches that each step's batch goes forward and backward in, to save memory. Images are mixed
+    before; batch normalization takes each micro-batch's statistics, ordered_sgd each one's highest losses."""
+
+    gradient_checkpointing: bool = False
+    """Keep only the inputs of a network's blocks for the backward pass, which makes the rest anew: less
+    memory for about a third more time."""
+
+    clip_norm: float | None = None
+    """Largest norm of a step's gradient, of all weights together; a longer one is scaled down to it."""
+
+    ema: float | None = None
+    """Decay of a moving average of the weights, .9998 say, with timm's warm-up: 1 - t^(-2/3) at first. The
+    averaged weights are what is evaluated and exported. None keeps no average."""
+
     mean: tuple[float, float, float] | None = None
     """Mean per channel to normalize by, of pixels in [0, 1]; None takes the data set's own, from its card."""
 
@@ -125,6 +140,10 @@ class Settings:
     checkpoint_seconds: float = 60
     """Least seconds between two checkpoints."""
 
+    keep_best: bool = False
+    """Keep the checkpoint of the best evaluation by the primary metric as checkpoint/best.pt, beside the last
+    one. What is reported stays the last round's."""
+
     accept_changed_data: bool = False
     """Go on with a data set, or a file that a part reads, other than the run began with, which is noted in
     environment.json; and take scores files of another training set of as many samples."""
@@ -132,9 +151,10 @@ class Settings:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N. auto takes CUDA where there is one."""
 
-    precision: Literal["auto", "bf16", "fp32", "fp64"] = "auto"
-    """bf16 is autocast of the forward pass; auto takes it where the device computes in it. fp64 is for
-    comparing machines: the losses of two agree to many digits, at several times the cost."""
+    precision: Literal["auto", "bf16", "fp16", "fp32", "fp64"] = "auto"
+    """bf16 is autocast of the forward pass; auto takes it where the device computes in it. fp16, for GPUs
+    that don't, scales losses and leaves out steps that overflow; passes without training are then fp32. fp64
+    is for comparing machines: the losses of two agree to many digits, at several times the cost."""
 
     channels_last: bool = True
     """Keep images and weights in channels_last memory format."""
@@ -155,7 +175,7 @@ class Settings:
     """Name of the run folder; None makes one of recipe, parts, budget, seed and a digest of all settings."""
 
     def __post_init__(self) -> None:
-        above_zero = ("epochs", "batch_size", "evaluate_every", "log_every", "round_length")
+        above_zero = ("epochs", "batch_size", "accumulate", "evaluate_every", "log_every", "round_length")
         for name in above_zero:
             if not getattr(self, name) > 0:
                 raise RunError(f"{name} must be above 0; got {getattr(self, name)}")
@@ -193,6 +213,22 @@ class Settings:
                 raise RunError(f"{name} must be at least 0 and below 2**32; got {value}")
         if self.batch_size < 2:
             raise RunError(f"batch_size must be at least 2 for batch normalization; got {self.batch_size}")
+        if self.batch_size % self.accumulate or self.batch_size < 2 * self.accumulate:
+            raise RunError(
+                f"accumulate must divide batch_size into micro-batches of 2 images at least; got "
+                f"{self.accumulate} for a batch of {self.batch_size}"
+            )
+        if self.gradient_checkpointing and self.compile:
+            raise RunError(
+                "gradient_checkpointing is for runs without --compile, which itself chooses what to make "
+                "anew: leave one of them out"
+            )
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+            raise RunError(f"clip_norm must be above 0 and finite; got {self.clip_norm:g}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise RunError(
+                f"ema must be above 0 and below 1, .9998 say; got {self.ema:g}: leave it out for no average"
+            )
         if not LEAST_ROUND <= self.round_length <= 1:
             raise RunError(
                 f"round_length must be at least {LEAST_ROUND:g} and at most 1 epoch; "

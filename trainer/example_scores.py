@@ -34,7 +34,7 @@ def probabilities(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
     Softmax probabilities float32[b, classes] and labels int64[b], by id, on the device.
     """
     everything = EverySample(len(session.data.train))
-    seen = predict(session.encoder, session.loader, session.view, everything, bf16=session.bf16)
+    seen = predict(session.network, session.loader, session.view, everything, bf16=session.bf16)
     for batch, outputs in seen:
         yield torch.softmax(outputs, dim=1), batch.targets["label"]
     session.account.charge("scored", everything.samples, session.full)
@@ -96,7 +96,7 @@ def features(session: Session) -> NDArray[np.float32]:
     RunError
         When the network lacks an encoder's verbs.
     """
-    everything, network = EverySample(len(session.data.train)), PreLogits(session.encoder)
+    everything, network = EverySample(len(session.data.train)), PreLogits(session.network)
     seen = predict(network, session.loader, session.view, everything, bf16=session.bf16)
     read = [features for _, features in seen]
     session.account.charge("scored", everything.samples, session.full)
@@ -115,7 +115,7 @@ def irreducible_losses(session: Session, scored: Converted) -> NDArray[np.float3
     losses, everything = [], EverySample(len(scored))
     size, method = session.test_loader.batch_size, session.method
     with Loader(scored, engine=session.run.engine, batch_size=size, device=session.device) as loader:
-        for batch, outputs in predict(session.encoder, loader, session.view, everything, bf16=session.bf16):
+        for batch, outputs in predict(session.network, loader, session.view, everything, bf16=session.bf16):
             labels = batch.constituents(batch.targets["label"])
             losses.append(method.losses(outputs, labels).loss[:, 0])
     session.account.charge("scored", everything.samples, session.full)

@@ -46,6 +46,11 @@ def open_feeds(
     feeds = []
     for stream in run.streams:
         dataset, size = data.streams[stream.name], stream.batch_size(run.batch_size, ranks)
+        if size // ranks % run.accumulate:
+            raise RunError(
+                f"streams.{stream.name} must give each of {run.accumulate} micro-batches as many images; got "
+                f"{size // ranks} per step: change its ratio, or --accumulate"
+            )
         if size > len(dataset):
             raise RunError(
                 f"streams.{stream.name} must hold a batch of {size:,} images at least; it has "

@@ -111,6 +111,8 @@ def _evaluate(session: Session, watcher: Watcher, stop: Stop) -> None:
             "metrics": found,
         }
         session.folder.append("evaluations.jsonl", line)
+    if session.run.keep_best and session.improves(found):
+        save(session, best=True)
     watcher.evaluated(session, found)
 
 

@@ -17,6 +17,7 @@ from pipeline.resolution import Stage
 from samplers import Order, Plan
 from samplers.service import Service
 from trainer.account import Account
+from trainer.average import Average
 from trainer.config import Run
 from trainer.data import Data
 from trainer.errors import DivergedError
@@ -74,6 +75,8 @@ class Parts:
         Makes the scores that the sampler asks for.
     feeds
         Further streams that the method takes a batch of at every step.
+    average
+        Average of the encoder's weights; None where none is kept.
     order
         The order under way; None before the first and between rounds.
     orders
@@ -88,6 +91,8 @@ class Parts:
         Whether the round that has just ended is still to be evaluated.
     evaluated
         Steps made by the last evaluation.
+    best
+        Value of the primary metric in the best evaluation so far; None before the first.
     line
         What steps.jsonl doesn't hold yet.
     inputs
@@ -117,6 +122,7 @@ class Parts:
     scores: RequestedScores
     feeds: tuple[Feed, ...]
     samples: SampleRecord
+    average: Average | None = None
     order: Order | None = None
     orders: int = 0
     stage: Stage = field(default_factory=Stage)
@@ -124,13 +130,19 @@ class Parts:
     began: float = 0.0
     unevaluated: bool = False
     evaluated: int = 0
+    best: float | None = None
     line: Line = field(default_factory=Line)
     inputs: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def encoder(self) -> nn.Module:
-        """The method's network: what is evaluated, scored and exported."""
+        """The method's network: what is trained and scored."""
         return self.method.encoder
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that is evaluated and exported: the encoder, or the average of its weights."""
+        return self.method.encoder if self.average is None else self.average.network
 
     @property
     def ledger(self) -> Ledger:
@@ -139,10 +151,10 @@ class Parts:
 
     @property
     def precision(self) -> str:
-        """What the forward pass computes in: bf16, fp32 or fp64."""
+        """What a step's forward pass computes in: bf16, fp16, fp32 or fp64."""
         if self.bf16:
             return "bf16"
-        return "fp64" if self.run.precision == "fp64" else "fp32"
+        return "fp32" if self.run.precision == "auto" else self.run.precision
 
     @property
     def pixels(self) -> int:
@@ -236,7 +248,7 @@ class Parts:
 
     def fingerprint(self) -> str:
         """Digest of all weights and statistics, to tell whether two runs ended alike."""
-        return fingerprint(self.method)
+        return fingerprint(self.method, None if self.average is None else self.average.network)
 
     def close(self) -> None:
         """Close readers, the sampler's service and their threads."""

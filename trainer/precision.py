@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 
-def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[object]:
-    """Return the context of a forward pass on ``device``: bf16 autocast, or none."""
+def autocast(device: torch.device, bf16: bool, *, fp16: bool = False) -> AbstractContextManager[object]:
+    """Return the context of forward passes on ``device``, one after another: autocast, or none."""
+    if fp16:
+        return torch.autocast(device.type, dtype=torch.float16)
     return torch.autocast(device.type, dtype=torch.bfloat16) if bf16 else nullcontext()
 
 

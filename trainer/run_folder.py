@@ -115,6 +115,11 @@ class RunFolder:
         return self.path / "checkpoint" / "last.pt"
 
     @property
+    def best(self) -> Path:
+        """Where the checkpoint of the best evaluation is, if --keep-best asks for it."""
+        return self.checkpoint.with_name("best.pt")
+
+    @property
     def finished(self) -> bool:
         """Whether the run came to its end in an earlier session.
 

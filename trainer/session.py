@@ -197,7 +197,7 @@ class Session(Parts):
         self.unevaluated = due and self.ledger.steps > self.evaluated
 
     def evaluate(self, stop: Stop | None = None) -> Evaluation:
-        """Measure the network on the test set; see `Run.metrics` for what by.
+        """Measure the network, or its average, on the test set; see `Run.metrics` for what by.
 
         Returns
         -------
@@ -214,13 +214,24 @@ class Session(Parts):
         self.check_weights()
         with self.ledger.phase("evaluate"), stoppable(stop, self.world) as asked:
             self.world.share_buffers(self.encoder)
-            found = measure(self.evaluators, self.encoder, asked)
+            if self.average is not None:
+                self.world.share_buffers(self.average.network)
+            found = measure(self.evaluators, self.network, asked)
         broken = next((name for name, value in found.items() if not math.isfinite(value)), None)
         if broken is not None and not self.goes_on():
             raise self.diverged(f"{broken} must be finite; got {found[broken]} in the last evaluation")
         self.ledger.evaluated += sum(evaluator.images for evaluator in self.evaluators)
         self.unevaluated, self.evaluated = False, self.ledger.steps
         return found
+
+    def improves(self, found: Evaluation) -> bool:
+        """Whether an evaluation is the best so far by the primary metric, and remember it where it is."""
+        metric = self.run.metric
+        value = found[metric.name]
+        better = math.isfinite(value) and (self.best is None or not metric.reaches(self.best, value))
+        if better:
+            self.best = value
+        return better
 
     def candidates(self) -> Iterator[RawBatch]:
         """Return what is left of the order under way, batch by batch, as the selector takes it."""

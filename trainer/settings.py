@@ -12,7 +12,16 @@ from trainer import former, recipe
 from trainer.config import Run
 from trainer.slots import RUN_SLOTS, Slot
 
-IDLE = ("name", "runs_dir", "data_dir", "log_every", "checkpoint_seconds", "service", "accept_changed_data")
+IDLE = (
+    "name",
+    "runs_dir",
+    "data_dir",
+    "log_every",
+    "checkpoint_seconds",
+    "keep_best",
+    "service",
+    "accept_changed_data",
+)
 """Settings that two sessions of one run may differ in."""
 
 _NAMED = 3

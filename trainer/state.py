@@ -20,10 +20,15 @@ from trainer.sample_table import SampleRecord
 from trainer.session import Session
 
 
-def save(session: Session) -> None:
+def save(session: Session, *, best: bool = False) -> None:
     """Write a checkpoint from which the run ends with the same weights.
 
     Feedback that waits on the device is brought to the sampler first.
+
+    Parameters
+    ----------
+    best
+        Write it as that of the best evaluation, beside the last one, which stays as it is.
 
     Raises
     ------
@@ -64,7 +69,15 @@ def save(session: Session) -> None:
             "evaluated": session.evaluated,
             "line": asdict(session.line),
         }
-        checkpoint.save(session.folder.checkpoint, {**state, "ledger": session.ledger.state_dict()})
+        update = session.step.update
+        if update is not None and update.scaler is not None:
+            state["scaler"] = update.scaler.state_dict()
+        if session.average is not None:
+            state["average"] = session.average.state_dict()
+        if session.best is not None:
+            state["best"] = session.best
+        path = session.folder.best if best else session.folder.checkpoint
+        checkpoint.save(path, {**state, "ledger": session.ledger.state_dict()}, previous=not best)
 
 
 def find(folder: RunFolder, device: torch.device, world: World) -> Found | None:
@@ -139,6 +152,12 @@ def _restore(session: Session, state: dict[str, Any], own: dict[str, Any]) -> No
         raise ValueError(f"it is of a set of {len(samples.times_seen):,} samples")
     session.method.load_state_dict(state["method"])
     session.step.optimizer.load_state_dict(state["optimizer"])
+    update = session.step.update
+    if update is not None and update.scaler is not None:
+        update.scaler.load_state_dict(state["scaler"])
+    if session.average is not None:
+        session.average.load_state_dict(state["average"])
+    session.best = state.get("best")
     session.sampler.load_state_dict(state["sampler"])
     session.selector.load_state_dict(own["selection"])
     for feed in session.feeds:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from pipeline import Batch, Mixture
+from trainer.accumulation import accumulate
 from trainer.ledger import Ledger
 from trainer.methods import Losses, Method
-from trainer.precision import autocast
 from trainer.selection import Weighting
+from trainer.update import Update
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +29,23 @@ class Step:
         The method as a step calls it: over all ranks, compiled where asked for.
     optimizer
         Its learning rate is set by the caller.
-    bf16
-        Whether the forward pass runs under bf16 autocast.
+    precision
+        Context of the forward pass, entered once per step: see `trainer.precision.autocast`.
     ledger
         Where the phases' times go.
+    update
+        Makes gradients and updates the weights in more than the plain way; None for that.
+    micro_batches
+        Parts that a batch goes forward and backward in.
     """
 
     method: Method
     module: nn.Module
     optimizer: torch.optim.Optimizer
-    bf16: bool
+    precision: AbstractContextManager[object]
     ledger: Ledger
+    update: Update | None = None
+    micro_batches: int = 1
 
     def __call__(
         self,
@@ -60,7 +68,7 @@ class Step:
         """
         losses = self.backward(batch, weighting, streams)
         with self.ledger.phase("optimise"):
-            self.optimizer.step()
+            (self.update or self.optimizer).step()
             self.method.after_step(progress)
         return losses
 
@@ -71,8 +79,27 @@ class Step:
         streams: Mapping[str, Batch] | None = None,
     ) -> Losses:
         """Make all of a step but the update: gradients stand in the parameters."""
+        if self.micro_batches == 1:
+            return self._backward(batch, weighting, streams)
+        self.optimizer.zero_grad(set_to_none=True)
+        return accumulate(
+            lambda part, others: self._backward(part, weighting, others, self.micro_batches),
+            self.module,
+            self.micro_batches,
+            batch,
+            streams or {},
+        )
+
+    def _backward(
+        self,
+        batch: Batch,
+        weighting: Weighting | None,
+        streams: Mapping[str, Batch] | None,
+        parts: int = 1,
+    ) -> Losses:
+        """Make a batch's gradients, or add those of one of several parts of equal size."""
         with self.ledger.phase("forward"):
-            with autocast(batch.images.device, self.bf16):
+            with self.precision:
                 losses: Losses = self.module(batch, **(streams or {}))
             weights = None if batch.weights is None else batch.constituents(batch.weights)
             if weighting is not None:
@@ -80,8 +107,14 @@ class Step:
                 weights = factors if weights is None else weights * factors
             loss = mixed_loss(losses.loss, batch.mixture, weights)
         with self.ledger.phase("backward"):
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            if parts == 1:
+                self.optimizer.zero_grad(set_to_none=True)
+            else:
+                loss = loss / parts
+            if self.update is not None:
+                self.update.backward(loss)
+            else:
+                loss.backward()  # type: ignore[no-untyped-call]
         return replace(losses, loss=losses.loss.detach())
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.methods import Method
 
@@ -20,6 +22,21 @@ def named_state(method: Method) -> dict[str, Tensor]:
     return {name if short[name] in state else short[name]: value for name, value in state.items()}
 
 
+def evaluated(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the network of a run's checkpoint as it is evaluated: the encoder, or its weights' average.
+
+    Parameters
+    ----------
+    checkpoint
+        As `trainer.checkpoint.load` returns it.
+    """
+    if "average" in checkpoint:
+        return dict(checkpoint["average"]["network"])
+    prefix = "encoder."
+    whole: Mapping[str, Tensor] = checkpoint["method"]
+    return {name.removeprefix(prefix): value for name, value in whole.items() if name.startswith(prefix)}
+
+
 def not_finite(method: Method) -> str | None:
     """Return the name of the first weight or statistic that isn't finite; None where all are.
 
@@ -32,13 +49,21 @@ def not_finite(method: Method) -> str | None:
     return next(name for name, all_finite in finite.items() if not all_finite)
 
 
-def fingerprint(method: Method) -> str:
+def fingerprint(method: Method, average: nn.Module | None = None) -> str:
     """Return the SHA-256 of all weights and statistics, in hexadecimal.
 
     That of a method which owns nothing but its encoder is that of the encoder.
+
+    Parameters
+    ----------
+    average
+        A network that holds averaged weights, which are a part of the digest.
     """
     digest = hashlib.sha256()
-    for name, value in sorted(named_state(method).items(), key=lambda item: item[0]):
+    state = named_state(method)
+    if average is not None:
+        state |= {f"average.{name}": value for name, value in average.state_dict().items()}
+    for name, value in sorted(state.items(), key=lambda item: item[0]):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

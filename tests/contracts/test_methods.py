@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def batch(config: MethodConfig, seed: int = 0) -> Batch:
 def step(method: Method, device: str = "cpu") -> Step:
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.1, momentum=0.9)
-    return Step(method, method, optimizer, False, Ledger(torch.device(device)))
+    return Step(method, method, optimizer, nullcontext(), Ledger(torch.device(device)))
 
 
 def state(method: Method) -> dict[str, Tensor]:
@@ -165,7 +166,8 @@ world = join("cpu")
 for name, config in CONFIGS.items():
     method = build(config(), seed=0)
     made = step(method)
-    made = type(made)(method, world.wrap(method, torch.device("cpu")), made.optimizer, False, made.ledger)
+    module = world.wrap(method, torch.device("cpu"))
+    made = type(made)(method, module, made.optimizer, made.precision, made.ledger)
     for number in range(3):
         # Each rank its own samples, and what ranks share must be the same.
         made(batch(config(), 10 * number + world.rank), progress=(number + 1) / 3)

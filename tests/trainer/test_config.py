@@ -91,7 +91,10 @@ def test_mixing_alone_goes_after_the_standard_augmentation() -> None:
         ({"sampler": {"name": "p_sgd", "warm": 1}}, r"recipe: sampler p_sgd: option must be one of .*'warm'"),
         ({"sampler": {"warmup_rounds": 1}}, r"sampler must be a part's name, or a table with a name"),
         ({"augment": ["ricapp"]}, r"augment must be one of none, standard, .*; got 'ricapp'"),
-        ({"precision": "fp16"}, r"precision must be 'auto' \| 'bf16' \| 'fp32' \| 'fp64'; got 'fp16'"),
+        (
+            {"precision": "fp8"},
+            r"precision must be 'auto' \| 'bf16' \| 'fp16' \| 'fp32' \| 'fp64'; got 'fp8'",
+        ),
         ({"std": [0.1, 0.0, 0.1]}, r"std must be above 0 in every channel"),
         ({"mean": [0.1, 0.2]}, r"recipe: mean must be .*got \[0\.1, 0\.2\]"),
         ({"name": "a/b"}, r"name must be one folder name without slashes"),

@@ -133,7 +133,10 @@ def test_two_ranks_stop_together_and_go_on_to_the_same_weights(
     recipe: Callable[..., Run], tmp_path: Path
 ) -> None:
     # Statistics of normalisation, waiting samples and a selection's memory are each rank's own.
-    run = recipe(sampler="p_sgd", selection="foms", threads=1, budget=0.25, log_every=2, precision="fp32")
+    common: dict[str, Any] = {"threads": 1, "budget": 0.25, "log_every": 2, "precision": "fp32"}
+    steps: dict[str, Any] = {"accumulate": 2, "clip_norm": 1.0, "ema": 0.9, "keep_best": True}
+    optimizer = {"name": "muon", "layer_decay": 0.9}
+    run = recipe(sampler="p_sgd", selection="foms", optimizer=optimizer, **common, **steps)
     _run_two_ranks(STOPPED, run, tmp_path)
     for rank in range(2):
         assert "the same command goes on" in (tmp_path / f"stopped{rank}").read_text()

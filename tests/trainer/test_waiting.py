@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def test_a_batch_is_scored_selected_mixed_and_trained_without_a_wait(
     order = Order(0, np.arange(loader.batch_size, dtype=np.int64))
     raw: RawBatch = _on_meta(next(loader.raw_batches(order, augment=selector.augmentation, stage=STAGE)))
     optimizer = torch.optim.SGD(parts.method.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
-    step = Step(parts.method, parts.method, optimizer, False, Ledger(META))
+    step = Step(parts.method, parts.method, optimizer, nullcontext(), Ledger(META))
     batches = selector.ready(raw, STAGE, select=selector.loads_more)
     if not selector.part.exact:
         with pytest.raises(NotImplementedError, match="meta"):

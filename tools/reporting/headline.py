@@ -28,7 +28,7 @@ def headline(run: RunRecord) -> str:
         label = run.metric.label
         got = f"no {label} yet" if run.result is None else f"{label} {short(run.metric, run.result)} so far"
         return f"Unfinished, {got}, on the way to {share}: {', '.join(spent)}."
-    got = f"{heading(run.metric)} {short(run.metric, run.result)}"
+    got = f"{heading(run.metric)} {short(run.metric, run.result)}{run.evaluated}"
     if run.result is None:
         got = f"No {run.metric.label} recorded"
     return f"{got} after {share}: {', '.join(spent)}."

@@ -119,6 +119,12 @@ class RunRecord:
         return self.metrics[0]
 
     @property
+    def evaluated(self) -> str:
+        """Words about the weights that were evaluated, "" where they are those that were trained."""
+        decay = number(self.recipe.get("ema"))
+        return "" if decay is None else f" of averaged weights (decay {decay:g})"
+
+    @property
     def results(self) -> NDArray[np.float64]:
         """The primary metric at each evaluation, float64[n]; nan where it wasn't recorded."""
         return self.measured[self.metric.name]

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import RunError
+from trainer.models.blocks import Blocks, Checkpointed
 from trainer.models.protocol import classifier
 
 _STEM = 16
@@ -15,7 +16,7 @@ _STAGES = 3
 _MOST_ALPHA = 4096
 
 
-class PyramidNet(nn.Module):
+class PyramidNet(Checkpointed, nn.Module):
     """Stem, three stages of pre-activation blocks, normalization, mean over the plane, one linear layer.
 
     Han, Kim and Kim (2017), additive: with N blocks in all, block k has 16 + alpha k / N channels, rounded
@@ -45,7 +46,7 @@ class PyramidNet(nn.Module):
             block = PyramidBlock(channels, width, stride, bottleneck)
             made.append(block)
             channels = block.channels
-        self.blocks = nn.Sequential(*made)
+        self.blocks = Blocks(*made)
         self.norm = nn.BatchNorm2d(channels)
         self.num_features = channels
         self.head = classifier(channels, classes)

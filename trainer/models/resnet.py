@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import RunError
+from trainer.models.blocks import Blocks, Checkpointed
 from trainer.models.protocol import classifier
 
 _MOST_WIDTH = 4096
 """A ResNet-18 of that has 46 billion weights."""
 
 
-class ResNet(nn.Module):
+class ResNet(Checkpointed, nn.Module):
     """Stem, stages, mean over the plane, one linear layer.
 
     Convolutions start from He et al.'s (2015) normal distribution in its fan-out form, batch normalization
@@ -52,7 +53,7 @@ class ResNet(nn.Module):
                 stride = 2 if stage > 0 and index == 0 else 1
                 blocks.append(block(channels, width * 2**stage, stride))
                 channels = width * 2**stage * block.expansion
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = Blocks(*blocks)
         self.num_features = channels
         self.head = classifier(channels, classes)
         for module in self.modules():

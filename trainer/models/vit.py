@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import RunError
+from trainer.models.blocks import Blocks, Checkpointed
 from trainer.models.protocol import classifier
 from trainer.precision import at_least_float32
 
@@ -52,7 +53,7 @@ def sincos_table(
     return torch.cat((columns, rows), dim=2).reshape(height * width, dim)
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(Checkpointed, nn.Module):
     """Patches, fixed position codes, pre-norm blocks, the mean over patches, tanh of a linear layer, a head.
 
     The simple ViT of Beyer, Zhai and Kolesnikov (2022): no class token, no dropout, no drop path. Weights of
@@ -74,7 +75,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.coordinates = coordinates
         self.patches = nn.Conv2d(3, dim, PATCH, PATCH)
-        self.blocks = nn.Sequential(*(Block(dim, heads) for _ in range(depth)))
+        self.blocks = Blocks(*(Block(dim, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.representation = nn.Linear(dim, dim)
         self.num_features = dim

@@ -5,14 +5,25 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from tools.gpu.outcome import Outcome, Row, Setting
 from tools.gpu.sessions import small_noise, training
+from trainer.optimizers import OPTIMIZERS
 
 SELECTIONS = ("all", "ordered_sgd", "foms", "impon", "selective_backprop_exact", "greedy", "gradient_norm")
 AUGMENTS = (["standard", "ricap"], ["randaugment", "standard", "mixup"], ["ssl"], ["autoaugment", "cutmix"])
+SETTINGS: dict[str, dict[str, Any]] = {
+    **{f"optimizer {name}": {"optimizer": name} for name in OPTIMIZERS if name != "sgd"},
+    "micro-batches, clipped, averaged": {"accumulate": 2, "clip_norm": 1.0, "ema": 0.999},
+    "gradient checkpointing": {"gradient_checkpointing": True},
+    # Steps of optimizers that torch doesn't fuse look on the host whether gradients overflowed.
+    "fp16": {"precision": "fp16", "clip_norm": 1.0},
+}
+"""Further settings of a step, by what tables call them."""
+
 STEPS = 5
 NO_WAIT = "no wait"
 WAIT = "synchronizing CUDA operation"
@@ -20,16 +31,17 @@ WAIT = "synchronizing CUDA operation"
 
 
 def check(setting: Setting) -> Outcome:
-    """Make steps in which torch raises an error at every synchronization, per selection and augmentation."""
+    """Make steps in which torch raises an error at every synchronization, of each selection and setting."""
     outcome = Outcome()
     rows: list[Row] = []
     data = small_noise(setting, 4096)
-    selections: list[tuple[str, list[str]]] = [(name, ["standard", "ricap"]) for name in SELECTIONS]
-    cases = [*selections, *(("all", augment) for augment in AUGMENTS[1:])]
-    for selection, augment in setting.clock.cases(cases[:1] if setting.smoke else cases):
-        name = f"{selection}, {' + '.join(augment)}"
-        chosen = {"name": selection} | ({} if selection == "all" else {"start": 0.0, "end": 1.0})
-        entries = {"model": "resnet8", "batch_size": 64, "augment": augment, "selection": chosen}
+    cases = [
+        *(_case(selection, AUGMENTS[0]) for selection in SELECTIONS),
+        *(_case("all", augment) for augment in AUGMENTS[1:]),
+        *SETTINGS.items(),
+    ]
+    for name, more in setting.clock.cases(cases[:1] if setting.smoke else cases):
+        entries: dict[str, Any] = {"model": "resnet8", "batch_size": 64, "augment": AUGMENTS[0], **more}
         row: Row
         with training(setting, data, f"run-{len(rows)}", **entries) as made:
             row = {"step": name, "found": NO_WAIT, "where": None}
@@ -47,6 +59,12 @@ def check(setting: Setting) -> Outcome:
     if setting.device != "cuda":
         outcome.notes.append("waits exist on CUDA only; here the steps were made without the check")
     return outcome
+
+
+def _case(selection: str, augment: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return a case's name, and its entries of a recipe."""
+    chosen = {"name": selection} | ({} if selection == "all" else {"start": 0.0, "end": 1.0})
+    return f"{selection}, {' + '.join(augment)}", {"augment": augment, "selection": chosen}
 
 
 @contextmanager
