@@ -94,7 +94,8 @@ def _digest(option: str, path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
+        made = ", or make it with `trainer score`" if path.suffix == ".npz" else ""
         raise RunError(
             f"--{option} must name a readable file; {path} can't be read ({error.strerror or error}): "
-            "name another, or make it with `trainer score`"
+            f"name another{made}"
         ) from None

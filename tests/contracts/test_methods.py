@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from self_distillation import SelfDistillation
+from teachers import with_teacher
 from torch import Tensor
 from two_ranks import run_two_ranks
 
@@ -27,8 +28,8 @@ STATISTICS = ("p_true", "error", "correct")
 
 
 @pytest.fixture(params=CONFIGS)
-def config(request: pytest.FixtureRequest) -> MethodConfig:
-    return CONFIGS[request.param]()
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> MethodConfig:
+    return with_teacher(CONFIGS[request.param](), tmp_path)
 
 
 def build(config: MethodConfig, seed: int = 0) -> Method:
@@ -59,7 +60,8 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 def test_the_config_is_a_frozen_dataclass_that_says_what_it_reads(config: MethodConfig) -> None:
     assert dataclasses.is_dataclass(config)
-    assert hash(config) == hash(type(config)())
+    assert hash(type(config)()) == hash(type(config)())
+    assert hash(config) == hash(dataclasses.replace(config))  # type: ignore[type-var]
     assert (type(config).__doc__ or "").splitlines()[0].endswith(".")
     assert config.views >= 1
     assert all(name.isidentifier() for name in (*config.streams, *config.targets))
@@ -158,23 +160,26 @@ def test_a_whole_step_never_waits_for_the_device(config: MethodConfig) -> None:
 
 RANKS = """
 import os, sys
+from pathlib import Path
 import torch
+from teachers import with_teacher
 from test_methods import CONFIGS, batch, build, equal, state, step
 from trainer.parallel import join, leave
 
 world = join("cpu")
 for name, config in CONFIGS.items():
-    method = build(config(), seed=0)
+    config = with_teacher(config(), Path(sys.argv[1]))
+    method = build(config, seed=0)
     made = step(method)
     module = world.wrap(method, torch.device("cpu"))
     made = type(made)(method, module, made.optimizer, made.precision, made.ledger)
     for number in range(3):
         # Each rank its own samples, and what ranks share must be the same.
-        made(batch(config(), 10 * number + world.rank), progress=(number + 1) / 3)
+        made(batch(config, 10 * number + world.rank), progress=(number + 1) / 3)
     weights = {key: value for key, value in method.named_parameters()}
     ranks = world.gather({key: value.detach() for key, value in weights.items()})
     assert equal(*ranks), name
-    alone = build(config(), seed=0)
+    alone = build(config, seed=0)
     assert not equal({key: value.detach() for key, value in alone.named_parameters()}, ranks[0]), name
 leave()
 """
@@ -186,4 +191,5 @@ def test_two_ranks_hold_the_same_weights(tmp_path: Path) -> None:
     paths = os.pathsep.join(
         filter(None, (str(here), str(here.parent / "parts"), os.environ.get("PYTHONPATH")))
     )
-    run_two_ranks(RANKS, environment={"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"})
+    with_teacher(CONFIGS["distillation"](), tmp_path)
+    run_two_ranks(RANKS, str(tmp_path), environment={"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"})

@@ -118,7 +118,7 @@ def test_what_needs_classes_is_refused_in_one_line(recipe: Recipe, slot: str, na
     line = str(refused.value)
     assert line.count("\n") == 0
     assert f"{slot} {name} needs " in line
-    assert "which method self_distillation doesn't offer: take --method supervised, focal or " in line
+    assert "which method self_distillation doesn't offer: take --method supervised, focal" in line
 
 
 def test_a_digest_is_that_of_the_encoder_where_a_method_owns_nothing_else() -> None:

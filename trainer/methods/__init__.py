@@ -1,5 +1,6 @@
 """Methods, that is what is learned: one file each, one line of the table each."""
 
+from trainer.methods.distillation import Distillation
 from trainer.methods.focal import Focal
 from trainer.methods.label_smoothing import LabelSmoothing
 from trainer.methods.protocol import Losses, Method, MethodConfig, Offer
@@ -9,6 +10,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "supervised": Supervised,
     "focal": Focal,
     "label_smoothing": LabelSmoothing,
+    "distillation": Distillation,
 }
 
 __all__ = ["METHODS", "Losses", "Method", "MethodConfig", "Offer", "Supervised"]
