@@ -27,6 +27,21 @@ def networks() -> dict[str, Callable[[], nn.Module]]:
     }
 
 
+def test_timms_networks_have_the_verb_and_keep_their_statistics() -> None:
+    timm = pytest.importorskip("timm")
+    images, found = torch.randn(4, 3, 32, 32), []
+    for checkpointed in (False, True):
+        torch.manual_seed(0)
+        network = timm.create_model("resnet18", num_classes=10)
+        if checkpointed:
+            checkpoint_gradients(network, "timm")
+        update = Update(torch.optim.SGD(network.parameters(), lr=0.1), recomputation=Recomputation(network))
+        update.backward(network(images).square().mean())
+        update.step()
+        found.append(network.state_dict())
+    assert all(torch.equal(value, found[1][key]) for key, value in found[0].items())
+
+
 @pytest.mark.parametrize("name", networks())
 def test_gradients_and_statistics_are_those_of_kept_activations(name: str) -> None:
     images = torch.randn(4, 3, 32, 32)

@@ -53,6 +53,18 @@ def test_other_networks_have_layers_by_their_names(arch: str, blocks: int, of: d
     assert list(found.values()) == sorted(found.values())
 
 
+def test_timms_networks_have_the_layers_of_their_own_matcher() -> None:
+    timm = pytest.importorskip("timm")
+    with torch.device("meta"):
+        net = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=10)
+    found = depths_of(net, "encoder.")
+    assert found.keys() == {f"encoder.{name}" for name, _ in net.named_parameters()}
+    stem = {found[f"encoder.{name}"] for name in ("cls_token", "pos_embed", "patch_embed.proj.weight")}
+    assert stem == {0}
+    assert [found[f"encoder.blocks.{i}.attn.qkv.weight"] for i in range(12)] == list(range(1, 13))
+    assert found["encoder.head.bias"] == 13
+
+
 def test_names_without_numbers_are_modules() -> None:
     one = nn.Parameter(torch.zeros(2, 2))
     names = ("token", "first.weight", "first.weight2", "inner.part.weight", "inner.other.weight")
