@@ -97,7 +97,7 @@ def _chosen_parts(slot: Slot, base: config.Run, words: Sequence[str]) -> list[An
 
 
 def _check_owners(words: Sequence[str], parts: Mapping[str, list[Any]]) -> None:
-    """Raise UsageError for an option of a part that isn't chosen, with the name of the part that has it."""
+    """Raise UsageError for an option that the chosen part lacks, with those that it has or whose it is."""
     for word in words:
         option = word.partition("=")[0]
         name, _, rest = option.removeprefix("--").partition(".")
@@ -109,7 +109,7 @@ def _check_owners(words: Sequence[str], parts: Mapping[str, list[Any]]) -> None:
             having = [part for part in (rest.partition(".")[0],) if part in slot.table]
             remedy = f"add it, as --{name} {' '.join((*used, *having))}"
         else:
-            field_name = rest.replace("-", "_")
+            field_name = rest.replace("-", "_").removeprefix("no_")
             having = [part for part, cls in slot.table.items() if field_name in _field_names(cls)]
             there = ", ".join(
                 slot.prefix(part) + one.replace("_", "-")
@@ -117,6 +117,8 @@ def _check_owners(words: Sequence[str], parts: Mapping[str, list[Any]]) -> None:
                 for one in _field_names(slot.table[part])
             )
             remedy = f"choose one by --{name}, or take of its own {there or '(none)'}"
+            if not having:
+                raise UsageError(f"{option} must be an option of {used[0]}: {there or 'it has none'}")
         if having and not set(having) & set(used):
             raise UsageError(f"{option} is an option of {', '.join(having)}; got {' '.join(used)}: {remedy}")
 

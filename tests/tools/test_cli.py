@@ -88,6 +88,10 @@ def test_a_finished_runs_recipe_runs_again_to_the_same_weights(fashion: Path, tm
         ),
         (("--sampler.warmup-rounds", "3"), "--sampler.warmup-rounds is an option of p_sgd"),
         (
+            ("--optimizer.lrr", ".9"),
+            "--optimizer.lrr must be an option of sgd: --optimizer.lr, --optimizer.momentum, --opti",
+        ),
+        (
             ("--optimizer", "adamw", "--optimizer.momentum", ".9"),
             "--optimizer.momentum is an option of sgd, lars, muon; got adamw: choose one by --optimizer, or "
             "take of its own --optimizer.lr, --optimizer.betas, --optimizer.eps, --optimizer.weight-decay, "
