@@ -116,7 +116,7 @@ class Multiplied:
         return f"{name}, copy {copy + 1}" if copy else name
 
 
-def choose_classes(classes: int, share: float, seed: int) -> list[int]:
+def choose_classes(classes: int, fraction: float, seed: int) -> list[int]:
     """Draw round(share * classes) of the labels below ``classes``, evenly, as ``seed`` alone decides.
 
     Raises
@@ -124,10 +124,10 @@ def choose_classes(classes: int, share: float, seed: int) -> list[int]:
     DataError
         When that is none of them.
     """
-    count = round(share * classes)
+    count = round(fraction * classes)
     if count == 0:
         raise DataError(
-            f"the share of classes to multiply must come to one class at least; got {share:g} of {classes}: "
+            f"the fraction of classes to multiply must come to at least one; got {fraction:g} of {classes}: "
             f"raise it to {1 / classes:.3g}"
         )
     keys = Keys(seed, 0, 0, np.arange(classes), np.zeros(classes, np.int64))

@@ -189,7 +189,7 @@ class SuperProgressive(Progressive):
         if self.warmup is not None and not 0 <= self.warmup < 1:
             raise DataError(f"warmup must be at least 0 and below 1, a fraction; got {self.warmup}")
 
-    def warmup_share(self, full: int) -> float:
+    def warmup_fraction(self, full: int) -> float:
         """Return the warm-up's fraction of the budget."""
         return 1 / (len(self.stages(full)) + 1) if self.warmup is None else self.warmup
 
@@ -197,7 +197,7 @@ class SuperProgressive(Progressive):
         """Return the stage at ``progress``."""
         low, high = self.magnitude
         magnitude = low + (high - low) * progress
-        warmup = self.warmup_share(full)
+        warmup = self.warmup_fraction(full)
         if progress < warmup:
             return Stage(full, magnitude)
         stage = super().at((progress - warmup) / (1 - warmup), full)

@@ -142,7 +142,7 @@ def advice(cost: float, ratios: tuple[float, ...], pareto: Pareto) -> dict[str, 
             {
                 "ratio": ratio,
                 "trained": 1 / ratio,
-                "use": pareto.share(100 / ratio),
+                "use": pareto.fraction(100 / ratio),
                 "scoring": cost * ratio,
                 "speed_up": pareto.speed_up(ratio, cost),
             }

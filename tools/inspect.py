@@ -87,8 +87,8 @@ def card_table(card: Card, file: Path) -> Table:
     if card.skipped:
         rows["corrupt, left out"] = f"{card.skipped:,}, listed in {skipped_path(file).name}"
     if card.held_out is not None:
-        share, seed = card.held_out.fraction, card.held_out.seed
-        rows["split off"] = f"{card.held_out.part} part; {share:.1%} for validation, seed {seed}"
+        fraction, seed = card.held_out.fraction, card.held_out.seed
+        rows["split off"] = f"{card.held_out.part} part; {fraction:.1%} for validation, seed {seed}"
     rows["digest"] = "not known" if card.digest is None else f"sha256 {card.digest}"
     rows["created by"] = card.created_by or "not known"
     for name, value in rows.items():

@@ -142,13 +142,16 @@ def table(measured: Measured) -> Table:
         style = "dim" if of_augmentation else None
         label = f"  {name}" if of_augmentation else f"{name} (beside)" if name in measured.beside else name
         rate = f"{batch / seconds:,.0f}" if seconds > 0 and name != "rest" else ""
-        made.add_row(label, f"{1e3 * seconds:,.3f}", rate, f"{measured.share(seconds):.1%}", style=style)
+        made.add_row(label, f"{1e3 * seconds:,.3f}", rate, f"{measured.fraction(seconds):.1%}", style=style)
     made.add_section()
     made.add_row(
         "together", f"{1e3 * measured.step:,.3f}", f"{batch / measured.step:,.0f}", "100.0%", style="bold"
     )
     made.add_row(
-        "  of it waiting for data", f"{1e3 * measured.wait:,.3f}", "", f"{measured.share(measured.wait):.1%}"
+        "  of it waiting for data",
+        f"{1e3 * measured.wait:,.3f}",
+        "",
+        f"{measured.fraction(measured.wait):.1%}",
     )
     return made
 
@@ -161,7 +164,7 @@ def figures(measured: Measured) -> dict[str, Any]:
             "stage": name,
             "milliseconds": 1e3 * seconds,
             "images_per_second": measured.run.batch_size / seconds if seconds > 0 else None,
-            "share": measured.share(seconds),
+            "share": measured.fraction(seconds),
             "beside": name in measured.beside,
         }
 
@@ -170,7 +173,7 @@ def figures(measured: Measured) -> dict[str, Any]:
         "stages": [row(name, seconds) for name, seconds in measured.stages.items()],
         "augmentations": [row(name, seconds) for name, seconds in measured.parts.items()],
         "together": row("together", measured.step),
-        "stall": measured.share(measured.wait),
+        "stall": measured.fraction(measured.wait),
         "bottleneck": measured.bottleneck,
         "sentence": sentence(measured),
     }

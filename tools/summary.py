@@ -23,11 +23,11 @@ def summary(folder: Path) -> Table:
         table.add_row("evaluated", run.evaluated.removeprefix(" of "))
     table.add_row("budget", f"{budget(run.number('budget'))} of {counted}")
     table.add_row(
-        "samples trained", f"{count(trained)} of {count(full)}, {percent(run.share_of_full(trained))}"
+        "samples trained", f"{count(trained)} of {count(full)}, {percent(run.fraction_of_full(trained))}"
     )
-    table.add_row("compute", f"{percent(run.share_of_full(run.compute))} of a full training")
+    table.add_row("compute", f"{percent(run.fraction_of_full(run.compute))} of a full training")
     if scored:
-        table.add_row("scoring", f"{percent(run.scoring_share)} of that, {count(scored)} samples")
+        table.add_row("scoring", f"{percent(run.scoring_fraction)} of that, {count(scored)} samples")
         table.add_row("a scoring pass", _pass_cost(run.number("score_cost")))
     table.add_row("FLOPs", flops(run.number("flops")))
     table.add_row("training time", duration(run.number("train_seconds")))

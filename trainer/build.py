@@ -269,11 +269,12 @@ def _digest(run: Run, data: Data) -> str | None:
 
 def _view(run: Run, augmentation: Augmentation, loader: Loader, full: int) -> View:
     """How images are shown without training: whole, or their middle."""
-    share = run.evaluation_crop
-    if share is None and loader.shape is None:
-        share = CenterCrop().share
+    fraction = run.evaluation_crop
+    if fraction is None and loader.shape is None:
+        fraction = CenterCrop().share
     return View(
-        augmentation.plain() if share is None else augmentation.plain(CenterCrop(share=share)), Stage(full)
+        augmentation.plain() if fraction is None else augmentation.plain(CenterCrop(share=fraction)),
+        Stage(full),
     )
 
 

@@ -38,7 +38,7 @@ def _warm_ups(run: Run, full: int) -> Iterator[str]:
     if not isinstance(run.resolution, SuperProgressive) or not isinstance(run.schedule, FixedOneCycle):
         return
     length = run.epochs * run.budget
-    rate, pixels = run.schedule.warmup / length, run.resolution.warmup_share(full)
+    rate, pixels = run.schedule.warmup / length, run.resolution.warmup_fraction(full)
     if abs(rate - pixels) * length > run.budget * run.round_length * (1 + 1e-9):
         yield (
             f"images are at full resolution for {pixels:.1%} of the budget and the learning rate warms up "

@@ -57,8 +57,8 @@ def rounds_of(run: Run, data: Data, account: Account) -> int:
 
 def _round_size(run: Run, data: Data) -> int:
     """Return the number of samples that a round trains on; scan's rounds are epochs at any budget."""
-    share = 1.0 if isinstance(run.sampler, Scan) else run.budget * run.round_length
-    return max(1, round(len(data.train) * share))
+    fraction = 1.0 if isinstance(run.sampler, Scan) else run.budget * run.round_length
+    return max(1, round(len(data.train) * fraction))
 
 
 def _spare(exact: bool) -> float:

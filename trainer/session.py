@@ -159,8 +159,8 @@ class Session(Parts):
         """
         if not self.selector.loads_more:
             return True
-        progress, share = self.account.progress, (self.ledger.rounds + 1) / self.run_rounds
-        return share < 1 and progress + (progress - self.began) / 2 >= share
+        progress, fraction = self.account.progress, (self.ledger.rounds + 1) / self.run_rounds
+        return fraction < 1 and progress + (progress - self.began) / 2 >= fraction
 
     def _end_order(self, stop: Stop | None) -> None:
         """Pass the order's last feedback, and the scores that it asks for, to the sampler."""

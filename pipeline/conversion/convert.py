@@ -176,8 +176,8 @@ def _publish(
         if options.validation:
             name: Literal["training", "validation"] = "validation" if part else "training"
             held_out = HeldOut(name, options.validation, options.seed)
-        share = options.jpeg_share if options.encoding == "proportion" else None
-        cards.append(writer.finish(tally.card(source, storage, share, held_out)))
+        fraction = options.jpeg_share if options.encoding == "proportion" else None
+        cards.append(writer.finish(tally.card(source, storage, fraction, held_out)))
     journal.add({"digests": [card.digest for card in cards]})
     # The main file comes last: where it stands, its validation set does too.
     for path, writer, card, tally in reversed(list(zip(paths, writers, cards, tallies, strict=True))):

@@ -21,7 +21,7 @@ def _is_count(value: Any, least: int = 0, most: int | None = None) -> bool:
     return whole and value >= least and (most is None or value <= most)
 
 
-def _is_share(value: Any) -> bool:
+def _is_fraction(value: Any) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and math.isfinite(value) and 0 <= value <= 1
 
@@ -41,7 +41,7 @@ def _is_held_out(value: Any) -> bool:
         return False
     return (
         value["part"] in ("training", "validation")
-        and _is_share(value["fraction"])
+        and _is_fraction(value["fraction"])
         and _is_count(value["seed"])
     )
 
@@ -49,7 +49,7 @@ def _is_held_out(value: Any) -> bool:
 _TEXT = (_is_text, "a text")
 _COUNT = (_is_count, "a whole number of at least 0")
 _SIZE = (_is_size, "a whole number of at least 1, or null")
-_CHANNELS = (lambda value: _is_list(value, _is_share, 3), "3 numbers from 0 to 1")
+_CHANNELS = (lambda value: _is_list(value, _is_fraction, 3), "3 numbers from 0 to 1")
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": _TEXT,
@@ -76,7 +76,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: _is_list(value, lambda one: _is_count(one, 1)),
         "a list of whole numbers from 1",
     ),
-    "jpeg_share": (lambda value: value is None or _is_share(value), "a number from 0 to 1, or null"),
+    "jpeg_share": (lambda value: value is None or _is_fraction(value), "a number from 0 to 1, or null"),
     "skipped": _COUNT,
     "held_out": (_is_held_out, "null, or part, fraction and seed of a validation split"),
     "digest": (

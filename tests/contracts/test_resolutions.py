@@ -78,7 +78,7 @@ def test_super_progressive_has_equal_stages_by_default() -> None:
     """Six stages from 96 to 224 pixels, the first at full resolution: 80 of 480 epochs is t_w of table
     3.5."""
     part = SuperProgressive(lowest=96)
-    assert part.warmup_share(224) * 480 == pytest.approx(80)
+    assert part.warmup_fraction(224) * 480 == pytest.approx(80)
     pixels = [part.at((i + 0.5) / 600, 224).pixels for i in range(600)]
     assert pixels == [side for side in (224, 96, 128, 160, 192, 224) for _ in range(100)]
     magnitudes = [5 * part.at(progress, 224).magnitude for progress in (0.0, 0.5, 1.0)]

@@ -63,7 +63,7 @@ def test_flops_are_those_of_the_passes_whatever_they_were_measured_to_take() -> 
         assert account.forward_passes == 3 * (7 + 100 + 10) + 50
 
 
-def test_a_last_loss_is_one_that_had_a_share() -> None:
+def test_a_last_loss_is_one_that_had_a_coefficient() -> None:
     record = SampleRecord.empty(2)
     ids, ones = np.array([0, 0, 1]), np.ones(3, np.bool_)
     loss, coefficient = np.array([0.1, 9.0, 5.0], np.float32), np.array([1.0, 0.0, 0.0], np.float32)

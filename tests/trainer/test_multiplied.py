@@ -62,10 +62,10 @@ def test_plan_records_budget_and_evaluations_are_those_of_all_copies(
     # Multiplied and other classes are evaluated apart.
     lines = session.folder.read("evaluations.jsonl")
     assert session.data.multiplied == tuple(choose_classes(10, 0.2, 1))
-    share = np.isin(session.data.test.labels, session.data.multiplied).mean()
+    fraction = np.isin(session.data.test.labels, session.data.multiplied).mean()
     for line in (line["metrics"] for line in lines):
         ours, others = line["accuracy_multiplied"], line["accuracy_others"]
-        assert line["accuracy"] == pytest.approx(share * ours + (1 - share) * others)
+        assert line["accuracy"] == pytest.approx(fraction * ours + (1 - fraction) * others)
     last = lines[-1]["metrics"]
     assert last["accuracy_multiplied"] != last["accuracy_others"]
 
@@ -147,7 +147,7 @@ def test_nonsense_is_one_line(recipe: Recipe, entries: dict[str, Any], line: str
 
 
 def test_a_fraction_of_no_class_is_one_line(recipe: Recipe, train_run: Train) -> None:
-    with pytest.raises(DataError, match=r"one class at least; got 0\.04 of 10: raise it to 0\.1"):
+    with pytest.raises(DataError, match=r"at least one; got 0\.04 of 10: raise it to 0\.1"):
         train_run(recipe(multiply=2, multiply_classes=0.04))
 
 

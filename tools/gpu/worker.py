@@ -59,17 +59,17 @@ class Job:
                 left = end - time.perf_counter()
                 if left < LEAST_SECONDS:
                     return len(self.sections) - index
-                share = left * weight / sum(other[2] for other in self.sections[index:])
-                print(json.dumps({"section": name, "share": share}), file=pipe, flush=True)
-                result = self._result(module, share)
+                fraction = left * weight / sum(other[2] for other in self.sections[index:])
+                print(json.dumps({"section": name, "share": fraction}), file=pipe, flush=True)
+                result = self._result(module, fraction)
                 print(json.dumps({"section": name, "result": result}), file=pipe, flush=True)
                 if result["status"] == "failed":
                     return len(self.sections) - index - 1
         return 0
 
-    def _result(self, module: str, share: float) -> dict[str, Any]:
+    def _result(self, module: str, fraction: float) -> dict[str, Any]:
         """Run one section and return its result, or its exception as a result."""
-        clock, scratch = Clock(share), Path(tempfile.mkdtemp(prefix="gpu-check-"))
+        clock, scratch = Clock(fraction), Path(tempfile.mkdtemp(prefix="gpu-check-"))
         out, data = Path(self.out), None if self.data is None else Path(self.data)
         setting = Setting(self.device, self.smoke, clock, scratch, out, data)
         begin = time.perf_counter()

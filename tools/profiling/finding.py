@@ -86,7 +86,7 @@ class Measured:
         longer = beside if ahead > sum(of_each.values()) - ahead else GROUPS.keys() - beside
         return max((name for name in GROUPS if name in longer), key=lambda name: of_each[name])
 
-    def share(self, seconds: float) -> float:
+    def fraction(self, seconds: float) -> float:
         """Return seconds as a fraction of a step."""
         return seconds / self.step
 
@@ -106,14 +106,14 @@ def sentence(measured: Measured) -> str:
         "order": _order,
         "feedback": _feedback,
         "rest": _rest,
-    }[name](measured, _percent(min(1.0, measured.share(taken))))
-    waits = measured.share(measured.wait)
+    }[name](measured, _percent(min(1.0, measured.fraction(taken))))
+    waits = measured.fraction(measured.wait)
     if measured.beside and waits > _WAIT and name not in ("reading", "draws", "copy"):
         said += f"; it also waits for data {_percent(waits)} of the time"
     return f"{said}."
 
 
-def _network(measured: Measured, share: str) -> str:
+def _network(measured: Measured, fraction: str) -> str:
     run, times = measured.run, measured.step / measured.loader
     help_ = ["train at lower resolutions (--resolution progressive)"] * (
         SLOTS["resolution"].named(run) == "constant"
@@ -125,12 +125,12 @@ def _network(measured: Measured, share: str) -> str:
         else "the loader keeps up beside it"
     )
     return (
-        f"Training is bound by the network, as it should be: forward, backward and update take {share} of a "
-        f"step, and {fed}; to go faster, {listed(help_, 'or')}"
+        f"Training is bound by the network, as it should be: forward, backward and update take {fraction} of "
+        f"a step, and {fed}; to go faster, {listed(help_, 'or')}"
     )
 
 
-def _reading(measured: Measured, share: str) -> str:
+def _reading(measured: Measured, fraction: str) -> str:
     engine = SLOTS["engine"].named(measured.run)
     network = _times(measured.group("reading") / measured.group("network"))
     if engine == "resident":
@@ -151,44 +151,44 @@ def _reading(measured: Measured, share: str) -> str:
     )
 
 
-def _rereading(measured: Measured, share: str) -> str:
+def _rereading(measured: Measured, fraction: str) -> str:
     return (
-        f"Training waits for chosen samples, which are read again at full resolution: that takes {share} of "
-        "a step; decode in more threads (--engine.threads), or convert the set without compression "
+        f"Training waits for chosen samples, which are read again at full resolution: that takes {fraction} "
+        "of a step; decode in more threads (--engine.threads), or convert the set without compression "
         "(--encoding raw)"
     )
 
 
-def _draws(measured: Measured, share: str) -> str:
+def _draws(measured: Measured, fraction: str) -> str:
     return (
-        f"Training waits for the augmentation's random numbers: drawing them takes {share} of a step; "
+        f"Training waits for the augmentation's random numbers: drawing them takes {fraction} of a step; "
         "take a shorter chain (--augment), or larger images or networks, beside which it won't matter"
     )
 
 
-def _copy(measured: Measured, share: str) -> str:
+def _copy(measured: Measured, fraction: str) -> str:
     return (
-        f"Training waits for copies to the device: they take {share} of a step; keep the set on the device "
-        "(--engine resident), or read smaller images (trainer convert --levels)"
+        f"Training waits for copies to the device: they take {fraction} of a step; keep the set on the "
+        "device (--engine resident), or read smaller images (trainer convert --levels)"
     )
 
 
-def _augmentation(measured: Measured, share: str) -> str:
+def _augmentation(measured: Measured, fraction: str) -> str:
     longest = max(measured.parts, key=lambda name: measured.parts[name], default="mixing")
-    of_it = measured.share(measured.parts.get(longest, measured.stages.get("mixing", 0.0)))
+    of_it = measured.fraction(measured.parts.get(longest, measured.stages.get("mixing", 0.0)))
     fewer = {
         "randaugment": "ask it for fewer operations (--augment.randaugment.operations 1)",
         "normalisation": "train on smaller images",
         "resizing": "convert the set at the resolution of training (trainer convert --levels)",
     }.get(longest, "do without it")
     return (
-        f"Training waits for augmentation: it takes {share} of a step, most of that {longest} "
+        f"Training waits for augmentation: it takes {fraction} of a step, most of that {longest} "
         f"({_percent(min(1.0, of_it))}); {fewer}, take a cheaper chain (--augment), or train at lower "
         "resolutions (--resolution progressive)"
     )
 
 
-def _selection(measured: Measured, share: str) -> str:
+def _selection(measured: Measured, fraction: str) -> str:
     part = measured.run.selection
     name = SLOTS["selection"].part_name(part)
     options = {item.name for item in fields(part)}  # type: ignore[arg-type]
@@ -196,42 +196,42 @@ def _selection(measured: Measured, share: str) -> str:
     if not part.scores:
         seldom = ["select in every other step (--selection.interrupt 2)"] if "interrupt" in options else []
         ways = " or ".join([*fewer, *seldom]) or "take another (--selection)"
-        return f"Training is bound by choosing among candidates: {name} takes {share} of a step; {ways}"
+        return f"Training is bound by choosing among candidates: {name} takes {fraction} of a step; {ways}"
     lower = ["score at a lower resolution (--selection.pixels)"] if "pixels" in options else []
     part_only = "or select in a part of the run only (--selection.start, --selection.interrupt)"
     ways = ", ".join([*lower, *fewer, part_only])
-    return f"Training is bound by scoring candidates for {name}: it takes {share} of a step; {ways}"
+    return f"Training is bound by scoring candidates for {name}: it takes {fraction} of a step; {ways}"
 
 
-def _order(measured: Measured, share: str) -> str:
+def _order(measured: Measured, fraction: str) -> str:
     name = SLOTS["sampler"].named(measured.run)
     return (
-        f"Training waits for the sampler: {name}'s orders take {share} of a step; have them drawn beside the "
-        "training (--service process --lead 20), or less often (--round-length 1)"
+        f"Training waits for the sampler: {name}'s orders take {fraction} of a step; have them drawn beside "
+        "the training (--service process --lead 20), or less often (--round-length 1)"
     )
 
 
-def _feedback(measured: Measured, share: str) -> str:
+def _feedback(measured: Measured, fraction: str) -> str:
     return (
-        f"Training is held up by bringing losses back to the sampler: that takes {share} of a step; do it "
+        f"Training is held up by bringing losses back to the sampler: that takes {fraction} of a step; do it "
         "less often (--log-every) or in larger batches (--batch-size)"
     )
 
 
-def _rest(measured: Measured, share: str) -> str:
+def _rest(measured: Measured, fraction: str) -> str:
     help_ = "take larger batches (--batch-size)"
     if measured.beside:
         help_ += (
             ", or leave cores to the loader, which works beside the training (--threads, --engine.threads)"
         )
     return (
-        f"Training is bound by what lies between its stages: {share} of a step belongs to none of them; "
+        f"Training is bound by what lies between its stages: {fraction} of a step belongs to none of them; "
         f"{help_}"
     )
 
 
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
+def _percent(fraction: float) -> str:
+    return f"{fraction:.0%}" if fraction >= 0.1 else f"{fraction:.1%}"
 
 
 def _times(times: float) -> str:

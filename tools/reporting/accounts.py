@@ -17,12 +17,15 @@ def accounts(lineup: Lineup) -> Safe:
     runs = [entry.run for entry in lineup]
     rows: list[tuple[str, Say]] = [
         ("Trained, forward and backward", _count("trained")),
-        ("\N{EN SPACE}of the full training's", lambda run: percent(run.share_of_full(run.number("trained")))),
+        (
+            "\N{EN SPACE}of the full training's",
+            lambda run: percent(run.fraction_of_full(run.number("trained"))),
+        ),
         ("Scored, forward only", _count("scored")),
         ("\N{EN SPACE}cost of one, in training steps", _score_cost),
         ("Compute, in full training steps", lambda run: count(run.compute)),
-        ("\N{EN SPACE}of the full training's", lambda run: percent(run.share_of_full(run.compute))),
-        ("\N{EN SPACE}of it scoring", lambda run: percent(run.scoring_share)),
+        ("\N{EN SPACE}of the full training's", lambda run: percent(run.fraction_of_full(run.compute))),
+        ("\N{EN SPACE}of it scoring", lambda run: percent(run.scoring_fraction)),
         (
             "The budget counts",
             lambda run: {"trained": "samples trained", "compute": "compute"}.get(run.counts, NONE),

@@ -83,7 +83,7 @@ def ledger(lineup: Lineup) -> LedgerFigure | None:
     total = [_share(run.number("train_seconds"), run) for run, _, _ in rows]
     first_off = next((i for i, name in enumerate(names) if name in OFF_THE_CLOCK), len(names))
     body.insert(first_off, [el("strong", "training clock"), *total])
-    caption = "Seconds per phase, and their share of the training clock"
+    caption = "Seconds per phase, and fraction of the training clock"
     over = any(_on_the_clock(phases) > 1.01 * (run.number("train_seconds") or 0.0) for run, _, phases in rows)
     note = el("p", OVERLAP_NOTE, class_="note") if over else None
     return LedgerFigure(join(bars), table(head, body, caption, class_="ledger"), note)
@@ -119,8 +119,8 @@ def _share(seconds: float | None, run: RunRecord) -> Safe | str:
     clock = run.number("train_seconds")
     if seconds is None:
         return NONE
-    share = percent(seconds / clock) if clock else NONE
-    return join(f"{seconds:,.1f}", el("span", share, class_="share"))
+    fraction = percent(seconds / clock) if clock else NONE
+    return join(f"{seconds:,.1f}", el("span", fraction, class_="share"))
 
 
 def _class(name: str) -> str:
@@ -156,5 +156,5 @@ def intervals(values: Sequence[tuple[int, float, float, float]], mark: float, sp
     return el("svg", drawn, class_="dots", role="img", aria_label=spoken)
 
 
-def _at(share: float) -> str:
-    return f"{100 * share:.2f}%"
+def _at(fraction: float) -> str:
+    return f"{100 * fraction:.2f}%"

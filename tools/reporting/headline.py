@@ -12,14 +12,14 @@ from trainer.metrics import Metric
 def headline(run: RunRecord) -> str:
     """What one run cost and what it bought, in a sentence."""
     counted = " in compute" if run.counts == "compute" else ""
-    share = f"{budget(run.number('budget'))} of the full budget{counted}"
+    fraction = f"{budget(run.number('budget'))} of the full budget{counted}"
     trained, full = run.number("trained"), run.number("full_budget_samples")
     samples = (
         f"{count(trained)} of {count(full)} samples" if full is not None else f"{count(trained)} samples"
     )
     spent = ["no step logged" if trained is None else f"{samples} trained"]
-    if run.share_of_full(run.compute) is not None:
-        spent.append(f"{percent(run.share_of_full(run.compute))} of the full compute")
+    if run.fraction_of_full(run.compute) is not None:
+        spent.append(f"{percent(run.fraction_of_full(run.compute))} of the full compute")
     if run.number("train_seconds") is not None:
         spent.append(f"{duration(run.number('train_seconds'))} of training")
     if run.number("stall") is not None:
@@ -27,11 +27,11 @@ def headline(run: RunRecord) -> str:
     if not run.finished:
         label = run.metric.label
         got = f"no {label} yet" if run.result is None else f"{label} {short(run.metric, run.result)} so far"
-        return f"Unfinished, {got}, on the way to {share}: {', '.join(spent)}."
+        return f"Unfinished, {got}, on the way to {fraction}: {', '.join(spent)}."
     got = f"{heading(run.metric)} {short(run.metric, run.result)}{run.evaluated}"
     if run.result is None:
         got = f"No {run.metric.label} recorded"
-    return f"{got} after {share}: {', '.join(spent)}."
+    return f"{got} after {fraction}: {', '.join(spent)}."
 
 
 def comparison(lineup: Lineup) -> str:
@@ -42,7 +42,7 @@ def comparison(lineup: Lineup) -> str:
         return f"{len(runs)} runs, none of which has been evaluated yet."
     trained = [value for run in runs if (value := run.number("trained")) is not None]
     seconds = [value for run in runs if (value := run.number("train_seconds")) is not None]
-    compute = [share for run in runs if (share := run.share_of_full(run.compute)) is not None]
+    compute = [fraction for run in runs if (fraction := run.fraction_of_full(run.compute)) is not None]
     cost = [f"on {span(trained, count)} trained samples"] if trained else []
     cost += [f"with {span(compute, percent)} of the full compute"] if compute else []
     cost += [f"in {span(seconds, duration)} of training"] if seconds else []

@@ -90,7 +90,7 @@ def _compute(lineup: Lineup) -> str:
     if len(groups) == 1:
         return f"Matched in compute, scoring included, to within {percent(COMPUTE_TOLERANCE, 0)}."
     return _grouped(
-        "compute, scoring included", groups, lambda run: percent(run.share_of_full(_computed(run)))
+        "compute, scoring included", groups, lambda run: percent(run.fraction_of_full(_computed(run)))
     )
 
 

@@ -186,12 +186,12 @@ class RunRecord:
         return scored * (cost or 0.0)
 
     @property
-    def scoring_share(self) -> float | None:
+    def scoring_fraction(self) -> float | None:
         """Scoring's share of the compute."""
         scoring, compute = self.scoring, self.compute
         return None if scoring is None or not compute else scoring / compute
 
-    def share_of_full(self, samples: float | None) -> float | None:
+    def fraction_of_full(self, samples: float | None) -> float | None:
         """A number of samples by that of the full training."""
         full = self.number("full_budget_samples")
         return samples / full if samples is not None and full else None

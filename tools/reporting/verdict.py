@@ -31,7 +31,7 @@ def tiles(run: RunRecord) -> Safe:
     nats = "nats" if evenness is None else f"nats, at most {evenness.highest_entropy:.3f}"
     with_evaluation = f"{duration(run.number('wall_seconds'))} with evaluation"
     counted = {"trained": "", "compute": ""} | {run.counts: "; the budget counts this"}
-    trained = percent(run.share_of_full(run.number("trained")))
+    trained = percent(run.fraction_of_full(run.number("trained")))
     figures: list[tuple[str, str, str]] = [
         (
             column(run.metric),
@@ -45,10 +45,10 @@ def tiles(run: RunRecord) -> Safe:
         ),
         (
             "Compute",
-            percent(run.share_of_full(run.compute)),
+            percent(run.fraction_of_full(run.compute)),
             f"of the full training's{counted['compute']}",
         ),
-        ("Scoring", percent(run.scoring_share), scoring_gloss(run)),
+        ("Scoring", percent(run.scoring_fraction), scoring_gloss(run)),
         ("FLOPs", flops(run.number("flops")), "of the whole run, forward and backward"),
         ("Training time", duration(run.number("train_seconds")), with_evaluation),
         ("Rate", count(run.rate), "images per second"),
@@ -105,9 +105,11 @@ def comparison(lineup: Lineup) -> Safe:
             [
                 join(swatch(entry.colour), " ", entry.label, " ", state),
                 beside(*_result(lineup, run), other),
-                beside(percent(run.share_of_full(trained)), ratio(trained, first.number("trained")), other),
-                beside(percent(run.share_of_full(compute)), ratio(compute, first.compute), other),
-                percent(run.scoring_share),
+                beside(
+                    percent(run.fraction_of_full(trained)), ratio(trained, first.number("trained")), other
+                ),
+                beside(percent(run.fraction_of_full(compute)), ratio(compute, first.compute), other),
+                percent(run.scoring_fraction),
                 beside(duration(clock), ratio(clock, first.number("train_seconds")), other),
                 beside(count(run.rate), ratio(run.rate, first.rate), other),
                 percent(run.number("stall")),
@@ -210,14 +212,14 @@ def unfinished(run: RunRecord) -> str:
     trained, planned = run.number("trained"), run.number("planned")
     if trained is None:
         return "This run is unfinished: it has logged no step yet."
-    steps, share = run.number("steps"), budget(run.number("budget"))
+    steps, fraction = run.number("steps"), budget(run.number("budget"))
     at = f" after step {count(steps)}" if steps is not None else ""
     if run.counts == "compute":
         spent = percent(run.steps.last("progress"))
-        far = f"{spent} of its budget of {share} of compute is spent, on {count(trained)} trained samples"
+        far = f"{spent} of its budget of {fraction} of compute is spent, on {count(trained)} trained samples"
     else:
         of = f" of {count(planned)} ({percent(trained / planned)})" if planned else ""
-        far = f"{count(trained)}{of} samples of its budget of {share} are trained"
+        far = f"{count(trained)}{of} samples of its budget of {fraction} are trained"
     return (
         f"This run is unfinished: {far}{at}. "
         f"Its learning rate has not come to its floor, so its {run.metric.label} is provisional."

@@ -24,22 +24,22 @@ def count(value: float | None) -> str:
     return NONE if value is None else f"{value:,.0f}"
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    """Share as percent, with as many digits as are asked for.
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """Return a fraction as percent, with as many digits as are asked for.
 
     >>> percent(0.9123), percent(0.3, 0)
     ('91.2%', '30%')
     """
-    return NONE if share is None else f"{100 * share:.{digits}f}%"
+    return NONE if fraction is None else f"{100 * fraction:.{digits}f}%"
 
 
-def budget(share: float | None) -> str:
-    """Budget as percent, without digits that say nothing.
+def budget(fraction: float | None) -> str:
+    """Return a budget as percent, without trailing zeros.
 
     >>> budget(0.3), budget(0.125)
     ('30%', '12.5%')
     """
-    return NONE if share is None else f"{100 * share:.4g}%"
+    return NONE if fraction is None else f"{100 * fraction:.4g}%"
 
 
 def duration(seconds: float | None) -> str:

@@ -65,7 +65,7 @@ def check_floor(option: str, factor: float) -> None:
         raise RunError(f"schedule.{option} must be within [0, 1], a factor of the base rate; got {factor}")
 
 
-def check_share(warmup: float) -> None:
+def check_fraction(warmup: float) -> None:
     """Raise RunError unless a warm-up is within (0, 1), a fraction of the budget."""
     if not 0 < warmup < 1:
         raise RunError(f"schedule.warmup must be within (0, 1), a fraction of the budget; got {warmup}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer.errors import RunError
-from trainer.schedules.base import ProportionalSchedule, check_floor, check_share, half_cosine
+from trainer.schedules.base import ProportionalSchedule, check_floor, check_fraction, half_cosine
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class OneCycle(ProportionalSchedule):
     """Momentum where the rate is lowest: beta_h of the equation."""
 
     def __post_init__(self) -> None:
-        check_share(self.warmup)
+        check_fraction(self.warmup)
         _check_cycle(self.initial, self.final, self.low_momentum, self.high_momentum)
 
     def factor(self, progress: float) -> float:

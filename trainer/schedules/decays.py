@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from trainer.errors import RunError
-from trainer.schedules.base import ProportionalSchedule, check_floor, check_share, half_cosine
+from trainer.schedules.base import ProportionalSchedule, check_floor, check_fraction, half_cosine
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class WarmupCosine(ProportionalSchedule):
     """Factor at the last step, relative to the base rate; the equation has 0."""
 
     def __post_init__(self) -> None:
-        check_share(self.warmup)
+        check_fraction(self.warmup)
         check_floor("final", self.final)
 
     def factor(self, progress: float) -> float:

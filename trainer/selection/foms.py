@@ -9,7 +9,7 @@ from typing import Any, Literal
 from trainer.errors import RunError
 from trainer.methods import Offer
 from trainer.selection.helpers.base import BaseSelection, errors, scored_losses
-from trainer.selection.helpers.checks import check_at_least, check_choice, check_share
+from trainer.selection.helpers.checks import check_at_least, check_choice, check_fraction
 from trainer.selection.helpers.draws import weighted_without_replacement
 from trainer.selection.helpers.forgetting import ForgettingMemory
 from trainer.selection.helpers.ranks import percentile_ranks
@@ -80,7 +80,7 @@ class Foms(Scored):
         check_at_least("ratio", self.ratio, 1)
         check_choice("score", self.score, ("loss", "gradient_norm"))
         check_at_least("forgetting", self.forgetting, 0)
-        check_share("pace", self.pace)
+        check_fraction("pace", self.pace)
         if self.ratio < 1 + self.beta:
             raise RunError(
                 f"selection.ratio must be at least 1 + beta = {1 + self.beta:g} (Kocyigit 2023, section "

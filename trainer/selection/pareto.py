@@ -38,7 +38,7 @@ class Pareto:
         if not 0 < self.x_min < 100:
             raise RunError(f"x_min must be above 0 and below 100 per cent; got {self.x_min:g}")
 
-    def share(self, per_cent: float) -> float:
+    def fraction(self, per_cent: float) -> float:
         """F(x): share of a pool's use that its best ``per_cent`` of samples hold; 0 up to x_min."""
         return 1 - (self.x_min / per_cent) ** self.alpha if per_cent > self.x_min else 0.0
 
@@ -57,7 +57,7 @@ class Pareto:
         cost
             Scoring a sample relative to training on one, at least 0.
         """
-        return ratio * self.share(100 / ratio) / (1 + ratio * cost)
+        return ratio * self.fraction(100 / ratio) / (1 + ratio * cost)
 
     def best_ratio(self, cost: float) -> float:
         """Give the ratio of the largest speed-up, at least 1.

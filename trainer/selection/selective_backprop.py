@@ -10,7 +10,7 @@ import torch
 
 from trainer.errors import RunError
 from trainer.selection.helpers.base import BaseSelection, scored_losses
-from trainer.selection.helpers.checks import check_at_least, check_share
+from trainer.selection.helpers.checks import check_at_least, check_fraction
 from trainer.selection.helpers.ranks import percentiles_among
 from trainer.selection.helpers.schedule import Scored
 from trainer.selection.protocol import Candidates, Choice, Setting, Terms
@@ -58,7 +58,7 @@ class SelectiveBackprop(Scored):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.keep is not None:
-            check_share("keep", self.keep)
+            check_fraction("keep", self.keep)
         if self.beta is not None:
             check_at_least("beta", self.beta, 0)
         if self.beta is not None and self.keep is not None:

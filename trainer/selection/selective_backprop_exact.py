@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer.selection.helpers.base import BaseSelection, scored_losses
-from trainer.selection.helpers.checks import check_share
+from trainer.selection.helpers.checks import check_fraction
 from trainer.selection.helpers.draws import weighted_without_replacement
 from trainer.selection.helpers.ranks import midpoint_percentiles
 from trainer.selection.helpers.schedule import Scored
@@ -39,7 +39,7 @@ class SelectiveBackpropExact(Scored):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_share("keep", self.keep)
+        check_fraction("keep", self.keep)
 
     @property
     def ratio(self) -> float:

@@ -87,9 +87,9 @@ def test_pairs_are_drawn_evenly_and_applied_with_their_probability() -> None:
         inverted = np.isin(policy.operation[:, layer], policy.names.index("invert"))
         expected = (policy.probability[:, layer] * inverted).sum() / 25
         flipped = draws[f"{layer}/bits/with"][:, 4]
-        share = (flipped == 255).sum() / n
+        fraction = (flipped == 255).sum() / n
         # Solarize flips everything only where its threshold is 0, which no pair has.
-        assert abs(share - expected) < 5 * np.sqrt(expected * (1 - expected) / n)
+        assert abs(fraction - expected) < 5 * np.sqrt(expected * (1 - expected) / n)
 
 
 def test_a_policy_that_was_never_learned_is_refused() -> None:

@@ -53,7 +53,7 @@ def test_every_mixing_part_is_looked_at() -> None:
 @pytest.mark.parametrize("names", [pair for pair in PAIRS if pair not in REFUSED], ids="-".join)
 @settings(max_examples=12, deadline=None)
 @given(n=st.integers(1, 9), seed=st.integers(0, 2**31), per_sample=st.booleans())
-def test_shares_are_what_is_seen(names: tuple[str, ...], n: int, seed: int, per_sample: bool) -> None:
+def test_coefficients_are_what_is_seen(names: tuple[str, ...], n: int, seed: int, per_sample: bool) -> None:
     assert largest_error(augmentation_of(names, n, per_sample=per_sample), n, seed) < 1 / (HEIGHT * WIDTH)
 
 

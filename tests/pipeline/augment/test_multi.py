@@ -205,5 +205,5 @@ def test_classes_to_multiply_follow_from_the_seed_alone_and_are_drawn_evenly() -
 
 
 def test_a_share_that_comes_to_no_class_is_refused() -> None:
-    with pytest.raises(DataError, match=r"one class at least; got 0\.1 of 4: raise it to 0\.25"):
+    with pytest.raises(DataError, match=r"at least one; got 0\.1 of 4: raise it to 0\.25"):
         choose_classes(4, 0.1, 0)

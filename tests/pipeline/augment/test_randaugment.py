@@ -65,12 +65,12 @@ def test_operations_are_drawn_evenly_and_independently() -> None:
     layers = np.zeros((2, n), dtype=np.int64)
     operations = [OPERATIONS[name] for name in original().names]
     kinds = sorted({operation.kind for operation in operations if operation is not None})
-    share = [sum(one is not None and one.kind == kind for one in operations) / 16 for kind in kinds]
+    fraction = [sum(one is not None and one.kind == kind for one in operations) / 16 for kind in kinds]
     for layer in range(2):
         for index, kind in enumerate(kinds):
             layers[layer, draws[f"{layer}/{kind}/at"]] += index
     counts = np.bincount(layers[0] * len(kinds) + layers[1], minlength=len(kinds) ** 2)
-    expected = n * np.outer(share, share).ravel()
+    expected = n * np.outer(fraction, fraction).ravel()
     # 10 kinds: 99 degrees of freedom: 183 has p = 7e-7.
     assert len(kinds) == 10
     assert ((counts - expected) ** 2 / expected).sum() < 183

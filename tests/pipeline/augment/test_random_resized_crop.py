@@ -101,8 +101,8 @@ def test_the_first_window_that_fits_is_taken() -> None:
     fallbacks = 0
     for index in range(n):
         for attempt in range(10):
-            share, shape = uniform[index, 2 * attempt : 2 * attempt + 2]
-            area = height * width * (0.5 + 0.5 * share)
+            fraction, shape = uniform[index, 2 * attempt : 2 * attempt + 2]
+            area = height * width * (0.5 + 0.5 * fraction)
             ratio = np.exp(np.log(0.4) + (np.log(1.5) - np.log(0.4)) * shape)
             columns, rows = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
             if columns <= width and rows <= height:

@@ -59,9 +59,9 @@ def test_a_baseline_that_falls_after_its_maximum_is_measured_at_the_maximum() ->
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
 def test_percentiles_lie_between_the_nearest_runs_in_proportion(accuracies: list[float]) -> None:
-    def slow(share: float) -> float:
+    def slow(fraction: float) -> float:
         ordered = sorted(accuracies)
-        place = share * (len(ordered) - 1)
+        place = fraction * (len(ordered) - 1)
         below = int(place)
         above = min(below + 1, len(ordered) - 1)
         return ordered[below] + (place - below) * (ordered[above] - ordered[below])

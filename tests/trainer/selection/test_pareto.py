@@ -14,11 +14,11 @@ from trainer.selection.pareto import Pareto
 def test_shares_are_those_of_equation_4_5() -> None:
     model = Pareto(alpha=1.16, x_min=5.0)
     # The rule that the distribution is known for: a fifth holds four fifths.
-    assert model.share(20) == pytest.approx(0.8, abs=1e-3)
+    assert model.fraction(20) == pytest.approx(0.8, abs=1e-3)
     for x in (6.0, 33.0, 100.0):
-        assert model.share(x) == pytest.approx(1 - (5 / x) ** 1.16)
-    assert model.share(5) == 0
-    assert model.share(2) == 0
+        assert model.fraction(x) == pytest.approx(1 - (5 / x) ** 1.16)
+    assert model.fraction(5) == 0
+    assert model.fraction(2) == 0
 
 
 @pytest.mark.parametrize("cost", [0.0, 0.05, 1 / 3])

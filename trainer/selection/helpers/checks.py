@@ -13,7 +13,7 @@ def check_at_least(name: str, value: float, least: float) -> None:
         raise RunError(f"selection.{name} must be at least {least:g} and finite; got {value:g}")
 
 
-def check_share(name: str, value: float) -> None:
+def check_fraction(name: str, value: float) -> None:
     """Refuse an option that is no share above 0 and at most 1."""
     if not 0 < value <= 1:
         raise RunError(f"selection.{name} must be above 0 and at most 1; got {value:g}")
