@@ -35,28 +35,28 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PendingIds:
-    """Ids of samples that the device chose: ``candidates[places]``, known to the host once it asks.
+    """Ids of samples that the device chose: ``candidates[indices]``, known to the host once it asks.
 
     Attributes
     ----------
     candidates
         int64[m] on the host, the ids chosen from.
-    places
-        int64[n] on the device, positions in ``candidates``.
+    indices
+        int64[n] on the device, into ``candidates``.
     """
 
     candidates: NDArray[np.int64]
-    places: Tensor
+    indices: Tensor
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
     def __getitem__(self, rows: slice) -> PendingIds:
-        return PendingIds(self.candidates, self.places[rows])
+        return PendingIds(self.candidates, self.indices[rows])
 
     def resolve(self) -> NDArray[np.int64]:
         """Return the ids, int64[n]; waits for the device."""
-        ids: NDArray[np.int64] = self.candidates[self.places.cpu().numpy()]
+        ids: NDArray[np.int64] = self.candidates[self.indices.cpu().numpy()]
         return ids
 
 
@@ -70,8 +70,8 @@ def resolve(ids: Sequence[Ids]) -> list[NDArray[np.int64]]:
     if not pending:
         return cast("list[NDArray[np.int64]]", list(ids))
     bounds = np.cumsum([len(one) for one in pending])[:-1]
-    places = iter(np.split(torch.cat([one.places for one in pending]).cpu().numpy(), bounds))
-    return [one.candidates[next(places)] if isinstance(one, PendingIds) else one for one in ids]
+    indices = iter(np.split(torch.cat([one.indices for one in pending]).cpu().numpy(), bounds))
+    return [one.candidates[next(indices)] if isinstance(one, PendingIds) else one for one in ids]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -145,8 +145,8 @@ class Augmentation:
             raise DataError(f"labels must be one per image; got shape {tuple(labels.shape)}")
         if step is None:
             step, self._calls = self._calls, self._calls + 1
-        places = np.arange(len(images), dtype=np.int64)
-        keys = Keys(seed, step, step, places, np.zeros_like(places))
+        indices = np.arange(len(images), dtype=np.int64)
+        keys = Keys(seed, step, step, indices, np.zeros_like(indices))
         drawn = self.draw(keys, images.shape[2], images.shape[3])
         draws, mixture = drawn.to(images.device)
         images = self.transform(images, draws)

@@ -48,8 +48,8 @@ class Cutout:
         drawn: dict[str, NDArray[np.generic]] = {}
         for name, toss, count in (("rows", uniform[:, 0], height), ("columns", uniform[:, 1], width)):
             size = min(full, 2 * count)
-            places = np.arange(size) - size // 2
-            drawn[name] = np.clip(integers(toss, count)[:, None] + places, 0, count - 1)
+            positions = np.arange(size) - size // 2
+            drawn[name] = np.clip(integers(toss, count)[:, None] + positions, 0, count - 1)
         return drawn
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
@@ -58,6 +58,6 @@ class Cutout:
         n, height, width, channels = out.shape
         image = torch.arange(n, device=out.device)[:, None]
         first = (image * height + draws["rows"]).mul_(width)
-        places = first[:, :, None] + draws["columns"][:, None, :]
-        out.view(-1, channels).index_fill_(0, places.view(-1), 0)
+        positions = first[:, :, None] + draws["columns"][:, None, :]
+        out.view(-1, channels).index_fill_(0, positions.view(-1), 0)
         return to_images(out)

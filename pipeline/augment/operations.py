@@ -33,14 +33,14 @@ class Chosen:
     ----------
     values
         float64[m], in the operation's unit.
-    places
+    positions
         float64[m, 2], uniforms for operations with a random position.
     height, width
         Size of the images in pixels.
     """
 
     values: Floats
-    places: Floats
+    positions: Floats
     height: int
     width: int
 
@@ -155,7 +155,7 @@ def _solarize_add(chosen: Chosen) -> Parameters:
 def _square(chosen: Chosen) -> Parameters:
     """Return the published code's square: around the drawn center, ends inclusive, clipped at the borders."""
     ends = []
-    for uniform, size in ((chosen.places[:, 0], chosen.height), (chosen.places[:, 1], chosen.width)):
+    for uniform, size in ((chosen.positions[:, 0], chosen.height), (chosen.positions[:, 1], chosen.width)):
         first = np.maximum(0, uniform * size - chosen.values / 2).astype(np.int64)
         last = np.minimum(size, first + chosen.values).astype(np.int64) + 1
         ends += [first, np.minimum(last, size)]
@@ -191,7 +191,12 @@ of a turn (hue), pixels (translate, cutout), degrees (rotate), slopes (shear).""
 
 
 def draw_layer(
-    names: Sequence[str], choice: NDArray[np.int64], values: Floats, places: Floats, height: int, width: int
+    names: Sequence[str],
+    choice: NDArray[np.int64],
+    values: Floats,
+    positions: Floats,
+    height: int,
+    width: int,
 ) -> dict[str, Parameters]:
     """Group the samples of one layer of operations by kind.
 
@@ -203,7 +208,7 @@ def draw_layer(
         int64[n], an index into ``names`` per sample.
     values
         float64[n], each in its operation's unit.
-    places
+    positions
         float64[n, 2], uniforms.
 
     Returns
@@ -221,7 +226,7 @@ def draw_layer(
             group = groups.setdefault(operation.kind, [(order[:0], kind.empty)])
             at = order[bounds[index] : bounds[index + 1]]
             if len(at):
-                group.append((at, operation.parameters(Chosen(values[at], places[at], height, width))))
+                group.append((at, operation.parameters(Chosen(values[at], positions[at], height, width))))
     drawn: dict[str, Parameters] = {}
     for kind_, group in groups.items():
         drawn[f"{kind_}/at"] = np.concatenate([at for at, _ in group])

@@ -51,16 +51,16 @@ class Ricap:
         widths = np.stack([w, width - w, w, width - w], axis=1)
         heights = np.stack([h, h, height - h, height - h], axis=1)
         if self.per_sample:
-            places = sample_doubles(keys, "ricap/places", 8)
+            positions = sample_doubles(keys, "ricap/places", 8)
         else:
-            places = np.broadcast_to(batch_uniforms(keys, "ricap/places", 8), (len(keys), 8))
+            positions = np.broadcast_to(batch_uniforms(keys, "ricap/places", 8), (len(keys), 8))
         partners = [permutation(keys, f"ricap/partner/{k}") for k in range(4)]
         return {
             "partners": np.stack(partners, axis=1),
             "width": w,
             "height": h,
-            "left": integers(places[:, :4], width - widths + 1),
-            "top": integers(places[:, 4:], height - heights + 1),
+            "left": integers(positions[:, :4], width - widths + 1),
+            "top": integers(positions[:, 4:], height - heights + 1),
             "coefficients": (widths * heights / (width * height)).astype(np.float32),
         }
 

@@ -48,10 +48,10 @@ class Standard:
         """
         uniform = uniforms(keys, "standard", 3)
         reach = round(self.padding * min(1.0, keys.resolution))
-        places, first = 2 * reach + 1, self.padding - reach
+        positions, first = 2 * reach + 1, self.padding - reach
         return {
-            "top": first + integers(uniform[:, 0], places),
-            "left": first + integers(uniform[:, 1], places),
+            "top": first + integers(uniform[:, 0], positions),
+            "left": first + integers(uniform[:, 1], positions),
             "flip": (uniform[:, 2] < 0.5) & self.flip,
         }
 

@@ -117,27 +117,27 @@ class DaliReader:
     ) -> Callable[[], tuple[Tensor, ...]]:
         self._check(ids)
         decoded = self._dataset.compressed[ids] & ~self._refused[ids]
-        places, rest = np.flatnonzero(decoded), np.flatnonzero(~decoded)
-        if not len(places):
+        indices, rest = np.flatnonzero(decoded), np.flatnonzero(~decoded)
+        if not len(indices):
             images = self._host(ids, crops, shapes)
             self._dataset.check_unchanged()
             return lambda: tuple(view.permute(0, 3, 1, 2) for view in images)
         pipeline = self._pipeline(len(crops))
-        work = self._work(ids[places], _part(crops, places))
+        work = self._work(ids[indices], _part(crops, indices))
         ticket = pipeline.submit(work)
-        self.decoded += len(places)
+        self.decoded += len(indices)
         others = self._host(ids[rest], _part(crops, rest), shapes)
 
         def wait() -> tuple[Tensor, ...]:
             images = pipeline.finish(ticket)
             if images is None:
-                self._examine(ids[places], work, pipeline, ticket.refusal)
+                self._examine(ids[indices], work, pipeline, ticket.refusal)
                 return self.begin_views(ids, crops)()
             # Again: what was read meanwhile may be another file's bytes.
             self._dataset.check_unchanged()
             if len(rest):
                 images = tuple(
-                    _joined(len(ids), (places, pixels), (rest, other))
+                    _joined(len(ids), (indices, pixels), (rest, other))
                     for pixels, other in zip(images, others, strict=True)
                 )
             return tuple(view.permute(0, 3, 1, 2) for view in images)
@@ -241,8 +241,8 @@ class DaliReader:
             )
 
 
-def _part(crops: tuple[Crop, ...], places: NDArray[np.int64]) -> tuple[Crop, ...]:
-    return tuple(Crop(crop.windows[places], crop.height, crop.width) for crop in crops)
+def _part(crops: tuple[Crop, ...], indices: NDArray[np.int64]) -> tuple[Crop, ...]:
+    return tuple(Crop(crop.windows[indices], crop.height, crop.width) for crop in crops)
 
 
 def _rectangles(starts: NDArray[np.int64], shapes: NDArray[np.int64]) -> Rectangles:
@@ -253,6 +253,6 @@ def _joined(count: int, *parts: tuple[NDArray[np.int64], Tensor]) -> Tensor:
     """Put the images of two parts of a batch, each with its places, together on the device of the first."""
     pixels = parts[0][1]
     whole = torch.empty((count, *pixels.shape[1:]), dtype=torch.uint8, device=pixels.device)
-    for places, images in parts:
-        whole.index_copy_(0, torch.from_numpy(places).to(whole.device), images.to(whole.device))
+    for indices, images in parts:
+        whole.index_copy_(0, torch.from_numpy(indices).to(whole.device), images.to(whole.device))
     return whole

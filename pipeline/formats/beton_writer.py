@@ -100,9 +100,9 @@ class BetonWriter:
 
     def append(self, sample: Sample) -> None:
         """Add the next sample; see `Writer.append`."""
-        places = self._place(sample)
-        for run, (image, place) in enumerate(zip(sample.images, places, strict=True)):
-            if run == 0 or place != places[0]:
+        offsets = self._place(sample)
+        for run, (image, place) in enumerate(zip(sample.images, offsets, strict=True)):
+            if run == 0 or place != offsets[0]:
                 assert image.content is not None
                 self._write(run, place, image.content)
 
@@ -205,16 +205,16 @@ class BetonWriter:
             )
         index, row = len(self._names), self._rows[len(self._names)]
         mode = layout.JPEG_MODE if sample.compressed else layout.RAW_MODE
-        places: list[int] = []
+        offsets: list[int] = []
         for run, image in enumerate(sample.images):
             shared = run > 0 and (image.height, image.width) == (full.height, full.width)
-            place = places[0] if shared else self._pages.place(run, image.size)
+            place = offsets[0] if shared else self._pages.place(run, image.size)
             if not shared:
                 self._allocations[self._allocated] = index, place, image.size
                 self._allocated += 1
             row[f"f{self._images[run]}"] = mode, image.width, image.height, place
             self._checksums[run, index] = image.checksum
-            places.append(place)
+            offsets.append(place)
         if self._target_rows is not None:
             # What a killed writer left of these is written anew: they are at hand, and few.
             content = np.asarray(sample.target, self._targets.dtype).tobytes()
@@ -227,7 +227,7 @@ class BetonWriter:
         elif self._targets.kind != "none":
             row["f1"] = sample.target
         self._names.append(sample.name)
-        return places
+        return offsets
 
     def _write(self, run: int, position: int, content: bytes) -> None:
         """Write content that continues a run, by and by."""

@@ -181,13 +181,13 @@ def read_targets(
         ) from None
     size = shape[0] * dtype.itemsize
     outside = (column > end) | (size > end - np.minimum(column, end))
-    places = np.where(outside, 0, column).astype(np.int64)
+    indices = np.where(outside, 0, column).astype(np.int64)
     if size > data.size:
         raise _truncated(path, size, data.size)
     found = np.empty((len(column), size), np.uint8)
     step = max(1, _GATHERED // size)
     for start in range(0, len(found), step):
-        found[start : start + step] = data[places[start : start + step, None] + np.arange(size)]
+        found[start : start + step] = data[indices[start : start + step, None] + np.arange(size)]
     rows = found.view(dtype)
     if dtype.kind == "f":
         with np.errstate(over="ignore"):

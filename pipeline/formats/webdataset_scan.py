@@ -131,13 +131,13 @@ class _Gathering:
         rows = [
             [images.get(level, images[None]).place for images in self.images] for level in (None, *levels)
         ]
-        places = np.array(rows, np.int64)
+        entries = np.array(rows, np.int64)
         return Table(
             levels=tuple(levels),
             shards=shards,
             targets=np.array(self.targets) if self.targets else None,
             compressed=np.array([not images[None].raw for images in self.images], np.bool_),
-            columns={name: places[:, :, column] for column, name in enumerate(COLUMNS)},
+            columns={name: entries[:, :, column] for column, name in enumerate(COLUMNS)},
             checksums=None,
             names=self.names,
             card=None,
@@ -192,8 +192,8 @@ def _check_index(shard: Path, samples: list[list[_File]]) -> None:
     fields = 4 if version == layout.INDEX_VERSION else 3
     for line, files in zip(lines[1:], samples, strict=False):
         words = line.split(" ")
-        places = [words[at + 1 : at + 3] for at in range(0, len(words), fields)]
-        agrees = agrees and places == [[str(file.offset), str(file.size)] for file in files]
+        entries = [words[at + 1 : at + 3] for at in range(0, len(words), fields)]
+        agrees = agrees and entries == [[str(file.offset), str(file.size)] for file in files]
     if not agrees:
         raise DataError(
             f"{index} must say where the {len(samples):,} samples of {shard.name} are; it says otherwise: "

@@ -102,8 +102,8 @@ def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
     column = torch.add(b * y + c, a * x).bitwise_right_shift_(16).clamp_(-1, width)
     row = torch.add(e * y + f, d * x).bitwise_right_shift_(16).clamp_(-1, height)
     image = torch.arange(m, device=pixels.device, dtype=torch.int32)[:, None, None] * (height + 2) + 1
-    places = column.add_(row, alpha=width + 2).add_(image * (width + 2) + 1)
-    return torch.index_select(canvas.view(-1, channels), 0, places.view(-1)).view_as(pixels)
+    indices = column.add_(row, alpha=width + 2).add_(image * (width + 2) + 1)
+    return torch.index_select(canvas.view(-1, channels), 0, indices.view(-1)).view_as(pixels)
 
 
 def _matrices(like: Floats, entries: dict[int, Floats]) -> Floats:

@@ -62,7 +62,7 @@ def taps(
 
     Returns
     -------
-    places
+    indices
         int64[n, count, t], t = 2 unless pixels are merged.
     weights
         float32[n, count, t]; they sum to 1 for each new pixel.
@@ -75,22 +75,22 @@ def taps(
     # Relative to the window's start.
     center = middle * scale
     step = torch.arange(math.ceil(2 * max(size / count, 1)), device=first.device)
-    places = (center - reach - 0.5).floor_()[:, :, None] + 1 + step
-    within = (places >= 0) & (places < length[:, None, None])
-    away = (places + 0.5 - center[:, :, None]).abs_().div_(reach[:, :, None])
+    indices = (center - reach - 0.5).floor_()[:, :, None] + 1 + step
+    within = (indices >= 0) & (indices < length[:, None, None])
+    away = (indices + 0.5 - center[:, :, None]).abs_().div_(reach[:, :, None])
     weights = away.neg_().add_(1).clamp_(min=0).mul_(within)
     weights.div_(weights.sum(2, keepdim=True))
-    return (places.to(torch.int64) + first[:, None, None]).clamp_(0, size - 1), weights
+    return (indices.to(torch.int64) + first[:, None, None]).clamp_(0, size - 1), weights
 
 
-def _weigh(pixels: Tensor, places: Tensor, weights: Tensor) -> Tensor:
+def _weigh(pixels: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
     """Return weighted sums of rows of [n, H, W, C], float32[n, S, W, C]."""
     n, height, width, channels = pixels.shape
     memory = pixels.view(n * height, width * channels)
-    starts = places + (torch.arange(n, device=pixels.device) * height)[:, None, None]
+    starts = indices + (torch.arange(n, device=pixels.device) * height)[:, None, None]
     total = torch.zeros((), device=pixels.device)
-    for tap in range(places.shape[2]):
+    for tap in range(indices.shape[2]):
         taken = torch.index_select(memory, 0, starts[:, :, tap].reshape(-1)).to(torch.float32)
         weight = weights[:, :, tap].reshape(-1, 1)
         total = taken.mul_(weight) if tap == 0 else total.addcmul_(taken, weight)
-    return total.view(n, places.shape[1], width, channels)
+    return total.view(n, indices.shape[1], width, channels)

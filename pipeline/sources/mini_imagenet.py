@@ -30,7 +30,7 @@ class MiniImageNet(NamedSource):
     _lists: ClassVar[tuple[str, ...]] = ("train.csv", "val.csv", "test.csv")
     _folders: ClassVar[tuple[str, ...]] = ("mini_imagenet", "mini-imagenet", "miniimagenet", "miniImageNet")
 
-    def places(self, split: str, data_dir: Path) -> Iterable[Path]:
+    def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
         """Give the first of the lists, in a folder of any of the usual names."""
         return [data_dir / folder / self._lists[0] for folder in self._folders]
 

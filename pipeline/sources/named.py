@@ -65,10 +65,10 @@ class NamedSource(ABC):
                     fetch(remote.url, data_dir / remote.place, remote.md5)
             found = self._find(split, data_dir)
         if found is None:
-            places = [str(place) for place in self.places(split, data_dir)]
+            locations = [str(place) for place in self.locations(split, data_dir)]
             remedy = f"get them from {self.published}" if self.published else "or give --download"
             raise DataError(
-                f"the files of {self.name} ({split}) must be on disk; looked for {', '.join(places)} and "
+                f"the files of {self.name} ({split}) must be on disk; looked for {', '.join(locations)} and "
                 f"{data_dir / self.name / split}/CLASS/IMAGE: put them there, {remedy}"
             )
         try:
@@ -85,7 +85,7 @@ class NamedSource(ABC):
             ) from None
 
     @abstractmethod
-    def places(self, split: str, data_dir: Path) -> Iterable[Path]:
+    def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
         """Give the files or folders that may hold a split, the likeliest first."""
 
     def remotes(self, split: str) -> Iterable[Remote]:
@@ -94,7 +94,7 @@ class NamedSource(ABC):
 
     @abstractmethod
     def read(self, split: str, path: Path) -> Source:
-        """Read a split from one of ``places``."""
+        """Read a split from one of ``locations``."""
 
     def _find(self, split: str, data_dir: Path) -> Path | None:
-        return next((place for place in self.places(split, data_dir) if place.exists()), None)
+        return next((place for place in self.locations(split, data_dir) if place.exists()), None)

@@ -41,7 +41,7 @@ class Imagenette(NamedSource):
         "n03888257": "parachute",
     }
 
-    def places(self, split: str, data_dir: Path) -> Iterable[Path]:
+    def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
         """Give the folders of full size, 320 and 160 pixels, in both places."""
         for folder in self._folders:
             for root in (data_dir, data_dir / self.name):
@@ -60,7 +60,7 @@ class ImageNet(NamedSource):
     splits = ("train", "test", "val")
     published = "https://image-net.org"
 
-    def places(self, split: str, data_dir: Path) -> Iterable[Path]:
+    def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
         """Give the folder of the split: a folder a class in it, called by its WordNet number."""
         return [data_dir / self.name / _PARTS[split]]
 
@@ -86,7 +86,7 @@ class Food101(NamedSource):
     name = "food101"
     published = "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz"
 
-    def places(self, split: str, data_dir: Path) -> Iterable[Path]:
+    def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
         """Give the list of the split's images, in both places."""
         return [root / "food-101" / "meta" / f"{split}.json" for root in (data_dir, data_dir / self.name)]
 
@@ -130,7 +130,7 @@ class Places365(NamedSource):
         "challenge": ("data_large_challenge", "data_256_challenge"),
     }
 
-    def places(self, split: str, data_dir: Path) -> Iterable[Path]:
+    def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
         """Give the folder of the split's images, large ones first, in both places."""
         return [root / folder for folder in self._folders[split] for root in (data_dir, data_dir / self.name)]
 

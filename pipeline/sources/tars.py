@@ -86,7 +86,7 @@ class TarSource(EncodedImages):
         self.origin = f"WebDataset {name} ({split}), {len(shards):,} shards"
         self._shards = list(shards)
         labels: list[tuple[Path, list[Any]]] = []
-        places: list[tuple[int, int, int, bool]] = []
+        entries: list[tuple[int, int, int, bool]] = []
         self._names: list[str] = []
         further = 0
         for number, path in enumerate(self._shards):
@@ -98,11 +98,11 @@ class TarSource(EncodedImages):
                     raise DataError(
                         f"every sample of {path} must have {part}; {sample.key} has none: write it anew"
                     )
-                places.append((number, sample.start, sample.size, sample.ending in _JPEGS))
+                entries.append((number, sample.start, sample.size, sample.ending in _JPEGS))
                 labels[-1][1].append(sample.label)
                 self._names.append(f"{path.name}/{sample.key}.{sample.ending}")
                 further += sample.further
-        self._places = places
+        self._entries = entries
         classes = None if card is None or card.target != self.kind else card.classes
         notes: list[str] = []
         if classes is None and self.kind in ("class", "multi_label"):
@@ -136,7 +136,7 @@ class TarSource(EncodedImages):
         return self._names[index]
 
     def _bytes(self, index: int) -> bytes:
-        number, start, size, _ = self._places[index]
+        number, start, size, _ = self._entries[index]
         if size > _LARGEST:
             raise ValueError(f"an image file must have at most {_LARGEST:,} bytes; this one has {size:,}")
         with self._shards[number].open("rb") as file:
@@ -147,7 +147,7 @@ class TarSource(EncodedImages):
         return content
 
     def _may_be_jpeg(self, index: int) -> bool:
-        return self._places[index][3]
+        return self._entries[index][3]
 
 
 def _samples(path: Path, wanted: Sequence[str]) -> Iterator[_Sample]:

@@ -34,7 +34,7 @@ class Cifar10(NamedSource):
         "test": ("test_batch",),
     }
 
-    def places(self, split: str, data_dir: Path) -> Iterable[Path]:
+    def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
         """Give the extracted folder and the tar, each in both places."""
         for root in (data_dir, data_dir / self.name):
             yield root / self._folder
@@ -86,7 +86,7 @@ class Svhn(NamedSource):
         "extra": "a93ce644f1a588dc4d68dda5feec44a7",
     }
 
-    def places(self, split: str, data_dir: Path) -> Iterable[Path]:
+    def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
         """Give the MATLAB file of the split in both places."""
         return [root / f"{split}_32x32.mat" for root in (data_dir, data_dir / self.name)]
 
@@ -128,7 +128,7 @@ class FashionMnist(NamedSource):
         "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
     }
 
-    def places(self, split: str, data_dir: Path) -> Iterable[Path]:
+    def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
         """Give the file of images, plain or gzipped: torchvision's place, ours, then the package's."""
         folders = [root / "FashionMNIST" / "raw" for root in (data_dir, data_dir / self.name)]
         for folder in (*folders, data_dir / self.name, self.package):

@@ -220,5 +220,5 @@ def systematic(weights: Weights, size: int, key: np.uint64) -> Ids:
     spacing = total / size
     firsts = np.arange(0, size, kernels.POINTS)
     point_bases = ((firsts + counter.uniform_at(key, 0)) * spacing).astype(np.float64)
-    places = _inverted(weights, bases, total, size, key, point_bases, spacing)
-    return shuffled(order[places], counter.derive(key, 2))
+    indices = _inverted(weights, bases, total, size, key, point_bases, spacing)
+    return shuffled(order[indices], counter.derive(key, 2))

@@ -44,10 +44,10 @@ def _scatter(
     slot: int,
     buckets: Buckets,
     items: Places,
-    places: Counts,
+    positions: Counts,
     thrown: Places,
 ) -> None:
-    own = places[slot]
+    own = positions[slot]
     for i in range(start, stop):
         bucket = buckets[i]
         place = own[bucket]
@@ -90,10 +90,10 @@ def _permute(items: Places, size: int, key: np.uint64) -> Ids:
     threads.run(_count, cuts, key, shift, bucket_of, counts)
     # Bucket by bucket, and within a bucket span by span: the items' order doesn't depend on the spans.
     flat = counts.T.reshape(-1)
-    places = np.ascontiguousarray((np.cumsum(flat) - flat).reshape(buckets, len(cuts)).T)
-    edges = np.append(places[0], size)
+    positions = np.ascontiguousarray((np.cumsum(flat) - flat).reshape(buckets, len(cuts)).T)
+    edges = np.append(positions[0], size)
     thrown = threads.working_memory("thrown", size, np.int32)
-    threads.run(_scatter, cuts, bucket_of, items, places, thrown)
+    threads.run(_scatter, cuts, bucket_of, items, positions, thrown)
     halves = [(i * buckets // len(cuts), (i + 1) * buckets // len(cuts)) for i in range(len(cuts))]
     threads.run(_shuffle, halves, counter.derive(key, 1), edges, thrown, out)
     return out

@@ -120,7 +120,7 @@ def test_a_missing_named_source_says_where_it_looked_and_what_to_do(name: str, t
     with pytest.raises(DataError, match=rf"must be on disk; looked for .*: put them there, {remedy}") as e:
         source.open("train", tmp_path)
     assert source.published in str(e.value)
-    for place in source.places("train", tmp_path):
+    for place in source.locations("train", tmp_path):
         assert str(place) in str(e.value)
     assert f"{tmp_path / name}/train/CLASS/IMAGE" in str(e.value)
     assert "\n" not in str(e.value)

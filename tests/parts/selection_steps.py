@@ -86,10 +86,10 @@ def go(part: SelectionConfig, selection: Selection, steps: range) -> list[Tensor
         shown = candidates(part, pool(part), step)
         choice = selection.choose(shown) if step % 2 == 0 or step < 4 else None
         if choice is not None:
-            told.append(choice.places)
+            told.append(choice.indices)
             if choice.weights is not None:
                 told.append(choice.weights)
-        losses, batch = trained(step, BATCH if choice is None else len(choice.places), 2)
+        losses, batch = trained(step, BATCH if choice is None else len(choice.indices), 2)
         if isinstance(selection, Weighting):
             told.append(selection.weigh(losses, batch))
         selection.observe(losses, batch, choice)

@@ -135,8 +135,8 @@ class Stages:
         whole = session.loader.augment
         if isinstance(whole, Augmentation) and (mixing := whole.parted()[1]).parts:
             images = self._ready.batch.images
-            places = np.arange(len(images), dtype=np.int64)
-            keys = Keys(session.loader.seed, 0, 0, places, np.zeros_like(places), scope="selected/")
+            indices = np.arange(len(images), dtype=np.int64)
+            keys = Keys(session.loader.seed, 0, 0, indices, np.zeros_like(indices), scope="selected/")
 
             def mix() -> Tensor:
                 draws, _ = mixing.draw(keys, *images.shape[2:]).to(images.device)

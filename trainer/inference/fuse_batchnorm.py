@@ -169,7 +169,7 @@ def _foldable(model: nn.Module) -> list[tuple[str, str]]:
     # Where a network reads a module's parameters itself, it must find its own there.
     read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
     # A module that stands in two places would be swapped in one of them.
-    places = Counter(id(child) for module in modules.values() for child in module._modules.values())
+    occurrences = Counter(id(child) for module in modules.values() for child in module._modules.values())
     found = []
     for node in graph.nodes:
         if node.op != "call_module" or not node.args or not isinstance(node.args[0], fx.Node):
@@ -185,7 +185,7 @@ def _foldable(model: nn.Module) -> list[tuple[str, str]]:
             continue
         names = str(before.target), str(node.target)
         alone = all(
-            calls[name] == 1 and name not in read and places[id(modules[name])] == 1 for name in names
+            calls[name] == 1 and name not in read and occurrences[id(modules[name])] == 1 for name in names
         )
         if alone and not any(_hooked(module) for module in (conv, norm)):
             found.append(names)

@@ -109,12 +109,12 @@ def spanning(inner: Tensor, count: int) -> Tensor:
     along = inner.mean(dim=1)
     basis = inner.new_zeros(n, count)
     taken = torch.zeros(n, dtype=torch.bool, device=inner.device)
-    places = torch.zeros(count, dtype=torch.int64, device=inner.device)
+    indices = torch.zeros(count, dtype=torch.int64, device=inner.device)
     for k in range(count):
         left = length > negligible
         gain = torch.where(left, along.square() / torch.where(left, length, 1), 0)
         place = torch.where(taken, -1, gain).argmax(dim=0, keepdim=True)
-        places[k : k + 1] = place
+        indices[k : k + 1] = place
         taken = taken.index_fill(0, place, True)
         # The chosen one's orthogonal part as a unit vector, in products with all; none where nothing is left.
         scale = torch.where(left, length, torch.inf).index_select(0, place).rsqrt()
@@ -123,4 +123,4 @@ def spanning(inner: Tensor, count: int) -> Tensor:
         basis[:, k] = products
         along = along - products * (along.index_select(0, place) * scale)
         length = length - products.square()
-    return places
+    return indices

@@ -155,12 +155,12 @@ class Selector:
         with self._ledger.phase("score"):
             choice = self.selection.choose(candidates)
         if candidates.losses is not None:
-            self._feedback.add(light, candidates.losses, trained=False, without=choice.places)
+            self._feedback.add(light, candidates.losses, trained=False, without=choice.indices)
         if self.part.exact:
-            ids = PendingIds(raw.ids, choice.places)
+            ids = PendingIds(raw.ids, choice.indices)
             yield Ready(self._mixed(ids, *self._chosen(raw, light, choice, stage), stage), choice)
             return
-        kept = raw.ids[choice.places.cpu().numpy()]
+        kept = raw.ids[choice.indices.cpu().numpy()]
         yield from self._full_batches(Rows(kept, *self._chosen(raw, light, choice, stage)), stage)
 
     def score(self, light: Batch, stage: Stage) -> tuple[Tensor, Losses, Tensor]:
@@ -213,20 +213,20 @@ class Selector:
         self, raw: RawBatch, light: Batch, choice: Choice, stage: Stage
     ) -> tuple[Tensor, Mapping[str, Tensor], Tensor | None]:
         """Images at the resolution of training, targets and weights of the chosen samples."""
-        places = choice.places
+        indices = choice.indices
         weights = choice.weights
         if light.weights is not None:
-            of_order = light.weights.index_select(0, places)
+            of_order = light.weights.index_select(0, indices)
             weights = of_order if weights is None else of_order * weights
         if self.reread:
-            raw = self._loader.reread(raw, places.cpu().numpy(), stage)
+            raw = self._loader.reread(raw, indices.cpu().numpy(), stage)
             with self._ledger.phase("augment"):
                 reread = raw.augment()
             return reread.images, reread.targets, weights
         # Picking images of [n, C, H, W] would lay the picked ones out anew, channels first.
         pixels = light.images.permute(0, 2, 3, 1)
-        images = pixels.index_select(0, places).permute(0, 3, 1, 2)
-        targets = {name: values.index_select(0, places) for name, values in light.targets.items()}
+        images = pixels.index_select(0, indices).permute(0, 3, 1, 2)
+        targets = {name: values.index_select(0, indices) for name, values in light.targets.items()}
         return images, targets, weights
 
     def _full_batches(self, rows: Rows, stage: Stage) -> Iterator[Ready]:

@@ -103,8 +103,8 @@ class GradientNormSelection(BaseSelection):
         total = norms.sum()
         # Where every sample is predicted perfectly, all are equally worth nothing.
         chances = torch.where(total > 0, norms / total, 1 / max(1, n))
-        places = weighted_with_replacement(chances, candidates.uniforms[: self.count(candidates), 0])
-        return Choice(places, (1 / (n * chances[places])).float())
+        indices = weighted_with_replacement(chances, candidates.uniforms[: self.count(candidates), 0])
+        return Choice(indices, (1 / (n * chances[indices])).float())
 
     def observe(self, losses: Losses, batch: Batch, choice: Choice | None) -> None:
         """Take in an unselected batch's norms, and read tau when it is time."""

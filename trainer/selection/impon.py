@@ -131,9 +131,9 @@ class ImponSelection(BaseSelection):
         if self._weights is None:
             self._weights = context.new_zeros(context.shape[1])
         predicted = context @ self._weights
-        places = highest(-predicted if self.part.lowest else predicted, self.count(candidates))
-        self._trained = context[places]
-        return Choice(places)
+        indices = highest(-predicted if self.part.lowest else predicted, self.count(candidates))
+        self._trained = context[indices]
+        return Choice(indices)
 
     @torch.no_grad()
     def observe(self, losses: Losses, batch: Batch, choice: Choice | None) -> None:

@@ -109,13 +109,13 @@ class Choice:
 
     Attributes
     ----------
-    places
-        int64[b], positions among the candidates, on the device.
+    indices
+        int64[b], into the candidates, on the device.
     weights
         float32[b], loss multipliers, or None for all 1.
     """
 
-    places: Tensor
+    indices: Tensor
     weights: Tensor | None = None
 
 

@@ -121,8 +121,8 @@ class SelectiveBackpropSelection(BaseSelection):
         self._ring = self._ring.to(losses.dtype)
         # Of a pool larger than the ring only the last go in: a place written twice has no order on a GPU.
         first = max(0, len(losses) - size)
-        places = torch.arange(self._heard + first, self._heard + len(losses), device=losses.device) % size
-        self._ring[places] = losses[first:]
+        indices = torch.arange(self._heard + first, self._heard + len(losses), device=losses.device) % size
+        self._ring[indices] = losses[first:]
         self._heard += len(losses)
         chances = percentiles_among(losses, self._ring[: min(self._heard, size)]) ** self.part.power
         return Choice((candidates.uniforms[:, 0] < chances).nonzero()[:, 0])

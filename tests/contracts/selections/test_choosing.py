@@ -33,7 +33,7 @@ def test_chooses_a_batch_of_places(part: SelectionConfig, n: int) -> None:
     selection = part.build(setting())
     for step in range(3):
         choice = selection.choose(candidates(part, n, step))
-        places = choice.places
+        places = choice.indices
         assert places.dtype == torch.int64
         assert places.ndim == 1
         assert ((places >= 0) & (places < n)).all()
@@ -68,15 +68,15 @@ def test_choosing_never_waits_for_the_device(
                 selection.choose(on_device)
             return
         choice = selection.choose(on_device)
-        assert choice.places.device.type == "cuda"
-        assert choice.places.shape == (count,)
+        assert choice.indices.device.type == "cuda"
+        assert choice.indices.shape == (count,)
         losses, batch = map(_fake, made)
         selection.observe(losses, batch, choice)
         selection.observe(losses, batch, None)
         if isinstance(selection, Weighting):
             weights = selection.weigh(losses, batch)
             assert weights.device.type == "cuda"
-            assert weights.shape == choice.places.shape
+            assert weights.shape == choice.indices.shape
         if part.syncs:
             with pytest.raises(DataDependentOutputException):
                 _observe_on(selection, losses, batch)

@@ -179,8 +179,8 @@ def test_a_call_draws_and_applies() -> None:
     for names in ([], ["standard", "randaugment"], ["standard", "ricap", "mixup"], ["multi"]):
         whole = compose(names, MEAN, STD)
         out, mixed, coefficients = whole(images, labels, step=5, seed=3)
-        places = np.arange(n)
-        draws = whole.draw(Keys(3, 5, 5, places, np.zeros(n, np.int64)), 12, 12)
+        indices = np.arange(n)
+        draws = whole.draw(Keys(3, 5, 5, indices, np.zeros(n, np.int64)), 12, 12)
         assert torch.equal(out, whole.transform(images, on_device(draws)))
         if draws.mixture is None:
             assert torch.equal(mixed, labels[:, None])

@@ -53,7 +53,7 @@ def images(height: int, width: int) -> list[Pixels]:
 
 
 def ours(
-    name: str, pixels: list[Pixels], values: list[float], places: NDArray[np.float64] | None = None
+    name: str, pixels: list[Pixels], values: list[float], positions: NDArray[np.float64] | None = None
 ) -> Pixels:
     """All of the images with all of the values, as one group."""
     stack = np.stack([image for image in pixels for _ in values])
@@ -62,7 +62,7 @@ def ours(
         [name],
         np.zeros(count, dtype=np.int64),
         np.tile(np.array(values, dtype=np.float64), len(pixels)),
-        np.zeros((count, 2)) if places is None else places,
+        np.zeros((count, 2)) if positions is None else positions,
         height,
         width,
     )
@@ -156,10 +156,10 @@ def test_smoothing_is_that_of_sharpness() -> None:
 @pytest.mark.parametrize("value", [0.0, 5.333333, 12.0, 40.0])
 def test_cutout_paints_the_published_codes_rectangle(value: float) -> None:
     rng = np.random.default_rng(0)
-    places = rng.random((60, 2))
+    positions = rng.random((60, 2))
     pixels = [rng.integers(0, 256, (24, 31, 3), dtype=np.uint8) for _ in range(60)]
-    results = ours("cutout", pixels, [value], places)
-    for image, (y, x), result in zip(pixels, places, results, strict=True):
+    results = ours("cutout", pixels, [value], positions)
+    for image, (y, x), result in zip(pixels, positions, results, strict=True):
         picture = Image.fromarray(image)
         left, top = int(max(0, x * 31 - value / 2)), int(max(0, y * 24 - value / 2))
         corners = (left, top, min(31, left + value), min(24, top + value))
@@ -229,8 +229,8 @@ def test_groups_touch_nobody_else() -> None:
     rng = np.random.default_rng(1)
     stack = rng.integers(0, 256, (64, 16, 12, 3), dtype=np.uint8)
     choice, values = rng.integers(0, len(names), 64), np.full(64, 1.0)
-    places = rng.random((64, 2))
-    drawn = draw_layer(names, choice, values, places, 16, 12)
+    positions = rng.random((64, 2))
+    drawn = draw_layer(names, choice, values, positions, 16, 12)
     at = np.concatenate([array for name, array in drawn.items() if name.endswith("/at")])
     assert sorted(at.tolist()) == np.flatnonzero(choice != names.index("identity")).tolist()
     out = apply_layers(
@@ -239,5 +239,5 @@ def test_groups_touch_nobody_else() -> None:
         [""],
     )
     for index in range(64):
-        alone = ours(names[choice[index]], [stack[index]], [1.0], places[index : index + 1])
+        alone = ours(names[choice[index]], [stack[index]], [1.0], positions[index : index + 1])
         assert (out[index].numpy() == alone[0]).all()

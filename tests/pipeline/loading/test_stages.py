@@ -121,10 +121,10 @@ def test_a_sample_read_again_is_the_same_crop_at_another_resolution(wide: Conver
     with Loader(wide, augment=augmentation, batch_size=24, device="cpu") as loader:
         order = Order(round=3, ids=np.array([5, 5, 2, 9, 5, 1]))
         (raw,) = loader.raw_batches(order, stage=Stage(pixels=10))
-        places = np.array([4, 0, 3])
-        again = loader.reread(raw, places, Stage(pixels=20))
+        indices = np.array([4, 0, 3])
+        again = loader.reread(raw, indices, Stage(pixels=20))
         (whole,) = loader.batches(order, stage=Stage(pixels=20))
     assert again.ids.tolist() == [5, 5, 9]
     images = again.augment().images
-    assert torch.equal(images, whole.images[places])
+    assert torch.equal(images, whole.images[indices])
     assert not torch.equal(images[0], images[1])

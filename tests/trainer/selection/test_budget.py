@@ -89,7 +89,7 @@ class Pools:
         self._watcher = watcher
         self.losses: list[np.ndarray] = []
         self.uniforms: list[np.ndarray] = []
-        self.places: list[np.ndarray] = []
+        self.indices: list[np.ndarray] = []
         self.trained: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -104,7 +104,7 @@ class Pools:
             assert candidates.losses is not None
             self.losses.append(candidates.losses.loss[:, 0].numpy().copy())
             self.uniforms.append(candidates.uniforms[:, 0].numpy().copy())
-            self.places.append(choice.places.numpy().copy())
+            self.indices.append(choice.indices.numpy().copy())
             self.trained.append(session.ledger.trained)
             return choice
 
@@ -138,12 +138,12 @@ def test_selective_backprop_follows_the_budget(
     assert ledger["trained"] == total
     assert ledger["scored"] == sum(map(len, pools.losses))
     assert {len(losses) for losses in pools.losses} == {round(64 / budget)}
-    kept = np.cumsum([len(places) for places in pools.places])
+    kept = np.cumsum([len(indices) for indices in pools.indices])
     # Whole batches of what was kept before; the last pool is the first that fills the last batch.
     assert pools.trained == [1280 + int(before) // 64 * 64 for before in (0, *kept[:-1])]
     assert kept[-2] < total - 1280 <= kept[-1]
-    for places, expected in zip(pools.places, pools.by_definition(round(1 / budget) - 1), strict=True):
-        np.testing.assert_array_equal(places, expected)
+    for indices, expected in zip(pools.indices, pools.by_definition(round(1 / budget) - 1), strict=True):
+        np.testing.assert_array_equal(indices, expected)
 
 
 def test_a_network_that_does_not_learn_has_1_over_b_candidates_scored_per_sample(

@@ -60,7 +60,7 @@ def test_takes_what_enlarges_the_projection_of_the_mean_most(
     outputs, labels, features = drawn(20, 6, 7, seed)
     expected = greedy(gradients(outputs, labels, features), 10)
     shown = pool(outputs=outputs, labels=labels, features=features)
-    assert Divbs().build(setting(10)).choose(shown).places.tolist() == expected
+    assert Divbs().build(setting(10)).choose(shown).indices.tolist() == expected
 
 
 def test_a_copy_is_not_taken_while_something_new_is_left() -> None:

@@ -45,7 +45,7 @@ def test_draws_by_a_power_of_the_percentile_rank(
     selection = Foms(beta=beta, ratio=ratio).build(setting(2))
     rows = 12_000
     for row in np.random.default_rng(3).random((rows, 5), np.float32):
-        counts[tuple(sorted(selection.choose(pool(LOSSES, row)).places.tolist()))] += 1
+        counts[tuple(sorted(selection.choose(pool(LOSSES, row)).indices.tolist()))] += 1
     assert deviation(list(counts.values()), np.array(list(chances.values())) * rows) < 4.75
 
 
@@ -55,7 +55,7 @@ def test_the_easiest_candidate_is_drawn_too(
     """Algorithm 3 would give it rank 0; eq. 4.4 gives it 1 / n."""
     selection = Foms().build(setting(1))
     rows = np.random.default_rng(4).random((400, 5), np.float32)
-    assert any(selection.choose(pool(LOSSES, row)).places.tolist() == [2] for row in rows)
+    assert any(selection.choose(pool(LOSSES, row)).indices.tolist() == [2] for row in rows)
 
 
 def test_ranks_by_gradient_norm_where_asked(
@@ -66,8 +66,8 @@ def test_ranks_by_gradient_norm_where_asked(
     shown = pool(outputs=p.log(), labels=torch.tensor([0, 0]), uniforms=[0.5, 0.5])
     assert shown.losses.loss[1, 0] > shown.losses.loss[0, 0]
     assert shown.losses.error[0, 0] > shown.losses.error[1, 0]
-    assert Foms().build(setting(1)).choose(shown).places.tolist() == [1]
-    assert Foms(score="gradient_norm").build(setting(1)).choose(shown).places.tolist() == [0]
+    assert Foms().build(setting(1)).choose(shown).indices.tolist() == [1]
+    assert Foms(score="gradient_norm").build(setting(1)).choose(shown).indices.tolist() == [0]
 
 
 def test_memory_is_the_moving_average_of_rises_since_last_seen() -> None:
@@ -104,7 +104,7 @@ def test_memory_lifts_what_is_being_forgotten(
         selection = Foms(beta=20.0, ratio=21.0, forgetting=forgetting, pace=0.5).build(setting(1, samples=4))
         for losses in looks:
             choice = selection.choose(pool(losses))
-        assert choice.places.tolist() == [first]
+        assert choice.indices.tolist() == [first]
 
 
 def test_hardness_can_vary_at_one_size_of_the_pool() -> None:

@@ -31,10 +31,10 @@ def test_weights_are_inverse_probabilities_and_unbiased(
     rows = 4000
     for row in np.random.default_rng(1).random((rows, 6), np.float32):
         choice = selection.choose(pool(losses, row))
-        places = choice.places.numpy()
-        np.testing.assert_allclose(choice.weights.numpy(), 1 / (6 * p[places]), rtol=1e-5)
-        counts += np.bincount(places, minlength=6)
-        means.append((losses[places] * choice.weights.numpy()).mean())
+        indices = choice.indices.numpy()
+        np.testing.assert_allclose(choice.weights.numpy(), 1 / (6 * p[indices]), rtol=1e-5)
+        counts += np.bincount(indices, minlength=6)
+        means.append((losses[indices] * choice.weights.numpy()).mean())
     assert deviation(counts, p * counts.sum()) < 4.75
     assert abs(np.mean(means) - losses.mean()) < 4.9 * np.std(means) / np.sqrt(rows)
 
@@ -86,4 +86,4 @@ def test_perfect_predictions_are_drawn_uniformly(
     choice = selection.choose(pool(np.full(8, -0.5), np.linspace(0, 0.99, 8)))
     assert choice.weights.tolist() == [1.0] * 4
     assert selection.state_dict()["tau"].item() == pytest.approx(0.1)
-    assert choice.places.tolist() == [0, 1, 2, 3]
+    assert choice.indices.tolist() == [0, 1, 2, 3]

@@ -14,5 +14,5 @@ def test_greedy_takes_the_highest_losses(
     setting: Callable[..., Setting], pool: Callable[..., Candidates]
 ) -> None:
     losses = np.random.default_rng(1).random(40)
-    places = Greedy().build(setting(20)).choose(pool(losses)).places.tolist()
-    assert places == np.argsort(-losses, kind="stable")[:20].tolist()
+    indices = Greedy().build(setting(20)).choose(pool(losses)).indices.tolist()
+    assert indices == np.argsort(-losses, kind="stable")[:20].tolist()

@@ -50,12 +50,12 @@ def test_predicts_chooses_and_learns_as_defined(
         choice = selection.choose(pool(images=images))
         predicted = rows @ w
         order = np.argsort(predicted if isinstance(part, ImponLow) else -predicted, kind="stable")
-        places = order[:4]
-        assert choice.places.tolist() == places.tolist()
+        indices = order[:4]
+        assert choice.indices.tolist() == indices.tolist()
         losses = rng.exponential(size=4)
         selection.observe(told(losses), plain(4), choice)
         # d/dw of mean (row w - loss)^2.
-        w = w - part.lr * 2 / 4 * rows[places].T @ (rows[places] @ w - losses)
+        w = w - part.lr * 2 / 4 * rows[indices].T @ (rows[indices] @ w - losses)
         if step != 7:
             np.testing.assert_allclose(selection.state_dict()["weights"].numpy(), w, rtol=2e-3, atol=1e-5)
         selection.end_round()
@@ -69,7 +69,7 @@ def test_begins_each_epoch_without_preference(
     setting: Callable[..., Setting], pool: Callable[..., Candidates]
 ) -> None:
     selection = Impon().build(setting(3, model=MODEL))
-    assert selection.choose(pool(images=torch.randn(5, 3, 4, 4))).places.tolist() == [0, 1, 2]
+    assert selection.choose(pool(images=torch.randn(5, 3, 4, 4))).indices.tolist() == [0, 1, 2]
 
 
 def test_learns_to_tell_high_losses_from_low_ones(
@@ -85,8 +85,8 @@ def test_learns_to_tell_high_losses_from_low_ones(
         brightness = torch.rand(8, generator=generator)
         images = brightness[:, None, None, None].expand(8, 3, 4, 4)
         choice = selection.choose(pool(images=images))
-        selection.observe(told(5 * brightness[choice.places]), plain(4), choice)
-    assert sorted(choice.places.tolist()) == sorted(brightness.argsort(descending=True)[:4].tolist())
+        selection.observe(told(5 * brightness[choice.indices]), plain(4), choice)
+    assert sorted(choice.indices.tolist()) == sorted(brightness.argsort(descending=True)[:4].tolist())
 
 
 def test_reads_the_networks_features_where_asked(
@@ -104,8 +104,8 @@ def test_reads_the_networks_features_where_asked(
     shown = pool(outputs=torch.zeros(3, 10), labels=torch.zeros(3, dtype=torch.int64), features=features)
     for _ in range(2):
         choice = selection.choose(shown)
-        selection.observe(told(features[choice.places, 0]), plain(2), choice)
-    assert selection.choose(shown).places.tolist() == [1, 2]
+        selection.observe(told(features[choice.indices, 0]), plain(2), choice)
+    assert selection.choose(shown).indices.tolist() == [1, 2]
     assert len(selection.state_dict()["weights"]) == 3
 
 

@@ -27,7 +27,7 @@ def test_rho_loss_takes_the_highest_reducible_losses(
         losses = rng.exponential(size=50)
         reducible = [loss - irreducible[i] for i, loss in zip(ids, losses, strict=True)]
         expected = sorted(range(50), key=lambda i: -reducible[i])[:5]
-        assert selection.choose(pool(losses, ids=ids)).places.tolist() == expected
+        assert selection.choose(pool(losses, ids=ids)).indices.tolist() == expected
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_keeps_by_the_share_of_the_last_r_losses(
             for i, (loss, u) in enumerate(zip(losses, uniforms, strict=True))
             if u < (sum(other <= loss for other in past) / len(past)) ** 1.7
         ]
-        assert selection.choose(pool(losses, uniforms)).places.tolist() == expected
+        assert selection.choose(pool(losses, uniforms)).indices.tolist() == expected
 
 
 @pytest.mark.parametrize(("keep", "beta"), [(0.2, 4.0), (0.3, 2.3333), (0.5, 1.0)])
@@ -49,7 +49,7 @@ def test_keeps_the_budget_on_average(
     selection.choose(pool(rng.exponential(size=1024), rng.random(1024, np.float32)))
     n, pools = 100, 200
     kept = sum(
-        len(selection.choose(pool(rng.exponential(size=n), rng.random(n, np.float32))).places)
+        len(selection.choose(pool(rng.exponential(size=n), rng.random(n, np.float32))).indices)
         for _ in range(pools)
     )
     # E[F^beta] over ranks 1/R .. 1 of R = 1024; the spread is at most that of coin tosses, as ranks even out.
@@ -106,7 +106,7 @@ def test_exact_draws_by_midpoint_percentiles(
     rows = 8000
     counts = np.zeros(5)
     for row in np.random.default_rng(3).random((rows, 5), np.float32):
-        counts[selection.choose(pool(losses, row)).places.item()] += 1
+        counts[selection.choose(pool(losses, row)).indices.item()] += 1
     expected = rows * weights / weights.sum()
     likely = expected > 5
     observed = np.append(counts[likely], counts[~likely].sum())

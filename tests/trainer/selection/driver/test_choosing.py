@@ -130,7 +130,7 @@ def test_candidates_come_at_a_level_and_the_chosen_at_full_size(recipe: Recipe, 
     assert ready.choice is not None
     assert ready.batch.images.shape == (16, 3, 24, 24)
     # The same windows, at the other size: the crops of the full images themselves.
-    places = ready.choice.places.numpy()
+    places = ready.choice.indices.numpy()
     whole = next(made.loader.batches(made.order, augment=made.selector.augmentation, stage=Stage(24)))  # type: ignore[arg-type]
     expected = whole.images[places]
     assert torch.equal(ready.batch.images, expected)

@@ -67,7 +67,7 @@ def test_candidates_that_are_not_chosen_are_heard_once_by_their_scores(
     heard = made.feedback.drain(1)
     feedback = heard.feedback
     assert ready.choice is not None
-    chosen = set(raw.ids[ready.choice.places.numpy()].tolist())
+    chosen = set(raw.ids[ready.choice.indices.numpy()].tolist())
     assert set(heard.trained.tolist()) == chosen
     assert set(feedback.ids[feedback.trained].tolist()) == chosen
     assert sorted(feedback.ids[~feedback.trained].tolist()) == sorted(set(raw.ids.tolist()) - chosen)

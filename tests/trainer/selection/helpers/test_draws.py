@@ -48,9 +48,9 @@ def test_without_replacement_is_the_successive_draw(
 def test_without_replacement_gives_every_place_once_and_weight_0_last_in_order() -> None:
     weights = torch.tensor([0.0, 1.0, 0.0, 2.0, 0.0])
     for row in torch.rand(50, 5, generator=torch.Generator().manual_seed(2)):
-        places = weighted_without_replacement(weights, row, 5).tolist()
-        assert sorted(places[:2]) == [1, 3]
-        assert places[2:] == [0, 2, 4]
+        indices = weighted_without_replacement(weights, row, 5).tolist()
+        assert sorted(indices[:2]) == [1, 3]
+        assert indices[2:] == [0, 2, 4]
     assert weighted_without_replacement(weights, torch.zeros(5), 5).tolist() == [3, 1, 0, 2, 4]
 
 
@@ -65,8 +65,8 @@ def test_without_replacement_does_not_care_for_the_weights_scale() -> None:
 def test_with_replacement_draws_by_weight(deviation: Callable[[ArrayLike, ArrayLike], float]) -> None:
     draws = 60_000
     uniforms = torch.rand(draws, generator=torch.Generator().manual_seed(4))
-    places = weighted_with_replacement(torch.from_numpy(WEIGHTS), uniforms)
-    counts = torch.bincount(places, minlength=6).numpy()
+    indices = weighted_with_replacement(torch.from_numpy(WEIGHTS), uniforms)
+    counts = torch.bincount(indices, minlength=6).numpy()
     assert counts[3] == 0
     expected = draws * WEIGHTS / WEIGHTS.sum()
     assert deviation(np.delete(counts, 3), np.delete(expected, 3)) < 4.75
@@ -74,8 +74,8 @@ def test_with_replacement_draws_by_weight(deviation: Callable[[ArrayLike, ArrayL
 
 def test_with_replacement_is_the_inverse_of_the_cumulative_sum() -> None:
     uniforms = torch.tensor([0.0, 0.24, 0.26, 0.74, 0.76, 1 - 2.0**-24])
-    places = weighted_with_replacement(torch.tensor([0.0, 1.0, 2.0, 0.0, 1.0, 0.0]), uniforms)
-    assert places.tolist() == [1, 1, 2, 2, 4, 4]
+    indices = weighted_with_replacement(torch.tensor([0.0, 1.0, 2.0, 0.0, 1.0, 0.0]), uniforms)
+    assert indices.tolist() == [1, 1, 2, 2, 4, 4]
 
 
 def test_highest_takes_the_first_of_equal_values() -> None:
