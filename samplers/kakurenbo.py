@@ -1,4 +1,4 @@
-"""kakurenbo: hides confidently learned samples, and scores them again in every pass."""
+"""kakurenbo: hides confidently learned samples, and scores them again in every sweep."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from samplers.draws.arrays import Ids
 from samplers.errors import SamplingError
 from samplers.families.history import Recent
 from samplers.families.rounds import FeedbackBuffer, Statistic, announced
-from samplers.families.sweeps import Pass, PassSampler
+from samplers.families.sweeps import Sweep, SweepSampler
 from samplers.plan import Plan
 
 _STEPS = ((0.8, 0.4), (0.6, 0.6), (0.3, 0.8), (0.0, 1.0))
 
 
-class KakurenboSampler(PassSampler):
+class KakurenboSampler(SweepSampler):
     """Passes that hide the easiest samples."""
 
     part: Kakurenbo
@@ -35,7 +35,7 @@ class KakurenboSampler(PassSampler):
         self._p_true.fold(rows["ids"], rows["p_true"], rows["coefficient"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the last losses and confidences, and the current pass."""
+        """Return the last losses and confidences, and the current sweep."""
         return {**super().memory(), "loss": self._loss.values, "p_true": self._p_true.values}
 
     def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
@@ -55,23 +55,23 @@ class KakurenboSampler(PassSampler):
         confidence = self._p_true.values[lowest]
         return np.sort(lowest[confidence >= self.part.confidence])
 
-    def compose(self, drawn: int) -> Pass:
+    def compose(self, drawn: int) -> Sweep:
         """Hide samples, and scale the learning rate of the others to compensate."""
         hidden = self._hide(drawn)
         samples = self.plan.samples
         shown = np.ones(samples, bool)
         shown[hidden] = False
-        return Pass(np.flatnonzero(shown), hidden=hidden, lr_scale=samples / (samples - len(hidden)))
+        return Sweep(np.flatnonzero(shown), hidden=hidden, lr_scale=samples / (samples - len(hidden)))
 
 
 @dataclass(frozen=True)
 class Kakurenbo:
-    """Skips low-loss, high-confidence samples in each pass and scales the learning rate to compensate.
+    """Skips low-loss, high-confidence samples in each sweep and scales the learning rate to compensate.
 
-    Nguyen et al., NeurIPS 2023. Before each pass, the fraction F_e of samples with the lowest last losses are
-    candidates for hiding; misclassified ones, and those with a confidence below tau, are moved back. A pass
+    Nguyen et al., NeurIPS 2023. Before each sweep, the fraction F_e of samples with the lowest last losses are
+    candidates for hiding; misclassified ones, and those with a confidence below tau, are moved back. A sweep
     over the others runs at a learning rate of 1 / (1 - F*) times the schedule's, with F* the fraction
-    actually hidden. Hidden samples are scored by forward passes when their pass ends. F_e is F times 1, 0.8,
+    actually hidden. Hidden samples are scored by forward passes when their sweep ends. F_e is F times 1, 0.8,
     0.6 and 0.4, from 0%, 30%, 60% and 80% of the run.
 
     A correctly classified sample of confidence c has p_true = c, and with tau of at least 0.5 p_true >= tau
@@ -79,10 +79,10 @@ class Kakurenbo:
     the maximum fraction F_e rather than the hidden one, and takes its confidence from a softmax over the
     batch instead of over the classes.
 
-    Fitted to the plan: passes follow one another until the budget is used up, and rounds are taken from
-    their stream: a round that spans two passes may hold a sample twice, where the released code has one pass
-    per epoch. The order whose round ends a pass requests scores of its hidden samples by ``score_ids``, so
-    that they are known before the next pass is composed; an order that spans passes has the mean of their
+    Fitted to the plan: sweeps follow one another until the budget is used up, and rounds are taken from
+    their stream: a round that spans two sweeps may hold a sample twice, where the released code has one sweep
+    per epoch. The order whose round ends a sweep requests scores of its hidden samples by ``score_ids``, so
+    that they are known before the next sweep is composed; an order that spans sweeps has the mean of their
     learning-rate factors.
     """
 

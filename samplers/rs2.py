@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplers.families.rounds import RoundDraft, RoundSampler, Statistic, announced
-from samplers.families.sweeps import rest_of_pass, stream
+from samplers.families.sweeps import rest_of_sweep, stream
 from samplers.plan import Plan
 
 
@@ -18,7 +18,7 @@ class RS2Sampler(RoundSampler):
 
     def probabilities(self) -> NDArray[np.float64]:
         """Return equal probabilities for the rest of the current permutation, float64[N]."""
-        return rest_of_pass(self.plan.samples, self.plan.seed, self.plan.before(self.round))
+        return rest_of_sweep(self.plan.samples, self.plan.seed, self.plan.before(self.round))
 
     def draw(self, size: int) -> RoundDraft:
         """Cut the next chunk from the stream."""

@@ -16,7 +16,7 @@ from samplers.draws.tables import AliasTable
 from samplers.errors import SamplingError
 from samplers.families.history import Recent, fill_unseen
 from samplers.families.rounds import FeedbackBuffer, RoundDraft, RoundSampler, Statistic, announced
-from samplers.families.sweeps import rest_of_pass, stream
+from samplers.families.sweeps import rest_of_sweep, stream
 from samplers.families.weighted import burn_in_notes, burn_in_rounds, normalized
 from samplers.plan import Plan
 from samplers.protocol import Feedback
@@ -133,7 +133,7 @@ class ImportanceSampler(RoundSampler):
         """Return P of eq. 4, float64[N]; before the weights are computed, that of the scan."""
         self.fold_buffered()
         if self.round < self.first:
-            return rest_of_pass(self.plan.samples, self.plan.seed, self.plan.before(self.round))
+            return rest_of_sweep(self.plan.samples, self.plan.seed, self.plan.before(self.round))
         self._update()
         return normalized(self._weights, self.plan.samples)
 

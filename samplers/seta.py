@@ -12,12 +12,12 @@ from samplers.checks import check_at_least, check_within
 from samplers.errors import SamplingError
 from samplers.families.history import fill_unseen
 from samplers.families.rounds import Statistic, announced
-from samplers.families.sweeps import LossPassSampler, Pass
+from samplers.families.sweeps import LossSweepSampler, Sweep
 from samplers.grouping.k_means_line import k_means_line
 from samplers.plan import Plan
 
 
-class SeTaSampler(LossPassSampler):
+class SeTaSampler(LossSweepSampler):
     """Passes over a window of difficulty groups."""
 
     part: SeTa
@@ -26,43 +26,43 @@ class SeTaSampler(LossPassSampler):
     def _anneal(self) -> int:
         return math.ceil(self.part.delta * self.total)
 
-    def compose(self, drawn: int) -> Pass:
+    def compose(self, drawn: int) -> Sweep:
         """Keep a random fraction of the set, group it by loss, and take the window."""
         samples, part = self.plan.samples, self.part
         kept = self.some(np.arange(samples), max(1, round((1 - part.ratio) * samples)))
         if drawn >= self._anneal:
-            return Pass(kept)
-        if self.passes == 0:
-            return Pass(kept, until=self._anneal)
+            return Sweep(kept)
+        if self.sweeps == 0:
+            return Sweep(kept, until=self._anneal)
         group = k_means_line(fill_unseen(self._loss.values)[kept], part.groups)
         groups = int(group.max()) + 1
         window = math.ceil(part.window * groups)
-        first = self.passes % (groups - window + 1)
-        return Pass(kept[(group >= first) & (group < first + window)], until=self._anneal)
+        first = self.sweeps % (groups - window + 1)
+        return Sweep(kept[(group >= first) & (group < first + window)], until=self._anneal)
 
 
 @dataclass(frozen=True)
 class SeTa:
-    """A window over ten groups of increasing loss slides from easy to hard, pass by pass, and starts over.
+    """A window over ten groups of increasing loss slides from easy to hard, sweep by sweep, and starts over.
 
-    Zhou et al., CVPR 2025. A pass keeps a random fraction 1 - r of the set (against redundancy), clusters it
-    by last loss into k groups with k-means, and trains on w = ceil(alpha * k) neighboring groups; pass n
-    begins at group n mod (k - w + 1), so the window slides from easy to hard and starts over. The first pass
+    Zhou et al., CVPR 2025. A sweep keeps a random fraction 1 - r of the set (against redundancy), clusters it
+    by last loss into k groups with k-means, and trains on w = ceil(alpha * k) neighboring groups; sweep n
+    begins at group n mod (k - w + 1), so the window slides from easy to hard and starts over. The first sweep
     has all groups; the last 1 - delta of the run trains on a random 1 - r of the whole set, without a window.
 
-    Fitted to the plan: passes follow one another until the budget is used up, and rounds are taken from their
-    stream: a round that spans two passes may hold a sample twice, where the released code has one pass per
+    Fitted to the plan: sweeps follow one another until the budget is used up, and rounds are taken from their
+    stream: a round that spans two sweeps may hold a sample twice, where the released code has one sweep per
     epoch. Samples not seen yet are treated as having the largest loss. k-means is exact here; the released
     code runs Lloyd's algorithm from random centers, which converges to worse groups, and rounds alpha * k to
     the nearest integer.
     """
 
     ratio: float = 0.1
-    """r, the fraction of the set that a pass leaves out at random."""
+    """r, the fraction of the set that a sweep leaves out at random."""
     groups: int = 10
     """k, the number of groups by loss."""
     window: float = 0.5
-    """alpha, the fraction of the groups that a pass trains on."""
+    """alpha, the fraction of the groups that a sweep trains on."""
     delta: float = 0.875
     """Fraction of the run, in trained samples, after which the window is dropped."""
 

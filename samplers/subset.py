@@ -14,7 +14,7 @@ from samplers.draws.counter import make_key
 from samplers.draws.shuffle import permutation
 from samplers.errors import SamplingError
 from samplers.families.rounds import RoundDraft, RoundSampler, Statistic, announced
-from samplers.families.sweeps import rest_of_pass, stream
+from samplers.families.sweeps import rest_of_sweep, stream
 from samplers.plan import Plan
 from samplers.scores import Scores
 
@@ -42,10 +42,10 @@ class SubsetSampler(RoundSampler):
         return {"ids": self.ids}
 
     def probabilities(self) -> NDArray[np.float64]:
-        """Return equal probabilities for the rest of the current pass over the subset, float64[N]."""
+        """Return equal probabilities for the rest of the current sweep over the subset, float64[N]."""
         chances = np.zeros(self.plan.samples)
         start = self.plan.before(self.round)
-        chances[self.ids] = rest_of_pass(len(self.ids), self.plan.seed, start)
+        chances[self.ids] = rest_of_sweep(len(self.ids), self.plan.seed, start)
         return chances
 
     def draw(self, size: int) -> RoundDraft:

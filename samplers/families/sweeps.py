@@ -1,4 +1,4 @@
-"""Samplers that make pass after pass over the set, or part of it, and take their rounds from that stream."""
+"""Samplers that make sweep after sweep over the set, or part of it, and take their rounds from that stream."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def stream(samples: int, seed: int, start: int, stop: int) -> Ids:
     return np.concatenate(parts)
 
 
-def rest_of_pass(samples: int, seed: int, start: int) -> NDArray[np.float64]:
+def rest_of_sweep(samples: int, seed: int, start: int) -> NDArray[np.float64]:
     """Return each id's probability of being at position ``start`` of that stream, given all earlier ones."""
     first = start - start % samples
     left = np.ones(samples)
@@ -39,21 +39,21 @@ def rest_of_pass(samples: int, seed: int, start: int) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
-    """The samples of one pass.
+class Sweep:
+    """The samples of one sweep.
 
     Attributes
     ----------
     ids
-        int64[n], in any order: the pass is shuffled.
+        int64[n], in any order: the sweep is shuffled.
     weights
         float32[n] or None, as in ``Order``.
     hidden
-        int64[m], samples left out of the pass, to be scored at its end.
+        int64[m], samples left out of the sweep, to be scored at its end.
     lr_scale
-        Factor on the learning rate during the pass.
+        Factor on the learning rate during the sweep.
     until
-        The pass is cut once this many samples of the run have been drawn; None means never.
+        The sweep is cut once this many samples of the run have been drawn; None means never.
     """
 
     ids: Ids
@@ -63,37 +63,37 @@ class Pass:
     until: int | None = None
 
 
-class PassSampler(RoundSampler):
-    """Composes a new pass whenever the last is used up; rounds of N * B are taken from the stream of passes.
+class SweepSampler(RoundSampler):
+    """Composes a new sweep whenever the last is used up; rounds of N * B are taken from the stream of sweeps.
 
-    So a method that prunes keeps the budget exactly: samples saved in one pass are spent on further passes.
-    A pass is composed in the round in which it begins, from all feedback before that round; where a round is
-    longer than a pass, passes that begin in the same round are based on the same feedback.
+    So a method that prunes keeps the budget exactly: samples saved in one sweep are spent on further sweeps.
+    A sweep is composed in the round in which it begins, from all feedback before that round; where a round is
+    longer than a sweep, sweeps that begin in the same round are based on the same feedback.
     """
 
     def __init__(self, part: FeedbackConfig, plan: Plan) -> None:
         super().__init__(part, plan)
-        self.passes = 0
+        self.sweeps = 0
         self._ids: Ids = _NO_IDS
         self._weights: Floats = np.empty(0, np.float32)
         self._hidden: Ids = _NO_IDS
         self._lr_scale = 1.0
 
     @abstractmethod
-    def compose(self, drawn: int) -> Pass:
-        """Return the next pass, number ``self.passes``; ``drawn`` samples precede it in the run."""
+    def compose(self, drawn: int) -> Sweep:
+        """Return the next sweep, number ``self.sweeps``; ``drawn`` samples precede it in the run."""
 
     def inclusion(self, drawn: int) -> NDArray[np.float64]:
-        """Return each sample's probability of being in the next pass, float64[N].
+        """Return each sample's probability of being in the next sweep, float64[N].
 
-        By default for the pass as its random numbers will make it: 1 for samples in it, 0 for others.
+        By default for the sweep as its random numbers will make it: 1 for samples in it, 0 for others.
         """
         chances = np.zeros(self.plan.samples)
         chances[self.compose(drawn).ids] = 1
         return chances
 
     def probabilities(self) -> NDArray[np.float64]:
-        """Return each sample's probability of being drawn next: from the current pass, or the next one."""
+        """Return each sample's probability of being drawn next: from the current sweep, or the next one."""
         self.fold_buffered()
         if len(self._ids):
             chances = np.bincount(self._ids, minlength=self.plan.samples).astype(np.float64)
@@ -103,7 +103,7 @@ class PassSampler(RoundSampler):
         return chances
 
     def draw(self, size: int) -> RoundDraft:
-        """Take the round from the current pass and as many new ones as it needs."""
+        """Take the round from the current sweep and as many new ones as it needs."""
         drawn = self.plan.before(self.round)
         ids, weights, scales = [_NO_IDS], [np.empty(0, np.float32)], 0.0
         missing = size
@@ -127,24 +127,24 @@ class PassSampler(RoundSampler):
             scales / size if size else 1.0,
         )
 
-    def _begin(self, new: Pass, position: int) -> None:
-        order = permutation(len(new.ids), self.key("pass", self.passes))
+    def _begin(self, new: Sweep, position: int) -> None:
+        order = permutation(len(new.ids), self.key("pass", self.sweeps))
         if new.until is not None:
             order = order[: new.until - position]
         self._ids = new.ids[order]
         self._weights = np.ones(len(order), np.float32) if new.weights is None else new.weights[order]
         self._hidden = _NO_IDS if new.hidden is None else new.hidden
         self._lr_scale = new.lr_scale
-        self.passes += 1
+        self.sweeps += 1
 
     def some(self, ids: Ids, size: int) -> Ids:
-        """Return a uniformly random subset of ``size`` ids, for the pass being composed."""
-        return shuffled(ids, self.key("subset", self.passes))[:size]
+        """Return a uniformly random subset of ``size`` ids, for the sweep being composed."""
+        return shuffled(ids, self.key("subset", self.sweeps))[:size]
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the rest of the current pass, and the number of passes begun."""
+        """Return the rest of the current sweep, and the number of sweeps begun."""
         return {
-            "passes": np.array(self.passes),
+            "passes": np.array(self.sweeps),
             "pending.ids": self._ids,
             "pending.weights": self._weights,
             "pending.hidden": self._hidden,
@@ -152,16 +152,16 @@ class PassSampler(RoundSampler):
         }
 
     def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:
-        """Restore these arrays; the current pass may have any length."""
-        self.passes = int(saved["passes"])
+        """Restore these arrays; the current sweep may have any length."""
+        self.sweeps = int(saved["passes"])
         self._ids = np.array(saved["pending.ids"], np.int64)
         self._weights = np.array(saved["pending.weights"], np.float32)
         self._hidden = np.array(saved["pending.hidden"], np.int64)
         self._lr_scale = float(saved["pending.lr_scale"])
 
 
-class LossPassSampler(PassSampler):
-    """Base class of samplers whose passes depend on each sample's last loss."""
+class LossSweepSampler(SweepSampler):
+    """Base class of samplers whose sweeps depend on each sample's last loss."""
 
     def __init__(self, part: FeedbackConfig, plan: Plan) -> None:
         super().__init__(part, plan)
@@ -172,7 +172,7 @@ class LossPassSampler(PassSampler):
         self._loss.fold(rows["ids"], rows["loss"], rows["coefficient"])
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the last losses and the current pass."""
+        """Return the last losses and the current sweep."""
         return {**super().memory(), **self._loss.columns()}
 
     def load_memory(self, saved: dict[str, NDArray[Any]]) -> None:

@@ -12,7 +12,7 @@ from samplers.draws.arrays import Floats, Ids, Weights
 from samplers.draws.shuffle import permutation
 from samplers.families.history import Table
 from samplers.families.rounds import FeedbackBuffer, RoundDraft, RoundSampler, Statistic
-from samplers.families.sweeps import rest_of_pass, stream
+from samplers.families.sweeps import rest_of_sweep, stream
 from samplers.plan import Plan
 
 T = TypeVar("T", bound=Table)
@@ -134,7 +134,7 @@ class WeightedSampler(RoundSampler, Generic[T]):
         """Return P, float64[N]: each sample's probability of being the first draw of the next round."""
         self.fold_buffered()
         if self.round < self.burn_in:
-            return rest_of_pass(self.plan.samples, self.plan.seed, self.plan.before(self.round))
+            return rest_of_sweep(self.plan.samples, self.plan.seed, self.plan.before(self.round))
         return normalized(self.part.importance(self.table, self.round), self.plan.samples)
 
     def draw(self, size: int) -> RoundDraft:

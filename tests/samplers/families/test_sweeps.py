@@ -135,7 +135,7 @@ class TestInfoBatch:
         first = sampler.next_order()  # 40 samples: a pass of 25 and 15 of the next
         assert sorted(first.ids[:25]) == sorted(set(first.ids[:25].tolist()))
         assert len(np.unique(first.ids[25:])) == 15
-        assert sampler.passes == 2
+        assert sampler.sweeps == 2
 
     def test_the_last_part_trains_on_everything_with_weight_1(self, feed: Callable[..., None]) -> None:
         plan = Plan(40, epochs=10, budget=1.0, seed=2, batch_size=1)
@@ -197,7 +197,7 @@ class TestSeTa:
         loss = np.repeat(np.arange(10.0), 6)  # ten plain groups
         sampler = self._sampler(feed, loss, ratio=0.0)
         for number, first in ((1, 1), (2, 2), (5, 5), (6, 0), (8, 2)):
-            sampler.passes = number
+            sampler.sweeps = number
             groups = np.unique(loss[sampler.compose(0).ids])
             np.testing.assert_array_equal(groups, np.arange(first, first + 5))
 
@@ -207,19 +207,19 @@ class TestSeTa:
 
     def test_a_random_part_is_left_out(self, feed: Callable[..., None]) -> None:
         sampler = self._sampler(feed, np.repeat(np.arange(10.0), 6), ratio=0.25, window=1.0)
-        sampler.passes = 1
+        sampler.sweeps = 1
         assert len(sampler.compose(0).ids) == 45
 
     def test_the_last_part_has_no_window(self, feed: Callable[..., None]) -> None:
         loss = np.repeat(np.arange(10.0), 6)
         sampler = self._sampler(feed, loss, ratio=0.1)
-        sampler.passes = 7
+        sampler.sweeps = 7
         assert len(np.unique(loss[sampler.compose(1050).ids])) == 10
         assert len(np.unique(loss[sampler.compose(1049).ids])) == 5
 
     def test_equal_losses_make_one_group(self, feed: Callable[..., None]) -> None:
         sampler = self._sampler(feed, np.ones(60), ratio=0.0)
-        sampler.passes = 3
+        sampler.sweeps = 3
         assert len(sampler.compose(0).ids) == 60
 
     @pytest.mark.parametrize("options", [{"ratio": 1.0}, {"groups": 0}, {"window": 0.0}, {"delta": -1.0}])
