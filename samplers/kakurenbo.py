@@ -66,11 +66,11 @@ class KakurenboSampler(SweepSampler):
 
 @dataclass(frozen=True)
 class Kakurenbo:
-    """Skips low-loss, high-confidence samples in each sweep and scales the learning rate to compensate.
+    """Skips low-loss, high-confidence samples in each sweep and raises the learning rate to compensate.
 
-    Nguyen et al., NeurIPS 2023. Before each sweep, the fraction F_e of samples with the lowest last losses are
-    candidates for hiding; misclassified ones, and those with a confidence below tau, are moved back. A sweep
-    over the others runs at a learning rate of 1 / (1 - F*) times the schedule's, with F* the fraction
+    Nguyen et al., NeurIPS 2023. Before each sweep, the fraction F_e of samples with the lowest last losses
+    are candidates for hiding; misclassified ones, and those with a confidence below tau, are moved back. A
+    sweep over the others runs at a learning rate of 1 / (1 - F*) times the schedule's, with F* the fraction
     actually hidden. Hidden samples are scored by forward passes when their sweep ends. F_e is F times 1, 0.8,
     0.6 and 0.4, from 0%, 30%, 60% and 80% of the run.
 

@@ -1,12 +1,22 @@
-"""Settings of version 0.1 under their present names."""
+"""Names of earlier versions, of settings and of the ledger's phases, and their present names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 OPTIMIZER = ("lr", "momentum", "nesterov", "weight_decay")
 """Settings of a run that are options of its optimizer now."""
+
+PHASES = {"optimise": "optimize"}
+"""Phases of the ledger that were renamed."""
+
+
+def phases_now(seconds: Mapping[str, T]) -> dict[str, T]:
+    """Return the entries of a ledger's ``phases`` under their present names."""
+    return {PHASES.get(name, name): value for name, value in seconds.items()}
 
 
 def upgraded(table: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from pipeline.clock import CLOCK
+from trainer.former import phases_now
 
 PHASES = (
     "wait",
@@ -17,7 +18,7 @@ PHASES = (
     "score",
     "forward",
     "backward",
-    "optimise",
+    "optimize",
     "feedback",
     "sampler",
     "evaluate",
@@ -70,7 +71,7 @@ class Ledger:
         self.compile_seconds = 0.0
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
-        self._on_device = {"augment", "score", "forward", "backward", "optimise"}
+        self._on_device = {"augment", "score", "forward", "backward", "optimize"}
         self._cuda = device.type == "cuda"
         self._wall_before = 0.0
         self._started = CLOCK.now()
@@ -172,6 +173,6 @@ class Ledger:
             setattr(self, name, {int(pixels): value for pixels, value in state[name].items()})
         for name in ("forwarded", "gradients", "evaluated", "steps", "rounds", "compile_seconds"):
             setattr(self, name, state[name])
-        self.seconds = dict(state["phases"])
+        self.seconds = phases_now(state["phases"])
         self._wall_before = state["wall_seconds"]
         self._started = CLOCK.now()

@@ -67,7 +67,7 @@ class Step:
             Fraction of the budget that is spent after the step.
         """
         losses = self.backward(batch, weighting, streams)
-        with self.ledger.phase("optimise"):
+        with self.ledger.phase("optimize"):
             (self.update or self.optimizer).step()
             self.method.after_step(progress)
         return losses

@@ -1,4 +1,4 @@
-"""Samplers that make sweep after sweep over the set, or part of it, and take their rounds from that stream."""
+"""Samplers that take their rounds from a stream of sweeps over the set, or over part of it."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ PHASES = {
     "score": 0.0,
     "forward": 40.0,
     "backward": 60.0,
-    "optimise": 10.0,
+    "optimize": 10.0,
     "feedback": 2.0,
     "sampler": 1.5,
     "evaluate": 12.0,

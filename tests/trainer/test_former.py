@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import tomli_w
+import torch
 
 from tools.arguments import UsageError
 from tools.cli import main
@@ -20,8 +21,10 @@ from tools.reporting.folder import read_run as read_folder
 from trainer import recipe
 from trainer.config import Run
 from trainer.errors import RunError
+from trainer.ledger import PHASES, Ledger
 from trainer.optimizers import SGD
 from trainer.run_folder import RunFolder
+from trainer.settings import whole
 
 FLAT = {"lr": 0.2, "momentum": 0.8, "nesterov": True, "weight_decay": 1e-3}
 
@@ -29,7 +32,7 @@ FLAT = {"lr": 0.2, "momentum": 0.8, "nesterov": True, "weight_decay": 1e-3}
 def as_then(table: dict[str, Any]) -> dict[str, Any]:
     """Return a run's table as version 0.1 wrote it."""
     options = dict(table["optimizer"])
-    assert (options.pop("name"), options.pop("decay")) == ("sgd", "all")
+    assert (options.pop("name"), options.pop("decay"), options.pop("layer_decay")) == ("sgd", "all", 1.0)
     return {**{key: value for key, value in table.items() if key != "optimizer"}, **options}
 
 
@@ -133,12 +136,17 @@ def test_a_finished_run_of_then_is_found_finished_and_compared_with_one_of_now(
     shutil.copytree(now, then)
     table = as_then(tomllib.loads((now / "run.toml").read_text()))
     (then / "run.toml").write_text(tomli_w.dumps(table))
+    ledger = then / "ledger.json"
+    ledger.write_text(ledger.read_text().replace('"optimize"', '"optimise"'))
+    assert read_folder(then).phases == read_folder(now).phases
+    assert read_folder(now).phases["optimize"] > 0
     capsys.readouterr()
     assert main(["run", str(then / "run.toml"), "--name", "then", "--runs-dir", str(then.parent)]) == 0
     shown = capsys.readouterr()
     assert "This run is finished" in shown.out
     assert shown.err.count("note:") == 1
-    flat = [settings.flatten(read_folder(path).recipe) for path in (now, then)]
+    # As reports compare runs: options that are newer than a folder are at their defaults.
+    flat = [settings.flatten(whole(read_folder(path).recipe)) for path in (now, then)]
     assert flat[0] == flat[1]
     assert flat[1]["optimizer.decay"] == "all"
     assert "lr" not in flat[1]
@@ -146,4 +154,18 @@ def test_a_finished_run_of_then_is_found_finished_and_compared_with_one_of_now(
     assert main(["report", str(now), str(then), "--out", str(tmp_path / "both.html")]) == 0
     page = (tmp_path / "both.html").read_text()
     assert "optimizer.lr" in page
+    assert "optimise" not in page
     assert json.loads((then / "ledger.json").read_text())["finished"]
+
+
+def test_a_checkpoint_of_then_goes_on_with_its_phase() -> None:
+    then = Ledger(torch.device("cpu"))
+    then.add("optimize", 3.0)
+    state = then.state_dict()
+    state["phases"] = {
+        {"optimize": "optimise"}.get(name, name): seconds for name, seconds in state["phases"].items()
+    }
+    now = Ledger(torch.device("cpu"))
+    now.load_state_dict(state)
+    assert tuple(now.seconds) == PHASES
+    assert now.seconds["optimize"] == 3.0

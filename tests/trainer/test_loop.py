@@ -229,7 +229,7 @@ def test_the_phases_account_for_the_training_clock(recipe: Recipe, train_run: Tr
     on_the_clock = sum(seconds for name, seconds in phases.items() if name not in ("evaluate", "checkpoint"))
     assert on_the_clock <= ledger["train_seconds"]
     assert all(
-        phases[name] > 0 for name in ("wait", "augment", "forward", "backward", "optimise", "evaluate")
+        phases[name] > 0 for name in ("wait", "augment", "forward", "backward", "optimize", "evaluate")
     )
     off_the_clock = phases["evaluate"] + phases["checkpoint"]
     assert ledger["train_seconds"] == pytest.approx(ledger["wall_seconds"] - off_the_clock)

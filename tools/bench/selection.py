@@ -199,4 +199,4 @@ class SelectionBench:
 
 def _training_seconds(session: Session) -> float:
     session.ledger.settle()
-    return sum(session.ledger.seconds[phase] for phase in ("forward", "backward", "optimise"))
+    return sum(session.ledger.seconds[phase] for phase in ("forward", "backward", "optimize"))

@@ -34,7 +34,7 @@ _ROUNDS = 20
 
 _TURNS = 240
 
-_PHASES = {"forward": "forward", "backward": "backward", "optimise": "optimizer"}
+_PHASES = {"forward": "forward", "backward": "backward", "optimize": "optimizer"}
 """Phases of the ledger, and the corresponding components."""
 
 

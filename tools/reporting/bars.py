@@ -23,7 +23,7 @@ MEANINGS: Mapping[str, str] = {
     "score": "forward passes that only score",
     "forward": "forward pass and losses",
     "backward": "backward pass",
-    "optimise": "optimizer step",
+    "optimize": "optimizer step",
     "feedback": "losses back to the sampler",
     "sampler": "choosing the next samples",
     "other": "what lies between the phases",

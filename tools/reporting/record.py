@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.former import phases_now
 from trainer.metrics import Metric
 
 
@@ -140,7 +141,7 @@ class RunRecord:
         phases = self.ledger.get("phases")
         if not isinstance(phases, Mapping):
             return {}
-        known = {str(name): number(seconds) for name, seconds in phases.items()}
+        known = {str(name): number(seconds) for name, seconds in phases_now(phases).items()}
         return {name: seconds for name, seconds in known.items() if seconds is not None}
 
     def number(self, key: str) -> float | None:
