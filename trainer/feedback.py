@@ -1,4 +1,4 @@
-"""Feedback: what a step learned about its samples, kept on the device until the host asks for it."""
+"""Feedback: per-sample statistics of steps, kept on the device until the host needs them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ S = TypeVar("S", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
-class _Pass:
-    """What is kept of one pass over a batch; not its images, whose memory is needed."""
+class _Rows:
+    """The samples of one forward pass, without its images, so that their memory can be reused."""
 
     ids: Ids
     mixture: Mixture | None
@@ -29,17 +29,17 @@ class _Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What was collected since the last time.
+class CollectedFeedback:
+    """Feedback and losses since the last drain.
 
     Attributes
     ----------
     feedback
-        Rows of all passes, step by step, gathered over ranks.
+        Rows of all forward passes, in the order of steps, gathered from all ranks.
     losses
         Mean loss of each trained step, over all ranks.
     trained
-        int64[n], the id of each image that was trained, on all ranks.
+        int64[n], the id of each image that was trained on, of all ranks.
     """
 
     feedback: Feedback
@@ -48,11 +48,12 @@ class Heard:
 
 
 class FeedbackBuffer:
-    """Collects losses and probabilities a step at a time, and gives them up in one copy from the device.
+    """Buffers per-sample statistics on the device; transfers them to the host in one copy.
 
-    Mixtures are known on the host, so only the loss and the method's statistics are copied, a number each per
-    constituent; where the device chose the samples, their places as well. Under data parallelism the rows of
-    all ranks are gathered, in rank order within each step, so that every rank observes the same.
+    Mixtures are known on the host, so only the loss and the method's statistics are copied, one number each
+    per constituent, and the indices of the chosen samples if the device chose them. Under data parallelism
+    the rows of all ranks are gathered, in rank order within each step, so that every rank observes the same
+    ones.
     """
 
     def __init__(self, world: World) -> None:
@@ -61,13 +62,13 @@ class FeedbackBuffer:
         self.clear()
 
     def __len__(self) -> int:
-        """Count the trained steps that wait to be collected."""
+        """Return the number of trained steps in the buffer."""
         return self._steps
 
     @property
     def empty(self) -> bool:
-        """Whether nothing waits, trained or scored."""
-        return not self._passes
+        """Whether the buffer has no rows, trained or scored."""
+        return not self._batches
 
     def add(
         self,
@@ -78,16 +79,16 @@ class FeedbackBuffer:
         without: Tensor | None = None,
         gradient: Tensor | None = None,
     ) -> None:
-        """Keep the rows of a batch that was trained on, or only scored; does not wait for the device.
+        """Add the rows of a batch that was trained on, or only scored, without waiting for the device.
 
         Parameters
         ----------
         without
-            int64[m] on the device, positions in the batch whose rows are left out: scored samples that are
-            trained next, and so will be heard of as that.
+            int64[m] on the device, indices into the batch of rows to leave out: scored samples that are
+            trained on next, because they will be reported by the training step instead.
         gradient
-            float32[n] on the device, the norm of each image's whole gradient, where it was measured. All that
-            is drained together has the same statistics.
+            float32[n] on the device, the norm of each image's gradient with respect to all parameters, or
+            None if it wasn't measured. All batches between two drains must have the same statistics.
         """
         self._steps += trained
         measured = {"loss": losses.loss}
@@ -100,43 +101,43 @@ class FeedbackBuffer:
         self._measured = tuple(measured)
         shape = len(batch), 1 if batch.mixture is None else batch.mixture.partners.shape[1]
         values = torch.stack([column.expand(shape) for column in measured.values()]).flatten(1)
-        self._passes.append(_Pass(batch.ids, batch.mixture, trained))
+        self._batches.append(_Rows(batch.ids, batch.mixture, trained))
         self._values.append(values)
         self._without.append(without)
 
-    def drain(self, step: int) -> Heard:
-        """All rows since the last drain; waits for the device.
+    def drain(self, step: int) -> CollectedFeedback:
+        """Return all rows since the last drain, and clear the buffer; waits for the device.
 
         Parameters
         ----------
         step
-            Optimizer steps made so far.
+            Number of optimizer steps made so far.
         """
         if not self._values:
             nothing = np.empty(0, np.float32)
             none = np.empty(0, np.int64)
-            return Heard(Feedback(step, none, nothing, nothing, np.empty(0, np.bool_)), [], none)
+            return CollectedFeedback(Feedback(step, none, nothing, nothing, np.empty(0, np.bool_)), [], none)
         values = torch.cat(self._values, dim=1).cpu().numpy()
-        ids, without = resolve([one.ids for one in self._passes]), _to_host(self._without)
+        ids, without = resolve([one.ids for one in self._batches]), _to_host(self._without)
         sources: list[NDArray[np.int64]] = []
         mixing: list[NDArray[np.float32]] = []
         trained: list[NDArray[np.bool_]] = []
         first: list[NDArray[np.int64]] = []
         kept: list[NDArray[np.bool_]] = []
-        for one, images, left_out in zip(self._passes, ids, without, strict=True):
-            whose, coefficient = images[:, None], np.ones((len(images), 1), np.float32)
+        for one, images, left_out in zip(self._batches, ids, without, strict=True):
+            constituents, coefficient = images[:, None], np.ones((len(images), 1), np.float32)
             if one.mixture is not None:
-                whose, coefficient = images[one.mixture.partners], one.mixture.coefficients
-            keep = np.ones(whose.shape, np.bool_)
+                constituents, coefficient = images[one.mixture.partners], one.mixture.coefficients
+            keep = np.ones(constituents.shape, np.bool_)
             if left_out is not None:
                 keep[left_out] = False
             kept.append(keep.ravel())
-            sources.append(whose.ravel())
+            sources.append(constituents.ravel())
             mixing.append(coefficient.ravel())
-            trained.append(np.full(whose.size, one.trained))
+            trained.append(np.full(constituents.size, one.trained))
             first.append(images if one.trained else images[:0])
         sizes = [len(one) for one in sources]
-        # Ranks leave out different numbers of rows where one draws a sample twice: first gather, then drop.
+        # Gather first, then drop: ranks that draw a sample twice leave out different numbers of rows.
         stays = self._world.interleave(np.concatenate(kept), sizes)
 
         def gather(rows: NDArray[S]) -> NDArray[S]:
@@ -145,7 +146,7 @@ class FeedbackBuffer:
         coefficients, of_trained = gather(np.concatenate(mixing)), gather(np.concatenate(trained))
         seen = self._world.interleave(np.concatenate(first), [len(one) for one in first])
         in_full = [gather(row) for row in values]
-        # Samplers and the record keep float32, whatever the network computes in.
+        # Samplers and the sample table keep float32, whatever the network computes in.
         columns = {
             name: row.astype(np.float32, copy=False)
             for name, row in zip(self._measured, in_full, strict=True)
@@ -160,30 +161,32 @@ class FeedbackBuffer:
             error=columns.get("error"),
             gradient=columns.get("gradient"),
         )
-        heard = Heard(feedback, self._step_losses((in_full[0] * coefficients)[of_trained], len(seen)), seen)
+        collected = CollectedFeedback(
+            feedback, self._step_losses((in_full[0] * coefficients)[of_trained], len(seen)), seen
+        )
         self.clear()
-        return heard
+        return collected
 
     def _step_losses(self, losses: NDArray[np.floating[Any]], images: int) -> list[float]:
-        """Sum up each step's losses, which are weighted by coefficients, and divide by its images."""
+        """Return each step's mean loss per image, from losses multiplied by their coefficients."""
         if not self._steps:
             return []
         of_steps = losses.reshape(self._steps, -1).sum(axis=1) / (images / self._steps)
         return [float(loss) for loss in of_steps]
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Remove all rows."""
         self._steps = 0
-        self._passes: list[_Pass] = []
+        self._batches: list[_Rows] = []
         self._values: list[Tensor] = []
         self._without: list[Tensor | None] = []
 
 
 def _to_host(tensors: list[Tensor | None]) -> list[NDArray[np.int64] | None]:
-    """Bring some tensors of whole numbers to the host in one copy."""
-    there = [tensor for tensor in tensors if tensor is not None]
-    if not there:
+    """Copy integer tensors to the host in one transfer; None stays None."""
+    on_device = [tensor for tensor in tensors if tensor is not None]
+    if not on_device:
         return [None] * len(tensors)
-    bounds = np.cumsum([len(tensor) for tensor in there])[:-1]
-    parts = iter(np.split(torch.cat(there).cpu().numpy(), bounds))
+    bounds = np.cumsum([len(tensor) for tensor in on_device])[:-1]
+    parts = iter(np.split(torch.cat(on_device).cpu().numpy(), bounds))
     return [None if tensor is None else next(parts) for tensor in tensors]

@@ -204,17 +204,17 @@ class Parts:
         if self.feedback.empty:
             return
         with self.ledger.phase("feedback"):
-            heard = self.feedback.drain(self.ledger.steps)
-        self._check_finite(heard.losses)
+            collected = self.feedback.drain(self.ledger.steps)
+        self._check_finite(collected.losses)
         with self.ledger.phase("feedback"):
-            self.sampler.observe(replace(heard.feedback, progress=self._told_progress))
-            self.samples.observe(heard.feedback)
-            self.samples.count(heard.trained)
-        self.line.losses += heard.losses
+            self.sampler.observe(replace(collected.feedback, progress=self._reported_progress))
+            self.samples.observe(collected.feedback)
+            self.samples.count(collected.trained)
+        self.line.losses += collected.losses
 
     @property
-    def _told_progress(self) -> float | None:
-        """What a sampler must be told of the run's progress, where it can't count for itself."""
+    def _reported_progress(self) -> float | None:
+        """Fraction of the run completed, for samplers whose own count would be wrong; else None."""
         return self.account.progress if self.selector.loads_more else self.account.reported_progress
 
     def _check_finite(self, losses: Sequence[float]) -> None:

@@ -77,8 +77,8 @@ class SampleRecord:
         """Take in losses, and by each sample's coefficient the probabilities of methods that have classes."""
         given = feedback.coefficient
         coefficient = np.ones(len(feedback.ids)) if given is None else given.astype(np.float64)
-        heard = coefficient > 0
-        self.last_loss[feedback.ids[heard]] = feedback.loss[heard]
+        known = coefficient > 0
+        self.last_loss[feedback.ids[known]] = feedback.loss[known]
         if feedback.p_true is None:
             return
         np.add.at(self.probability, feedback.ids, coefficient * feedback.p_true)

@@ -106,13 +106,13 @@ def test_feedback_without_classes_is_kept_and_recorded() -> None:
     buffer = FeedbackBuffer(World())
     # One loss per image is that of all its constituents.
     buffer.add(batch, Losses(torch.tensor([[1.0], [2.0]])))
-    heard = buffer.drain(1)
-    assert heard.losses == [pytest.approx(1.5)]
-    assert heard.feedback.p_true is None
-    assert heard.feedback.error is None
-    np.testing.assert_array_equal(heard.feedback.loss, [1, 1, 2, 2])
+    collected = buffer.drain(1)
+    assert collected.losses == [pytest.approx(1.5)]
+    assert collected.feedback.p_true is None
+    assert collected.feedback.error is None
+    np.testing.assert_array_equal(collected.feedback.loss, [1, 1, 2, 2])
     record = SampleRecord.empty(4)
-    record.observe(heard.feedback)
+    record.observe(collected.feedback)
     np.testing.assert_array_equal(record.last_loss, [np.nan, 2, np.nan, 1])
     assert np.isnan(record.last_probability).all()
     assert not record.coefficients.any()

@@ -101,11 +101,11 @@ def test_two_ranks_end_alike_and_train_the_budget_once(
     assert not (tmp_path / "rank1" / "ledger.json").exists()
     samples = pq.read_table(tmp_path / "rank0" / "samples.parquet").to_pydict()
     assert sum(samples["times_seen"]) == ledger["trained"]
-    heard = np.isfinite(samples["last_loss"])
+    known = np.isfinite(samples["last_loss"])
     seen = np.array(samples["times_seen"]) > 0
     # Candidates are heard of by their scores, too.
     scores = selection not in ("all", "ordered_sgd")
-    assert heard.sum() > seen.sum() if scores else (heard == seen).all()
+    assert known.sum() > seen.sum() if scores else (known == seen).all()
 
 
 @pytest.mark.slow

@@ -85,14 +85,14 @@ class Stages:
         assert last is not None
         loss = np.linspace(0.1, 2, len(last.ids), dtype=np.float32)
         trained = np.ones(len(loss), np.bool_)
-        heard = Feedback(0, last.ids, loss, np.exp(-loss), trained, error=loss, gradient=loss)
+        feedback = Feedback(0, last.ids, loss, np.exp(-loss), trained, error=loss, gradient=loss)
         twin, drawn = build_sampler(run, plan), 0
 
         def draw() -> int:
             nonlocal twin, drawn
             if drawn >= twin.rounds:
                 twin, drawn = build_sampler(run, plan), 0
-            twin.observe(heard)
+            twin.observe(feedback)
             drawn += 1
             return len(twin.next_order().ids)
 

@@ -111,7 +111,7 @@ class SelectiveBackpropSelection(BaseSelection):
     def __init__(self, part: SelectiveBackprop, setting: Setting) -> None:
         super().__init__(part, setting)
         self._ring = torch.zeros(part.history, device=setting.device)
-        self._heard = 0
+        self._seen = 0
 
     def choose(self, candidates: Candidates) -> Choice:
         """Keep each with probability F_R(loss)^beta; waits for the device to know how many."""
@@ -121,17 +121,17 @@ class SelectiveBackpropSelection(BaseSelection):
         self._ring = self._ring.to(losses.dtype)
         # Of a pool larger than the ring only the last go in: a place written twice has no order on a GPU.
         first = max(0, len(losses) - size)
-        indices = torch.arange(self._heard + first, self._heard + len(losses), device=losses.device) % size
+        indices = torch.arange(self._seen + first, self._seen + len(losses), device=losses.device) % size
         self._ring[indices] = losses[first:]
-        self._heard += len(losses)
-        chances = percentiles_among(losses, self._ring[: min(self._heard, size)]) ** self.part.power
+        self._seen += len(losses)
+        chances = percentiles_among(losses, self._ring[: min(self._seen, size)]) ** self.part.power
         return Choice((candidates.uniforms[:, 0] < chances).nonzero()[:, 0])
 
     def state_dict(self) -> dict[str, Any]:
         """Give the ring, and how many losses have gone into it."""
-        return {"ring": self._ring.clone(), "heard": self._heard}
+        return {"ring": self._ring.clone(), "heard": self._seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take them in."""
         self._ring = state["ring"].to(self.setting.device, copy=True)
-        self._heard = state["heard"]
+        self._seen = state["heard"]

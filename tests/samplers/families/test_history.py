@@ -37,11 +37,13 @@ def _of(rows: Any, sample: Any) -> Any:
 def test_mean(rows: Any) -> None:
     table = _fold(Mean(4), rows)
     for i in range(4):
-        heard = _of(rows, i)
-        weight = sum(s for _, s in heard)
+        rows_of_sample = _of(rows, i)
+        weight = sum(s for _, s in rows_of_sample)
         assert table.columns()["weight"][i] == pytest.approx(weight, rel=1e-5)
-        if heard:
-            assert table.values[i] == pytest.approx(sum(v * s for v, s in heard) / weight, rel=1e-4, abs=1e-5)
+        if rows_of_sample:
+            assert table.values[i] == pytest.approx(
+                sum(v * s for v, s in rows_of_sample) / weight, rel=1e-4, abs=1e-5
+            )
         else:
             assert np.isnan(table.values[i])
 
