@@ -88,7 +88,7 @@ def _shapes(x: NDArray[np.int64], y: NDArray[np.int64], size: NDArray[np.int64])
 
 
 def _draw(samples: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw grey images uint8[samples, 28, 28] and their labels: one bright shape, a faint other one, noise.
+    """Draw gray images uint8[samples, 28, 28] and their labels: one bright shape, a faint other one, noise.
 
     In whole numbers throughout, so the same bytes come out on every machine.
     """

@@ -24,8 +24,8 @@ def complete(parts: Sequence[Augment], base: Augment) -> tuple[Augment, ...]:
     """Return the chain with ``base`` where it names no part that crops or flips.
 
     ``--augment randaugment`` and ``--augment ricap`` are meant as the papers train: with crops and flips
-    (Arazo et al. 2021, tables 3 and 4). The base goes after parts on grey levels, as RandAugment is inserted
-    before crop and flip there, and before parts on normalised floats and mixing; one whose window an engine
+    (Arazo et al. 2021, tables 3 and 4). The base goes after parts on gray levels, as RandAugment is inserted
+    before crop and flip there, and before parts on normalized floats and mixing; one whose window an engine
     reads goes first. ``none`` is for nothing else.
     """
     if any(name(part) in BASES for part in parts):

@@ -1,4 +1,4 @@
-"""Augmentations in order, and normalisation where the first one that needs floats stands."""
+"""Augmentations in order, and normalization where the first one that needs floats stands."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ class HostDraws:
 
 
 class Augmentation:
-    """Augmentations that follow each other, then (or in between) normalisation to (x / 255 - mean) / std.
+    """Augmentations that follow each other, then (or in between) normalization to (x / 255 - mean) / std.
 
     Parameters
     ----------
     parts
-        In the order in which they work. Parts on grey levels stand before parts on normalised floats, and
+        In the order in which they work. Parts on gray levels stand before parts on normalized floats, and
         mixing comes last: what changes an image after it was mixed would make its labels' coefficients
         untrue. So would a second part that puts images together from pieces (ricap, cutmix): a piece of an
         image that is itself made of pieces holds them in other coefficients than the whole. mixup may stand
         before or after one. Nothing is added to the parts.
     mean, std
-        One value per channel, of pixels scaled to [0, 1]; both None for images that are normalised already.
+        One value per channel, of pixels scaled to [0, 1]; both None for images that are normalized already.
     dtype
-        Of the normalised images.
+        Of the normalized images.
 
     Attributes
     ----------
@@ -80,16 +80,16 @@ class Augmentation:
         self.parts = tuple(parts)
         self.mean = tuple(float(value) for value in mean or ())
         self.std = tuple(float(value) for value in std or ())
-        self.normalises = mean is not None
+        self.normalizes = mean is not None
         self.dtype = dtype
-        if len(self.mean) != len(self.std) or bool(self.mean) != self.normalises:
+        if len(self.mean) != len(self.std) or bool(self.mean) != self.normalizes:
             raise DataError(
                 f"mean and std must each hold one value per channel; got {len(self.mean)} and {len(self.std)}"
             )
         if not all(value > 0 for value in self.std):
             raise DataError(f"std must be above 0 in every channel; got {self.std}")
         _check_order(self.parts)
-        self._normalise_at = next(
+        self._normalize_at = next(
             (index for index, part in enumerate(self.parts) if part.domain == "float"), len(self.parts)
         )
         self._scopes = scopes(self.parts)
@@ -124,7 +124,7 @@ class Augmentation:
         Returns
         -------
         images
-            [n, C, H, W] of the augmentation's dtype, normalised, channels_last in memory.
+            [n, C, H, W] of the augmentation's dtype, normalized, channels_last in memory.
         labels
             int64[n, k], the labels of what each image is made of; k is 1 without mixing.
         coefficients
@@ -155,11 +155,11 @@ class Augmentation:
         return images, mixture.to(labels.device).gather(labels), mixture.device_coefficients
 
     def plain(self, *parts: Augment) -> Augmentation:
-        """Give the augmentation of other parts, by default none, that normalises as this one does."""
+        """Give the augmentation of other parts, by default none, that normalizes as this one does."""
         return Augmentation(parts, self.mean or None, self.std or None, self.dtype)
 
     def parted(self) -> tuple[Augmentation, Augmentation]:
-        """Give what comes before mixing, normalising, and the mixing of what is normalised then."""
+        """Give what comes before mixing, normalizing, and the mixing of what is normalized then."""
         first = next((at for at, part in enumerate(self.parts) if isinstance(part, Mixing)), len(self.parts))
         mixing = Augmentation(self.parts[first:], None, None, self.dtype)
         return Augmentation(self.parts[:first], self.mean, self.std, self.dtype), mixing
@@ -202,12 +202,12 @@ class Augmentation:
         return HostDraws(tuple(drawn), mixture)
 
     def transform(self, images: Tensor, draws: Sequence[Draws], *, cropped: bool = False) -> Tensor:
-        """Augment and normalise images.
+        """Augment and normalize images.
 
         Parameters
         ----------
         images
-            uint8[n, C, H, W] in any memory layout; of the augmentation's dtype where it doesn't normalise.
+            uint8[n, C, H, W] in any memory layout; of the augmentation's dtype where it doesn't normalize.
         draws
             One entry per part, on the device of ``images``.
         cropped
@@ -223,15 +223,15 @@ class Augmentation:
                 "give the augmentation what it drew itself (draw)"
             )
         for index, (part, drawn) in enumerate(zip(self.parts, draws, strict=True)):
-            if index == self._normalise_at:
-                images = self.normalise(images)
+            if index == self._normalize_at:
+                images = self.normalize(images)
             if index >= cropped:
                 images = part.apply(images, drawn)
-        return self.normalise(images) if self._normalise_at == len(self.parts) else images
+        return self.normalize(images) if self._normalize_at == len(self.parts) else images
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor) -> Tensor:
         """Turn uint8[n, C, H, W] into (x / 255 - mean) / std, of the augmentation's dtype, channels_last."""
-        if not self.normalises:
+        if not self.normalizes:
             return images
         pixels = to_pixels(images)
         if pixels.shape[3] != len(self.mean):
@@ -239,7 +239,7 @@ class Augmentation:
                 f"images must have the {len(self.mean)} channels of mean and std; got {pixels.shape[3]}"
             )
         scale, shift = self._tile(pixels.device, pixels.shape[1] * pixels.shape[2])
-        # One row of constants an image: three of them a pixel would leave nothing to vectorise.
+        # One row of constants an image: three of them a pixel would leave nothing to vectorize.
         levels = pixels.flatten(1).to(scale.dtype)
         normal = torch.addcmul(shift, levels, scale).to(self.dtype)
         return to_images(normal.view(pixels.shape))

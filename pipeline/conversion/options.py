@@ -36,7 +36,7 @@ class ConvertOptions:
     max_resolution
         Cap on the longer side, in pixels.
     square
-        Side in pixels of the centred square that every image is cut and resized to.
+        Side in pixels of the centered square that every image is cut and resized to.
     levels
         Further sizes at which the set holds every image, in pixels: sides of the square where ``square`` is
         given, else shorter sides; an image that is no larger is held once.

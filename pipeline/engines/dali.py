@@ -2,7 +2,7 @@
 
 DALI's own readers can't be asked for samples by number, so none takes part: our code finds the bytes and
 hands them to a pipeline that decodes windows. On the CPU DALI decodes with libjpeg-turbo, as Pillow does, and
-gives the same pixels bit for bit. On a GPU nvJPEG decodes, whose pixels may differ by a grey level or two.
+gives the same pixels bit for bit. On a GPU nvJPEG decodes, whose pixels may differ by a gray level or two.
 """
 
 from __future__ import annotations

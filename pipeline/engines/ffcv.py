@@ -1,14 +1,14 @@
 """Images read from the mapped files batch by batch, JPEGs by the C decoder that FFCV is built on.
 
 FFCV's own ``imdecode`` wraps libjpeg-turbo's ``tjDecompress2`` with the fast, rough cosine transform.
-It differs from Pillow by up to 12 grey levels, and saves 2 to 4% of the time. Here the same function of the
-same library is called without it: then every pixel that is decoded in full equals Pillow's. Colours are
+It differs from Pillow by up to 12 gray levels, and saves 2 to 4% of the time. Here the same function of the
+same library is called without it: then every pixel that is decoded in full equals Pillow's. Colors are
 smoothed as Pillow does it, too: to leave that out saves 5%, of images in full scale only.
 
 Windows that are to be made half as large, or smaller, are decoded at 1/2, 1/4 or 1/8, as Pillow's ``draft``
 does, which is several times faster than to decode them in full and resize what comes. Their pixels are those
 of another filter (the mean of 2x2 pixels where the triangle weighs 4x4) and differ from the resident engine's
-by up to some ten grey levels, so such a run ends with other weights. `FfcvEngine.exact` decodes all in full.
+by up to some ten gray levels, so such a run ends with other weights. `FfcvEngine.exact` decodes all in full.
 """
 
 from __future__ import annotations

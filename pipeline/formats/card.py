@@ -71,7 +71,7 @@ class Card:
     source
         What the images were made from, in words.
     channels
-        Always 3: grey images are stored as RGB.
+        Always 3: gray images are stored as RGB.
     max_resolution, square
         How images were resized in conversion; None where they were not.
     levels

@@ -21,7 +21,7 @@ class Frame:
     height, width
         In pixels.
     components
-        1 for grey, 3 for colour, 4 for CMYK.
+        1 for gray, 3 for color, 4 for CMYK.
     """
 
     height: int

@@ -24,7 +24,7 @@ class ArraySource:
     name, split, origin, classes, labels, notes, kind
         See `Source`.
     images
-        [n, h, w] for grey, [n, h, w, c] or [n, c, h, w], each of what `array_to_rgb` takes; a map of a file
+        [n, h, w] for gray, [n, h, w, c] or [n, c, h, w], each of what `array_to_rgb` takes; a map of a file
         serves as well.
     stamp
         The fingerprint, where there is a quicker one than a checksum of all pixels.

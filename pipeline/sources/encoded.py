@@ -37,7 +37,7 @@ class EncodedImages:
             return decode(io.BytesIO(self._bytes(index)))
 
     def encoded(self, index: int) -> bytes | None:
-        """Return image ``index`` as it is where it is an upright RGB or grey JPEG; see `Source.encoded`."""
+        """Return image ``index`` as it is where it is an upright RGB or gray JPEG; see `Source.encoded`."""
         with self._faults(index):
             content = self._bytes(index) if self._may_be_jpeg(index) else None
             return content if content is not None and is_plain_jpeg(io.BytesIO(content)) else None

@@ -26,15 +26,15 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What turns an image upright, by its EXIF orientation; 1 and values that mean nothing leave it as it is."""
-_WIDE_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
+_WIDE_GRAY = ("I;16", "I;16L", "I;16B", "I;16N")
 _WIDE_AS_I = ("PNG", "PPM")
-"""Formats whose grey of 16 bits Pillow gives with 32: as 0 to 65,535, whatever a PGM says its white is."""
+"""Formats whose gray of 16 bits Pillow gives with 32: as 0 to 65,535, whatever a PGM says its white is."""
 
 
 def decode(file: BinaryIO) -> NDArray[np.uint8]:
     """Decode an image file: uint8[h, w, 3], RGB, turned upright as its EXIF orientation says.
 
-    Grey becomes three equal channels, 16 bits become 8, transparent pixels are laid over white, CMYK and
+    Gray becomes three equal channels, 16 bits become 8, transparent pixels are laid over white, CMYK and
     palettes are converted. Of several frames the first is taken.
 
     Raises
@@ -52,7 +52,7 @@ def decode(file: BinaryIO) -> NDArray[np.uint8]:
 
 
 def is_plain_jpeg(file: BinaryIO) -> bool:
-    """Say whether a file is a JPEG that decodes to what `decode` gives: upright, and RGB or grey."""
+    """Say whether a file is a JPEG that decodes to what `decode` gives: upright, and RGB or gray."""
     with _open(file) as image:
         return image.format == "JPEG" and image.mode in ("RGB", "L") and _turn(image) is None
 
@@ -85,10 +85,10 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     turn = _turn(image)
     # Not ImageOps.exif_transpose, which writes all EXIF tags anew and fails over those it can't write.
     upright = image if turn is None else image.transpose(turn)
-    if upright.mode in _WIDE_GREY or (upright.mode == "I" and image.format in _WIDE_AS_I):
+    if upright.mode in _WIDE_GRAY or (upright.mode == "I" and image.format in _WIDE_AS_I):
         # Pillow clips 16 bits where they should be scaled.
-        grey = eight_bits(np.asarray(upright).astype(np.uint16))
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        gray = eight_bits(np.asarray(upright).astype(np.uint16))
+        return np.repeat(gray[:, :, None], 3, axis=2)
     if upright.mode in ("I", "F"):
         raise ValueError(
             f"pixels must have 8 or 16 bits; these have mode {upright.mode}, whose range isn't known"

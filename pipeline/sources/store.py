@@ -106,7 +106,7 @@ def store(source: Source, index: int, storage: Storage) -> tuple[Stored, NDArray
 def fit(image: NDArray[np.uint8], max_resolution: int | None, square: int | None) -> NDArray[np.uint8]:
     """Resize an image uint8[h, w, 3], antialiased; the same array comes back where nothing is to be done.
 
-    ``square`` cuts the largest centred square and scales it up or down to that side. ``max_resolution``
+    ``square`` cuts the largest centered square and scales it up or down to that side. ``max_resolution``
     scales down what has a longer side, keeping the shape; no side falls below 1 pixel.
     """
     height, width = image.shape[:2]

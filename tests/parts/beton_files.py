@@ -41,10 +41,10 @@ def noise(seed: int, height: int, width: int) -> Pixels:
 
 
 def jpeg(image: Pixels) -> bytes:
-    """Encode an image; one whose channels are equal becomes a grey JPEG."""
-    grey = (image == image[:, :, :1]).all()
+    """Encode an image; one whose channels are equal becomes a gray JPEG."""
+    gray = (image == image[:, :, :1]).all()
     file = io.BytesIO()
-    Image.fromarray(image[:, :, 0] if grey else image).save(file, "JPEG", quality=90)
+    Image.fromarray(image[:, :, 0] if gray else image).save(file, "JPEG", quality=90)
     return file.getvalue()
 
 

@@ -34,7 +34,7 @@ every_store = pytest.mark.parametrize("store", STORES, ids=["-".join(store) for 
 
 
 def smooth_images(count: int, height: int = HEIGHT, width: int = WIDTH) -> list[NDArray[np.uint8]]:
-    """Images such as a JPEG can hold well: a few colours run into each other."""
+    """Images such as a JPEG can hold well: a few colors run into each other."""
     rng = np.random.default_rng(count * height)
     coarse = rng.integers(0, 256, (count, 3, 3, 3), dtype=np.uint8)
     return [

@@ -20,12 +20,12 @@ from pipeline.formats.card import Card
 CPU = torch.device("cpu")
 Pixels = NDArray[np.uint8]
 MOST_OFF, MOST_OFF_AT_BORDERS = 2, 12
-"""Grey levels between DALI's resized windows and Pillow's. They round at different points; and at a window's
+"""Gray levels between DALI's resized windows and Pillow's. They round at different points; and at a window's
 border DALI repeats the last pixel where Pillow ends the filter, which gives it an eighth more weight."""
 
 
 def photo(seed: int, height: int, width: int) -> Pixels:
-    """Colours that run into each other, under noise."""
+    """Colors that run into each other, under noise."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.float64)

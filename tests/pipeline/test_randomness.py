@@ -132,8 +132,8 @@ def test_uniforms_are_uniform() -> None:
     assert chi_square < 185
     assert drawn.min() >= 0
     assert drawn.max() < 1
-    neighbours = np.corrcoef(drawn[:-1], drawn[1:])[0, 1]
-    assert abs(neighbours) < 5 / np.sqrt(drawn.size)
+    neighbors = np.corrcoef(drawn[:-1], drawn[1:])[0, 1]
+    assert abs(neighbors) < 5 / np.sqrt(drawn.size)
 
 
 def test_integers_never_reach_their_bound() -> None:

@@ -48,7 +48,7 @@ def test_originals_and_every_draw_of_every_column_are_on_the_page(data: Beton, t
     said, page = drawn(data, tmp_path, "--augment", "none", "grayscale", "--images", "2", "--draws", "4")
     assert said == f"gallery: {tmp_path / 'gallery.png'}\n"
     for index in choose(data, 2):
-        # Grey images stay as they are in both columns: the original, and two columns of four draws.
+        # Gray images stay as they are in both columns: the original, and two columns of four draws.
         spots = places(page, data.image(int(index)))
         assert len({y // 84 for y, _ in spots}) == 4
         assert len({x for _, x in spots}) == 3

@@ -74,7 +74,7 @@ def test_every_stage_is_there_and_the_figures_hang_together(
     assert [row["stage"] for row in figures["augmentations"]] == [
         "standard",
         "randaugment",
-        "normalisation",
+        "normalization",
         "mixup",
     ]
     for row in [*figures["stages"], *figures["augmentations"], together]:

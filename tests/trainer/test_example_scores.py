@@ -88,7 +88,7 @@ def test_irreducible_losses_are_those_of_the_method_on_the_other_set(
     losses = irreducible_losses(session, scored)
     assert losses.shape == (1151,)
     assert session.ledger.scored == 1151
-    # Normalised as the network was trained, not by the card of the set that is scored.
+    # Normalized as the network was trained, not by the card of the set that is scored.
     card = session.data.train.card
     assert card.mean != scored.card.mean
     model = session.encoder.eval()

@@ -1,10 +1,10 @@
 """Golden losses: a change that is not meant to change the computation leaves them alone.
 
-They are taken in double precision: weights, images from normalisation on, losses, the optimizer's state. In
+They are taken in double precision: weights, images from normalization on, losses, the optimizer's state. In
 single precision, kernels of different processors round differently, and twenty steps make percents of that.
 In double precision the same roundings stay below 1e-13, and the smallest change of the method is far above.
 
-Single precision remains where it is the contract, on every processor alike: grey levels before normalisation
+Single precision remains where it is the contract, on every processor alike: gray levels before normalization
 are whole numbers; draws are whole numbers, or coefficients rounded to float32 from double precision; feedback
 is rounded to the float32 of the samplers' tables. Such a rounding makes another number, and a choice among
 samples another choice, only where doubles that agree to nine digits lie on two sides of a bound.

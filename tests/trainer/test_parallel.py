@@ -132,7 +132,7 @@ def test_two_ranks_train_copies_as_samples_of_their_own(recipe: Callable[..., Ru
 def test_two_ranks_stop_together_and_go_on_to_the_same_weights(
     recipe: Callable[..., Run], tmp_path: Path
 ) -> None:
-    # Statistics of normalisation, waiting samples and a selection's memory are each rank's own.
+    # Statistics of normalization, waiting samples and a selection's memory are each rank's own.
     common: dict[str, Any] = {"threads": 1, "budget": 0.25, "log_every": 2, "precision": "fp32"}
     steps: dict[str, Any] = {"accumulate": 2, "clip_norm": 1.0, "ema": 0.9, "keep_best": True}
     optimizer = {"name": "muon", "layer_decay": 0.9}

@@ -99,7 +99,7 @@ def ours(name: str, images: Tensor) -> Callable[[], object]:
     """Return a call that draws a new batch's parameters, moves them to the device, and applies them."""
     part = part_of(name)
     augmentation = Augmentation([part], _MEAN, _STD)
-    source = augmentation.normalise(images) if part.domain == "float" else images
+    source = augmentation.normalize(images) if part.domain == "float" else images
     ids: NDArray[np.int64] = np.arange(len(images))
     occurrences = np.zeros_like(ids)
     step = 0
@@ -181,7 +181,7 @@ def batch_transform(name: str, images: Tensor) -> Callable[[], object] | None:
     if name not in known:
         return None
     labels = torch.arange(len(images)) % 10
-    source = Augmentation((), _MEAN, _STD).normalise(images) if name == "mixup" else images
+    source = Augmentation((), _MEAN, _STD).normalize(images) if name == "mixup" else images
     return lambda: known[name](source, labels)
 
 

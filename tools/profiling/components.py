@@ -107,20 +107,20 @@ class Stages:
         raws, view = cycle(self._raws), self._raws[0].views[0]
         works = [self._alone("augmentation", lambda: next(raws).augment(), self._steps)]
         sized, images = augmentation.at(view.size), view.images
-        normal, names = not sized.normalises, Counter[str]()
+        normal, names = not sized.normalizes, Counter[str]()
         for part, draws in list(zip(sized.parts, view.draws, strict=True))[view.cropped :]:
             if part.domain == "float" and not normal:
-                works.append(self._normalisation(sized, images))
-                images, normal = sized.normalise(images), True
+                works.append(self._normalization(sized, images))
+                images, normal = sized.normalize(images), True
             name = _name(part)
             names[name] += 1
             name = name if names[name] == 1 else f"{name} ({names[name]})"
             works.append(self._alone(PART + name, partial(part.apply, images, draws), self._steps))
             images = part.apply(images, draws)
-        return works if normal else [*works, self._normalisation(sized, images)]
+        return works if normal else [*works, self._normalization(sized, images)]
 
-    def _normalisation(self, augmentation: Augmentation, images: Tensor) -> Alone:
-        return self._alone(PART + "normalisation", partial(augmentation.normalise, images), self._steps)
+    def _normalization(self, augmentation: Augmentation, images: Tensor) -> Alone:
+        return self._alone(PART + "normalization", partial(augmentation.normalize, images), self._steps)
 
     def _of_the_chosen(self) -> list[Alone]:
         """Return the work on selected samples: rereading if they were scored at another size, and mixing."""

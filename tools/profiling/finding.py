@@ -178,7 +178,7 @@ def _augmentation(measured: Measured, fraction: str) -> str:
     of_it = measured.fraction(measured.parts.get(longest, measured.stages.get("mixing", 0.0)))
     fewer = {
         "randaugment": "ask it for fewer operations (--augment.randaugment.operations 1)",
-        "normalisation": "train on smaller images",
+        "normalization": "train on smaller images",
         "resizing": "convert the set at the resolution of training (trainer convert --levels)",
     }.get(longest, "do without it")
     return (

@@ -128,17 +128,17 @@ def _class(name: str) -> str:
 
 
 def dots(values: Sequence[tuple[int, float]], spoken: str) -> Safe:
-    """Values in [0, 1], (colour, value) each, as dots on one line from 0 to 1."""
+    """Values in [0, 1], (color, value) each, as dots on one line from 0 to 1."""
     marks = [
-        el("circle", cx=f"{100 * value:.2f}%", cy="50%", r="4.5", class_=f"run-{colour % SERIES}")
-        for colour, value in values
+        el("circle", cx=f"{100 * value:.2f}%", cy="50%", r="4.5", class_=f"run-{color % SERIES}")
+        for color, value in values
     ]
     rail = el("line", x1="0", x2="100%", y1="50%", y2="50%")
     return el("svg", rail, marks, class_="dots", role="img", aria_label=spoken)
 
 
 def intervals(values: Sequence[tuple[int, float, float, float]], mark: float, spoken: str) -> Safe:
-    """Values with a spread, (colour, low, value, high) in [0, 1] each, on one line from 0 to 1.
+    """Values with a spread, (color, low, value, high) in [0, 1] each, on one line from 0 to 1.
 
     Parameters
     ----------
@@ -149,8 +149,8 @@ def intervals(values: Sequence[tuple[int, float, float, float]], mark: float, sp
         el("line", x1="0", x2="100%", y1="50%", y2="50%"),
         el("line", x1=_at(mark), x2=_at(mark), y1="10%", y2="90%", class_="mark"),
     ]
-    for colour, low, value, high in values:
-        name = f"run-{colour % SERIES}"
+    for color, low, value, high in values:
+        name = f"run-{color % SERIES}"
         drawn.append(el("line", x1=_at(low), x2=_at(high), y1="50%", y2="50%", class_=name))
         drawn.append(el("circle", cx=_at(value), cy="50%", r="4", class_=name))
     return el("svg", drawn, class_="dots", role="img", aria_label=spoken)

@@ -120,7 +120,7 @@ def _parts(shown: Sequence[Entry]) -> Safe | None:
         own = [part for part in parts if part in _measured(entry)]
         for metric in (whole, *own):
             x, y = run.evaluations["samples"] / size, scale(metric) * run.measured[metric.name]
-            drawn.append(Line(x, y, entry.colour, dash=[whole, *parts].index(metric)))
+            drawn.append(Line(x, y, entry.color, dash=[whole, *parts].index(metric)))
         last = [f"{_say(run.measured[part.name][-1], partial(short, part))} {part.label}" for part in own]
         told.append(f"{entry.label} ends at {listed(last)}")
     title = f"{heading(whole)} and its parts"
@@ -155,7 +155,7 @@ def _against(
     drawing = figures.lines(
         f"{metric.name}-{column}",
         [
-            Line(entry.run.evaluations[column] / size, scale(metric) * entry.run.results, entry.colour)
+            Line(entry.run.evaluations[column] / size, scale(metric) * entry.run.results, entry.color)
             for entry in shown
         ],
         title=title,
@@ -228,7 +228,7 @@ def variety(lineup: Lineup) -> Safe | None:
 
 
 def _line(entry: Entry, series: Series, x: str, x_scale: float, y: str, y_scale: float) -> Line:
-    return Line(x_scale * series[x], y_scale * series[y], entry.colour)
+    return Line(x_scale * series[x], y_scale * series[y], entry.color)
 
 
 def _numbers(shown: Sequence[tuple[str, Series]], caption: str, columns: Sequence[Column]) -> Safe:

@@ -1,6 +1,6 @@
-"""Plots as inline SVG, drawn by matplotlib and coloured by the page's style sheet.
+"""Plots as inline SVG, drawn by matplotlib and colored by the page's style sheet.
 
-Only numbers and fixed words are drawn, never a string from a run folder. Colours are written as
+Only numbers and fixed words are drawn, never a string from a run folder. Colors are written as
 placeholders and handed over to CSS variables, so that one drawing serves light and dark pages and print.
 """
 
@@ -27,7 +27,7 @@ WIDTH, HEIGHT = 430, 270
 """Size of a plot in its own units; close to CSS pixels where two stand side by side."""
 
 SERIES = 6
-"""Colours before they come round again, dashed."""
+"""Colors before they come round again, dashed."""
 
 MOST_POINTS = 400
 """Points drawn a line; longer series are averaged down to these."""
@@ -54,15 +54,15 @@ class Line:
     ----------
     x, y
         float64[n].
-    colour
-        Index of its colour and dashes.
+    color
+        Index of its color and dashes.
     dash
-        Index of its dashes, where these are not the colour's.
+        Index of its dashes, where these are not the color's.
     """
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
-    colour: int
+    color: int
     dash: int | None = None
 
 
@@ -100,8 +100,8 @@ def lines(
             axes.plot(
                 x,
                 y,
-                color=_colour(line.colour),
-                linestyle=DASHES[(line.colour // SERIES if line.dash is None else line.dash) % len(DASHES)],
+                color=_color(line.color),
+                linestyle=DASHES[(line.color // SERIES if line.dash is None else line.dash) % len(DASHES)],
                 linewidth=1.8,
                 marker="o",
                 markersize=3.6,
@@ -123,7 +123,7 @@ def band(
     x: NDArray[np.float64],
     middle: NDArray[np.float64],
     bounds: NDArray[np.float64],
-    colour: int,
+    color: int,
     *,
     title: str,
     description: str,
@@ -145,12 +145,12 @@ def band(
                 x,
                 bounds[:, low],
                 bounds[:, high],
-                color=_colour(colour),
+                color=_color(color),
                 alpha=opacity,
                 linewidth=0,
                 zorder=2,
             )
-        axes.plot(x, middle, color=_colour(colour), linewidth=1.8, solid_capstyle="round", zorder=3)
+        axes.plot(x, middle, color=_color(color), linewidth=1.8, solid_capstyle="round", zorder=3)
         axes.set_ylim(bottom=0)
         axes.set_xlim(0, float(x[-1]) if len(x) > 1 else 1.0)
         return _svg(figure, name, title, description)
@@ -165,18 +165,18 @@ def histogram(
     x_label: str,
     y_label: str,
 ) -> Safe:
-    """Draw histograms of whole numbers, (colour, values) each, as outlines; a single one is filled."""
+    """Draw histograms of whole numbers, (color, values) each, as outlines; a single one is filled."""
     edges = bins([values for _, values in counts])
     with _axes(x_label, y_label) as (figure, axes):
-        for colour, values in counts:
+        for color, values in counts:
             heights, _ = np.histogram(values, bins=edges)
             axes.stairs(
                 heights,
                 edges - 0.5,
-                color=_colour(colour),
+                color=_color(color),
                 fill=len(counts) == 1,
                 linewidth=1.8,
-                linestyle=DASHES[colour // SERIES % len(DASHES)],
+                linestyle=DASHES[color // SERIES % len(DASHES)],
                 zorder=3,
             )
         axes.set_ylim(bottom=0)
@@ -194,7 +194,7 @@ def bins(counts: Sequence[NDArray[np.int64]], most: int = 40) -> NDArray[np.int6
 
 
 def thin(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
-    """Average neighbours down to at most ``most`` values, keeping the first and the last as they are."""
+    """Average neighbors down to at most ``most`` values, keeping the first and the last as they are."""
     if len(values) <= most:
         return values
     inner = np.array([part.mean() for part in np.array_split(values[1:-1], most - 2)])
@@ -207,7 +207,7 @@ def unit(highest: float, units: Sequence[tuple[float, str]]) -> tuple[float, str
     return fitting[-1] if fitting else units[0]
 
 
-def _colour(index: int) -> str:
+def _color(index: int) -> str:
     return f"#0400{index % SERIES:02x}"
 
 

@@ -55,7 +55,7 @@ class Weighted:
 
     Attributes
     ----------
-    label, colour
+    label, color
         As on the rest of the page.
     weights
         float64[runs, N].
@@ -64,7 +64,7 @@ class Weighted:
     """
 
     label: str
-    colour: int
+    color: int
     weights: Floats
     importances: Floats
 
@@ -109,7 +109,7 @@ def _own(samples: Samples | None) -> Samples | None:
 
 def _group(group: Group, found: Sequence[Floats], labels: NDArray[np.int64], classes: int) -> Weighted:
     importances = np.array([class_importance(weights, labels, classes) for weights in found])
-    return Weighted(group.label, group.entries[0].colour, np.array(found), importances)
+    return Weighted(group.label, group.entries[0].color, np.array(found), importances)
 
 
 def mean_of_pairs(matrix: Floats) -> float | None:

@@ -24,14 +24,14 @@ class Entry:
         Its settings, one string each.
     label
         What it is called.
-    colour
-        Index of its colour; runs that differ in their seeds alone share one.
+    color
+        Index of its color; runs that differ in their seeds alone share one.
     """
 
     run: RunRecord
     recipe: dict[str, str]
     label: str
-    colour: int
+    color: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +122,9 @@ def line_up(runs: Sequence[RunRecord]) -> Lineup:
     # A run of an earlier version lacks the settings that are newer.
     indices = settings.seed_groups([settings.flatten(whole(run.recipe)) for run in runs])
     labels, called = _names(recipes, [run.name for run in runs], indices)
-    colours = {index: colour for colour, group in enumerate(indices) for index in group}
+    colors = {index: color for color, group in enumerate(indices) for index in group}
     entries = tuple(
-        Entry(run, recipe, label, colours[index])
+        Entry(run, recipe, label, colors[index])
         for index, (run, recipe, label) in enumerate(zip(runs, recipes, labels, strict=True))
     )
     groups = tuple(

@@ -67,7 +67,7 @@ def speedups(lineup: Lineup) -> list[Safe] | None:
         Line(
             100 * grid,
             np.array([factor(baseline, own, size * float(tolerance)) or np.nan for tolerance in grid]),
-            group.entries[0].colour,
+            group.entries[0].color,
         )
         for group, own in known
     ]

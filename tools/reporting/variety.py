@@ -22,9 +22,9 @@ HARDEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A run that has per-sample records: its colour, label, rows, and what they come to."""
+    """A run that has per-sample records: its color, label, rows, and what they come to."""
 
-    colour: int
+    color: int
     label: str
     samples: Samples
     spread: Spread
@@ -33,7 +33,7 @@ class Recorded:
 def recorded(lineup: Lineup) -> list[Recorded]:
     """Those of the runs that have per-sample records."""
     return [
-        Recorded(entry.colour, entry.label, entry.run.samples, found)
+        Recorded(entry.color, entry.label, entry.run.samples, found)
         for entry in lineup
         if entry.run.samples is not None and (found := spread(entry.run.samples)) is not None
     ]
@@ -47,7 +47,7 @@ def times_seen(shown: Sequence[Recorded]) -> Safe:
     ]
     drawing = figures.histogram(
         "times-seen",
-        [(one.colour, one.samples.times_seen) for one in shown],
+        [(one.color, one.samples.times_seen) for one in shown],
         title="How often samples were trained on",
         description=f"Histogram: {listed(told)}.",
         x_label="times trained on",
@@ -104,7 +104,7 @@ def classes(shown: Sequence[Recorded]) -> Safe | None:
     single = len(shown) == 1
     rows: list[list[Child]] = []
     for label in order[:HARDEST]:
-        values = [(one.colour, of[label]) for one, of in zip(shown, found, strict=True) if label in of]
+        values = [(one.color, of[label]) for one, of in zip(shown, found, strict=True) if label in of]
         spoken = f"{names[label]}: {', '.join(written[label])}"
         rows.append([names[label], dots(values, spoken), *(written[label] if single else [])])
     scale = el("span", el("span", "0"), el("span", "1"), class_="scale")

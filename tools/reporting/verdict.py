@@ -75,11 +75,11 @@ def scoring_gloss(run: RunRecord) -> str:
     return f"of compute, {count(run.number('scored'))} samples; one costs {each}"
 
 
-def swatch(colour: int) -> Safe:
+def swatch(color: int) -> Safe:
     """A piece of the line that stands for a run in the plots."""
-    dashes = {0: None, 1: "6 3", 2: "2 2"}[colour // SERIES % 3]
+    dashes = {0: None, 1: "6 3", 2: "2 2"}[color // SERIES % 3]
     line = el(
-        "line", x1="1", x2="23", y1="6", y2="6", stroke_dasharray=dashes, class_=f"run-{colour % SERIES}"
+        "line", x1="1", x2="23", y1="6", y2="6", stroke_dasharray=dashes, class_=f"run-{color % SERIES}"
     )
     return el("svg", line, class_="swatch", viewBox="0 0 24 12", aria_hidden="true")
 
@@ -89,7 +89,7 @@ def legend(lineup: Lineup) -> Safe:
     items = []
     for group in lineup.groups:
         times = f", {len(group.entries)} seeds" if len(group.entries) > 1 else None
-        items.append(el("li", swatch(group.entries[0].colour), " ", group.label, times))
+        items.append(el("li", swatch(group.entries[0].color), " ", group.label, times))
     return el("ul", items, class_="legend")
 
 
@@ -103,7 +103,7 @@ def comparison(lineup: Lineup) -> Safe:
         state = None if run.finished else el("span", "unfinished", class_="tag")
         rows.append(
             [
-                join(swatch(entry.colour), " ", entry.label, " ", state),
+                join(swatch(entry.color), " ", entry.label, " ", state),
                 beside(*_result(lineup, run), other),
                 beside(
                     percent(run.fraction_of_full(trained)), ratio(trained, first.number("trained")), other

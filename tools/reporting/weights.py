@@ -35,14 +35,14 @@ def classes(groups: Sequence[Weighted], samples: Samples) -> Safe:
     rows: dict[int, list[Child]] = {}
     for label in order.tolist():
         name = samples.class_name(label) + (" (multiplied)" if label in some else "")
-        spread = [(group.colour, *_mean_and_deviation(group, label)) for group in groups]
+        spread = [(group.color, *_mean_and_deviation(group, label)) for group in groups]
         written = [
             percent(middle, 2) + (f" {PLUS_MINUS} {100 * deviation:.2f}" if len(group.weights) > 1 else "")
             for (_, middle, deviation), group in zip(spread, groups, strict=True)
         ]
         drawn = [
-            (colour, max(0.0, middle - deviation) / end, middle / end, (middle + deviation) / end)
-            for colour, middle, deviation in spread
+            (color, max(0.0, middle - deviation) / end, middle / end, (middle + deviation) / end)
+            for color, middle, deviation in spread
         ]
         marks = intervals(drawn, float(fair[label]) / end, f"{name}: {', '.join(written)}")
         rows[label] = [name, marks, *written]
@@ -130,7 +130,7 @@ def by_rank(groups: Sequence[Weighted]) -> list[Safe]:
             rank,
             middle,
             np.array(bounds),
-            group.colour,
+            group.color,
             title=heading,
             description=(
                 f"Mean weights rise from {middle[0]:.3g} to {middle[-1]:.3g} over {len(order)} samples; half "

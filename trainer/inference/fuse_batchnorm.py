@@ -1,4 +1,4 @@
-"""Batch normalisation folded into the convolutions before it, for passes that don't train."""
+"""Batch normalization folded into the convolutions before it, for passes that don't train."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A convolution and the normalisation of its output, and the modules that stand for them.
+    """A convolution and the normalization of its output, and the modules that stand for them.
 
     The tensors are those of the modules, or neutral ones where a module has none.
     """
@@ -30,13 +30,13 @@ class _Pair:
 
 
 class Folding:
-    """A network whose convolutions do the work of the batch normalisations behind them, while asked to.
+    """A network whose convolutions do the work of the batch normalizations behind them, while asked to.
 
-    In evaluation mode a normalisation scales and shifts each channel by constants, which the weights of the
+    In evaluation mode a normalization scales and shifts each channel by constants, which the weights of the
     convolution before it can hold: that saves a pass over every map, and under bf16 the casts of the weights.
     The network's own code runs as ever, with those modules swapped; its parameters and statistics stay.
 
-    A convolution is folded where torch.fx sees its output go into one normalisation and nowhere else. A
+    A convolution is folded where torch.fx sees its output go into one normalization and nowhere else. A
     network that torch.fx can't follow, or that has no such pair, stays as it is.
 
     Parameters
@@ -65,7 +65,7 @@ class Folding:
             self._places, self._pairs = [], []
 
     def __len__(self) -> int:
-        """How many normalisations are folded."""
+        """How many normalizations are folded."""
         return len(self._pairs)
 
     @contextmanager
@@ -160,7 +160,7 @@ def _trace(model: nn.Module) -> fx.Graph | None:
 
 
 def _foldable(model: nn.Module) -> list[tuple[str, str]]:
-    """Names of the convolutions that can be folded, each with that of its normalisation."""
+    """Names of the convolutions that can be folded, each with that of its normalization."""
     graph = _trace(model)
     if graph is None:
         return []

@@ -61,7 +61,7 @@ class EverySample:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How images are shown without training: normalised, whole or their middle, at one resolution.
+    """How images are shown without training: normalized, whole or their middle, at one resolution.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ def predict(
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Show ``model`` an order's images as they are, each with its own label, without training.
 
-    In evaluation mode, so that batch-normalisation statistics are not touched; afterwards the model is back
+    In evaluation mode, so that batch-normalization statistics are not touched; afterwards the model is back
     in the mode it was in.
 
     Parameters

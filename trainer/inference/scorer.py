@@ -24,7 +24,7 @@ class Scorer:
     ----------
     mode
         "eval" for the statistics that the network has gathered, "train" for those of the images at hand.
-        Neither changes what it has gathered. In "eval" batch normalisation is folded into the convolutions:
+        Neither changes what it has gathered. In "eval" batch normalization is folded into the convolutions:
         outputs differ from the network's own by rounding.
     bf16
         Whether passes run under bf16 autocast.
@@ -64,7 +64,7 @@ class Scorer:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Outputs float32[n, classes] of normalised images [n, 3, H, W]."""
+        """Outputs float32[n, classes] of normalized images [n, 3, H, W]."""
         training = self._model.training
         self._model.train(self._mode == "train")
         try:
@@ -85,7 +85,7 @@ class Scorer:
 
 @contextmanager
 def _forgetful(model: nn.Module) -> Iterator[None]:
-    """Let batch normalisation go by the images at hand and gather nothing of them."""
+    """Let batch normalization go by the images at hand and gather nothing of them."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     tracked = [norm.track_running_stats for norm in norms]
     for norm in norms:

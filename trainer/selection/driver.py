@@ -35,7 +35,7 @@ class Ready:
     Attributes
     ----------
     batch
-        Augmented, mixed and normalised.
+        Augmented, mixed and normalized.
     choice
         Which of the candidates they are; None where they were trained on as they came.
     """

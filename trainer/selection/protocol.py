@@ -80,7 +80,7 @@ class Candidates:
     ids
         int64[n] on the host.
     images
-        float[n, C, H, W], normalised, at the resolution at which they are scored.
+        float[n, C, H, W], normalized, at the resolution at which they are scored.
     labels
         int64[n], or the set's targets of another kind; None where it has none.
     uniforms

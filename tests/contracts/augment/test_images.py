@@ -76,11 +76,11 @@ def test_gives_the_size_that_it_says(part: Resizing, n: int) -> None:
 
 
 @every_part
-def test_grey_images_come_out_alike_in_one_channel_and_in_three(part: Augment) -> None:
-    grey = images_for(part, 40, 20, 26, channels=1)
+def test_gray_images_come_out_alike_in_one_channel_and_in_three(part: Augment) -> None:
+    gray = images_for(part, 40, 20, 26, channels=1)
     draws = drawn(part, keys_of(np.arange(40)), 20, 26)
-    colours = grey.expand(40, 3, 20, 26).contiguous(memory_format=torch.channels_last)
-    assert torch.equal(part.apply(colours, draws)[:, :1], part.apply(grey, draws))
+    colors = gray.expand(40, 3, 20, 26).contiguous(memory_format=torch.channels_last)
+    assert torch.equal(part.apply(colors, draws)[:, :1], part.apply(gray, draws))
 
 
 @every_part

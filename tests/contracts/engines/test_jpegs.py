@@ -48,7 +48,7 @@ def test_jpegs_of_every_kind_are_decoded_as_by_pillow(
 
 
 @every_engine
-def test_a_grey_jpeg_becomes_rgb(engine: EngineConfig, tmp_path: Path) -> None:
+def test_a_gray_jpeg_becomes_rgb(engine: EngineConfig, tmp_path: Path) -> None:
     images = smooth_images(3)
     contents = [jpeg(np.asarray(Image.fromarray(image).convert("L"))) for image in images]
     pixels = read_all(engine, write(tmp_path / "set.beton", images, contents, "jpeg"))

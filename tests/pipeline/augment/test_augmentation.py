@@ -40,16 +40,16 @@ def on_device(drawn: object) -> list[dict[str, torch.Tensor]]:
     return [{name: place(array, CPU) for name, array in part.items()} for part in drawn.parts]  # type: ignore[attr-defined]
 
 
-def test_normalises_as_the_definition_says() -> None:
+def test_normalizes_as_the_definition_says() -> None:
     images = torch.randint(0, 256, (5, 3, 9, 4), dtype=torch.uint8)
-    out = Augmentation([], MEAN, STD).normalise(images)
+    out = Augmentation([], MEAN, STD).normalize(images)
     expected = (images.double() / 255 - torch.tensor(MEAN).double()[:, None, None]) / torch.tensor(
         STD
     ).double()[:, None, None]
     assert out.dtype == torch.float32
     assert torch.allclose(out.double(), expected, atol=2e-6)
-    assert Augmentation([], MEAN, STD).normalise(images[:0]).shape == (0, 3, 9, 4)
-    half = Augmentation([], MEAN, STD, dtype=torch.bfloat16).normalise(images)
+    assert Augmentation([], MEAN, STD).normalize(images[:0]).shape == (0, 3, 9, 4)
+    half = Augmentation([], MEAN, STD, dtype=torch.bfloat16).normalize(images)
     assert half.dtype == torch.bfloat16
     assert torch.equal(half, out.to(torch.bfloat16))
 
@@ -61,7 +61,7 @@ def test_parts_follow_each_other() -> None:
     images = torch.randint(0, 256, (n, 3, 16, 16), dtype=torch.uint8)
     one, two, three = on_device(draws)
     expected = parts[1].apply(parts[0].apply(images, one), two)
-    expected = parts[2].apply(whole.normalise(expected), three)
+    expected = parts[2].apply(whole.normalize(expected), three)
     assert torch.equal(whole.transform(images, (one, two, three)), expected)
 
 
@@ -162,7 +162,7 @@ def test_constants_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match="std must be above 0"):
         Augmentation([], MEAN, (0.5, 0.0, 0.5))
     with pytest.raises(DataError, match="3 channels of mean and std; got 1"):
-        Augmentation([], MEAN, STD).normalise(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
+        Augmentation([], MEAN, STD).normalize(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
 
 
 def test_draws_of_another_chain_are_refused() -> None:

@@ -82,7 +82,7 @@ def test_two_choices_of_a_kind_draw_on_their_own() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in AUGMENTS if AUGMENTS[name].domain == "uint8"])
-def test_takes_whatever_works_on_grey_levels_of_one_image(name: str) -> None:
+def test_takes_whatever_works_on_gray_levels_of_one_image(name: str) -> None:
     if name == "multi":
         with pytest.raises(DataError, match="parts of multi must be of"):
             Multi(parts=(name,))
@@ -182,7 +182,7 @@ def test_the_loader_reads_an_image_once_and_augments_each_copy_its_way(fashion: 
             assert torch.equal(raw.images, images)
             keys = Keys(0, 0, 0, raw.ids, np.zeros(len(raw.ids), np.int64))
             expected = one_by_one(part, keys, images, view.copies[raw.ids])
-            assert torch.equal(raw.augment().images, augmentation.normalise(expected))
+            assert torch.equal(raw.augment().images, augmentation.normalize(expected))
 
 
 def test_what_cannot_be_multiplied_is_refused(fashion: Path) -> None:

@@ -47,7 +47,7 @@ def test_scaling_down_averages_instead_of_skipping() -> None:
     np.testing.assert_allclose(fit(stripes, 8, None)[:, 1:-1], 127.5, atol=8)
 
 
-def test_squares_are_cut_from_the_centre() -> None:
+def test_squares_are_cut_from_the_center() -> None:
     image = noise(0, 10, 31, 3)
     np.testing.assert_array_equal(fit(image, None, 10), image[:, 10:20])
     tall = noise(0, 30, 11, 3)

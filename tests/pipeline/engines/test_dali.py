@@ -55,7 +55,7 @@ def test_images_of_several_shapes_can_not_be_read_whole(reader: DaliReader) -> N
     reader.close()
 
 
-@pytest.mark.parametrize("kind", ["cmyk", "rgb", "exif", "restarts", "optimised", "bytes behind the end"])
+@pytest.mark.parametrize("kind", ["cmyk", "rgb", "exif", "restarts", "optimized", "bytes behind the end"])
 def test_odd_jpegs_are_decoded_as_by_pillow(kind: str, tmp_path: Path) -> None:
     picture = Image.fromarray(photo(0, 60, 80))
     exif = Image.Exif()
@@ -65,7 +65,7 @@ def test_odd_jpegs_are_decoded_as_by_pillow(kind: str, tmp_path: Path) -> None:
         "rgb": lambda: jpeg(picture, keep_rgb=True),
         "exif": lambda: jpeg(picture, exif=exif),
         "restarts": lambda: jpeg(picture, restart_marker_blocks=3),
-        "optimised": lambda: jpeg(picture, optimize=True),
+        "optimized": lambda: jpeg(picture, optimize=True),
         "bytes behind the end": lambda: jpeg(picture) + b"abc",
     }[kind]()
     data = write(tmp_path / "odd.beton", [content, jpeg(picture)])

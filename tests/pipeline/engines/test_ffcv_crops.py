@@ -68,12 +68,12 @@ JPEG_KINDS = [
     {"subsampling": 2},
     {"subsampling": 2, "progressive": True},
     {"subsampling": 2, "restart_marker_rows": 1},
-    {"grey": True},
+    {"gray": True},
 ]
 
 
 def encode_as(image: NDArray[np.uint8], kind: dict[str, int]) -> bytes:
-    if "grey" in kind:
+    if "gray" in kind:
         return jpeg(np.asarray(Image.fromarray(image).convert("L")))
     return jpeg(image, **kind)
 
@@ -83,7 +83,7 @@ def encode_as(image: NDArray[np.uint8], kind: dict[str, int]) -> bytes:
 def test_ffcv_scales_while_it_decodes(
     closing: Closing, kind: dict[str, int], size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within one grey level of Pillow's scaled decode, resized; and never by way of the whole image."""
+    """Within one gray level of Pillow's scaled decode, resized; and never by way of the whole image."""
     images = textured(6, 149, 203)
     contents = [encode_as(image, kind) for image in images]
     data = open_dataset(write(tmp_path / "set.beton", images, contents, "jpeg"))
@@ -122,7 +122,7 @@ def test_ffcv_decodes_the_same_pixels_without_what_is_below(
 
 
 def test_ffcv_crops_stay_near_to_the_exact_decode(closing: Closing, tmp_path: Path) -> None:
-    """Within 4 grey levels on average where pictures are full of noise of 15.
+    """Within 4 gray levels on average where pictures are full of noise of 15.
 
     The worst case, because a scaled decode takes the mean of 2x2 pixels where the filter weighs 4x4.
     """

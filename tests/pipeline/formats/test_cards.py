@@ -38,7 +38,7 @@ def refused(path: Path, message: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "rule"),
     [
-        ("mean", "grey", "3 numbers from 0 to 1; got 'grey'"),
+        ("mean", "gray", "3 numbers from 0 to 1; got 'gray'"),
         ("mean", [0.5, 0.5], "3 numbers from 0 to 1"),
         ("mean", [125.3, 123.0, 113.9], "3 numbers from 0 to 1"),
         ("mean", [0.5, None, 0.5], "3 numbers from 0 to 1"),

@@ -18,7 +18,7 @@ from pipeline.formats.sheet import contact_sheet
 @pytest.mark.parametrize("classes", [1, 10, 60, 300])
 def test_a_contact_sheet_shows_every_class_or_an_even_choice(tmp_path: Path, classes: int) -> None:
     path = tmp_path / "x.beton"
-    colours = np.random.default_rng(0).integers(0, 256, (classes, 3), dtype=np.uint8)
+    colors = np.random.default_rng(0).integers(0, 256, (classes, 3), dtype=np.uint8)
     card = replace(
         CARD,
         samples=classes,
@@ -30,8 +30,8 @@ def test_a_contact_sheet_shows_every_class_or_an_even_choice(tmp_path: Path, cla
         max_width=8,
     )
     with BetonWriter(path, classes) as writer:
-        for label, colour in enumerate(colours):
-            content = np.full((8, 8, 3), colour).tobytes()
+        for label, color in enumerate(colors):
+            content = np.full((8, 8, 3), color).tobytes()
             full = StoredImage.of(content, 8, 8)
             writer.append(Sample([full], False, label, "x"))
         writer.publish(writer.finish(card))
@@ -41,7 +41,7 @@ def test_a_contact_sheet_shows_every_class_or_an_even_choice(tmp_path: Path, cla
     shown = {
         int(code) for code, count in zip(*np.unique(codes, return_counts=True), strict=True) if count >= 4096
     }
-    wanted = {int(code) for code in colours.astype(int) @ [65536, 256, 1]}
+    wanted = {int(code) for code in colors.astype(int) @ [65536, 256, 1]}
     assert len(shown & wanted) == min(classes, 200)
 
 

@@ -72,7 +72,7 @@ def test_whole_images_are_resized_as_pillow_does_before_the_augmentation(wide: C
         small = Image.fromarray(wide.image(index)).resize((15, 10), Image.Resampling.BILINEAR)
         theirs = torch.from_numpy(np.array(small)).permute(2, 0, 1) / 255
         theirs = (theirs - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
-        # One grey level is 1 / 255 / std.
+        # One gray level is 1 / 255 / std.
         assert (ours[index] - theirs).abs().max() < 1.01 / 255 / min(STD)
 
 

@@ -17,16 +17,16 @@ from pipeline.sources import ArraySource, ImageFolder, open_source
 
 def odd_images(folder: Path) -> None:
     folder.mkdir(parents=True)
-    colours = Image.fromarray(noise(0, 40, 90, 3))
+    colors = Image.fromarray(noise(0, 40, 90, 3))
     turned = Image.Exif()
     turned[0x0112] = 6
-    colours.convert("L").save(folder / "grey.jpg")
-    colours.convert("RGBA").save(folder / "rgba.png")
-    colours.convert("CMYK").save(folder / "cmyk.jpg")
-    colours.convert("P").save(folder / "palette.png")
-    colours.convert("P").save(folder / "palette.gif", transparency=3)
-    colours.convert("1").save(folder / "bits.png")
-    colours.save(folder / "turned.jpg", exif=turned)
+    colors.convert("L").save(folder / "gray.jpg")
+    colors.convert("RGBA").save(folder / "rgba.png")
+    colors.convert("CMYK").save(folder / "cmyk.jpg")
+    colors.convert("P").save(folder / "palette.png")
+    colors.convert("P").save(folder / "palette.gif", transparency=3)
+    colors.convert("1").save(folder / "bits.png")
+    colors.save(folder / "turned.jpg", exif=turned)
     Image.fromarray(noise(1, 30, 40, 2).view(np.uint16)[..., 0]).save(folder / "deep.png")
     Image.fromarray(noise(2, 1, 1, 3)).save(folder / "one.png")
     Image.fromarray(noise(3, 1, 20_000, 3)).save(folder / "wide.png")
@@ -49,7 +49,7 @@ def test_images_of_every_kind_are_converted(tmp_path: Path, encoding: Any, sizes
             assert data.image(index).shape == original.shape
             if encoding == "raw" or source.encoded(index):
                 np.testing.assert_array_equal(data.image(index), original)
-            # Noise keeps its average colour in a JPEG, and little else.
+            # Noise keeps its average color in a JPEG, and little else.
             np.testing.assert_allclose(data.image(index).mean((0, 1)), original.mean((0, 1)), atol=6)
         for level in data.levels:
             image = data.at(level).image(index)

@@ -20,9 +20,9 @@ def file_of(image: Image.Image, kind: str = "PNG", **options: Any) -> io.BytesIO
     return file
 
 
-def test_grey_becomes_three_equal_channels() -> None:
-    grey = noise(0, 5, 7)
-    np.testing.assert_array_equal(decode(file_of(Image.fromarray(grey))), np.stack([grey] * 3, 2))
+def test_gray_becomes_three_equal_channels() -> None:
+    gray = noise(0, 5, 7)
+    np.testing.assert_array_equal(decode(file_of(Image.fromarray(gray))), np.stack([gray] * 3, 2))
 
 
 def test_black_and_white_become_0_and_255() -> None:
@@ -33,8 +33,8 @@ def test_black_and_white_become_0_and_255() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 def test_16_bits_are_scaled_to_8(kind: str) -> None:
-    grey = np.array([[0, 128, 257, 32_896, 65_535]], np.uint16)
-    image = decode(file_of(Image.fromarray(grey), kind))
+    gray = np.array([[0, 128, 257, 32_896, 65_535]], np.uint16)
+    image = decode(file_of(Image.fromarray(gray), kind))
     assert image[0, :, 0].tolist() == [0, 0, 1, 128, 255]
     assert image.shape == (1, 5, 3)
 
@@ -54,12 +54,12 @@ def test_transparent_pixels_are_laid_over_white() -> None:
     np.testing.assert_allclose(image[2:], pixels[2:, :, :3] * alpha + 255 * (1 - alpha), atol=1)
 
 
-def test_grey_with_transparency_is_laid_over_white() -> None:
+def test_gray_with_transparency_is_laid_over_white() -> None:
     image = decode(file_of(Image.fromarray(np.array([[[10, 0], [10, 255]]], np.uint8), "LA")))
     assert image.tolist() == [[[255] * 3, [10] * 3]]
 
 
-def test_palettes_become_their_colours_and_a_transparent_entry_white() -> None:
+def test_palettes_become_their_colors_and_a_transparent_entry_white() -> None:
     palette = Image.new("P", (3, 1))
     palette.putpalette([10, 20, 30, 200, 100, 0, 7, 7, 7])
     palette.putdata([1, 0, 2])

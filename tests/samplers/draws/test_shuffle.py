@@ -37,8 +37,8 @@ def test_places_in_a_large_permutation_are_uniform(
     assert deviation(counts.ravel(), np.full(cells * cells, 8 * size / cells**2)) < 4.75
 
 
-def test_neighbours_in_a_large_permutation_are_independent() -> None:
-    order = permutation(100_000, make_key(0, "neighbours")).astype(float)
+def test_neighbors_in_a_large_permutation_are_independent() -> None:
+    order = permutation(100_000, make_key(0, "neighbors")).astype(float)
     correlation = np.corrcoef(order[:-1], order[1:])[0, 1]
     assert abs(correlation) < 4.9 / np.sqrt(len(order))
 

@@ -69,7 +69,7 @@ def test_every_drawing_has_a_text_alternative(tmp_path: Path, several: bool) -> 
     assert len(made.texts("caption")) == len(made.texts("table"))
 
 
-def test_plots_are_coloured_by_the_style_sheet_in_real_text(run: Path) -> None:
+def test_plots_are_colored_by_the_style_sheet_in_real_text(run: Path) -> None:
     made = page(run)
     style = made.texts("style")[0]
     plots = made.source.partition("</style>")[2]
@@ -83,20 +83,20 @@ def test_same_runs_same_page(run: Path, tmp_path: Path) -> None:
     assert page(run, out=tmp_path / "1.html").source == page(run, out=tmp_path / "2.html").source
 
 
-def luminance(colour: str) -> float:
-    shares = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+def luminance(color: str) -> float:
+    shares = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [s / 12.92 if s <= 0.03928 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_colours_stand_out_on_light_and_on_dark_paper() -> None:
+def test_colors_stand_out_on_light_and_on_dark_paper() -> None:
     """WCAG 2.1: contrast of at least 4.5 for text and 3 for lines."""
     style = resources.files("tools.reporting").joinpath("style.css").read_text(encoding="utf-8")
     for block in re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL)[:2]:
-        colours = dict(re.findall(r"--([\w-]+): (#\w{6});", block))
-        paper = luminance(colours["paper"])
-        for name, colour in colours.items():
-            bright, dim = sorted((luminance(colour), paper), reverse=True)
+        colors = dict(re.findall(r"--([\w-]+): (#\w{6});", block))
+        paper = luminance(colors["paper"])
+        for name, color in colors.items():
+            bright, dim = sorted((luminance(color), paper), reverse=True)
             contrast = (bright + 0.05) / (dim + 0.05)
             if name in ("ink", "muted", "accent", "notice"):
                 assert contrast >= 4.5, name

@@ -60,7 +60,7 @@ def test_settings_that_differ_come_first_and_the_others_are_folded(tmp_path: Pat
     assert "batch_size" in made.texts("dt")
 
 
-def test_repeats_share_a_colour_and_are_averaged(tmp_path: Path) -> None:
+def test_repeats_share_a_color_and_are_averaged(tmp_path: Path) -> None:
     p_sgd = {"sampler": {"name": "p_sgd"}}
     runs = [write_run(tmp_path / f"u{s}", {"seed": s}, 0.90 + s / 100) for s in range(3)]
     runs += [write_run(tmp_path / f"p{s}", {**p_sgd, "seed": s}, 0.92) for s in range(2)]
@@ -71,7 +71,7 @@ def test_repeats_share_a_colour_and_are_averaged(tmp_path: Path) -> None:
     rows = made.texts("tr")
     assert "uniform 3 91.00% 1.00 90.32%, 91.68% 91.00% ± 1.00, round 20 2 min 5 s" in rows
     assert "p_sgd 2 92.00% 0.00 92.00%, 92.00% 92.00% ± 0.00, round 20 2 min 5 s" in rows
-    assert [entry.colour for entry in lineup.line_up([read_run(run) for run in runs])] == [0, 0, 0, 1, 1]
+    assert [entry.color for entry in lineup.line_up([read_run(run) for run in runs])] == [0, 0, 0, 1, 1]
     assert [item for item in made.texts("li") if "seeds" in item][:2] == [
         "uniform, 3 seeds",
         "p_sgd, 2 seeds",
@@ -128,7 +128,7 @@ def test_the_same_run_twice_is_told_apart(run: Path, tmp_path: Path) -> None:
     assert "All settings are the same." in made.texts("p")
 
 
-def test_more_runs_than_colours_are_dashed(tmp_path: Path) -> None:
+def test_more_runs_than_colors_are_dashed(tmp_path: Path) -> None:
     runs = [
         write_run(tmp_path / f"r{i}", {"optimizer": {"name": "sgd", "lr": i / 100}}, 0.9 + i / 1000)
         for i in range(1, 9)

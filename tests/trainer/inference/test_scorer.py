@@ -1,4 +1,4 @@
-"""Scoring passes: the network's own outputs, with batch normalisation folded, and no trace in the network."""
+"""Scoring passes: the network's own outputs, with batch normalization folded, and no trace in the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainer.models.torchvision import TorchvisionModel
 
 
 def trained(model: nn.Module) -> nn.Module:
-    """Give every normalisation statistics, a scale and a shift of its own, as training would."""
+    """Give every normalization statistics, a scale and a shift of its own, as training would."""
     generator = torch.Generator().manual_seed(0)
     for norm in model.modules():
         if (
@@ -77,7 +77,7 @@ def test_networks_of_torchvision_fold(arch: str, folded: int) -> None:
     compare(TorchvisionModel(arch).build(classes=10), folded, pixels=64)
 
 
-def test_normalisations_before_their_convolutions_stay() -> None:
+def test_normalizations_before_their_convolutions_stay() -> None:
     compare(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.Flatten()), 0)
 
 

@@ -65,7 +65,7 @@ def test_ffcvs_loader_reads_our_files(tmp_path: Path) -> None:
     raw_path, jpeg_path = tmp_path / "raw.beton", tmp_path / "jpeg.beton"
     # Four of these fill a page, so there are three.
     large = [noise(index, 700, 900) for index in range(12)]
-    # Smooth, so that two JPEG decoders agree to within rounding; the first is grey.
+    # Smooth, so that two JPEG decoders agree to within rounding; the first is gray.
     rows, columns, channels = np.ogrid[:32, :24, :3]
     ramps = [(4 * rows + 3 * columns + 5 * index * channels).astype(np.uint8) for index in range(8)]
     write(raw_path, large)

@@ -24,7 +24,7 @@ from trainer.warmup import warm_up
 
 @pytest.fixture(scope="session")
 def tiles(tmp_path_factory: pytest.TempPathFactory) -> Data:
-    """96 images of one grey level each, which is twice the sample's id."""
+    """96 images of one gray level each, which is twice the sample's id."""
     path = tmp_path_factory.mktemp("tiles") / "train.beton"
     levels = (2 * np.arange(96)).astype(np.uint8)
     images = np.broadcast_to(levels[:, None, None, None], (96, 12, 12, 3)).copy()

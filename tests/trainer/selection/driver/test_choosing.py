@@ -51,7 +51,7 @@ def test_what_is_chosen_is_mixed_with_its_own_labels_and_shares(
         owners = ids[batch.mixture.partners]
         np.testing.assert_array_equal(batch.constituents(batch.targets["label"]).numpy(), owners % 5)
         levels = batch.images[:, 0].numpy() * 255 / 2
-        # An image of grey tiles is, on average, its constituents' levels weighted by their coefficients.
+        # An image of gray tiles is, on average, its constituents' levels weighted by their coefficients.
         expected = (owners * batch.mixture.coefficients).sum(axis=1)
         np.testing.assert_allclose(levels.mean(axis=(1, 2)), expected, atol=1e-3)
         if augment != "mixup":

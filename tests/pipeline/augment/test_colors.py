@@ -1,4 +1,4 @@
-"""Colour jitter, grayscale, blur, solarize and their set, against torchvision image by image."""
+"""Color jitter, grayscale, blur, solarize and their set, against torchvision image by image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def keys_of(n: int, scope: str = "") -> Keys:
 
 
 def images(n: int, height: int, width: int) -> Tensor:
-    """Noise, and smooth images in many colours; every level of grey among them."""
+    """Noise, and smooth images in many colors; every level of gray among them."""
     rng = np.random.default_rng(height * width)
     pixels = rng.integers(0, 256, (n, height, width, 3), dtype=np.uint8)
     for index in range(n // 2):
@@ -55,8 +55,8 @@ def test_grayscale_is_torchvisions(probability: float) -> None:
     stack = images(60, 18, 23)
     out = applied(Grayscale(probability=probability), stack)
     chosen = uniforms(keys_of(60), "grayscale", 1)[:, 0] < probability
-    for image, result, grey in zip(stack, out, chosen, strict=True):
-        expected = through_pillow(image, F.rgb_to_grayscale, 3) if grey else image
+    for image, result, gray in zip(stack, out, chosen, strict=True):
+        expected = through_pillow(image, F.rgb_to_grayscale, 3) if gray else image
         assert torch.equal(result, expected)
 
 
@@ -70,7 +70,7 @@ def test_solarize_is_torchvisions(threshold: int) -> None:
 
 
 @pytest.mark.parametrize("hue", [0.0, 0.3])
-def test_colour_jitter_is_torchvisions_in_each_samples_order(hue: float) -> None:
+def test_color_jitter_is_torchvisions_in_each_samples_order(hue: float) -> None:
     """The hue by our own operation, which has a test of its own: theirs differs by a level."""
     part, n = ColorJitter(brightness=0.6, contrast=0.5, saturation=1.3, hue=hue, probability=0.8), 120
     stack = images(n, 15, 22)
