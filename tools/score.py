@@ -19,7 +19,7 @@ from tools.outputs import check_output
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
 from tools.score_options import AVERAGED, NEEDS, WEIGHTS, ScoreOptions
-from trainer import config, recipe
+from trainer import config, recipe, settings
 from trainer.build import build
 from trainer.data import digest, open_data, paths
 from trainer.device import choose_device
@@ -184,7 +184,7 @@ class Score:
         if self.options.runs:
             session = _load(self.options.runs[number])
         else:
-            run = self._scoring_run(number)
+            run = self.scoring_run(number)
             folder = RunFolder(run.runs_dir / folder_name(run), run)
             with TerminalWatcher(console) as watcher:
                 if other is not None:
@@ -200,7 +200,7 @@ class Score:
             session.close()
 
     def _forgetting(self, number: int, console: Console) -> tuple[Session, NDArray[np.float32]]:
-        run = self._scoring_run(number)
+        run = self.scoring_run(number)
         folder = RunFolder(run.runs_dir / folder_name(run), run)
         data = open_data(run, World(), lambda name, done, total: None)
         watcher = ForgettingWatcher(len(data.train))
@@ -209,16 +209,16 @@ class Score:
         session.close()
         return session, watcher.forgetting.scores()
 
-    def _scoring_run(self, number: int) -> config.Run:
+    def scoring_run(self, number: int) -> config.Run:
         """Return the recipe's run on the whole set without selection, with its own seed.
 
         At a constant rate, as in the first epochs of the papers' step-wise schedules, except for irreducible
-        losses, which are those at the end of training.
+        losses, which are those at the end of training. Without --name its folder is named by metric, epochs,
+        seed and a digest of all settings, the data among them.
         """
         seed = self.run.seed + number
         ends = self.options.metric == "irreducible_loss"
-        name = f"score-{self.run.recipe}-{self.options.metric}-{self.options.epochs:g}-s{seed}"
-        return dataclasses.replace(
+        run = dataclasses.replace(
             self.run,
             epochs=self.options.epochs,
             budget=1.0,
@@ -229,8 +229,11 @@ class Score:
             selection=SLOTS["selection"].make(),
             counts="trained",
             seed=seed,
-            name=name if self.run.name is None else f"{self.run.name}-s{seed}",
+            name=None,
         )
+        name = f"score-{run.recipe}-{self.options.metric}-{self.options.epochs:g}-s{seed}"
+        name = f"{name}-{settings.digest(run)[:6]}"
+        return dataclasses.replace(run, name=name if self.run.name is None else f"{self.run.name}-s{seed}")
 
     def _choose(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
         choose = k_center if self.options.metric == "k_center" else facility_location

@@ -9,6 +9,7 @@ import pytest
 
 from samplers import Scores
 from tools.cli import main
+from tools.score import Score
 from tools.score_options import ScoreOptions
 from trainer.build import build
 from trainer.data import open_data
@@ -42,7 +43,7 @@ def test_weights_of_several_seeds_are_written_each_and_averaged_and_drawn_by(
     assert [one.metadata["trained"] for one in (*each, mean)] == [1280, 1280, 2560]
     assert (mean.metadata["scored"], mean.metadata["networks"], mean.metadata["gamma"]) == (0, 2, 0.5)
     # What the sampler itself would have heard last in that epoch.
-    (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.name.endswith("-s0"))
+    (folder,) = (path for path in (tmp_path / "runs").iterdir() if "-s0-" in path.name)
     run = load(str(folder / "run.toml"))
     data = open_data(run, World(), lambda *_: None)
     session = build(run, RunFolder(folder, run), data, World(), choose_device("cpu", World()))
@@ -93,3 +94,14 @@ def test_defaults_are_the_papers() -> None:
         10,
         10,
     ]
+
+
+def test_folders_are_named_by_data_and_settings_without_a_name() -> None:
+    def name(*words: str) -> str | None:
+        return Score.from_words(["cifar10", *words], "trainer score").scoring_run(1).name
+
+    names = [name(), name("--data", "a.beton"), name("--data", "b.beton"), name("--model", "resnet8")]
+    assert len(set(names)) == 4
+    assert all(one is not None and one.startswith("score-cifar10-el2n-20-s1-") for one in names)
+    assert name("--data", "a.beton", "--runs-dir", "elsewhere") == names[1]
+    assert name("--name", "mine") == "mine-s1"
