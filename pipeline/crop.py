@@ -30,13 +30,13 @@ class Windows:
         return len(self.top)
 
     def __getitem__(self, part: slice | NDArray[np.int64]) -> Windows:
-        """Give the windows of some of the images."""
+        """Return the windows of the given images."""
         return Windows(self.top[part], self.left[part], self.height[part], self.width[part], self.flip[part])
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """What to make of a batch's images: their windows, each resized to ``height`` x ``width`` pixels."""
+    """Crops of a batch's images: one window per image, each resized to ``height`` x ``width`` pixels."""
 
     windows: Windows
     height: int

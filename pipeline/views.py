@@ -13,7 +13,7 @@ from pipeline.resolution import Stage
 class Views:
     """The augmentations of a batch's views: a pair for BYOL, two large and six small crops for DINO.
 
-    Every view of a sample draws anew: its random numbers are keyed by (seed, stream, round, id, occurrence,
+    Every view of a sample draws again: its random numbers are keyed by (seed, stream, round, id, occurrence,
     view), and those of the first view are what they are without any other. Where all views begin with a crop,
     an engine cuts their windows from one decode; other images are read whole, once.
 

@@ -128,7 +128,7 @@ def make_tiny(folder: Path, seed: int = 0) -> Path:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Callable[..., Path]:
-    """Make, or make anew from another seed, the smallest set that runs train on: runs of a second."""
+    """Make, or make again from another seed, the smallest set that runs train on: runs of a second."""
     folder = tmp_path / "tiny"
     folder.mkdir()
     return lambda seed=0: make_tiny(folder, seed)

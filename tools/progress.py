@@ -1,4 +1,4 @@
-"""What a run shows on the terminal: live progress, and the table at its end."""
+"""A run's output on the terminal: live progress, and the table at its end."""
 
 from __future__ import annotations
 

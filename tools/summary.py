@@ -1,4 +1,4 @@
-"""What a run cost and what it bought, as a table on the terminal."""
+"""Cost and result of a run, as a table on the terminal."""
 
 from __future__ import annotations
 

@@ -263,7 +263,7 @@ def _method(
 
 
 def _digest(run: Run, data: Data) -> str | None:
-    """What scores files must be of; None where the run accepts others."""
+    """Return the digest that scores files must name; None if the run accepts others."""
     return None if run.accept_changed_data else digest(data.train)
 
 

@@ -106,7 +106,7 @@ def newest(path: Path, device: torch.device) -> Found | None:
             continue
         return Found(state, place, digest, *damaged)
     if damaged:
-        raise DamagedError(f"{'; '.join(damaged)}: remove {path.parent} to begin the run anew")
+        raise DamagedError(f"{'; '.join(damaged)}: remove {path.parent} to start the run again")
     return None
 
 
@@ -152,7 +152,7 @@ def _read(path: Path, device: torch.device) -> tuple[dict[str, Any], str]:
         ) from None
     head, _, body = content.partition(b"\n") if content.startswith(_MAGIC) else (b"", b"", content)
     other = RunError(
-        f"checkpoint {path} was written by another version; remove {path.parent} to begin the run anew, or "
+        f"checkpoint {path} was written by another version; remove {path.parent} to start the run again, or "
         "go on with that version"
     )
     if not head and content.startswith(b"PK"):
@@ -168,7 +168,7 @@ def _read(path: Path, device: torch.device) -> tuple[dict[str, Any], str]:
         fault = " ".join(str(error).split())[:160]
         raise RunError(
             f"checkpoint {path} is whole and can't be loaded ({type(error).__name__}: {fault}): give the "
-            f"same command again where it can, or remove {path.parent} to begin the run anew"
+            f"same command again where it can, or remove {path.parent} to start the run again"
         ) from error
     if not isinstance(state, dict) or state.pop("schema", None) != SCHEMA:
         raise other

@@ -60,7 +60,7 @@ class Settings:
     """Compute budget B in (0, 1]: the fraction of a full training's samples to train on."""
 
     counts: Literal["trained", "compute"] = "trained"
-    """What the budget counts. trained: samples trained on, with scoring free, as the papers do. compute: all
+    """Unit of the budget. trained: samples trained on, with scoring free, as the papers do. compute: all
     passes by their cost, scoring as measured on this device, and other resolutions by the network's FLOPs."""
 
     epochs: float = 200
@@ -296,7 +296,7 @@ class Run(Settings):
 
     @property
     def asks(self) -> Literal["forward", "gradient"] | None:
-        """What scoring a sample takes where the sampler asks for scores; None for samplers that don't."""
+        """Cost of the scores that the sampler requests: "forward" or "gradient"; None if it requests none."""
         return self.sampler.asks if isinstance(self.sampler, ScoringConfig) else None
 
 

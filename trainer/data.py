@@ -85,12 +85,12 @@ def open_data(run: Run, world: World, report: Report) -> Data:
     if test.card.target != train.card.target:
         raise RunError(
             f"training and test set must have targets of one kind; those of {train_path} are of kind "
-            f"{train.card.target} and those of {test_path} of kind {test.card.target}: convert either anew"
+            f"{train.card.target} and those of {test_path} of kind {test.card.target}: convert either again"
         )
     if test.card.columns != train.card.columns:
         raise RunError(
             f"training and test set must have as many values per image; {train_path} has "
-            f"{train.card.spec.words} and {test_path} {test.card.spec.words}: convert either anew"
+            f"{train.card.spec.words} and {test_path} {test.card.spec.words}: convert either again"
         )
     notes += match_classes(train, test) + compare_shapes(train, test)
     streams = {stream.name: open_dataset(stream_path(run, stream)) for stream in run.streams}

@@ -1,4 +1,4 @@
-"""What trained networks say of each sample: EL2N, forgetting, features for core-sets, irreducible losses."""
+"""Per-example scores from trained networks: EL2N, forgetting, features for core-sets, irreducible losses."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def gradient_norms(session: Session) -> NDArray[np.float32]:
 
 
 def features(session: Session) -> NDArray[np.float32]:
-    """What the network's classifier reads of each sample.
+    """Return the inputs of the network's classifier layer for each sample.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def irreducible_losses(session: Session, scored: Converted) -> NDArray[np.float3
 
 
 def check_holdout(holdout: Converted, scored: Converted) -> None:
-    """Check that a network trained on ``holdout`` can tell the irreducible losses of ``scored``.
+    """Check that a network trained on ``holdout`` can measure the irreducible losses of ``scored``.
 
     Raises
     ------

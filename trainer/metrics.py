@@ -75,7 +75,7 @@ class Measuring(Protocol):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """What it measures; the first is its primary metric."""
+        """The metrics that it measures; the first is its primary metric."""
 
 
 def metrics_of(evaluators: Sequence[Measuring], primary: str | None = None) -> tuple[Metric, ...]:

@@ -1,4 +1,4 @@
-"""What is odd about a run, though it can be done: one line each."""
+"""Notes on settings of a run that look wrong but may be intended, one line each."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ from trainer.weights import fingerprint, not_finite
 
 @dataclass(slots=True)
 class Line:
-    """What the next line of steps.jsonl is to be about.
+    """Accumulated content of the next line of steps.jsonl.
 
     Attributes
     ----------
@@ -163,12 +163,12 @@ class Parts:
 
     @property
     def cost(self) -> float:
-        """What a step of the round under way is charged, without scoring."""
+        """Cost charged for a step of the current round, without scoring."""
         return self.account.step_cost(self.pixels)
 
     @property
     def scoring_cost(self) -> float:
-        """What scoring the next candidates is charged, where the selection is to be on."""
+        """Cost charged for scoring the next candidates; 0 if the selection is off."""
         selector, progress = self.selector, self.account.progress
         if not selector.part.scores or not selector.on(progress):
             return 0.0

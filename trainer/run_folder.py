@@ -138,7 +138,7 @@ class RunFolder:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """What environment.json holds; nothing where there is none.
+        """Return the contents of environment.json; empty if there is none.
 
         Raises
         ------

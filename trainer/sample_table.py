@@ -1,4 +1,4 @@
-"""What happened to each sample of the training set: the table behind samples.parquet."""
+"""Per-sample statistics of the training set: the table behind samples.parquet."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _SAVED = {"coefficients": "share"}
 
 @dataclass(slots=True)
 class SampleRecord:
-    """What happened to each sample of the training set, for samples.parquet.
+    """Per-sample statistics of the training set, for samples.parquet.
 
     Attributes
     ----------
     times_seen
         int64[N], how often the sample was loaded and trained on.
     last_loss
-        float32[N], the last that was heard of the sample, whatever its coefficient; nan where nothing was.
+        float32[N], the sample's last loss, whatever its coefficient; nan if there was none.
     probability, coefficients
         float64[N], sums over feedback of coefficient * p_true and of coefficient; 0 where a method has no
         classes.

@@ -166,11 +166,11 @@ _ALL = (
         default="sgd",
         earlier="sgd",
     ),
-    Slot(name="method", table=METHODS, help="What is being learned", default="supervised"),
+    Slot(name="method", table=METHODS, help="Learning method", default="supervised"),
     Slot(
         name="evaluator",
         table=EVALUATORS,
-        help="What is measured on the test set; the first has the metric that reports compare runs by",
+        help="Measurements on the test set; the first one has the metric by which reports compare runs",
         default="classification",
         many=True,
         check=metrics.metrics_of,

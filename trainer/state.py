@@ -102,7 +102,7 @@ def find(folder: RunFolder, device: torch.device, world: World) -> Found | None:
         if unlike is not None:
             raise RunError(
                 f"checkpoint {found.path} must be of this run; it is of one with other settings ({unlike}): "
-                f"remove {found.path.parent} to begin the run anew"
+                f"remove {found.path.parent} to start the run again"
             )
     return found
 
@@ -128,7 +128,7 @@ def restore(session: Session, found: Found) -> None:
         fault = " ".join(str(error).split())[:160]
         raise RunError(
             f"checkpoint {found.path} doesn't fit this run ({type(error).__name__}: {fault}); remove "
-            f"{found.path.parent} to begin the run anew"
+            f"{found.path.parent} to start the run again"
         ) from error
 
 

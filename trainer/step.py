@@ -19,7 +19,7 @@ from trainer.update import Update
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What every step of a run shares.
+    """Objects and settings common to all steps of a run.
 
     Attributes
     ----------

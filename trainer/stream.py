@@ -25,7 +25,7 @@ class Stream:
         Data set: a name under the data directory, whose training split is converted on first use, or the
         path of a .beton or .wds.
     ratio
-        Images of the stream per image trained on; the stream begins anew when all of it was shown.
+        Images of the stream per image trained on; the stream starts over when all of it was shown.
     sampler
         Which of its samples to load; one that needs no feedback, as a stream has none.
     """

@@ -1,4 +1,4 @@
-"""What is told while a run goes on: to somebody who watches, and to steps.jsonl."""
+"""Events of a run in progress, for watchers and for steps.jsonl."""
 
 from __future__ import annotations
 

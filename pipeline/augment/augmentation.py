@@ -24,7 +24,7 @@ from pipeline.transfer import place
 
 @dataclass(frozen=True, slots=True)
 class HostDraws:
-    """What an augmentation drew for a batch, on the host.
+    """The parameters that an augmentation drew for a batch, on the host.
 
     Attributes
     ----------
@@ -155,17 +155,17 @@ class Augmentation:
         return images, mixture.to(labels.device).gather(labels), mixture.device_coefficients
 
     def plain(self, *parts: Augment) -> Augmentation:
-        """Give the augmentation of other parts, by default none, that normalizes as this one does."""
+        """Return the augmentation of other parts, by default none, that normalizes as this one does."""
         return Augmentation(parts, self.mean or None, self.std or None, self.dtype)
 
     def parted(self) -> tuple[Augmentation, Augmentation]:
-        """Give what comes before mixing, normalizing, and the mixing of what is normalized then."""
+        """Return what comes before mixing, normalizing, and the mixing of what is normalized then."""
         first = next((at for at, part in enumerate(self.parts) if isinstance(part, Mixing)), len(self.parts))
         mixing = Augmentation(self.parts[first:], None, None, self.dtype)
         return Augmentation(self.parts[:first], self.mean, self.std, self.dtype), mixing
 
     def at(self, size: tuple[int, int] | None) -> Augmentation:
-        """Give this augmentation for images that are to have another height and width from the first part on.
+        """Return this augmentation for images of another height and width from the first part on.
 
         A first part that resizes gives that size; before any other, the whole image is resized. None gives
         the augmentation itself.

@@ -52,7 +52,7 @@ def convert(
     The same source and options give the same bytes. Until everything is written and on the disk nothing
     appears under the final names, and what was there stays. One that was killed or interrupted, or stopped at
     a corrupt image or by a fault of the machine, has left a journal and its unfinished files; the next one of
-    the same source with the same options goes on from there, and any other starts anew.
+    the same source with the same options goes on from there, and any other starts over.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def _probed_shapes(source: Source, options: ConvertOptions) -> Iterator[tuple[in
 
 
 def _conversion(source: Source, options: ConvertOptions) -> dict[str, Any]:
-    """Give everything that the bytes of a conversion depend on."""
+    """Return everything that the bytes of a conversion depend on."""
     settings = asdict(options)
     for option in ("workers", "overwrite", "skip_corrupt"):
         del settings[option]

@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Tally:
-    """What a card says about the images of one file, gathered in the order in which they are written."""
+    """Statistics of one file's images for its card, gathered in the order in which they are written."""
 
     members: list[int] = field(default_factory=list)
     """Numbers of the images in the source."""
@@ -236,7 +236,7 @@ def _row(index: int, outcome: Stored | str) -> list[Any]:
 
 
 def _outcome(row: list[Any]) -> tuple[int, Stored | str]:
-    """What `_row` was made of, but for the images' bytes."""
+    """The columns that `_row` packed, without the images' bytes."""
     if len(row) == 2:
         return row[0], row[1]
     index, compressed, encoded, numbers, complaint = row

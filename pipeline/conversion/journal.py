@@ -1,4 +1,4 @@
-"""What a conversion has done so far, on disk: one that was killed goes on instead of starting over."""
+"""Journal of a conversion's progress on disk, so that a killed conversion resumes where it was."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Journal:
         return len(self._records)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Give what an earlier conversion of the same source in the same way has written down."""
+        """Return what an earlier conversion of the same source in the same way has written down."""
         # One by one: those of a million images would take a gigabyte as dictionaries.
         return (json.loads(zlib.decompress(record)) for record in self._records)
 
@@ -116,7 +116,7 @@ class Journal:
 
 
 def _split(content: bytes) -> list[bytes]:
-    """Give the records up to the first that isn't whole, packed as they are."""
+    """Return the records up to the first that isn't whole, packed as they are."""
     records, position = [], 0
     while position + _FRAME.size <= len(content):
         size, checksum = _FRAME.unpack_from(content, position)

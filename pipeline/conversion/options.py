@@ -1,4 +1,4 @@
-"""What a conversion can be asked for, and where its files go."""
+"""Options of a conversion, and the paths of its files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_LEVELS = 100
 
 @dataclass(frozen=True, slots=True)
 class ConvertOptions:
-    """What a conversion makes of its source.
+    """How a conversion stores the images of its source.
 
     Attributes
     ----------

@@ -16,7 +16,7 @@ _KEPT = 8
 
 
 class Blocks:
-    """Gives uint8 tensors in memory that nobody else holds, if possible in memory that was given before.
+    """Allocates uint8 tensors in memory that nobody else holds, if possible in memory that was given before.
 
     Memory fresh from the operating system costs more than the batch of small images that is copied into it:
     every page is filled with zeros when it is touched. PyTorch keeps a stock of pinned memory, and none of
@@ -29,7 +29,7 @@ class Blocks:
         self._blocks: list[NDArray[np.uint8]] = []
 
     def empty(self, *shape: int) -> Tensor:
-        """Give a contiguous tensor, its contents undefined."""
+        """Return a contiguous tensor, its contents undefined."""
         if self._pinned:
             return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
         size = math.prod(shape)

@@ -101,7 +101,7 @@ class JpegPipeline:
 
     Without views, what was decoded stays as it is.
 
-    DALI has no reader that can be told what to read, so the files' bytes are handed over, by reference. An
+    DALI has no reader that reads given ids, so the files' bytes are handed over, by reference. An
     error in one batch is the end of a DALI pipeline: the batches behind it are then handed to a new one. Used
     by any number of threads.
     """

@@ -45,7 +45,7 @@ _STRETCH = 1 << 15
 _SMALL = 64 * 64
 """Pixels of an image that is copied too fast for another thread to be worth it."""
 _SHARES = 8
-"""Parts of a batch a thread at most, so that no thread waits long for another."""
+"""Maximum number of chunks of a batch per thread: small chunks, so that no thread waits long for another."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ class _Desk:
 
 @dataclass(frozen=True, slots=True)
 class _Library:
-    """What is used of FFCV's C library: the loops around it, and decoders' beginning and end."""
+    """Bindings of FFCV's C library: the loops around it, and the creation and release of decoders."""
 
     kernels: Kernels
     start: Callable[[], int]

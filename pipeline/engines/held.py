@@ -1,4 +1,4 @@
-"""What a process's decoded data sets take of the memory, and whether one more fits beside them."""
+"""Memory held by a process's decoded data sets, and whether another one fits beside them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Held:
 
     @property
     def bytes(self) -> int:
-        """What open data sets take at present."""
+        """Bytes held by open data sets, by device."""
         with self._lock:
             self._settle()
             return self._bytes

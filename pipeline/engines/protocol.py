@@ -1,4 +1,4 @@
-"""What an engine is: it opens a data set, and its reader gives images by id."""
+"""Protocols of engines: an engine opens a data set and returns a reader of images by id."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.machine import MOST_THREADS, cores
 
 
 class Dataset(Protocol):
-    """What engines need to know of a data set on disk; `pipeline.formats.Beton` is one.
+    """A data set on disk, as engines see it; for example `pipeline.formats.Beton`.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Dataset(Protocol):
         """The files that hold the samples, mapped."""
 
     def at(self, level: int) -> Dataset:
-        """Give the same samples at one of the ``levels``."""
+        """Return the same samples at one of the ``levels``."""
 
     def check_unchanged(self) -> None:
         """Raise ChangedDataError where a file was truncated, written to or replaced since it was mapped."""

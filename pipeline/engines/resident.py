@@ -32,7 +32,7 @@ from pipeline.ops.resize import resize, taps
 from pipeline.transfer import place
 
 _HELD = Held()
-"""What this process's open sets hold of the host's memory."""
+"""Host memory held by this process's open sets."""
 
 Decoder = Literal["cpu", "gpu"]
 
@@ -43,7 +43,7 @@ _STRETCH = 64
 _SMALL = 128 * 128
 """Pixels of an image that is cropped too fast for another thread to be worth it."""
 _RESIZED = 1 << 16
-"""Bytes of a batch a thread at least: less is done sooner than another thread wakes up."""
+"""Minimum bytes of a batch per worker thread: less is copied sooner than another thread wakes up."""
 
 
 @dataclass(frozen=True)

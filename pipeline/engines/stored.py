@@ -67,7 +67,7 @@ class StoredSamples:
 
 
 def describe(dataset: Dataset, addresses: NDArray[np.int64]) -> NDArray[np.void]:
-    """Give `SAMPLE`[n] of a data set whose samples begin at these addresses."""
+    """Return `SAMPLE`[n] of a data set whose samples begin at these addresses."""
     table = np.empty(len(dataset), SAMPLE)
     table["address"], table["size"], table["compressed"] = addresses, dataset.sizes, dataset.compressed
     table["height"], table["width"] = dataset.heights, dataset.widths
@@ -75,7 +75,7 @@ def describe(dataset: Dataset, addresses: NDArray[np.int64]) -> NDArray[np.void]
 
 
 def shared_shape(dataset: Dataset) -> tuple[int, int] | tuple[None, None]:
-    """Give the height and width that all images of a set share; None, None where they differ.
+    """Return the height and width that all images of a set share; None, None where they differ.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def shared_shape(dataset: Dataset) -> tuple[int, int] | tuple[None, None]:
 
 
 def check_whole(dataset: Dataset, shape: tuple[int | None, int | None]) -> tuple[int, int]:
-    """Give the shape of whole images.
+    """Return the shape of whole images.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def check_crop(ids: NDArray[np.int64], crop: Crop, dataset: Dataset) -> None:
     heights, widths = dataset.heights[ids], dataset.widths[ids]
     if len(windows) != len(ids) or crop.height < 1 or crop.width < 1:
         raise DataError(
-            f"a crop must have a window an image and at least one pixel; got {len(windows)} windows of "
+            f"a crop must have one window per image and at least one pixel; got {len(windows)} windows of "
             f"{crop.height}x{crop.width} pixels for {len(ids)} images"
         )
     wrong = (windows.top < 0) | (windows.left < 0) | (windows.height < 1) | (windows.width < 1)
@@ -133,5 +133,5 @@ def check_crop(ids: NDArray[np.int64], crop: Crop, dataset: Dataset) -> None:
 
 
 def sides(windows: Windows) -> NDArray[np.int64]:
-    """Give windows as kernels take them: int64[n, 4], top, left, height, width."""
+    """Return windows as kernels take them: int64[n, 4], top, left, height, width."""
     return np.stack([windows.top, windows.left, windows.height, windows.width], axis=1, dtype=np.int64)

@@ -52,7 +52,7 @@ def _is_damaged(data: Converted) -> bool:
 
 
 def format_of(path: Path) -> Format:
-    """Give the format that a path's ending asks for; a folder is a WebDataset whatever its ending.
+    """Return the format that a path's ending asks for; a folder is a WebDataset whatever its ending.
 
     Raises
     ------

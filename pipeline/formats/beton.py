@@ -163,7 +163,7 @@ class Beton(Samples):
         if self.framed is False and not lenient:
             raise DataError(
                 f"{self.path} must hold its labels, shapes and card as they were written; they were altered: "
-                "get or convert it anew"
+                "get or convert it again"
             )
 
     def __reduce__(self) -> tuple[Callable[[Path, bool, int | None], Beton], tuple[Path, bool, int | None]]:
@@ -171,7 +171,7 @@ class Beton(Samples):
         return _reopen, (self.path, self.lenient, self.level)
 
     def at(self, level: int) -> Beton:
-        """Give the same samples at one of ``levels``: as large as they were asked for, or smaller by nature.
+        """Return the same samples at one of ``levels``: of the size asked for, or smaller by nature.
 
         Raises
         ------

@@ -170,7 +170,7 @@ class BetonWriter:
             raise unwritable(self.path, error) from None
 
     def publish(self, card: Card) -> None:
-        """Give the finished file its name, and put its card beside it."""
+        """Rename the finished file to its final name, and put its card beside it."""
         try:
             # Between the two renames the file speaks for itself: an older card would lie about it.
             card_path(self.path).unlink(missing_ok=True)
@@ -216,7 +216,7 @@ class BetonWriter:
             self._checksums[run, index] = image.checksum
             offsets.append(place)
         if self._target_rows is not None:
-            # What a killed writer left of these is written anew: they are at hand, and few.
+            # What a killed writer left of these is written again: they are at hand, and few.
             content = np.asarray(sample.target, self._targets.dtype).tobytes()
             place = self._pages.place(len(self._images), len(content))
             self._allocations[self._allocated] = index, place, len(content)

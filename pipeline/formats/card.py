@@ -19,7 +19,7 @@ from pipeline.text import read_json, read_text
 
 SCHEMA = 2
 _CLASS_SCHEMA = 1
-"""What cards of classes have: nothing in them is newer, so that they are written as ever, to the byte."""
+"""Schema of cards of classes: they have no newer entry, and so are written as before, byte for byte."""
 _REMEDY = "delete the card to have one made from the data file, or convert the images again"
 
 Encoding = Literal["raw", "jpeg", "mixed"]
@@ -124,7 +124,7 @@ class Card:
 
     @property
     def spec(self) -> TargetSpec:
-        """What the samples' targets are."""
+        """Specification of the samples' targets."""
         return TargetSpec(self.target, self.classes, self.columns)
 
     def to_json(self) -> str:
@@ -207,7 +207,7 @@ class Card:
             )
 
     def of_sizes(self, heights: NDArray[np.int64], widths: NDArray[np.int64]) -> Card:
-        """Give the card with the sizes of these images, int64[n] in pixels."""
+        """Return the card with the sizes of these images, int64[n] in pixels."""
         height, width = int(heights[0]), int(widths[0])
         return replace(
             self,
@@ -220,7 +220,7 @@ class Card:
         )
 
     def stamped(self, digest: str) -> Card:
-        """Give the card of a finished file: with its digest, and who wrote it."""
+        """Return the card of a finished file: with its digest, and who wrote it."""
         return replace(self, digest=digest, created_by=creator())
 
 

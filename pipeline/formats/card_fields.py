@@ -1,4 +1,4 @@
-"""What each entry of a card must be: a card is edited, copied and damaged like any file."""
+"""Validation of a card's entries: a card is edited, copied and damaged like any file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What some file systems refuse: locks, waiting for the disk, renaming a file that is open."""
+"""Operations that some file systems refuse: locks, fsync, renaming an open file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NO_LOCKS = (*_UNSUPPORTED, errno.ENOLCK, errno.EBADF)
 """NFS without its lock service, and with it for folders; FUSE; parallel file systems without locks."""
 _FAILED = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 _HELD = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY)
-"""What file servers of other systems answer to the renaming of an open file."""
+"""Errors of file servers of other systems when an open file is renamed."""
 
 
 def lock(descriptor: int) -> bool:

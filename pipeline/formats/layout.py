@@ -93,11 +93,11 @@ METADATA_TYPES: dict[int, np.dtype[np.void] | np.dtype[np.generic]] = {
     5: _BYTES,  # JSONField
     TENSOR_TYPE: np.dtype("<u8"),
 }
-"""What a metadata row holds for each of FFCV's field types; 255 (not here) is a field of the writer's own."""
+"""Columns of a metadata row for each of FFCV's field types; 255 (not here) is a field of the writer's own."""
 
 
 def metadata_type(type_ids: list[int]) -> np.dtype[np.void]:
-    """Give the data type of a metadata row, aligned as a C structure; columns are named f0, f1, ... by field.
+    """Return the dtype of a metadata row, aligned as a C structure; columns are named f0, f1, ... by field.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def level_name(level: int) -> str:
 
 
 def level_of(name: str) -> int | None:
-    """Give the level that an image field of this name holds; None for other names."""
+    """Return the level that an image field of this name holds; None for other names."""
     found = _LEVEL.fullmatch(name)
     return int(found[1]) if found else None
 
@@ -188,7 +188,7 @@ class Pages:
         return max(self._cursors)
 
     def place(self, run: int, size: int) -> int:
-        """Give the place of the next image of ``size`` bytes in a run."""
+        """Return the place of the next image of ``size`` bytes in a run."""
         while size > self.size:
             # Pages are counted from the file's start, so what lies within a smaller one lies within a larger.
             self.size *= 2

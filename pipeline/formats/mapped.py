@@ -21,8 +21,8 @@ _Status = tuple[int, int, int, int]
 class MappedFile:
     """A whole file, mapped for reading.
 
-    Other processes can write to a file that is mapped, and its bytes then change under whoever reads them.
-    What the system states of the file tells: `check` looks at it. A bus error is told in one line
+    Other processes can write to a file that is mapped, and its bytes then change under their reader.
+    The file's size and modification time show it: `check` compares them. A bus error becomes one line
     (`pipeline.bus_error`).
 
     Attributes
@@ -71,7 +71,7 @@ class MappedFile:
             if status != then:
                 raise ChangedDataError(
                     f"{self.path} must stay as it is while it is read; it {_change(then, status)}: get or "
-                    "convert it anew where it isn't whole, and start again"
+                    "convert it again where it isn't whole, and start again"
                 )
 
 

@@ -65,7 +65,7 @@ class PartialFolder:
                 entry.unlink()
 
     def publish(self) -> None:
-        """Give the folder its final name, in place of any older one; its files are on the disk by now."""
+        """Rename the folder to its final name, replacing an older one; its files are on the disk by now."""
         disk.sync_folder(self.folder)
         aside = _aside(self.path)
         if self.path.exists():

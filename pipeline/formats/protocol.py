@@ -1,4 +1,4 @@
-"""What a format on disk is: something that opens data sets, and something that writes them."""
+"""Protocols of formats on disk: opening data sets, and writing them."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Writer(Protocol):
         ...
 
     def publish(self, card: Card) -> None:
-        """Give the finished data set its name, and put its card beside it."""
+        """Rename the finished data set to its final name, and put its card beside it."""
         ...
 
     def __enter__(self) -> Writer: ...
@@ -150,7 +150,7 @@ class Converted(Protocol):
         ...
 
     def at(self, level: int) -> Converted:
-        """Give the same samples at one of ``levels``."""
+        """Return the same samples at one of ``levels``."""
         ...
 
     def check_unchanged(self) -> None:
@@ -162,7 +162,7 @@ class Converted(Protocol):
         ...
 
     def encoded(self, index: int) -> bytes:
-        """Give the bytes of sample ``index`` as they are stored."""
+        """Return the bytes of sample ``index`` as they are stored."""
         ...
 
     def fault(self, index: int) -> str | None:

@@ -83,7 +83,7 @@ class Samples:
         return f"sample {self.checked(index)}"
 
     def encoded(self, index: int) -> bytes:
-        """Give the bytes of sample ``index`` as they are stored: a JPEG file, or raw HWC pixels."""
+        """Return the bytes of sample ``index`` as they are stored: a JPEG file, or raw HWC pixels."""
         index = self.checked(index)
         start = int(self.offsets[index])
         content: bytes = self.shards[self.shard[index]][start : start + int(self.sizes[index])].tobytes()
@@ -135,7 +135,7 @@ class Samples:
         return others
 
     def checked(self, index: int) -> int:
-        """Give ``index`` back where there is such a sample."""
+        """Return ``index`` back where there is such a sample."""
         if not 0 <= index < len(self):
             raise DataError(f"a sample of {self.path} must be one of 0 to {len(self) - 1}; got {index}")
         return int(index)

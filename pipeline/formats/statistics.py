@@ -17,7 +17,7 @@ class PixelSums:
     """How often each value of each channel occurs, over any number of images.
 
     Counts are whole numbers, so the order in which images are added, and how they are shared out over
-    workers, can't be told from the result.
+    workers, has no effect on the result.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class PixelSums:
         self._counts += other._counts
 
     def counts(self) -> list[int]:
-        """Give the counts so far: 256 values of red, then of green, then of blue."""
+        """Return the counts so far: 256 values of red, then of green, then of blue."""
         self._count()
         counts: list[int] = self._counts.tolist()
         return counts
@@ -51,7 +51,7 @@ class PixelSums:
         self._counts += np.array(counts, np.int64)
 
     def mean_and_std(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        """Give mean and population standard deviation per channel, of pixels scaled to [0, 1]."""
+        """Return mean and population standard deviation per channel, of pixels scaled to [0, 1]."""
         self._count()
         means, deviations = [], []
         for channel in range(3):

@@ -16,7 +16,7 @@ from pipeline.formats import layout
 from pipeline.formats.mapped import MappedFile
 from pipeline.formats.whole import unreadable
 
-_AGAIN = "get or convert it anew"
+_AGAIN = "get or convert it again"
 
 
 _LABELS = (layout.INT_TYPE, layout.FLOAT_TYPE, layout.NDARRAY_TYPE, layout.TENSOR_TYPE)
@@ -27,7 +27,7 @@ _GATHERED = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What files of ours hold besides FFCV's own parts; checksums are uint32[1 + levels, samples]."""
+    """Contents of our files besides FFCV's own parts; checksums are uint32[1 + levels, samples]."""
 
     checksums: NDArray[np.uint32]
     names: slice
@@ -65,7 +65,7 @@ def map_file(path: Path) -> MappedFile:
 def read_structure(
     path: Path, data: NDArray[np.uint8]
 ) -> tuple[np.void, NDArray[np.void], NDArray[np.void], NDArray[np.void]]:
-    """Give header, field descriptors, metadata rows and allocation table of a file that is whole."""
+    """Return header, field descriptors, metadata rows and allocation table of a file that is whole."""
     header = np.frombuffer(data, layout.HEADER, 1)[0]
     if header["version"] != layout.VERSION or not 1 <= header["num_fields"] <= 256:
         raise DataError(

@@ -17,13 +17,13 @@ _MARK = 2 * _BLOCK
 _LONGEST_END = 1 << 20
 """Empty bytes at a file's end, at most: those of the largest records that people have tar write."""
 _READ_AT_ONCE = 1 << 20
-_AGAIN = "get or make it anew"
+_AGAIN = "get or make it again"
 
 
 def tar_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
     """Yield the files of a tar in its order, without hidden ones: key, ending in lower case, and entry.
 
-    A file's name is split where WebDataset does it; ``wanted`` tells of an ending whether it can be part of a
+    A file's name is split where WebDataset does it; ``wanted`` returns whether an ending can be part of a
     sample. Files of other endings are yielded too, as long as they are files.
 
     Tars that were put after one another are gone through to the last. The end must be marked, by at least one
@@ -91,19 +91,19 @@ def tar_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str
 def _is_file(path: Path, member: tarfile.TarInfo, wanted: bool) -> bool:
     if wanted and (member.issym() or member.islnk()):
         raise DataError(
-            f"{path} must hold files themselves; {member.name} is a link to {member.linkname}: pack it anew, "
-            "with tar's options --dereference --hard-dereference"
+            f"{path} must hold files themselves; {member.name} is a link to {member.linkname}: pack it "
+            "again, with tar's options --dereference --hard-dereference"
         )
     if wanted and member.issparse():
         raise DataError(
             f"{path} must hold files as they are; {member.name} is a sparse file of {member.size:,} bytes: "
-            "pack it anew, without tar's option --sparse"
+            "pack it again, without tar's option --sparse"
         )
     return member.isreg() and not member.issparse()
 
 
 def _next_content(file: BinaryIO, position: int) -> int | None:
-    """Give the next block after ``position`` that isn't empty: where another tar begins."""
+    """Return the next block after ``position`` that isn't empty: where another tar begins."""
     file.seek(position)
     while content := file.read(_READ_AT_ONCE):
         rest = content.lstrip(b"\0")

@@ -16,7 +16,7 @@ _CHUNK = 64
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What reading every sample showed.
+    """Result of reading every sample.
 
     Attributes
     ----------

@@ -129,7 +129,7 @@ class WebDataset(Samples):
         return _reopen, (self.path, self.lenient, self.level)
 
     def at(self, level: int) -> WebDataset:
-        """Give the same samples at one of ``levels``: as large as they were asked for, or smaller by nature.
+        """Return the same samples at one of ``levels``: of the size asked for, or smaller by nature.
 
         Raises
         ------

@@ -102,12 +102,12 @@ def target_member(index: int, spec: TargetSpec, target: int | float | NDArray[An
 
 
 def ended(size: int) -> int:
-    """Give the size of a tar file once it has ended: with two empty blocks, in whole records."""
+    """Return the size of a tar file once it has ended: with two empty blocks, in whole records."""
     return -(-(size + 2 * BLOCK) // RECORD) * RECORD
 
 
 def index_text(samples: Sequence[Sequence[tuple[str, int, int]]]) -> str:
-    """Give DALI's index of a shard, as its ``wds2idx`` writes it.
+    """Return DALI's index of a shard, as its ``wds2idx`` writes it.
 
     Parameters
     ----------

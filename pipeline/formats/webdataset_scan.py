@@ -146,7 +146,7 @@ class _Gathering:
 
 
 def _files(path: Path) -> Iterator[_File]:
-    """Give the files in a tar, in its order, without those with hidden names, as DALI's index does."""
+    """Return the files in a tar, in its order, without those with hidden names, as DALI's index does."""
     for key, ending, entry in tar_members(path, _is_part):
         yield _File(key, ending, entry.offset_data, entry.size)
 
@@ -197,12 +197,12 @@ def _check_index(shard: Path, samples: list[list[_File]]) -> None:
     if not agrees:
         raise DataError(
             f"{index} must say where the {len(samples):,} samples of {shard.name} are; it says otherwise: "
-            "make it anew with DALI's wds2idx, or remove it"
+            "make it again with DALI's wds2idx, or remove it"
         )
 
 
 def _shape(content: NDArray[np.uint8], *, raw: bool) -> tuple[int, int, int] | str:
-    """Give height, width and the bytes before the pixels of an image, or say what is wrong with it."""
+    """Return height, width and the bytes before the pixels of an image, or say what is wrong with it."""
     if not raw:
         frame = read_frame(content)
         return "is no JPEG" if frame is None else (frame.height, frame.width, 0)

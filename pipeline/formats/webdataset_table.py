@@ -18,7 +18,7 @@ from pipeline.errors import DataError, is_refused
 from pipeline.formats import webdataset_layout as layout
 from pipeline.formats.whole import unreadable
 
-AGAIN = "get or convert it anew"
+AGAIN = "get or convert it again"
 COLUMNS = ("heights", "widths", "shard", "offsets", "sizes")
 
 

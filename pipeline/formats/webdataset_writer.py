@@ -169,7 +169,7 @@ class WebDatasetWriter:
             raise unwritable(self.path, error) from None
 
     def publish(self, card: Card) -> None:
-        """Give the finished folder its name, with its card in it."""
+        """Rename the finished folder, with its card in it, to its final name."""
         try:
             _check_replaceable(self.path)
             write_synced(self._partial.folder / card_path(self.path).name, card.to_json().encode())
@@ -211,7 +211,7 @@ class WebDatasetWriter:
         return whole
 
     def _parts(self, index: int, sample: Sample) -> list[_Part]:
-        """Give the files of a sample, in their order."""
+        """Return the files of a sample, in their order."""
         full = sample.images[0]
         parts: list[_Part] = []
         for row, (level, image) in enumerate(zip((None, *self._levels), sample.images, strict=True)):
@@ -237,7 +237,7 @@ class WebDatasetWriter:
             self._columns[column][row, index] = value
 
     def _room_for(self, length: int) -> ShardWriter:
-        """Give the shard for the next sample, a new one where it would become too large."""
+        """Return the shard for the next sample, a new one where it would become too large."""
         if self._shard is not None and layout.ended(self._shard.size + length) > self._shard_size:
             self._end_shard()
         if self._shard is None:

@@ -73,7 +73,7 @@ class PartialFile:
         disk.sync(self.file.fileno())
 
     def publish(self) -> None:
-        """Give the file its final name, in place of any older one, and close it."""
+        """Rename the file to its final name, replacing an older one, and close it."""
         self.sync()
         try:
             self._partial.replace(self.path)
@@ -132,7 +132,7 @@ def unreadable(path: Path, wanted: str, error: Exception) -> DataError:
     reason = getattr(error, "strerror", None) or error
     return machine_fault(str(path), error) or DataError(
         f"{path} must be {wanted} that can be read; it can't be ({reason}): mend its permissions, get it "
-        "anew, or name another"
+        "again, or name another"
     )
 
 

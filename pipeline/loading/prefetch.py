@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class _Channel(Generic[T]):
-    """What the two threads share; the thread knows nothing else, so dropping the `Prefetch` ends it."""
+    """State shared by the two threads; the worker holds nothing else, so dropping the `Prefetch` ends it."""
 
     def __init__(self, depth: int) -> None:
         self.depth = depth

@@ -17,7 +17,7 @@ from pipeline.views import Views
 
 
 class OrderLike(Protocol):
-    """What the loader needs of an order: ``samplers.Order``, or anything of this shape."""
+    """An order as the loader sees it: ``samplers.Order``, or any object with these attributes."""
 
     @property
     def round(self) -> int:

@@ -1,4 +1,4 @@
-"""What a conversion can read from: data sets by name, files, folders, and Python objects."""
+"""Sources of conversions: data sets by name, files, folders, and Python objects."""
 
 from __future__ import annotations
 

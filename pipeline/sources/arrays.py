@@ -48,7 +48,7 @@ class ArraySource:
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
             raise DataError(
-                f"{self.origin} must have a label an image; got {len(self.images):,} images and "
+                f"{self.origin} must have one label per image; got {len(self.images):,} images and "
                 f"{len(self.labels):,} labels: get the files again"
             )
         if self.kind == "class":
@@ -58,7 +58,7 @@ class ArraySource:
         return len(self.labels)
 
     def fingerprint(self) -> str:
-        """Give ``stamp``, or else a checksum of all pixels; see `Source.fingerprint`."""
+        """Return ``stamp``, or else a checksum of all pixels; see `Source.fingerprint`."""
         if self.stamp:
             return self.stamp
         checksum = 0
@@ -76,7 +76,7 @@ class ArraySource:
             ) from None
 
     def encoded(self, index: int) -> bytes | None:
-        """Give None: there are no files to take over."""
+        """Return None: there are no files to take over."""
         return None
 
     def sample_name(self, index: int) -> str:

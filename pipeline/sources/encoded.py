@@ -1,4 +1,4 @@
-"""What sources of encoded image files share, wherever the files' bytes lie."""
+"""Base class of sources of encoded image files, wherever the files' bytes lie."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class EncodedImages:
         raise NotImplementedError
 
     def _bytes(self, index: int) -> bytes:
-        """Give the file of image ``index``; raises whatever keeps it from being read."""
+        """Return the file of image ``index``; raises whatever keeps it from being read."""
         raise NotImplementedError
 
     def _may_be_jpeg(self, index: int) -> bool:

@@ -27,7 +27,7 @@ class ImageFiles(EncodedImages):
     name, split, origin, classes, notes
         See `Source`.
     root
-        Folder that the files' names are told from.
+        Folder that the files' names are relative to.
     files
         Paths below ``root``.
     labels

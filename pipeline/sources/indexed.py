@@ -1,4 +1,4 @@
-"""What a Python object with images by index tells of itself: its labels and the names of its classes."""
+"""Labels and class names of Python objects with images by index."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Part = TypeVar("Part")
 
 
 class Indexed(Protocol):
-    """What a data set of PyTorch's is, and many another."""
+    """A map-style data set, such as PyTorch's and many others."""
 
     def __len__(self) -> int: ...
 

@@ -1,4 +1,4 @@
-"""Mini-ImageNet from the lists of its few-shot splits, put together and split anew for classification."""
+"""Mini-ImageNet from the lists of its few-shot splits, put together and split again for classification."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class MiniImageNet(NamedSource):
     _folders: ClassVar[tuple[str, ...]] = ("mini_imagenet", "mini-imagenet", "miniimagenet", "miniImageNet")
 
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Give the first of the lists, in a folder of any of the usual names."""
+        """Return the first of the lists, in a folder of any of the usual names."""
         return [data_dir / folder / self._lists[0] for folder in self._folders]
 
     def read(self, split: str, path: Path) -> ImageFiles:

@@ -86,10 +86,10 @@ class NamedSource(ABC):
 
     @abstractmethod
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Give the files or folders that may hold a split, the likeliest first."""
+        """Return the files or folders that may hold a split, the likeliest first."""
 
     def remotes(self, split: str) -> Iterable[Remote]:
-        """Give the published files that hold a split; none where they are large or not free to all."""
+        """Return the published files that hold a split; none where they are large or not free to all."""
         return ()
 
     @abstractmethod

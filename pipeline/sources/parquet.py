@@ -101,7 +101,7 @@ class ParquetSource(EncodedImages):
         return shards_fingerprint(self._shards)
 
     def sample_name(self, index: int) -> str:
-        """Give the file and the row of image ``index``, counted from 0."""
+        """Return the file and the row of image ``index``, counted from 0."""
         place = int(np.searchsorted(self._starts, index, side="right")) - 1
         shard, group = self._groups[place]
         first = self._starts[place - group]
@@ -159,7 +159,7 @@ def _labels(path: Path, column: str | None) -> tuple[list[Any], list[int]]:
             return [None] * sum(sizes) if column is None else file.read([column]).column(0).to_pylist(), sizes
     except UnicodeDecodeError as error:
         raise DataError(
-            f"labels of {path} must be UTF-8 where they are texts; got {error}: write it anew"
+            f"labels of {path} must be UTF-8 where they are texts; got {error}: write it again"
         ) from None
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from None

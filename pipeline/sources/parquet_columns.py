@@ -15,7 +15,7 @@ _LABELS = ("label", "labels", "class", "target", "fine_label")
 
 
 def types(files: Iterable[tuple[Path, pa.Schema]], label: str) -> Iterator[tuple[str, str]]:
-    """Give each file's name and the type of its labels; one of nulls alone has none."""
+    """Return each file's name and the type of its labels; one of nulls alone has none."""
     for path, schema in files:
         kind = _values(schema.field(label).type)
         if not pa.types.is_null(kind):

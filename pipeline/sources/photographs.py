@@ -42,7 +42,7 @@ class Imagenette(NamedSource):
     }
 
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Give the folders of full size, 320 and 160 pixels, in both places."""
+        """Return the folders of full size, 320 and 160 pixels, in both places."""
         for folder in self._folders:
             for root in (data_dir, data_dir / self.name):
                 yield root / folder / _PARTS[split]
@@ -61,7 +61,7 @@ class ImageNet(NamedSource):
     published = "https://image-net.org"
 
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Give the folder of the split: a folder a class in it, called by its WordNet number."""
+        """Return the folder of the split, which has one folder per class, named by its WordNet id."""
         return [data_dir / self.name / _PARTS[split]]
 
     def read(self, split: str, path: Path) -> ImageFiles:
@@ -87,7 +87,7 @@ class Food101(NamedSource):
     published = "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz"
 
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Give the list of the split's images, in both places."""
+        """Return the list of the split's images, in both places."""
         return [root / "food-101" / "meta" / f"{split}.json" for root in (data_dir, data_dir / self.name)]
 
     def read(self, split: str, path: Path) -> ImageFiles:
@@ -131,7 +131,7 @@ class Places365(NamedSource):
     }
 
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Give the folder of the split's images, large ones first, in both places."""
+        """Return the folder of the split's images, large ones first, in both places."""
         return [root / folder for folder in self._folders[split] for root in (data_dir, data_dir / self.name)]
 
     def read(self, split: str, path: Path) -> ImageFiles:

@@ -14,7 +14,7 @@ from pipeline.errors import is_refused
 from pipeline.sources.png import check_png
 
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What a file may be, whatever its ending: Pillow would go as far as to run other programs for some."""
+"""Formats that a file may have, whatever its ending: for some others Pillow would run other programs."""
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -25,7 +25,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns an image upright, by its EXIF orientation; 1 and values that mean nothing leave it as it is."""
+"""The transposition for each EXIF orientation; 1 and undefined values leave the image as it is."""
 _WIDE_GRAY = ("I;16", "I;16L", "I;16B", "I;16N")
 _WIDE_AS_I = ("PNG", "PPM")
 """Formats whose gray of 16 bits Pillow gives with 32: as 0 to 65,535, whatever a PGM says its white is."""
@@ -73,7 +73,7 @@ def _open(file: BinaryIO) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Give an image's pixels as `decode` does.
+    """Return an image's pixels as `decode` does.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     # First of all: reading EXIF may decode the image, and must not be what damaged pixels are met in.
     image.load()
     turn = _turn(image)
-    # Not ImageOps.exif_transpose, which writes all EXIF tags anew and fails over those it can't write.
+    # Not ImageOps.exif_transpose, which writes all EXIF tags again and fails over those it can't write.
     upright = image if turn is None else image.transpose(turn)
     if upright.mode in _WIDE_GRAY or (upright.mode == "I" and image.format in _WIDE_AS_I):
         # Pillow clips 16 bits where they should be scaled.
@@ -99,7 +99,7 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def array_to_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Give an image that is an array as uint8[h, w, 3], RGB, in memory of its own.
+    """Return an image that is an array as uint8[h, w, 3], RGB, in memory of its own.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ class Source(Protocol):
 
     @property
     def origin(self) -> str:
-        """What the images come from, in words, without the folders of one machine."""
+        """Description of the images' origin in words, without paths of one machine."""
         ...
 
     @property
@@ -48,13 +48,13 @@ class Source(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person who converts this should know, a line each."""
+        """Notes for the person who converts this, one line each."""
         ...
 
     def __len__(self) -> int: ...
 
     def fingerprint(self) -> str:
-        """Give a text that is another one where images are others: quick, from sizes and times where it can.
+        """Return a text that differs where the images differ: quickly, from sizes and times where possible.
 
         A conversion that was killed goes on only if this is still the same.
         """
@@ -71,7 +71,7 @@ class Source(Protocol):
         ...
 
     def encoded(self, index: int) -> bytes | None:
-        """Give image ``index`` as a JPEG file that needs no conversion, or None where there is no such file.
+        """Return image ``index`` as a JPEG file that needs no conversion, or None if there is no such file.
 
         Raises
         ------

@@ -151,7 +151,7 @@ class ObjectSource:
             raise self._unreadable(index, error) from None
 
     def encoded(self, index: int) -> bytes | None:
-        """Give None: an item is pixels, not a file."""
+        """Return None: an item is pixels, not a file."""
         return None
 
     def sample_name(self, index: int) -> str:

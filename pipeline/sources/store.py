@@ -59,7 +59,7 @@ class Stored:
 
 
 def store(source: Source, index: int, storage: Storage) -> tuple[Stored, NDArray[np.uint8]]:
-    """Give image ``index`` of a source as it is to be stored, and its pixels in full, uint8[h, w, 3].
+    """Return image ``index`` of a source as it is to be stored, and its pixels in full, uint8[h, w, 3].
 
     Pixels are those before JPEG encoding where an image has to be encoded.
 

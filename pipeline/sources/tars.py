@@ -96,7 +96,7 @@ class TarSource(EncodedImages):
                     held = "cls, or label in json" if self.kind == "class" else "label in json, or npy"
                     part = f"a label ({held})" if sample.ending else "an image"
                     raise DataError(
-                        f"every sample of {path} must have {part}; {sample.key} has none: write it anew"
+                        f"every sample of {path} must have {part}; {sample.key} has none: write it again"
                     )
                 entries.append((number, sample.start, sample.size, sample.ending in _JPEGS))
                 labels[-1][1].append(sample.label)
@@ -132,7 +132,7 @@ class TarSource(EncodedImages):
         return shards_fingerprint(self._shards)
 
     def sample_name(self, index: int) -> str:
-        """Give shard and member of image ``index``."""
+        """Return shard and member of image ``index``."""
         return self._names[index]
 
     def _bytes(self, index: int) -> bytes:
@@ -183,14 +183,14 @@ def _add(path: Path, sample: _Sample, ending: str, member: tarfile.TarInfo, file
         if ending == sample.ending:
             raise DataError(
                 f"every file of {path} must have a name of its own; there are two {member.name}: write it "
-                "anew"
+                "again"
             )
         sample.further += 1
     elif sample.label is None or ending == "cls":
         if member.size > _LARGEST_TEXT:
             raise DataError(
                 f"labels of {path} must have at most {_LARGEST_TEXT:,} bytes; {member.name} has "
-                f"{member.size:,}: write it anew"
+                f"{member.size:,}: write it again"
             )
         file.seek(member.offset_data)
         content = file.read(member.size)
@@ -208,7 +208,7 @@ def _label(path: Path, name: str, ending: str, content: bytes) -> Any:
         return read_npy(content).tolist()
     except ValueError:
         raise DataError(
-            f"{name} of {path} must be an array that NumPy can read; it isn't: write it anew"
+            f"{name} of {path} must be an array that NumPy can read; it isn't: write it again"
         ) from None
 
 
@@ -219,7 +219,7 @@ def _entry(path: Path, name: str, content: bytes) -> Any:
         return next((entries[key] for key in _KEYS if key in entries), None)
     except RecursionError:
         raise DataError(
-            f"{name} of {path} must be JSON that can be read; it is nested too deeply: write it anew"
+            f"{name} of {path} must be JSON that can be read; it is nested too deeply: write it again"
         ) from None
     except (ValueError, TypeError):
         return None

@@ -35,13 +35,13 @@ class Cifar10(NamedSource):
     }
 
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Give the extracted folder and the tar, each in both places."""
+        """Return the extracted folder and the tar, each in both places."""
         for root in (data_dir, data_dir / self.name):
             yield root / self._folder
             yield root / self._tar
 
     def remotes(self, split: str) -> Iterable[Remote]:
-        """Give the one tar."""
+        """Return the one tar."""
         return [Remote(f"{self.mirror}/{self._tar}", self._tar, self._md5)]
 
     def read(self, split: str, path: Path) -> ArraySource:
@@ -87,11 +87,11 @@ class Svhn(NamedSource):
     }
 
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Give the MATLAB file of the split in both places."""
+        """Return the MATLAB file of the split in both places."""
         return [root / f"{split}_32x32.mat" for root in (data_dir, data_dir / self.name)]
 
     def remotes(self, split: str) -> Iterable[Remote]:
-        """Give the MATLAB file of the split."""
+        """Return the MATLAB file of the split."""
         file = f"{split}_32x32.mat"
         return [Remote(f"{self.mirror}/{file}", file, self._md5[split])]
 
@@ -129,14 +129,14 @@ class FashionMnist(NamedSource):
     }
 
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Give the file of images, plain or gzipped: torchvision's place, ours, then the package's."""
+        """Return the file of images, plain or gzipped: torchvision's place, ours, then the package's."""
         folders = [root / "FashionMNIST" / "raw" for root in (data_dir, data_dir / self.name)]
         for folder in (*folders, data_dir / self.name, self.package):
             for ending in ("", ".gz"):
                 yield folder / f"{self._parts[split]}-images-idx3-ubyte{ending}"
 
     def remotes(self, split: str) -> Iterable[Remote]:
-        """Give the two gzipped files of the split."""
+        """Return the two gzipped files of the split."""
         return [
             Remote(f"{self.mirror}/{file}", f"FashionMNIST/raw/{file}", md5)
             for file, md5 in self._md5.items()

@@ -30,7 +30,7 @@ class Walk:
     Parameters
     ----------
     top
-        The set; names in notes are told from there.
+        The set; names in notes are relative to it.
     """
 
     def __init__(self, top: Path) -> None:

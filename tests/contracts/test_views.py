@@ -100,7 +100,7 @@ def test_views_draw_independently_of_each_other(
     # Another augmentation of one view changes no draw of another.
     small = load(sets[store], Views((crop(16), crop(), crop(12))), engine)
     assert same([views[1:] for views in pair], [views[1:2] for views in small])
-    # An id that stands several times in the order draws anew in every view.
+    # An id that stands several times in the order draws again in every view.
     ids, second = order().ids, torch.cat([views[1] for views in pair])
     twice = next(index for index in range(SAMPLES) if (ids == index).sum() > 1)
     first, again = np.flatnonzero(ids == twice)[:2].tolist()

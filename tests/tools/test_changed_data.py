@@ -1,4 +1,4 @@
-"""`trainer run` whose data set is truncated, or written anew, while it trains."""
+"""`trainer run` whose data set is truncated, or written again, while it trains."""
 
 from __future__ import annotations
 

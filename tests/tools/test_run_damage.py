@@ -98,7 +98,7 @@ def test_two_damaged_checkpoints_are_refused_in_one_line(
     assert said.count("\n") == 1
     assert "last.pt isn't as it was written" in said
     assert "previous.pt isn't as it was written" in said
-    assert f"remove {stopped[0] / 'checkpoint'} to begin the run anew" in said
+    assert f"remove {stopped[0] / 'checkpoint'} to start the run again" in said
 
 
 def test_a_run_killed_between_the_two_renames_goes_on(stopped: tuple[Path, str], tiny_words: Words) -> None:
@@ -230,7 +230,7 @@ def test_a_set_converted_anew_is_refused_with_both_digests(
     now = json.loads(data.with_name("train.card.json").read_text())["digest"]
     capsys.readouterr()
     words = tiny_words()
-    # The words' own fixture makes the set once; make it anew behind its back.
+    # The words' own fixture makes the set once; make it again behind its back.
     tiny(1)
     assert main(words) == 2
     said = capsys.readouterr().err

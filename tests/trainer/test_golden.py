@@ -9,7 +9,7 @@ are whole numbers; draws are whole numbers, or coefficients rounded to float32 f
 is rounded to the float32 of the samplers' tables. Such a rounding makes another number, and a choice among
 samples another choice, only where doubles that agree to nine digits lie on two sides of a bound.
 
-After a change that is meant to change them, ``GOLDEN=write`` in the environment writes them anew.
+After a change that is meant to change them, ``GOLDEN=write`` in the environment writes them again.
 """
 
 from __future__ import annotations

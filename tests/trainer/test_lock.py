@@ -86,7 +86,7 @@ def test_without_the_kernels_lock_a_living_process_still_holds(tmp_path: Path) -
     [
         {"started": "1"},  # The id has been used again.
         {"pid": 2**22 + 1},
-        {"boot": "another", "pid": 1},  # This machine, before it was started anew.
+        {"boot": "another", "pid": 1},  # This machine, before it was started again.
         {"namespace": "pid:[1]"},  # A container that is gone, of this machine.
     ],
 )

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: the same gradients and statistics, bit for bit, from activations made anew."""
+"""Gradient checkpointing: the same gradients and statistics, bit for bit, from activations made again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run folder says, read without trusting that all of it is there."""
+"""Reader of run folders that may be incomplete or damaged."""
 
 from __future__ import annotations
 

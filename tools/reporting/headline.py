@@ -1,4 +1,4 @@
-"""What one run, or several, cost and bought, in a sentence."""
+"""One sentence on the cost and result of one run or several."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainer.metrics import Metric
 
 
 def headline(run: RunRecord) -> str:
-    """What one run cost and what it bought, in a sentence."""
+    """Return one sentence on a run's cost and result."""
     counted = " in compute" if run.counts == "compute" else ""
     fraction = f"{budget(run.number('budget'))} of the full budget{counted}"
     trained, full = run.number("trained"), run.number("full_budget_samples")
@@ -35,7 +35,7 @@ def headline(run: RunRecord) -> str:
 
 
 def comparison(lineup: Lineup) -> str:
-    """What several runs bought beside each other, and for what, in a sentence."""
+    """Return one sentence that compares the results and costs of several runs."""
     runs = [entry.run for entry in lineup]
     reached = _reached(lineup)
     if reached is None:

@@ -136,7 +136,7 @@ def line_up(runs: Sequence[RunRecord]) -> Lineup:
 def _names(
     recipes: Sequence[dict[str, str]], names: Sequence[str], groups: Sequence[Sequence[int]]
 ) -> tuple[list[str], list[str]]:
-    """What to call each run, and each group: by what tells groups apart, and within a group by seeds."""
+    """Return labels of runs and groups: the settings in which groups differ, and seeds within a group."""
     labels = settings.labels(recipes, names)
     if len(groups) == 1:
         return labels, ["all runs"]

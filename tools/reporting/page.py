@@ -56,7 +56,7 @@ def page(runs: Sequence[RunRecord]) -> str:
 
 
 def _subject(lineup: Lineup) -> str:
-    """What the runs have in common, of the settings that people name a run by."""
+    """Return the main settings that the runs have in common."""
     shared = []
     for key in ("data", "model", "sampler", "selection", "augment", "resolution"):
         values = {entry.recipe.get(key) for entry in lineup}
@@ -81,7 +81,7 @@ def _notices(lineup: Lineup) -> Safe | None:
 
 def _comparison(lineup: Lineup) -> Safe:
     return section(
-        "What each run cost and what it bought",
+        "Cost and result of each run",
         verdict.comparison(lineup),
         el("ul", [el("li", line) for line in matching(lineup)], class_="notes"),
         [
@@ -191,7 +191,7 @@ def _list(table_: Mapping[str, str], keys: Iterable[str]) -> Safe:
 
 
 def _split(lineup: Lineup, tables: Sequence[Mapping[str, str]], what: str) -> list[Safe]:
-    """What differs among the runs as a table, what they share folded away."""
+    """Return the settings that differ among the runs as a table, with the common ones folded away."""
     different, common = settings.split(tables)
     if different:
         rows = [[key, *(values.get(key, NONE) for values in tables)] for key in different]
@@ -205,7 +205,7 @@ def _split(lineup: Lineup, tables: Sequence[Mapping[str, str]], what: str) -> li
 
 
 def _reading() -> Safe:
-    """What the figures mean, and what they do not."""
+    """Return the section that explains the figures and their limits."""
     lines = (
         "A metric is that of the last round, on the test set; never the best of several rounds. Where a "
         "maximum or minimum over rounds is shown, as published tables have it, it is called so.",

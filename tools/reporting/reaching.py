@@ -1,4 +1,4 @@
-"""What it took each of several runs to reach a result that all of them reached."""
+"""Cost at which each of several runs reached a result that all of them reached."""
 
 from __future__ import annotations
 

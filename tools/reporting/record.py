@@ -40,7 +40,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What happened to each training sample.
+    """Per-sample statistics of training, one entry per sample.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run folder. What couldn't be read is empty or None here, and told in ``faults``.
+    """One run folder. Contents that couldn't be read are empty or None, and listed in ``faults``.
 
     Attributes
     ----------
@@ -162,7 +162,7 @@ class RunRecord:
 
     @property
     def counts(self) -> str:
-        """What the run's budget counts: "trained" or "compute"."""
+        """The unit that the run's budget counts: "trained" or "compute"."""
         return str(self.ledger.get("counts", self.recipe["counts"]))
 
     @property

@@ -19,7 +19,7 @@ UNSAID = {
     ("counts", "trained"): "by samples",
     ("counts", "compute"): "by compute",
 }
-"""What to call values whose own names say too little beside those of other settings."""
+"""Labels for values whose own names are too vague beside those of other settings."""
 
 
 def flatten(table: Mapping[str, Any]) -> dict[str, str]:

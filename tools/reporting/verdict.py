@@ -1,4 +1,4 @@
-"""What a run cost and bought: tiles for one run, tables for several."""
+"""Cost and result: tiles for one run, tables for several."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def tiles(run: RunRecord) -> Safe:
 
 
 def scoring_gloss(run: RunRecord) -> str:
-    """What a run's scoring passes were, and what one of them cost."""
+    """Return a description of a run's scoring passes and the cost of one."""
     if not run.number("scored"):
         return "of compute: nothing was scored"
     cost = run.number("score_cost")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 NONE = "\N{EN DASH}"
-"""What a table shows where there is no figure."""
+"""Placeholder of tables for a missing figure."""
 
 MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"

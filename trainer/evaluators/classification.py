@@ -21,7 +21,7 @@ from trainer.metrics import PERCENT, Metric
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a classifier got right on a whole data set.
+    """Counts of a classifier's correct predictions over a whole data set.
 
     Attributes
     ----------

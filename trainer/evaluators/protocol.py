@@ -18,7 +18,7 @@ from trainer.parallel import World
 
 @dataclass(frozen=True, slots=True)
 class EvaluatorContext:
-    """What an evaluator is built of.
+    """Context that an evaluator is built in.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class EvaluatorConfig(Protocol):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """What it measures; the first is its primary metric."""
+        """The metrics that it measures; the first is its primary metric."""
 
     @property
     def targets(self) -> Mapping[str, TargetKind]:

@@ -148,7 +148,7 @@ def _folded(conv: nn.Conv2d, dtype: torch.dtype) -> nn.Conv2d:
 
 
 def _trace(model: nn.Module) -> fx.Graph | None:
-    """What a network in evaluation mode does, by torch.fx; None where that can't follow its code."""
+    """Return the graph of a network in evaluation mode by torch.fx; None if it can't trace the code."""
     training = model.training
     model.eval()
     try:

@@ -12,7 +12,7 @@ from pipeline import Batch
 from pipeline.targets import TargetKind
 
 Offer = Literal["p_true", "error", "correct", "scores"]
-"""What not every method has: the optional attributes of `Losses`, and `Method.losses` for scoring passes."""
+"""Optional capabilities of methods: attributes of `Losses`, and `Method.losses` for scoring passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Losses:
 
 
 class Method(nn.Module):
-    """What is learned: owns every module that is trained, averaged or saved.
+    """A learning method: owns every module that is trained, averaged or saved.
 
     Data parallelism, torch.compile, the optimizer and checkpoints take the method as a whole; evaluation,
     scoring and exports take its encoder. A part that isn't trained (a teacher) has parameters that require no
@@ -109,7 +109,7 @@ class MethodConfig(Protocol):
 
     @property
     def offers(self) -> tuple[Offer, ...]:
-        """What its method has beyond the loss, for samplers and selections."""
+        """The statistics that its method provides beyond the loss, for samplers and selections."""
 
     def build(self, encoder: nn.Module) -> Method:
         """Return the method of a freshly initialized ``encoder``, on whatever device that lies.

@@ -110,7 +110,7 @@ class Selector:
         self._waiting: Rows | None = None
 
     def stage(self, stage: Stage) -> Stage:
-        """What the loader is to deliver candidates at, for training at ``stage``."""
+        """Return the stage at which to load candidates when training at ``stage``."""
         if not self.reread:
             return stage
         return replace(stage, pixels=self.scoring_pixels(stage))
@@ -125,7 +125,7 @@ class Selector:
         return self.loads_more and self.selection.on(self._turns, progress)
 
     def ready(self, raw: RawBatch, stage: Stage, select: bool) -> Iterator[Ready]:
-        """Give the batches to train on that candidates make.
+        """Return the batches to train on that candidates make.
 
         Parameters
         ----------
@@ -223,14 +223,14 @@ class Selector:
             with self._ledger.phase("augment"):
                 reread = raw.augment()
             return reread.images, reread.targets, weights
-        # Picking images of [n, C, H, W] would lay the picked ones out anew, channels first.
+        # Picking images of [n, C, H, W] would lay the picked ones out again, channels first.
         pixels = light.images.permute(0, 2, 3, 1)
         images = pixels.index_select(0, indices).permute(0, 3, 1, 2)
         targets = {name: values.index_select(0, indices) for name, values in light.targets.items()}
         return images, targets, weights
 
     def _full_batches(self, rows: Rows, stage: Stage) -> Iterator[Ready]:
-        """Give whole batches of what waits and ``rows``, and let the rest wait."""
+        """Return whole batches of what waits and ``rows``, and let the rest wait."""
         if self._waiting is not None and self._waiting.images.shape[2:] == rows.images.shape[2:]:
             rows = self._waiting + rows
         # Samples of another resolution can't share a batch: those few that waited are given up.

@@ -66,7 +66,7 @@ class Foms(Scored):
     """Candidates loaded for each trained sample; at least 1 + beta, as in the thesis (section 4.4.4)."""
 
     score: Literal["loss", "gradient_norm"] = "loss"
-    """What is ranked: the loss, or ||softmax - y||, the norm of its gradient at the network's outputs."""
+    """Score to rank by: the loss, or ||softmax - y||, the norm of its gradient at the network's outputs."""
 
     forgetting: float = 0.0
     """Weight of the memory of how fast a sample is forgotten, added to the score; 0 keeps none."""
@@ -120,7 +120,7 @@ class FomsSelection(BaseSelection):
         return Choice(weighted_without_replacement(chances, candidates.uniforms[:, 0], count))
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the memory, if there is one."""
+        """Return the memory, if there is one."""
         return {} if self._memory is None else self._memory.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -123,7 +123,7 @@ class GradientNormSelection(BaseSelection):
         self._tau.lerp_(torch.where(norms.mean() > 0, tau, 1), 1 - self.part.smoothing)
 
     def state_dict(self) -> dict[str, Any]:
-        """Give tau, its last reading and the steps heard of."""
+        """Return tau, its last reading and the number of observed steps."""
         return {"tau": self._tau.clone(), "read": self._read, "steps": self._steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

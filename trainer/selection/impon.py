@@ -47,7 +47,7 @@ class Impon(Scheduled):
     """Candidates in the bank for each trained sample, in place of bank; 0 takes bank."""
 
     inputs: Literal["pixels", "penultimate"] = "pixels"
-    """What the linear model reads: averaged pixels, or the features of a scoring pass."""
+    """Input of the linear model: averaged pixels, or the features of a scoring pass."""
 
     grid: int = 4
     """Squares along each side of an image over which pixels are averaged."""

@@ -65,7 +65,7 @@ class OrderedSgdSelection(BaseSelection):
         self._seen = 0
 
     def weigh(self, losses: Losses, batch: Batch) -> Tensor:
-        """Give s/q to the q highest losses, 0 to the others."""
+        """Weight the q highest losses by s/q, the others by 0."""
         with torch.no_grad():
             assert losses.correct is not None  # a method without it was refused
             self._hits += batch.per_image(losses.correct).sum(dtype=torch.float64)
@@ -86,7 +86,7 @@ class OrderedSgdSelection(BaseSelection):
         self._seen = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the halvings so far and the round's counts."""
+        """Return the halvings so far and the round's counts."""
         return {"halvings": self._halvings, "hits": self._hits.clone(), "seen": self._seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

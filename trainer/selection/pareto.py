@@ -60,7 +60,7 @@ class Pareto:
         return ratio * self.fraction(100 / ratio) / (1 + ratio * cost)
 
     def best_ratio(self, cost: float) -> float:
-        """Give the ratio of the largest speed-up, at least 1.
+        """Return the ratio of the largest speed-up, at least 1.
 
         With k = x_min / 100 the slope of `speed_up` has the sign of ::
 

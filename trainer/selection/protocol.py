@@ -1,4 +1,4 @@
-"""What a selection is: it chooses, on the device, which of the loaded samples to learn from."""
+"""Protocols of selections, which choose on the device the loaded samples to train on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trainer.parallel import World
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a selection is built for.
+    """Context that a selection is built in.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What of a run the options follow that a selection leaves open.
+    """Properties of a run that determine a selection's open options.
 
     Attributes
     ----------

@@ -41,7 +41,7 @@ class RhoLoss(Scored):
     irreducible_loss`; required."""
 
     holdout_samples: int | None = None
-    """What the holdout model cost, in samples of this run's network trained; None takes it from the file."""
+    """Cost of the holdout model, in trained samples of this run's network; None takes it from the file."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

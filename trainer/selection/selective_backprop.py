@@ -31,7 +31,7 @@ class SelectiveBackprop(Scored):
     Beta is what sets the budget there: in each of T epochs all N samples are scored and N * B are trained on,
     which gives beta 4, 2.33 and 1 at budgets .2, .3 and .5, and the first epoch is trained on as it comes. So
     by default ``keep`` is the run's budget and ``start`` is one epoch, N of T * N * B trained samples. Give
-    ``--sampler scan``, which shows each candidate once per pass over the set; uniform draws some anew while
+    ``--sampler scan``, which shows each candidate once per pass over the set; uniform draws some again while
     others wait.
 
     Candidates are scored without mixing, and what is kept is mixed afterwards. The released code trains
@@ -128,7 +128,7 @@ class SelectiveBackpropSelection(BaseSelection):
         return Choice((candidates.uniforms[:, 0] < chances).nonzero()[:, 0])
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the ring, and how many losses have gone into it."""
+        """Return the ring, and how many losses have gone into it."""
         return {"ring": self._ring.clone(), "heard": self._seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -129,7 +129,7 @@ def test_a_window_outside_of_its_image_is_an_error(
     setattr_of[side] = setattr_of[side] + np.array([0, change])
     with pytest.raises(DataError, match=r"a window must lie within its image .* of sample 8, 24x18"):
         reader.read(ids, Crop(Windows(**setattr_of), 4, 4))
-    with pytest.raises(DataError, match="a crop must have a window an image"):
+    with pytest.raises(DataError, match="a crop must have one window per image"):
         reader.read(np.array([3]), crop)
 
 

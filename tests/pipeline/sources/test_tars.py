@@ -167,7 +167,7 @@ def test_links_and_sparse_files_are_not_left_out_silently(tmp_path: Path) -> Non
         for name in ("a.cls", "a.jpg", "b.cls", "b.jpg"):
             tar.add(tmp_path / name, name)
     with pytest.raises(
-        DataError, match=r"must hold files themselves; b\.cls is a link to a\.cls: pack it anew"
+        DataError, match=r"must hold files themselves; b\.cls is a link to a\.cls: pack it again"
     ):
         open_source(str(tmp_path / "x.tar"))
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
@@ -215,7 +215,7 @@ def test_a_label_of_a_terabyte_is_refused_by_its_header(tmp_path: Path) -> None:
 def test_json_nested_without_end_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(tar_of({"a.jpg": picture(0), "a.json": b"[" * 100_000}))
-    with pytest.raises(DataError, match=r"a\.json of .* is nested too deeply: write it anew"):
+    with pytest.raises(DataError, match=r"a\.json of .* is nested too deeply: write it again"):
         open_source(str(path))
 
 

@@ -75,7 +75,7 @@ def test_each_file_may_be_missing_or_damaged(run: Path, tmp_path: Path, name: An
     assert f"{name} is missing" in page(run).text
     for damage in [*DAMAGE, whole[: len(whole) // 2], whole.replace(b":", b" ", 1)]:
         (run / name).write_bytes(damage)
-        assert "What each run cost" in page(run, other, out=tmp_path / "both.html").text
+        assert "Cost and result of each run" in page(run, other, out=tmp_path / "both.html").text
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_copies_show_their_image(
         assert f"{opened.name(int(last))}, copy 2, weight" in alt
 
 
-FAULTS = ["gone", "converted anew", "cut", "other samples", "old recipe", "no classes"]
+FAULTS = ["gone", "converted again", "cut", "other samples", "old recipe", "no classes"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -96,7 +96,7 @@ def test_without_the_data_set_a_note_says_why(
         source = ArraySource("x", "train", "x", (), no_labels(len(opened)), images, kind="none")
         convert(source, data, ConvertOptions(overwrite=True))
         opened = open_dataset(data)
-    digest = "0" * 64 if fault == "converted anew" else opened.card.digest
+    digest = "0" * 64 if fault == "converted again" else opened.card.digest
     (run / "environment.json").write_text(json.dumps({"schema": 1, "data_sha256": {"train": digest}}))
     if fault == "gone":
         data.unlink()
@@ -108,7 +108,7 @@ def test_without_the_data_set_a_note_says_why(
     assert len(notes) == 1
     reason = {
         "gone": f"its data set is not at {data}",
-        "converted anew": f"{data} has changed since the run was trained",
+        "converted again": f"{data} has changed since the run was trained",
         "cut": str(data),
         "other samples": f"{data} holds other samples than the run was trained on",
         "no classes": f"{data} must have one class per image",

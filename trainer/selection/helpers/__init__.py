@@ -1,1 +1,1 @@
-"""What selections share: draws, ranks, schedules, checks."""
+"""Helpers of selections: draws, ranks, schedules, checks."""

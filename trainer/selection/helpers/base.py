@@ -1,4 +1,4 @@
-"""What selections at work have in common."""
+"""Base class of selections."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class BaseSelection:
         """Go on as before."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Give nothing: nothing is kept."""
+        """Return nothing: nothing is kept."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take nothing in."""
 
     def count(self, candidates: Candidates) -> int:
-        """Give how many to choose: a batch, or all where the candidates are fewer."""
+        """Return how many to choose: a batch, or all where the candidates are fewer."""
         return min(self.setting.batch_size, len(candidates.ids))
 
 

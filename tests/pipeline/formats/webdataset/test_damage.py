@@ -81,7 +81,7 @@ def test_an_index_out_of_step_with_its_shard_is_named(mixed: Path, damage: Calla
     assert verify(mixed).unaltered is False
     (mixed / layout.TABLE).unlink()
     with pytest.raises(
-        DataError, match=r"mixed-000000.idx must say where .*: make it anew with DALI's wds2idx"
+        DataError, match=r"mixed-000000.idx must say where .*: make it again with DALI's wds2idx"
     ):
         WebDataset(mixed)
 
