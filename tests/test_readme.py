@@ -47,3 +47,17 @@ def test_every_link_of_the_documents_leads_somewhere() -> None:
     for document in [README, *README.parent.glob("*/README.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_answers_lead_to_files_functions_and_sections_that_are_there() -> None:
+    (table,) = re.findall(r"## Where do I find \.\.\.\?\n\n(.*?)\n\n", README.read_text(), re.DOTALL)
+    for name, path in re.findall(r"`(?:\w+\.)?(\w+)` in `(\w+/[\w/]+\.py)`", table):
+        assert re.search(rf"def {name}\(", (README.parent / path).read_text()), f"{name} in {path}"
+    for path in re.findall(r"`((?:pipeline|samplers|trainer)/[\w./]*)`", table):
+        assert (README.parent / path).exists(), path
+    for document, anchor in re.findall(r"\]\(([^)#:]*)#([\w-]+)\)", table):
+        text = (README.parent / document if document else README).read_text()
+        sections = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in sections}, (
+            anchor
+        )
