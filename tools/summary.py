@@ -8,6 +8,7 @@ from rich.table import Table
 
 from tools.reporting.folder import read_run
 from tools.reporting.metrics import exact
+from tools.reporting.verdict import pass_cost
 from tools.reporting.wording import NONE, budget, count, duration, flops, percent
 
 
@@ -28,14 +29,10 @@ def summary(folder: Path) -> Table:
     table.add_row("compute", f"{percent(run.fraction_of_full(run.compute))} of a full training")
     if scored:
         table.add_row("scoring", f"{percent(run.scoring_fraction)} of that, {count(scored)} samples")
-        table.add_row("a scoring pass", _pass_cost(run.number("score_cost")))
+        table.add_row("a scoring pass", pass_cost(run))
     table.add_row("FLOPs", flops(run.number("flops")))
     table.add_row("training time", duration(run.number("train_seconds")))
     table.add_row("rate", f"{count(run.rate)} images/s")
     table.add_row("stall", percent(run.number("stall"), 2))
     table.add_row("weights", str(run.ledger.get("weights", NONE))[:12])
     return table
-
-
-def _pass_cost(cost: float | None) -> str:
-    return "taken as a third of a training step" if cost is None else f"{cost:.2f} of a training step"

@@ -209,6 +209,7 @@ class Account:
             "compute": self.compute,
             "charged": self.charged,
             "train_costs": {str(pixels): cost for pixels, cost in sorted(self.train_costs.items())},
+            "forward_costs": {str(pixels): cost for pixels, cost in sorted(self._forward_costs.items())},
             **counted,
             "score_cost": self.score_cost,
             "forward_flops": self.forward_flops,

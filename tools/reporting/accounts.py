@@ -56,8 +56,10 @@ def _count(key: str) -> Say:
 
 
 def _score_cost(run: RunRecord) -> str:
-    cost = run.number("score_cost")
-    return NONE if cost is None else f"{cost:.2f}"
+    cost, basis = run.score_cost
+    if basis == "measured":
+        return f"{cost:.2f}"
+    return f"{cost:.2f}, {basis}" if run.number("scored") else NONE
 
 
 def _spent(run: RunRecord) -> str:

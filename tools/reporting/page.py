@@ -213,15 +213,16 @@ def _reading() -> Safe:
         "and the learning rate's schedule ends with it. A budget counts samples trained, or compute.",
         "Trained samples count forward and backward passes, at whatever resolution, and take scoring as "
         "free: the papers' accounting. Compute counts every pass in training steps at full resolution: "
-        "training at another resolution by the network's FLOPs, scoring by the cost measured on this device.",
+        "training at another resolution by the network's FLOPs, scoring by the cost measured on this device, "
+        "or by FLOPs if it wasn't measured.",
         "Comparisons matched in trained samples ask which samples to train on; comparisons matched in "
         "compute ask what to spend computing on. A method that scores can win the first and lose the second.",
-        "FLOPs are those of the network's layers as torch counts them: a training step counts as three "
-        "forward passes, as a backward pass takes two, and a scoring pass as one. Publications count "
+        "FLOPs are those of the network's layers as torch counts them, over a whole step of the method; a "
+        "supervised step is three forward passes, as a backward pass takes two. Publications count "
         "otherwise, some a backward pass as one forward pass, some multiply-adds as one operation: compare "
         "ratios, not FLOPs.",
-        "The training clock leaves out evaluation, checkpoints and compilation; stall is its share spent "
-        "waiting for data.",
+        "The training clock leaves out evaluation, checkpoints and compilation; stall is the fraction of it "
+        "spent waiting for data.",
         "One run says little about a difference between methods: repeat it with other seeds and look at "
         "the spread.",
         "H(c) is the entropy of the counts of how often each sample was trained on, taken as a distribution.",

@@ -6,13 +6,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.former import phases_now
 from trainer.metrics import Metric
+
+Basis = Literal["measured", "counted", "assumed"]
+"""How a cost is known: timed on the device, by FLOPs of the method's step, or not at all."""
+
+ASSUMED = 1 / 3
+"""Scoring by training a sample in FLOPs, for ledgers of versions in which every method was supervised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,16 +185,35 @@ class RunRecord:
         """Compute of scoring passes, in samples trained at full resolution."""
         at, costs = self.by_pixels("scored_at"), self.by_pixels("score_costs")
         if at:
-            # A pass that wasn't measured is charged as the third of a training step that it is in FLOPs.
-            return sum(count * costs.get(pixels, 1 / 3) for pixels, count in at.items())
+            # As the run's own account does: a pass that wasn't measured is charged by its FLOPs.
+            counted = {pixels: self._counted_cost(pixels) or ASSUMED for pixels in at}
+            return sum(count * costs.get(pixels, counted[pixels]) for pixels, count in at.items())
         scored, cost = self.number("scored"), self.number("score_cost")
         if scored is None or (scored and cost is None):
             return None
         return scored * (cost or 0.0)
 
     @property
+    def score_cost(self) -> tuple[float, Basis]:
+        """Cost of scoring a sample at the size most scored at, in training steps, and how it is known."""
+        measured = self.number("score_cost")
+        if measured is not None:
+            return measured, "measured"
+        at = self.by_pixels("scored_at")
+        counted = self._counted_cost(max(at, key=lambda pixels: at[pixels])) if at else None
+        return (ASSUMED, "assumed") if counted is None else (counted, "counted")
+
+    def _counted_cost(self, pixels: int) -> float | None:
+        """FLOPs of a forward pass by those of a training step at full size; None in ledgers without them."""
+        forward, step = self.number("forward_flops"), self.number("step_flops")
+        if forward is None or not step:
+            return None
+        sizes = self.by_pixels("forward_costs") or self.by_pixels("train_costs")
+        return sizes.get(pixels, 1.0) * forward / step
+
+    @property
     def scoring_fraction(self) -> float | None:
-        """Scoring's share of the compute."""
+        """Fraction of the compute that was spent on scoring."""
         scoring, compute = self.scoring, self.compute
         return None if scoring is None or not compute else scoring / compute
 

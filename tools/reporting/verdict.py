@@ -70,9 +70,17 @@ def scoring_gloss(run: RunRecord) -> str:
     """Return a description of a run's scoring passes and the cost of one."""
     if not run.number("scored"):
         return "of compute: nothing was scored"
-    cost = run.number("score_cost")
-    each = "a third of a training step, not measured" if cost is None else f"{cost:.2f} of a training step"
-    return f"of compute, {count(run.number('scored'))} samples; one costs {each}"
+    return f"of compute, {count(run.number('scored'))} samples; one costs {pass_cost(run)}"
+
+
+def pass_cost(run: RunRecord) -> str:
+    """Return the cost of a scoring pass in words, and how it is known unless it was measured."""
+    cost, basis = run.score_cost
+    if basis == "assumed":
+        return (
+            "a third of a training step by assumption: this folder records neither time nor FLOPs of a step"
+        )
+    return f"{cost:.2f} of a training step{'' if basis == 'measured' else ' by FLOPs, not measured'}"
 
 
 def swatch(color: int) -> Safe:
