@@ -1,4 +1,4 @@
-"""Conversion: a source's images into one data file, in parallel, whole or not at all."""
+"""Conversion of a source's images into one data file, in parallel and atomically."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from pipeline.sources.store import Storage, fit
 from pipeline.targets import check_targets
 
 RAW_UP_TO = 64
-"""Pixels of the longer side up to which images are stored raw where the encoding is left open."""
+"""Maximum longer side in pixels of images stored raw if the encoding isn't given."""
 _PROBES = 256
 _MOST_DOUBTS = 3
 
@@ -65,7 +65,7 @@ def convert(
     progress
         Called with (done, total) images as they are written.
     note
-        Called with a line that a person who converts should know.
+        Called with notes for the person who converts, one line each.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def _attempt(
 ) -> tuple[list[Card], list[tuple[str, str]]] | None:
     """Convert, going on from the journal: cards, and names and complaints of doubtful images.
 
-    None where the journal turned out to know too much, and now knows less.
+    None if the journal held records without their bytes, and was truncated.
     """
     sizes = [len(source) - int(held.sum()), int(held.sum())]
     earlier = len(journal)
@@ -217,7 +217,7 @@ def _check(source: Source) -> None:
 def _held(source: Source, options: ConvertOptions) -> NDArray[np.bool_]:
     if not options.validation:
         return np.zeros(len(source), np.bool_)
-    # What has no classes is held out as one.
+    # A set without classes is held out as one class.
     labels = source.labels if source.kind == "class" else np.zeros(len(source), np.int64)
     held = hold_out(labels, options.validation, options.seed)
     if not held.any():
@@ -272,7 +272,7 @@ def _conversion(source: Source, options: ConvertOptions) -> dict[str, Any]:
 
 
 def _make_way(out: Path, paths: list[Path], options: ConvertOptions, journal: Journal) -> None:
-    """Check that nothing is in the way, and remove what a conversion that can't go on has left."""
+    """Check that no file is in the way, and remove the files of a conversion that can't resume."""
     # Killed while it gave its files their names, a conversion has left some that are there already.
     none: list[str | None] = [None] * len(paths)
     digests = next((record["digests"] for record in journal if "digests" in record), none)

@@ -1,4 +1,4 @@
-"""A conversion at work: images read in threads and written in order, with a journal of what is done."""
+"""A running conversion: images read in threads and written in order, with a journal of the progress."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.sources.store import Storage, Stored, store
 
 _CHUNK = 32
 _SECONDS = 0.25
-"""Between two records of the journal: what a kill may cost in work, so that records are no burden."""
+"""Seconds between two records of the journal: the work that a kill may cost."""
 
 Progress = Callable[[int, int], None]
 
@@ -132,9 +132,9 @@ class Conversion:
         self.done = 0
 
     def take_over(self, journal: Journal) -> int:
-        """Take over what an earlier conversion wrote, and give how many records of its journal hold good.
+        """Take over an earlier conversion's files, and return the number of valid records in its journal.
 
-        Where that is fewer than there are, this conversion is of no more use.
+        If that is fewer than there are, this object can't be used further.
         """
         for number, record in enumerate(journal):
             if "rows" in record and not self._take(record):
@@ -142,7 +142,7 @@ class Conversion:
         return len(journal)
 
     def go_on(self, journal: Journal, workers: int, progress: Progress | None) -> None:
-        """Read, encode and count what is left in threads; write here, in the source's order.
+        """Read, encode and count the remaining images in threads; write here, in the source's order.
 
         Raises
         ------
@@ -165,7 +165,7 @@ class Conversion:
             for mine, more in zip(fresh, sums, strict=True):
                 mine.merge(more)
             if time.monotonic() - noted >= _SECONDS or chunk.stop == total:
-                # The journal must never know of more than what a kill leaves behind.
+                # The journal must never be ahead of the bytes that a kill leaves behind.
                 for writer in self._writers:
                     writer.flush()
                 counts = [one.counts() for one in fresh]
@@ -203,7 +203,7 @@ class Conversion:
         self.tallies[part].add(index, outcome, name)
 
     def _take(self, record: dict[str, Any]) -> bool:
-        """Take over the images of one record; False where their bytes are not what it says."""
+        """Take over the images of one record; False if their bytes differ from it."""
         for row in record["rows"]:
             index, outcome = _outcome(row)
             part, name = int(self._held[index]), self._source.sample_name(index)

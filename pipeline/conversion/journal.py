@@ -20,7 +20,7 @@ _FRAME = struct.Struct("<II")
 
 
 def journal_path(out: Path) -> Path:
-    """Where the journal of a conversion into ``out`` lies: a hidden file beside it.
+    """Return the path of the journal of a conversion into ``out``: a hidden file beside it.
 
     Raises
     ------
@@ -35,9 +35,9 @@ def journal_path(out: Path) -> Path:
 
 
 class Journal:
-    """Records of a conversion, each whole or not there at all.
+    """Records of a conversion, each whole or absent.
 
-    The first record says what is converted and how. A journal of another conversion, or one that is damaged,
+    The first record identifies source and options. A journal of another conversion, or one that is damaged,
     counts as empty from there on.
 
     Parameters
@@ -68,7 +68,7 @@ class Journal:
         return len(self._records)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Return what an earlier conversion of the same source in the same way has written down."""
+        """Return the records of an earlier conversion of the same source with the same options."""
         # One by one: those of a million images would take a gigabyte as dictionaries.
         return (json.loads(zlib.decompress(record)) for record in self._records)
 
@@ -92,11 +92,11 @@ class Journal:
             raise unwritable(self.path, error) from None
 
     def add(self, record: dict[str, Any]) -> None:
-        """Write one more record down, and hand it to the operating system."""
+        """Append a record, and flush it to the operating system."""
         self._write(zlib.compress(json.dumps(record).encode(), 1))
 
     def close(self) -> None:
-        """Leave the journal for a conversion that goes on."""
+        """Close the journal, and keep it for a conversion that resumes."""
         if self._file is not None:
             self._file.close()
 

@@ -26,8 +26,8 @@ class ConvertOptions:
         most 64 pixels on its longer side once resized (judged by 256 of the images, spread evenly), and else
         JPEG.
     jpeg_share
-        Of "proportion": an image's chance to be stored as JPEG. Whether it is depends on the seed and the
-        image's place in the source.
+        For "proportion", the probability that an image is stored as JPEG; which ones are depends on the seed
+        and the image's index in the source.
     quality
         Of JPEGs that have to be encoded, 1 to 100. JPEG files that need no resizing are taken over as they
         are.
@@ -41,7 +41,7 @@ class ConvertOptions:
         Further sizes at which the set holds every image, in pixels: sides of the square where ``square`` is
         given, else shorter sides; an image that is no larger is held once.
     validation
-        Share of every class that goes to a second file, ``<stem>-validation.beton``; 0 for none.
+        Fraction of every class that goes to a second file, ``<stem>-validation.beton``; 0 for none.
     seed
         Of the choice of the validation set, and of the JPEGs of "proportion".
     skip_corrupt
@@ -124,12 +124,12 @@ class ConvertOptions:
 
 
 def validation_path(out: Path) -> Path:
-    """Where the validation set of a conversion to ``out`` goes."""
+    """Return the path of the validation set of a conversion to ``out``."""
     return out.with_name(f"{out.stem}-validation{out.suffix}")
 
 
 def skipped_path(path: Path) -> Path:
-    """Where images left out of ``path`` as corrupt are listed, as in ``train.beton.skipped.txt``.
+    """Return the path of the list of corrupt images left out of ``path``: ``train.beton.skipped.txt``.
 
     Each has a line: its name, a tab and the fault, in UTF-8; backslashes, and what would break the line, are
     written out as in Python.

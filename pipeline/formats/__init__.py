@@ -1,4 +1,4 @@
-"""Data sets on disk: one file a format, each with its card."""
+"""Formats of data sets on disk: one file per format, and the card of a data set."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipeline.formats.webdataset import WebDataset, WebDatasetFormat
 FORMATS: dict[str, type[Format]] = {"beton": BetonFormat, "wds": WebDatasetFormat}
 """Every format, by the ending of its files."""
 _MOST_HASHED = 1 << 28
-"""Bytes of data whose digest is computed as they are opened, in some tenths of a second."""
+"""Maximum size in bytes of data whose digest is computed on opening, in some tenths of a second."""
 
 
 def open_dataset(path: Path | str) -> Converted:
     """Open a converted data set, checking its structure, and that its card is its own.
 
-    Of data up to 256 MiB the digest on the card is compared with theirs; `trainer verify` compares it
+    For data up to 256 MiB the digest on the card is compared with the data's; `trainer verify` compares it
     whatever the size.
 
     Raises
@@ -33,7 +33,7 @@ def open_dataset(path: Path | str) -> Converted:
     digest = data.card.digest
     if digest is None or sum(shard.size for shard in data.shards) > _MOST_HASHED:
         return data
-    # Samples that are damaged are told of, by name, when they are read; then the card may well be right.
+    # Damaged samples are reported by name when they are read; the card may well be right.
     if form.digest(data.path) != digest and not _is_damaged(data):
         raise DataError(
             f"{card_path(data.path)} must have the digest of {data.path}; its digest is another's: delete "
@@ -43,7 +43,7 @@ def open_dataset(path: Path | str) -> Converted:
 
 
 def _is_damaged(data: Converted) -> bool:
-    """Whether a sample isn't what its checksum vouches for, at any level."""
+    """Whether a sample's checksum is wrong at any level."""
     return any(
         part.checksums is not None and zlib.crc32(part.encoded(index)) != part.checksums[index]
         for part in (data, *map(data.at, data.levels))
@@ -52,7 +52,7 @@ def _is_damaged(data: Converted) -> bool:
 
 
 def format_of(path: Path) -> Format:
-    """Return the format that a path's ending asks for; a folder is a WebDataset whatever its ending.
+    """Return the format of a path by its ending; a folder is a WebDataset whatever its ending.
 
     Raises
     ------

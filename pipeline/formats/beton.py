@@ -57,7 +57,7 @@ class Beton(Samples):
     """A data set in one ``.beton`` file, mapped into memory.
 
     Opening checks the whole structure (pointers, sizes, shapes, targets), so that a reader which goes
-    straight to ``data`` stays within the file. Pixels are looked at only when asked for.
+    straight to ``data`` stays within the file. Pixels are read only on request.
 
     Targets are FFCV's field ``label`` (`pipeline.formats.layout` has its types): in files that FFCV wrote,
     integers are classes, floats and arrays of floats values, and arrays of truth values or integers, 0 and 1,
@@ -66,20 +66,21 @@ class Beton(Samples):
     Parameters
     ----------
     path
-        The file; its card is looked for beside it, then within it, and made from the file where neither is.
+        The file; its card is read from beside it or else from within it, and made from the file if it has
+        none.
     lenient
         Open also when single samples are broken, as `trainer verify` wants; see `fault`.
     level
-        Which of the file's levels to give the samples at; None for their full size. `at` does the same.
+        The level at which to return the samples; None for their full size. `at` does the same.
 
     Attributes
     ----------
     path, card
         The file and its description; heights and widths on the card are those of ``level``.
     levels
-        Further sizes in which every image is there, in pixels, ascending.
+        Further sizes at which every image is stored, in pixels, ascending.
     targets
-        By name, a row per sample; see `Samples`.
+        By name, one row per sample; see `Samples`.
     labels, heights, widths
         int64[n]; sizes in pixels. Labels only where the targets are classes.
     compressed
@@ -91,7 +92,7 @@ class Beton(Samples):
     checksums
         uint32[n], CRC-32 of each sample's bytes; None in files that FFCV wrote.
     framed
-        Whether targets, shapes, checksums, names and card are those that were written; None as above. False
+        Whether targets, shapes, checksums, names and card are as written; None as above. False
         only where ``lenient``.
     data
         uint8, the whole file.
@@ -167,7 +168,7 @@ class Beton(Samples):
             )
 
     def __reduce__(self) -> tuple[Callable[[Path, bool, int | None], Beton], tuple[Path, bool, int | None]]:
-        # A memory map would be pickled as its bytes: another process had better map the file itself.
+        # A memory map would be pickled as its bytes; instead another process maps the file itself.
         return _reopen, (self.path, self.lenient, self.level)
 
     def at(self, level: int) -> Beton:
@@ -178,7 +179,7 @@ class Beton(Samples):
         DataError
             When the file holds no such level, or is another by now.
         """
-        # First: the card of a set that came in its place would be blamed for not being that of these files.
+        # First, because otherwise a replaced set's card would be reported as not belonging to these files.
         self.check_unchanged()
         return self.same_files(Beton(self.path, lenient=self.lenient, level=level))
 
@@ -194,7 +195,7 @@ class Beton(Samples):
         try:
             packed = zlib.decompress(self.data[self._extras.names].tobytes())
         except zlib.error:
-            # Names serve messages only, often about this very damage: numbers do as well.
+            # Names are for messages only, often about this very damage; numbers will do.
             return []
         # Names of files are bytes, and need not be UTF-8.
         names = packed.decode(errors="surrogateescape").split("\0")

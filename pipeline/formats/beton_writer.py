@@ -21,27 +21,27 @@ from pipeline.formats.whole import PartialFile, partial_path, unwritable
 from pipeline.targets import CLASSES, TargetSpec
 
 _WRITTEN_AT_ONCE = 1 << 20
-"""Bytes of a run: images of several runs lie far apart, and a small one isn't worth a call of its own."""
+"""Bytes written per call: images of several runs lie far apart, and small ones are written together."""
 
 
 class BetonWriter:
-    """One file in the making: `append` every sample, `finish`, then `publish`; see `pipeline.formats.Writer`.
+    """A file being written: `append` every sample, `finish`, then `publish`; see `pipeline.formats.Writer`.
 
     Nothing stands under the final name before `publish`; leaving the ``with`` block earlier removes what was
-    written. The bytes depend on what is appended and on nothing else.
+    written. The bytes depend only on the appended samples.
 
     Parameters
     ----------
     path
         The final name.
     samples
-        How many will be appended at most.
+        Maximum number of samples that will be appended.
     levels
         Further sizes of every sample, ascending; each becomes an image field of its own.
     resume
-        Keep what an earlier writer left, for `take_over`.
+        Keep the bytes that an earlier writer left, for `take_over`.
     targets
-        Of the samples; see `pipeline.formats.layout` for the fields that hold them.
+        Specification of the samples' targets; see `pipeline.formats.layout` for the fields that hold them.
 
     Raises
     ------
@@ -107,7 +107,7 @@ class BetonWriter:
                 self._write(run, place, image.content)
 
     def take_over(self, sample: Sample) -> bool:
-        """Account for the next sample where an earlier writer left its bytes; see `Writer.take_over`."""
+        """Record the next sample, whose bytes an earlier writer left; see `Writer.take_over`."""
         for image, place in zip(sample.images, self._place(sample), strict=True):
             try:
                 self._partial.file.seek(place)
@@ -119,7 +119,7 @@ class BetonWriter:
         return True
 
     def flush(self) -> None:
-        """Hand everything appended so far to the operating system, so that a kill doesn't lose it."""
+        """Flush everything appended so far to the operating system, so that a kill doesn't lose it."""
         for run in range(len(self._waiting)):
             self._write_out(run)
         try:
@@ -128,19 +128,19 @@ class BetonWriter:
             raise unwritable(self.path, error) from None
 
     def suspend(self) -> None:
-        """Close, and leave what was written for a writer with ``resume``."""
+        """Close, and keep the written bytes for a writer with ``resume``."""
         if not self._partial.file.closed:
             self.flush()
             self._partial.suspend()
 
     def finish(self, card: Card) -> Card:
-        """Write what frames the samples, wait for the disk, and give the card with the file's digest."""
+        """Write header, metadata and extras, sync to disk, and return the card with the file's digest."""
         samples = len(self._names)
         if samples != card.samples:
             raise AssertionError(f"{samples} samples were appended; the card counts {card.samples}")
         rows, checksums = self._rows[:samples].tobytes(), self._checksums[:, :samples].tobytes()
         names = zlib.compress("\0".join(self._names).encode(errors="surrogateescape"))
-        # Digest and version stay outside: the one can't be known within, the other would change the bytes.
+        # Without digest and version: the digest can't be known within, the version would change the bytes.
         text = json.dumps(json.loads(replace(card, digest=None, created_by="").to_json())).encode()
         extras = np.zeros((), layout.EXTRAS)
         extras["magic"], extras["schema"] = layout.MAGIC, layout.EXTRAS_SCHEMA
@@ -172,7 +172,7 @@ class BetonWriter:
     def publish(self, card: Card) -> None:
         """Rename the finished file to its final name, and put its card beside it."""
         try:
-            # Between the two renames the file speaks for itself: an older card would lie about it.
+            # Between the two renames the file has its own card within; an older one beside it would be wrong.
             card_path(self.path).unlink(missing_ok=True)
             self._partial.publish()
         except OSError as error:
@@ -188,14 +188,14 @@ class BetonWriter:
         self._partial.discard()
 
     def _take_card_back(self) -> None:
-        """Remove the card of a file that is taken back: were this writer stopped, it would be left alone."""
+        """Remove the card of a file that is taken back, so that it isn't orphaned if this writer stops."""
         try:
             card_path(self.path).unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(card_path(self.path), error) from None
 
     def _place(self, sample: Sample) -> list[int]:
-        """Enter the next sample, and give where each of its images lies."""
+        """Record the next sample, and return the offset of each of its images."""
         full = sample.images[0]
         if max(full.height, full.width) > layout.LARGEST_SIDE or full.size > layout.LARGEST_PAGE_SIZE:
             raise DataError(
@@ -216,7 +216,7 @@ class BetonWriter:
             self._checksums[run, index] = image.checksum
             offsets.append(place)
         if self._target_rows is not None:
-            # What a killed writer left of these is written again: they are at hand, and few.
+            # Those that a killed writer left are written again: they are in memory, and few.
             content = np.asarray(sample.target, self._targets.dtype).tobytes()
             place = self._pages.place(len(self._images), len(content))
             self._allocations[self._allocated] = index, place, len(content)
@@ -230,7 +230,7 @@ class BetonWriter:
         return offsets
 
     def _write(self, run: int, position: int, content: bytes) -> None:
-        """Write content that continues a run, by and by."""
+        """Append to a run, writing it in larger pieces."""
         start, waiting = self._waiting[run]
         if position != start + len(waiting) or len(waiting) > _WRITTEN_AT_ONCE:
             self._write_out(run)

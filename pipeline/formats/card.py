@@ -1,4 +1,4 @@
-"""The card of a data set: what is in it, in a small JSON file beside it."""
+"""The card of a data set: its description in a small JSON file beside it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class HeldOut:
     Attributes
     ----------
     part
-        Which of the two this file is.
+        Which of the two parts this file is.
     fraction
-        Share of the source that was asked for as validation set; taken class by class.
+        Fraction of the source requested as validation set; taken class by class.
     seed
-        Of the choice of samples.
+        Seed of the choice of samples.
     """
 
     part: Literal["training", "validation"]
@@ -51,7 +51,7 @@ class Card:
     Attributes
     ----------
     name, split
-        Of the source, as in "cifar10" and "train".
+        Name and split of the source, as in "cifar10" and "train".
     samples
         Number of images.
     classes
@@ -67,25 +67,25 @@ class Card:
     encoding
         "raw" (HWC uint8), "jpeg", or "mixed".
     quality
-        JPEG quality of images that were encoded in conversion; None where none was.
+        JPEG quality of images encoded in conversion; None if none was.
     source
-        What the images were made from, in words.
+        Description of the images' origin, in words.
     channels
         Always 3: gray images are stored as RGB.
     max_resolution, square
-        How images were resized in conversion; None where they were not.
+        How images were resized in conversion; None if they were not.
     levels
-        Further sizes in which every image is there, in pixels: the side of the square where ``square`` is
+        Further sizes at which every image is stored, in pixels: the side of the square where ``square`` is
         set, else the shorter side, and never more than the image's own.
     jpeg_share
-        Share of the images that was to be stored as JPEG, drawn at random, the rest raw; None where the
+        Requested fraction of images stored as JPEG, drawn at random, the others raw; None if the
         encoding was the same for all.
     skipped
-        How many corrupt images of the source were left out.
+        Number of corrupt images of the source that were left out.
     held_out
         The validation split that this file is one part of; None without one.
     digest
-        SHA-256 of the data file in hexadecimal; None where it isn't known, as for a file without a card.
+        SHA-256 of the data file in hexadecimal; None if unknown, as for a file without a card.
     created_by
         Program and version that wrote the file.
     target
@@ -191,12 +191,12 @@ class Card:
         return card
 
     def check_same(self, within: Card, path: Path) -> None:
-        """Check that this is the card of the data that hold the card ``within``; ``path`` is this one's.
+        """Check that this card agrees with the card ``within`` the data; ``path`` is this one's.
 
         Raises
         ------
         DataError
-            When the two differ in more than digest and writer, which data can't hold.
+            When the two differ in more than digest and writer, which the data don't contain.
         """
         ours, theirs = (asdict(replace(card, digest=None, created_by="")) for card in (self, within))
         field = next((name for name in ours if ours[name] != theirs[name]), None)
@@ -207,7 +207,7 @@ class Card:
             )
 
     def of_sizes(self, heights: NDArray[np.int64], widths: NDArray[np.int64]) -> Card:
-        """Return the card with the sizes of these images, int64[n] in pixels."""
+        """Return a copy of the card with the sizes of these images, int64[n] in pixels."""
         height, width = int(heights[0]), int(widths[0])
         return replace(
             self,
@@ -220,12 +220,12 @@ class Card:
         )
 
     def stamped(self, digest: str) -> Card:
-        """Return the card of a finished file: with its digest, and who wrote it."""
+        """Return a copy of the card for a finished file, with its digest and the program that wrote it."""
         return replace(self, digest=digest, created_by=creator())
 
 
 def creator() -> str:
-    """Program and version, as cards name them."""
+    """Return program and version, as on cards."""
     try:
         return f"budgetrain {version('budgetrain')}"
     except PackageNotFoundError:
@@ -233,17 +233,17 @@ def creator() -> str:
 
 
 def card_path(path: Path) -> Path:
-    """Where a data set's card lies: ``train.beton`` -> ``train.card.json``, ``train.wds`` -> within."""
+    """Return the path of a data set's card: ``train.card.json`` of ``train.beton``, within ``train.wds``."""
     return path / "card.json" if path.suffix == ".wds" or path.is_dir() else path.with_suffix(".card.json")
 
 
 def read_card(path: Path) -> Card | None:
-    """Read the card beside the data file ``path``; None where there is none.
+    """Return the card beside the data file ``path``; None if there is none.
 
     Raises
     ------
     DataError
-        When a card is there and can't be understood.
+        When a card is there and can't be parsed.
     """
     beside = card_path(path)
     try:

@@ -89,7 +89,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def fault_of(entries: dict[str, Any]) -> str | None:
-    """Return which of a card's entries isn't what it must be, in words; None where all are."""
+    """Return a message on the first invalid entry of a card; None if all are valid."""
     for name, (holds, rule) in _RULES.items():
         if name in entries and not holds(entries[name]):
             shown = repr(entries[name])

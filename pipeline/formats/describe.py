@@ -1,4 +1,4 @@
-"""The card of a file that has none, made from the file itself."""
+"""Cards of files without one, made from the files themselves."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _MOST_CLASSES = 1_000_000
 def describe(data: Beton | WebDataset) -> Card:
     """Describe a data set without a card: classes named by number, mean and std of some of its images.
 
-    Classes up to a million are taken as they are; what lies outside is left to the reader to complain about.
+    Classes up to a million are taken as they are; the reader reports labels outside of them.
 
     Raises
     ------
     CorruptSampleError
-        When an image that is looked at can't be read.
+        When one of the images can't be read.
     """
     spec, counts = _targets(data.targets.get(LABEL))
     probed = np.unique(np.linspace(0, len(data) - 1, min(len(data), _PROBES)).astype(np.int64))
@@ -63,7 +63,7 @@ def describe(data: Beton | WebDataset) -> Card:
 
 
 def _targets(values: NDArray[Any] | None) -> tuple[TargetSpec, tuple[int, ...]]:
-    """Return what targets are, and how many samples are of each class or have each label."""
+    """Return the specification of targets, and the number of samples of each class or with each label."""
     kind = kind_of(values)
     if values is None or kind == "value":
         return TargetSpec.of(kind, (), values), ()
@@ -73,6 +73,6 @@ def _targets(values: NDArray[Any] | None) -> tuple[TargetSpec, tuple[int, ...]]:
     labels = values[(values >= 0) & (values < _MOST_CLASSES)]
     classes = int(labels.max()) + 1 if len(labels) else 1
     counts = np.bincount(labels, minlength=classes)
-    # Of broken labels none is left out silently: the counts must add up, and the reader names the samples.
+    # Broken labels aren't left out silently: the counts must add up, and the reader names the samples.
     counts[-1] += len(values) - len(labels)
     return TargetSpec("class", tuple(str(i) for i in range(classes))), tuple(counts.tolist())

@@ -35,7 +35,7 @@ def lock(descriptor: int) -> bool:
 
 
 def sync(descriptor: int) -> None:
-    """Wait until an open file is on the disk, as far as its file system can tell."""
+    """Sync an open file to disk, as far as its file system supports it."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -44,7 +44,7 @@ def sync(descriptor: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until a folder's names are on the disk; many file systems can't, and the files stand all the same.
+    """Sync a folder's entries to disk; many file systems can't, and keep the files all the same.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def sync_folder(folder: Path) -> None:
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
-        # A folder may be written to and not read; some file systems open no folders.
+        # A folder may be writable and not readable; some file systems open no folders.
         return
     try:
         os.fsync(descriptor)
@@ -66,5 +66,5 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_held(error: OSError) -> bool:
-    """Whether a file perhaps couldn't be renamed because it is open."""
+    """Whether renaming a file may have failed because it is open."""
     return error.errno in _HELD

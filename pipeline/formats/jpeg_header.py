@@ -1,4 +1,4 @@
-"""The frame header of a JPEG file: what it says of the image before anything is decoded."""
+"""The frame header of a JPEG file: size and components of the image, without decoding."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Frame:
 
 
 def read_frame(content: NDArray[np.uint8]) -> Frame | None:
-    """Find the frame header in a JPEG file's bytes, uint8[n]; None where none comes before the first scan."""
+    """Return the frame header in a JPEG file's bytes, uint8[n]; None if none precedes the first scan."""
     head = content.data
     if bytes(head[:2]) != b"\xff\xd8":
         return None
@@ -51,7 +51,7 @@ def read_frame(content: NDArray[np.uint8]) -> Frame | None:
 
 
 def is_plain(content: NDArray[np.uint8]) -> bool:
-    """Whether a JPEG file, uint8[n], is one that strict parsers take, too.
+    """Whether strict parsers accept a JPEG file, uint8[n].
 
     Segment follows segment from the first marker to the first scan, without stray or fill bytes; Huffman
     coding, 8 bits, one to four components; and an end marker closes the file.

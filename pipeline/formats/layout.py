@@ -1,4 +1,4 @@
-"""Where things are in a ``.beton`` file: the layout of FFCV 1.0.2, version 2, little-endian throughout.
+"""Layout of ``.beton`` files: that of FFCV 1.0.2, version 2, little-endian throughout.
 
 ::
 
@@ -45,7 +45,7 @@ MAGIC = b"budgetrn"
 EXTRAS_SCHEMA = 1
 
 PAGE_SIZE = 1 << 23
-"""Bytes of a page where no sample needs more (FFCV's default)."""
+"""Bytes per page unless a sample needs more (FFCV's default)."""
 LARGEST_PAGE_SIZE = 1 << 31
 LARGEST_SIDE = (1 << 16) - 1
 """Height and width are stored in 16 bits."""
@@ -112,7 +112,7 @@ _ARRAY = np.dtype([("shape", "<u8", 32), ("type_length", "<u8")])
 
 
 def label_type(spec: TargetSpec) -> int | None:
-    """Return the FFCV type of the field that holds such targets; None where there is no field."""
+    """Return the FFCV type of the field for such targets; None if there is no field."""
     if spec.kind == "none":
         return None
     return INT_TYPE if spec.kind == "class" else NDARRAY_TYPE if spec.row else FLOAT_TYPE
@@ -152,7 +152,7 @@ _LEVEL = re.compile(r"image_([1-9][0-9]{0,8})")
 
 
 def level_name(level: int) -> str:
-    """Name the image field that holds a level."""
+    """Return the name of the image field that holds a level."""
     return f"image_{level}"
 
 
@@ -163,17 +163,17 @@ def level_of(name: str) -> int | None:
 
 
 class Pages:
-    """Where images go, for one or several runs of images that each fill pages of their own.
+    """Allocates offsets of images, for one or several runs of images that each fill pages of their own.
 
-    A run apart for each level keeps a level's images together, so that reading one level touches few pages of
-    the others. Places follow from the sizes alone.
+    A separate run for each level keeps its images together, so that reading one level touches few pages of
+    the others. Offsets follow from the sizes alone.
 
     Parameters
     ----------
     start
         First byte that is free.
     runs
-        How many runs there are.
+        Number of runs.
     """
 
     def __init__(self, start: int, runs: int) -> None:
@@ -188,7 +188,7 @@ class Pages:
         return max(self._cursors)
 
     def place(self, run: int, size: int) -> int:
-        """Return the place of the next image of ``size`` bytes in a run."""
+        """Return the offset of the next image of ``size`` bytes in a run."""
         while size > self.size:
             # Pages are counted from the file's start, so what lies within a smaller one lies within a larger.
             self.size *= 2

@@ -1,4 +1,4 @@
-"""A file mapped into memory, and whether it is still the one that was mapped."""
+"""A file mapped into memory, with a check that it hasn't changed since."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class MappedFile:
         guard(self.data, path)
 
     def check(self, before: MappedFile | None = None) -> None:
-        """Look whether the file is as it was when it was mapped, and, where given, as ``before`` was.
+        """Check that the file is as it was when it was mapped, and, if given, as ``before`` was.
 
         A file that has no name any more is as it was: nobody can have opened it since.
 
@@ -64,7 +64,7 @@ class MappedFile:
         try:
             now = _status(os.stat(self._absolute))  # noqa: PTH116  (half as fast by a Path)
         except OSError:
-            # Removed, or its mount is gone, which reading will tell.
+            # Removed, or unmounted, which reading will show.
             now = self._status
         then = self._status if before is None else before._status
         for status in (self._status, now):
@@ -85,7 +85,7 @@ def _map(path: Path) -> tuple[_Status, mmap.mmap]:
 
 
 def _map_beyond_the_limit(path: Path) -> tuple[_Status, mmap.mmap]:
-    """Map a file where the process may open no more, by the limit that it can set itself.
+    """Map a file when the process may open no more, by raising its own limit.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def _status(found: os.stat_result) -> _Status:
 
 
 def _change(then: _Status, now: _Status) -> str:
-    """Say what became of a file."""
+    """Return a description of a file's change."""
     if then[:2] != now[:2]:
         return f"was replaced by another file, of {now[2]:,} bytes where it had {then[2]:,}"
     if now[2] < then[2]:

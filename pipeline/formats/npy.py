@@ -1,4 +1,4 @@
-"""Small arrays in .npy files that are in memory already: the targets of a WebDataset's samples."""
+"""Parser of small .npy files in memory: the targets of a WebDataset's samples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_npy(content: bytes) -> NDArray[Any]:
         # what the file does hold, this raises once more.
         np.empty(len(content), np.uint8)
         raise ValueError("a .npy file must hold what its header states; it is damaged") from None
-    except Exception as error:  # Damaged headers make NumPy raise whatever they lead it to.
+    except Exception as error:  # Damaged headers make NumPy raise arbitrary exceptions.
         raise ValueError(f"a .npy file must be one that NumPy can read; got {error}") from None
     if not isinstance(found, np.ndarray):
         found.close()

@@ -1,4 +1,4 @@
-"""Work shared out over threads, with results in the order of the work."""
+"""A parallel map over threads, with results in order."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Result = TypeVar("Result")
 
 
 def in_order(function: Callable[[Work], Result], works: Iterable[Work], workers: int) -> Iterator[Result]:
-    """Yield ``function(work)`` for each work, in their order, computed by ``workers`` threads.
+    """Yield ``function(item)`` for each item of work, in order, computed by ``workers`` threads.
 
-    At most ``2 * workers`` results wait to be taken, so memory stays bounded however slow the taker is. The
-    first exception, in the order of the works, is raised when its turn comes; later works are dropped.
+    At most ``2 * workers`` results are pending, so that memory stays bounded if the consumer is slow. The
+    first exception, in the order of the work, is raised in its turn; later items are dropped.
 
-    Threads, not processes: Pillow lets go of the interpreter's lock while it decodes, resizes and encodes,
+    Threads, not processes: Pillow releases the interpreter's lock while it decodes, resizes and encodes,
     nothing is copied between processes, and nothing is forked from a process that may have threads.
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="convert") as pool:

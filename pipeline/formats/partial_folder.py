@@ -1,4 +1,4 @@
-"""Folders that appear under their name whole or not at all, whatever kills the writer."""
+"""Folders that are written atomically: they appear under their name whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pipeline.formats.whole import partial_path, unwritable
 
 
 class PartialFolder:
-    """A folder in the making: locked, and renamed to ``path`` by `publish`; see `pipeline.formats.whole`.
+    """A folder being written: locked, and renamed to ``path`` by `publish`; see `pipeline.formats.whole`.
 
     Parameters
     ----------
     path
-        The final name. The folder that is to hold it is made where missing.
+        The final name. Its parent folder is made if missing.
     keep
-        Keep what an earlier writer left there. Where there is no partial folder and one has the final name,
-        that one is taken back: its writer was killed after publishing it.
+        Keep the files that an earlier writer left there. Where there is no partial folder and one has the
+        final name, that one is taken back: its writer was killed after publishing it.
 
     Attributes
     ----------
     folder
-        Where to write.
+        The folder to write into.
     locked
-        As of `pipeline.formats.whole.PartialFile`.
+        As in `pipeline.formats.whole.PartialFile`.
 
     Raises
     ------
@@ -78,7 +78,7 @@ class PartialFolder:
         self.suspend()
 
     def suspend(self) -> None:
-        """Let go of the partial folder and leave it for a writer that keeps it."""
+        """Close the partial folder and leave it for a writer that keeps it."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

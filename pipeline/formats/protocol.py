@@ -23,9 +23,9 @@ class StoredImage:
     Attributes
     ----------
     content
-        A JPEG file or raw HWC uint8 pixels, RGB; None where only its frame is known.
+        A JPEG file or raw HWC uint8 pixels, RGB; None if only its frame is known.
     size
-        Number of its bytes.
+        Number of bytes.
     checksum
         CRC-32 of its bytes.
     height, width
@@ -40,7 +40,7 @@ class StoredImage:
 
     @classmethod
     def of(cls, content: bytes, height: int, width: int) -> StoredImage:
-        """Describe bytes that are at hand."""
+        """Return the description of bytes in memory."""
         return cls(content, len(content), zlib.crc32(content), height, width)
 
 
@@ -51,15 +51,15 @@ class Sample:
     Attributes
     ----------
     images
-        In full, then at each of the set's levels. A level of the full image's height and width is that image,
-        and needs no bytes of its own.
+        At full size, then at each of the set's levels. A level of the full image's height and width is that
+        image, and needs no bytes of its own.
     compressed
         Whether its images are JPEGs rather than raw.
     target
         Index of its class; or its row of labels or values, of the shape and type that the set's `TargetSpec`
         states; None without targets.
     name
-        In its source.
+        Name of the sample in its source.
     """
 
     images: Sequence[StoredImage]
@@ -69,7 +69,7 @@ class Sample:
 
 
 class Writer(Protocol):
-    """One data set in the making: `append` every sample, `finish`, then `publish`.
+    """A data set being written: `append` every sample, `finish`, then `publish`.
 
     Nothing stands under the final name before `publish`. Leaving the ``with`` block removes what was written,
     unless it was published or `suspend` was called. Where samples lie follows from what is appended and from
@@ -92,23 +92,23 @@ class Writer(Protocol):
         ...
 
     def take_over(self, sample: Sample) -> bool:
-        """Account for the next sample as `append` does, where an earlier writer has left its bytes in place.
+        """Record the next sample as `append` does, whose bytes an earlier writer left in place.
 
-        Only for writers made with ``resume``; the images' content is not looked at. False where the bytes
-        that are there don't have these checksums; the writer must then be left.
+        Only for writers made with ``resume``; the images' content is not read. Return False if the bytes on
+        disk don't have these checksums; the writer must then be left.
         """
         ...
 
     def flush(self) -> None:
-        """Hand everything appended so far to the operating system, so that a kill doesn't lose it."""
+        """Flush everything appended so far to the operating system, so that a kill doesn't lose it."""
         ...
 
     def suspend(self) -> None:
-        """Close, and leave what was written for a writer with ``resume``."""
+        """Close, and keep the written bytes for a writer with ``resume``."""
         ...
 
     def finish(self, card: Card) -> Card:
-        """Write what frames the samples, wait for the disk, and give the card with the data's digest."""
+        """Write headers and tables, sync to disk, and return the card with the data's digest."""
         ...
 
     def publish(self, card: Card) -> None:
@@ -123,12 +123,12 @@ class Writer(Protocol):
 
 
 class Converted(Protocol):
-    """A data set opened: what engines need (`pipeline.engines.Dataset`), and what people ask of it."""
+    """An open data set, as engines see it (`pipeline.engines.Dataset`), with access to single samples."""
 
     path: Path
     card: Card
     targets: Mapping[str, NDArray[Any]]
-    """By name, a row per sample: "label" of the kind that ``card.spec`` states; empty without targets."""
+    """By name, one row per sample: "label" of the kind that ``card.spec`` states; empty without targets."""
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
     compressed: NDArray[np.bool_]
@@ -138,9 +138,9 @@ class Converted(Protocol):
     sizes: NDArray[np.int64]
     checksums: NDArray[np.uint32] | None
     levels: tuple[int, ...]
-    """Further sizes in which every image is there, in pixels, ascending."""
+    """Further sizes at which every image is stored, in pixels, ascending."""
     framed: bool | None
-    """Whether targets, shapes, names and card are those that were written; None where nothing tells."""
+    """Whether targets, shapes, names and card are as written; None if the set has no checksums."""
 
     def __len__(self) -> int: ...
 
@@ -154,7 +154,7 @@ class Converted(Protocol):
         ...
 
     def check_unchanged(self) -> None:
-        """Raise ChangedDataError where a file was truncated, written to or replaced since it was mapped."""
+        """Raise ChangedDataError if a file was truncated, written to or replaced since it was mapped."""
         ...
 
     def image(self, index: int) -> NDArray[np.uint8]:
@@ -166,19 +166,19 @@ class Converted(Protocol):
         ...
 
     def fault(self, index: int) -> str | None:
-        """Read sample ``index`` and say what is wrong with it; None for a sound one."""
+        """Read sample ``index`` and return its fault in words; None for a sound one."""
         ...
 
     def name(self, index: int) -> str:
-        """Name sample ``index`` as its source does."""
+        """Return the name of sample ``index`` in its source."""
         ...
 
 
 class Format(Protocol):
-    """A way to keep a data set on disk."""
+    """A storage format of data sets on disk."""
 
     def open(self, path: Path, *, lenient: bool = False) -> Converted:
-        """Open a data set; where ``lenient``, also one with broken samples, which `Converted.fault` tells."""
+        """Open a data set; if ``lenient``, also one with broken samples, which `Converted.fault` reports."""
         ...
 
     def create(
@@ -197,14 +197,14 @@ class Format(Protocol):
         path
             Its final name.
         samples
-            The most that will be appended; the same number where a conversion is resumed.
+            Maximum number that will be appended; the same number when a conversion is resumed.
         levels
             The further sizes that every sample will have, ascending.
         resume
             Keep what an earlier writer of the same path left, suspended, killed or published, for
             `Writer.take_over`; without it, start from nothing.
         targets
-            Of the samples; classes by default, whose number and names the card alone holds.
+            Specification of the targets; classes by default, whose number and names only the card holds.
         """
         ...
 

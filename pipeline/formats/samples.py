@@ -1,4 +1,4 @@
-"""Samples in mapped files: what every format does once it knows where they are."""
+"""Samples in mapped files: the part common to all formats once offsets are known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.pillow import pixel_limit
 from pipeline.targets import LABEL, TargetSpec, kind_of
 
 _LOOKS = 32
-"""Files that one call of `Samples.check_unchanged` looks at; a look takes about a microsecond."""
+"""Maximum number of files per call of `Samples.check_unchanged`; each takes about a microsecond."""
 
 
 class Samples:
@@ -29,10 +29,10 @@ class Samples:
     path
         The data set.
     level
-        The level that these are the images of, in pixels; None for their full size.
+        The level of these images, in pixels; None for their full size.
     targets
-        By name, a row per sample: "label", of one of the kinds of `pipeline.targets.TargetSpec`; empty where
-        the images are unlabeled.
+        By name, one row per sample: "label", of one of the kinds of `pipeline.targets.TargetSpec`; empty
+        where the images are unlabeled.
     heights, widths
         int64[n]; sizes in pixels.
     compressed
@@ -46,7 +46,7 @@ class Samples:
     checksums
         uint32[n], CRC-32 of each sample's bytes, or None.
     faults
-        What is known to be wrong with samples before they are read, by number.
+        Faults of samples that are known before they are read, by index.
     """
 
     path: Path
@@ -105,12 +105,12 @@ class Samples:
         return pixels
 
     def fault(self, index: int) -> str | None:
-        """Read sample ``index`` and say what is wrong with it; None for a sound one."""
+        """Read sample ``index`` and return its fault in words; None for a sound one."""
         pixels = self._read(self.checked(index))
         return pixels if isinstance(pixels, str) else None
 
     def check_unchanged(self) -> None:
-        """Look whether the files are as they were when they were mapped; of very many, at some each time.
+        """Check that the files are unchanged since they were mapped; of very many, some at each call.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class Samples:
             self.files[place % len(self.files)].check()
 
     def same_files(self, others: Self) -> Self:
-        """Return ``others``, the same files mapped once more, where they are as these were.
+        """Return ``others``, the same files mapped once more, after checking that they are unchanged.
 
         Raises
         ------
@@ -135,18 +135,18 @@ class Samples:
         return others
 
     def checked(self, index: int) -> int:
-        """Return ``index`` back where there is such a sample."""
+        """Return ``index`` if there is such a sample."""
         if not 0 <= index < len(self):
             raise DataError(f"a sample of {self.path} must be one of 0 to {len(self) - 1}; got {index}")
         return int(index)
 
     def blame(self, broken: NDArray[np.bool_], fault: str) -> None:
-        """Note a fault of these samples, bool[n], where none is known yet."""
+        """Record a fault of these samples, bool[n], unless one is recorded already."""
         for index in np.flatnonzero(broken):
             self.faults.setdefault(int(index), fault)
 
     def blame_targets(self, spec: TargetSpec) -> None:
-        """Note targets that aren't what the card promises, such as labels outside of the classes.
+        """Record faults of targets that disagree with the card, such as labels outside of the classes.
 
         Raises
         ------
@@ -165,7 +165,7 @@ class Samples:
             self.faults.setdefault(index, fault)
 
     def corrupt(self, index: int, fault: str) -> CorruptSampleError:
-        """Make the error that names file and sample.
+        """Return the error that names file and sample.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class Samples:
         return CorruptSampleError(f"{self.path}: {named} {fault}; `trainer verify` lists all broken ones")
 
     def _read(self, index: int) -> NDArray[np.uint8] | str:
-        """Decode a sample, or say what is wrong with it."""
+        """Decode a sample, or return its fault in words."""
         if index in self.faults:
             return self.faults[index]
         content = self.encoded(index)
@@ -194,11 +194,11 @@ class Samples:
         try:
             with pixel_limit(None):
                 image = Image.open(io.BytesIO(content), formats=["JPEG"])
-            # Before it is decoded: only the size that the file says may be as large as it likes.
+            # Before it is decoded: the size in the file's header may be arbitrarily large.
             if (image.height, image.width) != shape[:2]:
                 return f"is {image.height}x{image.width}, and the file says {shape[0]}x{shape[1]}"
             return np.array(image.convert("RGB"))
-        except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
+        except Exception as error:  # Pillow's plugins raise arbitrary exceptions on damage.
             fault_of_machine = machine_fault(f"sample {index} of {self.path}", error, "give fewer threads")
             if fault_of_machine is not None:
                 raise fault_of_machine from None

@@ -24,7 +24,7 @@ def contact_sheet(data: Converted, path: Path) -> None:
     """Draw images of every class, or with every label, spread evenly over the file, into a PNG.
 
     Small images are enlarged by whole factors, so that a pixel stays a pixel; large ones are scaled down. Of
-    more than 200 classes every so many-th is shown.
+    more than 200 classes every k-th is shown.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def contact_sheet(data: Converted, path: Path) -> None:
 
 
 def _groups(data: Converted) -> tuple[Sequence[str], Callable[[int], NDArray[np.int64]]]:
-    """Return the names of what is shown apart, and its members by number: classes, labels, or all images."""
+    """Return the names of the groups shown, and their members' indices: classes, labels, or all images."""
     card, values = data.card, data.targets.get(LABEL)
     if values is None or not card.classes:
         return ["all images"], lambda number: np.arange(len(data))
@@ -75,7 +75,7 @@ def _groups(data: Converted) -> tuple[Sequence[str], Callable[[int], NDArray[np.
 
 
 def _layout(classes: int) -> tuple[int, int]:
-    """Choose how many columns of classes there are, and how many images each class shows."""
+    """Return the number of columns of classes, and of images per class."""
     if classes <= 5:
         return 1, 12
     if classes <= 20:

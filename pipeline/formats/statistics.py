@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _SMALL = 1 << 16
-"""Pixels; images are counted together up to this, because a call costs as much as ten thousand pixels."""
+"""Images are counted together up to this many pixels, because a call costs as much as ten thousand pixels."""
 
 
 class PixelSums:
-    """How often each value of each channel occurs, over any number of images.
+    """Histogram of each channel's values over any number of images.
 
     Counts are whole numbers, so the order in which images are added, and how they are shared out over
     workers, has no effect on the result.
@@ -36,7 +36,7 @@ class PixelSums:
             self._count()
 
     def merge(self, other: PixelSums) -> None:
-        """Add the counts of another; ``other`` stays as it is but for pixels not counted yet."""
+        """Add the counts of another; ``other`` is unchanged except for counting its pending pixels."""
         other._count()
         self._counts += other._counts
 
@@ -47,7 +47,7 @@ class PixelSums:
         return counts
 
     def merge_counts(self, counts: list[int]) -> None:
-        """Add counts that `counts` gave."""
+        """Add counts returned by `counts`."""
         self._counts += np.array(counts, np.int64)
 
     def mean_and_std(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

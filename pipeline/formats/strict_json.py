@@ -1,4 +1,4 @@
-"""JSON as its standard has it: what every file of ours is written with, for readers of any language."""
+"""Standard JSON, for readers in any language; every JSON file of this project is written with it."""
 
 from __future__ import annotations
 

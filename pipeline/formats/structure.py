@@ -1,4 +1,4 @@
-"""The parts of a ``.beton`` file found and checked: what has to hold before a sample can be looked up."""
+"""Location and validation of the parts of a ``.beton`` file, before samples are looked up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AGAIN = "get or convert it again"
 _LABELS = (layout.INT_TYPE, layout.FLOAT_TYPE, layout.NDARRAY_TYPE, layout.TENSOR_TYPE)
 """Types of fields that may hold the label."""
 _GATHERED = 1 << 24
-"""Bytes of targets that are gathered at a time, which takes eight times as many for their places."""
+"""Bytes of targets gathered at a time, whose indices take eight times as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Extras:
 
 
 def frame_checksum(*parts: bytes) -> int:
-    """CRC-32 of what frames the images: metadata rows, targets that are rows, checksums, names and card."""
+    """CRC-32 of all but the images: metadata rows, targets that are rows, checksums, names and card."""
     checksum = 0
     for part in parts:
         checksum = zlib.crc32(part, checksum)
@@ -150,14 +150,14 @@ def read_targets(
     Parameters
     ----------
     field, column
-        The field's descriptor, and what the metadata has of it, one entry per sample.
+        The field's descriptor, and its column of the metadata, one entry per sample.
     end
         Where the file's pages end, in bytes.
 
     Returns
     -------
     tuple
-        The values, and bool[n]: which of them lie outside of the file, and are given as 0.
+        The values, and bool[n]: True for those that lie outside of the file, which are returned as 0.
 
     Raises
     ------
@@ -204,7 +204,7 @@ def read_extras(
     images: int,
     targets: NDArray[Any] | None,
 ) -> Extras | None:
-    """Find what a file of ours holds besides FFCV's parts; None in a file that FFCV wrote.
+    """Return the extras of one of our files; None for a file that FFCV wrote.
 
     ``images`` is how many images each sample has: its own, and one per level. ``targets`` are those that are
     rows on pages.

@@ -1,4 +1,4 @@
-"""The files in a tar, to its true end: a tar that is cut or damaged never passes for a shorter one."""
+"""The files in a tar, to its marked end: a truncated or damaged tar is never read as a shorter one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BLOCK = tarfile.BLOCKSIZE
 _MARK = 2 * _BLOCK
 """Bytes of the mark of an end; many writers fill up to a whole record after it."""
 _LONGEST_END = 1 << 20
-"""Empty bytes at a file's end, at most: those of the largest records that people have tar write."""
+"""Maximum number of empty bytes at a file's end: the largest record size in use."""
 _READ_AT_ONCE = 1 << 20
 _AGAIN = "get or make it again"
 
@@ -26,7 +26,7 @@ def tar_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str
     A file's name is split where WebDataset does it; ``wanted`` returns whether an ending can be part of a
     sample. Files of other endings are yielded too, as long as they are files.
 
-    Tars that were put after one another are gone through to the last. The end must be marked, by at least one
+    Concatenated tars are read to the last. The end must be marked, by at least one
     empty block: tarfile takes whatever it can't read for the end, so that of a tar which is cut between two
     files nothing would seem to be missing. Other empty blocks than those that writers leave between two tars
     are holes, as of a download that didn't end, which may have been files.
@@ -78,7 +78,7 @@ def tar_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str
                     )
     except DataError:
         raise
-    except Exception as error:  # Damaged headers make tarfile raise whatever they lead it to.
+    except Exception as error:  # Damaged headers make tarfile raise arbitrary exceptions.
         # Headers need hardly any memory, but may ask for terabytes of it where they are damaged.
         if is_refused(error) and not isinstance(error, MemoryError):
             raise unreadable(path, "a tar file", error) from None

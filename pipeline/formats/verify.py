@@ -1,4 +1,4 @@
-"""Reading a whole data file to find what is broken in it."""
+"""Verification: reads a whole data file to find broken samples."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Verdict:
     Attributes
     ----------
     samples
-        How many were read.
+        Number of samples read.
     broken
         By number: a sample's name and what is wrong with it.
     unaltered
-        Whether the file is as it was written: by the digest on its card, else by its own checksums; None for
-        a file that has neither, as FFCV writes them.
+        Whether the file is as written, by the digest on its card, else by its own checksums; None for a file
+        that has neither, as FFCV writes them.
     refusal
-        Why the set can't be opened all the same, as where its card is another's; None where it can.
+        Why the set can't be opened nevertheless, for example because its card is another's; None if it can.
     """
 
     samples: int
@@ -38,7 +38,7 @@ class Verdict:
 
     @property
     def sound(self) -> bool:
-        """True when nothing at all was found."""
+        """Whether no fault was found."""
         return not self.broken and self.unaltered is not False and self.refusal is None
 
 
@@ -95,7 +95,7 @@ def verify(
 
 
 def _refusal(path: Path) -> str | None:
-    """Open a set as training does, and return what it is refused for."""
+    """Open a set as training does, and return the message with which it is refused."""
     try:
         format_of(path).open(path)
     except DataError as error:

@@ -63,8 +63,8 @@ class WebDataset(Samples):
     minute a million samples: ``.jpg`` and binary ``.ppm`` images with a class number in ``.cls``, or labels
     or values in ``.npy``; the index beside a shard, where there is one, must agree with it.
 
-    Opening checks the whole structure (places, sizes, shapes, targets), so that a reader which goes straight
-    to ``shards`` stays within the files. Pixels are looked at only when asked for.
+    Opening checks the whole structure (offsets, sizes, shapes, targets), so that a reader which goes straight
+    to ``shards`` stays within the files. Pixels are read only on request.
 
     Parameters
     ----------
@@ -73,14 +73,14 @@ class WebDataset(Samples):
     lenient
         Open also when single samples are broken, as `trainer verify` wants; see `fault`.
     level
-        Which level to give the samples at; None for their full size. `at` does the same.
+        The level at which to return the samples; None for their full size. `at` does the same.
 
     Attributes
     ----------
     path, card
         The folder and its description; heights and widths on the card are those of ``level``.
     levels
-        Further sizes in which every image is there, in pixels, ascending.
+        Further sizes at which every image is stored, in pixels, ascending.
     framed
         True where a table of ours was found sound, else None.
 
@@ -125,7 +125,7 @@ class WebDataset(Samples):
     def __reduce__(
         self,
     ) -> tuple[Callable[[Path, bool, int | None], WebDataset], tuple[Path, bool, int | None]]:
-        # A memory map would be pickled as its bytes: another process had better map the files itself.
+        # A memory map would be pickled as its bytes; instead another process maps the files itself.
         return _reopen, (self.path, self.lenient, self.level)
 
     def at(self, level: int) -> WebDataset:
@@ -136,7 +136,7 @@ class WebDataset(Samples):
         DataError
             When the folder holds no such level, or other shards by now.
         """
-        # First: the card of a set that came in its place would be blamed for not being that of these files.
+        # First, because otherwise a replaced set's card would be reported as not belonging to these files.
         self.check_unchanged()
         return self.same_files(WebDataset(self.path, lenient=self.lenient, level=level))
 

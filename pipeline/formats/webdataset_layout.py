@@ -1,4 +1,4 @@
-"""Where things are in a WebDataset of ours: tar shards, an index beside each, and one table of all samples.
+"""Layout of our WebDatasets: tar shards, an index beside each, and one table of all samples.
 
 ::
 
@@ -6,7 +6,7 @@
         train-000000.tar      000000000.jpg, 000000000.96.jpg, 000000000.cls, 000000001.jpg, ...
         train-000000.idx      DALI's index of that shard
         ...
-        samples.npz           targets, shapes, places, checksums and names of all samples, and the card
+        samples.npz           targets, shapes, offsets, checksums and names of all samples, and the card
         card.json
 
 A sample's files share a name, its number over all shards. Images are ``.jpg``, or ``.ppm`` where they are
@@ -36,7 +36,7 @@ RECORD = tarfile.RECORDSIZE
 TABLE = "samples.npz"
 TABLE_SCHEMA = 2
 CLASS_TABLE_SCHEMA = 1
-"""Of tables of classes, which are written as ever."""
+"""Schema of tables of classes, which are written as before."""
 SHARD_SIZE = 1 << 28
 """Bytes of a shard, at most; a larger sample has one of its own."""
 INDEX_VERSION = "v1.2"
@@ -45,7 +45,7 @@ JPEG, RAW, LABEL, ARRAY = "jpg", "ppm", "cls", "npy"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file within a shard: what comes before its content, and how many bytes of content there are.
+    """A file within a shard: the bytes before its content, and the size of the content.
 
     Attributes
     ----------
@@ -76,14 +76,14 @@ class Member:
 
 
 def member(name: str, size: int, prefix: bytes = b"") -> Member:
-    """Describe a file of ``prefix`` and ``size`` more bytes; nothing of it depends on the day or the user."""
+    """Return the entry of a file of ``prefix`` and ``size`` bytes, independent of date and user."""
     entry = tarfile.TarInfo(name)
     entry.size = len(prefix) + size
     return Member(name, entry.tobuf(tarfile.USTAR_FORMAT) + prefix, len(prefix), size)
 
 
 def image_member(index: int, level: int | None, height: int, width: int, size: int, *, raw: bool) -> Member:
-    """Describe the file of an image: a JPEG, or raw pixels."""
+    """Return the entry of an image file: a JPEG, or raw pixels."""
     key = f"{index:09}" if level is None else f"{index:09}.{level}"
     if raw:
         return member(f"{key}.{RAW}", size, b"P6\n%d %d\n255\n" % (width, height))
@@ -91,7 +91,7 @@ def image_member(index: int, level: int | None, height: int, width: int, size: i
 
 
 def target_member(index: int, spec: TargetSpec, target: int | float | NDArray[Any] | None) -> Member | None:
-    """Describe the file of a sample's target, all of it in its head; None for unlabeled samples."""
+    """Return the entry of a sample's target, with its content in the head; None for unlabeled samples."""
     if spec.kind == "none":
         return None
     if spec.kind == "class":

@@ -1,4 +1,4 @@
-"""The table of a WebDataset that has none: gathered from tar headers and the headers of images."""
+"""Tables of WebDatasets without one, built from the headers of tars and images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """An image in a shard; ``place`` holds what `Table.columns` has of it, in their order."""
+    """An image in a shard; ``place`` holds its entries of `Table.columns`, in their order."""
 
     place: tuple[int, int, int, int, int]
     raw: bool
@@ -47,7 +47,7 @@ class _Image:
 def gather_table(
     folder: Path, shards: list[tuple[str, NDArray[np.uint8]]], *, unlabeled: bool = False
 ) -> Table:
-    """Make the table of a folder's shards.
+    """Return the table of a folder's shards.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class _Gathering:
         self.faults: dict[int, str] = {}
 
     def add(self, path: Path, number: int, data: NDArray[np.uint8], files: list[_File]) -> None:
-        """Enter a sample of shard ``number``."""
+        """Add a sample of shard ``number``."""
         images: dict[int | None, _Image] = {}
         target: int | NDArray[Any] | None = None
         for file in files:
@@ -202,7 +202,7 @@ def _check_index(shard: Path, samples: list[list[_File]]) -> None:
 
 
 def _shape(content: NDArray[np.uint8], *, raw: bool) -> tuple[int, int, int] | str:
-    """Return height, width and the bytes before the pixels of an image, or say what is wrong with it."""
+    """Return height, width and the number of bytes before the pixels of an image, or its fault in words."""
     if not raw:
         frame = read_frame(content)
         return "is no JPEG" if frame is None else (frame.height, frame.width, 0)

@@ -1,4 +1,4 @@
-"""One tar shard in the making, with DALI's index beside it."""
+"""A tar shard being written, with DALI's index beside it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pipeline.formats.webdataset_layout import Member
 
 
 class ShardWriter:
-    """A tar file that grows by one file after the other, or finds that they are there already.
+    """A tar file to which files are appended, or found to be there already.
 
-    What an earlier writer left in it stays until it is written over; `end` cuts the rest off.
+    Bytes of an earlier writer stay until they are overwritten; `end` truncates the rest.
 
     Attributes
     ----------
@@ -33,16 +33,16 @@ class ShardWriter:
         self.samples: list[list[tuple[str, int, int]]] = []
 
     def begin_sample(self) -> None:
-        """Let the next files be another sample's."""
+        """Start the next sample."""
         self.samples.append([])
 
     def append(self, member: Member, content: bytes) -> int:
-        """Write a file, and give where its content lies."""
+        """Write a file, and return the offset of its content."""
         self._write(b"".join((member.head, content, bytes(member.padding))))
         return self._account(member)
 
     def take_over(self, member: Member, checksum: int) -> tuple[int, bool]:
-        """Account for a file, and give where its content lies and whether it is there, with this CRC-32."""
+        """Record a file, and return the offset of its content and whether it is there, with this CRC-32."""
         self.file.seek(self.size)
         found = self.file.read(member.length)
         start, stop = len(member.head), len(member.head) + member.size
@@ -50,7 +50,7 @@ class ShardWriter:
         return self._account(member), sound and zlib.crc32(found[start:stop]) == checksum
 
     def end(self) -> int:
-        """End the tar file and write its index, wait for the disk, and give the file's size."""
+        """End the tar file, write its index, sync to disk, and return the file's size."""
         size = layout.ended(self.size)
         self._write(bytes(size - self.size))
         self.file.truncate()
@@ -61,7 +61,7 @@ class ShardWriter:
         return size
 
     def _write(self, content: bytes) -> None:
-        # Seeking writes out what is buffered, so it is left where the file stands there already.
+        # Seeking flushes the buffer, so it is avoided when the file is at that position already.
         if self.file.tell() != self.size:
             self.file.seek(self.size)
         self.file.write(content)
@@ -74,12 +74,12 @@ class ShardWriter:
 
 
 def index_path(shard: Path) -> Path:
-    """Where the index of a shard lies."""
+    """Return the path of a shard's index."""
     return shard.with_suffix(".idx")
 
 
 def write_synced(path: Path, content: bytes) -> None:
-    """Write a file within a partial folder, and wait for the disk."""
+    """Write a file within a partial folder, and sync it to disk."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()

@@ -45,7 +45,7 @@ class Table:
     card
         JSON text, None where the table was gathered.
     faults
-        What is wrong with samples, by number.
+        Faults of samples, by index.
     """
 
     levels: tuple[int, ...]
@@ -73,7 +73,7 @@ def digest_of(folder: Path) -> str:
 
 
 def read_table(folder: Path) -> Table | None:
-    """Read the table of a folder that we wrote; None where there is none.
+    """Return the table of a folder that we wrote; None if there is none.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def read_table(folder: Path) -> Table | None:
         )
     except DataError:
         raise
-    except Exception as error:  # A damaged archive makes zipfile and NumPy raise whatever they stumble over.
+    except Exception as error:  # A damaged archive makes zipfile and NumPy raise arbitrary exceptions.
         if is_refused(error):
             raise unreadable(path, "a table of samples", error) from None
         raise DataError(
@@ -153,7 +153,7 @@ def _check_shard(path: Path, size: int) -> None:
 
 
 def check_keys(folder: Path, table: Table, shards: Sequence[NDArray[np.uint8]]) -> None:
-    """Check that the first and the last image of each shard are the ones meant: shards could be swapped.
+    """Check the first and last image of each shard against the table: shards could be swapped.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def check_keys(folder: Path, table: Table, shards: Sequence[NDArray[np.uint8]]) 
     Raises
     ------
     DataError
-        When one isn't.
+        When one differs.
     """
     shard, offsets = table.columns["shard"][0], table.columns["offsets"][0]
     for number, name in enumerate(table.shards):

@@ -33,9 +33,9 @@ class _Part:
     Attributes
     ----------
     content, checksum
-        What follows the header; no content where that is there already.
+        The bytes after the header; no content if they are there already.
     rows
-        Of the table: 0 for the full size, then the levels.
+        Rows of the table: 0 for the full size, then the levels.
     """
 
     member: Member
@@ -45,24 +45,25 @@ class _Part:
 
 
 class WebDatasetWriter:
-    """A folder of shards in the making; see `pipeline.formats.Writer`.
+    """A folder of shards being written; see `pipeline.formats.Writer`.
 
-    The bytes of every file depend on what is appended and on nothing else.
+    The bytes of every file depend only on the appended samples.
 
     Parameters
     ----------
     path
         The folder's final name.
     samples
-        How many will be appended at most.
+        Maximum number of samples that will be appended.
     levels
         Further sizes of every sample, ascending.
     resume
-        Keep what an earlier writer left, for `take_over`.
+        Keep the files that an earlier writer left, for `take_over`.
     shard_size
         Bytes of a shard, at most.
     targets
-        Of the samples; see `pipeline.formats.webdataset_layout` for the files that hold them.
+        Specification of the samples' targets; `pipeline.formats.webdataset_layout` has the files that hold
+        them.
 
     Raises
     ------
@@ -117,11 +118,11 @@ class WebDatasetWriter:
         self._add(sample, taken_over=False)
 
     def take_over(self, sample: Sample) -> bool:
-        """Account for the next sample where an earlier writer left its bytes; see `Writer.take_over`."""
+        """Record the next sample, whose bytes an earlier writer left; see `Writer.take_over`."""
         return self._add(sample, taken_over=True)
 
     def flush(self) -> None:
-        """Hand everything appended so far to the operating system, so that a kill doesn't lose it."""
+        """Flush everything appended so far to the operating system, so that a kill doesn't lose it."""
         if self._shard is not None:
             try:
                 self._shard.file.flush()
@@ -129,19 +130,20 @@ class WebDatasetWriter:
                 raise unwritable(self.path, error) from None
 
     def suspend(self) -> None:
-        """Close, and leave what was written for a writer with ``resume``."""
+        """Close, and keep the written files for a writer with ``resume``."""
         self.flush()
         self._close_shard()
         self._partial.suspend()
 
     def finish(self, card: Card) -> Card:
-        """Write the last index and the table, wait for the disk, and give the card with the data's digest."""
+        """Write the last index and the table, sync to disk, and return the card with the data's digest."""
         samples = len(self._names)
         if samples != card.samples:
             raise AssertionError(f"{samples} samples were appended; the card counts {card.samples}")
         try:
             self._end_shard()
-            # Digest and version stay outside: the one can't be known within, the other changes the bytes.
+            # Without digest and version: the digest can't be known within, the version would change the
+            # bytes.
             text = json.dumps(json.loads(replace(card, digest=None, created_by="").to_json()))
             newest = self._spec.kind != "class"
             labels = {} if self._targets is None else {"labels": self._targets[:samples]}
@@ -187,7 +189,7 @@ class WebDatasetWriter:
         self._partial.discard()
 
     def _add(self, sample: Sample, *, taken_over: bool) -> bool:
-        """Enter the next sample, and write it, or where ``taken_over`` say whether it is there."""
+        """Record the next sample and write it, or if ``taken_over`` return whether it is there."""
         index, whole = len(self._names), True
         parts = self._parts(index, sample)
         try:
@@ -211,7 +213,7 @@ class WebDatasetWriter:
         return whole
 
     def _parts(self, index: int, sample: Sample) -> list[_Part]:
-        """Return the files of a sample, in their order."""
+        """Return the files of a sample, in order."""
         full = sample.images[0]
         parts: list[_Part] = []
         for row, (level, image) in enumerate(zip((None, *self._levels), sample.images, strict=True)):
@@ -237,7 +239,7 @@ class WebDatasetWriter:
             self._columns[column][row, index] = value
 
     def _room_for(self, length: int) -> ShardWriter:
-        """Return the shard for the next sample, a new one where it would become too large."""
+        """Return the shard for the next sample, a new one if the current would become too large."""
         if self._shard is not None and layout.ended(self._shard.size + length) > self._shard_size:
             self._end_shard()
         if self._shard is None:
@@ -258,7 +260,7 @@ class WebDatasetWriter:
 
 
 def _check_replaceable(path: Path) -> None:
-    """Check that what is replaced, and so removed, is nothing but a WebDataset."""
+    """Check that a folder to be replaced, and so removed, holds only a WebDataset."""
     if path.suffix != ".wds":
         raise DataError(f"a WebDataset folder to write must end in .wds; got {path}: give it such a name")
     if not path.exists():

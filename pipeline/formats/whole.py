@@ -1,4 +1,4 @@
-"""Files that appear under their name whole or not at all, whatever kills the writer."""
+"""Files that are written atomically: they appear under their name whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pipeline.formats import disk
 
 
 def partial_path(path: Path) -> Path:
-    """Where ``path`` is written before it is whole: a hidden file in the same folder."""
+    """Return the path of the partial file of ``path``: a hidden file in the same folder."""
     return path.with_name(f".{path.name}.partial")
 
 
 class PartialFile:
-    """A file in the making: locked, and renamed to ``path`` by `publish`.
+    """A file being written: locked, and renamed to ``path`` by `publish`.
 
     The name of the partial file is fixed, so that one which a killed writer left is taken over by the next.
     The lock keeps two writers of one file apart; the kernel frees it when its holder dies.
@@ -26,10 +26,11 @@ class PartialFile:
     Parameters
     ----------
     path
-        The final name. Its folder is made where missing.
+        The final name. Its folder is made if missing.
     keep
-        Keep what an earlier writer left there; without it the file is emptied. Where there is no partial file
-        and a file has the final name, that one is taken back: its writer was killed after publishing it.
+        Keep the bytes that an earlier writer left there; else the file is truncated. Where there is no
+        partial file and a file has the final name, that one is taken back: its writer was killed after
+        publishing it.
 
     Attributes
     ----------
@@ -68,7 +69,7 @@ class PartialFile:
         self.file: BufferedRandom = os.fdopen(descriptor, "r+b")
 
     def sync(self) -> None:
-        """Wait until everything written is on the disk."""
+        """Sync everything written to disk."""
         self.file.flush()
         disk.sync(self.file.fileno())
 
@@ -80,7 +81,7 @@ class PartialFile:
         except OSError as error:
             if not disk.is_held(error):
                 raise
-            # Closing it first leaves a moment without a lock, so it isn't done where it needn't be.
+            # Closing it first would leave a moment without a lock, so it is done only where it must be.
             self.file.close()
             try:
                 self._partial.replace(self.path)
@@ -98,7 +99,7 @@ class PartialFile:
         """Remove the partial file; does nothing once published or suspended."""
         if not self.file.closed:
             self._partial.unlink(missing_ok=True)
-            # On a full disk what is still buffered fails once more; it is to be thrown away anyhow.
+            # On a full disk the remaining buffer fails once more; it is discarded in any case.
             with contextlib.suppress(OSError):
                 self.file.close()
 
@@ -128,7 +129,7 @@ def remove_stale(path: Path) -> None:
 
 
 def unreadable(path: Path, wanted: str, error: Exception) -> DataError:
-    """Say in one line that ``path`` can't be read, which must be what is ``wanted``."""
+    """Return the error, one line, that ``path`` can't be read, which must be ``wanted``."""
     reason = getattr(error, "strerror", None) or error
     return machine_fault(str(path), error) or DataError(
         f"{path} must be {wanted} that can be read; it can't be ({reason}): mend its permissions, get it "
@@ -137,5 +138,5 @@ def unreadable(path: Path, wanted: str, error: Exception) -> DataError:
 
 
 def unwritable(path: Path, error: OSError) -> UnwritableError:
-    """Say in one line why ``path`` can't be written."""
+    """Return the error, one line, why ``path`` can't be written."""
     return UnwritableError(f"{path} can't be written: {error.strerror or error}")
