@@ -1,4 +1,4 @@
-"""Windows: the part of each image that is asked of an engine, and the size that it is to have."""
+"""Windows: the part of each image to read, and the size to resize it to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """One window an image, in pixels of the image as it is stored.
+    """One window per image, in pixels of the stored image.
 
     Attributes
     ----------

@@ -93,7 +93,7 @@ class Augmentation:
             (index for index, part in enumerate(self.parts) if part.domain == "float"), len(self.parts)
         )
         self._scopes = scopes(self.parts)
-        # Looking through a protocol takes as long as drawing for a batch: once per augmentation is enough.
+        # isinstance on a runtime_checkable Protocol is as slow as drawing for a batch; cache the result.
         first = self.parts[0] if self.parts else None
         self.cropping: Cropping | None = first if isinstance(first, Cropping) else None
         self._mixes = tuple(isinstance(part, Mixing) for part in self.parts)

@@ -1,4 +1,4 @@
-"""Engines: one file a way of reading images, all behind one contract."""
+"""Engines read images by id: one file per engine, all behind one contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Host memory for batches, used again once nobody holds the batch."""
+"""Pool of host memory for batches, reused once a batch is released."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _KEPT = 8
-"""Blocks kept at most: those of the batches that are read ahead, and some in the consumer's hands."""
+"""Maximum number of blocks kept: the batches read ahead, and some held by the consumer."""
 
 
 class Blocks:
-    """Allocates uint8 tensors in memory that nobody else holds, if possible in memory that was given before.
+    """Allocates uint8 tensors in memory without other references, reusing earlier blocks if possible.
 
     Memory fresh from the operating system costs more than the batch of small images that is copied into it:
-    every page is filled with zeros when it is touched. PyTorch keeps a stock of pinned memory, and none of
-    other memory on the host. Used by several threads at once.
+    every page is zeroed on first access. PyTorch caches pinned memory, but no other memory on the host.
+    Safe to use from several threads.
     """
 
     def __init__(self, *, pinned: bool) -> None:
@@ -35,7 +35,8 @@ class Blocks:
         size = math.prod(shape)
         with self._lock:
             for at in range(len(self._blocks)):
-                # Held by the list and by the call alone: a tensor, and every view of one, holds it too.
+                # Referenced only by the list and this call: a tensor, and every view of one, would hold it
+                # too.
                 if self._blocks[at].size == size and sys.getrefcount(self._blocks[at]) == 2:
                     return torch.from_numpy(self._blocks[at]).view(shape)
             block: NDArray[np.uint8] = np.empty(size, np.uint8)

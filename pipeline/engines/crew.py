@@ -1,4 +1,4 @@
-"""Threads that work on the parts of a batch together with the thread that asks for it."""
+"""Thread pool for the chunks of a batch, in which the calling thread takes part."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 
 
 class Crew:
-    """So many threads, of which the caller is one: a small batch needs to wake none of the others.
+    """A number of threads, of which the caller is one: a small batch needn't wake any other.
 
     Parameters
     ----------
     threads
-        Including the caller.
+        Number of threads, including the caller.
     name
-        Begins the names of the others.
+        Prefix of the other threads' names.
     """
 
     def __init__(self, threads: int, name: str) -> None:
@@ -26,10 +26,10 @@ class Crew:
         self._pool = ThreadPoolExecutor(max(1, threads - 1), thread_name_prefix=name)
 
     def share_out(self, count: int, parts: int, work: Callable[[slice], None]) -> None:
-        """Call ``work`` on ``parts`` stretches, about equal, of a batch of ``count`` samples.
+        """Call ``work`` on ``parts`` chunks of about equal size of a batch of ``count`` samples.
 
-        Whoever is done with a part takes the next, so that no thread waits long for another. An error is
-        raised once all have come to the end of their parts.
+        Dynamic scheduling: idle threads take the next chunk, so that no thread waits long for another. An
+        error is raised once all threads have finished their chunks.
         """
         parts = min(parts, count)
         if parts < 2:
@@ -46,7 +46,7 @@ class Crew:
         try:
             run()
         finally:
-            # After an error or Ctrl-C, leave nothing to the others.
+            # After an error or Ctrl-C, leave no chunks to the others.
             for _ in waiting:
                 pass
             wait(others)

@@ -1,7 +1,7 @@
 """JPEGs decoded by NVIDIA DALI, on a CUDA device where there is one, batch by batch ahead of the training.
 
-DALI's own readers can't be asked for samples by number, so none takes part: our code finds the bytes and
-hands them to a pipeline that decodes windows. On the CPU DALI decodes with libjpeg-turbo, as Pillow does, and
+DALI's own readers can't read samples by index, so they aren't used: our code locates the bytes and passes
+them to a pipeline that decodes windows. On the CPU DALI decodes with libjpeg-turbo, as Pillow does, and
 gives the same pixels bit for bit. On a GPU nvJPEG decodes, whose pixels may differ by a gray level or two.
 """
 
@@ -27,13 +27,13 @@ from pipeline.kernels.resize import resize_window
 
 @dataclass(frozen=True)
 class DaliEngine:
-    """Decode with NVIDIA DALI, on the GPU where there is one, ahead of the training (extra: dali).
+    """Decode with NVIDIA DALI, on the GPU if there is one, ahead of the training (extra: dali).
 
     JPEGs are decoded at full scale, and only as far as their windows need. Raw images don't go through DALI.
     """
 
     threads: int = 0
-    """Threads that decode; 0 for one per core."""
+    """Number of decoding threads; 0 for one per core."""
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
@@ -46,8 +46,8 @@ class DaliEngine:
 class DaliReader:
     """A mapped data set, and the DALI pipelines that decode from it.
 
-    `begin` starts to read a batch and gives a function that waits for it: with another batch begun before the
-    first is waited for, DALI's threads are never idle. `read` is the two at once.
+    `begin` starts to read a batch and returns a function that waits for it: with another batch begun before
+    the first is waited for, DALI's threads are never idle. `read` is the two at once.
 
     A sample is compared with its checksum, and a JPEG with its shape, when it is read for the first time.
     """
@@ -65,7 +65,7 @@ class DaliReader:
         self._threads = threads
         self._stored = StoredSamples(dataset)
         self._new = dataset.compressed.copy()
-        # What Pillow reads and DALI doesn't.
+        # Samples that Pillow reads and DALI doesn't.
         self._refused = np.zeros(len(dataset), np.bool_)
         self._pipelines: dict[int, JpegPipeline] | None = {}
         self.decoded = 0
@@ -80,21 +80,22 @@ class DaliReader:
         return self.begin_views(ids, crops)()
 
     def begin(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Callable[[], Tensor]:
-        """Begin to read what `read` would, and give the function that waits for the images.
+        """Begin to read as `read` does, and return the function that waits for the images.
 
-        Up to three batches are decoded ahead; beyond that the oldest is waited for here. Batches that nobody
-        waits for are dropped.
+        Up to three batches are decoded ahead; beyond that this waits for the oldest. Batches whose function
+        is never called are dropped.
 
         Raises
         ------
         DataError
-            As `read` does. A `CorruptSampleError` is the function's to raise, when the batch's turn comes.
+                As `read` does. A `CorruptSampleError` is raised by the returned function, in the batch's
+                turn.
         """
         wait = self.begin_views(ids, () if crop is None else (crop,))
         return lambda: wait()[0]
 
     def begin_views(self, ids: NDArray[np.int64], crops: Sequence[Crop]) -> Callable[[], tuple[Tensor, ...]]:
-        """Begin to read what `read_views` would, as `begin` does; without a crop, whole images."""
+        """Begin to read as `read_views` does; without a crop, whole images. Otherwise as `begin`."""
         check_ids(ids, self._dataset)
         self._dataset.check_unchanged()
         for crop in crops:
@@ -133,7 +134,7 @@ class DaliReader:
             if images is None:
                 self._examine(ids[indices], work, pipeline, ticket.refusal)
                 return self.begin_views(ids, crops)()
-            # Again: what was read meanwhile may be another file's bytes.
+            # Again: the bytes read meanwhile may be another file's.
             self._dataset.check_unchanged()
             if len(rest):
                 images = tuple(
@@ -154,7 +155,7 @@ class DaliReader:
     def _check(self, ids: NDArray[np.int64]) -> None:
         """Compare samples that weren't read before with their checksums, and JPEGs with their shapes.
 
-        A file that isn't plain or has another shape is Pillow's to judge, and to read from then on. DALI
+        A file that isn't plain or has another shape is read by Pillow, from then on as well. DALI
         would notice some of those by itself, but not where a window stays clear of the damage; and where its
         parser gives up in the middle of a batch, its threads go on with memory that is gone (seen in 2.4).
         """
@@ -180,7 +181,7 @@ class DaliReader:
         for crop in crops:
             across = np.where(crop.windows.flip, -crop.width, crop.width)
             sizes.append(np.stack((np.full_like(across, crop.height), across), axis=1).astype(np.float32))
-        # What holds all windows of an image is decoded once, and the windows are cut from that.
+        # The rectangle that holds all windows of an image is decoded once, and the windows are cut from it.
         first = starts.min(axis=0)
         region = _rectangles(first, (starts + shapes).max(axis=0) - first)
         cuts = tuple(map(_rectangles, starts - first, shapes)) if len(crops) > 1 else ()
@@ -199,7 +200,7 @@ class DaliReader:
     def _host(
         self, ids: NDArray[np.int64], crops: tuple[Crop, ...], shapes: Sequence[tuple[int, int]]
     ) -> tuple[Tensor, ...]:
-        """Read raw images, and what DALI refuses, uint8[n, H, W, 3] per view on the host."""
+        """Read raw images, and those that DALI refuses, uint8[n, H, W, 3] per view on the host."""
         pinned = self._device.type == "cuda"
         batches = tuple(
             torch.empty((len(ids), *shape, 3), dtype=torch.uint8, pin_memory=pinned) for shape in shapes
@@ -221,14 +222,14 @@ class DaliReader:
         return batches
 
     def _examine(self, ids: NDArray[np.int64], work: Work, pipeline: JpegPipeline, refusal: str) -> None:
-        """Find out which samples of a batch DALI refuses, and whether Pillow reads them.
+        """Determine which samples of a batch DALI refuses, and whether Pillow reads them.
 
         Raises
         ------
         CorruptSampleError
-            Where Pillow doesn't either.
+            If Pillow doesn't read one either.
         DataError
-            Where DALI refuses none of them alone.
+            If DALI refuses none of them alone.
         """
         found = False
         for i, index in enumerate(ids):
@@ -250,7 +251,7 @@ def _rectangles(starts: NDArray[np.int64], shapes: NDArray[np.int64]) -> Rectang
 
 
 def _joined(count: int, *parts: tuple[NDArray[np.int64], Tensor]) -> Tensor:
-    """Put the images of two parts of a batch, each with its places, together on the device of the first."""
+    """Join the images of two parts of a batch by their indices, on the device of the first."""
     pixels = parts[0][1]
     whole = torch.empty((count, *pixels.shape[1:]), dtype=torch.uint8, device=pixels.device)
     for indices, images in parts:

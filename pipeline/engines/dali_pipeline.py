@@ -1,4 +1,4 @@
-"""One DALI pipeline that is handed JPEG bytes and windows, and decodes several batches ahead."""
+"""A DALI pipeline that takes JPEG bytes and windows, and decodes several batches ahead."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch.utils.dlpack import from_dlpack
 from pipeline.errors import MissingExtraError
 
 _AHEAD = 3
-"""Batches under way at once: one being decoded, one that waits its turn, one done and not taken yet."""
+"""Maximum number of batches in progress: one being decoded, one queued, one done and not taken yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Rectangles:
     shapes: NDArray[np.int32]
 
     def part(self, rows: slice) -> Rectangles:
-        """Return the rectangles of some images."""
+        """Return the rectangles of the given images."""
         return Rectangles(self.starts[rows], self.shapes[rows])
 
 
@@ -44,12 +44,12 @@ class Work:
     contents
         n JPEG files, uint8 each; they stay as they are until the batch is done.
     region
-        What is decoded of each image.
+        The rectangle to decode of each image.
     cuts
-        What is cut out of what was decoded, per view; where there is one view, all of it.
+        The rectangle to cut out of the decoded one, per view; all of it if there is one view.
     sizes
-        float32[n, 2] per view, height and width to resize to, negative for mirrored ones; none leaves what
-        was decoded as it is.
+        float32[n, 2] per view, height and width to resize to, negative for mirrored ones; empty leaves
+        decoded images as they are.
     """
 
     contents: Sequence[NDArray[np.uint8]]
@@ -58,7 +58,7 @@ class Work:
     sizes: tuple[NDArray[np.float32], ...] = ()
 
     def part(self, place: int) -> Work:
-        """Return the work of one image."""
+        """Return the work restricted to one image."""
         one = slice(place, place + 1)
         cuts, sizes = tuple(cut.part(one) for cut in self.cuts), tuple(size[one] for size in self.sizes)
         return Work(self.contents[one], self.region.part(one), cuts, sizes)
@@ -66,7 +66,7 @@ class Work:
 
 @dataclass(slots=True)
 class Ticket:
-    """A batch under way.
+    """A batch in progress.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Ticket:
     images
         uint8[n, H, W, 3] per view on the device, once done; None where DALI refused one of the files.
     refusal
-        What DALI said then.
+        DALI's message in that case.
     """
 
     work: Work | None
@@ -85,13 +85,13 @@ class Ticket:
 
 @dataclass(slots=True)
 class _State:
-    """A DALI pipeline, None where it is to be built, and the batches handed to it, oldest first."""
+    """A DALI pipeline, None before it is built, and its pending batches, oldest first."""
 
     pipeline: Any
     under_way: deque[Ticket]
 
     def end(self) -> None:
-        # The pipeline goes first: until it is gone its threads read what the tickets hold.
+        # The pipeline is deleted first: until then its threads read the tickets' memory.
         self.pipeline = None
         self.under_way.clear()
 
@@ -99,7 +99,7 @@ class _State:
 class JpegPipeline:
     """Decodes windows of JPEGs, on the CPU or on a CUDA device, and resizes as many of each as it has views.
 
-    Without views, what was decoded stays as it is.
+    Without views, decoded images stay as they are.
 
     DALI has no reader that reads given ids, so the files' bytes are handed over, by reference. An
     error in one batch is the end of a DALI pipeline: the batches behind it are then handed to a new one. Used
@@ -117,7 +117,7 @@ class JpegPipeline:
         self._end = weakref.finalize(self, self._state.end)
 
     def submit(self, work: Work) -> Ticket:
-        """Begin to decode a batch; waits for the oldest one under way where there are three."""
+        """Begin to decode a batch; waits for the oldest one in progress if there are three."""
         ticket = Ticket(work)
         state = self._state
         with self._lock:
@@ -137,14 +137,14 @@ class JpegPipeline:
         return ticket
 
     def finish(self, ticket: Ticket) -> tuple[Tensor, ...] | None:
-        """Wait until a batch, and with it those submitted before it, are done, and give its images."""
+        """Wait until a batch, and with it those submitted before it, are done, and return its images."""
         with self._lock:
             while ticket.work is not None and self._state.under_way:
                 self._finish_oldest()
         return ticket.images
 
     def close(self) -> None:
-        """End DALI's threads and free its memory; batches under way are dropped."""
+        """End DALI's threads and free its memory; batches in progress are dropped."""
         with self._lock:
             self._end()
 
@@ -154,10 +154,10 @@ class JpegPipeline:
         try:
             outputs = state.pipeline.outputs()
             ticket.images = tuple(self._taken(from_dlpack(images.as_tensor())) for images in outputs)
-        except Exception as error:  # DALI gives each of its errors the Python type that fits it best.
+        except Exception as error:  # DALI raises different Python types for its errors.
             ticket.refusal = str(error)
         except BaseException:
-            # Ctrl-C: whether DALI has given this batch or will give it next can't be told.
+            # Ctrl-C: it is unknown whether DALI has returned this batch or will return it next.
             self._start_over()
             raise
         state.under_way.popleft()
@@ -166,18 +166,17 @@ class JpegPipeline:
             self._start_over()
 
     def _start_over(self) -> None:
-        """Hand the batches under way to a new pipeline."""
+        """Submit the pending batches to a new pipeline."""
         self._state.pipeline = None
         for ticket in self._state.under_way:
             assert ticket.work is not None
             self._feed(ticket.work)
 
     def _taken(self, images: Tensor) -> Tensor:
-        """Take a batch out of DALI's hands.
+        """Take over a batch's memory from DALI.
 
-        On the CPU the memory is ours from here on. On a GPU DALI uses it again in the order of a stream of
-        its own, which knows nothing of the kernels that PyTorch still has to run on it: hence the copy, and
-        the wait until it is made.
+        On the CPU the memory is ours from here on. On a GPU DALI reuses it in the order of its own stream,
+        independent of PyTorch's pending kernels: hence the copy, and the wait for it.
         """
         if self._device.type != "cuda":
             return images
@@ -206,7 +205,8 @@ class JpegPipeline:
             self._most,
             self._threads,
             self._device.index if on_gpu else None,
-            # More would want as many batches before it gives the first; runs can be scheduled ahead anyhow.
+            # A deeper queue would need as many batches before it returns the first; runs can be scheduled
+            # ahead anyway.
             prefetch_queue_depth=1,
         )
         with pipeline:

@@ -3,10 +3,10 @@
 FFCV's own ``imdecode`` wraps libjpeg-turbo's ``tjDecompress2`` with the fast, rough cosine transform.
 It differs from Pillow by up to 12 gray levels, and saves 2 to 4% of the time. Here the same function of the
 same library is called without it: then every pixel that is decoded in full equals Pillow's. Colors are
-smoothed as Pillow does it, too: to leave that out saves 5%, of images in full scale only.
+smoothed as Pillow does, too: leaving that out would save 5%, of images at full scale only.
 
 Windows that are to be made half as large, or smaller, are decoded at 1/2, 1/4 or 1/8, as Pillow's ``draft``
-does, which is several times faster than to decode them in full and resize what comes. Their pixels are those
+does, which is several times faster than decoding them in full and resizing. Their pixels are those
 of another filter (the mean of 2x2 pixels where the triangle weighs 4x4) and differ from the resident engine's
 by up to some ten gray levels, so such a run ends with other weights. `FfcvEngine.exact` decodes all in full.
 """
@@ -39,11 +39,11 @@ from pipeline.kernels.resize import resize_windows
 from pipeline.machine import memory
 
 _RAW_STRETCH = 1 << 22
-"""Raw bytes per thread at least: less is copied sooner than another thread wakes up."""
+"""Minimum raw bytes per thread: less is copied sooner than another thread wakes up."""
 _STRETCH = 1 << 15
-"""Bytes per thread at least where they are decoded or resized."""
+"""Minimum bytes per thread if they are decoded or resized."""
 _SMALL = 64 * 64
-"""Pixels of an image that is copied too fast for another thread to be worth it."""
+"""Maximum pixels of an image that is copied too fast for another thread to pay."""
 _SHARES = 8
 """Maximum number of chunks of a batch per thread: small chunks, so that no thread waits long for another."""
 
@@ -56,7 +56,7 @@ class FfcvEngine:
     """
 
     threads: int = 0
-    """Threads that decode; 0 for one per core."""
+    """Number of decoding threads; 0 for one per core."""
     exact: bool = False
     """Decode every JPEG in full, so that pixels equal the resident engine's bit for bit. Without it, windows
     that are made half as large or smaller are decoded at a reduced scale: faster the larger the images are by
@@ -73,7 +73,7 @@ class FfcvEngine:
 class FfcvReader:
     """A mapped data set and the threads that decode from it.
 
-    Each batch is read into memory of its own, so it stays as it is for as long as somebody holds it. A sample
+    Each batch is read into memory of its own, so it stays valid for as long as it is referenced. A sample
     is compared with its checksum when it is read for the first time.
     """
 
@@ -81,7 +81,7 @@ class FfcvReader:
         self.height: int | None
         self.width: int | None
         self.height, self.width = shared_shape(dataset)
-        # On the CPU the kernels here are faster than what crops on a device.
+        # On the CPU these kernels are faster than the operations that crop on a device.
         self.crops = self.height is None or device.type == "cpu" or bool(dataset.compressed.any())
         self._dataset = dataset
         self._exact = exact
@@ -103,7 +103,7 @@ class FfcvReader:
 
     @property
     def decoded(self) -> int:
-        """JPEGs decoded so far."""
+        """Number of JPEGs decoded so far."""
         return sum(desk.decoded for desk in self._all_desks)
 
     def read(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Tensor:
@@ -115,7 +115,7 @@ class FfcvReader:
         return self._images(ids, tuple(crops))
 
     def _images(self, ids: NDArray[np.int64], crops: tuple[Crop, ...]) -> tuple[Tensor, ...]:
-        """One batch of images per crop; without any, one of whole images."""
+        """Return one batch of images per crop; without any, one of whole images."""
         check_ids(ids, self._dataset)
         self._dataset.check_unchanged()
         for crop in crops:
@@ -146,7 +146,7 @@ class FfcvReader:
                 outs[0][place] = image
             for out, crop in zip(outs, crops, strict=False):
                 out[place] = crop_image(image, crop, int(place))
-        # Again: what was read meanwhile may be another file's bytes.
+        # Again: the bytes read meanwhile may be another file's.
         self._dataset.check_unchanged()
         return tuple(batch.permute(0, 3, 1, 2) for batch in batches)
 
@@ -156,7 +156,7 @@ class FfcvReader:
         self._free()
 
     def _parts(self, ids: NDArray[np.int64], resized: int) -> int:
-        """Parts that a batch is worth being shared out in; ``resized`` are the bytes of its crops."""
+        """Return the number of chunks to split a batch into; ``resized`` are the bytes of its crops."""
         dataset, threads = self._dataset, self._crew.threads
         if self._raw and not resized:
             return min(len(ids) * int(dataset.sizes[0]) // _RAW_STRETCH, threads)
@@ -197,7 +197,7 @@ class FfcvReader:
         )
 
     def _second_opinion(self, index: int) -> NDArray[np.uint8]:
-        """Decode what the C decoder wouldn't, or say why it can't be.
+        """Decode a sample that the C decoder refused, or raise an error that says why it is damaged.
 
         The decoder also refuses JPEGs that are merely odd, such as bytes left over between markers. Where
         the checksum vouches for the bytes, what Pillow makes of them holds, as in the resident engine.
@@ -228,7 +228,7 @@ def crop_image(image: NDArray[np.uint8], crop: Crop, place: int) -> NDArray[np.u
 
 
 class _Desk:
-    """A decoder and the memory that it decodes into, used by one thread at a time."""
+    """A decoder and its output memory, used by one thread at a time."""
 
     def __init__(self, decoder: int) -> None:
         self.decoder = decoder
@@ -237,7 +237,7 @@ class _Desk:
         self.decoded = 0
 
     def make_room(self, pixels: int, copy: int) -> None:
-        """Provide for an image of so many bytes, decoded and not."""
+        """Ensure room for an image of these many bytes, decoded and encoded."""
         if self.pixels.size < pixels:
             self.pixels = np.empty(pixels, np.uint8)
         if self.copy.size < copy:
@@ -255,7 +255,7 @@ class _Library:
 
 @cache
 def _library() -> _Library:
-    """Load FFCV's C library and make the loops around it.
+    """Load FFCV's C library and compile the loops around it.
 
     Raises
     ------

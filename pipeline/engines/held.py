@@ -10,10 +10,10 @@ from pipeline.machine import address_space, free_memory, processes
 
 
 class Held:
-    """Bytes of the host's memory that open data sets take in this process.
+    """Accounting of the host memory that open data sets take in this process.
 
-    The processes that train together on a machine open the same sets at about the same time, so what one of
-    them finds free when it opens its first set has to do for all sets of all of them.
+    The processes that train together on a machine open the same sets at about the same time, so the
+    memory that one of them finds free when it opens its first set must suffice for all sets of all of them.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ class Held:
         self._released: deque[int] = deque()
 
     def take(self, needed: int) -> str | None:
-        """Account for ``needed`` bytes more, to be given back by `release`.
+        """Reserve ``needed`` bytes, to be freed by `release`.
 
         Returns
         -------
         str or None
-            Why they don't fit, where they don't: nothing is accounted for then.
+            Why they don't fit, if they don't; nothing is reserved then.
         """
         with self._lock:
             self._settle()
@@ -74,7 +74,7 @@ class Held:
             self._bytes -= self._released.popleft()
 
     def release(self, amount: int) -> None:
-        """Account for ``amount`` bytes less, once it is asked for again.
+        """Free ``amount`` bytes at the next reservation.
 
         Without the lock: the garbage collector may call this in the midst of `take`, in the same thread.
         """

@@ -22,7 +22,7 @@ class Dataset(Protocol):
     Attributes
     ----------
     targets
-        By name, a row per sample, as training takes them; empty where the images are unlabeled.
+        By name, one row per sample, as training takes them; empty where the images are unlabeled.
     heights, widths
         int64[n].
     compressed
@@ -51,7 +51,7 @@ class Dataset(Protocol):
 
     @property
     def shards(self) -> Sequence[NDArray[np.uint8]]:
-        """The files that hold the samples, mapped."""
+        """The mapped files that hold the samples."""
 
     def at(self, level: int) -> Dataset:
         """Return the same samples at one of the ``levels``."""
@@ -68,7 +68,7 @@ class Dataset(Protocol):
 
 @runtime_checkable
 class Reader(Protocol):
-    """An open data set. Used by one thread at a time or by several at once.
+    """Reader of an open data set. Used by one thread at a time or by several at once.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Reader(Protocol):
     crops
         Whether to ask for a window of each image where the augmentation begins with one: JPEGs are then
         decoded no larger and no further than their windows need, and on the CPU the engines' kernels are
-        faster than what crops on a device. False where whole images are at hand on another device.
+        faster than cropping on a device. False if whole images are in memory on another device.
     """
 
     height: int | None
@@ -89,7 +89,7 @@ class Reader(Protocol):
 
     @property
     def decoded(self) -> int:
-        """JPEGs decoded so far, each once for all the windows that were cut from it together."""
+        """Number of JPEGs decoded so far, each counted once for all windows cut from it together."""
 
     def read(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Tensor:
         """Read images, in the order asked for, duplicates included.
@@ -97,7 +97,7 @@ class Reader(Protocol):
         Parameters
         ----------
         crop
-            One window an id, and the size to resize it to: bilinearly, antialiased (Pillow's triangle
+            One window per id, and the size to resize it to: bilinearly, antialiased (Pillow's triangle
             filter), mirrored where asked. None for whole images, where all share one shape.
 
         Returns
@@ -118,8 +118,8 @@ class Reader(Protocol):
     def read_views(self, ids: NDArray[np.int64], crops: Sequence[Crop]) -> tuple[Tensor, ...]:
         """Read several windows of each image, one crop per view, from one decode.
 
-        Returns what `read` does for each crop. Pixels may differ from those of `read` only where an engine
-        decodes at a reduced scale, as that serves all windows.
+        Returns the result of `read` for each crop. Pixels may differ from those of `read` only where an
+        engine decodes at a reduced scale, as that serves all windows.
         """
 
     def close(self) -> None:
@@ -128,19 +128,19 @@ class Reader(Protocol):
 
 @runtime_checkable
 class Pipelined(Reader, Protocol):
-    """A reader that can work on a batch while others are waited for."""
+    """A reader that can decode a batch in the background."""
 
     def begin(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Callable[[], Tensor]:
-        """Begin to read what `Reader.read` would, and give the function that waits for the images.
+        """Begin to read as `Reader.read` does, and return the function that waits for the images.
 
         Raises
         ------
         DataError
-            As `read` does. A `CorruptSampleError` is the function's to raise, when the batch's turn comes.
+            As `read` does. A `CorruptSampleError` is raised by the returned function, in the batch's turn.
         """
 
     def begin_views(self, ids: NDArray[np.int64], crops: Sequence[Crop]) -> Callable[[], tuple[Tensor, ...]]:
-        """Begin to read what `Reader.read_views` would, as `begin` does."""
+        """Begin to read as `Reader.read_views` does; otherwise as `begin`."""
 
 
 @runtime_checkable
@@ -148,7 +148,7 @@ class EngineConfig(Protocol):
     """A frozen dataclass whose fields are the engine's options."""
 
     def open(self, dataset: Dataset, device: torch.device) -> Reader:
-        """Open a data set for reading; one whose images differ in shape opens too, to be read by crops.
+        """Open a data set for reading; if its images differ in shape it can be read by crops only.
 
         Raises
         ------
@@ -170,7 +170,7 @@ def check_ids(ids: NDArray[np.int64], dataset: Dataset) -> None:
 
 
 def check_threads(threads: int) -> None:
-    """Raise `DataError` unless ``threads`` can be an engine's option."""
+    """Raise `DataError` unless ``threads`` is a valid option."""
     if threads < 0:
         raise DataError(f"threads must be at least 1, or 0 for one per core; got {threads}")
     if threads > MOST_THREADS:
@@ -178,5 +178,5 @@ def check_threads(threads: int) -> None:
 
 
 def thread_count(threads: int) -> int:
-    """Threads to start: ``threads``, or for 0 one per core that this process may use."""
+    """Return the number of threads to start: ``threads``, or for 0 one per core available to this process."""
     return threads or cores()

@@ -1,4 +1,4 @@
-"""The whole data set decoded once, in one tensor on the device."""
+"""Engine that decodes the whole data set once, into one tensor on the device."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ _HELD = Held()
 Decoder = Literal["cpu", "gpu"]
 
 _CHUNK = 1 << 26
-"""Bytes that are decoded at a time on their way to a device."""
+"""Bytes decoded at a time on their way to a device."""
 _STRETCH = 64
-"""Samples that a thread decodes in one go."""
+"""Number of samples per unit of work of a decoding thread."""
 _SMALL = 128 * 128
-"""Pixels of an image that is cropped too fast for another thread to be worth it."""
+"""Maximum pixels of an image that is cropped too fast for another thread to pay."""
 _RESIZED = 1 << 16
 """Minimum bytes of a batch per worker thread: less is copied sooner than another thread wakes up."""
 
 
 @dataclass(frozen=True)
 class ResidentEngine:
-    """Decode everything once into memory (the GPU's, where there is one): fastest for what fits."""
+    """Decode everything once into memory (the GPU's, if there is one): fastest for sets that fit."""
 
     threads: int = 0
-    """Threads that decode when the set is opened, and read on the CPU; 0 for one per core."""
+    """Number of threads that decode when the set is opened, and read on the CPU; 0 for one per core."""
     decoder: Decoder = "cpu"
-    """Where JPEGs are decoded for a CUDA device: "cpu", or "gpu" for torchvision's decoder on that device,
+    """Device on which JPEGs are decoded for a CUDA device: "cpu", or "gpu" for torchvision's decoder there,
     which rounds otherwise."""
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class ResidentReader:
         self.height: int | None
         self.width: int | None
         self.height, self.width = shared_shape(dataset)
-        # On the CPU the kernels here are faster than what crops on a device.
+        # On the CPU these kernels are faster than the operations that crop on a device.
         self.crops = self.height is None or device.type == "cpu"
         # Cropping large images is worth a thread; gathering whole ones, and cropping small ones, isn't.
         self.asynchronous = self.crops and int((dataset.heights * dataset.widths).max()) > _SMALL
@@ -102,7 +102,7 @@ class ResidentReader:
                 images = self._store.view(len(dataset), *check_whole(dataset, (self.height, self.width)), 3)
                 _fill(dataset, images, crew, decoder)
         self.decoded = int(dataset.compressed.sum())
-        # From here on nothing is read from the files any more.
+        # From here on the files aren't read any more.
         dataset.check_unchanged()
         self._crew = Crew(threads, "resident")
 
@@ -146,7 +146,7 @@ class ResidentReader:
         return torch.index_select(self._store.view(-1, height, width, 3), 0, place(ids, self._device))
 
     def _crop_there(self, ids: NDArray[np.int64], crop: Crop) -> Tensor:
-        """Crop on the device, as an augmentation does."""
+        """Crop on the device, by the operations of augmentations."""
         height, width = check_whole(self._dataset, (self.height, self.width))
         windows, there = crop.windows, self._device
         top, left, high, wide, flip = (
@@ -159,7 +159,7 @@ class ResidentReader:
 
 
 def _decode(dataset: Dataset, samples: slice, out: NDArray[np.uint8], crew: Crew) -> None:
-    """Decode some samples, one after the other, into ``out``, uint8[bytes]."""
+    """Decode the given samples in sequence into ``out``, uint8[bytes]."""
     sizes = 3 * dataset.heights[samples] * dataset.widths[samples]
     ends = np.cumsum(sizes)
 
@@ -172,7 +172,7 @@ def _decode(dataset: Dataset, samples: slice, out: NDArray[np.uint8], crew: Crew
 
 
 def _fill(dataset: Dataset, images: Tensor, crew: Crew, decoder: Decoder) -> None:
-    """Decode all samples on their way to ``images``, uint8[n, H, W, 3] on another device."""
+    """Decode all samples in blocks, and copy them to ``images``, uint8[n, H, W, 3] on another device."""
     stored = StoredSamples(dataset)
     step = max(1, _CHUNK // max(1, images[0].numel()))
     for start in range(0, len(images), step):
@@ -186,9 +186,9 @@ def _fill(dataset: Dataset, images: Tensor, crew: Crew, decoder: Decoder) -> Non
 
 
 def decode_there(stored: StoredSamples, ids: NDArray[np.int64], out: Tensor) -> bool:
-    """Decode JPEGs by torchvision on the device of ``out``, uint8[n, H, W, 3]; False where it refuses any.
+    """Decode JPEGs by torchvision on the device of ``out``, uint8[n, H, W, 3]; False if it refuses any.
 
-    Which one and why, the decoder on the CPU then says.
+    The decoder on the CPU then reports which one and why.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def decode_there(stored: StoredSamples, ids: NDArray[np.int64], out: Tensor) -> 
     files = [torch.from_numpy(stored.bytes(index).copy()) for index in ids]
     try:
         with warnings.catch_warnings():
-            # Deprecated since 0.29, in favour of another package that isn't asked for here.
+            # Deprecated since 0.29, in favor of another package, which isn't a dependency.
             warnings.simplefilter("ignore", DeprecationWarning)
             pictures = decode_jpeg(files, mode=ImageReadMode.RGB, device=out.device)
     except RuntimeError:
@@ -213,7 +213,7 @@ def decode_there(stored: StoredSamples, ids: NDArray[np.int64], out: Tensor) -> 
 
 
 def _refusal_of(device: torch.device, needed: int) -> str | None:
-    """Why ``needed`` bytes don't fit on a CUDA device, where they don't."""
+    """Return the reason why ``needed`` bytes don't fit on a CUDA device; None if they do."""
     room = torch.cuda.mem_get_info(device)[0]
     return None if needed <= room else f"{needed / 2**30:,.1f} GiB, and {room / 2**30:,.1f} GiB are free"
 

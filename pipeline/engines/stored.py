@@ -1,4 +1,4 @@
-"""Samples where they are stored: their addresses in the mapped files, and the comparison with checksums."""
+"""Stored samples: their addresses in the mapped files, and verification of their checksums."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class StoredSamples:
     Attributes
     ----------
     addresses
-        int64[n], where in memory each sample's bytes begin; valid for as long as this object lives.
+        int64[n], memory address of each sample's bytes; valid for as long as this object lives.
     table
-        The same and what else kernels have to know: `SAMPLE`[n].
+        Addresses, sizes and shapes for kernels: `SAMPLE`[n].
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        # The base class: numba doesn't know memory maps.
+        # As the base class: numba doesn't support memory maps.
         self._shards = [np.asarray(shard) for shard in dataset.shards]
         bases = np.array([shard.ctypes.data for shard in self._shards], dtype=np.int64)
         self.addresses: NDArray[np.int64] = bases[dataset.shard] + dataset.offsets
@@ -40,7 +40,7 @@ class StoredSamples:
         self._left = int(self._unchecked.sum())
 
     def bytes(self, index: int) -> NDArray[np.uint8]:
-        """View a sample's bytes, as they are stored."""
+        """Return a view of a sample's bytes, as stored."""
         start = self._dataset.offsets[index]
         sample: NDArray[np.uint8] = self._shards[self._dataset.shard[index]][start:][
             : self._dataset.sizes[index]
@@ -75,7 +75,7 @@ def describe(dataset: Dataset, addresses: NDArray[np.int64]) -> NDArray[np.void]
 
 
 def shared_shape(dataset: Dataset) -> tuple[int, int] | tuple[None, None]:
-    """Return the height and width that all images of a set share; None, None where they differ.
+    """Return the height and width of a set's images; None, None if images differ.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def check_whole(dataset: Dataset, shape: tuple[int | None, int | None]) -> tuple
     Raises
     ------
     DataError
-        When the images differ in shape, so that there is none.
+        When the images differ in shape.
     """
     height, width = shape
     if height is None or width is None:

@@ -1,4 +1,4 @@
-"""One batch from an order: this rank's samples read, their parameters drawn, all of it on the device."""
+"""Assembly of batches: reads this rank's samples, draws parameters, copies to the device."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _Level = tuple[Dataset, Reader, _Begin]
 
 
 class Assembly:
-    """Reads, draws and places the samples of batches; used by one thread at a time.
+    """Reads the samples of batches, draws parameters, and copies both to the device; used by one thread.
 
-    A data set that holds its images at several sizes is opened once a size, when that is first asked for.
+    A data set with its images at several sizes is opened once per size, on first use.
     """
 
     def __init__(self, dataset: Dataset, engine: EngineConfig, device: torch.device, seed: int) -> None:
         self._targets = dataset.targets
         self._multiplied = dataset if isinstance(dataset, Multiplied) else None
-        # Engines read, and resident keeps, every image once, however many copies stand in the set.
+        # Engines read, and resident keeps, every image once, however many copies the set has.
         self._stored = dataset if self._multiplied is None else self._multiplied.dataset
         self._engine = engine
         self._device = device
@@ -49,7 +49,7 @@ class Assembly:
 
     @property
     def asynchronous(self) -> bool:
-        """Whether reading is worth a thread."""
+        """Whether reading takes long enough for a thread of its own."""
         return self._full.asynchronous
 
     @property
@@ -66,7 +66,7 @@ class Assembly:
             reader.close()
 
     def check(self, views: Views | None, stage: Stage) -> None:
-        """Raise `DataError` where a view's images would not come to one size."""
+        """Raise `DataError` if a view's images wouldn't have one size."""
         stages = () if views is None else views.stages(stage)
         if self.shape is not None:
             return
@@ -80,10 +80,10 @@ class Assembly:
             )
 
     def begin(self, request: Request, step: int, part: slice) -> End:
-        """Begin batch ``step`` of the round, of the request's samples ``part``; gives what ends it.
+        """Begin batch ``step`` of the round, from the request's samples ``part``; return a function to end it.
 
-        Engines that can decode in the background begin to here. What ends it calls its argument once the
-        images are read, before anything is placed on the device.
+        Engines that can decode in the background begin here. The returned function calls its argument once
+        the images are read, before the copy to the device.
         """
         ids = request.ids[part].copy()
         weights = None if request.weights is None else request.weights[part].astype(np.float32)
@@ -91,7 +91,7 @@ class Assembly:
         return self._assemble(ids, cursor, weights, request.views, request.stage)
 
     def reread(self, raw: RawBatch, indices: NDArray[np.int64], stage: Stage) -> RawBatch:
-        """Make a batch of some samples of another one, with the same random numbers, at another stage."""
+        """Return a batch of some samples of another one, with the same random numbers, at another stage."""
         cursor = Cursor(raw.cursor.round, raw.cursor.step, raw.cursor.occurrences[indices])
         reread = self._assemble(raw.ids[indices], cursor, None, raw.augmentation, stage)(lambda: None)
         if raw.weights is None:
@@ -109,7 +109,7 @@ class Assembly:
         stored = ids if self._multiplied is None else self._multiplied.stored[ids]
         stages = (stage,) if views is None else views.stages(stage)
         dataset, reader, begin = self._level(stages)
-        # Where one view needs whole images, the others are cut from them on the device.
+        # If one view needs whole images, the others are cut from them on the device.
         by_engine = views is not None and views.crops and reader.crops
         crops: list[Crop] = []
         plans: list[tuple[HostDraws, tuple[int, int] | None]] = []
@@ -161,7 +161,7 @@ class Assembly:
         return end
 
     def _level(self, stages: Sequence[Stage]) -> _Level:
-        """The smallest size that serves the pixels of every view, opened."""
+        """Return the reader of the smallest stored size that serves every view."""
         wanted = [stage.pixels for stage in stages if stage.pixels is not None]
         pixels = max(wanted) if len(wanted) == len(stages) else None
         levels: Sequence[int] = self._stored.levels
@@ -176,8 +176,8 @@ class Assembly:
 
 
 def _begins(reader: Reader) -> _Begin:
-    """How a reader begins a batch: in the background where it can, else when the batch is waited for."""
-    # Looking through a protocol takes long: once per reader is enough.
+    """Return how a reader begins a batch: in the background if it can, else when the batch is waited for."""
+    # isinstance on a runtime_checkable Protocol is slow; once per reader is enough.
     pipelined = reader if isinstance(reader, Pipelined) else None
 
     def begin(ids: NDArray[np.int64], crops: tuple[Crop, ...]) -> Callable[[], tuple[Tensor, ...]]:
@@ -198,7 +198,7 @@ def _sizes(cropping: Cropping | None, stage: Stage) -> bool:
 
 
 def _target(augmentation: Augmentation, reader: Reader, pixels: int | None) -> tuple[int, int] | None:
-    """Height and width to bring images to, the shorter side ``pixels``; None where they come so."""
+    """Return the height and width to resize to, of shorter side ``pixels``; None if images have them."""
     if pixels is None:
         return None
     if reader.height is None or reader.width is None:

@@ -1,4 +1,4 @@
-"""From an order to batches on the device: this rank's slice, read ahead, with drawn parameters."""
+"""Loader: yields an order's batches on the device, read ahead, with drawn augmentation parameters."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class _Made:
 
 @dataclass(slots=True)
 class LoaderTimes:
-    """Seconds that a loader has cost so far.
+    """Seconds spent by a loader so far.
 
     Attributes
     ----------
     wait
-        In which the consumer waited for a batch to be read and drawn. The loader's stall.
+        Time that the consumer waited for a batch to be read and drawn: the loader's stall.
     copy
-        Of copies from the host to a CUDA device, by the device's clock: beside the training, unless the next
-        step waits for them. 0 on the CPU. May lag behind by the batches still under way.
+        Time of copies from the host to a CUDA device, by the device's clock: concurrent with training unless
+        the next step waits for them. 0 on the CPU. May lag by the batches in progress.
     """
 
     wait: float = 0.0
@@ -52,7 +52,7 @@ class LoaderTimes:
 
 
 class Loader:
-    """Batches of a data set in whatever order is asked for.
+    """Yields batches of a data set in a given order.
 
     Parameters
     ----------
@@ -67,14 +67,14 @@ class Loader:
         The augmentation, or `Views` for several ones, whose parameters are drawn for each batch, and which is
         applied to it on the device and on the consumer's clock; None for images as they are stored.
     seed
-        Of augmentation, in [0, 2**32).
+        Seed of the augmentation, in [0, 2**32).
     device
-        Where batches go; "auto" for CUDA where there is one, else the CPU.
+        Device of the batches; "auto" for CUDA if available, else the CPU.
     rank, world_size
         This process among those that train together. Batch i of rank r is the r-th of ``world_size`` equal
         parts of the global batch i.
     prefetch
-        Batches to read ahead, where the engine reads in a thread.
+        Number of batches to read ahead, if the engine reads in a thread.
 
     Attributes
     ----------
@@ -168,9 +168,9 @@ class Loader:
         augment: Augmentation | Views | None = None,
         stage: Stage | None = None,
     ) -> Iterator[RawBatch]:
-        """Iterate over an order's batches as they were read, for a loop that times `RawBatch.augment` itself.
+        """Iterate over an order's raw batches, for a loop that times `RawBatch.augment` itself.
 
-        As `batches` otherwise.
+        Otherwise as `batches`.
         """
         augment, stage = self.augment if augment is None else augment, stage or Stage()
         views = None if augment is None else Views.of(augment)
@@ -187,7 +187,7 @@ class Loader:
         Parameters
         ----------
         indices
-            int64[m], positions in ``raw``.
+            int64[m], into ``raw``.
         """
         begin = CLOCK.now()
         read = self._open().reread(raw, indices, stage)
@@ -243,7 +243,7 @@ class Loader:
             yield batch
 
     def _receive(self, batch: RawBatch, copied: tuple[torch.cuda.Event, torch.cuda.Event]) -> None:
-        """Let the current stream wait for the copies, and keep their memory until it is done with it."""
+        """Make the current stream wait for the copies, and keep their memory until it has used it."""
         current = torch.cuda.current_stream(self.device)
         current.wait_event(copied[1])
         for tensor in batch.tensors():
@@ -258,7 +258,7 @@ class Loader:
     def _make(
         self, assembly: Assembly, request: Request, start: int, stream: torch.cuda.Stream | None
     ) -> Iterator[_Made]:
-        """Read, draw and copy one batch after the other; in the prefetching thread where there is one.
+        """Read, draw and copy batches in sequence; in the prefetching thread if there is one.
 
         There, a batch is begun before the one ahead of it is waited for.
         """
@@ -282,13 +282,13 @@ class Loader:
         # The thread's current device and stream are its own; without a side stream, the consumer's.
         with torch.cuda.device(self.device), torch.cuda.stream(stream):
             begin, end = timer(), timer()
-            # Between the two lies what is placed, and not the reading and decoding before it.
+            # The two enclose the copies, without the reading and decoding before them.
             batch = begun(begin.record)
             end.record()
         return _Made(batch, (begin, end))
 
     def _part(self, step: int, count: int) -> slice:
-        """This rank's part of a global batch."""
+        """Return this rank's part of a global batch."""
         first = step * self.batch_size
         size = min(self.batch_size, count - first)
         low, high = (first + size * rank // self.world_size for rank in (self.rank, self.rank + 1))

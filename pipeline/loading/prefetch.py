@@ -1,4 +1,4 @@
-"""An iterator that runs ahead in a thread of its own, and never outlives its use."""
+"""An iterator that prefetches in a thread, which ends with its use."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class _Channel(Generic[T]):
 class Prefetch(Generic[T]):
     """Iterate over ``source`` in a thread that stays at most ``depth`` items ahead.
 
-    An exception of the source's is raised here, after the items that came before it. The thread ends when the
+    An exception of the source is raised here, after the items before it. The thread ends when the
     source is used up, on `close`, when this object is dropped, and when the interpreter exits.
 
     Parameters
     ----------
     source
-        What to iterate over.
+        The iterable.
     depth
-        Items that may wait to be taken.
+        Maximum number of items read ahead.
     name
-        Of the thread.
+        Name of the thread.
     """
 
     def __init__(self, source: Iterator[T], depth: int, name: str) -> None:
@@ -84,7 +84,7 @@ def _fill(channel: _Channel[T], source: Iterator[T]) -> None:
                 channel.items.append(item)
                 channel.changed.notify_all()
             del item
-    except BaseException as raised:  # Whatever it is, the consumer is waiting for it.
+    except BaseException as raised:  # Any exception, as the consumer is waiting.
         error = raised
     finally:
         with channel.changed:

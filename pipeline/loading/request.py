@@ -1,4 +1,4 @@
-"""Requests: orders that were checked against the data set they are for."""
+"""Requests: orders, validated against their data set."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class OrderLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A round's order, checked, with what its batches need to know of one another.
+    """A validated order of a round, with the data that its batches depend on together.
 
     Attributes
     ----------
     occurrences
-        int64[n], how often each id stands earlier in the order.
+        int64[n], the number of earlier occurrences of each id in the order.
     views
         Augmentation to draw parameters for; None draws nothing.
     """
