@@ -80,7 +80,7 @@ class Assembly:
             )
 
     def begin(self, request: Request, step: int, part: slice) -> End:
-        """Begin batch ``step`` of the round, from the request's samples ``part``; return a function to end it.
+        """Begin batch ``step`` of the round, of the samples ``part``; return a function that ends it.
 
         Engines that can decode in the background begin here. The returned function calls its argument once
         the images are read, before the copy to the device.

@@ -1,4 +1,4 @@
-"""Which of the loaded samples to learn from: one file a selection; a part is entered here by one line."""
+"""Registry of selections, which choose the loaded samples to train on: one file and one table line each."""
 
 from trainer.selection.all_samples import AllSamples
 from trainer.selection.divbs import Divbs

@@ -32,8 +32,8 @@ class AllSamples:
 
 
 class AllSamplesSelection(BaseSelection):
-    """Is never on."""
+    """Return False."""
 
     def on(self, step: int, progress: float) -> bool:
-        """Leave every batch as it is loaded."""
+        """No-op: every batch is trained on as loaded."""
         return False

@@ -35,7 +35,7 @@ class Divbs(Scored):
     """
 
     ratio: float = 2.0
-    """Candidates loaded for each trained sample."""
+    """Candidates loaded per trained sample."""
 
     needs: ClassVar[tuple[Offer, ...]] = ("error",)
 
@@ -45,7 +45,7 @@ class Divbs(Scored):
 
     @property
     def features(self) -> bool:
-        """The scoring pass gives what the last layer reads."""
+        """True: the scoring pass returns the inputs of the last layer."""
         return True
 
     def build(self, setting: Setting) -> DivbsSelection:
@@ -66,7 +66,7 @@ class DivbsSelection(BaseSelection):
 
 
 def gradient_products(outputs: Tensor, labels: Tensor, features: Tensor) -> Tensor:
-    """Inner products of the last layer's weight gradients of cross-entropy.
+    """Return inner products of the last layer's weight gradients of cross-entropy.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def gradient_products(outputs: Tensor, labels: Tensor, features: Tensor) -> Tens
     labels
         int64[n]
     features
-        float[n, d], what the last layer read.
+        float[n, d], inputs of the last layer.
 
     Returns
     -------
@@ -88,9 +88,9 @@ def gradient_products(outputs: Tensor, labels: Tensor, features: Tensor) -> Tens
 
 
 def spanning(inner: Tensor, count: int) -> Tensor:
-    """Take vectors greedily, so that the projection of their mean onto those taken grows most.
+    """Choose vectors greedily, each to increase the projection of the mean onto their span the most.
 
-    A pivoted Cholesky factorisation of the inner products is Gram and Schmidt's method without the vectors.
+    A pivoted Cholesky factorization of the inner products is Gram and Schmidt's method without the vectors.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From loaded candidates to batches to train on: score, select, mix."""
+"""Driver of a selection: scores, selects and mixes loaded candidates into training batches."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Ready:
     batch
         Augmented, mixed and normalized.
     choice
-        Which of the candidates they are; None where they were trained on as they came.
+        The chosen candidates; None if they weren't selected from.
     """
 
     batch: Batch
@@ -54,19 +54,19 @@ class Selector:
     Parameters
     ----------
     part, selection
-        What selects.
+        The selection's config, and the selection.
     augmentation
         The run's whole augmentation.
     scorer
-        How the network scores.
+        Scores candidates with the network.
     views
-        Views of each sample that a batch holds; 1 where candidates are chosen from.
+        Number of views of each sample in a batch; 1 if candidates are selected from.
     batch_size
         Samples per step on this rank.
     augment_seed, seed
-        Of mixing, and of selection.
+        Seeds of mixing and of selection.
     reread
-        Whether candidates come at the resolution of scoring, and the selected ones are read again.
+        Whether candidates are loaded at the resolution of scoring, and the chosen ones reread at full size.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Selector:
     ) -> None:
         self.part = part
         self.selection = selection
-        # Looking through a protocol takes as long as a small kernel: once a run is enough.
+        # isinstance on a runtime_checkable Protocol is slow; cache the result.
         self.weighting = selection if isinstance(selection, Weighting) else None
         self.loads_more = part.ratio > 1 or part.scores
         light, self._mixing = augmentation.parted()
@@ -116,25 +116,25 @@ class Selector:
         return replace(stage, pixels=self.scoring_pixels(stage))
 
     def scoring_pixels(self, stage: Stage) -> int:
-        """Pixels of the shorter side at which candidates are scored when training at ``stage``."""
+        """Return the image size at which candidates are scored when training at ``stage``."""
         assert stage.pixels is not None
         return self.part.scoring_pixels(stage.pixels) if isinstance(self.part, Scored) else stage.pixels
 
     def on(self, progress: float) -> bool:
-        """Whether the next candidates will be selected from."""
+        """Return whether the next candidates will be selected from."""
         return self.loads_more and self.selection.on(self._turns, progress)
 
     def ready(self, raw: RawBatch, stage: Stage, select: bool) -> Iterator[Ready]:
-        """Return the batches to train on that candidates make.
+        """Yield the training batches made of candidates.
 
         Parameters
         ----------
         raw
-            From the loader, at ``self.stage(stage)``.
+            Candidates from the loader, at ``self.stage(stage)``.
         stage
-            What is trained on.
+            Resolution and augmentation strength of training.
         select
-            Whether to select; else candidates are trained as they come.
+            Whether to select; otherwise all candidates are trained on.
         """
         if not self.loads_more:
             with self._ledger.phase("augment"):
@@ -164,7 +164,7 @@ class Selector:
         yield from self._full_batches(Rows(kept, *self._chosen(raw, light, choice, stage)), stage)
 
     def score(self, light: Batch, stage: Stage) -> tuple[Tensor, Losses, Tensor]:
-        """Show light candidates to the network: outputs, losses, and the images as it saw them."""
+        """Run the network on unmixed candidates; return outputs, losses, and the images as scored."""
         images, pixels = light.images, self.scoring_pixels(stage)
         height, width = images.shape[2:]
         if pixels != min(height, width):
@@ -179,7 +179,7 @@ class Selector:
     # --- State -------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that later batches depend on."""
+        """Return all state that later batches depend on."""
         waiting = None
         if self._waiting is not None:
             rows = self._waiting
@@ -188,15 +188,15 @@ class Selector:
         return {"selection": self.selection.state_dict(), "turns": self._turns, "waiting": waiting}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         self.selection.load_state_dict(state["selection"])
         self._turns = state["turns"]
         self._waiting = None if state["waiting"] is None else Rows(**state["waiting"])
 
-    # --- Parts of the way --------------------------------------------------------------------------------
+    # --- Steps of the driver -----------------------------------------------------------------------------
 
     def candidates_of(self, light: Batch, stage: Stage) -> Candidates:
-        """Return lightly augmented candidates as the selection takes them, scored where it wants scores."""
+        """Return augmented, unmixed candidates for the selection, with scores if it uses them."""
         ids, at, labels = light.ids, light.cursor, light.targets.get(LABEL)
         assert isinstance(ids, np.ndarray)
         assert at is not None
@@ -212,7 +212,7 @@ class Selector:
     def _chosen(
         self, raw: RawBatch, light: Batch, choice: Choice, stage: Stage
     ) -> tuple[Tensor, Mapping[str, Tensor], Tensor | None]:
-        """Images at the resolution of training, targets and weights of the chosen samples."""
+        """Return images at the training resolution, targets and weights of the chosen samples."""
         indices = choice.indices
         weights = choice.weights
         if light.weights is not None:
@@ -223,17 +223,17 @@ class Selector:
             with self._ledger.phase("augment"):
                 reread = raw.augment()
             return reread.images, reread.targets, weights
-        # Picking images of [n, C, H, W] would lay the picked ones out again, channels first.
+        # index_select on [n, C, H, W] would return images that are channels first in memory.
         pixels = light.images.permute(0, 2, 3, 1)
         images = pixels.index_select(0, indices).permute(0, 3, 1, 2)
         targets = {name: values.index_select(0, indices) for name, values in light.targets.items()}
         return images, targets, weights
 
     def _full_batches(self, rows: Rows, stage: Stage) -> Iterator[Ready]:
-        """Return whole batches of what waits and ``rows``, and let the rest wait."""
+        """Yield full batches of the pending rows and ``rows``; keep the remainder for the next call."""
         if self._waiting is not None and self._waiting.images.shape[2:] == rows.images.shape[2:]:
             rows = self._waiting + rows
-        # Samples of another resolution can't share a batch: those few that waited are given up.
+        # Samples of another resolution can't share a batch: the few pending ones are dropped.
         while len(rows) >= self._batch_size:
             full, rows = rows[: self._batch_size], rows[self._batch_size :]
             self._waiting = rows.apart()
@@ -250,7 +250,7 @@ class Selector:
     ) -> Batch:
         """Mix samples with each other and return their batch."""
         step, count = self._ledger.steps, len(ids)
-        # The ids of chosen samples are on the device: draws a sample go by its place in the run.
+        # The ids of chosen samples are on the device: per-sample draws are keyed by position in the run.
         first = (step * self._world.size + self._world.rank) * count
         keys = Keys(
             self._augment_seed,

@@ -1,4 +1,4 @@
-"""foms: hard samples more often, as the network sees them now at a low resolution."""
+"""foms: samples hard ones more often, by their current losses at a low resolution."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class Foms(Scored):
 
     after a uniform warm-up and before a uniform cool-down. The thesis warms up for 10 thousand of about 300
     thousand steps, cools down for the last tenth, and scores at 96 of 224 pixels. Its candidates are drawn
-    without replacement until all are seen: give ``--sampler scan``. Its figure 4.4 varies beta at one size of
+    without replacement until all are seen: use ``--sampler scan``. Its figure 4.4 varies beta at one size of
     the pool: beta 0 to 4 at ``--selection.ratio 5``.
 
     Algorithm 3 there, pseudo-code, differs from the text in three places, in which this follows the text:
 
     - By eq. 4.4 the smallest loss has p = (1 / b')^beta and equal losses have equal p; the algorithm's
-      weights are (0 to b' - 1) / b' by sorted place, so that the smallest loss is never drawn.
+      weights are (0 to b' - 1) / b' by rank, so that the smallest loss is never drawn.
     - "Downsampled" images are made by bilinear interpolation with antialiasing, or read from a level of the
       data set; the algorithm's F.interpolate takes the nearest pixels.
     - Scoring is in evaluation mode and without gradients; the algorithm's network is in training mode, where
       low-resolution candidates would enter the running statistics of batch normalization.
       ``--scoring train`` normalizes by the candidates' own statistics and leaves the running ones alone.
 
-    What section 4.5 leaves open: the gradient's norm as score, larger ratios, and a memory of how fast a
+    Section 4.5 proposes the gradient's norm as score, larger ratios, and a memory of how fast a
     sample is forgotten. The memory keeps for each training sample a moving average of the rise of its scored
     loss since it was last scored (0 where the loss fell) ::
 
@@ -60,10 +60,10 @@ class Foms(Scored):
     """Resolution of scoring: up to 1 as a fraction of the training resolution, above 1 in pixels."""
 
     beta: float = 1.0
-    """Hardness: 0 draws uniformly, large values take the hardest."""
+    """Exponent of the rank: 0 draws uniformly, large values draw the hardest."""
 
     ratio: float = 2.0
-    """Candidates loaded for each trained sample; at least 1 + beta, as in the thesis (section 4.4.4)."""
+    """Candidates loaded per trained sample; at least 1 + beta, as in the thesis (section 4.4.4)."""
 
     score: Literal["loss", "gradient_norm"] = "loss"
     """Score to rank by: the loss, or ||softmax - y||, the norm of its gradient at the network's outputs."""
@@ -89,7 +89,7 @@ class Foms(Scored):
 
     @property
     def needs(self) -> tuple[Offer, ...]:
-        """The norm of the error, where that is the score."""
+        """The norm of the error, if that is the score."""
         return ("error",) if self.score == "gradient_norm" else ()
 
     def build(self, setting: Setting) -> FomsSelection:
@@ -124,6 +124,6 @@ class FomsSelection(BaseSelection):
         return {} if self._memory is None else self._memory.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the memory in."""
+        """Restore the memory."""
         if self._memory is not None:
             self._memory.load_state_dict(state)

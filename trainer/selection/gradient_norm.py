@@ -1,4 +1,4 @@
-"""gradient_norm: large gradients more often, weighted so that the mean gradient stays what it was."""
+"""gradient_norm: samples large gradients more often, weighted so that the mean gradient is unbiased."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class GradientNorm(Scored):
         P_i = ||softmax_i - y_i|| / sum_j ||softmax_j - y_j||,    weight_i = 1 / (b' P_i)
 
     so that the weighted mean gradient has the expectation of the pool's mean. It is on only while this pays:
-    at every step, selected or not, a moving average takes in how much larger a uniform batch would have to
-    be for the same variance, ::
+    at every step, selected or not, a moving average is updated with how much larger a uniform batch would
+    have to be for the same variance, ::
 
         tau = [1 - ||P - u||^2 / ||P||^2]^(-1/2) = sqrt(n sum_i P_i^2)
 
@@ -41,10 +41,10 @@ class GradientNorm(Scored):
     """
 
     ratio: float = 3.0
-    """Candidates loaded for each trained sample: the presample."""
+    """Candidates loaded per trained sample: the presample."""
 
     threshold: float | None = None
-    """tau above which selection is on; None takes (ratio + 3) / 3, where it begins to pay. 0: always."""
+    """tau above which selection is on; None means (ratio + 3) / 3, from which it pays. 0: always."""
 
     smoothing: float = 0.9
     """Weight of the past in tau's moving average, from 0 to below 1."""
@@ -71,7 +71,7 @@ class GradientNorm(Scored):
 
     @property
     def syncs(self) -> bool:
-        """The device is waited for every ``check_every`` steps, in `observe`."""
+        """True: `observe` waits for the device every ``check_every`` steps."""
         return True
 
     def build(self, setting: Setting) -> GradientNormSelection:
@@ -91,7 +91,7 @@ class GradientNormSelection(BaseSelection):
         self._steps = 0
 
     def on(self, step: int, progress: float) -> bool:
-        """Follow the schedule, while tau as last read says that selection pays."""
+        """Follow the schedule, while the last reading of tau is above the threshold."""
         pays = self._read > self.part.bar or self.part.bar == 0
         return pays and super().on(step, progress)
 
@@ -101,13 +101,13 @@ class GradientNormSelection(BaseSelection):
         self._take_in(norms)
         n = len(norms)
         total = norms.sum()
-        # Where every sample is predicted perfectly, all are equally worth nothing.
+        # If every sample is predicted perfectly, draw uniformly.
         chances = torch.where(total > 0, norms / total, 1 / max(1, n))
         indices = weighted_with_replacement(chances, candidates.uniforms[: self.count(candidates), 0])
         return Choice(indices, (1 / (n * chances[indices])).float())
 
     def observe(self, losses: Losses, batch: Batch, choice: Choice | None) -> None:
-        """Take in an unselected batch's norms, and read tau when it is time."""
+        """Update tau from an unselected batch's norms, and read it when due."""
         if choice is None:
             self._take_in(batch.per_sample(errors(losses)).double())
         self._steps += 1
@@ -127,6 +127,6 @@ class GradientNormSelection(BaseSelection):
         return {"tau": self._tau.clone(), "read": self._read, "steps": self._steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take them in."""
+        """Restore them."""
         self._tau.copy_(state["tau"])
         self._read, self._steps = state["read"], state["steps"]

@@ -15,8 +15,8 @@ from trainer.selection.protocol import Candidates, Choice, Setting
 class Greedy(Scored):
     """The b highest losses of the loaded candidates.
 
-    What Kocyigit (2023, table 4.4) compares foms with, and finds harmful: 74.7% where drawing by eq. 4.4
-    gives 75.5%. Candidates are scored at foms's resolution and, as in that row of the table, there is no
+    Kocyigit (2023, table 4.4) compares foms with it, and finds it harmful: 74.7%, against 75.5% when drawing
+    by eq. 4.4. Candidates are scored at foms's resolution and, as in that row of the table, there is no
     cool-down.
     """
 
@@ -27,7 +27,7 @@ class Greedy(Scored):
     """Resolution of scoring: up to 1 as a fraction of the training resolution, above 1 in pixels."""
 
     ratio: float = 2.0
-    """Candidates loaded for each trained sample."""
+    """Candidates loaded per trained sample."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,7 +39,7 @@ class Greedy(Scored):
 
 
 class GreedySelection(BaseSelection):
-    """Takes the top of each pool."""
+    """Chooses the highest losses of each pool."""
 
     def choose(self, candidates: Candidates) -> Choice:
         """Choose the highest losses."""

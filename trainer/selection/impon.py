@@ -22,7 +22,7 @@ from trainer.selection.protocol import Candidates, Choice, Setting, Terms
 
 @dataclass(frozen=True)
 class Impon(Scheduled):
-    """The highest losses of a bank as a linear model predicts them, learned beside the network.
+    """The highest losses of a bank as predicted by a linear model, which is trained online.
 
     IMPON, section 3 of its paper. Of a bank of uniform candidates the b highest predictions of ::
 
@@ -35,7 +35,7 @@ class Impon(Scheduled):
     own features are used.
 
     The paper's bank is 200, whatever the batch. It leaves the feature map open: here pixels averaged over a
-    grid of squares, or what the network's last layer reads, which takes a scoring pass. It trains the
+    grid of squares, or the inputs of the network's last layer, which take a scoring pass. It trains the
     network at lr 1e-3 and its baselines at 0.1: report both at 0.1 too. Under mixing a sample's observed
     loss is the mean over the images that show it, by its coefficients there.
     """
@@ -44,13 +44,13 @@ class Impon(Scheduled):
     """Candidates in the bank, over all ranks; at least a batch."""
 
     ratio: float = 0.0
-    """Candidates in the bank for each trained sample, in place of bank; 0 takes bank."""
+    """Candidates in the bank per trained sample, in place of bank; 0 means bank."""
 
     inputs: Literal["pixels", "penultimate"] = "pixels"
     """Input of the linear model: averaged pixels, or the features of a scoring pass."""
 
     grid: int = 4
-    """Squares along each side of an image over which pixels are averaged."""
+    """Number of squares along each side of an image over which pixels are averaged."""
 
     lr: float = 1e-6
     """Learning rate of the linear model."""
@@ -74,7 +74,7 @@ class Impon(Scheduled):
             raise RunError(f"selection.lr must be above 0 and finite; got {self.lr:g}")
 
     def bind(self, terms: Terms) -> Self:
-        """Return the part whose ratio is that of the bank to a batch; see `SelectionConfig.bind`."""
+        """Return the config with the ratio of the bank to a batch; see `SelectionConfig.bind`."""
         part = self
         if self.ratio == 0:
             if self.bank < terms.batch_size:
@@ -87,12 +87,12 @@ class Impon(Scheduled):
 
     @property
     def scores(self) -> bool:
-        """Only the network's own features take a scoring pass."""
+        """Whether features are the network's own, which take a scoring pass."""
         return self.inputs == "penultimate"
 
     @property
     def features(self) -> bool:
-        """The scoring pass, if there is one, gives features."""
+        """Whether the scoring pass returns features."""
         return self.inputs == "penultimate"
 
     def build(self, setting: Setting) -> ImponSelection:
@@ -102,16 +102,16 @@ class Impon(Scheduled):
 
 @dataclass(frozen=True)
 class ImponLow(Impon):
-    """The lowest losses of a bank as a linear model predicts them: impon's control.
+    """The lowest losses of a bank as predicted by a linear model: impon's control.
 
-    IMPONwLowScores of section 4 there. All else, and all options, as impon.
+    IMPONwLowScores of section 4 there. Everything else, including options, as impon.
     """
 
     lowest: ClassVar[bool] = True
 
 
 class ImponSelection(BaseSelection):
-    """Holds the linear model, and the context of the batch that is being trained."""
+    """Holds the linear model, and the context of the current batch."""
 
     part: Impon
 
@@ -126,7 +126,7 @@ class ImponSelection(BaseSelection):
 
     @torch.no_grad()
     def choose(self, candidates: Candidates) -> Choice:
-        """Choose by predicted loss."""
+        """Choose the highest (or lowest) predicted losses."""
         context = self._context(candidates)
         if self._weights is None:
             self._weights = context.new_zeros(context.shape[1])
@@ -137,13 +137,13 @@ class ImponSelection(BaseSelection):
 
     @torch.no_grad()
     def observe(self, losses: Losses, batch: Batch, choice: Choice | None) -> None:
-        """Make a step of SGD towards the losses of a chosen batch, whose rows are in the choice's order."""
+        """Make a step of SGD on the losses of a chosen batch, whose rows are in the choice's order."""
         if choice is not None and self._trained is not None and self._weights is not None:
             observed = batch.per_sample(losses.loss)
             residuals = self._trained @ self._weights - observed
             slope = self._trained.T @ residuals * (2 / max(1, len(residuals)))
             self._weights = self._weights - self.part.lr * slope
-            # Losses that aren't finite are the network's fault, and told as such elsewhere.
+            # Losses that aren't finite are the network's fault, and reported elsewhere.
             self._finite &= self._weights.isfinite().all() | ~observed.isfinite().all()
             self._trained = None
         epoch, before = self.setting.epoch, self._samples
@@ -152,7 +152,7 @@ class ImponSelection(BaseSelection):
             self._weights = None
 
     def end_round(self) -> None:
-        """Stop a run whose linear model has diverged: it would take the first of every bank."""
+        """Stop a run whose linear model has diverged: it would choose the first of every bank."""
         if not self._finite.item():
             raise RunError(
                 "selection.lr must be low enough for the linear model to stay finite, below about 1 / the "
@@ -160,12 +160,12 @@ class ImponSelection(BaseSelection):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """The linear model, None at the beginning of an epoch, and the samples trained, over all ranks."""
+        """Return the linear model, None at an epoch's beginning, and the number of trained samples."""
         weights = None if self._weights is None else self._weights.clone()
         return {"weights": weights, "samples": self._samples}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved one."""
+        """Restore them."""
         saved, self._samples = state["weights"], state["samples"]
         self._weights = None if saved is None else saved.to(self.setting.device, copy=True)
 

@@ -1,4 +1,4 @@
-"""ordered_sgd: only the highest losses of a batch count."""
+"""ordered_sgd: trains on the highest losses of each batch only."""
 
 from __future__ import annotations
 

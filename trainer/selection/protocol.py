@@ -120,43 +120,43 @@ class Choice:
 
 
 class Selection(Protocol):
-    """A selection at work. Everything it keeps is on the device; see `SelectionConfig` for its traits.
+    """A selection. Its state is on the device; see `SelectionConfig` for its traits.
 
-    A frozen part may be its own selection where it keeps nothing.
+    A config may be its own selection if that has no state.
     """
 
     def on(self, step: int, progress: float) -> bool:
-        """Whether to select from pool ``step`` of candidates, at ``progress`` in [0, 1] of the budget.
+        """Return whether to select from pool ``step`` of candidates, at ``progress`` in [0, 1] of the budget.
 
         Pools are counted from 0; a selection that loads no more than it trains on (`Weighting`) has one per
-        optimizer step. Off, candidates are trained on as they come, batch after batch, without scoring.
+        optimizer step. If False, all candidates are trained on, batch by batch, without scoring.
         """
 
     def choose(self, candidates: Candidates) -> Choice:
-        """Choose b of the candidates, or where the part isn't ``exact`` any number of them.
+        """Choose b of the candidates, or any number of them if the config isn't ``exact``.
 
-        Without waiting for the device, unless the part declares that it does (``syncs``).
+        Mustn't wait for the device, unless the config declares that it does (``syncs``).
         """
 
     def observe(self, losses: Losses, batch: Batch, choice: Choice | None) -> None:
-        """Take in what training on ``batch`` gave: detached losses [n, k], one per constituent.
+        """Observe the results of training on ``batch``: detached losses [n, k], one per constituent.
 
-        ``choice`` is what `choose` gave for this batch; None where the batch wasn't selected.
+        ``choice`` is the result of `choose` for this batch; None if the batch wasn't selected.
         """
 
     def end_round(self) -> None:
-        """A round of the order is over; the device may be waited for here."""
+        """End-of-round hook; may wait for the device."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that later choices depend on: tensors and plain numbers."""
+        """Return all state that later choices depend on: tensors and plain numbers."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
 
 
 @runtime_checkable
 class Weighting(Protocol):
-    """A selection that loads no more than it trains on, and weighs the losses of a batch instead."""
+    """A selection that loads no further candidates, and weights the losses of a batch instead."""
 
     def weigh(self, losses: Losses, batch: Batch) -> Tensor:
         """Return each image's multiplier, float32[n] without gradient; the loss is mean(loss * multiplier).
@@ -168,11 +168,11 @@ class Weighting(Protocol):
 class SelectionConfig(Protocol):
     """A frozen dataclass whose fields are the selection's options.
 
-    Options may be open (None) until `bind` has settled them; everything else is asked of bound parts only.
+    Options may be open (None) until `bind` sets them; the other methods are called on bound configs only.
     """
 
     def bind(self, terms: Terms) -> SelectionConfig:
-        """Return the part whose open options are settled by the run's terms.
+        """Return the config with its open options set by the run's terms.
 
         Raises
         ------
@@ -182,30 +182,30 @@ class SelectionConfig(Protocol):
 
     @property
     def ratio(self) -> float:
-        """Candidates loaded for each trained sample, at least 1; in expectation where not ``exact``."""
+        """Candidates loaded per trained sample, at least 1; in expectation if not ``exact``."""
 
     @property
     def scores(self) -> bool:
-        """Whether candidates are shown to the network first, in evaluation mode."""
+        """Whether the network scores candidates first, in evaluation mode."""
 
     @property
     def features(self) -> bool:
-        """Whether the scoring pass is to give features."""
+        """Whether the scoring pass returns features."""
 
     @property
     def needs(self) -> tuple[Offer, ...]:
-        """Statistics that the selection reads of `Losses` beside the loss, which not every method offers."""
+        """Statistics of `Losses` that the selection uses besides the loss, which not every method offers."""
 
     @property
     def exact(self) -> bool:
-        """Whether `Selection.choose` always gives b."""
+        """Whether `Selection.choose` always returns b."""
 
     @property
     def syncs(self) -> bool:
         """Whether choosing waits for the device."""
 
     def build(self, setting: Setting) -> Selection:
-        """Make the selection, at its beginning.
+        """Return the selection in its initial state.
 
         Raises
         ------

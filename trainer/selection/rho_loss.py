@@ -1,4 +1,4 @@
-"""rho_loss: what could still be learned of a sample, its loss beyond what a holdout model leaves."""
+"""rho_loss: chooses samples of high reducible loss, that is loss minus a holdout model's loss."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ class RhoLoss(Scored):
     ``samplers.Scores(losses, "irreducible_loss", {"trained": n}).save(path)``. Noisy samples have high losses
     under both models and are passed over, which loss alone would pick.
 
-    That model is charged to the run by the file's metadata: ``compute``, what training it and scoring with it
-    cost, in samples trained, or else ``trained``, the samples it was trained on; unless the option says it.
+    That model is charged to the run by the file's metadata: ``compute``, the cost of training it and of
+    scoring with it, in samples trained, or else ``trained``, the samples it was trained on; the option
+    overrides both.
     """
 
     ratio: float = 10.0
-    """Candidates loaded for each trained sample: 10 trains on a tenth of them."""
+    """Candidates loaded per trained sample: 10 trains on a tenth of them."""
 
     irreducible: Path | None = None
     """The scores file of irreducible losses, one for each training sample, made by `trainer score --metric
@@ -55,8 +56,8 @@ class RhoLoss(Scored):
         Raises
         ------
         RunError
-            When no file is given, when it holds other scores or doesn't fit the training set, or when nobody
-            says what the holdout model cost.
+            When no file is given, when it holds other scores or doesn't fit the training set, or when the
+            cost of the holdout model isn't known.
         """
         if self.irreducible is None:
             raise RunError(
@@ -81,7 +82,7 @@ class RhoLossSelection(BaseSelection):
     Attributes
     ----------
     charged
-        What the holdout model cost, in samples trained, rounded up; part of this run's cost.
+        Cost of the holdout model, in samples trained, rounded up; part of this run's cost.
     """
 
     def __init__(self, part: RhoLoss, setting: Setting, kept: Scores) -> None:

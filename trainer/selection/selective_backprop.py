@@ -1,4 +1,4 @@
-"""selective_backprop: each candidate is kept or not by its loss's standing among recent ones."""
+"""selective_backprop: keeps each candidate with a probability given by its loss's percentile."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class SelectiveBackprop(Scored):
 
         [F_R(loss_i)]^beta
 
-    F_R being the distribution function of the last R scored losses, the candidates' own included. What is
-    kept is collected until a batch is full. As F_R is uniform, 1 / (beta + 1) of the candidates are kept on
-    average. Its number varies, so the device is waited for once per pool.
+    F_R being the distribution function of the last R scored losses, the candidates' own included. Kept
+    candidates are queued until a batch is full. As F_R is uniform, 1 / (beta + 1) of the candidates are kept
+    on average. Their number varies, so the host waits for the device once per pool.
 
     Beta is what sets the budget there: in each of T epochs all N samples are scored and N * B are trained on,
     which gives beta 4, 2.33 and 1 at budgets .2, .3 and .5, and the first epoch is trained on as it comes. So
-    by default ``keep`` is the run's budget and ``start`` is one epoch, N of T * N * B trained samples. Give
+    by default ``keep`` is the run's budget and ``start`` is one epoch, N of T * N * B trained samples. Use
     ``--sampler scan``, which shows each candidate once per pass over the set; uniform draws some again while
     others wait.
 
-    Candidates are scored without mixing, and what is kept is mixed afterwards. The released code trains
+    Candidates are scored without mixing, and those kept are mixed afterwards. The released code trains
     unmixed images with mixed labels under mixup, and under RICAP cuts images collected from many forward
     passes by the last one's geometry.
     """
@@ -44,10 +44,10 @@ class SelectiveBackprop(Scored):
     B) of the run."""
 
     keep: float | None = None
-    """Fraction of the candidates kept on average, where beta isn't given; None takes the run's budget."""
+    """Fraction of the candidates kept on average, if beta isn't given; None means the run's budget."""
 
     beta: float | None = None
-    """Selectivity, at least 0; None takes 1 / keep - 1."""
+    """Selectivity, at least 0; None means 1 / keep - 1."""
 
     history: int = 1024
     """R, the number of past losses that a loss is compared with."""
@@ -70,7 +70,7 @@ class SelectiveBackprop(Scored):
             raise RunError(f"selection.history must be at least 1 loss; got {self.history}")
 
     def bind(self, terms: Terms) -> Self:
-        """Return the part that keeps as the budget asks; see `SelectionConfig.bind`."""
+        """Return the config with ``keep`` set by the budget; see `SelectionConfig.bind`."""
         part = self
         if self.beta is None and self.keep is None:
             if terms.budget == 1:
@@ -95,7 +95,7 @@ class SelectiveBackprop(Scored):
 
     @property
     def ratio(self) -> float:
-        """Candidates for each trained sample, on average: beta + 1."""
+        """Candidates per trained sample, on average: beta + 1."""
         return self.power + 1
 
     def build(self, setting: Setting) -> SelectiveBackpropSelection:
@@ -117,9 +117,9 @@ class SelectiveBackpropSelection(BaseSelection):
         """Keep each with probability F_R(loss)^beta; waits for the device to know how many."""
         losses = scored_losses(candidates).loss[:, 0]
         size = len(self._ring)
-        # As exact as the losses that it is compared with.
+        # In the precision of the losses that it is compared with.
         self._ring = self._ring.to(losses.dtype)
-        # Of a pool larger than the ring only the last go in: a place written twice has no order on a GPU.
+        # Only the last losses of a pool larger than the ring: writing an index twice has no order on a GPU.
         first = max(0, len(losses) - size)
         indices = torch.arange(self._seen + first, self._seen + len(losses), device=losses.device) % size
         self._ring[indices] = losses[first:]
@@ -132,6 +132,6 @@ class SelectiveBackpropSelection(BaseSelection):
         return {"ring": self._ring.clone(), "heard": self._seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take them in."""
+        """Restore them."""
         self._ring = state["ring"].to(self.setting.device, copy=True)
         self._seen = state["heard"]

@@ -1,4 +1,4 @@
-"""selective_backprop_exact: a fixed part of each pool, drawn by a power of the loss's percentile."""
+"""selective_backprop_exact: a fixed fraction of each pool, drawn by a power of the loss's percentile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.selection.protocol import Candidates, Choice, Setting
 
 @dataclass(frozen=True)
 class SelectiveBackpropExact(Scored):
-    """Exactly the part `keep` of each pool, without replacement by a power of the loss's percentile.
+    """Exactly a fraction `keep` of each pool, without replacement by a power of the loss's percentile.
 
     Selective backpropagation with a fixed count in place of eq. 4's chance, as large trainers ship it: of n
     candidates keep * n are drawn with ::
@@ -32,10 +32,10 @@ class SelectiveBackpropExact(Scored):
     """Progress from which on nothing is selected."""
 
     interrupt: int = 2
-    """Every so many pools of candidates one is trained as it comes, as 2 for every other; 0 for none."""
+    """Skip selection for every k-th pool of candidates: 2 for every other one; 0 for none."""
 
     keep: float = 0.5
-    """Part of the candidates that is trained on."""
+    """Fraction of the candidates that is trained on."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,7 +43,7 @@ class SelectiveBackpropExact(Scored):
 
     @property
     def ratio(self) -> float:
-        """Candidates loaded for each trained sample."""
+        """Candidates loaded per trained sample."""
         return 1 / self.keep
 
     def build(self, setting: Setting) -> SelectiveBackpropExactSelection:

@@ -15,7 +15,7 @@ from trainer.selection.protocol import Candidates, Choice, Setting
 
 
 class BaseSelection:
-    """A selection that follows its part's schedule, keeps nothing, and takes all candidates."""
+    """A selection that follows its config's schedule, has no state, and chooses all candidates."""
 
     def __init__(self, part: Scheduled, setting: Setting) -> None:
         self.part = part
@@ -26,34 +26,34 @@ class BaseSelection:
         return self.part.on(step, progress)
 
     def choose(self, candidates: Candidates) -> Choice:
-        """Choose all."""
+        """Choose all candidates."""
         return Choice(torch.arange(len(candidates.ids), device=candidates.images.device))
 
     def observe(self, losses: Losses, batch: Batch, choice: Choice | None) -> None:
-        """Learn nothing from it."""
+        """No-op."""
 
     def end_round(self) -> None:
-        """Go on as before."""
+        """No-op."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return nothing: nothing is kept."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take nothing in."""
+        """No-op."""
 
     def count(self, candidates: Candidates) -> int:
-        """Return how many to choose: a batch, or all where the candidates are fewer."""
+        """Return the number to choose: a batch, or all candidates if they are fewer."""
         return min(self.setting.batch_size, len(candidates.ids))
 
 
 def scored_losses(candidates: Candidates) -> Losses:
-    """Losses of the scoring pass, which the driver makes for every part that scores."""
+    """Return the losses of the scoring pass, which the driver makes for every selection that scores."""
     assert candidates.losses is not None
     return candidates.losses
 
 
 def errors(losses: Losses) -> Tensor:
-    """Return the norms of the errors, float32[n, k], of a part that `needs` them."""
+    """Return the norms of the errors, float32[n, k], for a selection that `needs` them."""
     assert losses.error is not None  # a method without them was refused
     return losses.error

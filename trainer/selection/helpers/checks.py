@@ -1,4 +1,4 @@
-"""Option checks that several selections share."""
+"""Option checks of several selections."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def check_at_least(name: str, value: float, least: float) -> None:
 
 
 def check_fraction(name: str, value: float) -> None:
-    """Refuse an option that is no share above 0 and at most 1."""
+    """Refuse an option that isn't a fraction above 0 and at most 1."""
     if not 0 < value <= 1:
         raise RunError(f"selection.{name} must be above 0 and at most 1; got {value:g}")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse an option that is none of its choices."""
+    """Refuse an option that isn't one of its choices."""
     if value not in choices:
         raise RunError(f"selection.{name} must be one of {', '.join(choices)}; got {value!r}")

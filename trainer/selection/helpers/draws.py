@@ -1,4 +1,4 @@
-"""Weighted draws of places on the device, from uniforms that the host has drawn; none waits for it."""
+"""Weighted draws of indices on the device, from uniforms drawn on the host, without waiting."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ _HALF_CELL = 2.0**-25  # float32 uniforms are multiples of 2^-24: the middle of 
 
 
 def exponentials(uniforms: Tensor) -> Tensor:
-    """Exp(1) variates by inversion, float64 above 0, of float32 ``uniforms`` in [0, 1)."""
+    """Return Exp(1) variates by inversion, float64 above 0, from float32 ``uniforms`` in [0, 1)."""
     return -torch.log1p(-(uniforms.double() + _HALF_CELL))
 
 
 def weighted_without_replacement(weights: Tensor, uniforms: Tensor, count: int) -> Tensor:
-    """Draw ``count`` different places one after another, each by weight among those that are left.
+    """Draw ``count`` different indices in sequence, each by weight among the remaining ones.
 
-    The places of the smallest Exp(1) / weight are distributed so (Efraimidis and Spirakis 2006): a
-    multinomial draw without replacement. Places of weight 0 come last, in their order.
+    The indices of the smallest Exp(1) / weight are distributed so (Efraimidis and Spirakis 2006): a
+    multinomial draw without replacement. Indices of weight 0 come last, in order.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def weighted_without_replacement(weights: Tensor, uniforms: Tensor, count: int) 
 
 
 def weighted_with_replacement(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw a place by weight for each uniform, by inverting the cumulative sum.
+    """Draw an index by weight for each uniform, by inverting the cumulative sum.
 
     Parameters
     ----------
@@ -48,14 +48,14 @@ def weighted_with_replacement(weights: Tensor, uniforms: Tensor) -> Tensor:
 
     Returns
     -------
-    int64[count]; never a place of weight 0.
+    int64[count]; never an index of weight 0.
     """
     cumulative = weights.double().cumsum(0)
     thrown = (uniforms.double() + _HALF_CELL) * cumulative[-1:]
-    # Only weights that are not numbers could lead beyond the last place.
+    # Only weights that are NaN could lead beyond the last index.
     return torch.searchsorted(cumulative, thrown, right=True).clamp_(max=max(0, len(weights) - 1))
 
 
 def highest(values: Tensor, count: int) -> Tensor:
-    """Places of the ``count`` largest values, int64[count], largest first; of equal ones the first places."""
+    """Return the indices of the ``count`` largest values, int64[count], largest first; ties by index."""
     return torch.argsort(values, descending=True, stable=True)[:count]

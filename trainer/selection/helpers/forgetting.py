@@ -1,4 +1,4 @@
-"""How fast each training sample is forgotten: the rise of its loss from one look to the next."""
+"""How fast each training sample is forgotten: the rise of its loss from one scoring to the next."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ class ForgettingMemory:
         self._rise = torch.zeros(samples, device=device)
 
     def update(self, ids: NDArray[np.int64], losses: Tensor) -> Tensor:
-        """Take in the losses of another look.
+        """Update with newly scored losses.
 
         Parameters
         ----------
         ids
-            int64[n] on the host. Where one stands more than once, its last loss is remembered.
+            int64[n] on the host. Of an id that occurs more than once, the last loss is kept.
         losses
             float32[n] on the device.
 
         Returns
         -------
-        float32[n], the average increase for each, this look included.
+        float32[n], the average increase for each, this scoring included.
         """
         losses = losses.to(self._last.dtype)
         rows = place(ids, self._last.device)
         last, before = self._last[rows], self._rise[rows]
         now = torch.lerp(before, (losses - last).clamp(min=0), self._pace)
         now = torch.where(torch.isnan(last), before, now)
-        # Writing one row twice at once has no defined order on a GPU; the host knows which come twice.
+        # Writing one row twice has no defined order on a GPU; the host knows which rows occur twice.
         _, from_end = np.unique(ids[::-1], return_index=True)
         kept = place(len(ids) - 1 - from_end, self._last.device)
         written = rows[kept]
@@ -62,10 +62,10 @@ class ForgettingMemory:
         return now
 
     def state_dict(self) -> dict[str, Any]:
-        """Last losses and average increases, float32[N] each."""
+        """Return last losses and average increases, float32[N] each."""
         return {"last": self._last.clone(), "rise": self._rise.clone()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from saved ones."""
+        """Restore saved ones."""
         self._last.copy_(state["last"])
         self._rise.copy_(state["rise"])

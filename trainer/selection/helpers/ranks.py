@@ -1,4 +1,4 @@
-"""Percentile ranks: where a loss stands among others, as a number from 0 to 1."""
+"""Percentile ranks of losses, as numbers from 0 to 1."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def percentiles_among(values: Tensor, others: Tensor) -> Tensor:
-    """Fraction of ``others`` that are at most each value: their empirical distribution function.
+    """Return the fraction of ``others`` at most each value: their empirical distribution function.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def percentiles_among(values: Tensor, others: Tensor) -> Tensor:
 
 
 def percentile_ranks(values: Tensor) -> Tensor:
-    """Fraction of the values that are at most each: Kocyigit (2023) eq. 4.4 at beta 1.
+    """Return the fraction of the values that are at most each one: Kocyigit (2023) eq. 4.4 at beta 1.
 
     The smallest of n different values has 1 / n, the largest 1; equal values share the rank of the last of
     them. (Algorithm 3 there gives the smallest 0, so that it is never drawn.)
@@ -38,7 +38,7 @@ def percentile_ranks(values: Tensor) -> Tensor:
 
 
 def midpoint_percentiles(values: Tensor) -> Tensor:
-    """(r + 1/2) / n for the value of r smaller ones; equal values are ranked by their places.
+    """Return (r + 1/2) / n for the value with r smaller ones; ties are broken by index.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""When a selection is on, and at what resolution it scores: options that many selections share."""
+"""Schedules of selections and the resolution of scoring: options common to many selections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.selection.protocol import Terms
 
 @dataclass(frozen=True)
 class Scheduled:
-    """A selection that is on in one stretch of the run; it neither scores nor waits unless it says so."""
+    """Config of a selection that is on in one interval of the run; by default it neither scores nor syncs."""
 
     start: float | None = 0.0
     """Progress in [0, 1] of the budget before which nothing is selected: the warm-up."""
@@ -23,7 +23,7 @@ class Scheduled:
     """Progress from which on nothing is selected: the cool-down; 1 selects to the last step."""
 
     interrupt: int = 0
-    """Every so many pools of candidates one is trained as it comes, as 2 for every other; 0 for none."""
+    """Skip selection for every k-th pool of candidates: 2 for every other one; 0 for none."""
 
     def __post_init__(self) -> None:
         if self.start is None and type(self).__dataclass_fields__["start"].default is not None:
@@ -40,7 +40,7 @@ class Scheduled:
             )
 
     def bind(self, terms: Terms) -> Self:
-        """Return the part with its start settled; see `SelectionConfig.bind`.
+        """Return the config with its start set; see `SelectionConfig.bind`.
 
         Raises
         ------
@@ -59,11 +59,11 @@ class Scheduled:
         return replace(self, start=start)
 
     def begins(self, terms: Terms) -> float:
-        """Return the start that is published for the method."""
+        """Return the method's published start."""
         return 0.0
 
     def on(self, step: int, progress: float) -> bool:
-        """Whether to select from pool ``step`` (from 0), at ``progress`` in [0, 1] of the budget."""
+        """Return whether to select from pool ``step`` (from 0), at ``progress`` in [0, 1] of the budget."""
         assert self.start is not None
         if progress < self.start or (progress >= self.end and self.end < 1):
             return False
@@ -71,33 +71,33 @@ class Scheduled:
 
     @property
     def scores(self) -> bool:
-        """Whether candidates are shown to the network first."""
+        """Whether the network scores candidates first."""
         return False
 
     @property
     def features(self) -> bool:
-        """Whether the scoring pass is to give features."""
+        """Whether the scoring pass returns features."""
         return False
 
     @property
     def needs(self) -> tuple[Offer, ...]:
-        """Statistics that the selection reads beside the loss."""
+        """Statistics that the selection uses besides the loss."""
         return ()
 
     @property
     def exact(self) -> bool:
-        """Whether a batch's worth is always chosen."""
+        """Whether exactly a batch is always chosen."""
         return True
 
     @property
     def syncs(self) -> bool:
-        """Whether the device is waited for at every step or every so many."""
+        """Whether it waits for the device at every step or every k-th."""
         return False
 
 
 @dataclass(frozen=True)
 class Scored(Scheduled):
-    """A selection that looks at what the network says of the candidates."""
+    """Config of a selection that scores candidates with the network."""
 
     pixels: int | float = 1.0
     """Resolution of scoring: up to 1 as a fraction of the training resolution, above 1 in pixels."""
@@ -112,7 +112,7 @@ class Scored(Scheduled):
             )
 
     def scoring_pixels(self, training: int) -> int:
-        """Side in pixels at which candidates are scored when training at ``training`` pixels.
+        """Return the image size at which candidates are scored when training at ``training`` pixels.
 
         Never above the training resolution, which may itself be progressive.
         """
@@ -120,5 +120,5 @@ class Scored(Scheduled):
 
     @property
     def scores(self) -> bool:
-        """Candidates are shown to the network first."""
+        """True: the network scores candidates first."""
         return True
