@@ -251,7 +251,7 @@ def _probed_shapes(source: Source, options: ConvertOptions) -> Iterator[tuple[in
         try:
             image = source.read(int(index))
         except CorruptSampleError:
-            # It is met again, and named, when its turn comes.
+            # It fails again, and is named, in its turn.
             continue
         height, width, _ = fit(image, options.max_resolution, options.square).shape
         yield height, width

@@ -34,19 +34,19 @@ SOURCES: dict[str, type[NamedSource]] = {
     "places365": Places365,
     "svhn": Svhn,
 }
-"""Every data set that has a name."""
+"""Every named data set."""
 
 SHARDED: dict[str, Callable[[str, str, Sequence[Path], Sequence[Path], TargetKind | None], Source]] = {
     ".parquet": ParquetSource,
     ".tar": TarSource,
 }
-"""Every kind of file that a data set may consist of many of, by its ending."""
+"""Every kind of sharded files, by ending."""
 
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def data_directory() -> Path:
-    """Return the folder where data live: the environment variable BUDGETRAIN_DATA, or ``data``.
+    """Return the folder of data sets: the environment variable BUDGETRAIN_DATA, or ``data``.
 
     Raises
     ------
@@ -80,14 +80,14 @@ def open_source(
         A name in `SOURCES`; an image folder; an ``.npz``; ``.parquet`` files or ``.tar`` shards, as one file,
         a folder or a pattern; or ``module:name`` of a Python object.
     split
-        Which part of it; None for train, where an image folder calls it by that name.
+        The split; None for train, which an image folder must call by that name.
     data_dir
         Where the files of named sources are; `data_directory` by default.
     download
-        Fetch a named source's files where they are not there.
+        Download a named source's files if they are missing.
     targets
-        What the images' targets are to be taken for; None for classes, and for what the card of a WebDataset
-        of ours states. With "none" an image folder needs no class folders, and other sources no labels.
+        Kind of the images' targets; None for classes, and for the kind on the card of one of our
+        WebDatasets. With "none" an image folder needs no class folders, and other sources no labels.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def _folder(path: Path, split: str | None, targets: TargetKind | None) -> Source
 
 
 def _check_kind(text: str, targets: TargetKind | None) -> None:
-    """Check that targets asked for are classes or none, which is all that named sets and folders have."""
+    """Check that the requested targets are classes or none, the only ones of named sets and folders."""
     if targets in ("multi_label", "value"):
         raise DataError(
             f"targets of kind {targets} must come from a column or array, of .parquet, .npz, .tar or "

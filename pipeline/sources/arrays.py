@@ -1,4 +1,4 @@
-"""Images that lie in memory as one array."""
+"""Source of images in memory, as one array."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.targets import TargetKind
 
 @dataclass(frozen=True)
 class ArraySource:
-    """A split whose files are small enough to be read as a whole.
+    """A split that is small enough to be read as a whole.
 
     Attributes
     ----------
@@ -27,12 +27,12 @@ class ArraySource:
         [n, h, w] for gray, [n, h, w, c] or [n, c, h, w], each of what `array_to_rgb` takes; a map of a file
         serves as well.
     stamp
-        The fingerprint, where there is a quicker one than a checksum of all pixels.
+        The fingerprint, if there is a quicker one than a checksum of all pixels.
 
     Raises
     ------
     DataError
-        When images and labels don't belong together.
+        When images and labels don't match.
     """
 
     name: str
@@ -80,5 +80,5 @@ class ArraySource:
         return None
 
     def sample_name(self, index: int) -> str:
-        """Name image ``index`` by its place in the source."""
+        """Return the name of image ``index``: its number in the source."""
         return f"{self.split} {index}"

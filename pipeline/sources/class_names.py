@@ -1,4 +1,4 @@
-"""Names of classes: what makes two of them one, and what only looks as if it did."""
+"""Names of classes: which of them are equal, and which only look equal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tidied(name: str) -> str:
 
 
 def changed(names: Sequence[str]) -> list[str]:
-    """Return a note on names that `tidied` changes; none where there are no such names."""
+    """Return a note on names that `tidied` changes; empty if there are none."""
     pairs = [f"{name!r} as {tidied(name)!r}" for name in names if tidied(name) != name]
     if not pairs:
         return []
@@ -31,7 +31,7 @@ def changed(names: Sequence[str]) -> list[str]:
 
 
 def alike(names: Sequence[str]) -> list[str]:
-    """Return a note on names that differ only in case or in blanks; none where there are no such names."""
+    """Return a note on names that differ only in case or in blanks; empty if there are none."""
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:
         groups["".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)

@@ -1,4 +1,4 @@
-"""Fetching a published file, whole and as published."""
+"""Download of published files, verified by their MD5."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.formats.whole import PartialFile, unwritable
 
 _CHUNK = 1 << 20
 _PATIENCE = 60
-"""Seconds without a byte after which a server counts as gone."""
+"""Timeout in seconds without data."""
 
 
 def download(url: str, path: Path, md5: str) -> None:

@@ -16,11 +16,11 @@ from pipeline.sources.pixels import decode, is_plain_jpeg
 from pipeline.targets import TargetKind
 
 LESS_MEMORY = "give fewer --workers, or leave it out by a lower --max-pixels"
-"""The remedy where an image doesn't fit into memory."""
+"""Remedy if an image doesn't fit into memory."""
 
 
 class EncodedImages:
-    """Images that are files of some format: decoded from their bytes, or taken as they are.
+    """Images in files of some format, which are decoded, or stored as they are.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class EncodedImages:
             return decode(io.BytesIO(self._bytes(index)))
 
     def encoded(self, index: int) -> bytes | None:
-        """Return image ``index`` as it is where it is an upright RGB or gray JPEG; see `Source.encoded`."""
+        """Return the file of image ``index`` if it is an upright RGB or gray JPEG; see `Source.encoded`."""
         with self._faults(index):
             content = self._bytes(index) if self._may_be_jpeg(index) else None
             return content if content is not None and is_plain_jpeg(io.BytesIO(content)) else None
@@ -47,27 +47,27 @@ class EncodedImages:
         raise NotImplementedError
 
     def _bytes(self, index: int) -> bytes:
-        """Return the file of image ``index``; raises whatever keeps it from being read."""
+        """Return the bytes of image ``index``; may raise any exception."""
         raise NotImplementedError
 
     def _may_be_jpeg(self, index: int) -> bool:
-        """Whether it is worth looking into: by its name, or by its first bytes where those are at hand."""
+        """Whether it may be a JPEG, by its name or by its first bytes if they are in memory."""
         raise NotImplementedError
 
     def _place(self, index: int) -> str:
-        """Return where image ``index`` is, for an error."""
+        """Return the location of image ``index``, for errors."""
         return f"{self.sample_name(index)} of {self.origin}"
 
     @contextmanager
     def _faults(self, index: int) -> Iterator[None]:
-        """Turn what reading and decoding raises into errors that name the image."""
+        """Return a context that turns exceptions of reading and decoding into errors that name the image."""
         with decoding(self._place(index)):
             yield
 
 
 @contextmanager
 def decoding(place: str, kind: str = "image file") -> Iterator[None]:
-    """Turn what reading and decoding an image raises into errors that name it.
+    """Return a context that turns exceptions of reading and decoding an image into errors that name it.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def decoding(place: str, kind: str = "image file") -> Iterator[None]:
         yield
     except DataError:
         raise
-    except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
+    except Exception as error:  # Pillow's plugins raise arbitrary exceptions on damage.
         fault_of_machine = machine_fault(place, error, LESS_MEMORY)
         if fault_of_machine is not None:
             raise fault_of_machine from None

@@ -1,4 +1,4 @@
-"""The splits that an image folder holds, under the names that other tools give them."""
+"""The splits of an image folder, under the names that other tools give them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.sources.walk import Walk
 
 
 class FolderSplits:
-    """Which subfolders of an image folder are splits of it rather than classes.
+    """The subfolders of an image folder that are splits of it rather than classes.
 
     A class may well be called "train", as the vehicle. So a split is a folder that is called exactly by a
     split's name ("train", "valid") and holds folders, not images; or one of several folders that are named
@@ -31,9 +31,9 @@ class FolderSplits:
         self._folder = folder
         names = walk.folders(folder)[0]
         self._flat: dict[str, str] = {}
-        """Folders that are called by a split's name and hold images alone, by split."""
+        """Folders that have a split's name and hold only images, by split."""
         self._odd = False
-        """Whether the splits' names are none of those that are taken without being asked for."""
+        """Whether the splits' names are only used on request."""
         self.present: dict[str, Path] = {}
         self._take({name: split for name in names if (split := plain_split(name)) is not None})
         if not self.present:
@@ -47,7 +47,7 @@ class FolderSplits:
         Parameters
         ----------
         asked
-            The split that is wanted, which must be there; None for train, but only by one of its own names.
+            The requested split, which must be there; None for train, but only by one of its own names.
 
         Raises
         ------
@@ -79,16 +79,16 @@ class FolderSplits:
 
     @property
     def unlabeled(self) -> dict[str, Path]:
-        """The folder of each split, by split, whether it holds class folders or images alone."""
+        """The folder of each split, by split, whether it holds class folders or only images."""
         return {split: self._folder / name for split, name in self._flat.items()} | self.present
 
     def check_classes(self, root: Path, classes: Sequence[str]) -> list[str]:
-        """Check that what is about to become classes aren't splits, nor folders that hold splits.
+        """Check that the class folders aren't splits, nor folders that hold splits.
 
         Returns
         -------
         list[str]
-            Notes on folders of which one may doubt that they are the classes.
+            Notes on folders that may not be the classes.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class FolderSplits:
             self.present[split] = self._inner(path, split)
 
     def _take_odd(self, names: Sequence[str]) -> None:
-        """Take splits with other names, where there is little doubt that these are splits."""
+        """Add splits with other names, if they are almost certainly splits."""
         named = {name: split for name in names if (split := split_in_words(name)) is not None}
         plain = {name: split for name in named if (split := plain_split(name.lower())) is not None}
         rest = [name for name in names if name not in named and self._holds_images(name)]
@@ -172,7 +172,7 @@ class FolderSplits:
         return self._walk.folders(self._inner(self._folder / name, split))[0]
 
     def _lowest(self, path: Path) -> Path:
-        """Go down where a folder holds one folder and nothing else."""
+        """Descend while a folder holds one folder and nothing else."""
         folders, images = self._walk.folders(path)
         while len(folders) == 1 and not images:
             path /= folders[0]
@@ -180,7 +180,7 @@ class FolderSplits:
         return path
 
     def _inner(self, path: Path, split: str) -> Path:
-        """Go down where a split holds itself alone, as seg_train/seg_train/CLASS."""
+        """Descend if a split holds only a folder of its own name, as seg_train/seg_train/CLASS."""
         folders, images = self._walk.folders(path)
         while len(folders) == 1 and not images and split_in_words(folders[0]) == split:
             deeper, images = self._walk.folders(path / folders[0])
@@ -216,4 +216,4 @@ class FolderSplits:
 
 
 _LOOKED_AT = 1_000
-"""Folders that are looked into for a first image."""
+"""Maximum number of folders searched for a first image."""

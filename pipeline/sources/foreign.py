@@ -1,4 +1,4 @@
-"""Files and folders that operating systems and other programs leave among a set's own."""
+"""Files and folders that operating systems and other programs leave in a set's folder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _NAMES = frozenset(
         "__pycache__", "_vti_cnf", "picasa.ini",
     )
 )  # fmt: skip
-"""In lower case: some of these systems don't tell cases apart."""
+"""In lower case: some of these systems ignore case."""
 _PATTERN = re.compile(r"found\.\d{3}|.*@synoeastream|.*:zone\.identifier")
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a file or folder of this name is no part of a set: hidden, or another program's own."""
+    """Whether a file or folder of this name doesn't belong to a set: hidden, or another program's."""
     lower = name.lower()
     return name.startswith(".") or lower in _NAMES or _PATTERN.fullmatch(lower) is not None

@@ -1,4 +1,4 @@
-"""A validation set split off class by class."""
+"""Stratified split of a validation set."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 
 def hold_out(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Choose the share ``fraction`` of every class at random: bool[n], True for the validation set.
+    """Choose a ``fraction`` of every class at random: bool[n], True for the validation set.
 
-    A class of at least 2 samples keeps one on either side, and a class of one stays in training. What is
-    chosen from a class depends on (seed, label, the class's size) only.
+    A class of at least 2 samples keeps one on either side, and a class of one stays in training. The
+    choice from a class depends only on (seed, label, the class's size).
 
     >>> int(hold_out(np.array([0, 0, 0, 0, 1, 1, 2]), 0.25, seed=0).sum())
     2

@@ -1,4 +1,4 @@
-"""IDX, the file format of MNIST and its kin."""
+"""IDX, the file format of MNIST and its relatives."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _JPEG_ENDINGS = (".jpeg", ".jpg")
 
 
 class ImageFiles(EncodedImages):
-    """Images in files of their own, with a label each.
+    """Images in files of their own, with one label each.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class ImageFiles(EncodedImages):
     labels
         One per file.
     kind
-        Of the labels; see `Source`.
+        Kind of the labels; see `Source`.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ImageFiles(EncodedImages):
         self._root = root
         self._files = list(files)
         self._seen: NDArray[np.int64] | None = None
-        """Size and time of each file when the fingerprint was taken, int64[n, 2]; -1 where it had neither."""
+        """Size and time of each file when the fingerprint was taken, int64[n, 2]; -1 if unknown."""
 
     def __len__(self) -> int:
         return len(self._files)
@@ -74,7 +74,7 @@ class ImageFiles(EncodedImages):
                 seen[index] = status.st_size, status.st_mtime_ns
                 found = f"{status.st_size} {status.st_mtime_ns}"
             except OSError as error:
-                # Reading it will say so in its turn.
+                # Reading it will raise in its turn.
                 found = str(error.errno)
             digest.update(os.fsencode(path.relative_to(self._root)) + f"\0{found}\n".encode())
         self._seen = seen
@@ -86,7 +86,7 @@ class ImageFiles(EncodedImages):
 
     def _bytes(self, index: int) -> bytes:
         path = self._files[index]
-        # Without waiting, should it have become a pipe since it was listed.
+        # Non-blocking, in case it has become a pipe since it was listed.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):

@@ -34,7 +34,7 @@ class ImageFolder(ImageFiles):
         whatever the split, and ``notes`` name any but train. None takes "train", and refuses a set whose
         splits have other names than those ("Training").
     name
-        Of the data set; the folder's own by default.
+        Name of the data set; by default the folder's.
 
     Raises
     ------

@@ -22,7 +22,7 @@ class Indexed(Protocol):
 
 
 def asked(name: str, data: Indexed, part: Callable[[Indexed], Part]) -> Part:
-    """Ask an object for a part; it is somebody else's code, which may raise anything."""
+    """Return a part of an object; it is foreign code, which may raise anything."""
     try:
         return part(data)
     except (Exception, SystemExit) as error:
@@ -34,7 +34,7 @@ def asked(name: str, data: Indexed, part: Callable[[Indexed], Part]) -> Part:
 
 
 def labels_of(data: Indexed) -> list[Any] | None:
-    """Return the labels in an object's attribute ``targets`` or ``labels``; None where it has none."""
+    """Return the labels in an object's attribute ``targets`` or ``labels``; None if it has none."""
     given = next((getattr(data, name) for name in ("targets", "labels") if hasattr(data, name)), None)
     if isinstance(given, torch.Tensor | np.ndarray):
         return list(given.tolist())
@@ -42,12 +42,12 @@ def labels_of(data: Indexed) -> list[Any] | None:
 
 
 def plain(label: Any) -> Any:
-    """Turn arrays and tensors into plain numbers and lists."""
+    """Convert arrays and tensors to plain numbers and lists."""
     return label.tolist() if isinstance(label, torch.Tensor | np.ndarray | np.generic) else label
 
 
 def classes_of(data: Indexed) -> list[str] | None:
-    """Return the names in an object's attribute ``classes``; None where it has none."""
+    """Return the names in an object's attribute ``classes``; None if it has none."""
     names = getattr(data, "classes", None)
     if not isinstance(names, list | tuple) or not names:
         return None

@@ -1,4 +1,4 @@
-"""Labels of every type that people's files hold, to whole numbers or texts."""
+"""Conversion of labels of any type in users' files to whole numbers or texts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LabelValues:
     truth
         Whether all are truth values.
     notes
-        How they were read, where that isn't as they stand.
+        How they were interpreted, if they had to be.
     """
 
     numbers: NDArray[np.int64]
@@ -44,7 +44,7 @@ class LabelValues:
 
     @property
     def kind(self) -> str:
-        """In words."""
+        """Their type in words."""
         return "whole numbers" if self.texts is None else "texts"
 
 
@@ -138,7 +138,7 @@ def _one_hot(rows: NDArray[Any], origin: str, image: Callable[[int], str]) -> La
 
 
 def _plain(value: Any) -> Any:
-    """Turn NumPy's values, and sequences of one, into plain ones."""
+    """Convert NumPy's values, and sequences of one, to plain ones."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple) and len(value) == 1:

@@ -1,4 +1,4 @@
-"""Labels as they are found, as numbers and names, to numbers from 0 and names for all of them."""
+"""Numbering of labels: numbers and names, as found, to numbers from 0 and names for all of them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pipeline.sources.label_values import LabelValues, is_missing, read_labels
 
 _MOST_CLASSES = 1_000_000
 _LEAST_FILLED = 0.1
-"""Share of unnamed classes that must have images: below it the numbers are no classes' (identifiers, say)."""
+"""Minimum fraction of unnamed classes with images; below it the numbers aren't classes (identifiers, say)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """Labels that are numbered, and their classes.
+    """Numbered labels, and their classes.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Numbered:
     classes
         Names.
     notes
-        What a person who converts these should know, a line each.
+        Notes for the person who converts these, one line each.
     """
 
     labels: NDArray[Any]
@@ -55,14 +55,13 @@ def numbered(
     found
         One label per image: whole numbers (as floats, too), truth values, texts, or one-hot rows.
     origin
-        What they come from, in words, for messages.
+        Description of their origin, for messages.
     classes
         Names of the classes, in the order of their numbers.
     others
-        Labels of further images that are to share the classes, as of another split; missing ones are left
-        out.
+        Labels of further images with the same classes, such as another split's; missing ones are ignored.
     image
-        Names an image by its index, for messages.
+        Name of an image as a format of its index, for messages.
 
     Raises
     ------
@@ -96,7 +95,7 @@ def check_labels(
     image: Callable[[int], str] = "image {}".format,
     remedy: str = "mend its labels",
 ) -> None:
-    """Check that labels are those of so many classes, numbered from 0; ``image`` names one by its index.
+    """Check that labels are of the given number of classes, from 0; ``image`` names one by its index.
 
     Raises
     ------

@@ -61,7 +61,7 @@ def _matrix(data: memoryview, order: str) -> tuple[str, NDArray[Any]]:
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """Walk over data elements: a tag of type and size, then the data, padded to 8 bytes."""
+    """Yield data elements: a tag of type and size, then the data, padded to 8 bytes."""
     at = 0
     while at + 8 <= len(data):
         code, size = (int(word) for word in np.frombuffer(data[at : at + 8], order + "u4"))
@@ -73,5 +73,5 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
         if at + 8 + size > len(data):
             raise ValueError(f"the file ends within an element of {size} bytes")
         yield code, data[at + 8 : at + 8 + size]
-        # Compressed elements alone are not padded.
+        # Only compressed elements are not padded.
         at += 8 + (size if code == _COMPRESSED else -(-size // 8) * 8)

@@ -1,4 +1,4 @@
-"""Data sets with a name of their own, found in the data directory."""
+"""Named data sets, which are found in the data directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.sources.protocol import Source
 
 @dataclass(frozen=True)
 class Remote:
-    """A published file: where it is, where it belongs below the data directory, and its MD5."""
+    """A published file: its address, its path below the data directory, and its MD5."""
 
     url: str
     place: str
@@ -26,7 +26,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class NamedSource(ABC):
-    """A data set with a name of its own.
+    """A named data set.
 
     Its files are looked for in torchvision's layout below the data directory, then below the folder of its
     name there; an image folder of its name, ``<name>/<split>/<class>/...``, serves as well.
@@ -35,7 +35,7 @@ class NamedSource(ABC):
     name: ClassVar[str]
     splits: ClassVar[tuple[str, ...]] = ("train", "test")
     published: ClassVar[str] = ""
-    """Where a person gets the files that can't be downloaded by ``--download``."""
+    """Origin of files that ``--download`` can't download."""
 
     def open(self, split: str, data_dir: Path, download: bool = False) -> Source:
         """Read one split.
@@ -47,7 +47,7 @@ class NamedSource(ABC):
         data_dir
             The data directory.
         download
-            Fetch the files where they are in no place that is looked at.
+            Download the files if they are in none of the locations.
 
         Raises
         ------
@@ -75,7 +75,7 @@ class NamedSource(ABC):
             return self.read(split, found)
         except DataError:
             raise
-        except Exception as error:  # Unpickling above all raises whatever the damage leads it to.
+        except Exception as error:  # Unpickling above all raises arbitrary exceptions on damage.
             if is_refused(error):
                 file = Path(getattr(error, "filename", None) or found)
                 raise unreadable(file, f"a file of {self.name}", error) from None
@@ -86,10 +86,10 @@ class NamedSource(ABC):
 
     @abstractmethod
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Return the files or folders that may hold a split, the likeliest first."""
+        """Return the files or folders that may hold a split, the most likely first."""
 
     def remotes(self, split: str) -> Iterable[Remote]:
-        """Return the published files that hold a split; none where they are large or not free to all."""
+        """Return the published files that hold a split; empty if they are large or not freely available."""
         return ()
 
     @abstractmethod

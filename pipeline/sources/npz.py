@@ -30,7 +30,7 @@ _PAIRS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"), ("images", "labels"))
 _SPLITS = ("train", "test", "val")
 _CHUNK = 1 << 20
 _MOST_TOLD = 200
-"""Characters of what a library says of a fault: NumPy shows a damaged header in full."""
+"""Maximum length of a library's message: NumPy shows a damaged header in full."""
 _LOCAL_HEADER = struct.Struct("<26x2H")
 
 
@@ -41,8 +41,8 @@ def open_npz(path: Path, split: str, kind: TargetKind = "class") -> ArraySource:
     ``labels``, which are taken whatever the split; ``classes`` may name the classes. ``kind`` is what the
     labels are to be taken for; of kind none there need be none.
 
-    Images are read from the disk one by one. Where the file is compressed they are unpacked into a temporary
-    file first.
+    Images are read from disk one by one. If the file is compressed they are unpacked into a temporary file
+    first.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def open_npz(path: Path, split: str, kind: TargetKind = "class") -> ArraySource:
             return _read(path, archive, split, kind)
     except DataError:
         raise
-    except Exception as error:  # Damaged archives make zipfile and NumPy raise whatever they stumble over.
+    except Exception as error:  # Damaged archives make zipfile and NumPy raise arbitrary exceptions.
         if is_refused(error):
             raise unreadable(path, "an .npz file", error) from None
         fault = " ".join(str(error).split()) or type(error).__name__
@@ -134,7 +134,7 @@ def _small(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
                 f"{member.filename} of {archive.filename} must be an array of numbers or texts; it holds "
                 "Python objects: save it again with a type, as np.array(labels, dtype=str)"
             )
-        # Before memory is asked for, so that a want of memory is none of the file's.
+        # Before memory is allocated, so that a lack of memory isn't reported as the file's fault.
         stated, held = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
         if stated > held:
             raise ValueError(
@@ -146,10 +146,10 @@ def _small(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
 
 
 def _mapped(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
-    """Map an array of the archive: in place where it is stored as it is, else in a temporary file."""
+    """Map an array of the archive: in place if it is uncompressed, else in a temporary file."""
     if member.compress_type == zipfile.ZIP_STORED:
         with archive.open(member) as stored:
-            # To the end, where its checksum is compared: what is mapped is never looked at as a whole again.
+            # To the end, where its checksum is compared: a map is never read as a whole again.
             while stored.read(_CHUNK):
                 pass
         with path.open("rb") as file:
@@ -177,7 +177,7 @@ def _room(path: Path, member: zipfile.ZipInfo) -> IO[bytes]:
 
 @contextlib.contextmanager
 def _needed(path: Path, member: zipfile.ZipInfo) -> Iterator[None]:
-    """Tell what is amiss with the folder for temporary files, which is no fault of the archive's."""
+    """Report a fault of the folder for temporary files, which isn't the archive's."""
     try:
         yield
     except OSError as error:
@@ -194,7 +194,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     try:
         found: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(file)
     except MemoryError:
-        # Python's parser has it for what is nested too deep; a header is of 64 KiB at most.
+        # Raised by Python's parser for deep nesting; a header has at most 64 KiB.
         raise ValueError("its header is nested too deep") from None
     return found
 

@@ -22,23 +22,23 @@ from pipeline.sources.target_values import read_targets
 from pipeline.targets import TargetKind
 
 _MOST_BYTES = 256 << 20
-"""Of row groups that are kept unpacked; at least one is."""
+"""Bytes of row groups kept unpacked; at least one is."""
 _JPEG = b"\xff\xd8\xff"
 
 
 class ParquetSource(EncodedImages):
     """Rows with an image, a struct of ``bytes`` and ``path`` or plain bytes, and a target.
 
-    Row groups are unpacked one by one, as rows of them are asked for, and few are kept.
+    Row groups are unpacked on demand, and few are kept.
 
     Parameters
     ----------
     name, split
         See `Source`.
     shards
-        The files, in order.
+        The split's files, in order.
     others
-        Those of other splits, whose labels are read where the files don't name the classes.
+        Files of other splits, whose labels are read if the files don't name the classes.
     kind
         What the targets are to be: classes, numbers or texts in a column called label or the like, or the
         only one of them; labels of which an image has several, a list each; values, numbers or lists of
@@ -70,7 +70,7 @@ class ParquetSource(EncodedImages):
         names = (class_names(schema, self._label) for schema in schemas)
         classes = next((one for one in names if one is not None), None)
         _check_alike(self._shards, schemas, self._image, self._label, classes)
-        # Files that name their classes are read for no others: those may not even be whole.
+        # If files name their classes, other splits aren't read: those may be incomplete.
         unnamed = others if classes is None and self.kind in ("class", "multi_label") else ()
         elsewhere = [(path, schema) for path in unnamed if self._label in (schema := _schema(path)).names]
         if classes is None and self.kind == "class" and self._label is not None:
@@ -120,7 +120,7 @@ class ParquetSource(EncodedImages):
         return self._bytes(index).startswith(_JPEG)
 
     def _group(self, place: int) -> pa.Array:
-        # One at a time: threads that wait here wait for the same row group, or would fight for the disk.
+        # One at a time: waiting threads need the same row group, or would compete for the disk.
         with self._lock:
             if place not in self._kept:
                 shard, group = self._groups[place]
@@ -133,7 +133,7 @@ class ParquetSource(EncodedImages):
 
 
 def _open(path: Path) -> pq.ParquetFile:
-    # Few writers put checksums in; where they did, a changed byte is told of.
+    # Few writers store checksums; if they did, a changed byte is reported.
     return pq.ParquetFile(path, page_checksum_verification=True)
 
 
@@ -152,7 +152,7 @@ def _schema(path: Path) -> pa.Schema:
 
 
 def _labels(path: Path, column: str | None) -> tuple[list[Any], list[int]]:
-    """Read a file's targets (None each where there is no column), and the sizes of its row groups."""
+    """Return a file's targets (None each if there is no column), and the sizes of its row groups."""
     try:
         with _open(path) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]

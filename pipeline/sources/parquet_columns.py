@@ -1,4 +1,4 @@
-"""Which columns of a Parquet file hold images and targets, by their names and types."""
+"""The columns of images and targets in a Parquet file, by names and types."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def types(files: Iterable[tuple[Path, pa.Schema]], label: str) -> Iterator[tuple
 
 
 def columns(path: Path, schema: pa.Schema, kind: TargetKind) -> tuple[str, str | None]:
-    """Choose the column of images and that of targets; None where there are to be none."""
+    """Choose the columns of images and of targets; the latter is None for unlabeled images."""
     images = [field.name for field in schema if is_image(field.type)]
     labels = [] if kind == "none" else _candidates(schema, kind)
     label = next((name for name in _LABELS if name in labels), labels[0] if len(labels) == 1 else None)
@@ -48,11 +48,11 @@ def columns(path: Path, schema: pa.Schema, kind: TargetKind) -> tuple[str, str |
 
 
 def _candidates(schema: pa.Schema, kind: TargetKind) -> list[str]:
-    """List the columns that may hold targets of a kind: where there are any, those called like labels."""
+    """Return the columns that may hold targets of a kind: preferably those named like labels."""
     if kind == "class":
         named = [field.name for field in schema if class_names(schema, field.name) is not None]
         plain = [field.name for field in schema if _is_integer(field.type) or _is_text(field.type)]
-        # Floats, truth values and bytes may be anything: they are labels only where they are called so.
+        # Floats, truth values and bytes may be anything: they are labels only if named so.
         called = [name for name in _LABELS if name in schema.names and _is_label(schema.field(name).type)]
         return named or called or plain
 
@@ -61,7 +61,7 @@ def _candidates(schema: pa.Schema, kind: TargetKind) -> list[str]:
 
 
 def passed_over(schema: pa.Schema, kind: TargetKind, label: str | None) -> list[str]:
-    """List the columns besides ``label`` that hold labels or values as well; none for classes."""
+    """Return the columns besides ``label`` that hold labels or values as well; empty for classes."""
     return [] if kind in ("class", "none") else [name for name in _fitting(schema, kind) if name != label]
 
 
@@ -79,7 +79,7 @@ def _fitting(schema: pa.Schema, kind: TargetKind) -> list[str]:
 
 
 def class_names(schema: pa.Schema, label: str | None) -> list[str] | None:
-    """Find the names that the hub's library keeps of a column's classes; None where it keeps none."""
+    """Return the names of a column's classes that the hub's library stores; None if it stores none."""
     if label is None:
         return None
     try:
@@ -97,7 +97,7 @@ def class_names(schema: pa.Schema, label: str | None) -> list[str] | None:
 
 
 def _values(kind: pa.DataType) -> pa.DataType:
-    """Return the type of a column's values: of categories, what they are categories of."""
+    """Return the type of a column's values; for categories, the type of the categories."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 

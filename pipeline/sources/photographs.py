@@ -1,4 +1,4 @@
-"""Data sets of photographs that torchvision knows by name, read from its layouts on disk."""
+"""Data sets of photographs that torchvision has by name, read from its layouts on disk."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Imagenette(NamedSource):
     }
 
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Return the folders of full size, 320 and 160 pixels, in both places."""
+        """Return the folders of full size, 320 and 160 pixels, in both layouts."""
         for folder in self._folders:
             for root in (data_dir, data_dir / self.name):
                 yield root / folder / _PARTS[split]
@@ -87,7 +87,7 @@ class Food101(NamedSource):
     published = "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz"
 
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Return the list of the split's images, in both places."""
+        """Return the list of the split's images, in both layouts."""
         return [root / "food-101" / "meta" / f"{split}.json" for root in (data_dir, data_dir / self.name)]
 
     def read(self, split: str, path: Path) -> ImageFiles:
@@ -131,7 +131,7 @@ class Places365(NamedSource):
     }
 
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Return the folder of the split's images, large ones first, in both places."""
+        """Return the folder of the split's images, large ones first, in both layouts."""
         return [root / folder for folder in self._folders[split] for root in (data_dir, data_dir / self.name)]
 
     def read(self, split: str, path: Path) -> ImageFiles:
@@ -152,7 +152,7 @@ class Places365(NamedSource):
 
 
 def _folder(name: str, split: str, path: Path, names: Mapping[str, str]) -> ImageFiles:
-    """List an image folder whose class folders have other names than their classes."""
+    """Return the source of an image folder whose class folders aren't named after their classes."""
     source = ImageFolder(path.parent, path.name, name)
     source.split = split
     source.classes = tuple(names.get(number, number) for number in source.classes)

@@ -1,4 +1,4 @@
-"""The pickled batches of CIFAR-10 and CIFAR-100, as a folder or as the tar that it came in."""
+"""The pickled batches of CIFAR-10 and CIFAR-100, in a folder or in the published tar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any image file, Pillow image or array to upright RGB pixels."""
+"""Conversion of image files, Pillow images and arrays to upright RGB pixels."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def decode(file: BinaryIO) -> NDArray[np.uint8]:
 
 
 def is_plain_jpeg(file: BinaryIO) -> bool:
-    """Say whether a file is a JPEG that decodes to what `decode` gives: upright, and RGB or gray."""
+    """Return whether a file is a JPEG that decodes as `decode` does: upright, and RGB or gray."""
     with _open(file) as image:
         return image.format == "JPEG" and image.mode in ("RGB", "L") and _turn(image) is None
 
@@ -61,7 +61,7 @@ def _open(file: BinaryIO) -> Image.Image:
     try:
         return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:
-        # Pillow's own message shows the file object, which tells a person nothing.
+        # Pillow's own message only shows the file object.
         empty = file.seek(0, io.SEEK_END) == 0
         raise ValueError("it is empty" if empty else f"it is none of {', '.join(_FORMATS)}") from None
     except Image.DecompressionBombError as error:
@@ -80,7 +80,7 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     Exception
         As `decode` does.
     """
-    # First of all: reading EXIF may decode the image, and must not be what damaged pixels are met in.
+    # First: reading EXIF may decode the image, and damaged pixels must be reported from here.
     image.load()
     turn = _turn(image)
     # Not ImageOps.exif_transpose, which writes all EXIF tags again and fails over those it can't write.
@@ -156,12 +156,12 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Return what turns an image upright: by the EXIF tag of its orientation alone, or by XMP's."""
+    """Return the transposition that turns an image upright, by its EXIF or XMP orientation."""
     try:
         value = image.getexif().get(_ORIENTATION)
-    except Exception as error:  # Pillow raises whatever the damage leads it to.
+    except Exception as error:  # Pillow raises arbitrary exceptions on damage.
         if is_refused(error):
             raise
-        # Damaged EXIF data say nothing about the pixels; such files are common and show as they are stored.
+        # Damaged EXIF data don't affect the pixels; such files are common and are shown as stored.
         return None
     return _TURNS.get(value) if isinstance(value, int) else None

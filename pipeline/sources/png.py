@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 _SIGNATURE = 8
 _PIECE = 1 << 20
-"""Bytes that are decompressed at a time, and dropped."""
+"""Bytes decompressed at a time, and discarded."""
 _FRAME = struct.Struct(">I4s")
 _CRC = struct.Struct(">I")
 
 
 def check_png(content: bytes) -> None:
-    """Check the pixel data of a PNG file that decodes.
+    """Check the pixel data of a PNG file that can be decoded.
 
     Pillow stops reading once it has all rows, and so takes data whose end, with their checksum, is damaged.
     The chunks' CRC-32s are compared first, which is quick; where one differs, or a chunk is cut off, the

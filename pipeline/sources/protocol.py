@@ -18,12 +18,12 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the data set, as in "cifar10"."""
+        """Name of the data set, as in "cifar10"."""
         ...
 
     @property
     def split(self) -> str:
-        """Which part of it, as in "train"."""
+        """Name of the split, as in "train"."""
         ...
 
     @property
@@ -33,7 +33,7 @@ class Source(Protocol):
 
     @property
     def kind(self) -> TargetKind:
-        """Of its targets; see `pipeline.targets.TargetSpec`."""
+        """Kind of its targets; see `pipeline.targets.TargetSpec`."""
         ...
 
     @property
@@ -43,7 +43,7 @@ class Source(Protocol):
 
     @property
     def labels(self) -> NDArray[Any]:
-        """The targets, of the type and shape that ``kind`` asks for; float32[n, 0] for unlabeled images."""
+        """The targets, of the dtype and shape for ``kind``; float32[n, 0] for unlabeled images."""
         ...
 
     @property
@@ -56,7 +56,7 @@ class Source(Protocol):
     def fingerprint(self) -> str:
         """Return a text that differs where the images differ: quickly, from sizes and times where possible.
 
-        A conversion that was killed goes on only if this is still the same.
+        A killed conversion resumes only if this is unchanged.
         """
         ...
 
@@ -81,12 +81,12 @@ class Source(Protocol):
         ...
 
     def sample_name(self, index: int) -> str:
-        """Name image ``index`` so that a person finds it again ("airplane/0001.jpg")."""
+        """Return the name by which a person finds image ``index`` ("airplane/0001.jpg")."""
         ...
 
 
 def spec_of(source: Source) -> TargetSpec:
-    """Return what the targets of a source are."""
+    """Return the specification of a source's targets."""
     return TargetSpec.of(source.kind, source.classes, source.labels)
 
 

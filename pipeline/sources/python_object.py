@@ -1,4 +1,4 @@
-"""Any Python object that gives images and labels by index."""
+"""Source of any Python object with images and labels by index."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ObjectSource:
     """An object whose items are (image, label): a Pillow image, array or tensor, and a number or text.
 
     Labels of kind multi_label are a list or a row of 0 and 1 per item, values a number or a row of them; of
-    kind none items may be images alone, and what comes after the image isn't looked at.
+    kind none items may be images alone, and entries after the image are ignored.
 
     Labels are taken from its attribute ``targets`` or ``labels`` where it has one and a few items agree with
     it, else by going through it once; names of classes from ``classes``. Each item's own label is compared
@@ -63,7 +63,7 @@ class ObjectSource:
         self._broken: dict[int, CorruptSampleError] = {}
         notes: list[str] = []
         self._given: Sequence[Any] = ()
-        """Targets that are no classes, as they were found."""
+        """Targets that aren't classes, as found."""
         size = asked(name, data, len)
         if kind == "none":
             self.labels: NDArray[Any] = no_labels(size)
@@ -97,7 +97,7 @@ class ObjectSource:
             classes,
             image=lambda place: self.sample_name(readable[place]),
         )
-        # An item that fails needs no label: it is refused, or left out, when its turn comes.
+        # An item that fails needs no label: it is refused, or left out, in its turn.
         self.labels = np.zeros((size, *result.labels.shape[1:]), result.labels.dtype)
         self.labels[readable] = result.labels
         self._given = () if kind == "class" else given
@@ -108,13 +108,13 @@ class ObjectSource:
         return len(self.labels)
 
     def fingerprint(self) -> str:
-        """Digest the pixels of a few items, since there are no files to look at; see `Source.fingerprint`."""
+        """Digest the pixels of a few items, since there are no files; see `Source.fingerprint`."""
         digest = hashlib.sha256(self.labels.tobytes())
         for index in _spread(len(self)):
             try:
                 digest.update(f"{zlib.crc32(self.read(index).data)} ".encode())
             except CorruptSampleError as error:
-                # It is met again, and named, when its turn comes.
+                # It fails again, and is named, in its turn.
                 digest.update(str(error).encode())
         return digest.hexdigest()
 
@@ -147,7 +147,7 @@ class ObjectSource:
             if isinstance(image, np.ndarray):
                 return array_to_rgb(image)
             raise ValueError(f"it is a {type(image).__name__}, and no Pillow image, array or tensor")
-        except Exception as error:  # Pillow's plugins raise whatever the damage leads them to.
+        except Exception as error:  # Pillow's plugins raise arbitrary exceptions on damage.
             raise self._unreadable(index, error) from None
 
     def encoded(self, index: int) -> bytes | None:
@@ -155,17 +155,17 @@ class ObjectSource:
         return None
 
     def sample_name(self, index: int) -> str:
-        """Name item ``index`` as one would ask for it."""
+        """Return the name of item ``index``, as an index expression."""
         return f"{self.name}[{index}]"
 
     def _keeps(self, index: int, found: Any) -> bool:
-        """Whether the label of an item is still the one taken for it."""
+        """Whether an item still has its recorded label."""
         if self._given:
             return self._agrees(found, self._given[index], self.classes)
         return self._agrees(found, int(self.labels[index]), self.classes)
 
     def _differing(self, given: Sequence[Any], classes: list[str] | None) -> tuple[int, Any] | None:
-        """Find one of a few items that has another label than ``given``: its index and its label."""
+        """Return index and label of one of a few items whose label isn't ``given``; None if all agree."""
         for index in _spread(len(given)):
             try:
                 found = plain(self._item(index)[1])
@@ -192,7 +192,7 @@ class ObjectSource:
         return bool(found == label)
 
     def _item_labels(self, size: int) -> list[Any]:
-        """Go through all items for their labels; those that fail are noted."""
+        """Read all items for their labels; those that fail are recorded."""
         labels: list[Any] = []
         for index in range(size):
             try:
@@ -221,7 +221,7 @@ class ObjectSource:
         return item
 
     def _unreadable(self, index: int, error: BaseException) -> DataError:
-        """Return the error to raise for an item: a corrupt one's, unless the machine is at fault."""
+        """Return the error to raise for an item: that it is corrupt, unless the machine is at fault."""
         fault_of_machine = machine_fault(self.sample_name(index), error, LESS_MEMORY)
         if fault_of_machine is not None:
             return fault_of_machine
@@ -232,9 +232,9 @@ class ObjectSource:
 
 
 def open_object(text: str, split: str, kind: TargetKind = "class") -> ObjectSource:
-    """Import ``module:name`` and open what is there: an object, or a function or class that makes one.
+    """Import ``module:name`` and open it: an object, or a function or class that makes one.
 
-    What is called is given the split where it has a parameter of that name.
+    A callable is passed the split if it has a parameter of that name.
 
     Raises
     ------
@@ -255,7 +255,7 @@ def open_object(text: str, split: str, kind: TargetKind = "class") -> ObjectSour
             found = found(split=split) if takes_split else found()
     except DataError:
         raise
-    except (Exception, SystemExit) as error:  # Scripts that aren't meant to be imported end themselves.
+    except (Exception, SystemExit) as error:  # Scripts that aren't meant to be imported exit.
         line = " ".join(str(error).split()) or type(error).__name__
         raise machine_fault(text, error) or DataError(
             f"a source MODULE:NAME must be found from the current folder and made without arguments but "

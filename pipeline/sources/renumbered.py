@@ -1,4 +1,4 @@
-"""A source whose classes are numbered as those of another set."""
+"""A source with the class numbers of another set."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Renumbered(Wrapped):
     Parameters
     ----------
     source
-        The images, and what their classes are called.
+        The images and their class names.
     classes
         Names of all classes, in the order of their numbers.
     owner
-        Whose classes they are, for messages.
+        The set that the classes are from, for messages.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Finding the files that a sharded data set is made of."""
+"""Search for the files of a sharded data set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_SHARDS = 1_000_000
 
 
 def find_shards(text: str, ending: str, split: str) -> list[Path]:
-    """List the files of a data set that end in ``ending``, sorted by name; empty where it is none of such.
+    """Return the files of a data set that end in ``ending``, sorted by name; empty if it has none.
 
     Parameters
     ----------
@@ -63,12 +63,12 @@ def _matches(text: str) -> list[Path]:
 
 
 def other_shards(text: str, ending: str, split: str) -> list[Path]:
-    """List the files of a data set's other splits, whose classes are numbered together with this one's.
+    """Return the files of a data set's other splits, whose classes are numbered together with this one's.
 
     Parameters
     ----------
     text, ending, split
-        As `find_shards` was given them.
+        As for `find_shards`.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def other_shards(text: str, ending: str, split: str) -> list[Path]:
 
 
 def _named(folder: Path, ending: str) -> dict[Path, str | None]:
-    """Find a folder's files, sorted by name, and the splits that they are named after."""
+    """Return a folder's files, sorted by name, and the splits that they are named after."""
     found = sorted({path for below in _FOLDERS for path in (folder / below).glob(f"*{ending}")})
     return {path: _split_of(path.relative_to(folder)) for path in found}
 
@@ -105,7 +105,7 @@ def _split_of(path: Path) -> str | None:
 
 
 def _expanded(text: str) -> list[str]:
-    """Write ranges of numbers out, as shells and WebDataset do."""
+    """Expand ranges of numbers, as shells and WebDataset do."""
     found = _RANGE.search(text)
     if found is None:
         return [text]
@@ -119,7 +119,7 @@ def _expanded(text: str) -> list[str]:
 
 
 def name_of(text: str) -> str:
-    """Name a data set after its files: "pets" for pets, pets.tar, and pets/train-{00..09}.tar."""
+    """Return a data set's name from its files: "pets" for pets, pets.tar, and pets/train-{00..09}.tar."""
     path = Path(text)
     if path.is_dir():
         return path.resolve().name

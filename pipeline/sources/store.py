@@ -1,4 +1,4 @@
-"""One image of a source to the bytes that a data file holds."""
+"""Encoding of a source's images for data files."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Storage:
     compressed
         bool[n]: which images of the source are stored as JPEG rather than raw.
     quality
-        Of JPEGs that have to be encoded.
+        Quality of JPEGs that have to be encoded.
     reencode
-        Encode also what already is a JPEG of the right size.
+        Encode also images that already are JPEGs of the right size.
     max_resolution
         Cap on the longer side, in pixels; None for none.
     square
@@ -46,10 +46,10 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One image as it is stored: in full, then at every level.
+    """A stored image: at full size, then at every level.
 
-    ``encoded`` tells an image of which a JPEG was encoded here from one that was taken over as it was.
-    ``complaint`` is what its decoder complained of, although it decoded the image.
+    ``encoded`` is False for a JPEG that was taken over unchanged.
+    ``complaint`` is the warning of its decoder, which decoded the image nevertheless.
     """
 
     images: tuple[StoredImage, ...]
@@ -59,7 +59,7 @@ class Stored:
 
 
 def store(source: Source, index: int, storage: Storage) -> tuple[Stored, NDArray[np.uint8]]:
-    """Return image ``index`` of a source as it is to be stored, and its pixels in full, uint8[h, w, 3].
+    """Return image ``index`` of a source as stored, and its pixels at full size, uint8[h, w, 3].
 
     Pixels are those before JPEG encoding where an image has to be encoded.
 
@@ -96,7 +96,7 @@ def store(source: Source, index: int, storage: Storage) -> tuple[Stored, NDArray
         if storage.square is None and min(pixels.shape[:2]) <= level:
             images.append(full)
             continue
-        # From the original: two resamplings in a row would blur more than one.
+        # From the original: resampling twice would blur more.
         smaller = fit(original, None, level) if storage.square else _shorter(original, pixels.shape, level)
         images.append(image_of(smaller))
         encoded |= compressed
@@ -104,10 +104,10 @@ def store(source: Source, index: int, storage: Storage) -> tuple[Stored, NDArray
 
 
 def fit(image: NDArray[np.uint8], max_resolution: int | None, square: int | None) -> NDArray[np.uint8]:
-    """Resize an image uint8[h, w, 3], antialiased; the same array comes back where nothing is to be done.
+    """Resize an image uint8[h, w, 3], antialiased; the same array is returned if its size is right.
 
     ``square`` cuts the largest centered square and scales it up or down to that side. ``max_resolution``
-    scales down what has a longer side, keeping the shape; no side falls below 1 pixel.
+    scales down images with a longer side, keeping the aspect ratio; no side falls below 1 pixel.
     """
     height, width = image.shape[:2]
     box = (0, 0, width, height)
@@ -127,7 +127,7 @@ def fit(image: NDArray[np.uint8], max_resolution: int | None, square: int | None
 
 
 def _shorter(image: NDArray[np.uint8], full: tuple[int, ...], level: int) -> NDArray[np.uint8]:
-    """Resize so that the shorter side has ``level`` pixels, in the shape of the image in full."""
+    """Resize to a shorter side of ``level`` pixels, with the aspect ratio of the full image."""
     scale = level / min(full[:2])
     height, width = round(full[0] * scale), round(full[1] * scale)
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))

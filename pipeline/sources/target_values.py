@@ -1,4 +1,4 @@
-"""Targets of every kind as they are found, to the arrays that data sets keep; classes are `labels`' own."""
+"""Conversion of targets of every kind, as found, to the arrays of data sets; classes are in `labels`."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def read_targets(
     Parameters
     ----------
     kind
-        What they are to be; see `pipeline.targets.TargetSpec`.
+        The kind to convert to; see `pipeline.targets.TargetSpec`.
     found
         Of kind class, what `numbered` takes. Of kind multi_label, rows of 0 and 1 or of truth values, equally
         long, or lists of numbers or names of labels, of any length; lists of whole numbers count as rows
         where all are equally long, of at least 2, and hold 0 and 1 alone. Of kind value, a number or
         equally many numbers per image. Of kind none, anything.
     origin
-        What they come from, in words, for messages.
+        Description of their origin, for messages.
     classes, others, image
         As for `numbered`.
 

@@ -35,13 +35,13 @@ class Cifar10(NamedSource):
     }
 
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Return the extracted folder and the tar, each in both places."""
+        """Return the extracted folder and the tar, each in both layouts."""
         for root in (data_dir, data_dir / self.name):
             yield root / self._folder
             yield root / self._tar
 
     def remotes(self, split: str) -> Iterable[Remote]:
-        """Return the one tar."""
+        """Return the tar."""
         return [Remote(f"{self.mirror}/{self._tar}", self._tar, self._md5)]
 
     def read(self, split: str, path: Path) -> ArraySource:
@@ -87,7 +87,7 @@ class Svhn(NamedSource):
     }
 
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Return the MATLAB file of the split in both places."""
+        """Return the MATLAB file of the split in both layouts."""
         return [root / f"{split}_32x32.mat" for root in (data_dir, data_dir / self.name)]
 
     def remotes(self, split: str) -> Iterable[Remote]:
@@ -129,7 +129,7 @@ class FashionMnist(NamedSource):
     }
 
     def locations(self, split: str, data_dir: Path) -> Iterable[Path]:
-        """Return the file of images, plain or gzipped: torchvision's place, ours, then the package's."""
+        """Return the file of images, plain or gzipped: in torchvision's layout, ours, then the package's."""
         folders = [root / "FashionMNIST" / "raw" for root in (data_dir, data_dir / self.name)]
         for folder in (*folders, data_dir / self.name, self.package):
             for ending in ("", ".gz"):
