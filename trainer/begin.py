@@ -25,7 +25,7 @@ from trainer.watch import Silent, Watcher
 def open_session(
     run: Run, folder: RunFolder, world: World | None = None, watcher: Watcher | None = None
 ) -> Session:
-    """Return a session, at the place where an earlier one stopped, warmed up and with its clock started.
+    """Return a session at the position where an earlier one stopped, warmed up and with its clock started.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def open_session(
     Raises
     ------
     RunError, DataError, SamplingError
-        When the run can't begin, or not go on from what is there.
+        When the run can't begin, or can't resume from its folder.
     """
     world, watcher = world or World(), watcher or Silent()
     if run.threads is not None:
@@ -65,7 +65,7 @@ def open_session(
 
 
 def _record(session: Session, found: Found | None, changed: str | None, watcher: Watcher) -> None:
-    """Write what a run folder begins with, or note what is other than it was."""
+    """Write the initial files of a run folder, or note differences from them."""
     folder, here = session.folder, environment(session.device)
     folder.begin()
     broken = folder.rewind(session.line.step, session.evaluated)

@@ -1,4 +1,4 @@
-"""Builds a session: every part of a run, at its beginning."""
+"""Builds a session: every part of a run, in its initial state."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from trainer.step import Step
 from trainer.update import Update
 
 EVALUATION_BATCH = 512
-"""Images a forward pass of the evaluation, on each rank."""
+"""Images per forward pass of the evaluation, on each rank."""
 
 
 def build(
@@ -59,13 +59,13 @@ def build(
     device: torch.device,
     bf16: bool | None = None,
 ) -> Session:
-    """Build a run's parts, at their beginning.
+    """Build a run's parts in their initial state.
 
     Parameters
     ----------
     bf16
-        Whether the forward pass runs under bf16 autocast, as an earlier session began; None takes what the
-        run and the device say.
+        Whether the forward pass runs under bf16 autocast, as in an earlier session; None means as run and
+        device determine.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def build(
         keep_freed_memory()
     run = replace(run, selection=run.selection.bind(Terms(run.budget, run.epochs, run.batch_size)))
     card, classes = data.train.card, len(data.train.card.classes)
-    # How many cores there are is looked up in one place; samplers are told.
+    # The number of cores is determined in one place and passed to samplers.
     use_threads(cores())
     if bf16 is None:
         bf16 = use_bf16(run, device)
@@ -92,7 +92,7 @@ def build(
     flops = flops_by_pixels(run, classes, full, run.batch_size // world.size)
     method, module = _method(run, classes, world, device, dtype)
     if world.size > 1:
-        # Ranks begin alike and then drop out units of their own.
+        # Ranks start with equal weights, and then drop out units of their own.
         torch.manual_seed(_seed(run, run.init_seed) + world.rank)
     setting = Setting(
         batch_size=run.batch_size // world.size,
@@ -186,7 +186,7 @@ def build(
 
 
 def build_sampler(run: Run, plan: Plan) -> Sampler:
-    """Build a run's sampler without its warnings: a run's watcher shows them as notes."""
+    """Return a run's sampler, without its warnings, which the watcher shows as notes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SamplingWarning)
         return run.sampler.build(plan)
@@ -197,7 +197,7 @@ def _seed(run: Run, own: int | None) -> int:
 
 
 def _candidates(run: Run, data: Data, world: World) -> int:
-    """Samples that a batch of the loader holds: a training batch, or what a selection chooses one from."""
+    """Return the number of samples in a loader's batch: a training batch, or a selection's candidates."""
     part, name = run.selection, SLOTS["selection"].named(run)
     parts = world.size * run.accumulate
     if run.batch_size % parts:
@@ -228,7 +228,7 @@ def _candidates(run: Run, data: Data, world: World) -> int:
 
 
 def _native(augmentation: Augmentation, loader: Loader) -> int | None:
-    """Pixels of the shorter side that images have without a resolution of the run's own."""
+    """Return the image size without a resolution of the run's own."""
     first = augmentation.parts[0] if augmentation.parts else None
     if isinstance(first, Cropping) and first.size is not None:
         return min(first.size_of(1, 1))
@@ -238,9 +238,9 @@ def _native(augmentation: Augmentation, loader: Loader) -> int | None:
 def _method(
     run: Run, classes: int, world: World, device: torch.device, dtype: torch.dtype
 ) -> tuple[Method, nn.Module]:
-    """The method, and what the training step calls: the method of all ranks, compiled where asked for."""
+    """Return the method, and the module that steps call: wrapped for ranks, and compiled if requested."""
     torch.manual_seed(_seed(run, run.init_seed))
-    # In double precision weights are drawn so, too: normal variates in float32 differ between processors.
+    # Weights are drawn in double precision, too: normal variates in float32 differ between processors.
     usual = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -255,7 +255,7 @@ def _method(
         guard_narrow(method)
     wrapped = world.wrap(method, device)
     if run.compile:
-        # One program a resolution, each compiled before the clock starts: a program for all sizes would be
+        # One graph per resolution, each compiled before the clock starts: a graph for all sizes would be
         # slower.
         torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
         wrapped = torch.compile(wrapped, dynamic=False)  # type: ignore[assignment]
@@ -268,7 +268,7 @@ def _digest(run: Run, data: Data) -> str | None:
 
 
 def _view(run: Run, augmentation: Augmentation, loader: Loader, full: int) -> View:
-    """How images are shown without training: whole, or their middle."""
+    """Return how images are prepared for evaluation: whole, or their central crop."""
     fraction = run.evaluation_crop
     if fraction is None and loader.shape is None:
         fraction = CenterCrop().share
@@ -306,6 +306,6 @@ def _selector(
         batch_size=run.batch_size // world.size,
         augment_seed=_seed(run, run.augment_seed),
         seed=_seed(run, run.selection_seed),
-        # Where the set holds its images at lower resolutions, candidates are read there.
+        # If the set has its images at lower resolutions, candidates are read from those.
         reread=run.selection.scores and bool(loader.dataset.levels) and augmentation.cropping is not None,
     )

@@ -1,4 +1,4 @@
-"""Checkpoints: all that the rest of a run depends on, in one file of tensors and plain values.
+"""Checkpoint files: all state that the rest of a run depends on, as tensors and plain values.
 
 A file is a line of magic with the SHA-256 of all that follows, and what ``torch.save`` writes. The last two
 of a run are kept, so that one which a disk has damaged costs the work since the one before it, and not the
@@ -26,23 +26,23 @@ _DIGEST = 64
 
 
 class DamagedError(RunError):
-    """A checkpoint that isn't as it was written."""
+    """A checkpoint whose bytes aren't those that were written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A run's newest checkpoint that is whole.
+    """A run's newest undamaged checkpoint.
 
     Attributes
     ----------
     state
-        What was saved.
+        The saved state.
     path
         Its file.
     digest
         SHA-256 of it, in hexadecimal.
     damaged
-        What is wrong with the newer one that had to be passed over; None where there was none.
+        The fault of a newer checkpoint that was skipped; None if there was none.
     """
 
     state: dict[str, Any]
@@ -52,7 +52,7 @@ class Found:
 
 
 def previous_path(path: Path) -> Path:
-    """Where the checkpoint before the one at ``path`` is kept."""
+    """Return the path of the checkpoint before the one at ``path``."""
     return path.with_name(f"previous{path.suffix}")
 
 
@@ -69,7 +69,7 @@ def save(path: Path, state: dict[str, Any], *, previous: bool = True) -> None:
     Raises
     ------
     DataError
-        When it can't be written; what was there stands.
+        When it can't be written; existing checkpoints are kept.
     """
     buffer = io.BytesIO()
     torch.save({"schema": SCHEMA, **_stored(state)}, buffer)
@@ -88,7 +88,7 @@ def save(path: Path, state: dict[str, Any], *, previous: bool = True) -> None:
 
 
 def newest(path: Path, device: torch.device) -> Found | None:
-    """Read the checkpoint at ``path``, or the previous one where that is damaged; None where there is none.
+    """Return the checkpoint at ``path``, or the previous one if that is damaged; None if there is none.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def newest(path: Path, device: torch.device) -> Found | None:
 
 
 def set_aside(path: Path) -> None:
-    """Move a damaged checkpoint out of the way, so that the next one doesn't push out the one before it.
+    """Move a damaged checkpoint away, so that the next one doesn't replace the good previous one.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def set_aside(path: Path) -> None:
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read one checkpoint; nothing in the file is executed.
+    """Return one checkpoint's state; no code in the file is executed.
 
     Raises
     ------
@@ -140,12 +140,12 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
 
 def _read(path: Path, device: torch.device) -> tuple[dict[str, Any], str]:
     if not path.is_file():
-        # A FIFO would be waited for.
+        # Opening a FIFO would block.
         raise DamagedError(f"checkpoint {path} must be a regular file, and isn't")
     try:
         content = path.read_bytes()
     except OSError as error:
-        # It may be whole: too many files are open, say, or a server is away.
+        # It may be undamaged: too many files are open, say, or a server is unreachable.
         raise RunError(
             f"checkpoint {path} must be readable; it can't be read ({error.strerror or error}): give the "
             "same command again once it can, or move it away to go on without it"

@@ -1,4 +1,4 @@
-"""Two sets that are to be read as one: their classes matched by name, their shapes compared."""
+"""Compatibility of two sets: their classes matched by name, their shapes compared."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from trainer.errors import RunError
 
 
 def match_classes(train: Converted, test: Converted) -> list[str]:
-    """Number the classes of ``test`` as ``train`` does, where it has some of them in the same order.
+    """Number the classes of ``test`` as in ``train``, if it has some of them in the same order.
 
-    Classes that no image of ``test`` has count as not there. Labels and card of ``test`` change in place.
+    Classes without images in ``test`` are ignored. Labels and card of ``test`` change in place.
 
     Returns
     -------
     list[str]
-        Notes, a line each: which classes ``test`` lacks.
+        Notes, one line each, on the classes that ``test`` lacks.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def match_classes(train: Converted, test: Converted) -> list[str]:
 
 
 def compare_shapes(train: Converted, test: Converted) -> list[str]:
-    """Return a note where all images of either set have one shape, and the two differ."""
+    """Return a note if all images of either set have one shape, and the two differ."""
     ours, theirs = train.card, test.card
     if None in (ours.height, ours.width, theirs.height, theirs.width):
         return []

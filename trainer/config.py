@@ -28,15 +28,15 @@ from trainer.stream import Stream
 MOST_COPIES = 1000
 MOST_EPOCHS = 1e6
 LEAST_ROUND = 1e-4
-"""Limits that no sensible run meets, which keep a slip from overflowing or from running for ever."""
+"""Limits beyond any sensible run, which guard against typos."""
 
 LONGEST_NAME = 200
-"""Bytes of a run folder's name; file systems take 255, and names are made of it."""
+"""Maximum bytes of a run folder's name; file systems allow 255, and longer names are derived from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings of a run that are plain values."""
+    """The plain-valued settings of a run."""
 
     data: str = "fashion_mnist"
     """Data set: a name under the data directory, converted on first use, or the path of a training .beton or
@@ -46,15 +46,15 @@ class Settings:
     """Path of the .beton or .wds to evaluate on; None takes the test set that goes with --data."""
 
     multiply: int = 1
-    """Copies of each sample in the training set, each a sample of its own with an augmentation of its own
+    """Number of copies of each sample in the training set, each a sample with an augmentation of its own
     (see --augment multi). Nothing is stored twice."""
 
     multiply_classes: float = 1.0
-    """Fraction of the classes whose samples are multiplied; the others stand once. The accuracy of both is
-    then recorded apart."""
+    """Fraction of the classes whose samples are multiplied; the others occur once. The accuracies of the two
+    groups are then recorded separately."""
 
     multiply_seed: int = 0
-    """Seed that draws the classes to multiply: keep it while other seeds change."""
+    """Seed of the choice of classes to multiply: keep it while other seeds change."""
 
     budget: float = 0.3
     """Compute budget B in (0, 1]: the fraction of a full training's samples to train on."""
@@ -86,25 +86,25 @@ class Settings:
     averaged weights are what is evaluated and exported. None keeps no average."""
 
     mean: tuple[float, float, float] | None = None
-    """Mean per channel to normalize by, of pixels in [0, 1]; None takes the data set's own, from its card."""
+    """Mean per channel to normalize by, of pixels in [0, 1]; None means the data set's, from its card."""
 
     std: tuple[float, float, float] | None = None
-    """Standard deviation per channel to normalize by; None takes the data set's own."""
+    """Standard deviation per channel to normalize by; None means the data set's."""
 
     seed: int = 0
-    """Seed of everything; initialization, order, augmentation and selection get separate streams of it."""
+    """Seed of all random numbers; initialization, orders, augmentation and selection use separate streams."""
 
     init_seed: int | None = None
-    """Seed of the initial weights; None takes --seed."""
+    """Seed of the initial weights; None means --seed."""
 
     order_seed: int | None = None
-    """Seed of the orders; None takes --seed."""
+    """Seed of the orders; None means --seed."""
 
     augment_seed: int | None = None
-    """Seed of the augmentation; None takes --seed."""
+    """Seed of the augmentation; None means --seed."""
 
     selection_seed: int | None = None
-    """Seed of the selection; None takes --seed."""
+    """Seed of the selection; None means --seed."""
 
     scoring: Literal["eval", "train"] = "eval"
     """Mode of the network when a selection scores: eval normalizes by running statistics, train by the
@@ -117,10 +117,10 @@ class Settings:
     """Where the sampler draws its orders: in the loop, or beside it. The orders are the same."""
 
     lead: int = 0
-    """Steps before a round's end at which the next order is drawn, from the feedback up to there."""
+    """Steps before a round's end at which the next order is drawn, from the feedback so far."""
 
     evaluate_every: int = 1
-    """Evaluate after every so many rounds, and always after the last one."""
+    """Number of rounds between evaluations; the last round is always evaluated."""
 
     primary_metric: str | None = None
     """Metric that reports compare runs by, one of those that --evaluator measures; None takes the first
@@ -138,14 +138,14 @@ class Settings:
     """Steps between two lines of steps.jsonl; without a selection the device is waited for only here."""
 
     checkpoint_seconds: float = 60
-    """Least seconds between two checkpoints."""
+    """Minimum seconds between two checkpoints."""
 
     keep_best: bool = False
     """Keep the checkpoint of the best evaluation by the primary metric as checkpoint/best.pt, beside the last
     one. What is reported stays the last round's."""
 
     accept_changed_data: bool = False
-    """Go on with a data set, or a file that a part reads, other than the run began with, which is noted in
+    """Resume with a data set, or another file that is read, changed since the run began, which is noted in
     environment.json; and take scores files of another training set of as many samples."""
 
     device: str = "auto"
@@ -163,13 +163,13 @@ class Settings:
     """Compile training steps and scoring passes with torch.compile before the clock starts."""
 
     threads: int | None = None
-    """CPU threads within an operation; None takes PyTorch's own number."""
+    """CPU threads within an operation; None means PyTorch's default."""
 
     data_dir: Path | None = None
-    """Where data sets live; None takes $BUDGETRAIN_DATA, else ./data."""
+    """Folder of data sets; None means $BUDGETRAIN_DATA, else ./data."""
 
     runs_dir: Path = Path("runs")
-    """Where run folders are made."""
+    """Folder in which run folders are made."""
 
     name: str | None = None
     """Name of the run folder; None makes one of recipe, parts, budget, seed and a digest of all settings."""
@@ -260,7 +260,7 @@ class Run(Settings):
     """
 
     recipe: str = "custom"
-    """Name of the recipe that this run began as."""
+    """Name of the recipe that this run is based on."""
 
     model: ModelConfig = field(default_factory=SLOTS["model"].make)
     sampler: SamplerConfig = field(default_factory=SLOTS["sampler"].make)
@@ -286,7 +286,7 @@ class Run(Settings):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Everything that its evaluators measure, the primary metric first."""
+        """All metrics of its evaluators, the primary metric first."""
         return metrics_of(self.evaluator, self.primary_metric)
 
     @property
@@ -301,14 +301,14 @@ class Run(Settings):
 
 
 def check_folder_name(setting: str, name: str) -> None:
-    """Refuse a name that would put a run elsewhere than into a folder of its own.
+    """Refuse a name that isn't the name of one folder.
 
     Raises
     ------
     RunError
         When it isn't one folder's name, can't be printed, or is too long.
     """
-    # Of "..", the name is ".." too, and it leads out of the folder for runs.
+    # ".." is its own name, and leads out of the folder of runs.
     if name in ("", ".", "..") or Path(name).name != name or not name.isprintable():
         raise RunError(
             f"{setting} must be one folder name without slashes or control characters; got {name!r}: "

@@ -25,19 +25,19 @@ from trainer.parallel import World
 from trainer.stream import Stream
 
 Report = Callable[[str, int, int], None]
-"""Told of a conversion's progress: what is being converted, samples done, samples in all."""
+"""Progress callback of a conversion: name, samples done, total samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The two sets of a run, opened.
+    """The open data sets of a run.
 
     Attributes
     ----------
     train
-        With the copies that the run multiplies it by, if any.
+        The training set, with the run's copies of samples, if any.
     notes
-        What a person who trains on them should know, a line each.
+        Notes for the person who trains on them, one line each.
     streams
         The sets of further streams, by the streams' names.
     """
@@ -49,18 +49,18 @@ class Data:
 
     @property
     def multiplied(self) -> tuple[int, ...] | None:
-        """Labels of the classes that are multiplied; None where none or all are."""
+        """Labels of the classes that are multiplied; None if none or all are."""
         chosen = self.train.classes if isinstance(self.train, Multiplied) else None
         return None if chosen is None else tuple(sorted(chosen))
 
 
 def open_data(run: Run, world: World, report: Report) -> Data:
-    """Open a run's sets; a set known by name that is not yet converted is converted first, by rank 0.
+    """Open a run's sets; a named set that is not yet converted is converted first, by rank 0.
 
     Raises
     ------
     DataError
-        When a file is missing or broken, or there is nothing to convert from.
+        When a file is missing or broken, or its source isn't found.
     RunError
         When the two sets don't fit each other or the run.
     """
@@ -100,7 +100,7 @@ def open_data(run: Run, world: World, report: Report) -> Data:
 
 
 def multiplied(run: Run, train: Converted) -> Converted:
-    """Return a run's training set as the run sees it: with copies where it multiplies samples.
+    """Return a run's training set, with copies if it multiplies samples.
 
     Raises
     ------
@@ -111,16 +111,16 @@ def multiplied(run: Run, train: Converted) -> Converted:
         return train
     chosen = None
     if run.multiply_classes < 1:
-        # A class without a sample has nothing to multiply.
+        # A class without samples can't be multiplied.
         labels = np.unique(train.labels)
         chosen = labels[choose_classes(len(labels), run.multiply_classes, run.multiply_seed)].tolist()
     return Multiplied(train, run.multiply, chosen)
 
 
 def digest(train: Converted) -> str | None:
-    """Return what a scores file knows a training set by: SHA-256 in hexadecimal, None where it has none.
+    """Return the digest of a training set in scores files: SHA-256 in hexadecimal, None if it has none.
 
-    The card's own; of a multiplied set that of the card's and of what is multiplied, as ids depend on both.
+    The card's; for a multiplied set a digest of the card's and the copies, as ids depend on both.
     """
     own = train.card.digest
     if own is None or not isinstance(train, Multiplied):
@@ -130,7 +130,7 @@ def digest(train: Converted) -> str | None:
 
 
 def paths(run: Run) -> tuple[Path, Path]:
-    """Where a run's training and test sets are, or will be.
+    """Return the paths of a run's training and test sets, which may not exist yet.
 
     A path given as ``data`` goes with the test set of the same format beside it, unless ``test_data`` names
     another.
@@ -143,7 +143,7 @@ def paths(run: Run) -> tuple[Path, Path]:
 
 
 def stream_path(run: Run, stream: Stream) -> Path:
-    """Return where a stream's set is, or will be."""
+    """Return the path of a stream's set, which may not exist yet."""
     return _training_path(run, stream.data)
 
 
@@ -157,9 +157,9 @@ def _is_path(data: str) -> bool:
 
 
 def _convert(run: Run, name: str, split: str, path: Path, report: Report) -> list[str]:
-    """Convert a split of the set ``name``, and return what a person should know of it."""
+    """Convert a split of the set ``name``, and return notes on it."""
     folder = run.data_dir or data_directory()
-    # A set that torchvision doesn't know is an image folder by that name in the data directory.
+    # A set that torchvision doesn't have is an image folder by that name in the data directory.
     text = name if name in SOURCES else str(folder / name)
     if name not in SOURCES:
         _check_folder(folder / name, split)
@@ -171,7 +171,7 @@ def _convert(run: Run, name: str, split: str, path: Path, report: Report) -> lis
 
 
 def _check_folder(folder: Path, split: str) -> None:
-    """Check, without going through it, that a folder is a set with splits: else it may be somebody's home."""
+    """Check, without walking it, that a folder is a set with splits: otherwise it may be a home folder."""
     if not folder.is_dir() or split in splits_in(folder):
         return
     if not any(find_shards(str(folder), ending, split) for ending in SHARDED):

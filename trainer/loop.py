@@ -1,4 +1,4 @@
-"""The one training loop, from the top to the bottom of a run."""
+"""The training loop of a whole run."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from trainer.watch import Log, Watcher
 
 
 def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Session:
-    """Train ``run`` to the end of its budget, or on from where an earlier session of it stopped.
+    """Train ``run`` to the end of its budget, resuming where an earlier session of it stopped.
 
     Returns
     -------
     Session
-        At its end; the caller closes it.
+        The session at its end; the caller closes it.
 
     Raises
     ------
     RunError, DataError, SamplingError
-        When the run can't begin; nothing is trained then. Or when its folder can't be written to; what was
-        written stands.
+        When the run can't begin; nothing is trained then. Or when its folder can't be written to; files
+        written before are kept.
     DivergedError
         When the loss or the weights are no longer finite.
     InterruptedRunError
-        After a signal that asks to stop, once a checkpoint is written.
+        After a signal to stop, once a checkpoint is written.
     Stopped
         After such a signal before the first step.
     """
@@ -53,7 +53,7 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
                             if step.complete and session.goes_on():
                                 _save_or_stop(session, log, stop)
                         log.write()
-                        # A selection that keeps by chance may have come to no step at which to stop.
+                        # With a random selection there may have been no step at which to stop.
                         if world.size == 1 and stop.asked and session.goes_on():
                             _interrupt(session, stop)
                         session.finish(current, stop)
@@ -70,8 +70,8 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
 
 
 def _save_or_stop(session: Session, log: Log, stop: Stop) -> None:
-    """Write a checkpoint where it is time for one, or where somebody asks to stop, and then do."""
-    # Ranks must agree on when to stop and to save; alone, one can look at every step.
+    """Write a checkpoint if one is due or a stop is requested, and then stop."""
+    # Ranks must agree on when to stop and to save; a single process can check at every step.
     if session.world.size > 1 and not log.due():
         return
     if session.world.any(stop.asked):
@@ -117,7 +117,7 @@ def _evaluate(session: Session, watcher: Watcher, stop: Stop) -> None:
 
 
 def finish(session: Session) -> None:
-    """Write what only the end of a run knows: the ledger, and the samples' table."""
+    """Write the files of a finished run: the ledger, and the sample table."""
     run, totals = session.run, session.account.summary()
     if not session.world.leads:
         return

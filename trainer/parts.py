@@ -1,4 +1,4 @@
-"""The parts of a run, the place it has reached, and what follows from both."""
+"""The parts of a run and its position, with derived quantities."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Line:
     Attributes
     ----------
     step, seconds
-        Where the last line left off: steps made, and the training clock.
+        Steps made and the training clock at the last line.
     losses
-        Of the steps since then, as far as they have been collected.
+        Losses of the steps since then, as far as collected.
     """
 
     step: int = 0
@@ -56,47 +56,46 @@ class Line:
 
 @dataclass(slots=True)
 class Parts:
-    """Everything that a run is built of, and the place it has reached.
+    """All parts of a run, and its position.
 
     Attributes
     ----------
     plan
-        What orders are drawn by; it holds more than the budget where a selection loads more than it trains
-        on.
+        The sampler's plan; it has more samples than the budget if a selection loads more than it trains on.
     run_rounds
-        Rounds of the whole run, by the samples that are trained on.
+        Number of rounds of the whole run, by trained samples.
     full
         Pixels of the shorter side at full resolution.
     view
-        How the training set is scored.
+        Augmentation and stage for scoring the training set.
     evaluators
-        What measures the network on the test set.
+        The evaluators, which measure the network on the test set.
     scores
-        Makes the scores that the sampler asks for.
+        Computes the scores that the sampler requests.
     feeds
         Further streams that the method takes a batch of at every step.
     average
         Average of the encoder's weights; None where none is kept.
     order
-        The order under way; None before the first and between rounds.
+        The current order; None before the first and between rounds.
     orders
-        Orders that have ended.
+        Number of orders that have ended.
     stage
-        Resolution and strength of the augmentation in the round under way.
+        Resolution and strength of the augmentation in the current round.
     done
-        Batches of ``order`` that have been used.
+        Number of batches of ``order`` that have been used.
     began
         Progress of the run at which ``order`` began.
     unevaluated
-        Whether the round that has just ended is still to be evaluated.
+        Whether the last round hasn't been evaluated yet.
     evaluated
         Steps made by the last evaluation.
     best
         Value of the primary metric in the best evaluation so far; None before the first.
     line
-        What steps.jsonl doesn't hold yet.
+        Content of the next line of steps.jsonl.
     inputs
-        Digests of what the run reads, as it began (see `trainer.inputs`).
+        Digests of the files that the run reads, from its beginning (see `trainer.inputs`).
     """
 
     run: Run
@@ -158,7 +157,7 @@ class Parts:
 
     @property
     def pixels(self) -> int:
-        """Pixels of the shorter side in the round under way."""
+        """Image size in the current round."""
         return self.full if self.stage.pixels is None else self.stage.pixels
 
     @property
@@ -177,7 +176,7 @@ class Parts:
 
     @property
     def selects(self) -> bool:
-        """Whether to select from the next candidates: not where scoring them would leave no step's worth."""
+        """Whether to select from the next candidates: not if the budget then affords no step."""
         on = self.selector.on(self.account.progress)
         return on and self.account.affords(self.cost + self.scoring_cost)
 
@@ -186,11 +185,11 @@ class Parts:
         return self.account.affords(self.cost)
 
     def affords_scores(self, samples: int) -> bool:
-        """Whether the budget affords scores that a sampler asks for, and a step after them."""
+        """Whether the budget affords scores that a sampler requests, and a step after them."""
         return self.account.affords(self.scores.cost(samples) + self.cost)
 
     def collect(self) -> None:
-        """Bring feedback from the device to the sampler, the record and the next line of steps.jsonl.
+        """Pass feedback from the device to the sampler, the sample table and the next line of steps.jsonl.
 
         Raises
         ------
@@ -225,10 +224,10 @@ class Parts:
         raise self.diverged(f"loss must be finite; got {losses[broken[0]]} at step {step:,}")
 
     def check_weights(self) -> None:
-        """Look whether all weights and statistics are finite, on every rank.
+        """Check that all weights and statistics are finite, on every rank.
 
-        A step's loss is that of the weights before it, so the last step's outcome shows in no loss, nor does
-        that of the step before a checkpoint.
+        A step's loss is measured before its update, so the last step's weights appear in no loss, nor do
+        those of the step before a checkpoint.
 
         Raises
         ------
@@ -241,7 +240,7 @@ class Parts:
             raise self.diverged(f"weights must be finite; {whose} isn't after step {self.ledger.steps:,}")
 
     def diverged(self, what: str) -> DivergedError:
-        """Say that the loss is no longer a finite number, what to do, and what is left of the run."""
+        """Return the error that the loss is no longer finite, with the remedy and the remaining files."""
         kept = self.folder.checkpoint
         last = f"last good checkpoint: {kept}" if kept.exists() else f"record up to there: {self.folder.path}"
         return DivergedError(f"{what}; lower --optimizer.lr or give --precision fp32; {last}")
@@ -251,7 +250,7 @@ class Parts:
         return fingerprint(self.method, None if self.average is None else self.average.network)
 
     def close(self) -> None:
-        """Close readers, the sampler's service and their threads."""
+        """Close readers and the sampler's service, with their threads."""
         self.sampler.close()
         self.loader.close()
         self.test_loader.close()

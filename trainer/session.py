@@ -1,4 +1,4 @@
-"""A session: a run from round to round, step by step."""
+"""A session: iterates over a run's rounds and steps."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from trainer.selection.driver import Ready
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round under way.
+    """The current round.
 
     Attributes
     ----------
     number
-        Rounds that ended before it.
+        Number of rounds before it.
     stage
         Resolution and strength of the augmentation.
     """
@@ -35,16 +35,16 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """An optimizer step that was made.
+    """Result of an optimizer step.
 
     Attributes
     ----------
     number
-        Steps of the run up to it, itself among them.
+        Number of the step in the run, from 1.
     losses
-        Of its samples, on the device.
+        Losses of its samples, on the device.
     complete
-        Whether nothing is left of the candidates that it was selected from: a checkpoint may be saved here.
+        Whether all candidates that it was selected from are used: a checkpoint may be saved here.
     """
 
     number: int
@@ -54,15 +54,15 @@ class StepResult:
 
 @dataclass(slots=True)
 class Session(Parts):
-    """A run under way, for the training loop and any other.
+    """A run in progress, for the training loop and any other loop.
 
-    A context manager that closes what it has open. See `trainer/README.md` for a loop of one's own.
+    A context manager that closes its readers and services. See `trainer/README.md` for loops of your own.
     """
 
     _current: Round | None = field(init=False, default=None)
 
     def rounds(self) -> Iterator[Round]:
-        """Begin round after round until the budget is spent.
+        """Yield rounds until the budget is spent.
 
         A round trains on as many samples with a selection as without: on one order of the sampler's, or on
         as many as hold the candidates for it. The first is the one that was under way where the session
@@ -94,7 +94,7 @@ class Session(Parts):
         return self._under_way()
 
     def steps(self, current: Round, stop: Stop | None = None) -> Iterator[StepResult]:
-        """Train on what is left of a round, one optimizer step per item, until its end or the budget's.
+        """Train on the rest of a round, yielding each optimizer step, until its end or the budget's.
 
         A step loads, augments, selects, sets the rates, updates the weights, is counted and keeps its
         feedback, which goes to the sampler every ``log_every`` steps and where the next order depends on it.
@@ -103,14 +103,14 @@ class Session(Parts):
         Raises
         ------
         RunError
-            When the round isn't the one under way, or orders end before the budget.
+            When the round isn't the current one, or orders end before the budget.
         DivergedError
             When a loss is not a finite number.
         Stopped
             When ``stop`` was asked for while scores were made between two orders; nothing has changed then.
         """
         self._check_under_way(current)
-        # A step may cost more at this round's resolution than at that of the round before.
+        # A step may cost more at this round's resolution than at the previous round's.
         while self.goes_on():
             yield from self._steps_of_order()
             if not self.goes_on() or self._is_full():
@@ -130,7 +130,7 @@ class Session(Parts):
         self.done, self.began = 0, self.account.progress
 
     def _steps_of_order(self) -> Iterator[StepResult]:
-        """Train on what is left of the order under way."""
+        """Train on the rest of the current order."""
         selector = self.selector
         for raw in self.candidates():
             made: StepResult | None = None
@@ -152,10 +152,10 @@ class Session(Parts):
                 return
 
     def _is_full(self) -> bool:
-        """Whether the round ends with the order under way.
+        """Whether the round ends with the current order.
 
-        Without a selection each order is a round. With one, a round ends with the order that comes nearest
-        to its share of the budget, and the last one with the budget.
+        Without a selection each order is a round. With one, a round ends with the order nearest to its
+        fraction of the budget, and the last round with the budget.
         """
         if not self.selector.loads_more:
             return True
@@ -163,7 +163,7 @@ class Session(Parts):
         return fraction < 1 and progress + (progress - self.began) / 2 >= fraction
 
     def _end_order(self, stop: Stop | None) -> None:
-        """Pass the order's last feedback, and the scores that it asks for, to the sampler."""
+        """Pass the order's last feedback, and the requested scores, to the sampler."""
         self.collect()
         ids = None if self.order is None else self.order.score_ids
         if ids is not None and self.affords_scores(len(ids)):
@@ -178,12 +178,12 @@ class Session(Parts):
         self.orders += 1
 
     def finish(self, current: Round, stop: Stop | None = None) -> None:
-        """End a round: the sampler gets the scores that it asks for, the selection draws its conclusions.
+        """End-of-round hook: score requested samples, then update the selection's state.
 
         Raises
         ------
         RunError
-            When the round isn't the one under way.
+            When the round isn't the current one.
         Stopped
             When ``stop`` was asked for while scores were made; nothing has changed then.
         """
@@ -193,7 +193,7 @@ class Session(Parts):
         self._current = None
         self.ledger.rounds += 1
         due = self.ledger.rounds % self.run.evaluate_every == 0 or not self.goes_on()
-        # A selection that keeps by chance may have kept too few of a round's samples for a step.
+        # A random selection may have kept too few of a round's samples for a step.
         self.unevaluated = due and self.ledger.steps > self.evaluated
 
     def evaluate(self, stop: Stop | None = None) -> Evaluation:
@@ -234,13 +234,13 @@ class Session(Parts):
         return better
 
     def candidates(self) -> Iterator[RawBatch]:
-        """Return what is left of the order under way, batch by batch, as the selector takes it."""
+        """Yield the rest of the current order, batch by batch, as the selector takes it."""
         assert self.order is not None
         stage = self.selector.stage(self.stage)
         return self.loader.raw_batches(self.order, self.done, augment=self.selector.views, stage=stage)
 
     def _set_rates(self, ready: Ready) -> None:
-        """Set each group's learning rate, and its momentum where schedule and optimizer have one."""
+        """Set each group's learning rate, and its momentum if schedule and optimizer have one."""
         assert self.order is not None
         scored, key = ready.choice is not None, self.run.optimizer.momentum_key
         progress = self.account.schedule_progress(self.cost, self.scoring_cost, scored)
@@ -248,11 +248,11 @@ class Session(Parts):
         for group in self.step.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.schedule.factor(progress) * self.order.lr_scale
             if momentum is not None and key is not None:
-                # Of Adam's betas it is the first.
+                # For Adam, the first of the betas.
                 group[key] = (momentum, *group[key][1:]) if isinstance(group[key], tuple) else momentum
 
     def train(self, ready: Ready) -> StepResult:
-        """Make a step with the rates that are set, and count it."""
+        """Make a step at the current rates, and count it."""
         selection, progress = self.selector.selection, self.account.progress
         weighting = self.selector.weighting
         if weighting is not None and not selection.on(self.ledger.steps, progress):
@@ -266,7 +266,7 @@ class Session(Parts):
         return StepResult(self.ledger.steps, losses)
 
     def _streamed(self) -> dict[str, Batch]:
-        """Return and count the next batch of each further stream, at the resolution that is trained at."""
+        """Return and count the next batch of each further stream, at the training resolution."""
         batches = {}
         for feed in self.feeds:
             raw = feed.next(replace(self.stage, pixels=self.pixels))
@@ -277,9 +277,9 @@ class Session(Parts):
 
     @property
     def _asks_ahead(self) -> bool:
-        """Whether the sampler is to draw its next order from the feedback up to the step just made.
+        """Whether the sampler draws its next order from the feedback up to the last step.
 
-        Feedback is then collected whatever the log's rhythm, so that orders depend on steps alone.
+        Feedback is then collected independently of logging, so that orders depend only on steps.
         """
         if self.run.lead == 0 or self.order is None:
             return False
@@ -287,7 +287,7 @@ class Session(Parts):
         return self.done == max(1, steps - self.run.lead)
 
     def _under_way(self) -> Round:
-        """Return the round under way: after a restore, the one that the checkpoint was saved in."""
+        """Return the current round: after a restore, the one in which the checkpoint was saved."""
         if self._current is None:
             self._current = Round(self.ledger.rounds, self.stage)
         return self._current

@@ -1,4 +1,4 @@
-"""A session's state: written as a checkpoint, and restored from one."""
+"""State of a session: saved as a checkpoint, and restored from one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trainer.session import Session
 def save(session: Session, *, best: bool = False) -> None:
     """Write a checkpoint from which the run ends with the same weights.
 
-    Feedback that waits on the device is brought to the sampler first.
+    Pending feedback on the device is passed to the sampler first.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ def save(session: Session, *, best: bool = False) -> None:
     Raises
     ------
     DivergedError
-        When the weights are no longer finite; the checkpoint before stands.
+        When the weights are no longer finite; the previous checkpoint is kept.
     RunError, DataError
         When another process has taken the folder over, or it can't be written to.
     """
     session.collect()
     session.check_weights()
     with session.ledger.phase("checkpoint"):
-        # Statistics, selections and random numbers are each rank's own.
+        # Statistics, selections and random states differ between ranks.
         own = {
             "buffers": dict(session.method.named_buffers()),
             "selection": session.selector.state_dict(),
@@ -81,12 +81,12 @@ def save(session: Session, *, best: bool = False) -> None:
 
 
 def find(folder: RunFolder, device: torch.device, world: World) -> Found | None:
-    """Return the newest whole checkpoint of a run; None where there is none.
+    """Return the newest undamaged checkpoint of a run; None if there is none.
 
     Raises
     ------
     RunError
-        When it is another run's, both that are kept are damaged, or ranks read different ones.
+        When it is another run's, both kept ones are damaged, or ranks read different ones.
     """
     found = checkpoint.newest(folder.checkpoint, device)
     seen = world.gather(None if found is None else found.digest)
@@ -108,7 +108,7 @@ def find(folder: RunFolder, device: torch.device, world: World) -> Found | None:
 
 
 def restore(session: Session, found: Found) -> None:
-    """Go on from a checkpoint.
+    """Restore a session from a checkpoint.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def restore(session: Session, found: Found) -> None:
     try:
         _restore(session, found.state, ranks[session.world.rank])
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        # Each part has its own way to refuse a state of another shape; torch's takes many lines.
+        # Parts raise different exceptions for a state of another shape; torch's has many lines.
         fault = " ".join(str(error).split())[:160]
         raise RunError(
             f"checkpoint {found.path} doesn't fit this run ({type(error).__name__}: {fault}); remove "
@@ -133,7 +133,7 @@ def restore(session: Session, found: Found) -> None:
 
 
 def resume(session: Session) -> bool:
-    """Go on from the folder's newest checkpoint where there is one; returns whether there was.
+    """Resume from the folder's newest checkpoint, if any; return whether there was one.
 
     Raises
     ------

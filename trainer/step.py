@@ -24,9 +24,9 @@ class Step:
     Attributes
     ----------
     method
-        In training mode, on the device.
+        The method, in training mode, on the device.
     module
-        The method as a step calls it: over all ranks, compiled where asked for.
+        The method as the step calls it: wrapped for data parallelism, and compiled if requested.
     optimizer
         Its learning rate is set by the caller.
     precision
@@ -55,16 +55,16 @@ class Step:
         *,
         progress: float,
     ) -> Losses:
-        """Train on an augmented batch; the losses come back detached, still on the device.
+        """Train on an augmented batch; return the losses, detached, on the device.
 
         Parameters
         ----------
         weighting
-            Multiplies the losses by factors that it takes from them.
+            Multiplies the losses by factors computed from them.
         streams
-            Batches of the method's further streams, by their names.
+            Batches of the method's further streams, by name.
         progress
-            Fraction of the budget that is spent after the step.
+            Fraction of the budget spent after the step.
         """
         losses = self.backward(batch, weighting, streams)
         with self.ledger.phase("optimize"):
@@ -119,14 +119,14 @@ class Step:
 
 
 def mixed_loss(loss: Tensor, mixture: Mixture | None, weights: Tensor | None) -> Tensor:
-    """Mean over images of the losses of their constituents, weighted by the mixture's coefficients.
+    """Return the mean over images of their constituents' losses, weighted by the mixture's coefficients.
 
     Parameters
     ----------
     loss
-        float32[n, k], or [n, 1] where all constituents of an image have one loss.
+        float32[n, k], or [n, 1] if all constituents of an image have one loss.
     mixture
-        What the images are made of; None where k is 1.
+        Constituents of the images; None if k is 1.
     weights
         float32[n, k], or [n, 1] for whole images: loss multipliers of a sampler or selection, or None.
     """

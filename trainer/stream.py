@@ -1,4 +1,4 @@
-"""Further streams of images that a method takes a batch of at every step, as a recipe describes them."""
+"""Further streams of images, of which a method takes a batch at every step, as in recipes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ MOST_RATIO = 1000.0
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """A stream beside the training set: unlabelled images, say.
+    """A stream beside the training set: unlabeled images, for example.
 
-    In a recipe ``[streams.NAME]`` is its table, NAME being what the method calls it.
+    In a recipe ``[streams.NAME]`` is its table, with the method's name for it.
 
     Attributes
     ----------
     name
-        What the method calls it.
+        The method's name for it.
     data
         Data set: a name under the data directory, whose training split is converted on first use, or the
         path of a .beton or .wds.
     ratio
-        Images of the stream per image trained on; the stream starts over when all of it was shown.
+        Images of the stream per trained image; the stream starts over when it is used up.
     sampler
-        Which of its samples to load; one that needs no feedback, as a stream has none.
+        Sampler of the stream; one that needs no feedback, as streams have none.
     """
 
     name: str

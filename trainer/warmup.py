@@ -1,4 +1,4 @@
-"""A rehearsal of everything that compiles or allocates on first use, before the clock starts."""
+"""Warm-up: compile kernels and graphs and allocate caches before timing starts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _REPEATS = 5
 
 
 def warm_up(session: Session) -> None:
-    """Make steps at every resolution and an order on the side, and leave no trace but the time that it took.
+    """Run steps at every resolution, and draw an order, without any effect but the time taken.
 
-    Compilation (of the model, where asked for, and of numba's kernels), kernel selection and memory pools
-    belong to the machine, not to the budget: they are timed apart, as the ledger's ``compile_seconds``. So is
-    measuring what a scoring pass costs, which a run does once, at its beginning.
+    Compilation (of the model, if requested, and of numba's kernels), kernel selection and memory pools
+    belong to the machine, not to the budget: they are timed separately, as the ledger's ``compile_seconds``.
+    So is the measurement of a scoring pass's cost, which a run does once, at its beginning.
     """
     before, phases = time.perf_counter(), dict(session.ledger.seconds)
     random = random_state(session.device)
@@ -59,7 +59,7 @@ def _resolutions(session: Session) -> list[int]:
 
 
 def _load(session: Session, stage: Stage) -> Batch:
-    """A batch of the size that is trained on, augmented for ``stage``."""
+    """Return a batch of the training's size, augmented for ``stage``."""
     order = Order(round=0, ids=np.arange(session.loader.batch_size, dtype=np.int64))
     batch = next(session.loader.batches(order, augment=session.selector.views, stage=stage))
     if not session.selector.loads_more:
@@ -68,18 +68,18 @@ def _load(session: Session, stage: Stage) -> Batch:
     return Batch(rows.ids, (rows.images,), rows.targets)
 
 
-# --- What scoring costs ----------------------------------------------------------------------------------
+# --- Cost of scoring -------------------------------------------------------------------------------------
 
 
 def _must_measure(session: Session) -> bool:
-    """Whether the run may score, and no earlier session of it has measured what that costs."""
+    """Whether the run may score, and no earlier session has measured the cost."""
     run = session.run
     scores = run.selection.scores or run.asks == "forward" or run.counts == "compute"
     return scores and not session.ledger.score_costs
 
 
 def _scored(session: Session, stages: list[Stage]) -> list[tuple[Stage, Batch]]:
-    """Candidates of each resolution that the selection scores at, with the stage that they are scored for."""
+    """Return candidates at each resolution of scoring, with the stage that they are scored for."""
     selector = session.selector
     if not selector.part.scores:
         return []
@@ -90,7 +90,7 @@ def _scored(session: Session, stages: list[Stage]) -> list[tuple[Stage, Batch]]:
 def _measure(
     session: Session, scored: list[tuple[Stage, Batch]], batch: Batch, streams: Mapping[str, Batch]
 ) -> None:
-    """Time scoring passes against a training step at full resolution, a sample each, in turn.
+    """Time scoring passes and a training step at full resolution, per sample, interleaved.
 
     At the resolutions that the selection scores at, and at full resolution, where a sampler may ask for
     scores.
@@ -120,7 +120,7 @@ def _measure(
 
 
 def _shown(session: Session) -> torch.Tensor:
-    """Images of a batch as a sampler's own scores are made of them."""
+    """Return the images of a batch, as for scores that a sampler requests."""
     order = Order(round=0, ids=np.arange(session.loader.batch_size, dtype=np.int64))
     view = session.view
     batch = next(session.loader.batches(order, augment=view.augmentation, stage=view.stage))
@@ -128,7 +128,7 @@ def _shown(session: Session) -> torch.Tensor:
 
 
 def _candidates(session: Session, stage: Stage) -> Batch:
-    """A batch of candidates as they are scored."""
+    """Return a batch of candidates, as for scoring."""
     order = Order(round=0, ids=np.arange(session.loader.batch_size, dtype=np.int64))
     augmentation, asked = session.selector.augmentation, session.selector.stage(stage)
     return next(session.loader.batches(order, augment=augmentation, stage=asked))
@@ -145,7 +145,7 @@ def _wait(session: Session) -> None:
 
 
 def _rehearse_order(session: Session) -> None:
-    """Let a sampler like the run's own hear something and draw by it."""
+    """Run one observe/next_order cycle on a throw-away sampler to compile its kernels."""
     twin = build_sampler(session.run, session.plan)
     ids = np.arange(session.run.batch_size, dtype=np.int64)
     loss = np.linspace(0.1, 2, len(ids), dtype=np.float32)

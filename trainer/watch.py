@@ -11,16 +11,16 @@ from trainer.session import Session
 
 
 class Watcher(Protocol):
-    """Is told how a run goes on; shows it to somebody."""
+    """Observer of a run's progress, which shows it to the user."""
 
     def converting(self, name: str, done: int, total: int) -> None:
         """A data set is being converted before its first use."""
 
     def note(self, text: str) -> None:
-        """Something is odd but possible; somebody should know it."""
+        """A setting looks wrong but may be intended: the note to show."""
 
     def started(self, session: Session, resumed: bool) -> None:
-        """Everything is built; training begins or goes on."""
+        """Everything is built; training begins or resumes."""
 
     def stepped(self, session: Session, loss: float, rate: float) -> None:
         """Some steps were made; ``loss`` is their mean, ``rate`` in images/s."""
@@ -30,7 +30,7 @@ class Watcher(Protocol):
 
 
 class Silent:
-    """Shows nothing."""
+    """Watcher that shows nothing."""
 
     def converting(self, name: str, done: int, total: int) -> None:
         """No-op."""
@@ -49,10 +49,10 @@ class Silent:
 
 
 class Log:
-    """Writes steps.jsonl, and knows how long ago things were written.
+    """Writer of steps.jsonl, with the times of the last writes.
 
-    Lines depend on the steps alone. What was collected beyond the last line, as for a checkpoint, is kept in
-    the session.
+    Lines depend only on the steps. Losses collected since the last line, as for a checkpoint, are kept in the
+    session.
     """
 
     def __init__(self, session: Session, watcher: Watcher) -> None:
@@ -62,12 +62,12 @@ class Log:
         self._looked = session.ledger.steps // session.run.log_every
 
     def due(self) -> bool:
-        """Whether the steps have come to another line since this was last asked, the same on every rank."""
+        """Whether another line is due since the last call; the same on every rank."""
         before, self._looked = self._looked, self._session.ledger.steps // self._session.run.log_every
         return self._looked != before
 
     def write(self) -> None:
-        """Collect feedback and write a line about the steps since the last one, where there were any."""
+        """Collect feedback and write a line on the steps since the last one, if any."""
         self._session.collect()
         session, ledger, line = self._session, self._session.ledger, self._session.line
         if not line.losses:
@@ -99,5 +99,5 @@ class Log:
         return time.monotonic() - self._saved
 
     def saved(self) -> None:
-        """A checkpoint was written just now."""
+        """Record that a checkpoint was written now."""
         self._saved = time.monotonic()

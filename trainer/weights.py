@@ -1,4 +1,4 @@
-"""Whether a method's weights are finite, and whether they are another's."""
+"""Finiteness and digests of a method's weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.methods import Method
 def named_state(method: Method) -> dict[str, Tensor]:
     """Return all weights and statistics by name: the encoder's by its own names, as if it were alone.
 
-    A name that another part of the method has as well keeps its prefix.
+    A name that another part of the method also has keeps its prefix.
     """
     state = method.state_dict()
     short = {name: name.removeprefix("encoder.") for name in state}
@@ -38,7 +38,7 @@ def evaluated(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def not_finite(method: Method) -> str | None:
-    """Return the name of the first weight or statistic that isn't finite; None where all are.
+    """Return the name of the first weight or statistic that isn't finite; None if all are.
 
     Waits for the device once.
     """
