@@ -1,4 +1,4 @@
-"""Chains of augmentations as a run takes them: what is added to them, and which make no sense."""
+"""Augmentations of a run: completes them with a crop, and refuses combinations that make no sense."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from pipeline.augment.standard import Standard
 from trainer.errors import RunError
 
 CROPPING = ("standard", "random_resized_crop", "ssl")
-"""Parts that crop at random, of which a chain takes one."""
+"""Augmentations that crop at random, of which a run takes one."""
 
 BASES = (*CROPPING, "center_crop", "multi", "none")
-"""Parts that say how images are cropped and flipped; a chain without any gets one."""
+"""Augmentations that determine how images are cropped and flipped; if there is none, one is added."""
 
 UNFLIPPED = ("svhn",)
-"""Data sets whose standard augmentation has no flip: a digit's mirror image is none."""
+"""Data sets whose standard augmentation has no flip: a digit's mirror image isn't a digit."""
 
 
 def complete(parts: Sequence[Augment], base: Augment) -> tuple[Augment, ...]:
-    """Return the chain with ``base`` where it names no part that crops or flips.
+    """Return the augmentations, with ``base`` added if none of them crops or flips.
 
     ``--augment randaugment`` and ``--augment ricap`` are meant as the papers train: with crops and flips
     (Arazo et al. 2021, tables 3 and 4). The base goes after parts on gray levels, as RandAugment is inserted
     before crop and flip there, and before parts on normalized floats and mixing; one whose window an engine
-    reads goes first. ``none`` is for nothing else.
+    reads goes first. ``none`` prevents the addition.
     """
     if any(name(part) in BASES for part in parts):
         return tuple(parts)
@@ -36,9 +36,9 @@ def complete(parts: Sequence[Augment], base: Augment) -> tuple[Augment, ...]:
 
 
 def base_of(parts: Sequence[Augment], data: str) -> Augment:
-    """Return what a recipe's chain crops with, else the standard augmentation of the data set ``data``.
+    """Return the augmentation that crops in a recipe, else the standard one of the data set ``data``.
 
-    The recipe's own counts where it is standard, random_resized_crop or center_crop, with its options.
+    The recipe's is used if it is standard, random_resized_crop or center_crop, with its options.
     ``data`` is a data set's name, or the path of one that is converted.
     """
     own = (part for part in parts if name(part) in ("standard", "random_resized_crop", "center_crop"))
@@ -46,12 +46,12 @@ def base_of(parts: Sequence[Augment], data: str) -> Augment:
 
 
 def of_command(parts: Sequence[Augment], before: Sequence[Augment], data: str) -> tuple[Augment, ...]:
-    """Return a chain named on a command line, completed by what the recipe's, ``before``, crops with."""
+    """Return the augmentations of a command line, completed by the crop of the recipe's, ``before``."""
     return complete(parts, base_of(before, data))
 
 
 def check(parts: Sequence[Augment]) -> None:
-    """Refuse a chain that makes no sense; `pipeline.Augmentation` refuses those that can't work.
+    """Refuse augmentations that make no sense together; `pipeline.Augmentation` refuses impossible orders.
 
     Raises
     ------
@@ -90,5 +90,5 @@ def check(parts: Sequence[Augment]) -> None:
 
 
 def name(part: Augment) -> str:
-    """Return the name of a part in recipes; of one that no table has, its class's name."""
+    """Return an augmentation's name in recipes, or its class's name if it is in no table."""
     return next((known for known, cls in AUGMENTS.items() if cls is type(part)), type(part).__name__)

@@ -1,4 +1,4 @@
-"""Evaluation of a run: its evaluators built for its data, and run one after the other."""
+"""Evaluation of a run: builds its evaluators for its data, and runs them in sequence."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def build_evaluators(configs: Sequence[EvaluatorConfig], context: EvaluatorConte
     Raises
     ------
     RunError
-        When one needs targets that the images to evaluate on lack; the line names the evaluators that fit.
+        When one needs targets that the test images lack; the line names the evaluators that fit.
     """
     there = targets_of(context.dataset)
     for config in configs:
         lacking = _lacking(config, there)
         if lacking:
             name = next(name for name, cls in EVALUATORS.items() if cls is type(config))
-            # The table holds classes; what a part needs doesn't depend on its options.
+            # The table holds classes; an evaluator's needs don't depend on its options.
             fitting = [other for other, cls in EVALUATORS.items() if not _lacking(cls(), there)]
             remedy = (
                 f"take --evaluator {' or '.join(fitting)}" if fitting else "give --test-data a set that has"

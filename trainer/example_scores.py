@@ -27,7 +27,7 @@ from trainer.session import Session
 
 
 def probabilities(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
-    """Show the network the whole training set as it is.
+    """Run the network on the whole training set, without augmentation.
 
     Yields
     ------
@@ -57,11 +57,11 @@ def el2n(session: Session) -> NDArray[np.float32]:
 
 
 def last_errors(session: Session) -> NDArray[np.float32]:
-    """1 - p_y of each sample's last prediction in training: what sample_importance takes its weights from.
+    """1 - p_y of each sample's last prediction in training, the basis of sample_importance's weights.
 
-    "Sample importance in SGD training", eq. 4, in a run that ends with epoch E. A sample whose last turn
-    fell into a remainder that no batch came of has its prediction of the epoch before, or the largest error
-    where it was never trained on.
+    "Sample importance in SGD training", eq. 4, in a run that ends with epoch E. A sample that last
+    fell into a dropped remainder has its prediction of the previous epoch, or the largest error if it was
+    never trained on.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def last_errors(session: Session) -> NDArray[np.float32]:
 
 
 def gradient_norms(session: Session) -> NDArray[np.float32]:
-    """Norm of each sample's gradient by all parameters: the metric "GNorms" of the same paper, appendix E.2.
+    """Norm of each sample's gradient by all parameters: "GNorms" of the same paper, appendix E.2.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def features(session: Session) -> NDArray[np.float32]:
     Raises
     ------
     RunError
-        When the network lacks an encoder's verbs.
+        When the network lacks an encoder's methods.
     """
     everything, network = EverySample(len(session.data.train)), PreLogits(session.network)
     seen = predict(network, session.loader, session.view, everything, bf16=session.bf16)
@@ -104,9 +104,9 @@ def features(session: Session) -> NDArray[np.float32]:
 
 
 def irreducible_losses(session: Session, scored: Converted) -> NDArray[np.float32]:
-    """Losses of another set's samples, as they are, under a network that was trained without them.
+    """Losses of another set's samples, without augmentation, under a network trained without them.
 
-    What RHO-LOSS subtracts, Mindermann et al. (2022). The loss is that of the run's own method.
+    The losses that RHO-LOSS subtracts, Mindermann et al. (2022), by the run's own method.
 
     Returns
     -------
@@ -128,8 +128,8 @@ def check_holdout(holdout: Converted, scored: Converted) -> None:
     Raises
     ------
     RunError
-        When the sets share samples, as far as their cards tell, or differ in classes; when only those of
-        ``scored`` are of many shapes.
+        When the sets share samples, as far as their cards show, or differ in classes; when only images of
+        ``scored`` have several shapes.
     """
     ours, theirs = holdout.card, scored.card
     same = ours.digest == theirs.digest if ours.digest and theirs.digest else holdout.path == scored.path
@@ -156,7 +156,7 @@ def check_holdout(holdout: Converted, scored: Converted) -> None:
 
 
 def _overlap(ours: Card, theirs: Card) -> bool:
-    """Whether one of two sets of one source is a part of a split, and the other not its other part."""
+    """Whether two sets of one source overlap: one is a part of a split, and the other not its other part."""
     one, other = ours.held_out, theirs.held_out
     if one is None or other is None:
         return one is not other
@@ -165,11 +165,11 @@ def _overlap(ours: Card, theirs: Card) -> bool:
 
 @dataclass(slots=True)
 class Forgetting:
-    """Counts forgetting events: a sample that was right after one epoch and is wrong after the next.
+    """Counts forgetting events: a sample classified correctly after one epoch and wrongly after the next.
 
-    Toneva et al. (2019). They look at each sample when a batch with it is trained; here the whole set is
-    looked at after each epoch, as it is and by one network, so that counts don't depend on augmentation or
-    on when in the epoch a sample came. A sample that was never right scores above all others, as in the
+    Toneva et al. (2019). They evaluate each sample when it is trained on; here the whole set is evaluated
+    after each epoch, without augmentation and by one network, so that counts don't depend on augmentation or
+    on a sample's position in the epoch. A sample that was never correct scores above all others, as in the
     published ranking.
 
     Attributes
@@ -177,9 +177,9 @@ class Forgetting:
     events
         int64[N]
     right, ever
-        bool[N]: right after the last epoch; right after any.
+        bool[N]: correct after the last epoch; correct after any epoch.
     looks
-        Epochs looked at so far.
+        Number of epochs evaluated so far.
     """
 
     events: NDArray[np.int64]
@@ -189,55 +189,55 @@ class Forgetting:
 
     @classmethod
     def of(cls, samples: int) -> Forgetting:
-        """Begin with nothing learned of ``samples`` samples."""
+        """Return the counts of ``samples`` samples before training."""
         return cls(np.zeros(samples, np.int64), np.zeros(samples, np.bool_), np.zeros(samples, np.bool_))
 
     def look(self, right: NDArray[np.bool_]) -> None:
-        """Take in which samples are right after one more epoch."""
+        """Update with the samples that are correct after one more epoch."""
         self.events += self.right & ~right
         self.right = right
         self.ever |= right
         self.looks += 1
 
     def scores(self) -> NDArray[np.float32]:
-        """Forgetting events of each sample, float32[N]; ``looks`` for those never right."""
+        """Return each sample's forgetting events, float32[N]; ``looks`` for those never correct."""
         return np.where(self.ever, self.events, self.looks).astype(np.float32)
 
     def save(self, path: Path) -> None:
-        """Write the counts, whole or not at all."""
+        """Write the counts atomically."""
         buffer = io.BytesIO()
         np.savez(buffer, events=self.events, right=self.right, ever=self.ever, looks=self.looks)
         write_whole(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> Forgetting:
-        """Read counts that were saved."""
+        """Return saved counts."""
         with np.load(path) as kept:
             return cls(kept["events"], kept["right"], kept["ever"], int(kept["looks"]))
 
 
 class ForgettingWatcher:
-    """Looks at the whole training set after every evaluation of a run, and keeps count in its folder."""
+    """Watcher that scores the whole training set after every evaluation; counts are in the run folder."""
 
     def __init__(self, samples: int) -> None:
         self.forgetting = Forgetting.of(samples)
 
     def converting(self, name: str, done: int, total: int) -> None:
-        """Conversions are none of its business."""
+        """No-op."""
 
     def note(self, text: str) -> None:
-        """Notes are for somebody who watches."""
+        """No-op."""
 
     def started(self, session: Session, resumed: bool) -> None:
-        """Go on with the counts of an earlier session."""
+        """Load the counts of an earlier session."""
         if resumed and self._path(session).exists():
             self.forgetting = Forgetting.load(self._path(session))
 
     def stepped(self, session: Session, loss: float, rate: float) -> None:
-        """Steps between epochs are not looked at."""
+        """No-op."""
 
     def evaluated(self, session: Session, evaluation: Evaluation) -> None:
-        """Look at every sample, unless this epoch was looked at before the run was stopped."""
+        """Score every sample, unless this epoch was scored before the run was stopped."""
         if session.ledger.rounds <= self.forgetting.looks:
             return
         right = [(p.argmax(dim=1) == labels).cpu().numpy() for p, labels in probabilities(session)]

@@ -1,4 +1,4 @@
-"""A feed: the batches of a further stream, over and over for as long as a run goes on."""
+"""A feed: yields the batches of a further stream, cycling for as long as a run lasts."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def open_feeds(
     open_loader: Callable[..., Loader],
     ranks: int,
 ) -> tuple[Feed, ...]:
-    """Return the feeds of a run's streams, at their beginning.
+    """Return the feeds of a run's streams, in their initial state.
 
     Parameters
     ----------
     augment
-        Of every stream's images.
+        Augmentation of every stream's images.
     seeds
-        Of orders, and of augmentation.
+        Seeds of orders and of augmentation.
 
     Raises
     ------
     RunError
-        When a stream's set holds less than a batch of it.
+        When a stream's set has fewer samples than its batch.
     """
     feeds = []
     for stream in run.streams:
@@ -56,9 +56,9 @@ def open_feeds(
                 f"streams.{stream.name} must hold a batch of {size:,} images at least; it has "
                 f"{len(dataset):,}: lower its ratio, or name a larger set"
             )
-        # Streams draw apart from the training set and from each other.
+        # Streams draw independently of the training set and of each other.
         order_seed, augment_seed = ((seed + crc32(stream.name.encode())) % 2**32 for seed in seeds)
-        # Whole passes over the set.
+        # Whole epochs over the set.
         loaded = -(-account.most_steps * size // len(dataset)) * len(dataset)
         plan = Plan(len(dataset), batch_size=size, seed=order_seed, loaded=loaded)
         with warnings.catch_warnings():
@@ -70,14 +70,14 @@ def open_feeds(
 
 
 class Feed:
-    """A stream's sampler and loader, and the place that they have reached.
+    """A stream's sampler and loader, and their position.
 
     Its samples are neither in the budget nor fed back: the account counts them as forwarded.
 
     Parameters
     ----------
     name
-        What the method calls the stream.
+        The method's name for the stream.
     sampler, loader
         The loader's batch size is the stream's samples per step; its augmentation is the stream's.
     """
@@ -97,7 +97,7 @@ class Feed:
         return self.loader.batch_size
 
     def next(self, stage: Stage) -> RawBatch:
-        """Return the next batch of this rank, at a resolution; begins the stream's next order where one ends.
+        """Return the next batch of this rank, at a resolution; starts the stream's next order if one ends.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class Feed:
             if self._order is None:
                 self._order, self._done, self._stage = self._sampler.next_order(), 0, None
             if stage != self._stage:
-                # What was read ahead at another resolution is read again.
+                # Batches read ahead at another resolution are read again.
                 self._stage = stage
                 self._batches = self.loader.raw_batches(self._order, self._done, stage=stage)
             batch = next(self._batches, None)
@@ -118,12 +118,12 @@ class Feed:
             self._order = None
 
     def first(self, stage: Stage) -> Batch:
-        """Return an augmented batch of the set's first samples, for a warm-up; the feed stays where it is."""
+        """Return an augmented batch of the set's first samples, for warm-up; doesn't move the feed."""
         order = Order(round=0, ids=np.arange(self.batch_size, dtype=np.int64))
         return next(self.loader.batches(order, stage=stage))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that later batches depend on."""
+        """Return all state that later batches depend on."""
         order = self._order
         attributes = (
             None if order is None else {item.name: getattr(order, item.name) for item in fields(order)}

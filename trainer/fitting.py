@@ -1,4 +1,4 @@
-"""Whether a run's parts fit each other and its data: what they read, and what method and data offer."""
+"""Compatibility of a run's parts and data: statistics needed and offered, streams, targets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainer.stream import Stream
 
 
 class _Parts(Protocol):
-    """The parts of a run that have to fit."""
+    """The parts of a run that must be compatible."""
 
     @property
     def method(self) -> MethodConfig: ...
@@ -34,7 +34,7 @@ def check(run: _Parts) -> None:
     Raises
     ------
     RunError
-        With the names of the methods that offer it, and of the parts that do without.
+        With the names of the methods that offer it, and of the parts that don't need it.
     """
     _check_streams(run)
     _check(run, "sampler", run.sampler, _sampler_needs)
@@ -42,7 +42,7 @@ def check(run: _Parts) -> None:
 
 
 def check_metric(method: MethodConfig, metric: str, needs: tuple[Offer, ...]) -> None:
-    """Refuse scores of a network that was trained by a method which doesn't offer what they are made of.
+    """Refuse scores of a network whose method doesn't offer the statistics that they are computed from.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def _check_streams(run: _Parts) -> None:
 
 
 def check_targets(method: MethodConfig, train: Converted) -> None:
-    """Refuse a training set whose targets are not those that the method learns.
+    """Refuse a training set without the kind of targets that the method learns.
 
     Raises
     ------
@@ -130,5 +130,5 @@ def _either(names: list[str]) -> str:
 
 
 def _missing(method: MethodConfig, needed: tuple[str, ...]) -> list[str]:
-    # The loss is every method's, and gradients are measured by it.
+    # Every method has a loss, by which gradients are measured.
     return [name for name in needed if name not in ("loss", "gradient", *method.offers)]

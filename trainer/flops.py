@@ -20,19 +20,19 @@ from trainer.selection.helpers.schedule import Scored
 from trainer.slots import SLOTS
 
 BACKWARD = 2
-"""FLOPs of a backward pass for each of its forward pass: one product for the inputs, one for the weights."""
+"""FLOPs of a backward pass per FLOP of its forward pass: one product for the inputs, one for the weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flops:
-    """FLOPs per image by resolution, in pixels of the shorter side.
+    """FLOPs per image, keyed by image size.
 
     Attributes
     ----------
     forward
-        Of the encoder's forward pass.
+        FLOPs of the encoder's forward pass.
     step
-        Of a sample's part in a step of the method: views, teachers, frozen modules and streams included.
+        FLOPs of a step of the method per sample, including views, teachers, frozen modules and streams.
     """
 
     forward: Mapping[int, int]
@@ -40,7 +40,7 @@ class Flops:
 
 
 def flops_by_pixels(run: Run, classes: int, full: int, batch_size: int) -> Flops:
-    """Return the FLOPs by every resolution that the run trains or scores at.
+    """Return the FLOPs at every resolution of training and scoring.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def flops_by_pixels(run: Run, classes: int, full: int, batch_size: int) -> Flops
                 f"({error}): "
                 "give another --resolution or model"
             ) from None
-        # Batch normalization takes no single image in training.
+        # Batch normalization refuses a single image in training.
         count = max(2, batch_size)
         streams = {stream.name: meta_batch(stream.batch_size(count, 1), 1, pixels) for stream in run.streams}
         step[pixels] = step_flops(method, meta_batch(count, run.method.views, pixels), streams) / count
@@ -81,7 +81,7 @@ def forward_flops(model: nn.Module, pixels: int, channels: int = 3) -> int:
     Parameters
     ----------
     model
-        On the meta device, where a pass takes no time.
+        The model, on the meta device.
     """
     image = torch.zeros((1, channels, pixels, pixels), device="meta")
     training = model.training
@@ -97,9 +97,9 @@ def forward_flops(model: nn.Module, pixels: int, channels: int = 3) -> int:
 def step_flops(method: Method, batch: Batch, streams: Mapping[str, Batch] | None = None) -> int:
     """Return the FLOPs of a training step of ``method`` on batches, all on the meta device.
 
-    An operation that gradients flow back through counts ``1 + BACKWARD`` times, as is usual, any other once
-    (of a teacher, a frozen module). Strictly, an operation whose input needs no gradient, as a network's
-    first, has half the backward pass.
+    An operation with gradients counts ``1 + BACKWARD`` times, as is usual, any other once (of a teacher, a
+    frozen module). Strictly, an operation whose input needs no gradient, such as a network's first, has half
+    the backward pass.
     """
     counter = _StepCounter()
     with counter:
@@ -108,7 +108,7 @@ def step_flops(method: Method, batch: Batch, streams: Mapping[str, Batch] | None
 
 
 def meta_batch(count: int, views: int, pixels: int, channels: int = 3) -> Batch:
-    """Return a batch without memory, as the loader makes one of plain images."""
+    """Return a batch on the meta device, as the loader's of plain images."""
     with torch.device("meta"):
         images = torch.zeros(count, channels, pixels, pixels)
         labels = torch.zeros(count, dtype=torch.int64)
@@ -116,7 +116,7 @@ def meta_batch(count: int, views: int, pixels: int, channels: int = 3) -> Batch:
 
 
 class _StepCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sums up the FLOPs of a step while its forward pass runs."""
+    """Sums the FLOPs of a step during its forward pass."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -20,10 +20,10 @@ def phases_now(seconds: Mapping[str, T]) -> dict[str, T]:
 
 
 def upgraded(table: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return a run's TOML table with the settings of 0.1 where they stand now, and the names of those moved.
+    """Return a run's TOML table with the settings of 0.1 in their present form, and the names of those moved.
 
     Version 0.1 trained with SGD, and decayed every parameter; prediction_variance drew without replacement. A
-    table that has an optimizer too is no table of that version: it comes back as it is.
+    table that also has an optimizer isn't of that version and is returned unchanged.
     """
     moved = tuple(name for name in OPTIMIZER if name in table)
     values = {key: value for key, value in table.items() if key not in moved}
@@ -37,7 +37,7 @@ def upgraded(table: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]
 
 
 def option_now(option: str) -> str | None:
-    """Return the command-line option that ``option`` of version 0.1 is now; None for all others.
+    """Return the present name of command-line option ``option`` of version 0.1; None for all others.
 
     >>> option_now("--weight_decay"), option_now("--no-nesterov"), option_now("--epochs")
     ('--optimizer.weight-decay', '--optimizer.no-nesterov', None)

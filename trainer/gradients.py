@@ -1,4 +1,4 @@
-"""Norms of single samples' gradients by all of a network's parameters, in batches."""
+"""Norms of per-sample gradients with respect to all of a network's parameters, in batches."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trainer.inference.predict import View
 from trainer.methods import Method
 
 _MOST_NUMBERS = 1 << 25
-"""Numbers that the gradients made at a time may have: 128 MiB in float32."""
+"""Maximum number of gradient entries at a time: 128 MiB in float32."""
 
 
 def gradient_norms(method: Method, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Measure ||grad_theta L(x_i, y_i)||_2 of each sample i over all parameters theta that are trained.
+    """Return ||grad_theta L(x_i, y_i)||_2 of each sample i over all trained parameters theta.
 
     "Sample importance in SGD training", appendix E.2 (GNorms), which loops over samples; here by
     torch.func.vmap(grad), some samples at a time. In evaluation mode, as one sample has no statistics of its
@@ -63,7 +63,7 @@ def gradient_norms(method: Method, images: Tensor, labels: Tensor) -> tuple[Tens
 def measure(
     method: Method, loader: Loader, view: View, order: OrderLike
 ) -> Iterator[tuple[Batch, Tensor, Tensor]]:
-    """Show the network an order's images as ``view`` has them, and measure each one's gradient.
+    """Run the network on an order's images under ``view``, and measure each one's gradient.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""Metrics: what evaluators measure, which one a run is judged by, and how a run folder describes them."""
+"""Metrics: quantities measured by evaluators, a run's primary one, and their description in run folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PERCENT = "%"
 """Unit of fractions, which are shown in percent."""
 
 _LONGEST = 100
-"""Characters of a metric's label or unit, which stand in headings and on axes."""
+"""Maximum length of a metric's label or unit, which appear in headings and on axes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,14 @@ class Metric:
     name
         Key in evaluations.jsonl, an identifier.
     label
-        What reports call it within a sentence: "accuracy".
+        Its name in reports, within a sentence: "accuracy".
     higher_is_better
-        Its direction.
+        Whether higher values are better.
     unit
         "%" for fractions in [0, 1], which are shown in percent; of other numbers their unit, such as "nats",
         or "" where they have none.
     part_of
-        Name of the metric that this one is a part of, as the accuracy of some classes is; else None.
+        Name of the metric that this one is a part of, such as the accuracy of some classes; else None.
 
     Raises
     ------
@@ -71,7 +71,7 @@ class Metric:
 
 
 class Measuring(Protocol):
-    """Anything with metrics: an evaluator's config."""
+    """An object with metrics: an evaluator's config."""
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -84,7 +84,7 @@ def metrics_of(evaluators: Sequence[Measuring], primary: str | None = None) -> t
     Parameters
     ----------
     primary
-        Name of the primary metric; None takes the first evaluator's own.
+        Name of the primary metric; None means the first evaluator's.
 
     Raises
     ------
@@ -118,12 +118,12 @@ def first(primary: Metric, metrics: Sequence[Metric]) -> tuple[Metric, ...]:
 
 
 def to_list(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    """Return metrics as environment.json describes them, the primary one first."""
+    """Return the description of metrics for environment.json, the primary one first."""
     return [{key: value for key, value in asdict(metric).items() if value is not None} for metric in metrics]
 
 
 def from_list(described: object) -> tuple[Metric, ...] | None:
-    """Read metrics as environment.json describes them; None where it isn't a description of any."""
+    """Return metrics from their description in environment.json; None if it isn't one."""
     if not isinstance(described, list) or not described:
         return None
     try:

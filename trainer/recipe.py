@@ -30,7 +30,7 @@ def load(recipe: str, note: Callable[[str], None] | None = None) -> Run:
     Parameters
     ----------
     note
-        Called with one line where the recipe is of version 0.1 and its settings have other names now.
+        Called with one line if the recipe is of version 0.1, whose settings have other names now.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def load(recipe: str, note: Callable[[str], None] | None = None) -> Run:
         raise RunError(f"recipe {path} does not exist; `trainer list recipes` shows those that come along")
     try:
         table = tomllib.loads(read_text(path))
-    # Numbers of more digits than Python reads are ValueErrors, as what isn't TOML or UTF-8 is.
+    # Numbers of more digits than Python reads are ValueErrors, as are texts that aren't TOML or UTF-8.
     except (ValueError, OSError) as error:
         raise RunError(f"{path} must be TOML; {error}") from None
     table.setdefault("recipe", path.stem)
@@ -56,7 +56,7 @@ def load(recipe: str, note: Callable[[str], None] | None = None) -> Run:
 
 
 def recipes() -> dict[str, Path]:
-    """The recipes that come along, by name."""
+    """The recipes of the package, by name."""
     return {path.stem: path for path in sorted(Path(__file__).with_name("recipes").glob("*.toml"))}
 
 
@@ -95,7 +95,7 @@ def from_table(table: Mapping[str, Any], where: str, note: Callable[[str], None]
 
 
 def to_table(run: Run) -> dict[str, Any]:
-    """The run as a TOML table with every option written out; values that are None are left out."""
+    """Return the run as a TOML table with every option; values that are None are left out."""
     table: dict[str, Any] = {}
     for item in dataclasses.fields(run):
         value = getattr(run, item.name)
@@ -111,7 +111,7 @@ def to_table(run: Run) -> dict[str, Any]:
 
 
 def dumps(run: Run) -> str:
-    """The run as the text of run.toml."""
+    """Return the run as the text of run.toml."""
     return tomli_w.dumps(to_table(run))
 
 
@@ -178,7 +178,7 @@ def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
-    """Check a TOML value against an annotation: what a person may write loosely (1 for 1.0) is converted."""
+    """Check a TOML value against an annotation, converting loose notations (1 for 1.0)."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         for option in options:

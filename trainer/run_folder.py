@@ -1,4 +1,4 @@
-"""The run folder: what a run leaves behind, each file written whole or not at all."""
+"""The run folder: the files of a run, each written atomically."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from trainer.lock import RunLock
 from trainer.slots import SLOTS
 
 SCHEMA = 2
-"""Of environment.json, ledger.json and the lines of evaluations.jsonl; in 1, accuracy and loss stood beside
-the other numbers of such a line, not in a table of metrics."""
+"""Schema of environment.json, ledger.json and the lines of evaluations.jsonl; in 1, accuracy and loss were in
+the line itself, not in a table of metrics."""
 
 FILES = (
     "run.toml",
@@ -32,7 +32,7 @@ FILES = (
     "samples.parquet",
     "lock",
 )
-"""Files of a run folder, which has a folder for checkpoints besides."""
+"""Files of a run folder, besides its folder of checkpoints."""
 
 
 class RunFolder:
@@ -55,7 +55,7 @@ class RunFolder:
         self._check()
 
     def _check(self) -> None:
-        # A FIFO would be waited for, and what is in a checkpoint's way be found only when one is due.
+        # Opening a FIFO would block, and obstacles to a checkpoint would be found only when one is due.
         for name in FILES:
             _check_kind(self.path / name, stat.S_ISREG, "regular file")
         _check_kind(self.checkpoint.parent, stat.S_ISDIR, "folder")
@@ -99,7 +99,7 @@ class RunFolder:
                 self._lock = None
 
     def check_held(self) -> None:
-        """Look whether the folder is still this process's; `RunLock.check` has the error."""
+        """Check that this process still holds the folder; see `RunLock.check` for the error."""
         if self._lock is not None:
             self._lock.check()
 
@@ -111,7 +111,7 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the last checkpoint is."""
+        """Path of the last checkpoint."""
         return self.path / "checkpoint" / "last.pt"
 
     @property
@@ -121,7 +121,7 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end in an earlier session.
+        """Whether an earlier session finished the run.
 
         Raises
         ------
@@ -149,7 +149,7 @@ class RunFolder:
         return _read(path, json.loads) if path.exists() else {}
 
     def read(self, name: str) -> Any:
-        """A JSON file's content, or a .jsonl file's lines; an unfinished last line is left out."""
+        """Return a JSON file's content, or a .jsonl file's lines without an unfinished last line."""
         text = read_text(self.path / name)
         if not name.endswith(".jsonl"):
             return json.loads(text)
@@ -161,7 +161,7 @@ class RunFolder:
         write_whole(self.path / name, (text + "\n").encode())
 
     def append(self, name: str, line: Mapping[str, Any]) -> None:
-        """Add a line to a .jsonl file.
+        """Append a line to a .jsonl file.
 
         Raises
         ------
@@ -179,7 +179,7 @@ class RunFolder:
             ) from None
 
     def rewind(self, logged: int, evaluated: int) -> int:
-        """Drop the lines that a resumed run will make again, and what a kill left half-written.
+        """Drop the lines that a resumed run will write again, and lines that a kill left unfinished.
 
         Parameters
         ----------
@@ -221,7 +221,7 @@ def _mode(path: Path) -> int | None:
 
 
 def _lines(content: bytes) -> list[dict[str, Any] | None]:
-    """The whole lines of a .jsonl file; None for each that isn't one of ours."""
+    """Return the complete lines of a .jsonl file; None for each that isn't ours."""
     lines: list[dict[str, Any] | None] = []
     for text in content.splitlines(keepends=True):
         if text.endswith(b"\n"):
@@ -237,7 +237,7 @@ def _lines(content: bytes) -> list[dict[str, Any] | None]:
 
 
 def _read(path: Path, loads: Callable[[str], Any]) -> dict[str, Any]:
-    """Read a table that an earlier session has left."""
+    """Return a table that an earlier session wrote."""
     try:
         content = loads(read_text(path))
     except (ValueError, OSError, RecursionError) as error:
@@ -254,7 +254,7 @@ def _damaged(path: Path, fault: str) -> RunError:
 
 
 def folder_name(run: config.Run) -> str:
-    """The run's own name, or one made of what people compare runs by, with a digest of its settings.
+    """Return the run's name, or one made of its main settings and a digest of all settings.
 
     Raises
     ------

@@ -20,7 +20,7 @@ from samplers import Feedback
 from samplers.families.history import Recent
 
 SAMPLES_SCHEMA = 2
-"""Of samples.parquet: 2 brought ``weight``, ``image`` and ``copy``."""
+"""Schema of samples.parquet: 2 added ``weight``, ``image`` and ``copy``."""
 
 _SAVED = {"coefficients": "share"}
 """Names in checkpoints of columns that were renamed since."""
@@ -40,7 +40,7 @@ class SampleRecord:
         float64[N], sums over feedback of coefficient * p_true and of coefficient; 0 where a method has no
         classes.
     last_probability
-        float32[N], the last p_true of training, nan where there was none; moved by the coefficient.
+        float32[N], the last p_true of training, nan if there was none; updated by the coefficient.
     """
 
     times_seen: NDArray[np.int64]
@@ -60,7 +60,7 @@ class SampleRecord:
 
     @classmethod
     def empty(cls, samples: int) -> SampleRecord:
-        """A record of ``samples`` samples to which nothing has happened."""
+        """Return the record of ``samples`` samples before training."""
         return cls(
             np.zeros(samples, np.int64),
             np.full(samples, np.nan, np.float32),
@@ -70,11 +70,11 @@ class SampleRecord:
         )
 
     def count(self, ids: NDArray[np.int64]) -> None:
-        """Count one more time seen for each of a trained batch's ids, which may repeat."""
+        """Increment the counts of a trained batch's ids, which may repeat."""
         np.add.at(self.times_seen, ids, 1)
 
     def observe(self, feedback: Feedback) -> None:
-        """Take in losses, and by each sample's coefficient the probabilities of methods that have classes."""
+        """Update losses, and for methods with classes the probabilities, weighted by coefficients."""
         given = feedback.coefficient
         coefficient = np.ones(len(feedback.ids)) if given is None else given.astype(np.float64)
         known = coefficient > 0
@@ -87,7 +87,7 @@ class SampleRecord:
         Recent.over(self.last_probability).fold(feedback.ids, feedback.p_true, trained)
 
     def write(self, path: Path, train: Converted, importance: NDArray[np.float64] | None) -> None:
-        """Write one row per sample: what became of it, and which image it is.
+        """Write one row per sample: its statistics, and its image.
 
         Columns are id, label (-1 where the targets are no classes), times_seen, last_loss, mean_probability
         (nan where there was none) and weight, the w of sample_importance at epoch E (null where the run took
@@ -123,7 +123,7 @@ class SampleRecord:
 
 
 def entropy(counts: NDArray[np.int64]) -> float:
-    """Entropy in nats of counts taken as a distribution: H(c) = -sum p log p with p = c / sum c.
+    """Return the entropy in nats of normalized counts: H(c) = -sum p log p with p = c / sum c.
 
     Arazo et al. 2021, figure 1 (c) and (d), where c is how often each sample was trained on; 0 for no counts.
     """

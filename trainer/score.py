@@ -1,4 +1,4 @@
-"""Scores that a sampler asks for: what the network makes of samples now, without training on them."""
+"""Scores that a sampler requests: losses or gradient norms of samples, without training on them."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from trainer.parallel import World
 
 @dataclass(frozen=True, slots=True)
 class RequestedScores:
-    """Makes scores by forward passes, or by whole gradients where the sampler asks for these.
+    """Computes scores by forward passes, or by whole gradients if the sampler requests these.
 
     Attributes
     ----------
     gradients
         Whether each sample's gradient is measured.
     pixels
-        Pixels of the shorter side at which samples are shown.
+        Image size of scoring.
     view
-        How they are shown.
+        Augmentation and stage of scoring.
     """
 
     method: Method
@@ -45,18 +45,18 @@ class RequestedScores:
     world: World
 
     def cost(self, samples: int) -> float:
-        """Return what scoring is charged."""
+        """Return the cost charged for scoring."""
         return self.account.pass_cost("gradient" if self.gradients else "scored", samples, self.pixels)
 
     def make(self, ids: NDArray[np.int64], asked: Callable[[], bool] = lambda: False) -> None:
-        """Score samples, and keep the outcome as feedback of samples that were not trained.
+        """Score samples, and add the results to the feedback, as not trained on.
 
         Parameters
         ----------
         ids
             int64[n]; filled up to a multiple of the ranks by scoring the first ones again.
         asked
-            Whether to stop, looked at after each batch; the same on every rank.
+            Whether to stop, checked after each batch; the same on every rank.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The settings of a run that bear on its result, and those in which two runs differ."""
+"""Comparison of runs' settings: those that affect results, and those in which two runs differ."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ IDLE = (
 """Settings that two sessions of one run may differ in."""
 
 _NAMED = 3
-"""Settings that are named where more differ."""
+"""Maximum number of differing settings that are named."""
 
 
 def whole(table: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's TOML table, as any version wrote it, with all settings of this version.
 
-    Those that are newer than the table are at their defaults; slots that are hold the part that stands for
-    how versions trained without them. A table of `trainer.recipe.to_table` comes back as it is: an option
-    that may be None is so by default.
+    Settings newer than the table are at their defaults; newer slots hold the part by which versions without
+    them trained. A table of `trainer.recipe.to_table` is returned unchanged, because an option that may be
+    None is so by default.
     """
     earlier = {name: {"name": slot.earlier} for name, slot in RUN_SLOTS.items() if slot.earlier is not None}
     filled = {**recipe.to_table(Run()), **earlier, **former.upgraded(table)[0]}
@@ -47,9 +47,9 @@ def whole(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(told: Mapping[str, Any], run: Run) -> str | None:
-    """Name the settings in which a table that an earlier session wrote isn't ``run``'s; None where none is.
+    """Return the settings in which an earlier session's table differs from ``run``, in words; None if none.
 
-    Those that don't bear on the result (`IDLE`) may differ.
+    Those that don't affect the result (`IDLE`) may differ.
     """
     then, now = _bearing(whole(told)), _bearing(recipe.to_table(run))
     other = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
@@ -63,7 +63,7 @@ def differences(told: Mapping[str, Any], run: Run) -> str | None:
 
 
 def digest(run: Run) -> str:
-    """Return a digest of what bears on a run's result, SHA-256 in hexadecimal.
+    """Return a digest of the settings that affect a run's result, SHA-256 in hexadecimal.
 
     Settings at their defaults are left out, and slots that hold the part that stands for versions without
     them, so that what a later version adds doesn't change it.
@@ -99,7 +99,7 @@ def flat(table: Mapping[str, Any]) -> dict[str, Any]:
                 rest = {option: said for option, said in item.items() if option != "name"}
                 for option, said in _part(f"{key}.{name}", rest).items():
                     options.setdefault(option, []).append(said)
-            # A part may stand in a chain twice.
+            # An augmentation may occur twice.
             found.update({option: said if len(said) > 1 else said[0] for option, said in options.items()})
         else:
             found[key] = value
@@ -119,7 +119,7 @@ def _part(prefix: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _filled(slot: Slot, part: Any) -> Any:
-    """Return a part's table with the options that it lacks at their defaults."""
+    """Return a part's table with missing options at their defaults."""
     options = part if isinstance(part, Mapping) else {"name": part}
     name = options.get("name")
     if not isinstance(name, str) or name not in slot.table:
@@ -130,7 +130,7 @@ def _filled(slot: Slot, part: Any) -> Any:
 
 
 def _bearing(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what bears on the result, flat; sequences are lists, and what JSON has no type for is text."""
+    """Return the settings that affect the result, flat; sequences are lists, other types are texts."""
     # TOML has dates, which no run has.
     plain = json.loads(json.dumps({key: table[key] for key in table if key not in IDLE}, default=str))
     return flat(plain)

@@ -1,4 +1,4 @@
-"""Slots: what of a run is variable, and the parts that fit each place.
+"""Slots: the variable places of a run, and the parts for each.
 
 Every other list of slots or parts derives from here: the options of ``trainer run`` and their help, ``trainer
 list``, recipes, reports, the READMEs' tables and the contract suites.
@@ -27,7 +27,7 @@ from trainer.selection import SELECTIONS
 
 
 def _any(parts: Sequence[Any]) -> None:
-    """Refuse no sequence of parts."""
+    """No-op."""
 
 
 def _as_named(parts: Sequence[Any], before: Sequence[Any], data: str) -> Sequence[Any]:
@@ -36,7 +36,7 @@ def _as_named(parts: Sequence[Any], before: Sequence[Any], data: str) -> Sequenc
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """A place that a part fills.
+    """A place in a run that is filled by one of several parts.
 
     Attributes
     ----------
@@ -45,24 +45,24 @@ class Slot:
     table
         The parts by name; each is a frozen dataclass whose fields are its options.
     help
-        What the slot decides, as the first words of its option's help.
+        The first words of its option's help.
     default
-        Name of the part of a run that says nothing; None for slots that no run has a setting for.
+        Name of the default part; None for slots that aren't settings of runs.
     many
         Whether a run takes a sequence of parts.
     check
         Refuses a sequence of parts that makes no sense together, as a RunError.
     complete
-        Returns the sequence that a run takes, of parts named on a command line, the recipe's and its data.
+        Returns a run's sequence, from the parts named on a command line, the recipe's, and its data.
     earlier
-        Name of the part that stands for how versions trained that had no such slot; None where all had it.
+        Name of the part by which versions without this slot trained; None if all had it.
     unnamed
-        What reports call parts whose own names say too little beside those of other settings.
+        Labels in reports for parts whose names are too vague beside those of other settings.
 
     Raises
     ------
     RunError
-        When the default is not in the table, or one part stands in it under two names.
+        When the default is not in the table, or a part is in it under two names.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Slot:
         return self.default is not None
 
     def prefix(self, part: str) -> str:
-        """Return what stands before an option of ``part`` on the command line, '' for slots of no run."""
+        """Return the prefix of ``part``'s options on the command line, '' for slots that aren't settings."""
         if not self.of_run:
             return ""
         return f"--{self.name}.{part}." if self.many else f"--{self.name}."
@@ -120,11 +120,11 @@ class Slot:
         return self.table[name]
 
     def part_name(self, part: object) -> str:
-        """Return the name that ``part`` stands under."""
+        """Return the name of ``part`` in the table."""
         return next(name for name, cls in self.table.items() if cls is type(part))
 
     def named(self, run: object, between: str = " + ") -> str:
-        """Return the name of what fills this slot of ``run``, with ``between`` the names of a sequence."""
+        """Return the name of this slot's part in ``run``; names of a sequence are joined by ``between``."""
         value = getattr(run, self.name)
         parts = value if self.many else (value,)
         return between.join(self.part_name(part) for part in parts)
@@ -185,4 +185,4 @@ SLOTS: Mapping[str, Slot] = {slot.name: slot for slot in _ALL}
 """Every slot by name, in the order in which reports name their parts."""
 
 RUN_SLOTS: Mapping[str, Slot] = {name: slot for name, slot in SLOTS.items() if slot.of_run}
-"""The slots that a run has a setting for."""
+"""The slots that are settings of runs."""

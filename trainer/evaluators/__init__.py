@@ -1,4 +1,4 @@
-"""Evaluators: what is measured on held-out data; one file each, one line of the table each."""
+"""Registry of evaluators, which measure metrics on held-out data: one file and one table line each."""
 
 from __future__ import annotations
 

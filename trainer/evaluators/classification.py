@@ -28,7 +28,7 @@ class Counts:
     loss
         Mean cross-entropy, in nats.
     hits, counts
-        int64[classes], samples of each class that were right, and that were evaluated, over all ranks.
+        int64[classes], correct and evaluated samples of each class, over all ranks.
     """
 
     loss: float
@@ -37,11 +37,11 @@ class Counts:
 
     @property
     def accuracy(self) -> float:
-        """Top-1, in [0, 1]."""
+        """Top-1 accuracy, in [0, 1]."""
         return int(self.hits.sum()) / int(self.counts.sum())
 
     def apart(self, classes: Collection[int]) -> tuple[float | None, float | None]:
-        """Top-1 of the samples of ``classes``, and of all others; None where there are no such samples."""
+        """Return the accuracy on ``classes``, and on all others; None if there are no such samples."""
         inside = np.isin(np.arange(len(self.counts)), list(classes))
         sums = [(int(self.hits[part].sum()), int(self.counts[part].sum())) for part in (inside, ~inside)]
         ours, others = (hits / count if count else None for hits, count in sums)
@@ -50,17 +50,17 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class ClassificationEvaluator:
-    """Shows a classifier every image once."""
+    """Evaluates a classifier on every image once."""
 
     context: EvaluatorContext
 
     @property
     def images(self) -> int:
-        """All of the set."""
+        """The size of the set."""
         return len(self.context.dataset)
 
     def run(self, encoder: nn.Module, asked: Callable[[], bool]) -> Iterator[tuple[str, float]]:
-        """Yield accuracy and loss; where some classes are multiplied, the accuracy of both kinds, too."""
+        """Yield accuracy and loss; if some classes are multiplied, also the accuracies of both groups."""
         counts = self.count(encoder, asked)
         yield "accuracy", counts.accuracy
         yield "loss", counts.loss
@@ -71,7 +71,7 @@ class ClassificationEvaluator:
                     yield name, value
 
     def count(self, encoder: nn.Module, asked: Callable[[], bool]) -> Counts:
-        """Count hits by class over all ranks, each on its part.
+        """Return correct predictions per class over all ranks, each on its part.
 
         Raises
         ------
@@ -80,7 +80,7 @@ class ClassificationEvaluator:
         """
         context, loader = self.context, self.context.test
         classes = len(context.dataset.card.classes)
-        # Counts in float64, exact up to 2**53, so that one sum over ranks brings them together with the loss.
+        # Counts in float64, exact up to 2**53, so that one all-reduce sums them together with the loss.
         sums = torch.zeros(1 + 2 * classes, dtype=torch.float64, device=loader.device)
         order = EverySample(len(context.dataset))
         for batch, outputs in predict(encoder, loader, context.view, order, bf16=context.bf16):
@@ -100,7 +100,7 @@ class ClassificationEvaluator:
 class Classification:
     """Accuracy (top-1) and mean cross-entropy on the test set.
 
-    Where some classes are multiplied, the accuracy of their samples and that of the others stand beside it.
+    If some classes are multiplied, the accuracies of their samples and of the others are added.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (

@@ -1,4 +1,4 @@
-"""Protocol of evaluators: the options that build one, and what it yields."""
+"""Protocols of evaluators, and of their configs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class EvaluatorContext:
     train, test
         Loaders of the training set and of ``dataset``; each rank loads its part of an order.
     view
-        How images are shown.
+        Augmentation and stage of the images.
     bf16
         Whether forward passes run under bf16 autocast.
     multiplied
@@ -48,7 +48,7 @@ class Evaluator(Protocol):
 
     @property
     def images(self) -> int:
-        """Images that one evaluation shows the encoder, over all ranks."""
+        """Number of images per evaluation, over all ranks."""
 
     def run(self, encoder: nn.Module, asked: Callable[[], bool]) -> Iterator[tuple[str, float]]:
         """Yield (name, value) of each metric, the same on every rank.
@@ -60,7 +60,7 @@ class Evaluator(Protocol):
         Parameters
         ----------
         asked
-            Whether to stop, looked at after each batch; the same on every rank.
+            Whether to stop, checked after each batch; the same on every rank.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class EvaluatorConfig(Protocol):
 
     @property
     def targets(self) -> Mapping[str, TargetKind]:
-        """Kind of each target that images to evaluate on must have, by its name; empty for none."""
+        """Kind of each target that test images must have, by name; empty for none."""
 
     def build(self, context: EvaluatorContext) -> Evaluator:
         """Return the evaluator, before anything is trained."""
