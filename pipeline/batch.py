@@ -1,4 +1,4 @@
-"""Batches: as the loader reads them, and augmented, as a training step takes them."""
+"""Batches: `RawBatch` as read by the loader, and `Batch`, augmented, for training steps."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipeline.views import Views
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cursor:
-    """Where a batch stands in its round: what its random numbers are keyed by, besides ids and seed.
+    """Position of a batch in its round; its random numbers are keyed by this, ids and seed.
 
     Attributes
     ----------
     round, step
         The order's round, and the batch's number within it, from 0.
     occurrences
-        int64[n] on the host, how often each id stood earlier in the order.
+        int64[n] on the host, the number of earlier occurrences of each id in the order.
     """
 
     round: int
@@ -35,7 +35,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PendingIds:
-    """Ids of samples that the device chose: ``candidates[indices]``, known to the host once it asks.
+    """Ids of samples chosen on the device: ``candidates[indices]``, known to the host on request.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class PendingIds:
 
 
 Ids = NDArray[np.int64] | PendingIds
-"""The ids of a batch's samples, on the host or as soon as the device has chosen."""
+"""The ids of a batch's samples: on the host, or pending on the device."""
 
 
 def resolve(ids: Sequence[Ids]) -> list[NDArray[np.int64]]:
@@ -76,23 +76,23 @@ def resolve(ids: Sequence[Ids]) -> list[NDArray[np.int64]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """n augmented samples: what a training step takes.
+    """n augmented samples, the input of a training step.
 
     Attributes
     ----------
     ids
-        int64[n], the samples' ids in the data set; as `PendingIds` where the device chose them.
+        int64[n], the samples' ids in the data set; `PendingIds` if they were chosen on the device.
     views
         One tensor [n, C, H, W] per view, on the device, channels_last in memory: floating point once
-        normalized, uint8 where the loader has no augmentation.
+        normalized, uint8 if the loader has no augmentation.
     targets
         By name, [n, ...] each on the device: ``{"label": int64[n]}``.
     mixture
-        What each image is made of; None where every image is one sample.
+        Constituents of each image; None if every image is one sample.
     weights
         float32[n] on the device, the loss multiplier of each sample; None means all 1.
     cursor
-        Where the batch stands in its round; None where it was put together otherwise.
+        Position of the batch in its round; None if it wasn't made by a loader.
     """
 
     ids: Ids
@@ -153,7 +153,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawView:
-    """One view of a batch as it was read, and what was drawn for it.
+    """One view of a raw batch, with the parameters drawn for it.
 
     Attributes
     ----------
@@ -163,9 +163,9 @@ class RawView:
     draws
         One entry per transform of the view's augmentation, on the device.
     size
-        Height and width asked for, where that isn't what the augmentation gives by itself; None otherwise.
+        Requested height and width, if they differ from the augmentation's own; None otherwise.
     cropped
-        Whether the engine did the work of the augmentation's first transform.
+        Whether the engine applied the augmentation's first transform.
     """
 
     images: Tensor
@@ -174,24 +174,24 @@ class RawView:
     cropped: bool = False
 
     def augment(self, augmentation: Augmentation) -> Tensor:
-        """Return the view augmented and normalized by what it was drawn for, [n, C, H, W] of its dtype."""
+        """Return the view, augmented and normalized by ``augmentation``, [n, C, H, W] of its dtype."""
         return augmentation.at(self.size).transform(self.images, self.draws, cropped=self.cropped)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawBatch:
-    """n samples as the loader read them, with drawn parameters and the augmentation they were drawn for.
+    """n samples as read, with drawn parameters and the augmentation that they were drawn for.
 
     Attributes
     ----------
     ids
-        int64[n] on the host, as they stood in the order.
+        int64[n] on the host, in the sequence of the order.
     views
         At least one.
     augmentation
-        What the parameters were drawn for; None for images as they are.
+        The augmentation that the parameters were drawn for; None for images as they are.
     targets, mixture, weights, cursor
-        Of the `Batch` that this becomes.
+        As in `Batch`.
     """
 
     ids: NDArray[np.int64]
@@ -207,7 +207,7 @@ class RawBatch:
 
     @property
     def images(self) -> Tensor:
-        """The images read for the first view, uint8[n, C, H, W]."""
+        """Images of the first view, uint8[n, C, H, W]."""
         return self.views[0].images
 
     def augment(self) -> Batch:
@@ -220,7 +220,7 @@ class RawBatch:
         return Batch(self.ids, views, self.targets, self.mixture, self.weights, self.cursor)
 
     def tensors(self) -> list[Tensor]:
-        """Return everything of the batch that lies on the device."""
+        """Return all tensors of the batch on the device."""
         kept = [view.images for view in self.views] + list(self.targets.values())
         if self.mixture is not None:
             kept += [self.mixture.device_partners, self.mixture.device_coefficients]

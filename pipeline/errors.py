@@ -8,11 +8,11 @@ import unicodedata
 
 
 class DataError(ValueError):
-    """A mistake that the caller can mend: one line with the rule, the value and the remedy."""
+    """A mistake that the caller can correct: one line with the rule, the value and the remedy."""
 
 
 class MissingExtraError(DataError):
-    """An optional dependency is asked for and not installed; the line holds the command that installs it."""
+    """A requested optional dependency isn't installed; the line has the command that installs it."""
 
 
 class CorruptSampleError(DataError):
@@ -20,7 +20,7 @@ class CorruptSampleError(DataError):
 
 
 class UnwritableError(DataError):
-    """A file can't be written; the line names it and what the system says."""
+    """A file can't be written; the line names it and the system's message."""
 
 
 class ChangedDataError(DataError):
@@ -28,7 +28,7 @@ class ChangedDataError(DataError):
 
 
 class MachineError(DataError):
-    """Memory, open files, a disk or a mount failed where data was read; the data may well be sound."""
+    """Memory, open files, a disk or a mount failed while data was read; the data may be sound."""
 
 
 _OF_FILES = frozenset(
@@ -37,13 +37,13 @@ _OF_FILES = frozenset(
         errno.ENXIO, errno.ENODEV, errno.EINVAL, errno.EOVERFLOW, errno.EFBIG, errno.ESPIPE, errno.EILSEQ,
     )
 )  # fmt: skip
-"""Errors of the system that a file can be blamed for: its path, permissions and kind, or an offset in it."""
+"""System errors caused by a file: its path, permissions and kind, or an offset in it."""
 
 
 def is_refused(error: BaseException) -> bool:
-    """Return whether the machine or a path kept a file from being read; else its content is at fault."""
+    """Return whether the machine or the path kept a file from being read; else its content is at fault."""
     if isinstance(error, OSError) and error.errno is not None:
-        # Damaged offsets lead to places in a file that there can't be.
+        # Damaged offsets point outside of a file.
         return error.errno not in (errno.EINVAL, errno.EOVERFLOW)
     return machine_fault("", error) is not None
 
@@ -51,16 +51,16 @@ def is_refused(error: BaseException) -> bool:
 def machine_fault(
     place: str, error: BaseException, memory: str = "free some, or raise its limit"
 ) -> MachineError | None:
-    """Return the error to raise where the machine failed, and not the file that was read; else None.
+    """Return the error to raise if the machine failed, and not the file; else None.
 
     Parameters
     ----------
     place
         The file or sample that was read.
     error
-        Whatever reading it raised.
+        The exception that reading it raised.
     memory
-        The remedy where memory ran out.
+        The remedy if memory ran out.
     """
     # Pillow's decoders have no exception of their own for it.
     exhausted = isinstance(error, OSError) and error.errno is None and str(error).startswith("out of memory")
@@ -90,7 +90,7 @@ def one_line(text: str) -> str:
 
 def _written_out(character: str) -> str:
     if "\udc80" <= character <= "\udcff":
-        # A byte of a file's name that is no UTF-8.
+        # A byte of a file's name that isn't UTF-8.
         return f"\\x{ord(character) - 0xDC00:02x}"
     if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
         return character.encode("unicode_escape").decode()

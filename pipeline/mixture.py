@@ -1,4 +1,4 @@
-"""Mixture: what the images of a batch are made of, where mixing made each of them of several samples."""
+"""Mixture: the source samples of each mixed image, and their coefficients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.transfer import place
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mixture:
-    """The k constituents of each of n mixed images (mixup 2, RICAP 4), and how much of the image each is.
+    """The k constituents of each of n mixed images (mixup 2, RICAP 4), and their coefficients.
 
     The loss of image i is ``sum_j coefficients[i, j] * loss(output[i], label[partners[i, j]])``, and sample
     ``partners[i, j]`` is credited only with the loss against its own label. The host's arrays serve feedback,
@@ -23,7 +23,7 @@ class Mixture:
     Attributes
     ----------
     partners
-        int64[n, k] on the host, positions in the batch of the samples as they were before mixing.
+        int64[n, k] on the host, indices into the batch before mixing.
     coefficients
         float32[n, k] on the host; rows sum to 1.
     device_partners, device_coefficients
@@ -66,7 +66,7 @@ class Mixture:
         return Mixture.of(self.partners, self.coefficients, device)
 
     def after(self, first: Mixture) -> Mixture:
-        """Return what images of ``first``, mixed once more, are made of: constituents of constituents."""
+        """Return the mixture of images that were mixed by ``first`` before: constituents of constituents."""
         shape = len(self), self.partners.shape[1] * first.partners.shape[1]
         partners = first.partners[self.partners]
         coefficients = self.coefficients[:, :, None] * first.coefficients[self.partners]
@@ -84,7 +84,7 @@ class Mixture:
     def per_sample(self, values: Tensor) -> Tensor:
         """Return each sample's mean of float[n, k] over the images that show it, by coefficients: float[n].
 
-        A sample that no image shows any of gets 0.
+        A sample in no image gets 0.
         """
         partners, coefficients = self.device_partners.flatten(), self.device_coefficients
         weight = torch.zeros_like(coefficients[:, 0]).index_add_(0, partners, coefficients.flatten())

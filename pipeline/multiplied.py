@@ -1,4 +1,4 @@
-"""A data set in which the samples of all or some classes stand several times."""
+"""A data set with several copies of the samples of all or some classes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pipeline.randomness import Keys, permutation
 
 
 class Multiplied:
-    """A view of a converted data set in which samples stand several times, each copy with its own id.
+    """A view of a converted data set with several copies of samples, each with its own id.
 
-    Nothing is stored twice. The first ids are the data set's own; copies 1 to ``times`` - 1 follow, one
-    after the other. With `pipeline.augment.multi.Multi` in the chain each copy gets another augmentation, and
+    Nothing is stored twice. The first ids are the data set's own; copies 1 to ``times`` - 1 follow, in
+    sequence. With `pipeline.augment.multi.Multi` as augmentation each copy gets another one, and
     samplers learn each copy's importance: the experiments of the sample-importance paper, sections 4.3 (some
     classes) and 4.4 (all).
 
@@ -30,7 +30,7 @@ class Multiplied:
     times
         Number of copies of a sample, the paper's A.
     classes
-        Labels whose samples are multiplied; None for all. Others stand there once.
+        Labels whose samples are multiplied; None for all. Others occur once.
 
     Attributes
     ----------
@@ -111,18 +111,18 @@ class Multiplied:
         return self.dataset.fault(int(self.stored[index]))
 
     def name(self, index: int) -> str:
-        """Name of a sample in its source, and which copy it is, from 1."""
+        """Return the name of a sample in its source, and the number of the copy, from 1."""
         name, copy = self.dataset.name(int(self.stored[index])), int(self.copies[index])
         return f"{name}, copy {copy + 1}" if copy else name
 
 
 def choose_classes(classes: int, fraction: float, seed: int) -> list[int]:
-    """Draw round(share * classes) of the labels below ``classes``, evenly, as ``seed`` alone decides.
+    """Draw round(fraction * classes) of the labels below ``classes`` uniformly, by ``seed`` alone.
 
     Raises
     ------
     DataError
-        When that is none of them.
+        When that is 0.
     """
     count = round(fraction * classes)
     if count == 0:
@@ -135,5 +135,5 @@ def choose_classes(classes: int, fraction: float, seed: int) -> list[int]:
 
 
 def copies_of(dataset: object, ids: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Return which copy each sample is, int64[n], from 0; None where the data set is not multiplied."""
+    """Return the number of each sample's copy, int64[n], from 0; None if the data set is not multiplied."""
     return dataset.copies[ids] if isinstance(dataset, Multiplied) else None

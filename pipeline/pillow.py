@@ -1,4 +1,4 @@
-"""Pillow's limit on the size of images, set for a while."""
+"""Context manager that sets Pillow's limit on the size of images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from PIL import Image
 
 MOST_PIXELS = 178_956_970
-"""Pixels of the largest image that is decoded unless told otherwise: as many as Pillow decodes by itself."""
+"""Default maximum number of pixels of a decoded image: Pillow's own limit."""
 _lock = threading.Lock()
 _active: list[float] = []
 _own: list[int | None] = []
@@ -19,9 +19,9 @@ _own: list[int | None] = []
 
 @contextmanager
 def pixel_limit(most: int | None) -> Iterator[None]:
-    """Let Pillow decode images of up to ``most`` pixels in here, in all threads; of any size for None.
+    """Let Pillow decode images of up to ``most`` pixels within, in all threads; of any size for None.
 
-    Larger ones are refused by what their headers state, before any memory is taken. May be entered again,
+    Larger ones are refused by their headers, before memory is allocated. May be nested,
     also by other threads: the largest limit holds, and Pillow's own is back when the last one is left.
     """
     limit = math.inf if most is None else float(most)

@@ -1,4 +1,4 @@
-"""TargetSpec: what a data set holds per image for training to learn, and how those values are kept."""
+"""TargetSpec: kind, shape and names of a data set's targets, and validation of their values."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class TargetSpec:
     classes
         Names of classes or labels; empty for the other kinds.
     columns
-        Numbers per image of ``value``; None where each image has one, and for the other kinds.
+        Numbers per image of ``value``; None if each image has one, and for the other kinds.
 
     Raises
     ------
     DataError
-        When the attributes don't go together.
+        When the attributes are inconsistent.
     """
 
     kind: TargetKind = "class"
@@ -90,7 +90,7 @@ class TargetSpec:
         return "no targets"
 
     def broken(self, values: NDArray[Any] | None) -> dict[int, str]:
-        """Return what is wrong with values of this kind and shape, by image; empty where nothing is."""
+        """Return the faults of values of this kind and shape, by image; empty if there are none."""
         if values is None:
             return {}
         count = len(self.classes)
@@ -107,7 +107,7 @@ class TargetSpec:
         return {int(index): "has a value that is no finite number" for index in wrong}
 
     def counts(self, values: NDArray[Any] | None) -> tuple[int, ...]:
-        """Count the images of each class, or with each label; empty for the other kinds."""
+        """Return the number of images of each class, or with each label; empty for the other kinds."""
         if values is None or self.kind not in ("class", "multi_label"):
             return ()
         if self.kind == "class":
@@ -116,11 +116,11 @@ class TargetSpec:
 
 
 CLASSES = TargetSpec()
-"""Classes, of whatever number and names."""
+"""Classes, of any number and names."""
 
 
 def kind_of(values: NDArray[Any] | None) -> TargetKind:
-    """Return the kind of values as data sets keep them: the table of `TargetSpec`, read from its types."""
+    """Return the kind of stored values by their dtype and shape, as in the table of `TargetSpec`."""
     if values is None:
         return "none"
     return "value" if values.dtype.kind == "f" else "multi_label" if values.ndim == 2 else "class"
@@ -133,12 +133,12 @@ def check_targets(
     origin: str,
     image: Callable[[int], str] = "image {}".format,
 ) -> None:
-    """Check that values are what their spec promises; ``image`` names one by its index.
+    """Check that values agree with their spec; ``image`` names one by its index.
 
     Raises
     ------
     DataError
-        When they aren't; the line names the first image at fault.
+        When they don't; the line names the first image at fault.
     """
     if (values is None) != (spec.kind == "none"):
         raise DataError(f"targets of {origin} must be there unless their kind is none; got {spec.kind}")

@@ -1,4 +1,4 @@
-"""Text files as people's editors and spreadsheets write them, and JSON as its standard has it."""
+"""Text files as editors and spreadsheets write them, and strict JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 def read_text(path: Path) -> str:
     r"""Read a text file: UTF-8, with or without a byte order mark, or UTF-16 with one.
 
-    Lines end in ``\n``, whatever they end in on the disk.
+    Line ends become ``\n``.
 
     Raises
     ------
@@ -24,7 +24,7 @@ def read_text(path: Path) -> str:
     """
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        # A FIFO would be waited for. Of a folder the system says itself that it is none.
+        # Opening a FIFO would block. For a folder the system raises by itself.
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     content = path.read_bytes()
     encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
@@ -32,12 +32,12 @@ def read_text(path: Path) -> str:
 
 
 def read_json(text: str) -> Any:
-    """Read JSON strictly: no NaN or Infinity, no name twice in an object, no nesting without end.
+    """Read JSON strictly: no NaN or Infinity, no duplicate names in an object, no excessive nesting.
 
     Raises
     ------
     ValueError
-        When the text is none.
+        When the text isn't strict JSON.
     """
     try:
         return json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)

@@ -13,16 +13,17 @@ from pipeline.resolution import Stage
 class Views:
     """The augmentations of a batch's views: a pair for BYOL, two large and six small crops for DINO.
 
-    Every view of a sample draws again: its random numbers are keyed by (seed, stream, round, id, occurrence,
-    view), and those of the first view are what they are without any other. Where all views begin with a crop,
-    an engine cuts their windows from one decode; other images are read whole, once.
+    Every view of a sample has its own draws: random numbers are keyed by (seed, stream, round, id,
+    occurrence, view), and those of the first view don't depend on the others. Where all views begin with a
+    crop, an engine cuts their windows from one decode; other images are read whole, once.
 
     Parameters
     ----------
     transforms
         One augmentation per view.
     sizes
-        Per view its pixels, as a fraction of the stage's (`pipeline.resolution.Stage`); none means 1 for all.
+        Pixels of each view, as a fraction of the stage's (`pipeline.resolution.Stage`); empty means 1 for
+        all.
 
     Raises
     ------
@@ -56,7 +57,7 @@ class Views:
 
     @classmethod
     def of(cls, augment: Augmentation | Views) -> Views:
-        """Return views as they are, and an augmentation as the one view that it is for."""
+        """Return views unchanged, and an augmentation as a single view."""
         return augment if isinstance(augment, Views) else cls((augment,))
 
     @property

@@ -1,4 +1,4 @@
-"""Augmentations in order, and normalization where the first one that needs floats stands."""
+"""Augmentation: a sequence of parts, with normalization before the first one that needs floats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HostDraws:
     parts
         One entry per part of the augmentation, in its order.
     mixture
-        What each image is made of after all mixing, its tensors on the CPU; None where nothing mixes.
+        Constituents of each image after all mixing, tensors on the CPU; None if nothing mixes.
     """
 
     parts: tuple[HostArrays, ...]
@@ -44,13 +44,13 @@ class HostDraws:
 
 
 class Augmentation:
-    """Augmentations that follow each other, then (or in between) normalization to (x / 255 - mean) / std.
+    """Augmentations in sequence, then (or in between) normalization to (x / 255 - mean) / std.
 
     Parameters
     ----------
     parts
-        In the order in which they work. Parts on gray levels stand before parts on normalized floats, and
-        mixing comes last: what changes an image after it was mixed would make its labels' coefficients
+        In the order in which they are applied. Parts on gray levels come before parts on normalized floats,
+        and mixing comes last: what changes an image after it was mixed would make its labels' coefficients
         untrue. So would a second part that puts images together from pieces (ricap, cutmix): a piece of an
         image that is itself made of pieces holds them in other coefficients than the whole. mixup may stand
         before or after one. Nothing is added to the parts.

@@ -1,4 +1,4 @@
-"""Batch normalization folded into the convolutions before it, for passes that don't train."""
+"""Folding of batch normalization into the preceding convolutions, for forward passes without training."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor, fx, nn
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A convolution and the normalization of its output, and the modules that stand for them.
+    """A convolution and the normalization of its output, and their replacements.
 
-    The tensors are those of the modules, or neutral ones where a module has none.
+    The tensors are those of the modules, or neutral ones if a module has none.
     """
 
     conv: nn.Conv2d
@@ -30,21 +30,21 @@ class _Pair:
 
 
 class Folding:
-    """A network whose convolutions do the work of the batch normalizations behind them, while asked to.
+    """A network whose batch normalizations can temporarily be folded into the convolutions before them.
 
     In evaluation mode a normalization scales and shifts each channel by constants, which the weights of the
     convolution before it can hold: that saves a pass over every map, and under bf16 the casts of the weights.
-    The network's own code runs as ever, with those modules swapped; its parameters and statistics stay.
+    The network's own code runs unchanged, with those modules swapped; parameters and statistics are kept.
 
-    A convolution is folded where torch.fx sees its output go into one normalization and nowhere else. A
-    network that torch.fx can't follow, or that has no such pair, stays as it is.
+    A convolution is folded if by torch.fx its output only goes into one normalization. A
+    network that torch.fx can't trace, or that has no such pair, is left unchanged.
 
     Parameters
     ----------
     model
-        On its device, in its memory format.
+        The network, on its device and in its memory format.
     dtype
-        Of the folded weights: what the passes compute in. None keeps that of the network's own.
+        Dtype of the folded weights, in which the passes compute; None keeps the network's.
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype | None = None) -> None:
@@ -59,18 +59,18 @@ class Folding:
             assert isinstance(norm, nn.BatchNorm2d)
             self._pairs.append(_pair(conv, norm, dtype))
         with self._swapped():
-            # A module that its network also calls by another way than its name would be left where it was.
+            # A module that its network also reaches by another path than its name wouldn't be swapped there.
             followed = _trace(model) is not None
         if not followed:
             self._places, self._pairs = [], []
 
     def __len__(self) -> int:
-        """How many normalizations are folded."""
+        """Number of folded normalizations."""
         return len(self._pairs)
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Let the network, in evaluation mode, run with its present weights and statistics folded."""
+        """Return a context in which the network, in evaluation mode, runs with its statistics folded."""
         if self._pairs:
             self._fold()
         with self._swapped():
@@ -78,7 +78,7 @@ class Folding:
 
     @torch.no_grad()
     def _fold(self) -> None:
-        """Fold all pairs: a few operations over lists of tensors, as a GPU would wait for many small ones."""
+        """Fold all pairs by few operations on lists of tensors; many small ones are slow on a GPU."""
         pairs = self._pairs
         scales = torch._foreach_add([pair.variance for pair in pairs], [pair.norm.eps for pair in pairs])
         torch._foreach_rsqrt_(scales)
@@ -128,7 +128,7 @@ def _pair(conv: nn.Conv2d, norm: nn.BatchNorm2d, dtype: torch.dtype | None) -> _
 
 
 def _folded(conv: nn.Conv2d, dtype: torch.dtype) -> nn.Conv2d:
-    """A convolution like ``conv``, with a bias, whose weights are still to be computed."""
+    """Return a convolution like ``conv``, with a bias, whose weights are computed later."""
     folded = nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
@@ -140,7 +140,7 @@ def _folded(conv: nn.Conv2d, dtype: torch.dtype) -> nn.Conv2d:
         padding_mode=conv.padding_mode,
         device="meta",
     )
-    # Zeros, not memory as it was found: whoever looks before the first pass sees numbers.
+    # Zeros, not uninitialized memory: the weights may be read before the first pass.
     folded.weight = nn.Parameter(torch.zeros_like(conv.weight, dtype=dtype), requires_grad=False)
     bias = torch.zeros(conv.out_channels, dtype=dtype, device=conv.weight.device)
     folded.bias = nn.Parameter(bias, requires_grad=False)
@@ -153,22 +153,22 @@ def _trace(model: nn.Module) -> fx.Graph | None:
     model.eval()
     try:
         return fx.Tracer().trace(model)
-    except Exception:  # A network's own code may raise anything when it is shown stand-ins for tensors.
+    except Exception:  # A network's own code may raise anything on torch.fx's proxies.
         return None
     finally:
         model.train(training)
 
 
 def _foldable(model: nn.Module) -> list[tuple[str, str]]:
-    """Names of the convolutions that can be folded, each with that of its normalization."""
+    """Return the names of the convolutions that can be folded, each with its normalization's name."""
     graph = _trace(model)
     if graph is None:
         return []
     modules = dict(model.named_modules())
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
-    # Where a network reads a module's parameters itself, it must find its own there.
+    # A network that reads a module's parameters itself must find its own there.
     read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
-    # A module that stands in two places would be swapped in one of them.
+    # A module that occurs twice would be swapped only once.
     occurrences = Counter(id(child) for module in modules.values() for child in module._modules.values())
     found = []
     for node in graph.nodes:
@@ -178,7 +178,7 @@ def _foldable(model: nn.Module) -> list[tuple[str, str]]:
         if before.op != "call_module" or len(before.users) != 1:
             continue
         conv, norm = modules[str(before.target)], modules[str(node.target)]
-        # Of exactly these types: a subclass may do something else, as parametrisations do.
+        # Of exactly these types: a subclass may do something else, as parametrizations do.
         if type(conv) is not nn.Conv2d or type(norm) is not nn.BatchNorm2d or norm.running_var is None:
             continue
         if conv.out_channels != norm.num_features:
@@ -193,5 +193,5 @@ def _foldable(model: nn.Module) -> list[tuple[str, str]]:
 
 
 def _hooked(module: nn.Module) -> bool:
-    """Whether somebody waits for this module to be called."""
+    """Whether the module has forward hooks."""
     return bool(module._forward_hooks or module._forward_pre_hooks)

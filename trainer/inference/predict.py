@@ -18,19 +18,19 @@ from trainer.precision import at_least_float32, autocast
 
 
 def forward(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
-    """Outputs of ``model`` for a batch, under bf16 autocast where asked for."""
+    """Return the outputs of ``model`` for a batch, under bf16 autocast if requested."""
     with autocast(images.device, bf16):
         outputs: Tensor = model(images)
     return outputs
 
 
 class PreLogits(nn.Module):
-    """A network up to what its classifier reads.
+    """A network up to the inputs of its classifier.
 
     Raises
     ------
     RunError
-        When the network lacks an encoder's verbs.
+        When the network lacks an encoder's methods.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -47,7 +47,7 @@ class PreLogits(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class EverySample:
-    """The order that shows each of ``samples`` ids once, by number."""
+    """The order with each of ``samples`` ids once, ascending."""
 
     samples: int
     round: int = 0
@@ -61,12 +61,12 @@ class EverySample:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How images are shown without training: normalized, whole or their middle, at one resolution.
+    """How images are prepared without training: normalized, whole or center-cropped, at one resolution.
 
     Attributes
     ----------
     augmentation
-        Without anything random.
+        An augmentation without random parts.
     stage
         The resolution.
     """
@@ -79,15 +79,15 @@ class View:
 def predict(
     model: nn.Module, loader: Loader, view: View, order: OrderLike, *, bf16: bool
 ) -> Iterator[tuple[Batch, Tensor]]:
-    """Show ``model`` an order's images as they are, each with its own label, without training.
+    """Run ``model`` on an order's images, without random augmentation and without training.
 
-    In evaluation mode, so that batch-normalization statistics are not touched; afterwards the model is back
-    in the mode it was in.
+    In evaluation mode, so that batch-normalization statistics don't change; the model's mode is restored
+    afterwards.
 
     Parameters
     ----------
     view
-        How the images are shown.
+        Augmentation and stage of the images.
 
     Yields
     ------

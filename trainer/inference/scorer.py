@@ -1,4 +1,4 @@
-"""Forward passes that score candidates: without gradients, and without a trace in the network."""
+"""Scoring passes over candidates: without gradients, and without changing the network."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from trainer.precision import at_least_float32
 
 
 class Scorer:
-    """A network as it scores.
+    """Runs scoring passes of a network.
 
     Parameters
     ----------
     mode
-        "eval" for the statistics that the network has gathered, "train" for those of the images at hand.
-        Neither changes what it has gathered. In "eval" batch normalization is folded into the convolutions:
+        "eval" normalizes by the network's running statistics, "train" by those of the batch. Neither changes
+        the running statistics. In "eval" batch normalization is folded into the convolutions:
         outputs differ from the network's own by rounding.
     bf16
         Whether passes run under bf16 autocast.
     compiled
-        Whether torch.compile makes programs of the passes, one a resolution.
+        Whether the passes are compiled by torch.compile, one graph per resolution.
     keeps_features
-        Whether ``features`` is wanted.
+        Whether to keep ``features``.
 
     Attributes
     ----------
     features
-        float32[n, d], what the classifier read in the pass just made.
+        float32[n, d], the classifier's inputs in the last pass.
 
     Raises
     ------
     RunError
-        When features are wanted of a network that lacks an encoder's verbs.
+        When features are requested of a network that lacks an encoder's methods.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Scorer:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Outputs float32[n, classes] of normalized images [n, 3, H, W]."""
+        """Return outputs, float32[n, classes], of normalized images [n, 3, H, W]."""
         training = self._model.training
         self._model.train(self._mode == "train")
         try:
@@ -79,13 +79,13 @@ class Scorer:
 
     @cached_property
     def _folding(self) -> Folding:
-        """Made for the first pass: a run that never scores needs no second copy of its weights."""
+        """The folded network, made for the first pass: runs without scoring need no copy of weights."""
         return Folding(self._model, torch.bfloat16 if self._bf16 else None)
 
 
 @contextmanager
 def _forgetful(model: nn.Module) -> Iterator[None]:
-    """Let batch normalization go by the images at hand and gather nothing of them."""
+    """Return a context in which batch normalization uses the batch's statistics without updating its own."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     tracked = [norm.track_running_stats for norm in norms]
     for norm in norms:

@@ -17,7 +17,7 @@ from trainer.models.blocks import Blocks, Checkpointed
 from trainer.models.protocol import classifier
 
 _MOST_WIDTH = 4096
-"""A ResNet-18 of that has 46 billion weights."""
+"""Maximum width; a ResNet-18 of it has 46 billion weights."""
 
 
 class ResNet(Checkpointed, nn.Module):
@@ -32,7 +32,7 @@ class ResNet(Checkpointed, nn.Module):
     block
         ``BasicBlock`` or ``Bottleneck``.
     depths
-        Blocks a stage. The first stage keeps the resolution, each later one halves it.
+        Blocks per stage. The first stage keeps the resolution, each later one halves it.
     width
         Channels of the stem and of the first stage; each later stage doubles them.
     classes
@@ -126,7 +126,7 @@ class Bottleneck(nn.Module):
 
 
 def _shortcut(channels: int, out: int, stride: int) -> nn.Module:
-    """Nothing where the shapes agree, else a projection by a 1x1 convolution (He et al.'s option B)."""
+    """Return the identity if the shapes agree, else a 1x1 convolution (He et al.'s option B)."""
     if stride == 1 and channels == out:
         return nn.Identity()
     return nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))

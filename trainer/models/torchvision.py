@@ -18,7 +18,7 @@ class TorchvisionModel:
     """Any torchvision classification model by name, from random weights.
 
     Built with torchvision's own initialization and without auxiliary classifiers. Most of these are made
-    for 224 px: their stems shrink an image by 4 before the first block, so that 32 px leave little to see.
+    for 224 px: their stems shrink an image by 4 before the first block, which leaves little of 32 px.
     """
 
     arch: str = "resnet18"
@@ -28,7 +28,7 @@ class TorchvisionModel:
     """Side of the images in px, for models whose weights depend on it (vit_*, maxvit_t); theirs is 224."""
 
     def __post_init__(self) -> None:
-        # torchvision takes as long to import as PyTorch: only who wants one of its networks waits for it.
+        # Importing torchvision takes as long as PyTorch, so it is imported only for its networks.
         from torchvision import models
 
         known = models.list_models(module=models)
@@ -65,9 +65,9 @@ class TorchvisionModel:
             options = {"image_size": size} if self.arch.startswith("vit_") else {"input_size": (size, size)}
         device = torch.get_default_device()
         try:
-            # Some constructors read tensors back (RegNet's stages), which the meta device can't give.
+            # Some constructors read tensors back (RegNet's stages), which the meta device doesn't support.
             with torch.device("cpu"):
-                # Not every constructor makes a network without classes; the head goes afterwards.
+                # Not every constructor makes a network without classes; the head is removed afterwards.
                 model: nn.Module = models.get_model(
                     self.arch, weights=None, num_classes=max(1, classes), **options
                 )
@@ -82,7 +82,7 @@ class TorchvisionModel:
 
 
 class _Classifier(nn.Linear):
-    """A network's last layer, which hands features on as they are while it is bypassed."""
+    """A network's last layer, which returns its input while it is bypassed."""
 
     bypassed = False
 
@@ -91,7 +91,7 @@ class _Classifier(nn.Linear):
 
 
 class _Headless(nn.Identity):
-    """In the place of a last layer that read ``in_features`` numbers."""
+    """Identity in place of a last layer with ``in_features`` inputs."""
 
     bypassed = False
 
@@ -101,9 +101,9 @@ class _Headless(nn.Identity):
 
 
 class _Verbs(nn.Module):
-    """An encoder's verbs for networks whose last operation is a linear layer, of whatever family they are.
+    """The encoder's methods for networks of any family whose last operation is a linear layer.
 
-    Features are what that layer reads: torchvision's networks have no part in common that comes before.
+    Features are that layer's inputs: torchvision's families have no other interface in common.
     """
 
     classifier_name: str
@@ -134,7 +134,7 @@ class _Verbs(nn.Module):
 
 
 def with_verbs(network: nn.Module, headless: bool = False) -> nn.Module:
-    """Return ``network`` as an encoder, its parameters under their own names.
+    """Return ``network`` as an encoder, with its parameters' names unchanged.
 
     A network without a linear layer (squeezenet) is returned as it is. The classes are exchanged, as
     torch.nn.utils.parametrize does: a wrapper would put its name before each parameter's.
@@ -142,12 +142,12 @@ def with_verbs(network: nn.Module, headless: bool = False) -> nn.Module:
     Parameters
     ----------
     headless
-        Whether to put the identity in the place of the last linear layer.
+        Whether to replace the last linear layer by the identity.
 
     Raises
     ------
     RunError
-        When there is none to leave out.
+        When there is none to replace.
     """
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
