@@ -1,6 +1,6 @@
 """``tools/docs``: the READMEs' tables of parts, written from `trainer.slots`.
 
-A table stands between ``<!-- parts: SLOT -->`` and ``<!-- end -->``; what is between them is replaced.
+Tables between ``<!-- parts: SLOT -->`` and ``<!-- end -->`` are replaced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def documents() -> list[Path]:
 
 
 def updated(text: str) -> str:
-    """Return a README's text with its tables as the slots have them now.
+    """Return a README's text with up-to-date tables of slots.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def _rows(slot: Slot) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the tables; with ``--check`` only tell which READMEs are out of date, with status 1."""
+    """Write the tables; with ``--check`` only print which READMEs are out of date, with status 1."""
     stale = [path for path in documents() if updated(path.read_text()) != path.read_text()]
     for path in stale:
         print(f"{path.relative_to(ROOT)} {'is out of date' if '--check' in arguments else 'written'}")

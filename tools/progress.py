@@ -19,7 +19,7 @@ from trainer.slots import SLOTS
 
 
 class TerminalWatcher:
-    """Shows a run's progress on a terminal; elsewhere, one line an evaluation."""
+    """Shows a run's progress on a terminal; elsewhere, one line per evaluation."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -54,12 +54,12 @@ class TerminalWatcher:
         self._progress.update(self._conversion[1], completed=done)
 
     def note(self, text: str) -> None:
-        """Say something odd on the error stream, in one line."""
+        """Print a note on the error stream, in one line."""
         if not self._console.quiet:
             say(f"note: {text}")
 
     def started(self, session: Session, resumed: bool) -> None:
-        """Say what is about to be trained."""
+        """Print the run that is about to be trained."""
         run = session.run
         slots = ("sampler", "selection", "resolution", "augment", "engine")
         parts = {slot: SLOTS[slot].named(run) for slot in slots}
@@ -87,7 +87,7 @@ class TerminalWatcher:
         self._progress.update(self._task, completed=session.account.progress)
 
     def stepped(self, session: Session, loss: float, rate: float) -> None:
-        """Show how far the run is."""
+        """Show the run's progress."""
         assert self._task is not None
         ledger, steps = session.ledger, session.account.steps
         of = "" if steps is None else f" of {steps:,}"

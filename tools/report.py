@@ -42,7 +42,7 @@ class Report:
         except UnwritableError as error:
             if self.out is not None:
                 raise
-            # A read-only disk's runs are told all the same, and lose nothing by it.
+            # Runs on a read-only disk are reported all the same.
             for run in self.runs:
                 console.print(summary(run))
             say(f"note: {error}: --out FILE writes the page elsewhere")
@@ -52,7 +52,7 @@ class Report:
 
 
 def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
-    """Write the report of ``runs`` as one HTML file, whole or not at all, and give its path.
+    """Write the report of ``runs`` as one HTML file, atomically, and return its path.
 
     Parameters
     ----------

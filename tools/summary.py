@@ -13,7 +13,7 @@ from tools.reporting.wording import NONE, budget, count, duration, flops, percen
 
 
 def summary(folder: Path) -> Table:
-    """Return a table of what a run cost, by both ways of counting, and what it bought."""
+    """Return a table of a run's cost, by both ways of counting, and its result."""
     run = read_run(folder)
     trained, full, scored = run.number("trained"), run.number("full_budget_samples"), run.number("scored")
     counted = "compute" if run.counts == "compute" else "samples trained"

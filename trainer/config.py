@@ -75,7 +75,7 @@ class Settings:
     before; batch normalization takes each micro-batch's statistics, ordered_sgd each one's highest losses."""
 
     gradient_checkpointing: bool = False
-    """Keep only the inputs of a network's blocks for the backward pass, which makes the rest anew: less
+    """Keep only the inputs of a network's blocks for the backward pass, which recomputes the rest: less
     memory for about a third more time."""
 
     clip_norm: float | None = None

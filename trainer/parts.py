@@ -150,7 +150,7 @@ class Parts:
 
     @property
     def precision(self) -> str:
-        """What a step's forward pass computes in: bf16, fp16, fp32 or fp64."""
+        """Precision of a step's forward pass: bf16, fp16, fp32 or fp64."""
         if self.bf16:
             return "bf16"
         return "fp32" if self.run.precision == "auto" else self.run.precision

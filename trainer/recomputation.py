@@ -1,4 +1,4 @@
-"""Gradient checkpointing: activations of blocks made anew in the backward pass, to save memory."""
+"""Gradient checkpointing: activations of blocks recomputed in the backward pass, to save memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Recomputation:
     Parameters
     ----------
     network
-        Whose blocks are made anew.
+        Whose blocks are recomputed.
     """
 
     def __init__(self, network: nn.Module) -> None:

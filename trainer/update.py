@@ -1,4 +1,4 @@
-"""Backward passes and updates that are more than plain ones: made anew, clipped, averaged."""
+"""Backward passes and updates that are more than plain ones: recomputed, clipped, averaged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Update:
     average
         Takes in the weights after the step; None where none is kept.
     recomputation
-        Context of backward passes that make activations anew; None where all are kept.
+        Context of backward passes that recompute activations; None where all are kept.
     scaler
         Scales losses for gradients in half precision, and leaves out steps whose gradients overflow; None
         where precision needs none.

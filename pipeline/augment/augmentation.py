@@ -57,12 +57,12 @@ class Augmentation:
     mean, std
         One value per channel, of pixels scaled to [0, 1]; both None for images that are normalized already.
     dtype
-        Of the normalized images.
+        Dtype of the normalized images.
 
     Attributes
     ----------
     cropping
-        The first part, where it is one whose work an engine can do; else None.
+        The first part, if engines can apply it; else None.
 
     Raises
     ------
@@ -105,9 +105,9 @@ class Augmentation:
     def __call__(
         self, images: Tensor, labels: Tensor, *, step: int | None = None, seed: int = 0
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw for a batch and augment it, in a loop without the loader.
+        """Draw parameters for a batch and augment it, in a loop without the loader.
 
-        What is drawn depends on the seed, the step, and each image's place in the batch.
+        The parameters depend on the seed, the step, and each image's index in the batch.
 
         Parameters
         ----------
@@ -116,17 +116,17 @@ class Augmentation:
         labels
             int64[n]
         step
-            Number of the batch, at least 0: give it to make a loop that resumes repeat its draws. None counts
-            the calls of this augmentation that didn't give one.
+            Number of the batch, at least 0; pass it so that a resumed loop repeats its draws. None counts the
+            calls of this augmentation without one.
         seed
-            In [0, 2**32).
+            Seed in [0, 2**32).
 
         Returns
         -------
         images
             [n, C, H, W] of the augmentation's dtype, normalized, channels_last in memory.
         labels
-            int64[n, k], the labels of what each image is made of; k is 1 without mixing.
+            int64[n, k], the labels of each image's constituents; k is 1 without mixing.
         coefficients
             float32[n, k]; rows sum to 1. An image's loss is the sum of its labels' losses by their
             coefficients.
@@ -155,11 +155,11 @@ class Augmentation:
         return images, mixture.to(labels.device).gather(labels), mixture.device_coefficients
 
     def plain(self, *parts: Augment) -> Augmentation:
-        """Return the augmentation of other parts, by default none, that normalizes as this one does."""
+        """Return an augmentation with other parts, by default none, and the same normalization."""
         return Augmentation(parts, self.mean or None, self.std or None, self.dtype)
 
     def parted(self) -> tuple[Augmentation, Augmentation]:
-        """Return what comes before mixing, normalizing, and the mixing of what is normalized then."""
+        """Split into (parts before mixing, with normalization; mixing of normalized images)."""
         first = next((at for at, part in enumerate(self.parts) if isinstance(part, Mixing)), len(self.parts))
         mixing = Augmentation(self.parts[first:], None, None, self.dtype)
         return Augmentation(self.parts[:first], self.mean, self.std, self.dtype), mixing
@@ -184,7 +184,7 @@ class Augmentation:
     def draw(self, keys: Keys, height: int, width: int, *, cropped: bool = False) -> HostDraws:
         """Draw every part's parameters for a batch of images of ``height`` x ``width`` pixels.
 
-        ``cropped`` images have the first part behind them: nothing is drawn for it.
+        If ``cropped``, the first part was applied already, and nothing is drawn for it.
         """
         drawn: list[HostArrays] = []
         mixture: Mixture | None = None
@@ -207,11 +207,11 @@ class Augmentation:
         Parameters
         ----------
         images
-            uint8[n, C, H, W] in any memory layout; of the augmentation's dtype where it doesn't normalize.
+            uint8[n, C, H, W] in any memory layout; of the augmentation's dtype if it doesn't normalize.
         draws
             One entry per part, on the device of ``images``.
         cropped
-            Whether the images have the first part behind them.
+            Whether the first part was applied to the images already.
 
         Returns
         -------
@@ -230,7 +230,7 @@ class Augmentation:
         return self.normalize(images) if self._normalize_at == len(self.parts) else images
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Turn uint8[n, C, H, W] into (x / 255 - mean) / std, of the augmentation's dtype, channels_last."""
+        """Return (x / 255 - mean) / std of uint8[n, C, H, W], in the augmentation's dtype, channels_last."""
         if not self.normalizes:
             return images
         pixels = to_pixels(images)
@@ -239,7 +239,7 @@ class Augmentation:
                 f"images must have the {len(self.mean)} channels of mean and std; got {pixels.shape[3]}"
             )
         scale, shift = self._tile(pixels.device, pixels.shape[1] * pixels.shape[2])
-        # One row of constants an image: three of them a pixel would leave nothing to vectorize.
+        # One row of constants for whole images: three per pixel couldn't be vectorized.
         levels = pixels.flatten(1).to(scale.dtype)
         normal = torch.addcmul(shift, levels, scale).to(self.dtype)
         return to_images(normal.view(pixels.shape))
@@ -250,14 +250,14 @@ class Augmentation:
             std = torch.tensor(self.std, dtype=torch.float64)
             mean = torch.tensor(self.mean, dtype=torch.float64)
             scale, shift = 1 / (255 * std), -mean / std
-            # In float32 for narrower types, too: they are rounded to once.
+            # In float32 for narrower dtypes, too, so that they are rounded once.
             work = torch.promote_types(self.dtype, torch.float32)
             self._tiles[key] = scale.to(device, work).repeat(area), shift.to(device, work).repeat(area)
         return self._tiles[key]
 
 
 def _name(part: Augment) -> str:
-    """The part's name in a recipe: words of its class in lower case."""
+    """Return the part's name in recipes: the words of its class in lower case."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(part).__name__).lower()
 
 

@@ -1,4 +1,4 @@
-"""The accounts of runs: passes counted, what they come to, and what of that the budget counts."""
+"""Accounts of runs: counted passes, their cost, and the part that the budget counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Say = Callable[[RunRecord], str]
 
 
 def accounts(lineup: Lineup) -> Safe:
-    """Set what was done with samples, and what it cost by both ways of counting."""
+    """Return the table of counted passes, and their cost by both ways of counting."""
     runs = [entry.run for entry in lineup]
     rows: list[tuple[str, Say]] = [
         ("Trained, forward and backward", _count("trained")),

@@ -1,4 +1,4 @@
-"""Bars and dots that a browser sets itself, next to the tables that say the same."""
+"""Bars and dots in plain HTML, beside the tables of their values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.reporting.record import RunRecord
 from tools.reporting.wording import NONE, duration, percent
 
 OFF_THE_CLOCK = ("evaluate", "checkpoint", "compile")
-"""Phases that the training clock leaves out."""
+"""Phases outside of the training clock."""
 
 OVERLAP_NOTE = "Phases overlap on this device, so they add up to more than the training clock."
 
@@ -29,12 +29,12 @@ MEANINGS: Mapping[str, str] = {
     "other": "what lies between the phases",
     "evaluate": "metrics on the test set",
     "checkpoint": "writing checkpoints",
-    "compile": "rehearsal and compilation",
+    "compile": "warm-up and compilation",
 }
 
 
 def phase_seconds(run: RunRecord) -> dict[str, float]:
-    """Seconds per phase, those of the training clock first; what no phase claims is "other"."""
+    """Return seconds per phase, those on the training clock first; time outside of phases is "other"."""
     phases = run.phases
     on = {name: seconds for name, seconds in phases.items() if name not in OFF_THE_CLOCK}
     clock = run.number("train_seconds")
@@ -49,7 +49,7 @@ def phase_seconds(run: RunRecord) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class LedgerFigure:
-    """Stacked bars, one per run, the table that is their legend, and a note where one is due."""
+    """Return stacked bars, one per run, the table that is their legend, and a note if due."""
 
     bars: Safe
     table: Safe
@@ -57,7 +57,7 @@ class LedgerFigure:
 
 
 def ledger(lineup: Lineup) -> LedgerFigure | None:
-    """Draw where each run's time went, on one scale; None where no run has phases."""
+    """Return the chart of each run's time by phase, on one scale; None if no run has phases."""
     rows = [(entry.run, entry.label, phase_seconds(entry.run)) for entry in lineup]
     rows = [row for row in rows if row[2]]
     if not rows:
@@ -128,7 +128,7 @@ def _class(name: str) -> str:
 
 
 def dots(values: Sequence[tuple[int, float]], spoken: str) -> Safe:
-    """Values in [0, 1], (color, value) each, as dots on one line from 0 to 1."""
+    """Return values in [0, 1], (color, value) each, as dots on one line from 0 to 1."""
     marks = [
         el("circle", cx=f"{100 * value:.2f}%", cy="50%", r="4.5", class_=f"run-{color % SERIES}")
         for color, value in values
@@ -138,12 +138,12 @@ def dots(values: Sequence[tuple[int, float]], spoken: str) -> Safe:
 
 
 def intervals(values: Sequence[tuple[int, float, float, float]], mark: float, spoken: str) -> Safe:
-    """Values with a spread, (color, low, value, high) in [0, 1] each, on one line from 0 to 1.
+    """Return values with a spread, (color, low, value, high) in [0, 1] each, on one line from 0 to 1.
 
     Parameters
     ----------
     mark
-        Where an upright mark stands on the line.
+        Position of a vertical mark on the line.
     """
     drawn: list[Child] = [
         el("line", x1="0", x2="100%", y1="50%", y2="50%"),

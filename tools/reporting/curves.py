@@ -21,10 +21,10 @@ SAMPLE_UNITS = ((1.0, ""), (1e3, "thousands"), (1e6, "millions"), (1e9, "billion
 TIME_UNITS = ((1.0, "seconds"), (60.0, "minutes"), (3600.0, "hours"))
 
 COUNTED = {"trained": "samples", "compute": "compute"}
-"""Columns of the evaluations that hold what a budget counts."""
+"""Columns of the evaluations with the unit of a budget."""
 
 MOST_ROWS = 40
-"""Rows of a table of numbers; longer series are shown at so many evenly spaced lines."""
+"""Maximum rows of a table of numbers; longer series are shown at that many evenly spaced lines."""
 
 CLOCK_NOTE = "The training clock: wall-clock less evaluation, checkpoints and compilation."
 COMPUTE_NOTE = "Compute: every pass of training and of scoring, in samples trained at full resolution."
@@ -35,7 +35,7 @@ LOSS_NOTE = (
 
 Say = Callable[[float], str]
 Column = tuple[str, str, Say]
-"""Heading of a table's column, name of the series' column, and how to say a number of it."""
+"""Heading of a table's column, name of the series' column, and formatting of its numbers."""
 
 EVALUATION: tuple[Column, ...] = (
     ("Trained samples", "samples", count),
@@ -52,14 +52,14 @@ STEP: tuple[Column, ...] = (
 
 
 def figure(drawing: Safe, heading: str, *below: Child) -> Safe:
-    """A plot under its heading, with what belongs below it."""
+    """A plot under its heading, with the content below it."""
     return el("figure", el("figcaption", heading), drawing, *below)
 
 
 def results(lineup: Lineup) -> list[Safe] | None:
-    """Plot the primary metric against trained samples, the training clock, and compute where that is else.
+    """Plot the primary metric against trained samples, the training clock, and compute if that differs.
 
-    Of runs of one primary metric; None without evaluations.
+    For runs of one primary metric; None without evaluations.
     """
     shown = [entry for entry in lineup if len(entry.run.evaluations)]
     if not shown:
@@ -102,7 +102,7 @@ def _recorded(series: Series, name: str) -> bool:
 
 
 def _parts(shown: Sequence[Entry]) -> Safe | None:
-    """Plot the primary metric and its parts, as of some classes; None where no run measured any."""
+    """Plot the primary metric and its parts, such as those of some classes; None if no run measured any."""
     whole = shown[0].run.metric
     parts = list(
         dict.fromkeys(
@@ -146,7 +146,7 @@ def _against(
     shown: Sequence[Entry],
     note: str | None = None,
 ) -> Safe:
-    """Plot the primary metric against a column of the evaluations, as far as a budget that counts it goes."""
+    """Plot the primary metric against a column of the evaluations, up to a budget in its unit."""
     metric = shown[0].run.metric
     title = f"{heading(metric)} against {against}"
     ends = [_highest(entry.run.evaluations, column) for entry in shown]
@@ -168,7 +168,7 @@ def _against(
 
 
 def _computes_otherwise(entry: Entry) -> bool:
-    """Whether a run's compute is not the number of its trained samples."""
+    """Whether a run's compute differs from the number of its trained samples."""
     compute, samples = (entry.run.evaluations[name] for name in ("compute", "samples"))
     known = np.isfinite(compute) & np.isfinite(samples)
     return not np.allclose(compute[known], samples[known], rtol=1e-3)
@@ -206,7 +206,7 @@ def training(lineup: Lineup) -> list[Safe] | None:
 
 
 def variety(lineup: Lineup) -> Safe | None:
-    """Plot the entropy of sample counts over training; None where no run recorded it.
+    """Plot the entropy of sample counts over training; None if no run recorded it.
 
     As Arazo et al. 2021, figure 1 (c) and (d).
     """

@@ -1,4 +1,4 @@
-"""A self-contained HTML document in the style that all pages share."""
+"""A self-contained HTML document in the common style of all pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib import resources
 from tools.reporting.markup import Child, Safe, el
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""Tells the browser to load nothing, whatever stands on the page; pictures stand on it themselves."""
+"""Forbids the browser to load anything; pictures are embedded."""
 
 
 def document(title: str, *main: Child) -> str:

@@ -1,7 +1,7 @@
 """Plots as inline SVG, drawn by matplotlib and colored by the page's style sheet.
 
 Only numbers and fixed words are drawn, never a string from a run folder. Colors are written as
-placeholders and handed over to CSS variables, so that one drawing serves light and dark pages and print.
+placeholders and replaced by CSS variables, so that one drawing serves light and dark pages and print.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from tools.reporting.markup import Safe, text
 
 WIDTH, HEIGHT = 430, 270
-"""Size of a plot in its own units; close to CSS pixels where two stand side by side."""
+"""Size of a plot in its own units; close to CSS pixels if two are side by side."""
 
 SERIES = 6
-"""Colors before they come round again, dashed."""
+"""Number of colors, after which they repeat with dashes."""
 
 MOST_POINTS = 400
-"""Points drawn a line; longer series are averaged down to these."""
+"""Maximum points per line; longer series are averaged down to these."""
 
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
 STYLE: dict[Any, Any] = {
@@ -55,9 +55,9 @@ class Line:
     x, y
         float64[n].
     color
-        Index of its color and dashes.
+        Index of the line's color and dashes.
     dash
-        Index of its dashes, where these are not the color's.
+        Index of its dashes, if these are not the color's.
     """
 
     x: NDArray[np.float64]
@@ -77,7 +77,7 @@ def lines(
     from_zero: bool = False,
     x_end: float | None = None,
 ) -> Safe:
-    """Draw lines, marking their points where they are few.
+    """Draw lines, with marked points if they are few.
 
     Parameters
     ----------
@@ -86,11 +86,11 @@ def lines(
     title, description
         Text alternative.
     x_label, y_label
-        What the axes measure, with units.
+        Labels of the axes, with units.
     from_zero
         Whether the vertical axis begins at 0.
     x_end
-        Where the horizontal axis ends, where that is not the last point's.
+        End of the horizontal axis, if not the last point's.
     """
     with _axes(x_label, y_label) as (figure, axes):
         highest = 0.0
@@ -165,7 +165,7 @@ def histogram(
     x_label: str,
     y_label: str,
 ) -> Safe:
-    """Draw histograms of whole numbers, (color, values) each, as outlines; a single one is filled."""
+    """Draw histograms of integers, (color, values) each, as outlines; a single one is filled."""
     edges = bins([values for _, values in counts])
     with _axes(x_label, y_label) as (figure, axes):
         for color, values in counts:
@@ -186,7 +186,7 @@ def histogram(
 
 
 def bins(counts: Sequence[NDArray[np.int64]], most: int = 40) -> NDArray[np.int64]:
-    """Edges of at most ``most`` bins of equal whole width, shared by all ``counts``; the last is open."""
+    """Return the edges of at most ``most`` bins of equal integer width of ``counts``; the last is open."""
     low = min(int(values.min()) for values in counts)
     high = max(int(values.max()) for values in counts)
     width = -(-(high - low + 1) // most)
@@ -194,7 +194,7 @@ def bins(counts: Sequence[NDArray[np.int64]], most: int = 40) -> NDArray[np.int6
 
 
 def thin(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
-    """Average neighbors down to at most ``most`` values, keeping the first and the last as they are."""
+    """Average neighbors down to at most ``most`` values, keeping the first and the last unchanged."""
     if len(values) <= most:
         return values
     inner = np.array([part.mean() for part in np.array_split(values[1:-1], most - 2)])
@@ -202,7 +202,7 @@ def thin(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
 
 
 def unit(highest: float, units: Sequence[tuple[float, str]]) -> tuple[float, str]:
-    """The largest of ``units`` (size, name), smallest first, of which ``highest`` holds at least two."""
+    """Return the largest of ``units`` (size, name), ascending, of which ``highest`` holds at least two."""
     fitting = [pair for pair in units if highest >= 2 * pair[0]]
     return fitting[-1] if fitting else units[0]
 
@@ -242,14 +242,14 @@ def _axes(x_label: str, y_label: str) -> Iterator[tuple[Figure, Axes]]:
 
 
 def tick(value: float) -> str:
-    """A tick's number: thousands separated, no trailing zeros, small ones as powers of ten."""
+    """Return a tick's label: thousands separated, no trailing zeros, small ones as powers of ten."""
     if value and abs(value) < 1e-4:
         return f"{value:.0e}"
     return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
 
 
 def _svg(figure: Figure, name: str, title: str, description: str) -> Safe:
-    """Write the figure, without what an inline drawing has no use for."""
+    """Return the figure as SVG, without parts that inline drawings don't need."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     drawing = file.getvalue()

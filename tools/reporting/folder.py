@@ -28,7 +28,7 @@ DEFAULTS: Mapping[str, Any] = {
     "counts": "trained",
     **{name: {"name": slot.earlier} for name, slot in RUN_SLOTS.items() if slot.earlier is not None},
 }
-"""Settings that recipes of earlier versions don't hold, as those versions trained."""
+"""Settings missing from recipes of earlier versions, with the values by which those trained."""
 
 STEP_COLUMNS = ("step", "round", "samples", "progress", "lr", "loss", "seconds", "rate")
 SAMPLE_COLUMNS = ("label", "times_seen", "mean_probability")

@@ -20,11 +20,11 @@ The figure has all between the first and the last."""
 
 
 def factor(baseline: Curve, other: Curve, tolerance: float) -> float | None:
-    """Speed-up factor t_b / t_n of the sample-importance paper, equation 3.
+    """Return the speed-up factor t_b / t_n of the sample-importance paper, equation 3.
 
     t_b is the step at which the baseline's mean accuracy has its maximum A_b; t_n the first step, up to t_b,
-    at which the other's mean accuracy is A_b - ``tolerance`` or more. None where there is no such step. Of a
-    metric of which lower is better the minimum counts, and A_b + ``tolerance`` or less.
+    at which the other's mean accuracy is A_b - ``tolerance`` or more. None if there is no such step. For a
+    metric of which lower is better it is the minimum, and A_b + ``tolerance`` or less.
     """
     last = baseline.steps[baseline.best]
     reached = other.reaches(baseline.best_mean, tolerance) & (other.steps <= last)

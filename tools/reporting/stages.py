@@ -1,4 +1,4 @@
-"""Resolution over a run: which rounds were trained at how many pixels, and on how many samples."""
+"""Resolution over a run: the image size of each round, and the samples trained at each size."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tools.reporting.wording import NONE, TIMES, count, percent
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Rounds that follow each other at one resolution.
+    """Consecutive rounds at one resolution.
 
     Attributes
     ----------
     first, last
         Rounds, from 1.
     pixels
-        Of the shorter side.
+        Image size.
     magnitudes
         Factors on the strength of the augmentation in the first and in the last of the rounds.
     """
@@ -36,9 +36,9 @@ class Stretch:
 
 
 def stretches(run: RunRecord) -> list[Stretch]:
-    """Say at which resolution each round was trained, from the schedule and from where each round began.
+    """Return the resolution of each round, from the schedule and the progress at which each round began.
 
-    Empty where the resolution stays the same, or where what is needed isn't recorded.
+    Empty if the resolution is constant, or if a value for it isn't recorded.
     """
     full = max(run.by_pixels("trained_at"), default=None)
     options = run.recipe.get("resolution")
@@ -61,7 +61,7 @@ def stretches(run: RunRecord) -> list[Stretch]:
 
 
 def _begun(run: RunRecord) -> dict[int, float]:
-    """Progress through the budget at which each round began; rounds from 1."""
+    """Return the progress through the budget at which each round began; rounds from 1."""
     # A round's last line is written at its end, where the next one begins.
     rounds, progress = run.steps["round"], run.steps["progress"]
     known = np.isfinite(rounds) & np.isfinite(progress)
@@ -84,7 +84,7 @@ def _stage(options: Mapping[str, object], progress: float, full: int) -> Stage |
 
 
 def resolutions(lineup: Lineup) -> list[Safe]:
-    """Set the rounds of runs whose resolution changes, and how many samples passed at each."""
+    """Return tables of the rounds of runs whose resolution changes, and of the samples at each."""
     changing = [(entry.label, entry.run) for entry in lineup if len(entry.run.by_pixels("trained_at")) > 1]
     scored = [(entry.label, entry.run) for entry in lineup if entry.run.by_pixels("scored_at")]
     tables = [
@@ -104,7 +104,7 @@ def resolutions(lineup: Lineup) -> list[Safe]:
             "Scored, by resolution; cost in training steps",
         ),
     ]
-    # Beside a single run's table its name would say nothing.
+    # In a single run's table its name is redundant.
     first = 0 if lineup.several else 1
     return [
         table(head[first:], [row[first:] for row in rows], caption) for head, rows, caption in tables if rows

@@ -1,4 +1,4 @@
-"""Which samples a run trained on, how evenly, and which classes stayed hard: set for the page."""
+"""Variety of the samples that a run trained on, and its hardest classes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HARDEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A run that has per-sample records: its color, label, rows, and what they come to."""
+    """A run with per-sample records: its color, label, rows, and their statistics."""
 
     color: int
     label: str
@@ -31,7 +31,7 @@ class Recorded:
 
 
 def recorded(lineup: Lineup) -> list[Recorded]:
-    """Those of the runs that have per-sample records."""
+    """Return the runs with per-sample records."""
     return [
         Recorded(entry.color, entry.label, entry.run.samples, found)
         for entry in lineup
@@ -40,7 +40,7 @@ def recorded(lineup: Lineup) -> list[Recorded]:
 
 
 def times_seen(shown: Sequence[Recorded]) -> Safe:
-    """Histogram of how often samples were trained on."""
+    """Return a histogram of how often samples were trained on."""
     told = [
         f"{one.label} from {one.spread.least} to {one.spread.most} times, median {one.spread.median:g}"
         for one in shown
@@ -64,7 +64,7 @@ def times_seen(shown: Sequence[Recorded]) -> Safe:
 
 
 def entropies(shown: Sequence[Recorded]) -> Safe:
-    """How varied the samples were that each run trained on, in figures."""
+    """Return a table of the variety of samples that each run trained on."""
     rows = [
         [
             one.label if len(shown) > 1 else "This run",
@@ -88,7 +88,7 @@ def entropies(shown: Sequence[Recorded]) -> Safe:
 
 
 def classes(shown: Sequence[Recorded]) -> Safe | None:
-    """Mean probability given to the true class, class by class; None where no sample was seen."""
+    """Return the mean probability of the true class, by class; None if no sample was seen."""
     found = [class_probabilities(one.samples) for one in shown]
     names = {
         label: one.samples.class_name(label) for one, of in zip(shown, found, strict=True) for label in of

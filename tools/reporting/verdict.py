@@ -25,7 +25,7 @@ from trainer.metrics import Metric
 
 
 def tiles(run: RunRecord) -> Safe:
-    """One run's key figures."""
+    """Return one run's key figures."""
     evenness = None if run.samples is None else spread(run.samples)
     entropy = NONE if evenness is None else f"{evenness.entropy:.3f}"
     nats = "nats" if evenness is None else f"nats, at most {evenness.highest_entropy:.3f}"
@@ -84,7 +84,7 @@ def pass_cost(run: RunRecord) -> str:
 
 
 def swatch(color: int) -> Safe:
-    """A piece of the line that stands for a run in the plots."""
+    """Return a sample of a run's line in the plots."""
     dashes = {0: None, 1: "6 3", 2: "2 2"}[color // SERIES % 3]
     line = el(
         "line", x1="1", x2="23", y1="6", y2="6", stroke_dasharray=dashes, class_=f"run-{color % SERIES}"
@@ -93,7 +93,7 @@ def swatch(color: int) -> Safe:
 
 
 def legend(lineup: Lineup) -> Safe:
-    """Which line is which run, for all plots of the page; repeats of a run share a line's look."""
+    """Return the legend of all plots of the page; repeats of a run have the same line."""
     items = []
     for group in lineup.groups:
         times = f", {len(group.entries)} seeds" if len(group.entries) > 1 else None
@@ -102,7 +102,7 @@ def legend(lineup: Lineup) -> Safe:
 
 
 def comparison(lineup: Lineup) -> Safe:
-    """Every run's cost and result, each beside its ratio to the first run's."""
+    """Return a table of every run's cost and result, with ratios to the first run's."""
     first = lineup.entries[0].run
     rows: list[list[Child]] = []
     for index, entry in enumerate(lineup):
@@ -141,7 +141,7 @@ def comparison(lineup: Lineup) -> Safe:
 
 
 def _result(lineup: Lineup, run: RunRecord) -> tuple[str, str]:
-    """A run's result, and how it differs from the first run's; with its name where metrics differ."""
+    """Return a run's result, and its difference from the first run's; with its name if metrics differ."""
     if not lineup.comparable:
         return f"{run.metric.label} {exact(run.metric, run.result)}", NONE
     first = lineup.entries[0].run
@@ -156,12 +156,12 @@ def _differences(lineup: Lineup) -> str:
 
 
 def beside(value: str, against: str, other: bool) -> Child:
-    """A table's figure, and in small how it stands against the first row's where it is in another row."""
+    """Return a table's figure, with its comparison to the first row's in small print in other rows."""
     return join(value, el("span", against, class_="against")) if other and against != NONE else value
 
 
 def seeds(lineup: Lineup) -> Safe | None:
-    """Mean and spread over runs that differ in their seeds alone; None where there are none.
+    """Return mean and spread over runs that differ only in seeds; None if there are none.
 
     Beside the last round's result, the reported one, stands the measure of the sample-importance paper's
     tables: the best over rounds of the mean over runs. The runs have one primary metric.
@@ -216,7 +216,7 @@ def _best(metric: Metric, found: Curve | None) -> str:
 
 
 def unfinished(run: RunRecord) -> str:
-    """How far an unfinished run came."""
+    """Return the progress of an unfinished run in words."""
     trained, planned = run.number("trained"), run.number("planned")
     if trained is None:
         return "This run is unfinished: it has logged no step yet."
@@ -235,7 +235,7 @@ def unfinished(run: RunRecord) -> str:
 
 
 def not_last(run: RunRecord) -> str | None:
-    """Say so where a finished run's last evaluation is not of its last step."""
+    """Return a note if a finished run's last evaluation is not of its last step."""
     evaluated, steps = run.evaluations.last("step"), run.number("steps")
     if evaluated is None or steps is None or evaluated >= steps:
         return None

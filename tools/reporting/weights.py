@@ -1,4 +1,4 @@
-"""Class importance, agreement between seeds and settings, and sample weights by rank: set for the page."""
+"""Class importance, agreement between seeds and settings, and sample weights by rank."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tools.reporting.record import Samples
 from tools.reporting.wording import NONE, PLUS_MINUS, listed, percent
 
 MOST_CLASSES = 20
-"""Rows of the first table of classes; where there are more, the most and the least important stand there."""
+"""Rows of the first table of classes; if there are more, it has the most and the least important."""
 
 BINS = 200
-"""Ranks that the figure of weights is drawn by; more samples are gathered."""
+"""Number of ranks in the figure of weights; more samples are averaged."""
 
 
 def classes(groups: Sequence[Weighted], samples: Samples) -> Safe:
-    """Class importance, class by class, with its spread over seeds."""
+    """Return the table of class importance, with its spread over seeds."""
     counts = np.bincount(samples.label)
     fair = counts / counts.sum()
     there = np.flatnonzero(counts)
@@ -73,7 +73,7 @@ def _mean_and_deviation(group: Weighted, label: int) -> tuple[float, float]:
 
 
 def correlations(groups: Sequence[Weighted]) -> Safe | None:
-    """Spearman's correlations between seeds and between settings; None for a single run."""
+    """Return Spearman's correlations between seeds and between settings; None for a single run."""
     if sum(len(group.weights) for group in groups) < 2:
         return None
     single = spearman(np.concatenate([group.weights for group in groups]))
@@ -115,7 +115,7 @@ def _say(value: float | None) -> str:
 
 
 def by_rank(groups: Sequence[Weighted]) -> list[Safe]:
-    """Sample weights in the order of their mean over the runs, a figure per group of runs."""
+    """Return plots of sample weights by rank of their mean over runs, one per group of runs."""
     drawn = []
     for number, group in enumerate(groups):
         order = np.argsort(group.mean, kind="stable")
@@ -149,7 +149,7 @@ def by_rank(groups: Sequence[Weighted]) -> list[Safe]:
 
 
 def left_out(labels: Sequence[str]) -> Safe | None:
-    """Name the runs whose weights are of other samples; None where there are none."""
+    """Return a note on the runs whose weights are of other samples; None if there are none."""
     if not labels:
         return None
     return el("p", f"Weights of other data sets are left out: {listed(labels)}.", class_="note")

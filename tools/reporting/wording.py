@@ -1,4 +1,4 @@
-"""Numbers in words."""
+"""Formatting of numbers in words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FLOP_UNITS = {1e6: "MFLOP", 1e9: "GFLOP", 1e12: "TFLOP", 1e15: "PFLOP", 1e18: "E
 
 
 def count(value: float | None) -> str:
-    """Whole number with thousands separated.
+    """Return an integer with thousands separated.
 
     >>> count(1800000)
     '1,800,000'
@@ -25,7 +25,7 @@ def count(value: float | None) -> str:
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
-    """Return a fraction as percent, with as many digits as are asked for.
+    """Return a fraction as percent, with the given number of digits.
 
     >>> percent(0.9123), percent(0.3, 0)
     ('91.2%', '30%')
@@ -43,7 +43,7 @@ def budget(fraction: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Time as one would say it.
+    """Return a time in its usual units.
 
     >>> [duration(s).replace(SPACE, " ") for s in (0.042, 7.31, 161.4, 11100)]
     ['0.04 s', '7.3 s', '2 min 41 s', '3 h 5 min']
@@ -60,7 +60,7 @@ def duration(seconds: float | None) -> str:
 
 
 def ratio(value: float | None, base: float | None) -> str:
-    """How many times ``base`` a value is.
+    """Return the ratio of a value to ``base``.
 
     >>> ratio(3.0, 2.0).replace(TIMES, "x")
     '1.50x'
@@ -71,7 +71,7 @@ def ratio(value: float | None, base: float | None) -> str:
 
 
 def points(value: float | None, base: float | None) -> str:
-    """Difference of two shares in percentage points, signed.
+    """Return the difference of two fractions in percentage points, signed.
 
     >>> points(0.9, 0.91).replace(MINUS, "-")
     '-1.00'
@@ -84,7 +84,7 @@ def points(value: float | None, base: float | None) -> str:
 
 
 def flops(operations: float | None) -> str:
-    """Floating-point operations in a unit that leaves few digits.
+    """Return floating-point operations in a unit with few digits.
 
     >>> flops(1.234e15).replace(SPACE, " "), flops(5e5).replace(SPACE, " ")
     ('1.23 PFLOP', '0.5 MFLOP')
@@ -96,7 +96,7 @@ def flops(operations: float | None) -> str:
 
 
 def listed(items: Sequence[str], last: str = "and") -> str:
-    """Items in a row as in a sentence.
+    """Return items joined as in a sentence.
 
     >>> listed(["a", "b", "c"])
     'a, b and c'
@@ -107,6 +107,6 @@ def listed(items: Sequence[str], last: str = "and") -> str:
 
 
 def span(values: Sequence[float], say: Callable[[float], str]) -> str:
-    """Smallest to largest, or the one value that all share."""
+    """Return smallest to largest, or the value if all are equal."""
     low, high = say(min(values)), say(max(values))
     return f"{low}" if low == high else f"{low} to {high}"

@@ -1,4 +1,4 @@
-"""Methods, that is what is learned: one file each, one line of the table each."""
+"""Registry of learning methods: one file and one table line each."""
 
 from trainer.methods.distillation import Distillation
 from trainer.methods.focal import Focal

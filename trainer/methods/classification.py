@@ -1,4 +1,4 @@
-"""Classification: outputs of one view against the label of each constituent, by a loss function."""
+"""Classification: a loss of one view's outputs against the label of each constituent."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ ClassLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 class ClassificationMethod(Method):
-    """Trains an encoder whose outputs are logits; owns nothing else.
+    """Trains an encoder whose outputs are logits, its only module.
 
     The log-softmax is taken once per image in at least float32, whatever the number of constituents.
 
     Parameters
     ----------
     encoder
-        From images to logits.
+        Network from images to logits.
     loss
-        Of each image against each constituent's label.
+        Loss of each image against each constituent's label.
     """
 
     def __init__(self, encoder: nn.Module, loss: ClassLoss) -> None:

@@ -1,4 +1,4 @@
-"""Focal loss: cross-entropy with little weight on what is predicted well."""
+"""Focal loss: cross-entropy with little weight on samples that are predicted well."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Focal(ClassificationConfig):
 
         loss = -(1 - p_y)^gamma log p_y
 
-    It shifts attention to difficult samples by the loss itself, and is what "Sample importance in SGD
-    training" compares sampling with. The gradient goes through both factors. The paper's balance alpha
+    It weights difficult samples by the loss itself; "Sample importance in SGD training" compares sampling
+    with it. The gradient goes through both factors. The paper's balance alpha
     between fore- and background is left out.
     """
 
@@ -34,6 +34,6 @@ class Focal(ClassificationConfig):
     def loss(self, log_p: Tensor, labels: Tensor) -> Tensor:
         """Return the focal loss of each image against each constituent's label."""
         log_true = log_p.gather(1, labels)
-        # 1 - p keeps its digits near 0 this way; at 0 itself a power below 1 has no slope.
+        # expm1 keeps 1 - p precise near 0; at 0 itself a power below 1 has no derivative.
         missing = (-torch.expm1(log_true)).clamp(min=torch.finfo(log_true.dtype).tiny)
         return -(missing**self.gamma) * log_true

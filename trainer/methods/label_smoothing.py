@@ -12,18 +12,18 @@ from trainer.methods.classification import ClassificationConfig
 
 @dataclass(frozen=True)
 class LabelSmoothing(ClassificationConfig):
-    """Classification with cross-entropy against labels that leave a little to every class.
+    """Classification with cross-entropy against smoothed labels, with some weight on every class.
 
     Szegedy et al. (2016), section 7: with C classes the target is 1 - eps + eps / C for the true class and
     eps / C for each other, so ::
 
         loss = -(1 - eps) log p_y - eps mean_c log p_c
 
-    Probability and error are those against the label itself, as in `supervised`.
+    Probability and error are against the label itself, as in `supervised`.
     """
 
     eps: float = 0.1
-    """Share of the target spread evenly over all classes, from 0 to below 1."""
+    """Fraction of the target spread evenly over all classes, from 0 to below 1."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.eps < 1:

@@ -1,4 +1,4 @@
-"""Protocol of learning methods: a module that turns a batch into losses, and the options that build it."""
+"""Protocols of learning methods: a module from batches to losses, and the config that builds it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Offer = Literal["p_true", "error", "correct", "scores"]
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Losses of a batch of n images with k constituents each; all but the loss only of classes.
+    """Losses of a batch of n images with k constituents each; the other statistics only for classes.
 
     Attributes
     ----------
     loss
-        float32[n, k], the loss of each image against each constituent's target, or [n, 1] where a method has
-        no targets; carries the gradient.
+        float32[n, k], the loss of each image against each constituent's target, or [n, 1] if a method has no
+        targets; carries the gradient.
     p_true
         float32[n, k], the probability of each constituent's label; detached.
     error
         float32[n, k], the norm of softmax - onehot(the constituent's label); detached.
     correct
-        bool[n, k], whether the constituent's label is the one predicted.
+        bool[n, k], whether the constituent's label is the prediction.
     """
 
     loss: Tensor
@@ -43,12 +43,12 @@ class Method(nn.Module):
 
     Data parallelism, torch.compile, the optimizer and checkpoints take the method as a whole; evaluation,
     scoring and exports take its encoder. A part that isn't trained (a teacher) has parameters that require no
-    gradient; every other parameter must have a part in every loss, which data parallelism waits for.
+    gradient; every other parameter must contribute to every loss, as data parallelism requires.
 
     Parameters
     ----------
     encoder
-        The network that a run is about: what is evaluated, scored and exported.
+        The network that is evaluated, scored and exported.
     """
 
     def __init__(self, encoder: nn.Module) -> None:
@@ -58,20 +58,20 @@ class Method(nn.Module):
     def forward(self, batch: Batch, **streams: Batch) -> Losses:
         """Return the losses of an augmented batch, in training mode, without waiting for the device.
 
-        Under bf16 the whole pass runs under autocast. Weights of samplers and selections, and the mean over
-        constituents and images, are the training step's.
+        Under bf16 the whole pass runs under autocast. The training step applies the weights of
+        samplers and selections, and the mean over constituents and images.
 
         Parameters
         ----------
         batch
-            With as many views as the method's config asks for.
+            Batch with as many views as the method's config requires.
         streams
-            A batch of each further stream that the config names.
+            One batch per further stream that the config names.
         """
         raise NotImplementedError
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
-        """Return the losses of the encoder's outputs in a scoring pass; of methods that offer scores.
+        """Return the losses of the encoder's outputs in a scoring pass, for methods that offer scores.
 
         Parameters
         ----------
@@ -83,7 +83,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def after_step(self, progress: float) -> None:
-        """Update what follows the trained weights (an average, a queue); by default nothing.
+        """Update modules that follow the trained weights (an average, a queue); by default a no-op.
 
         Parameters
         ----------
@@ -97,22 +97,22 @@ class MethodConfig(Protocol):
 
     @property
     def views(self) -> int:
-        """Augmented views of each image that a batch must hold."""
+        """Number of augmented views of each image in a batch."""
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """Names of further streams of images that every step takes a batch of."""
+        """Names of further streams of images, of which every step takes a batch."""
 
     @property
     def targets(self) -> Mapping[str, TargetKind]:
-        """Kind of each target that a batch must hold, by name; empty where it learns from images alone."""
+        """Kind of each target that a batch must have, by name; empty if it learns from images alone."""
 
     @property
     def offers(self) -> tuple[Offer, ...]:
         """The statistics that its method provides beyond the loss, for samplers and selections."""
 
     def build(self, encoder: nn.Module) -> Method:
-        """Return the method of a freshly initialized ``encoder``, on whatever device that lies.
+        """Return the method of a freshly initialized ``encoder``, on the encoder's device.
 
         Initial weights of further modules come from torch's global generator.
         """

@@ -1,4 +1,4 @@
-"""Models: one file per family, one line of the table per part."""
+"""Registry of models: one file per family, one table line per model."""
 
 from __future__ import annotations
 

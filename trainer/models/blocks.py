@@ -1,4 +1,4 @@
-"""Blocks one after the other, whose activations may be made anew in the backward pass."""
+"""Blocks one after the other, whose activations may be recomputed in the backward pass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Blocks(nn.Sequential):
     Attributes
     ----------
     checkpointed
-        Whether only the blocks' inputs are kept for the backward pass, which then makes the rest anew.
+        Whether only the blocks' inputs are kept for the backward pass, which then recomputes the rest.
     """
 
     checkpointed = False

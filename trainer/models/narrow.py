@@ -12,7 +12,7 @@ CHANNELS = 8
 
 
 def guard_narrow(module: nn.Module) -> None:
-    """Give strided 1x1 convolutions of fewer than 8 channels contiguous images on a CPU.
+    """Make images contiguous for strided 1x1 convolutions of fewer than 8 channels on a CPU.
 
     For channels_last images oneDNN writes out of bounds in their backward pass (its issue 6035): gradients
     are wrong, or the process dies of a damaged heap. A ResNet of a width below 8 has such shortcuts. Other

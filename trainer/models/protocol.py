@@ -1,4 +1,4 @@
-"""Protocols of models: options that build a network, and encoders, which speak timm's verbs."""
+"""Protocols of models: configs that build a network, and encoders with timm's methods."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from trainer.errors import RunError
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A network with the verbs of timm's (Wightman 2019), each pass a part of ``forward``.
+    """A network with the methods of timm's (Wightman 2019), each a part of ``forward``.
 
-    ``forward(x)`` is ``forward_head(forward_features(x))``. Networks without these verbs are trained and
-    evaluated all the same; only what reads features needs them.
+    ``forward(x)`` is ``forward_head(forward_features(x))``. Networks without these methods can be
+    trained and evaluated; they are needed for features only.
 
     Attributes
     ----------
     num_features
-        d, numbers per image that the classifier reads.
+        d, the classifier's number of inputs per image.
     """
 
     num_features: int
@@ -28,19 +28,19 @@ class Encoder(Protocol):
         """Return the features of images [n, 3, H, W], of any shape that `forward_head` takes."""
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return logits [n, classes] of features, or what the classifier reads, [n, d]."""
+        """Return logits [n, classes] of features, or the classifier's inputs, [n, d]."""
 
     def get_classifier(self) -> nn.Module:
-        """Return the last layer, from [n, d] to logits; of a network without classes an nn.Identity."""
+        """Return the last layer, from [n, d] to logits; nn.Identity for a network without classes."""
 
 
 def check_encoder(network: nn.Module) -> Encoder:
-    """Return ``network``, which has an encoder's verbs.
+    """Return ``network`` after checking that it has an encoder's methods.
 
     Raises
     ------
     RunError
-        When it hasn't.
+        When it doesn't.
     """
     if not isinstance(network, Encoder):
         raise RunError(
@@ -54,16 +54,16 @@ class ModelConfig(Protocol):
     """A frozen dataclass of a model family's options."""
 
     def build(self, classes: int) -> nn.Module:
-        """Make a freshly initialized network from float images [n, 3, H, W] to outputs [n, classes].
+        """Return a freshly initialized network from float images [n, 3, H, W] to outputs [n, classes].
 
         The initial weights come from torch's global generator: the caller seeds it. Made under
-        ``torch.device(...)`` the weights lie on that device, on "meta" without memory.
+        ``torch.device(...)`` the weights are on that device, on "meta" without memory.
 
         Parameters
         ----------
         classes
             Number of outputs: of classes, labels or values per image. With 0 the last layer is the identity,
-            and outputs are what a classifier would read, [n, num_features]: for methods that have heads of
+            and outputs are a classifier's inputs, [n, num_features]: for methods that have heads of
             their own.
 
         Raises
@@ -74,7 +74,7 @@ class ModelConfig(Protocol):
 
 
 def classifier(features: int, classes: int) -> nn.Module:
-    """Return a linear layer from [n, features] to [n, classes], or the identity where ``classes`` is 0.
+    """Return a linear layer from [n, features] to [n, classes], or the identity if ``classes`` is 0.
 
     Raises
     ------
@@ -92,5 +92,5 @@ def check_classes(classes: int) -> None:
 
 
 def parameters(model: nn.Module) -> int:
-    """Count the trainable parameters of ``model``, each once where modules share them."""
+    """Return the number of trainable parameters of ``model``, counting shared ones once."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
