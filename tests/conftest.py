@@ -1,4 +1,4 @@
-"""What tests share: a data set that they draw, in the place and the files of Fashion-MNIST."""
+"""Fixtures of all tests: a generated data set in the layout of Fashion-MNIST."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every evaluator promises, at its defaults."""
+"""Contract suite of evaluators, at their defaults."""
 
 from __future__ import annotations
 

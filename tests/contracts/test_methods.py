@@ -1,4 +1,4 @@
-"""What every method promises, of whatever kind: its options, its losses, its state, steps on two ranks."""
+"""Contract suite of methods: options, losses, state, steps on two ranks."""
 
 from __future__ import annotations
 

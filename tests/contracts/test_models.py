@@ -1,4 +1,4 @@
-"""What every model part promises: at its defaults, or narrower where those are large."""
+"""Contract suite of models, at their defaults, or narrower if those are large."""
 
 from __future__ import annotations
 

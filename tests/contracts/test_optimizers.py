@@ -1,4 +1,4 @@
-"""What every optimizer promises, at its defaults."""
+"""Contract suite of optimizers, at their defaults."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_each_layer_has_a_fraction_of_the_next_ones_rate(part: OptimizerConfig) 
     factors = {name: decayed[name] / plain[name] for name in plain}
     of_layers = {"stem.weight": 0.125, "norm.weight": 0.125, "middle.weight": 0.25}
     assert factors == {name: of_layers.get(name, 1.0) for name in plain}
-    # Without depths, blocks are told by their names.
+    # Without depths, blocks are recognized by their names.
     by_name = rates(build(replaced(part, layer_decay=0.5), net), net)
     stem = dict.fromkeys(("scale", "stem.weight", "norm.weight", "norm.bias"), 0.25)
     blocks = {**stem, "middle.weight": 0.5}

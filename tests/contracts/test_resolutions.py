@@ -1,4 +1,4 @@
-"""What every resolution schedule keeps to, and what each is by its definition."""
+"""Contract suite of resolution schedules, and the definition of each."""
 
 from __future__ import annotations
 

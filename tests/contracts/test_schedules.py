@@ -1,4 +1,4 @@
-"""What every schedule part promises, at its defaults."""
+"""Contract suite of schedules, at their defaults."""
 
 from __future__ import annotations
 

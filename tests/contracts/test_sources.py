@@ -1,4 +1,4 @@
-"""What every source promises, over the whole table."""
+"""Contract suite of sources, over the whole table."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Converter:
         return self._number()
 
     def said(self) -> str:
-        """Give everything that was written to the standard error so far."""
+        """Return everything that was written to the standard error so far."""
         return Path(self._errors.name).read_text()
 
     def _number(self) -> int:

@@ -87,7 +87,7 @@ def draw_crop(data: Beton, ids: NDArray[np.int64], height: int, width: int, seed
 
 
 def as_pillow(data: Beton, ids: NDArray[np.int64], crop: Crop | None) -> Pixels:
-    """What a batch should be, HWC."""
+    """Return the expected batch, HWC."""
     images = []
     for i, index in enumerate(ids):
         image = data.image(int(index))

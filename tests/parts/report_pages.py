@@ -187,5 +187,5 @@ NEW: dict[str, Any] = {
     "forward_flops": 2e9,
     "flops": 2.4e13,
 }
-"""What a ledger adds since budgets count compute: 750 steps of scoring in 4,000 of compute."""
+"""Entries of ledgers since budgets count compute: 750 steps of scoring in 4,000 of compute."""
 FOMS = {"selection": {"name": "foms", "ratio": 2.0}, "counts": "compute"}

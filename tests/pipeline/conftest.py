@@ -1,4 +1,4 @@
-"""What tests of the data pipeline share."""
+"""Fixtures of the data pipeline's tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process may have of the machine: its memory and cores, or a container's limits."""
+"""Memory and cores available to a process, or a container's limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the samplers' tests share."""
+"""Fixtures of the samplers' tests."""
 
 from __future__ import annotations
 

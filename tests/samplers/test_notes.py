@@ -1,4 +1,4 @@
-"""What a sampler tells of options that do nothing under its plan."""
+"""Notes of samplers on options without effect under their plan."""
 
 from __future__ import annotations
 

@@ -73,19 +73,19 @@ def test_inherited_required_and_made_options() -> None:
     @dataclasses.dataclass(frozen=True)
     class Base:
         first: int
-        """What comes
-        first."""
+        """The option
+        that comes first."""
 
     @dataclasses.dataclass(frozen=True)
     class Derived(Base):
         second: tuple[str, ...] = dataclasses.field(default_factory=lambda: ("a", "b"))
-        """What comes second."""
+        """The option that comes second."""
 
         bare: bool = False
 
     assert options(Derived) == [
-        ("first", "int", "(required)", "What comes first."),
-        ("second", "tuple[str, ...]", "a b", "What comes second."),
+        ("first", "int", "(required)", "The option that comes first."),
+        ("second", "tuple[str, ...]", "a b", "The option that comes second."),
         ("bare", "bool", "False", ""),
     ]
 

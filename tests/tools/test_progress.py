@@ -1,4 +1,4 @@
-"""What a run says on the terminal: what it will do, how it goes, and what it cost, counted both ways."""
+"""A run's output on the terminal: its settings, its progress, and its cost, counted both ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run goes on from: a damaged, a foreign or another set's checkpoint never passes for its own."""
+"""Resuming: a damaged, a foreign or another set's checkpoint is never taken for the run's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What shells and schedulers do to a run: signals, pipes and terminals that close, disks that are full."""
+"""Runs under shells and schedulers: signals, closing pipes and terminals, full disks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands print on terminals of any alphabet, with names of any kind."""
+"""Output of commands on terminals of any encoding, with names of any kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a budget allows, and where that puts the schedule, simulated step by step."""
+"""Limits of a budget, and the schedule's progress, simulated step by step."""
 
 from __future__ import annotations
 

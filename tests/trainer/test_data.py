@@ -1,4 +1,4 @@
-"""What ``--data`` takes for a set."""
+"""Data sets by ``--data``."""
 
 from __future__ import annotations
 

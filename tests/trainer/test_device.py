@@ -27,7 +27,7 @@ def test_a_device_that_is_not_here_is_refused_with_the_remedy() -> None:
     assert choose_device("auto", World()) == torch.device("cpu")
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep what is freed")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is set to keep freed memory")
 def test_memory_that_was_freed_comes_without_new_pages() -> None:
     # In a process of its own: here, threads and refused allocations of other tests have left their marks.
     code = """

@@ -47,7 +47,7 @@ class AbsoluteError:
     """Mean distance of the predicted class from the true one."""
 
     scale: float = 1.0
-    """What a class counts."""
+    """Error per class of distance."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("absolute_error", "mean absolute error", higher_is_better=False, unit="classes"),

@@ -1,4 +1,4 @@
-"""What networks say of samples, against slow references."""
+"""Per-example scores from networks, against slow references."""
 
 from __future__ import annotations
 

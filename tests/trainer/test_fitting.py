@@ -32,7 +32,7 @@ class Classless(Supervised):
 
 @dataclass(frozen=True)
 class Unscored(Supervised):
-    """A method that can't tell the loss of a sample without a step."""
+    """A method without the loss of a sample outside of a step."""
 
     offers: ClassVar[tuple[Offer, ...]] = ()
 

@@ -104,7 +104,7 @@ def _probe(setting: dict[str, str]) -> tuple[dict[str, str], str]:
 
 @pytest.fixture(scope="module")
 def usual() -> tuple[dict[str, str], str]:
-    """What the probe finds without any setting."""
+    """Return the probe's result without any setting."""
     return _probe({})
 
 

@@ -92,7 +92,7 @@ def test_a_compiler_that_keeps_python_from_hearing_ends_all_the_same() -> None:
     root = str(Path(__file__).parents[2])
     words = [sys.executable, "-c", STUCK, root]
     status, pause = 7, 0.05
-    # Python may have heard the signal before it was stuck; then once more, a little later.
+    # Python may have handled the signal before it was stuck; then once more, a little later.
     while status == 7:
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as stuck:
             assert stuck.stdout is not None

@@ -1,4 +1,4 @@
-"""What a run is told about itself that is odd, though it can be done."""
+"""Notes on settings of a run that look wrong but may be intended."""
 
 from __future__ import annotations
 

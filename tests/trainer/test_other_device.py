@@ -20,7 +20,7 @@ Words = Callable[..., list[str]]
 def test_a_cpus_random_numbers_go_on_on_a_gpu_which_has_none_yet() -> None:
     states = random_state(torch.device("cpu"))
     drawn = torch.rand(3)
-    # No GPU is asked: there is nothing to tell it.
+    # No GPU is needed.
     restore_random_state(states, torch.device("cuda"))
     assert torch.equal(torch.rand(3), drawn)
 

@@ -103,7 +103,7 @@ def test_two_ranks_end_alike_and_train_the_budget_once(
     assert sum(samples["times_seen"]) == ledger["trained"]
     known = np.isfinite(samples["last_loss"])
     seen = np.array(samples["times_seen"]) > 0
-    # Candidates are heard of by their scores, too.
+    # Candidates are fed back with their scores, too.
     scores = selection not in ("all", "ordered_sgd")
     assert known.sum() > seen.sum() if scores else (known == seen).all()
 

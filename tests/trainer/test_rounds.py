@@ -1,4 +1,4 @@
-"""Rounds of a run: a batch at least, and what is odd about a sampler is told once."""
+"""Rounds of a run: at least a batch, and notes of samplers appear once."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ STAGE = Stage(28)
 
 @dataclasses.dataclass
 class Parts:
-    """What a session is put together of, the network and what selects on the meta device."""
+    """The parts of a session, with network and selection on the meta device."""
 
     loader: Loader
     method: Method

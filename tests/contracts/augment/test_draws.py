@@ -1,4 +1,4 @@
-"""What every augmentation draws: everything it does, from the keys alone."""
+"""Contract suite of augmentations' draws, which depend only on the keys."""
 
 from __future__ import annotations
 

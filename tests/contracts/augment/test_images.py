@@ -1,4 +1,4 @@
-"""What every augmentation does with images: shape, type, layout, and never a wait for the device."""
+"""Contract suite of augmentations on images: shape, dtype, layout, no wait for the device."""
 
 from __future__ import annotations
 

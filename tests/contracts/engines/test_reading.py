@@ -1,4 +1,4 @@
-"""What every engine keeps to as it reads whole images, on raw pixels and JPEGs, in every format."""
+"""Contract suite of engines reading whole images, raw pixels and JPEGs, in every format."""
 
 from __future__ import annotations
 

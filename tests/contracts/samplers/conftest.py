@@ -1,4 +1,4 @@
-"""What the samplers' contract suite shares: every sampler of the table."""
+"""Fixtures of the samplers' contract suite: every sampler of the table."""
 
 from __future__ import annotations
 

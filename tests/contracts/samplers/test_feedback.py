@@ -1,4 +1,4 @@
-"""What every sampler does with feedback, however it comes."""
+"""Contract suite of samplers' feedback, in any chunks."""
 
 from __future__ import annotations
 

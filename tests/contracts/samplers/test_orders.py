@@ -1,4 +1,4 @@
-"""What every sampler promises of its orders, over the whole table."""
+"""Contract suite of samplers' orders, over the whole table."""
 
 from __future__ import annotations
 

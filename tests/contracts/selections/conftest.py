@@ -1,4 +1,4 @@
-"""What the selections' contract suite shares: every selection of the table."""
+"""Fixtures of the selections' contract suite: every selection of the table."""
 
 from __future__ import annotations
 

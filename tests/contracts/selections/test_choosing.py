@@ -1,4 +1,4 @@
-"""What every selection chooses: places of a batch, without waiting for the device."""
+"""Contract suite of selections' choices: indices of a batch, without waiting for the device."""
 
 from __future__ import annotations
 

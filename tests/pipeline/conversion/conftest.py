@@ -1,4 +1,4 @@
-"""What the conversion's tests share."""
+"""Fixtures of the conversion's tests."""
 
 from __future__ import annotations
 

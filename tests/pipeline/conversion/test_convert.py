@@ -1,4 +1,4 @@
-"""What a conversion writes, by whatever number of workers."""
+"""Output of conversions, by any number of workers."""
 
 from __future__ import annotations
 

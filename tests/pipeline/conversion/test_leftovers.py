@@ -1,4 +1,4 @@
-"""What a stopped conversion leaves, and what the next one does with it."""
+"""Files of a stopped conversion, and their use by the next one."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ GIB = 1 << 30
 
 
 def held(free: list[int], ranks: int = 1, alone: int | None = None) -> Held:
-    """What finds so much free, one time after the other."""
+    """Return a function that reports the given free bytes, call by call."""
     amounts = iter(free)
     return Held(lambda: next(amounts), lambda: alone, lambda: ranks)
 

@@ -26,7 +26,7 @@ SHAPES = [(300, 200), (150, 400), (90, 90), (1, 1), (3, 700), (96, 120)]
 
 
 def smooth(seed: int, height: int, width: int) -> NDArray[np.uint8]:
-    """Give an image without detail, which any two decoders and resizers agree on."""
+    """Return an image without detail, which any two decoders and resizers agree on."""
     rows, columns, channels = np.ogrid[:height, :width, :3]
     return (rows * 90 / height + columns * 90 / width + 20 * channels + 3 * (seed % 5)).astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""NumPy archives: damage is told also where nothing is unpacked, a full disk isn't taken for damage."""
+"""NumPy archives: damage is reported also without unpacking; a full disk isn't taken for damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What disks hold among images: links, pipes, other programs' files, odd names, files without permission."""
+"""Other files among images: links, pipes, other programs' files, odd names, files without permission."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is missing or damaged in a run folder is said, and the rest is reported."""
+"""Missing and damaged files of run folders are listed, and the rest is reported."""
 
 from __future__ import annotations
 

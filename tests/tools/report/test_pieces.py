@@ -1,4 +1,4 @@
-"""What the page is made of: entropy, bins, ticks, markup."""
+"""Elements of the page: entropy, bins, ticks, markup."""
 
 from __future__ import annotations
 

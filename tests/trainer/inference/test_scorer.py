@@ -20,7 +20,7 @@ from trainer.models.torchvision import TorchvisionModel
 
 
 def trained(model: nn.Module) -> nn.Module:
-    """Give every normalization statistics, a scale and a shift of its own, as training would."""
+    """Set every normalization's statistics, a scale and a shift of its own, as training would."""
     generator = torch.Generator().manual_seed(0)
     for norm in model.modules():
         if (

@@ -1,4 +1,4 @@
-"""What the loop sets before a step: each group's own rate, and momentum where there is a place for it."""
+"""Rates that the loop sets before a step: each group's rate, and momentum if it has one."""
 
 from __future__ import annotations
 

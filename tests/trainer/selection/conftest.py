@@ -1,4 +1,4 @@
-"""What the selections' tests share: pools of candidates made from given losses or outputs."""
+"""Fixtures of the selections' tests: pools of candidates made from given losses or outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a selecting run spends: every pass counted, the budget met exactly, candidates in proportion."""
+"""Spending of runs with a selection: every pass counted, the budget met exactly, candidates in proportion."""
 
 from __future__ import annotations
 

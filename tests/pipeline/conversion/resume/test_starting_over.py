@@ -1,4 +1,4 @@
-"""What a stopped conversion is not gone on from: other options, other images, damage."""
+"""Stopped conversions that aren't resumed: other options, other images, damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of FFCV files share."""
+"""Fixtures of the tests of FFCV files."""
 
 from __future__ import annotations
 

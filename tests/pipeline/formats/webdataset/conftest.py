@@ -1,4 +1,4 @@
-"""What tests of WebDataset folders share."""
+"""Fixtures of the tests of WebDataset folders."""
 
 from __future__ import annotations
 

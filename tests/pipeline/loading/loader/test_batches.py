@@ -1,4 +1,4 @@
-"""What a loader's batches hold, whichever threads, engine and rank make them."""
+"""Content of a loader's batches, for any threads, engine and rank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a loader counts as waiting and copying."""
+"""A loader's times of waiting and copying."""
 
 from __future__ import annotations
 
