@@ -220,8 +220,8 @@ class Settings:
             )
         if self.gradient_checkpointing and self.compile:
             raise RunError(
-                "gradient_checkpointing is for runs without --compile, which itself chooses what to make "
-                "anew: leave one of them out"
+                "gradient_checkpointing is for runs without --compile, which itself chooses what to "
+                "recompute: leave one of them out"
             )
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise RunError(f"clip_norm must be above 0 and finite; got {self.clip_norm:g}")

@@ -51,7 +51,7 @@ def read_run(path: Path) -> RunRecord:
     Raises
     ------
     RunError
-        When ``path`` is no run folder: it doesn't exist, has no run.toml, or one that isn't TOML; or when a
+        When ``path`` isn't a run folder: it doesn't exist, has no run.toml, or one that isn't TOML; or when a
         file is of a newer schema.
     """
     if not path.is_dir():
@@ -66,7 +66,7 @@ def read_run(path: Path) -> RunRecord:
         raise RunError(f"{path / 'run.toml'} must be TOML as `trainer run` wrote it; {error}") from None
     faults: list[str] = []
     environment = _read_object(path / "environment.json", faults)
-    # Earlier versions, which described no metrics, had the one evaluator.
+    # Earlier versions didn't describe metrics, and had one evaluator.
     metrics = from_list(environment.get("metrics")) or Classification.metrics
     ledger = _read_object(path / "ledger.json", faults)
     steps = _read_lines(path / "steps.jsonl", faults)
@@ -86,7 +86,7 @@ def read_run(path: Path) -> RunRecord:
 
 
 def _run_inside(path: Path) -> str:
-    """The remedy where a folder of run folders was named in place of one of them."""
+    """Return the remedy if a folder of run folders was given in place of one of them."""
     inside = min((toml.parent for toml in path.glob("*/run.toml")), default=None)
     return "" if inside is None else f": name a folder in it, as {inside}"
 
@@ -114,7 +114,7 @@ def _read_object(path: Path, faults: list[str]) -> Mapping[str, Any]:
 def _read_lines(path: Path, faults: list[str]) -> list[Mapping[str, Any]]:
     lines: list[Mapping[str, Any]] = []
     try:
-        # A run that was killed may have left half a last line; it will be made again when the run goes on.
+        # A killed run may have left half a last line, which is written again when it resumes.
         *whole, _ = read_text(path).split("\n")
     except FileNotFoundError:
         faults.append(f"{path.name} is missing")
@@ -151,7 +151,7 @@ def _series(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Series:
 def _read_samples(path: Path, faults: list[str]) -> Samples | None:
     try:
         if path.exists() and not path.is_file():
-            # A FIFO would be waited for.
+            # Opening a FIFO would block.
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
         file = pq.ParquetFile(path)
         there = set(file.schema_arrow.names)

@@ -50,7 +50,7 @@ def comparison(lineup: Lineup) -> str:
 
 
 def _reached(lineup: Lineup) -> str | None:
-    """Each run's result, or each group's mean over seeds; the ends of the range where these are many."""
+    """Return each run's result, or each group's mean over seeds; the ends of the range if there are many."""
     if lineup.repeated and all(group.mean is not None for group in lineup.groups):
         said = [
             (group.mean or 0.0, group.label, _named(lineup, group.metric, _spread(group)))
@@ -75,7 +75,7 @@ def _reached(lineup: Lineup) -> str | None:
 
 
 def _named(lineup: Lineup, metric: Metric, said: str) -> str:
-    """A result with its metric's name where the sentence doesn't begin with that."""
+    """Return a result, with its metric's name unless the sentence begins with it."""
     return said if lineup.comparable else f"{metric.label} {said}"
 
 

@@ -15,31 +15,31 @@ Floats = NDArray[np.float64]
 
 
 def class_importance(weights: Floats, labels: NDArray[np.int64], classes: int) -> Floats:
-    """Class importance of the sample-importance paper, section 4.2: each class's part of all weights.
+    """Class importance of the sample-importance paper, section 4.2: each class's fraction of all weights.
 
     The sum of w_i over the samples of class c, divided by the sum over all samples.
 
     Returns
     -------
-    float64[classes] of sum 1; all 0 where no sample has weight.
+    float64[classes] of sum 1; all 0 if no sample has weight.
     """
     sums = np.bincount(labels, weights, minlength=classes)
     return sums / (sums.sum() or 1.0)
 
 
 def ranks(values: Floats) -> Floats:
-    """Ranks from 1 in ascending order; equal values share the mean of theirs."""
+    """Return ranks from 1 in ascending order; ties have the mean of their ranks."""
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
     shared: Floats = np.cumsum(counts) - (counts - 1) / 2
     return shared[which]
 
 
 def spearman(rows: Floats) -> Floats:
-    """Spearman's rank correlation of every two rows, with mean ranks for ties.
+    """Return Spearman's rank correlation of every two rows, with mean ranks for ties.
 
     Returns
     -------
-    float64[n, n]; nan where one of the two rows is constant.
+    float64[n, n]; nan if one of the two rows is constant.
     """
     # Ranked once per row and in float64: products of N ranks are of the order of N cubed.
     centered = np.stack([ranks(row) for row in rows]) - (rows.shape[1] + 1) / 2
@@ -51,7 +51,7 @@ def spearman(rows: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """A group of runs that took sample weights on one data set.
+    """A group of runs with sample weights on one data set.
 
     Attributes
     ----------
@@ -76,9 +76,9 @@ class Weighted:
 
 
 def weighted(lineup: Lineup) -> tuple[list[Weighted], Samples | None, list[str]]:
-    """Groups of runs with sample weights, the samples that they are of, and the labels of runs left out.
+    """Return groups of runs with sample weights, their samples, and the labels of omitted runs.
 
-    The first run with weights says which data set is looked at; runs on others are left out.
+    The data set is the first run's with weights; runs on others are omitted.
     """
     first = next((samples for entry in lineup if (samples := _own(entry.run.samples)) is not None), None)
     if first is None:
@@ -101,7 +101,7 @@ def weighted(lineup: Lineup) -> tuple[list[Weighted], Samples | None, list[str]]
 
 
 def _own(samples: Samples | None) -> Samples | None:
-    """Samples whose weights are all known."""
+    """Return the samples whose weights are all known."""
     if samples is None or samples.weight is None or not len(samples.label):
         return None
     return samples if np.isfinite(samples.weight).all() and samples.label.min() >= 0 else None
@@ -113,7 +113,7 @@ def _group(group: Group, found: Sequence[Floats], labels: NDArray[np.int64], cla
 
 
 def mean_of_pairs(matrix: Floats) -> float | None:
-    """Mean over the pairs of a matrix of correlations that are known; None where there are none."""
+    """Return the mean over the known pairs of a matrix of correlations; None if there are none."""
     above = matrix[np.triu_indices(len(matrix), 1)]
     known = above[np.isfinite(above)]
     return float(known.mean()) if len(known) else None

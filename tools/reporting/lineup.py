@@ -1,4 +1,4 @@
-"""The runs of one report side by side: what to call them, and which are repeats of each other."""
+"""The runs of one report: their labels, and groups of repeats."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from trainer.settings import whole
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One run among others.
+    """One run of a report.
 
     Attributes
     ----------
     run
-        What its folder says.
+        Contents of its folder.
     recipe
         Its settings, one string each.
     label
-        What it is called.
+        Its label.
     color
-        Index of its color; runs that differ in their seeds alone share one.
+        Index of its color; runs that differ only in seeds have the same.
     """
 
     run: RunRecord
@@ -36,14 +36,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs that differ in nothing but their seeds.
+    """Runs that differ only in seeds.
 
     Attributes
     ----------
     label
-        What they are called together.
+        Label of the group.
     entries
-        The runs, one at least.
+        The runs, at least one.
     """
 
     label: str
@@ -73,7 +73,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Lineup:
-    """All runs of a report, the first of which the others are compared with."""
+    """All runs of a report; the others are compared with the first."""
 
     entries: tuple[Entry, ...]
     groups: tuple[Group, ...]
@@ -86,7 +86,7 @@ class Lineup:
 
     @property
     def metric(self) -> Metric:
-        """The first run's primary metric: that of all where they are comparable."""
+        """The first run's primary metric, which all have if they are comparable."""
         return self.entries[0].run.metric
 
     @property
@@ -117,7 +117,7 @@ class Lineup:
 
 
 def line_up(runs: Sequence[RunRecord]) -> Lineup:
-    """Name the runs, and group those that differ in their seeds alone."""
+    """Label the runs, and group those that differ only in seeds."""
     recipes = [settings.flatten(run.recipe) for run in runs]
     # A run of an earlier version lacks the settings that are newer.
     indices = settings.seed_groups([settings.flatten(whole(run.recipe)) for run in runs])

@@ -1,4 +1,4 @@
-"""HTML in which everything is escaped unless it was made here."""
+"""HTML in which everything is escaped unless it was made by this module."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ VOID = frozenset({"br", "col", "img", "meta"})
 
 
 class Safe(str):
-    """HTML that is already escaped; any other string is text."""
+    """Escaped HTML; any other string is text."""
 
     __slots__ = ()
 
@@ -20,12 +20,12 @@ Attribute: TypeAlias = "str | None"
 
 
 def text(value: str) -> Safe:
-    """Escape a string; what is safe already stays."""
+    """Escape a string, unless it is safe already."""
     return value if isinstance(value, Safe) else Safe(html.escape(value))
 
 
 def join(*children: Child) -> Safe:
-    """Set children one after another, escaping those that are plain strings and leaving out None."""
+    """Join children, escaping plain strings and omitting None."""
     parts: list[str] = []
     for child in children:
         if isinstance(child, str):
@@ -36,7 +36,7 @@ def join(*children: Child) -> Safe:
 
 
 def el(tag: str, *children: Child, **attributes: Attribute) -> Safe:
-    """Make an element. ``class_`` stands for class, other underscores for hyphens; None leaves one out."""
+    """Return an element. ``class_`` is class, other underscores are hyphens; None omits an attribute."""
     written = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{html.escape(value)}"'
         for name, value in attributes.items()
@@ -54,10 +54,10 @@ def table(
     class_: str | None = None,
     hide_caption: bool = False,
 ) -> Safe:
-    """Make a table whose first column names its rows and whose other columns hold figures.
+    """Return a table whose first column names its rows and whose other columns hold figures.
 
-    It scrolls sideways within itself where the screen is narrower, and can be scrolled by keyboard. A hidden
-    caption is still read out.
+    It scrolls horizontally on narrow screens, also by keyboard. A hidden caption is still read by screen
+    readers.
     """
     body = [
         el("tr", el("th", first, scope="row"), [el("td", cell) for cell in others]) for first, *others in rows
@@ -73,5 +73,5 @@ def table(
 
 
 def details(summary: str, *children: Child) -> Safe:
-    """Fold children away under a summary."""
+    """Return children folded away under a summary."""
     return el("details", el("summary", summary), *children)

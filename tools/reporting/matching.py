@@ -1,4 +1,4 @@
-"""Which of several runs may be compared: at equal trained samples, at equal compute, on one machine."""
+"""Fair comparisons between runs: at equal trained samples, at equal compute, on one machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.reporting.record import RunRecord
 from tools.reporting.wording import count, listed, percent
 
 COMPUTE_TOLERANCE = 0.02
-"""Runs whose compute differs by more, of the lesser, are not matched in compute."""
+"""Maximum relative difference in compute, of the lesser, of runs matched in compute."""
 
 OPEN, CLOSE = "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"
 
@@ -18,7 +18,7 @@ _MACHINE = ("cpu", "gpu", "device", "cores", "threads")
 
 
 def matching(lineup: Lineup) -> list[str]:
-    """Say which comparisons are fair, and what the others leave out; a sentence each."""
+    """Return sentences on which comparisons are fair, and on the limits of the others."""
     runs = [entry.run for entry in lineup]
     said = [*_metrics(lineup), _trained(lineup), _compute(lineup), *_dearer(lineup)]
     if len({tuple(str(run.environment.get(key)) for key in _MACHINE) for run in runs}) > 1:
@@ -36,7 +36,7 @@ def _label(lineup: Lineup) -> str:
 
 
 def _metrics(lineup: Lineup) -> list[str]:
-    """Say that results do not compare where runs are judged by different metrics."""
+    """Return a note that results don't compare if runs have different primary metrics."""
     if lineup.comparable:
         return []
     named = [
@@ -51,7 +51,7 @@ def matched(
 ) -> list[list[Entry]]:
     """Group runs by a figure that all of them have: each is within ``tolerance(least)`` of its group's least.
 
-    Groups, and the runs in each, stand in the order of the figure, then of the page.
+    Groups, and the runs in each, are in the order of the figure, then of the page.
     """
     known = sorted((value(entry.run) or 0.0, index) for index, entry in enumerate(entries))
     groups: list[list[Entry]] = []
@@ -107,12 +107,12 @@ def _grouped(what: str, groups: Sequence[Sequence[Entry]], say: Callable[[RunRec
 
 
 def _name(entry: Entry) -> str:
-    """The run's label, in quotation marks where it holds a comma itself."""
+    """Return the run's label, in quotation marks if it has a comma."""
     return f"{OPEN}{entry.label}{CLOSE}" if "," in entry.label else entry.label
 
 
 def _dearer(lineup: Lineup) -> list[str]:
-    """Say which runs took more compute than others that were trained on as many samples."""
+    """Return a note on runs that took more compute than others with as many trained samples."""
     if any(_number_trained(entry.run) is None or not _computed(entry.run) for entry in lineup):
         return []
     said = []

@@ -1,4 +1,4 @@
-"""A metric over training as a mean over runs, and its spread: the sample-importance paper's measures."""
+"""Mean and spread of a metric over runs during training: the sample-importance paper's measures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tools.reporting.lineup import Group
 
 ROUNDING = 1e-9
-"""Values closer to each other are equal: accuracies are fractions of thousands, and their means round."""
+"""Values closer than this are equal: accuracies are fractions of thousands, and their means are rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class Curve:
     steps
         float64[n], optimizer steps at each evaluation.
     rounds
-        float64[n], its round.
+        float64[n], round of each evaluation.
     values
         float64[runs, n].
     higher_is_better
-        The metric's direction.
+        Whether higher values of the metric are better.
     """
 
     steps: NDArray[np.float64]
@@ -43,16 +43,16 @@ class Curve:
 
     @property
     def best(self) -> int:
-        """Index of the best of the mean, the first where it is reached several times."""
+        """Index of the best mean, the first if there are several."""
         return int(self.reaches(self.best_mean).argmax())
 
     @property
     def best_mean(self) -> float:
-        """Best mean, a maximum or a minimum: A_b, of the baseline."""
+        """Best mean, a maximum or a minimum: A_b for the baseline."""
         return float(self.mean.max() if self.higher_is_better else self.mean.min())
 
     def reaches(self, target: float, tolerance: float = 0.0) -> NDArray[np.bool_]:
-        """Where the mean is as good as ``target``, or no more than ``tolerance`` worse: bool[n]."""
+        """Return bool[n], whether the mean is as good as ``target``, or no more than ``tolerance`` worse."""
         slack = tolerance + ROUNDING
         reached: NDArray[np.bool_] = (
             self.mean >= target - slack if self.higher_is_better else self.mean <= target + slack
@@ -61,11 +61,11 @@ class Curve:
 
 
 def curve(group: Group) -> Curve | None:
-    """The mean curve of a group's finished runs, at the rounds that all of them evaluated; None for none."""
+    """Return the mean curve of a group's finished runs, at rounds that all evaluated; None for none."""
     runs = [entry.run for entry in group.entries if entry.run.finished and len(entry.run.evaluations)]
     if not runs:
         return None
-    # A round that was evaluated twice counts as it was last.
+    # Of a round that was evaluated twice, the last evaluation counts.
     found = []
     for run in runs:
         columns = np.stack([run.evaluations["round"], run.results, run.evaluations["step"]])
@@ -80,6 +80,6 @@ def curve(group: Group) -> Curve | None:
 
 
 def percentiles(values: Sequence[float]) -> tuple[float, float]:
-    """16th and 84th percentile, between the nearest runs in proportion: the paper's spread."""
+    """Return the 16th and 84th percentiles, interpolated linearly: the paper's spread."""
     low, high = np.percentile(values, (16, 84)).tolist()
     return low, high

@@ -1,4 +1,4 @@
-"""A metric's values in words: in percent or in the metric's own unit."""
+"""Formatting of a metric's values, in percent or in the metric's own unit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def heading(metric: Metric) -> str:
 
 
 def axis(metric: Metric) -> str:
-    """Return what an axis measures, with its unit: "accuracy, %"."""
+    """Return the label of an axis, with its unit: "accuracy, %"."""
     return f"{metric.label}, {metric.unit}" if metric.unit else metric.label
 
 
@@ -22,7 +22,7 @@ def column(metric: Metric) -> str:
 
 
 def scale(metric: Metric) -> float:
-    """Return what values are multiplied by before they are drawn."""
+    """Return the factor by which values are multiplied before they are drawn."""
     return 100.0 if metric.percent else 1.0
 
 
@@ -64,12 +64,12 @@ def deviation(metric: Metric, value: float | None, digits: int = 2) -> str:
 
 
 def unit_of_difference(metric: Metric) -> str:
-    """Return the unit of differences and deviations; "" where there is none."""
+    """Return the unit of differences and deviations; "" if there is none."""
     return "points" if metric.percent else metric.unit
 
 
 def best(metric: Metric) -> str:
-    """Return what the best of several values is: "maximum" or "minimum"."""
+    """Return the name of the best of several values: "maximum" or "minimum"."""
     return "maximum" if metric.higher_is_better else "minimum"
 
 

@@ -31,7 +31,7 @@ from tools.reporting.wording import NONE, listed, percent
 
 
 def page(runs: Sequence[RunRecord]) -> str:
-    """Set the report of ``runs``, the first of which is what the others are compared with."""
+    """Return the report of ``runs``; the others are compared with the first."""
     lineup = line_up(runs)
     several = lineup.several
     summary = headline.comparison(lineup) if several else headline.headline(runs[0])
@@ -66,7 +66,7 @@ def _subject(lineup: Lineup) -> str:
 
 
 def _notices(lineup: Lineup) -> Safe | None:
-    """Say of each run what is unfinished, missing or damaged."""
+    """Return notes on unfinished runs, and on missing or damaged files."""
     said: list[Safe] = []
     for entry in lineup:
         whose = join(el("b", entry.label), ": ") if lineup.several else None
@@ -142,7 +142,7 @@ def _importance(lineup: Lineup) -> Safe | None:
 
 
 def _settings(lineup: Lineup) -> Safe:
-    """For one run all settings, for several first those that differ."""
+    """Return all settings of one run, or of several first those that differ."""
     tables = [entry.recipe for entry in lineup]
     if lineup.several:
         return section("Settings that differ", _split(lineup, tables, "settings"))
@@ -168,7 +168,7 @@ def _environment(lineup: Lineup) -> Safe:
 
 
 def _facts(environment: Mapping[str, Any]) -> dict[str, str]:
-    """One line per fact, also of those that stand together, such as the digests of training and test set."""
+    """Return one line per entry, also of nested ones, such as the digests of training and test set."""
     facts: dict[str, str] = {}
     for key, value in environment.items():
         if isinstance(value, Mapping):
@@ -179,7 +179,7 @@ def _facts(environment: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _command(command: object) -> Safe:
-    """A command that breaks across lines between its words only."""
+    """Return a command that wraps only between its words."""
     if not isinstance(command, str):
         return el("p", "The command is not recorded.")
     words = [join(" " if i else None, el("span", word)) for i, word in enumerate(command.split(" "))]

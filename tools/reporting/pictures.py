@@ -1,4 +1,4 @@
-"""The easiest and the hardest image of each class, from the data sets of runs where these are at hand."""
+"""The easiest and the hardest image of each class, from the runs' data sets if these are available."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from trainer.data import paths
 from trainer.errors import RunError
 
 MOST_CLASSES = 12
-"""Columns; where there are more classes, those with the highest mean weight."""
+"""Maximum columns; with more classes, those with the highest mean weight."""
 
 MOST_RUNS = 8
-"""Rows of each table."""
+"""Maximum rows of each table."""
 
 SIDE = 64
-"""Pixels of the longer side to which larger images are brought down."""
+"""Longer side in pixels to which larger images are scaled down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class _Shown:
 
 
 def extremes(lineup: Lineup) -> list[Safe] | None:
-    """Easiest and hardest image of each class, a row per run; None where no run has sample weights.
+    """Return the easiest and hardest image of each class, one row per run; None without sample weights.
 
     The sample of lowest and of highest weight, as the sample-importance paper's figures 18 and 19 show them.
     """
@@ -78,7 +78,7 @@ def _alike(one: _Shown, other: _Shown) -> bool:
 
 
 def _show(entry: Entry) -> _Shown | str:
-    """A run's samples with the data set that they are of, or why there are no pictures."""
+    """A run's samples with their data set, or the reason why there are no pictures."""
     samples, weight = entry.run.samples, _weight(entry.run.samples)
     assert samples is not None
     assert weight is not None
@@ -155,7 +155,7 @@ def _cell(one: _Shown, label: int, hardest: bool) -> Child:
 
 
 def _png(pixels: NDArray[np.uint8]) -> str:
-    """The image as the address of itself."""
+    """Return the image as a data URL."""
     image = Image.fromarray(pixels)
     image.thumbnail((SIDE, SIDE))
     file = io.BytesIO()

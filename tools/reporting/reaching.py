@@ -19,11 +19,11 @@ FIGURES: dict[str, tuple[str, Callable[[float | None], str]]] = {
     "Compute, in samples": ("compute", count),
     "Training time": ("seconds", duration),
 }
-"""By heading: a column of the evaluations, and how to say its numbers."""
+"""By heading: a column of the evaluations, and the formatting of its numbers."""
 
 
 def reaching(lineup: Lineup) -> Safe | None:
-    """When each run, or the mean of its repeats, first reached the worst result that any ended with.
+    """Return when each run, or the mean of its repeats, first reached the worst final result of any.
 
     Of several finished groups of runs of one primary metric; None where there are fewer. Time to a given
     accuracy is the measure of DAWNBench (Coleman et al. 2017); a run whose learning rate falls reaches
@@ -54,7 +54,7 @@ def reaching(lineup: Lineup) -> Safe | None:
 
 
 def _mean(group: Group, column: str, target: float) -> float | None:
-    """Mean of a figure over a group's runs at the target; None where a run didn't record it."""
+    """Return the mean of a figure over a group's runs at the target; None if a run didn't record it."""
     runs = [entry.run for entry in group.entries if entry.run.finished and entry.run.result is not None]
     figures = [_at(run, column, target) for run in runs]
     known = [figure for figure in figures if figure is not None]

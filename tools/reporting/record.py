@@ -1,4 +1,4 @@
-"""One run as a report sees it: what its folder says, and the figures that follow from that."""
+"""A run in a report: the contents of its folder, and derived figures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Series:
         return self.columns[name]
 
     def last(self, name: str) -> float | None:
-        """The last line's number, None where there is none."""
+        """Return the last line's number; None if there is none."""
         return number(float(self[name][-1])) if len(self) else None
 
 
@@ -55,7 +55,7 @@ class Samples:
     mean_probability
         float64[n], probability given to the true class, nan for samples never seen.
     classes
-        Names of the classes where the run recorded them.
+        Names of the classes if the run recorded them.
     weight
         float64[n], the w of epoch E that sample_importance took, nan for none; None in older tables.
     image, copy
@@ -71,7 +71,7 @@ class Samples:
     copy: NDArray[np.int64] | None = None
 
     def class_name(self, label: int) -> str:
-        """The class's name, or its number where the run recorded no names."""
+        """Return the class's name, or its number if the run recorded no names."""
         if self.classes is not None and 0 <= label < len(self.classes):
             return self.classes[label]
         return f"class {label}"
@@ -88,7 +88,7 @@ class RunRecord:
     recipe, environment, ledger
         Contents of run.toml, environment.json and ledger.json.
     metrics
-        What its evaluators measured, the primary metric first.
+        The metrics of its evaluators, the primary one first.
     steps, evaluations
         Lines of the .jsonl files.
     measured
@@ -96,7 +96,7 @@ class RunRecord:
     samples
         Rows of samples.parquet.
     faults
-        What is missing or damaged, a sentence's part each.
+        Missing or damaged files, as parts of a sentence.
     """
 
     path: Path
@@ -117,12 +117,12 @@ class RunRecord:
 
     @property
     def finished(self) -> bool:
-        """Whether the run spent its budget, by its own ledger."""
+        """Whether the run spent its budget, by its ledger."""
         return self.ledger.get("finished") is True
 
     @property
     def metric(self) -> Metric:
-        """The primary metric, which the run is judged by."""
+        """The primary metric."""
         return self.metrics[0]
 
     @property
@@ -151,7 +151,7 @@ class RunRecord:
         return {name: seconds for name, seconds in known.items() if seconds is not None}
 
     def number(self, key: str) -> float | None:
-        """A number of the ledger; samples trained, steps and seconds fall back on the last logged step."""
+        """Return a number of the ledger; trained, steps and seconds default to the last logged step."""
         value = number(self.ledger.get(key))
         if value is not None:
             return value
@@ -173,7 +173,7 @@ class RunRecord:
 
     @property
     def compute(self) -> float | None:
-        """Compute spent, in samples trained at full resolution; made up of the counts of older ledgers."""
+        """Compute spent, in samples trained at full resolution; computed from the counts of older ledgers."""
         known = self.number("compute")
         if known is not None or "counts" in self.ledger:
             return known
@@ -218,12 +218,12 @@ class RunRecord:
         return None if scoring is None or not compute else scoring / compute
 
     def fraction_of_full(self, samples: float | None) -> float | None:
-        """A number of samples by that of the full training."""
+        """Return a number of samples relative to the full training's."""
         full = self.number("full_budget_samples")
         return samples / full if samples is not None and full else None
 
     def by_pixels(self, key: str) -> dict[int, float]:
-        """Numbers of the ledger that stand by resolution, in pixels of the shorter side."""
+        """Return numbers of the ledger that are keyed by image size."""
         known = self.ledger.get(key)
         if not isinstance(known, Mapping):
             return {}
@@ -232,7 +232,7 @@ class RunRecord:
 
 
 def number(value: object) -> float | None:
-    """The number as it stands in a file, None where it is no finite number."""
+    """Return the number in a file; None if it isn't a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -1,4 +1,4 @@
-"""How evenly a run spread its budget over the samples, and which classes stayed hard."""
+"""Statistics of a run's sample counts, and its hard classes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Spread:
     unseen
         Samples never trained on.
     least, median, most
-        Of the counts.
+        Least, median and largest of the counts.
     """
 
     samples: int
@@ -36,17 +36,17 @@ class Spread:
 
     @property
     def highest_entropy(self) -> float:
-        """Log N, in nats: that of equal counts."""
+        """Log N, in nats: the entropy of equal counts."""
         return math.log(self.samples)
 
     @property
     def effective_samples(self) -> float:
-        """Exp H(c): as varied as so many samples seen equally often."""
+        """Exp H(c): the number of samples that, seen equally often, are as varied."""
         return math.exp(self.entropy)
 
 
 def spread(samples: Samples) -> Spread | None:
-    """Sum up how often samples were trained on; None for a table without rows."""
+    """Return statistics of how often samples were trained on; None for a table without rows."""
     seen = samples.times_seen
     if len(seen) == 0:
         return None
@@ -61,7 +61,7 @@ def spread(samples: Samples) -> Spread | None:
 
 
 def class_probabilities(samples: Samples) -> dict[int, float]:
-    """Mean over a class's samples of the mean probability given to it, for classes with a sample seen."""
+    """Return the mean over a class's samples of its mean probability, for classes with a sample seen."""
     known = np.isfinite(samples.mean_probability)
     labels, probabilities = samples.label[known], samples.mean_probability[known]
     return {int(label): float(probabilities[labels == label].mean()) for label in np.unique(labels)}

@@ -1,4 +1,4 @@
-"""Settings of several runs: which differ, what to call each run, which runs differ in their seeds alone."""
+"""Settings of several runs: which differ, labels of runs, groups of runs that differ only in seeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainer.slots import RUN_SLOTS
 SEEDS = ("seed", "init_seed", "order_seed", "augment_seed", "selection_seed")
 
 PARTS = ("data", *RUN_SLOTS)
-"""Settings whose values say by themselves what they are settings of."""
+"""Settings whose values are clear without the setting's name."""
 
 UNSAID = {
     **{(key, part): said for key, slot in RUN_SLOTS.items() for part, said in slot.unnamed.items()},
@@ -23,7 +23,7 @@ UNSAID = {
 
 
 def flatten(table: Mapping[str, Any]) -> dict[str, str]:
-    """One line a setting: a part's name under its slot, its options under slot.option.
+    """Return one entry per setting: a part's name under its slot, its options under slot.option.
 
     >>> flatten({"epochs": 20.0, "optimizer": {"name": "sgd", "lr": 0.1}})
     {'epochs': '20.0', 'optimizer': 'sgd', 'optimizer.lr': '0.1'}
@@ -43,23 +43,23 @@ def _value(value: object) -> str:
 
 
 def split(runs: Sequence[Mapping[str, str]]) -> tuple[list[str], list[str]]:
-    """Keys whose values differ among ``runs``, then those that all share, in the order of the files."""
+    """Return the keys whose values differ among ``runs``, then the others, in the order of the files."""
     keys = list(dict.fromkeys(key for run in runs for key in run))
     different = [key for key in keys if len({run.get(key) for run in runs}) > 1]
     return different, [key for key in keys if key not in different]
 
 
 def labels(runs: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[str]:
-    """Short names that tell ``runs`` apart by what differs, else their folders' ``names``."""
+    """Return short names of ``runs`` made of differing settings, else their folders' ``names``."""
     return by_difference(runs) or _numbered(names)
 
 
 def by_difference(runs: Sequence[Mapping[str, str]]) -> list[str] | None:
-    """Short names that tell ``runs`` apart by what differs; None where too much does, or nothing."""
+    """Return short names of ``runs`` made of differing settings; None if too many differ, or none."""
     different, _ = split(runs)
     bearing = [key for key in different if key not in IDLE and key != "recipe"]
     parts = [key for key in bearing if "." not in key]
-    # An option that some runs lack, as another part has none such, tells no more than that part.
+    # An option that some runs lack, because their part hasn't it, adds nothing to the part's name.
     options = [key for key in bearing if "." in key and len({run[key] for run in runs if key in run}) > 1]
     for telling in (parts, parts + options, bearing):
         telling.sort(key=lambda key: PARTS.index(key) if key in PARTS else len(PARTS))
@@ -87,7 +87,7 @@ def _numbered(names: Sequence[str]) -> list[str]:
 
 
 def seed_groups(runs: Sequence[Mapping[str, str]]) -> list[list[int]]:
-    """Indices of runs that agree in everything but seeds and places, in order of first appearance."""
+    """Return indices of runs that agree in everything but seeds and folders, in order of first appearance."""
     groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
     for index, run in enumerate(runs):
         bearing = {key: value for key, value in run.items() if key not in (*IDLE, *SEEDS)}
