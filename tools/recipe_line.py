@@ -40,6 +40,7 @@ def read_run(
         If the recipe or a part is unknown, or a value is out of range.
     """
     # The chosen parts determine the options, so they are looked up before the command line is parsed.
+    words = [_renamed(word) for word in words]
     _check_renamed(words)
     named = words[0] if words and not words[0].startswith("-") else None
     base = recipe.load(named, _note) if named is not None else config.Run()
@@ -61,6 +62,16 @@ def _note(text: str) -> None:
     """Print a note, only once if several ranks read the same command line."""
     if os.environ.get("RANK", "0") == "0":
         say(f"note: {text}")
+
+
+def _renamed(word: str) -> str:
+    """Return an option by its own name; in recipes ``name`` is the part's, so a network's is ``arch``.
+
+    >>> _renamed("--model.name=vit_tiny_patch16_224"), _renamed("--name=model")
+    ('--model.arch=vit_tiny_patch16_224', '--name=model')
+    """
+    option, equals, value = word.partition("=")
+    return f"--model.arch{equals}{value}" if option == "--model.name" else word
 
 
 def _check_renamed(words: Sequence[str]) -> None:

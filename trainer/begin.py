@@ -48,9 +48,9 @@ def open_session(
     before: dict[str, Any] = {} if found is None else found.state
     changed = inputs.check(run, before.get("inputs", {}), now, folder.path)
     kept = before.get("bf16") if run.precision == "auto" else None
-    session = build(run, folder, data, world, device, kept)
-    session.inputs = now
+    session = build(run, folder, data, world, device, kept, resumed=found is not None)
     try:
+        session.inputs = now if found is not None else {**now, **inputs.initial_weights(run)}
         if found is not None:
             restore(session, found)
         if world.leads:

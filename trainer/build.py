@@ -12,6 +12,7 @@ from torch import nn
 from pipeline import Augmentation, Loader
 from pipeline.augment.center_crop import CenterCrop
 from pipeline.augment.protocol import Cropping
+from pipeline.formats.card import Card
 from pipeline.machine import cores
 from pipeline.resolution import Stage, in_pixels
 from samplers import Plan, Sampler, SamplingWarning, use_threads
@@ -26,9 +27,12 @@ from trainer.evaluation import build_evaluators
 from trainer.evaluators import EvaluatorContext
 from trainer.feed import open_feeds
 from trainer.feedback import FeedbackBuffer
+from trainer.fitting import outputs
 from trainer.flops import flops_by_pixels
+from trainer.freezing import freeze
 from trainer.inference.predict import View
 from trainer.inference.scorer import Scorer
+from trainer.initial_weights import LoadReport, initialize, normalization
 from trainer.ledger import Ledger
 from trainer.methods import Method
 from trainer.models.narrow import guard_narrow
@@ -58,6 +62,8 @@ def build(
     world: World,
     device: torch.device,
     bf16: bool | None = None,
+    *,
+    resumed: bool = False,
 ) -> Session:
     """Build a run's parts in their initial state.
 
@@ -66,6 +72,8 @@ def build(
     bf16
         Whether the forward pass runs under bf16 autocast, as in an earlier session; None means as run and
         device determine.
+    resumed
+        Whether the weights are going to be those of a checkpoint, so that initial ones needn't be read.
 
     Raises
     ------
@@ -75,13 +83,14 @@ def build(
     if device.type == "cpu":
         keep_freed_memory()
     run = replace(run, selection=run.selection.bind(Terms(run.budget, run.epochs, run.batch_size)))
-    card, classes = data.train.card, len(data.train.card.classes)
+    card = data.train.card
     # The number of cores is determined in one place and passed to samplers.
     use_threads(cores())
     if bf16 is None:
         bf16 = use_bf16(run, device)
     dtype = torch.float64 if run.precision == "fp64" else torch.float32
-    augmentation = Augmentation(run.augment, mean=run.mean or card.mean, std=run.std or card.std, dtype=dtype)
+    mean, std = normalization(run, card)
+    augmentation = Augmentation(run.augment, mean=mean, std=std, dtype=dtype)
     candidates = _candidates(run, data, world)
     open_loader = partial(Loader, engine=run.engine, device=device, rank=world.rank, world_size=world.size)
     loader = open_loader(
@@ -89,8 +98,10 @@ def build(
     )
     test_loader = open_loader(data.test, batch_size=EVALUATION_BATCH * world.size)
     full = run.resolution.full(_native(augmentation, loader))
-    flops = flops_by_pixels(run, classes, full, run.batch_size // world.size)
-    method, module = _method(run, classes, world, device, dtype)
+    flops = flops_by_pixels(run, card.spec, full, run.batch_size // world.size)
+    method, module, report = _method(run, card, world, device, dtype, resumed)
+    if report is not None:
+        data = replace(data, notes=(*data.notes, *report.notes()))
     if world.size > 1:
         # Ranks start with equal weights, and then drop out units of their own.
         torch.manual_seed(_seed(run, run.init_seed) + world.rank)
@@ -236,18 +247,26 @@ def _native(augmentation: Augmentation, loader: Loader) -> int | None:
 
 
 def _method(
-    run: Run, classes: int, world: World, device: torch.device, dtype: torch.dtype
-) -> tuple[Method, nn.Module]:
-    """Return the method, and the module that steps call: wrapped for ranks, and compiled if requested."""
+    run: Run, card: Card, world: World, device: torch.device, dtype: torch.dtype, resumed: bool
+) -> tuple[Method, nn.Module, LoadReport | None]:
+    """Return the method, the module that steps call, and the report of the initial weights.
+
+    The module is wrapped for ranks, and compiled if requested. A resumed run's weights come from its
+    checkpoint, whether its initial weights still exist or not.
+    """
     torch.manual_seed(_seed(run, run.init_seed))
     # Weights are drawn in double precision, too: normal variates in float32 differ between processors.
     usual = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        network = run.model.build(classes=classes)
+        network = run.model.build(classes=outputs(run.method, card.spec))
+        report = None if resumed else initialize(run, network)
+        freeze(network, run.freeze)
         if run.gradient_checkpointing:
             checkpoint_gradients(network, SLOTS["model"].named(run))
-        method = run.method.build(network).to(device)
+        method = run.method.build(network)
+        method.begin(card.class_counts)
+        method = method.to(device)
     finally:
         torch.set_default_dtype(usual)
     if run.channels_last:
@@ -259,7 +278,7 @@ def _method(
         # slower.
         torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
         wrapped = torch.compile(wrapped, dynamic=False)  # type: ignore[assignment]
-    return method, wrapped
+    return method, wrapped, report
 
 
 def _digest(run: Run, data: Data) -> str | None:

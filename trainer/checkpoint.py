@@ -127,6 +127,12 @@ def set_aside(path: Path) -> None:
         raise unwritable(aside, error) from None
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a readable file begins as a run's checkpoint does, of whatever version."""
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
 def load(path: Path, device: torch.device) -> dict[str, Any]:
     """Return one checkpoint's state; no code in the file is executed.
 

@@ -18,7 +18,7 @@ from trainer.errors import RunError
 from trainer.evaluators import EvaluatorConfig
 from trainer.methods import MethodConfig
 from trainer.metrics import Metric, metrics_of
-from trainer.models import ModelConfig
+from trainer.models import ModelConfig, Published
 from trainer.optimizers import OptimizerConfig
 from trainer.schedules import ScheduleConfig
 from trainer.selection import SelectionConfig
@@ -105,6 +105,14 @@ class Settings:
 
     selection_seed: int | None = None
     """Seed of the selection; None means --seed."""
+
+    init_from: Path | None = None
+    """Run folder, or file (.safetensors, .pt), whose weights to begin from, fitted by name and shape; None
+    begins from random ones, or from --model.pretrained."""
+
+    freeze: tuple[str, ...] = ()
+    """Parts of the network that aren't trained, by the names of its parameters up to a dot, as in `--freeze
+    stem blocks.0`; backbone for all but the classifier. Batch normalization in them keeps its statistics."""
 
     scoring: Literal["eval", "train"] = "eval"
     """Mode of the network when a selection scores: eval normalizes by running statistics, train by the
@@ -278,6 +286,11 @@ class Run(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         fitting.check(self)
+        if self.init_from is not None and isinstance(self.model, Published) and self.model.pretrained:
+            raise RunError(
+                f"weights must begin from one source; got --init-from {self.init_from} and "
+                "--model.pretrained: leave one out"
+            )
         augmentations.check(self.augment)
         object.__setattr__(
             self, "augment", augmentations.complete(self.augment, augmentations.base_of((), self.data))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from pipeline.formats import Converted
-from pipeline.targets import LABEL, TargetKind
+from pipeline.targets import LABEL, TargetKind, TargetSpec
 from samplers import SamplerConfig, ScoringConfig
 from trainer.errors import RunError
 from trainer.methods import MethodConfig, Offer
@@ -89,6 +89,19 @@ def check_targets(method: MethodConfig, train: Converted) -> None:
         f"those of {train.path} are of kind {held} ({train.card.spec.words}): {remedy}, or convert the "
         f"images with --targets {method.targets[LABEL]}"
     )
+
+
+def outputs(method: MethodConfig, spec: TargetSpec) -> int:
+    """Return the number of outputs of the encoder that ``method`` trains on targets of ``spec``.
+
+    One per class, per label, or per value; 0, that is features, where a method learns no targets on a set
+    without classes.
+    """
+    if spec.kind == "class" or (spec.kind == "multi_label" and LABEL in method.targets):
+        return len(spec.classes)
+    if spec.kind == "value" and LABEL in method.targets:
+        return spec.columns or 1
+    return 0
 
 
 def _learns(method: MethodConfig, held: TargetKind) -> bool:

@@ -13,8 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from pipeline import Batch
+from pipeline.targets import CLASSES, LABEL, TargetSpec
 from trainer.config import Run
 from trainer.errors import RunError
+from trainer.fitting import outputs
+from trainer.freezing import freeze
 from trainer.methods import Method
 from trainer.selection.helpers.schedule import Scored
 from trainer.slots import SLOTS
@@ -39,11 +42,13 @@ class Flops:
     step: Mapping[int, float]
 
 
-def flops_by_pixels(run: Run, classes: int, full: int, batch_size: int) -> Flops:
+def flops_by_pixels(run: Run, spec: TargetSpec, full: int, batch_size: int) -> Flops:
     """Return the FLOPs at every resolution of training and scoring.
 
     Parameters
     ----------
+    spec
+        Targets of the training set.
     batch_size
         Samples per step of one rank.
 
@@ -55,7 +60,7 @@ def flops_by_pixels(run: Run, classes: int, full: int, batch_size: int) -> Flops
     part, trained = run.selection, {*run.resolution.stages(full), full}
     scored = {part.scoring_pixels(pixels) for pixels in trained} if isinstance(part, Scored) else set()
     with torch.device("meta"):
-        method = run.method.build(run.model.build(classes=classes))
+        method = run.method.build(freeze(run.model.build(classes=outputs(run.method, spec)), run.freeze))
     forward, step = {}, {}
     for pixels in trained | scored:
         try:
@@ -63,15 +68,18 @@ def flops_by_pixels(run: Run, classes: int, full: int, batch_size: int) -> Flops
         except RunError:
             raise
         except (RuntimeError, AssertionError, ValueError) as error:
+            fault = " ".join(str(error).split()).rstrip(".")
+            own = f"--model.image-size {pixels}, " if hasattr(run.model, "image_size") else ""
             raise RunError(
                 f"model {SLOTS['model'].named(run)} must take images of {pixels} pixels; it can't "
-                f"({error}): "
-                "give another --resolution or model"
+                f"({fault}): give {own}another --resolution or model"
             ) from None
         # Batch normalization refuses a single image in training.
         count = max(2, batch_size)
-        streams = {stream.name: meta_batch(stream.batch_size(count, 1), 1, pixels) for stream in run.streams}
-        step[pixels] = step_flops(method, meta_batch(count, run.method.views, pixels), streams) / count
+        streams = {
+            stream.name: meta_batch(stream.batch_size(count, 1), 1, pixels, spec) for stream in run.streams
+        }
+        step[pixels] = step_flops(method, meta_batch(count, run.method.views, pixels, spec), streams) / count
     return Flops(forward, step)
 
 
@@ -107,12 +115,15 @@ def step_flops(method: Method, batch: Batch, streams: Mapping[str, Batch] | None
     return counter.flops
 
 
-def meta_batch(count: int, views: int, pixels: int, channels: int = 3) -> Batch:
-    """Return a batch on the meta device, as the loader's of plain images."""
+def meta_batch(count: int, views: int, pixels: int, spec: TargetSpec = CLASSES, channels: int = 3) -> Batch:
+    """Return a batch on the meta device, as the loader's of plain images with targets of ``spec``."""
     with torch.device("meta"):
         images = torch.zeros(count, channels, pixels, pixels)
-        labels = torch.zeros(count, dtype=torch.int64)
-    return Batch(np.arange(count), (images,) * views, {"label": labels})
+        targets = {}
+        if spec.kind != "none":
+            values = torch.from_numpy(np.empty(0, spec.dtype))
+            targets[LABEL] = torch.zeros(count, *spec.row, dtype=values.dtype)
+    return Batch(np.arange(count), (images,) * views, targets)
 
 
 class _StepCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -11,6 +11,7 @@ from typing import Any
 from trainer.config import Run
 from trainer.data import Data, paths, stream_path
 from trainer.errors import RunError
+from trainer.initial_weights import source, weights_in
 from trainer.slots import RUN_SLOTS
 
 Digests = Mapping[str, str | None]
@@ -28,6 +29,20 @@ def digests(run: Run, data: Data) -> dict[str, str | None]:
     sets = {"train": data.train.card.digest, "test": data.test.card.digest}
     streams = {f"streams.{name}": dataset.card.digest for name, dataset in data.streams.items()}
     return {**sets, **streams, **{option: _digest(option, path) for option, path in files(run)}}
+
+
+def initial_weights(run: Run) -> dict[str, str | None]:
+    """Return the digest of the weights that a run begins from, as "init_from"; nothing of random ones.
+
+    Raises
+    ------
+    RunError
+        If a file can't be read.
+    """
+    path = source(run)
+    if path is None:
+        return {}
+    return {"init_from": _digest("init-from", weights_in(path))}
 
 
 def files(run: Run) -> Iterator[tuple[str, Path]]:

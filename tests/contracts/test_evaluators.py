@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from two_ranks import run_two_ranks
 
+from pipeline.conversion.convert import ConvertOptions, convert
+from pipeline.sources import ArraySource
 from trainer import RunFolder, Session, open_session
 from trainer.config import Run
 from trainer.evaluation import build_evaluators, measure, targets_of
@@ -28,6 +31,8 @@ import os
 import sys
 from pathlib import Path
 
+from pipeline.conversion.convert import ConvertOptions, convert
+from pipeline.sources import ArraySource
 from trainer import RunFolder, open_session
 from trainer.parallel import join, leave
 from trainer.recipe import load
@@ -41,9 +46,28 @@ leave()
 """
 
 
+def data_of(config: EvaluatorConfig, tiny: Callable[..., Path], folder: Path) -> Path:
+    """Make a set of the targets that an evaluator needs; returns the training set."""
+    kind = config.targets.get("label", "class")
+    if kind == "class":
+        return tiny()
+    rng = np.random.default_rng(0)
+    for split, samples in (("train", 128), ("test", 48)):
+        images = rng.integers(0, 256, (samples, 8, 8, 3), dtype=np.uint8)
+        values, classes = rng.standard_normal((samples, 2), np.float32), ()
+        if kind == "multi_label":
+            values, classes = rng.integers(0, 2, (samples, 3), np.uint8), ("x", "y", "z")
+        source = ArraySource(kind, split, "noise", classes, values, images, kind=kind)
+        convert(source, folder / f"{kind}-{split}.beton", ConvertOptions(overwrite=True))
+    return folder / f"{kind}-train.beton"
+
+
 def a_run(data: Path, *evaluators: str) -> Run:
+    method = "supervised" if "classification" in evaluators else evaluators[0]
     table = {
         "data": str(data),
+        "test_data": str(data.with_name(data.name.replace("train", "test"))),
+        "method": method,
         "evaluator": list(evaluators),
         "model": {"name": "resnet8", "width": 4},
         "batch_size": 16,
@@ -63,7 +87,8 @@ def config(request: pytest.FixtureRequest) -> EvaluatorConfig:
 
 @pytest.fixture
 def session(config: EvaluatorConfig, tiny: Callable[..., Path], tmp_path: Path) -> Iterator[Session]:
-    run = a_run(tiny(), SLOTS["evaluator"].part_name(config))
+    name = SLOTS["evaluator"].part_name(config)
+    run = a_run(data_of(config, tiny, tmp_path), name)
     with open_session(run, RunFolder(tmp_path / "run", run)) as opened:
         yield opened
 
@@ -142,8 +167,10 @@ def test_it_refuses_images_without_the_targets_that_it_needs(
 
 
 @pytest.mark.slow
-def test_two_ranks_find_what_one_finds(tiny: Callable[..., Path], tmp_path: Path) -> None:
-    run, out = a_run(tiny(), *EVALUATORS), tmp_path / "two"
+def test_two_ranks_find_what_one_finds(
+    config: EvaluatorConfig, tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    run, out = a_run(data_of(config, tiny, tmp_path), SLOTS["evaluator"].part_name(config)), tmp_path / "two"
     out.mkdir()
     (tmp_path / "run.toml").write_text(dumps(run))
     run_two_ranks(RANK, str(tmp_path / "run.toml"), str(out))

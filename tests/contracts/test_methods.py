@@ -16,6 +16,7 @@ from torch import Tensor
 from two_ranks import run_two_ranks
 
 from pipeline import Batch
+from pipeline.targets import TargetSpec
 from trainer.flops import meta_batch
 from trainer.ledger import Ledger
 from trainer.methods import METHODS, Losses, Method, MethodConfig
@@ -40,8 +41,18 @@ def build(config: MethodConfig, seed: int = 0) -> Method:
 def batch(config: MethodConfig, seed: int = 0) -> Batch:
     generator = torch.Generator().manual_seed(seed)
     views = tuple(torch.randn(N, 3, 16, 16, generator=generator) for _ in range(config.views))
-    labels = torch.randint(0, 10, (N,), generator=generator)
-    return Batch(np.arange(N), views, dict.fromkeys(config.targets, labels))
+    values = {
+        "class": torch.randint(0, 10, (N,), generator=generator),
+        "multi_label": torch.randint(0, 2, (N, 10), generator=generator, dtype=torch.uint8),
+        "value": torch.randn(N, 10, generator=generator),
+    }
+    return Batch(np.arange(N), views, {name: values[kind] for name, kind in config.targets.items()})
+
+
+def spec_of(config: MethodConfig) -> TargetSpec:
+    """Targets of ten outputs."""
+    kind = config.targets.get("label", "class")
+    return TargetSpec(kind, () if kind == "value" else tuple("abcdefghij"), 10 if kind == "value" else None)
 
 
 def step(method: Method, device: str = "cpu") -> Step:
@@ -153,7 +164,7 @@ def test_a_whole_step_never_waits_for_the_device(config: MethodConfig) -> None:
     """On the meta device a wait (.item(), nonzero, a boolean index, .cpu()) and a CPU operand raise."""
     with torch.device("meta"):
         method = build(config)
-    losses = step(method, "meta")(meta_batch(N, config.views, 16), progress=0.5)
+    losses = step(method, "meta")(meta_batch(N, config.views, 16, spec_of(config)), progress=0.5)
     assert losses.loss.shape == (N, 1)
     assert losses.loss.is_meta
 

@@ -15,7 +15,7 @@ from trainer.models.resnet import Bottleneck, ResNet
 from trainer.slots import SLOTS
 
 CLASSES = 7
-NARROW = {"resnet101": {"width": 4}, "resnet152": {"width": 4}}
+NARROW = {"resnet101": {"width": 4}, "resnet152": {"width": 4}, "timm": {"arch": "test_efficientnet"}}
 SIDES = {"vit_s16": 16}
 SHALLOW = {
     "resnet101": lambda: ResNet(Bottleneck, (1, 1, 1, 1), 4, CLASSES),
@@ -28,6 +28,8 @@ SHALLOW = {
 
 @pytest.fixture(params=MODELS)
 def part(request: pytest.FixtureRequest) -> ModelConfig:
+    if request.param == "timm":
+        pytest.importorskip("timm")
     return MODELS[request.param](**NARROW.get(request.param, {}))
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from trainer.evaluators.classification import Classification
+from trainer.evaluators.multi_label import MultiLabelPrecision
 from trainer.evaluators.protocol import Evaluator, EvaluatorConfig, EvaluatorContext
+from trainer.evaluators.regression import RegressionErrors
 
 EVALUATORS: dict[str, type[EvaluatorConfig]] = {
     "classification": Classification,
+    "multi_label": MultiLabelPrecision,
+    "regression": RegressionErrors,
 }
 
 __all__ = ["EVALUATORS", "Evaluator", "EvaluatorConfig", "EvaluatorContext"]

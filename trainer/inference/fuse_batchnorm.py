@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from trainer.freezing import FrozenBatchNorm2d
+
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
@@ -147,12 +149,19 @@ def _folded(conv: nn.Conv2d, dtype: torch.dtype) -> nn.Conv2d:
     return folded
 
 
+class _Tracer(fx.Tracer):
+    """Takes frozen normalizations as one operation, as torch's own."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, FrozenBatchNorm2d) or super().is_leaf_module(m, module_qualified_name)
+
+
 def _trace(model: nn.Module) -> fx.Graph | None:
     """Return the graph of a network in evaluation mode by torch.fx; None if it can't trace the code."""
     training = model.training
     model.eval()
     try:
-        return fx.Tracer().trace(model)
+        return _Tracer().trace(model)
     except Exception:  # A network's own code may raise anything on torch.fx's proxies.
         return None
     finally:
@@ -179,7 +188,7 @@ def _foldable(model: nn.Module) -> list[tuple[str, str]]:
             continue
         conv, norm = modules[str(before.target)], modules[str(node.target)]
         # Of exactly these types: a subclass may do something else, as parametrizations do.
-        if type(conv) is not nn.Conv2d or type(norm) is not nn.BatchNorm2d or norm.running_var is None:
+        if type(conv) is not nn.Conv2d or type(norm) not in _NORMS or norm.running_var is None:
             continue
         if conv.out_channels != norm.num_features:
             continue
@@ -190,6 +199,9 @@ def _foldable(model: nn.Module) -> list[tuple[str, str]]:
         if alone and not any(_hooked(module) for module in (conv, norm)):
             found.append(names)
     return found
+
+
+_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 
 
 def _hooked(module: nn.Module) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -81,6 +81,13 @@ class Method(nn.Module):
             int64[n, k]
         """
         raise NotImplementedError
+
+    def begin(self, counts: Sequence[int]) -> None:
+        """Take in how many samples of the training set each class has; by default nothing.
+
+        Called once, before the method is moved to its device. Of multi-label sets the counts are those of
+        images with each label; of others there are none.
+        """
 
     def after_step(self, progress: float) -> None:
         """Update modules that follow the trained weights (an average, a queue); by default a no-op.

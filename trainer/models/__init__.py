@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from trainer.models.googlenet import GoogLeNet
 from trainer.models.lenet import LeNet
-from trainer.models.protocol import Encoder, ModelConfig, check_encoder, parameters
+from trainer.models.protocol import Encoder, ModelConfig, Normalization, Published, check_encoder, parameters
 from trainer.models.pyramidnet import PyramidNet110, PyramidNet164
 from trainer.models.resnet import ResNet8, ResNet18, ResNet34, ResNet50, ResNet101, ResNet152
+from trainer.models.timm import TimmModel
 from trainer.models.torchvision import TorchvisionModel
 from trainer.models.vit import ViTS16
 
@@ -23,6 +24,7 @@ MODELS: dict[str, type[ModelConfig]] = {
     "pyramidnet164": PyramidNet164,
     "vit_s16": ViTS16,
     "torchvision": TorchvisionModel,
+    "timm": TimmModel,
 }
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "GoogLeNet",
     "LeNet",
     "ModelConfig",
+    "Normalization",
+    "Published",
     "PyramidNet110",
     "PyramidNet164",
     "ResNet8",
@@ -39,6 +43,7 @@ __all__ = [
     "ResNet50",
     "ResNet101",
     "ResNet152",
+    "TimmModel",
     "TorchvisionModel",
     "ViTS16",
     "check_encoder",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -71,6 +73,34 @@ class ModelConfig(Protocol):
         RunError
             When ``classes`` is below 0.
         """
+
+
+Normalization = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""Mean and standard deviation per channel, of pixels in [0, 1]."""
+
+
+@runtime_checkable
+class Published(Protocol):
+    """A model config of a library that publishes weights of its networks."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether to begin from the published weights."""
+
+    def normalization(self) -> Normalization | None:
+        """Return mean and standard deviation of the published weights' images; None if unknown."""
+
+    def weights_file(self) -> Path:
+        """Return the file of the published weights: in the library's cache, or downloaded where asked for.
+
+        Raises
+        ------
+        RunError
+            When there are none, or the cache lacks them and a download wasn't asked for or failed.
+        """
+
+    def convert(self, state: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:
+        """Return published weights under the names, and with the shapes, of ``network``'s own."""
 
 
 def classifier(features: int, classes: int) -> nn.Module:

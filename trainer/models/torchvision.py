@@ -1,28 +1,44 @@
-"""torchvision's classification models by name, untrained."""
+"""torchvision's classification models by name, untrained or with their published weights."""
 
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainer.errors import RunError
-from trainer.models.protocol import check_classes
+from trainer.models.protocol import Normalization, check_classes
+from trainer.models.published import cached, download
+
+_AUXILIARY = ("googlenet", "inception_v3")
+"""Networks with auxiliary classifiers, whose published weights normalize images once more by themselves."""
 
 
 @dataclass(frozen=True)
 class TorchvisionModel:
-    """Any torchvision classification model by name, from random weights.
+    """Any torchvision classification model by name, from random or published weights.
 
     Built with torchvision's own initialization and without auxiliary classifiers. Most of these are made
-    for 224 px: their stems shrink an image by 4 before the first block, which leaves little of 32 px.
+    for 224 px: their stems shrink an image by 4 before the first block, which leaves little of 32 px. With
+    its published weights a network's images are normalized as theirs were, unless --mean and --std say
+    otherwise; weights in a file are loaded by --init-from.
     """
 
     arch: str = "resnet18"
-    """Name in torchvision.models: resnet18, densenet161, regnet_x_3_2gf, vit_b_16, ..."""
+    """Name in torchvision.models: resnet18, densenet161, regnet_x_3_2gf, vit_b_16, ...; --model.name is the
+    same."""
+
+    pretrained: bool = False
+    """Begin from the published weights (torchvision's default ones), out of the cache of torch.hub."""
+
+    download: bool = False
+    """Download published weights that the cache lacks."""
 
     image_size: int | None = None
     """Side of the images in px, for models whose weights depend on it (vit_*, maxvit_t); theirs is 224."""
@@ -36,6 +52,8 @@ class TorchvisionModel:
             close = difflib.get_close_matches(self.arch, known, n=5, cutoff=0.5)
             hint = f"did you mean {', '.join(close)}?" if close else f"choose among {', '.join(known)}"
             raise RunError(f"model.arch must be one of torchvision's classifiers; got {self.arch!r}: {hint}")
+        if self.download and not self.pretrained:
+            raise RunError("model.download is of published weights: add --model.pretrained, or leave it out")
         if self.image_size is None:
             return
         if not self.arch.startswith(("vit_", "maxvit_")):
@@ -58,8 +76,8 @@ class TorchvisionModel:
 
         check_classes(classes)
         options: dict[str, Any] = {}
-        if self.arch in ("googlenet", "inception_v3"):
-            options = {"aux_logits": False, "init_weights": True}
+        if self.arch in _AUXILIARY:
+            options = {"aux_logits": False, "init_weights": True, "transform_input": self.pretrained}
         if self.image_size is not None:
             size = self.image_size
             options = {"image_size": size} if self.arch.startswith("vit_") else {"input_size": (size, size)}
@@ -79,6 +97,41 @@ class TorchvisionModel:
                 f"model.image_size must suit {self.arch}; got {self.image_size}: {reason}"
             ) from error
         return with_verbs(model, headless=classes == 0).to(device)
+
+    def normalization(self) -> Normalization | None:
+        """Mean and standard deviation of the published weights' images; None where none are published."""
+        weights = self._weights()
+        if weights is None:
+            return None
+        used = weights.transforms()
+        (a, b, c), (d, e, f) = used.mean, used.std
+        return (a, b, c), (d, e, f)
+
+    def weights_file(self) -> Path:
+        """Return the file of the published weights: see ``Published.weights_file``."""
+        weights = self._weights()
+        if weights is None:
+            raise RunError(f"{self.arch} has no published weights: leave --model.pretrained out")
+        found = cached(None, (), weights.url)
+        if found is None and self.download:
+            found = download(None, (), weights.url)
+        if found is None:
+            raise RunError(
+                f"published weights of {self.arch} must be in the cache; {weights.url} isn't: add "
+                "--model.download, or name a file by --init-from in place of --model.pretrained"
+            )
+        return found
+
+    def convert(self, state: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:
+        """Return weights under the names of today: those of densenets were written with other ones."""
+        older = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+        return {older.sub(r"\1\2.", name): value for name, value in state.items()}
+
+    def _weights(self) -> Any:
+        """Return torchvision's description of the default weights; None where there are none."""
+        from torchvision import models
+
+        return getattr(models.get_model_weights(self.arch), "DEFAULT", None)
 
 
 class _Classifier(nn.Linear):

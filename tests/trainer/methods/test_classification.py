@@ -30,8 +30,9 @@ DEFINITIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "supervised": lambda p, y: -torch.log(p[y]),
     "focal": lambda p, y: -((1 - p[y]) ** 2) * torch.log(p[y]),
     "label_smoothing": lambda p, y: -0.9 * torch.log(p[y]) - 0.1 * torch.log(p).mean(),
+    "balanced": lambda p, y: -torch.log(p[y]),
 }
-"""Each method's loss at its defaults, of one sample's probabilities and label."""
+"""Each method's loss at its defaults, of a sample's probabilities and label; classes come equally often."""
 
 
 def made(name: str, **options: Any) -> Method:

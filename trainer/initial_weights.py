@@ -1,0 +1,315 @@
+"""Weights that a run begins from: read from a file, fitted to the network by name and shape, reported."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.formats.card import Card
+from trainer import checkpoint
+from trainer.config import Run
+from trainer.errors import RunError
+from trainer.models import Encoder, Normalization, Published
+
+State = Mapping[str, Tensor]
+
+_ENTRIES = ("state_dict_ema", "model_ema", "state_dict", "model", "method")
+"""Where checkpoints of others, and of runs, keep the weights, the first that is there."""
+
+_LEAST = 0.7
+"""Fraction of the network's tensors that a file of the same network holds at least: a ResNet-101 has half of
+its tensors in common with a ResNet-50, by names that mean other blocks."""
+
+_NAMED = 3
+"""Names in a note, where there are more."""
+
+_COUNTER = "num_batches_tracked"
+"""A statistic that older files lack, and that nothing reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """The tensors of a file that were loaded into a network, and those that were not.
+
+    Attributes
+    ----------
+    origin
+        The file.
+    loaded, total
+        Tensors of the network that were loaded, and that it has.
+    missing, unexpected
+        Names of tensors that only the network has, and that only the file has.
+    misshaped
+        Names of tensors of another shape, each with the file's and the network's.
+    classes
+        Outputs of the file's classifier, where it was left out for having another number of them.
+    """
+
+    origin: str
+    loaded: int
+    total: int
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    misshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
+    classes: int | None = None
+
+    def notes(self) -> tuple[str, ...]:
+        """Return the report in lines, the first of how much was loaded."""
+        lines = [f"initial weights: {self.loaded:,} of {self.total:,} tensors from {self.origin}"]
+        if self.classes is not None:
+            lines.append(
+                f"initial weights: the classifier of {self.classes:,} outputs is left out: this run's has "
+                "another number, and begins at random"
+            )
+        if self.missing:
+            lines.append(
+                f"initial weights: {_listed(self.missing)} missing there, left as initialized at random"
+            )
+        if self.unexpected:
+            lines.append(f"initial weights: {_listed(self.unexpected)} not in this network, left out")
+        if self.misshaped:
+            shapes = [
+                f"{name} ({_by(theirs)} there, {_by(ours)} here)" for name, theirs, ours in self.misshaped
+            ]
+            lines.append(
+                f"initial weights: {_listed(shapes)} of another shape, left as initialized at random"
+            )
+        return tuple(lines)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _by(shape: Iterable[int]) -> str:
+    return "x".join(map(str, shape)) or "one number"
+
+
+def source(run: Run) -> Path | None:
+    """Return the file or run folder that a run's initial weights are read from; None for random ones.
+
+    Raises
+    ------
+    RunError
+        When the cache of a published network's library lacks it, and the run doesn't ask for a download.
+    """
+    if run.init_from is not None:
+        return run.init_from
+    if isinstance(run.model, Published) and run.model.pretrained:
+        return run.model.weights_file()
+    return None
+
+
+def initialize(run: Run, network: nn.Module) -> LoadReport | None:
+    """Load a run's initial weights into its freshly built network; None where they are to be random.
+
+    Raises
+    ------
+    RunError
+        When they can't be read, or are those of another network.
+    """
+    path = source(run)
+    if path is None:
+        return None
+    convert = run.model.convert if isinstance(run.model, Published) else None
+    return load(path, network, convert)
+
+
+def load(
+    path: Path, network: nn.Module, convert: Callable[[State, nn.Module], State] | None = None
+) -> LoadReport:
+    """Load weights into ``network`` by name, where shapes agree.
+
+    Parameters
+    ----------
+    path
+        A run folder, a checkpoint of a run, or a file of tensors by name: .safetensors, or torch's .pt.
+    convert
+        Turns published weights, under their names, to those of ``network``.
+
+    Raises
+    ------
+    RunError
+        When the file can't be read, or too few of the network's tensors are in it.
+    """
+    state = _unwrapped(read(path), network)
+    if convert is not None:
+        state = convert(state, network)
+    ours = network.state_dict()
+    head = _classifier_names(network)
+    fitting = {
+        name: value for name, value in state.items() if name in ours and value.shape == ours[name].shape
+    }
+    wanted = [name for name in ours if name not in head and not name.endswith(_COUNTER)]
+    found = sum(name in fitting for name in wanted)
+    if found < _LEAST * len(wanted):
+        raise RunError(
+            f"initial weights must be those of this network; {path} has {found:,} of the {len(wanted):,} "
+            f"tensors of {type(network).__name__} by name and shape, and others such as "
+            f"{_example(state, fitting)}: give the --model that they are of, or another --init-from"
+        )
+    other_head = [name for name in head if name in state and name not in fitting]
+    if other_head:
+        # A classifier of other classes makes no sense in halves.
+        fitting = {name: value for name, value in fitting.items() if name not in head}
+    network.load_state_dict(fitting, strict=False)
+    misshaped = [name for name in state if name in ours and name not in fitting and name not in head]
+    return LoadReport(
+        origin=str(path),
+        loaded=len(fitting),
+        total=len(ours),
+        missing=tuple(n for n in ours if n not in state and not n.endswith(_COUNTER)),
+        unexpected=tuple(name for name in state if name not in ours and not _is_head(name, network)),
+        misshaped=tuple((name, tuple(state[name].shape), tuple(ours[name].shape)) for name in misshaped),
+        classes=len(state[other_head[0]]) if other_head else None,
+    )
+
+
+def normalization(run: Run, card: Card) -> Normalization:
+    """Return the mean and the standard deviation per channel that a run's images are normalized by.
+
+    Those of --mean and --std; else those that the published weights of a library's network were trained with,
+    where the run begins from weights; else the training set's.
+    """
+    mean, std = card.mean, card.std
+    if isinstance(run.model, Published) and (run.model.pretrained or run.init_from is not None):
+        mean, std = run.model.normalization() or (mean, std)
+    return run.mean or mean, run.std or std
+
+
+def weights_in(path: Path) -> Path:
+    """Return the file whose weights `read` takes: of a run folder, the last checkpoint."""
+    if not path.is_dir():
+        return path
+    places = (path / "checkpoint" / "last.pt", path / "model.safetensors")
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def read(path: Path) -> State:
+    """Return the tensors of a run's checkpoint, or of a file, by the names that they have there.
+
+    Nothing in the file is executed.
+
+    Raises
+    ------
+    RunError
+        When there is no such file, or it holds no tensors by name.
+    """
+    if path.is_dir():
+        return _of_folder(path)
+    if not path.is_file():
+        raise RunError(
+            f"initial weights must be a run folder, or a .safetensors or .pt file; {path} does not exist: "
+            "name another"
+        )
+    if path.suffix == ".safetensors":
+        return _safetensors(path)
+    if checkpoint.is_checkpoint(path):
+        return _tensors(checkpoint.load(path, torch.device("cpu")), path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise RunError(f"initial weights {path} can't be read ({error.strerror or error})") from None
+    except (EOFError, LookupError, RuntimeError, TypeError, ValueError, UnpicklingError) as error:
+        fault = " ".join(str(error).split())[:120]
+        raise RunError(
+            f"initial weights must be a file of tensors by name, as torch.save(model.state_dict(), ...) or "
+            f"safetensors write it; {path} isn't ({fault})"
+        ) from None
+    return _tensors(content, path)
+
+
+def _of_folder(path: Path) -> State:
+    """Return the newest weights of a run, or those of a folder that was exported."""
+    found = checkpoint.newest(path / "checkpoint" / "last.pt", torch.device("cpu"))
+    if found is not None:
+        return _tensors(found.state, found.path)
+    exported = path / "model.safetensors"
+    if exported.is_file():
+        return _safetensors(exported)
+    raise RunError(
+        f"initial weights must be a run folder with a checkpoint, or a file; {path} holds neither "
+        "checkpoint/last.pt nor model.safetensors: name another"
+    )
+
+
+def _safetensors(path: Path) -> State:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError:
+        raise RunError(
+            f"reading {path} needs safetensors, and it is not installed: pip install 'budgetrain[timm]'"
+        ) from None
+    try:
+        tensors: State = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise RunError(
+            f"initial weights {path} must be a safetensors file; it can't be read ({error})"
+        ) from None
+    return tensors
+
+
+def _tensors(content: Any, path: Path) -> State:
+    for entry in _ENTRIES:
+        if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):
+            content = content[entry]
+            break
+    tensors = {}
+    if isinstance(content, Mapping):
+        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise RunError(
+            f"initial weights must be tensors by name; {path} holds {type(content).__name__} without any: "
+            "save model.state_dict()"
+        )
+    return tensors
+
+
+def _unwrapped(state: State, network: nn.Module) -> State:
+    """Return the weights under the prefix below which most of the network's names stand, without it.
+
+    Wrappers and methods put such a prefix before them ("module.", "encoder."); what stands beside it, as a
+    teacher or a projector, is no part of the network.
+    """
+    ours = network.state_dict().keys()
+    below: Counter[str] = Counter()
+    for name in state:
+        places = [0, *(place + 1 for place, letter in enumerate(name) if letter == ".")]
+        below.update(name[:place] for place in places if name[place:] in ours)
+    if not below:
+        return state
+    prefix = min(below, key=lambda one: (-below[one], len(one)))
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _classifier_names(network: nn.Module) -> set[str]:
+    """Return the names of the classifier's parameters; none where it is unknown."""
+    if not isinstance(network, Encoder):
+        return set()
+    own = {id(parameter) for parameter in network.get_classifier().parameters()}
+    return {name for name, parameter in network.named_parameters() if id(parameter) in own}
+
+
+def _is_head(name: str, network: nn.Module) -> bool:
+    """Whether the file has a classifier where the network has the identity."""
+    if not isinstance(network, Encoder):
+        return False
+    last = network.get_classifier()
+    place = next((place for place, module in network.named_modules() if module is last), None)
+    return isinstance(last, nn.Identity) and place is not None and name.startswith(f"{place}.")
+
+
+def _example(state: State, fitting: State) -> str:
+    for name, value in state.items():
+        if name not in fitting:
+            return f"{name} ({_by(value.shape)})"
+    return "none"
