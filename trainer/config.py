@@ -22,6 +22,7 @@ from trainer.models import ModelConfig, Published
 from trainer.optimizers import OptimizerConfig
 from trainer.schedules import ScheduleConfig
 from trainer.selection import SelectionConfig
+from trainer.sinks import SinkConfig, check_sinks, with_json_lines
 from trainer.slots import SLOTS
 from trainer.stream import Stream
 
@@ -277,6 +278,7 @@ class Run(Settings):
     optimizer: OptimizerConfig = field(default_factory=SLOTS["optimizer"].make)
     method: MethodConfig = field(default_factory=SLOTS["method"].make)
     evaluator: tuple[EvaluatorConfig, ...] = field(default_factory=lambda: (SLOTS["evaluator"].make(),))
+    sinks: tuple[SinkConfig, ...] = field(default_factory=lambda: (SLOTS["sinks"].make(),))
     engine: EngineConfig = field(default_factory=SLOTS["engine"].make)
     resolution: ResolutionConfig = field(default_factory=SLOTS["resolution"].make)
     selection: SelectionConfig = field(default_factory=SLOTS["selection"].make)
@@ -296,6 +298,8 @@ class Run(Settings):
             self, "augment", augmentations.complete(self.augment, augmentations.base_of((), self.data))
         )
         metrics_of(self.evaluator, self.primary_metric)
+        check_sinks(self.sinks)
+        object.__setattr__(self, "sinks", with_json_lines(self.sinks))
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

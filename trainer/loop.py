@@ -14,8 +14,9 @@ from trainer.parallel import World
 from trainer.run_folder import SCHEMA, RunFolder
 from trainer.sample_table import entropy
 from trainer.session import Session
+from trainer.sinks import Sinks
 from trainer.state import save
-from trainer.watch import Log, Watcher
+from trainer.watch import Log, Watcher, open_sinks
 
 
 def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Session:
@@ -29,8 +30,8 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
     Raises
     ------
     RunError, DataError, SamplingError
-        When the run can't begin; nothing is trained then. Or when its folder can't be written to; files
-        written before are kept.
+        When the run can't begin, or a sink's package is missing; nothing is trained then. Or when its folder
+        can't be written to; files written before are kept.
     DivergedError
         When the loss or the weights are no longer finite.
     InterruptedRunError
@@ -39,12 +40,16 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
         After such a signal before the first step.
     """
     with stop_on_signal() as stop, folder.held(world.leads), CLOCK.watching():
+        for sink in run.sinks:
+            sink.check()
         session = open_session(run, folder, world, watcher)
-        log = Log(session, watcher)
         try:
-            with stop.patiently():
+            with open_sinks(session) as sinks, stop.patiently():
+                log = Log(session, watcher, sinks)
+                # What sinks took to open is no training time.
+                session.ledger.start_clock()
                 if session.unevaluated:
-                    _evaluate(session, watcher, stop)
+                    _evaluate(session, watcher, sinks, stop)
                 for current in session.rounds():
                     try:
                         for step in session.steps(current, stop):
@@ -60,7 +65,7 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
                     except Stopped:
                         _interrupt(session, stop)
                     if session.unevaluated:
-                        _evaluate(session, watcher, stop)
+                        _evaluate(session, watcher, sinks, stop)
                 save(session)
                 finish(session)
         except BaseException:
@@ -90,7 +95,7 @@ def _interrupt(session: Session, stop: Stop) -> NoReturn:
     )
 
 
-def _evaluate(session: Session, watcher: Watcher, stop: Stop) -> None:
+def _evaluate(session: Session, watcher: Watcher, sinks: Sinks, stop: Stop) -> None:
     ledger, account = session.ledger, session.account
     try:
         found = session.evaluate(stop)
@@ -98,8 +103,8 @@ def _evaluate(session: Session, watcher: Watcher, stop: Stop) -> None:
         _interrupt(session, stop)
     with ledger.phase("evaluate"):
         variety = entropy(session.samples.times_seen)
-    if session.world.leads:
-        line = {
+    sinks.evaluation(
+        {
             "schema": SCHEMA,
             "step": ledger.steps,
             "round": ledger.rounds,
@@ -110,7 +115,7 @@ def _evaluate(session: Session, watcher: Watcher, stop: Stop) -> None:
             "entropy": variety,
             "metrics": found,
         }
-        session.folder.append("evaluations.jsonl", line)
+    )
     if session.run.keep_best and session.improves(found):
         save(session, best=True)
     watcher.evaluated(session, found)

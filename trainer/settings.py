@@ -21,6 +21,7 @@ IDLE = (
     "keep_best",
     "service",
     "accept_changed_data",
+    "sinks",
 )
 """Settings that two sessions of one run may differ in."""
 

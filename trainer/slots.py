@@ -24,6 +24,7 @@ from trainer.models import MODELS
 from trainer.optimizers import OPTIMIZERS
 from trainer.schedules import SCHEDULES
 from trainer.selection import SELECTIONS
+from trainer.sinks import SINKS, check_sinks
 
 
 def _any(parts: Sequence[Any]) -> None:
@@ -89,7 +90,7 @@ class Slot:
     @property
     def plural(self) -> str:
         """The slot's name for ``trainer list``."""
-        return f"{self.name}s"
+        return self.name if self.name.endswith("s") else f"{self.name}s"
 
     @property
     def of_run(self) -> bool:
@@ -175,6 +176,15 @@ _ALL = (
         many=True,
         check=metrics.metrics_of,
         earlier="classification",
+    ),
+    Slot(
+        name="sinks",
+        table=SINKS,
+        help="Where figures go during training, beside the JSON lines that every run writes",
+        default="jsonl",
+        many=True,
+        check=check_sinks,
+        earlier="jsonl",
     ),
     Slot(name="engine", table=ENGINES, help="How images are read", default="resident"),
     Slot(name="source", table=SOURCES, help="Where images to convert come from"),

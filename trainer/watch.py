@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 from trainer.metrics import Evaluation
 from trainer.parts import Line
 from trainer.session import Session
+from trainer.sinks import SinkContext, Sinks
+from trainer.sinks.protocol import Line as LoggedLine
 
 
 class Watcher(Protocol):
@@ -48,16 +52,42 @@ class Silent:
         """No-op."""
 
 
+def open_sinks(session: Session) -> Sinks:
+    """Return the sinks of a session, on rank 0; on others none.
+
+    Raises
+    ------
+    RunError, DataError
+        When one can't be written to.
+    """
+    folder = session.folder
+
+    def earlier(name: str) -> Sequence[LoggedLine]:
+        return folder.read(name) if (folder.path / name).exists() else []
+
+    began = folder.environment.get("started")
+    context = SinkContext(
+        path=folder.path,
+        table=folder.table,
+        started=datetime.fromisoformat(began).timestamp() if isinstance(began, str) else 0.0,
+        metrics=[metric.name for metric in session.run.metrics],
+        earlier=earlier,
+        append=folder.append,
+    )
+    return Sinks(session.run.sinks if session.world.leads else (), context)
+
+
 class Log:
-    """Writer of steps.jsonl, with the times of the last writes.
+    """Writer of a line about the steps to the sinks, with the times of the last writes.
 
     Lines depend only on the steps. Losses collected since the last line, as for a checkpoint, are kept in the
     session.
     """
 
-    def __init__(self, session: Session, watcher: Watcher) -> None:
+    def __init__(self, session: Session, watcher: Watcher, sinks: Sinks) -> None:
         self._session = session
         self._watcher = watcher
+        self._sinks = sinks
         self._saved = time.monotonic()
         self._looked = session.ledger.steps // session.run.log_every
 
@@ -77,21 +107,19 @@ class Log:
         rate = (ledger.steps - line.step) * session.run.batch_size / (seconds - line.seconds)
         loss = sum(line.losses) / len(line.losses)
         session.line = Line(ledger.steps, seconds)
-        if session.world.leads:
-            session.folder.append(
-                "steps.jsonl",
-                {
-                    "step": ledger.steps,
-                    "round": ledger.rounds,
-                    "samples": ledger.trained,
-                    "progress": session.account.progress,
-                    "pixels": session.pixels,
-                    "lr": session.step.optimizer.param_groups[0]["lr"],
-                    "loss": loss,
-                    "seconds": seconds,
-                    "rate": rate,
-                },
-            )
+        self._sinks.step(
+            {
+                "step": ledger.steps,
+                "round": ledger.rounds,
+                "samples": ledger.trained,
+                "progress": session.account.progress,
+                "pixels": session.pixels,
+                "lr": session.step.optimizer.param_groups[0]["lr"],
+                "loss": loss,
+                "seconds": seconds,
+                "rate": rate,
+            }
+        )
         self._watcher.stepped(session, loss, rate)
 
     def since_checkpoint(self) -> float:

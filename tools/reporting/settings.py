@@ -57,7 +57,7 @@ def labels(runs: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[str]
 def by_difference(runs: Sequence[Mapping[str, str]]) -> list[str] | None:
     """Return short names of ``runs`` made of differing settings; None if too many differ, or none."""
     different, _ = split(runs)
-    bearing = [key for key in different if key not in IDLE and key != "recipe"]
+    bearing = [key for key in different if _bears(key) and key != "recipe"]
     parts = [key for key in bearing if "." not in key]
     # An option that some runs lack, because their part hasn't it, adds nothing to the part's name.
     options = [key for key in bearing if "." in key and len({run[key] for run in runs if key in run}) > 1]
@@ -68,6 +68,11 @@ def by_difference(runs: Sequence[Mapping[str, str]]) -> list[str] | None:
             if all(made) and len(set(made)) == len(made):
                 return made
     return None
+
+
+def _bears(key: str) -> bool:
+    """Whether a setting, or the slot of an option, bears on a run's result."""
+    return key.partition(".")[0] not in IDLE
 
 
 def _say(key: str, value: str) -> str:
@@ -90,6 +95,6 @@ def seed_groups(runs: Sequence[Mapping[str, str]]) -> list[list[int]]:
     """Return indices of runs that agree in everything but seeds and folders, in order of first appearance."""
     groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
     for index, run in enumerate(runs):
-        bearing = {key: value for key, value in run.items() if key not in (*IDLE, *SEEDS)}
+        bearing = {key: value for key, value in run.items() if _bears(key) and key not in SEEDS}
         groups.setdefault(tuple(sorted(bearing.items())), []).append(index)
     return list(groups.values())

@@ -55,7 +55,7 @@ def test_settings_that_differ_come_first_and_the_others_are_folded(tmp_path: Pat
         "The settings that differ uniform p_sgd c_sgd "
         f"sampler uniform p_sgd c_sgd sampler.warmup {none} 3 {none}"
     )
-    assert "19 settings in common" in made.texts("summary")
+    assert "20 settings in common" in made.texts("summary")
     assert made.source.index("Settings that differ") < made.source.index("Accuracy against trained samples")
     assert "batch_size" in made.texts("dt")
 
