@@ -18,6 +18,9 @@ COMMANDS = {
     "inspect": ("tools.inspect", "Inspect", "show a data set's card and a sheet of its images"),
     "verify": ("tools.verify", "Verify", "read every sample of a data set and name the broken ones"),
     "report": ("tools.report", "Report", "write a page about one run, or several side by side"),
+    "evaluate": ("tools.evaluate", "Evaluate", "measure a run's network on labeled images"),
+    "predict": ("tools.predict", "Predict", "classify images by a run's network"),
+    "export": ("tools.export", "Export", "write a run's network for others: safetensors, torch.export, ONNX"),
     "score": ("tools.score", "Score", "score every training sample, for samplers and selections by scores"),
     "advise": ("tools.advise", "Advise", "estimate the speed-up of selecting from larger pools"),
     "augment-gallery": ("tools.gallery", "Gallery", "show augmented images of a data set"),
@@ -26,7 +29,7 @@ COMMANDS = {
 }
 """Each command's module, class and description."""
 
-LASTING = ("run", "convert", "score")
+LASTING = ("run", "convert", "score", "export")
 """Commands that write files, and so continue if output can't be printed any more."""
 
 

@@ -1,6 +1,7 @@
 """Training under a compute budget: the loop, models, methods, optimizers, schedules, selections, the account.
 
-`train` carries a whole run out; `open_session` returns the `Session` that a loop of your own iterates over.
+`train` carries a whole run out; `open_session` returns the `Session` that a loop of your own iterates over,
+`load` a trained network ready for new images.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from trainer.account import Account
 from trainer.begin import open_session
 from trainer.config import Run
 from trainer.errors import BudgetrainError, DivergedError, InterruptedRunError, PeerError, RunError
+from trainer.inference.loading import load
+from trainer.inference.predictor import Prediction, Predictor
 from trainer.loop import train
 from trainer.methods import METHODS, Losses, Method, MethodConfig
 from trainer.models import MODELS
@@ -36,6 +39,8 @@ __all__ = [
     "Method",
     "MethodConfig",
     "PeerError",
+    "Prediction",
+    "Predictor",
     "Round",
     "Run",
     "RunError",
@@ -45,6 +50,7 @@ __all__ = [
     "StepResult",
     "Watcher",
     "World",
+    "load",
     "open_session",
     "train",
 ]

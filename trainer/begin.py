@@ -13,6 +13,7 @@ from trainer.config import Run
 from trainer.data import open_data
 from trainer.device import choose_device, use_bf16
 from trainer.environment import differences, environment
+from trainer.inference.trained import Description
 from trainer.metrics import to_list
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
@@ -73,7 +74,11 @@ def _record(session: Session, found: Found | None, changed: str | None, watcher:
         watcher.note(f"{broken} lines of {folder.path}'s logs can't be read, and are left out")
     if found is None:
         metrics = to_list(session.run.metrics)
-        folder.write_json("environment.json", {**here, "data_sha256": session.inputs, "metrics": metrics})
+        network = Description.of(session).table()
+        folder.write_json(
+            "environment.json",
+            {**here, "data_sha256": session.inputs, "metrics": metrics, "network": network},
+        )
         return
     if found.damaged is not None:
         set_aside(folder.checkpoint)

@@ -42,6 +42,33 @@ class CenterCrop(Window):
 
 
 @dataclass(frozen=True)
+class PlacedCrop(Window):
+    """Crop a square at a fixed place of the image and resize it: a corner, for test-time augmentation."""
+
+    share: float = 0.875
+    """Side of the square as a fraction of the image's shorter side."""
+    down: float = 0.5
+    """Place of the square from the top, 0, to the bottom, 1."""
+    across: float = 0.5
+    """Place of the square from the left, 0, to the right, 1."""
+
+    def windows(
+        self, keys: Keys, heights: NDArray[np.int64] | int, widths: NDArray[np.int64] | int
+    ) -> Windows:
+        """Return the square of each image."""
+        height = np.broadcast_to(np.asarray(heights, dtype=np.int64), len(keys))
+        width = np.broadcast_to(np.asarray(widths, dtype=np.int64), len(keys))
+        side = np.maximum(1, np.rint(np.minimum(height, width) * self.share).astype(np.int64))
+        return Windows(
+            top=np.floor((height - side) * self.down).astype(np.int64),
+            left=np.floor((width - side) * self.across).astype(np.int64),
+            height=side,
+            width=side,
+            flip=np.zeros(len(keys), np.bool_),
+        )
+
+
+@dataclass(frozen=True)
 class Resize(Window):
     """Resize the whole image; a run's resolution inserts this before augmentations that don't crop."""
 

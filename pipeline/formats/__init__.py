@@ -5,10 +5,13 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+from typing_extensions import TypeIs
+
 from pipeline.errors import DataError
 from pipeline.formats.beton import Beton, BetonFormat
 from pipeline.formats.card import Card, card_path
 from pipeline.formats.protocol import Converted, Format, Sample, StoredImage, Writer
+from pipeline.formats.samples import Samples
 from pipeline.formats.webdataset import WebDataset, WebDatasetFormat
 
 FORMATS: dict[str, type[Format]] = {"beton": BetonFormat, "wds": WebDatasetFormat}
@@ -51,6 +54,11 @@ def _is_damaged(data: Converted) -> bool:
     )
 
 
+def is_converted(images: object) -> TypeIs[Converted]:
+    """Return whether images are a converted set that was opened, rather than a source to convert."""
+    return isinstance(images, Samples)
+
+
 def format_of(path: Path) -> Format:
     """Return the format of a path by its ending; a folder is a WebDataset whatever its ending.
 
@@ -84,5 +92,6 @@ __all__ = [
     "Writer",
     "card_path",
     "format_of",
+    "is_converted",
     "open_dataset",
 ]

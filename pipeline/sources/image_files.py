@@ -16,7 +16,7 @@ from pipeline.errors import DataError, one_line
 from pipeline.sources.encoded import EncodedImages
 from pipeline.targets import TargetKind
 
-_JPEG_ENDINGS = (".jpeg", ".jpg")
+JPEG_ENDINGS = (".jpeg", ".jpg")
 
 
 class ImageFiles(EncodedImages):
@@ -100,7 +100,7 @@ class ImageFiles(EncodedImages):
             return file.read()
 
     def _may_be_jpeg(self, index: int) -> bool:
-        return self._files[index].suffix.lower() in _JPEG_ENDINGS
+        return self._files[index].suffix.lower() in JPEG_ENDINGS
 
     def _place(self, index: int) -> str:
         return one_line(str(self._files[index]))

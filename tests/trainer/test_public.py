@@ -28,6 +28,8 @@ def test_the_public_face() -> None:
         "MethodConfig",
         "OPTIMIZERS",
         "PeerError",
+        "Prediction",
+        "Predictor",
         "Round",
         "Run",
         "RunError",
@@ -40,6 +42,7 @@ def test_the_public_face() -> None:
         "StepResult",
         "Watcher",
         "World",
+        "load",
         "open_session",
         "train",
     ]

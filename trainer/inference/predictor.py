@@ -1,0 +1,285 @@
+"""Predictor: a trained network with its classes and its preprocessing, ready for new images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from pipeline import Augmentation, CorruptSampleError, EngineConfig, Loader
+from pipeline.augment.center_crop import CenterCrop
+from pipeline.formats import Converted, is_converted
+from pipeline.formats.parallel import in_order
+from pipeline.machine import cores
+from pipeline.sources.loose import AnyImage, LooseImages
+from pipeline.sources.protocol import Source
+from pipeline.transfer import place
+from pipeline.views import Views
+from trainer.errors import RunError
+from trainer.inference.predict import EverySample, forward
+from trainer.inference.preprocessing import Pictures, Preprocessing
+from trainer.precision import at_least_float32
+
+BATCH = 512
+"""Images of a converted set per forward pass, as in a run's evaluation."""
+_NEW_BATCH = 128
+"""New images per forward pass; all of them are held in memory, with those that wait for their turn."""
+_CHUNK = 8
+"""New images that a thread reads in one go."""
+
+Broken = Callable[[int, str], None]
+"""Called with the index of an image that can't be read, and the line that says why."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """Probabilities of some images' classes.
+
+    Attributes
+    ----------
+    indices
+        int64[n], the images' numbers in their set.
+    log_p
+        float32[n, classes] on the device, logarithms of the classes' probabilities.
+    """
+
+    indices: NDArray[np.int64]
+    log_p: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The probabilities of one image's classes.
+
+    Attributes
+    ----------
+    image
+        Its name.
+    classes
+        Names of the classes, the most probable first.
+    probabilities
+        One per class, in the same order.
+    """
+
+    image: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+    def __str__(self) -> str:
+        likely = zip(self.classes[:3], self.probabilities, strict=False)
+        return f"{self.image}: {', '.join(f'{name} {p:.1%}' for name, p in likely)}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictor:
+    """A trained classifier, as `trainer.load` returns it.
+
+    Attributes
+    ----------
+    network
+        In evaluation mode, on the device: from images [n, 3, H, W] of `preprocess` to logits.
+    classes
+        Names of the classes, in the order of the logits.
+    preprocessing
+        Of images.
+    bf16
+        Whether forward passes run under bf16 autocast.
+    about
+        Where the network comes from: recipe, data, accuracy, budget.
+    """
+
+    network: nn.Module
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    bf16: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        height, width = self.preprocessing.size
+        named = ", ".join(self.classes[:4]) + (", ..." if len(self.classes) > 4 else "")
+        family = type(self.network).__name__
+        return (
+            f"Predictor({family}, {len(self.classes):,} classes: {named}; {height}x{width} px, {self.device})"
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the network's weights and of its input."""
+        return next(self.network.parameters()).dtype
+
+    def predict(self, images: AnyImage | Sequence[AnyImage]) -> list[Prediction]:
+        """Return the class probabilities of images.
+
+        Parameters
+        ----------
+        images
+            One image or a sequence: paths, Pillow images, or uint8[h, w, 3] arrays.
+
+        Raises
+        ------
+        CorruptSampleError
+            When one can't be read; the line names it.
+        """
+        return list(self.predictions(_source_of(images)))
+
+    def predictions(
+        self,
+        source: Source,
+        *,
+        broken: Broken | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> Iterator[Prediction]:
+        """Yield the predictions of a source's images as `run` does, with names."""
+        for part in self.run(source, broken=broken, note=note):
+            p, order = part.log_p.exp().sort(dim=1, descending=True)
+            for index, row, ranks in zip(part.indices, p.tolist(), order.tolist(), strict=True):
+                names = tuple(self.classes[label] for label in ranks)
+                yield Prediction(source.sample_name(int(index)), names, tuple(row))
+
+    def preprocess(self, images: AnyImage | Sequence[AnyImage]) -> Tensor:
+        """Return the network's input [n, 3, H, W] for images as `predict` takes them, on its device."""
+        source = _source_of(images)
+        return self.inputs(source, range(len(source)))
+
+    def inputs(self, source: Source, indices: Iterable[int]) -> Tensor:
+        """Return the network's input [n, 3, H, W] for some images of a source, on its device."""
+        pictures = Pictures(source, self.preprocessing, self.preprocessing.augmentations(self.dtype))
+        read = np.stack([pictures.read(index)[0] for index in indices])
+        return pictures.normalized(0, place(read, self.device))
+
+    def run(
+        self,
+        images: Converted | Source,
+        *,
+        flip: bool = False,
+        crops: int = 1,
+        engine: EngineConfig | None = None,
+        broken: Broken | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> Iterator[Predicted]:
+        """Yield the predictions of a set's images, in order, with bounded memory.
+
+        Of a converted set they are shown as in the run's evaluation. Others are read, converted in memory as
+        the run's test set was, and shown the same way.
+
+        Parameters
+        ----------
+        flip
+            Test-time augmentation: average the probabilities with those of the mirrored image.
+        crops
+            Test-time augmentation: 5 averages over the central crop and the corners'; 1 is the evaluation's.
+        engine
+            How a converted set is read; the resident engine by default.
+        broken
+            Called for each new image that can't be read, which is left out; None raises.
+        note
+            Called with a line on images that had to be cut to another shape.
+
+        Raises
+        ------
+        CorruptSampleError
+            When an image can't be read.
+        """
+        if is_converted(images):
+            parts = self._stored(images, crops, engine)
+        else:
+            parts = self._new(images, crops, broken, note)
+        with closing(parts):
+            for indices, views in parts:
+                yield Predicted(indices, self._averaged(views, flip))
+
+    @torch.no_grad()
+    def _averaged(self, views: Sequence[Tensor], flip: bool) -> Tensor:
+        """Logarithms of the mean probabilities over views, [n, classes]."""
+        shown = [*views, *(view.flip(3) for view in views)] if flip else list(views)
+        each = [at_least_float32(forward(self.network, view, self.bf16)).log_softmax(dim=1) for view in shown]
+        if len(each) == 1:
+            return each[0]
+        return torch.stack(each).logsumexp(dim=0) - float(np.log(len(each)))
+
+    def _stored(
+        self, data: Converted, crops: int, engine: EngineConfig | None
+    ) -> Generator[tuple[NDArray[np.int64], tuple[Tensor, ...]], None, None]:
+        with Loader(data, engine=engine, batch_size=BATCH, device=self.device) as loader:
+            augmentations = self.preprocessing.augmentations(self.dtype, crops)
+            if loader.shape is None and augmentations[0].cropping is None:
+                # The evaluated set had images of one shape, this one has not.
+                augmentations = (augmentations[0].plain(CenterCrop(share=1.0)),)
+            stage = self.preprocessing.stage
+            for batch in loader.batches(EverySample(len(data)), augment=Views(augmentations), stage=stage):
+                assert isinstance(batch.ids, np.ndarray)
+                yield batch.ids, batch.views
+
+    def _new(
+        self, source: Source, crops: int, broken: Broken | None, note: Callable[[str], None] | None
+    ) -> Generator[tuple[NDArray[np.int64], tuple[Tensor, ...]], None, None]:
+        augmentations = self.preprocessing.augmentations(self.dtype, crops)
+        pictures = Pictures(source, self.preprocessing, augmentations)
+        indices: list[int] = []
+        held: list[list[NDArray[np.uint8]]] = []
+        chunks = (range(start, min(start + _CHUNK, len(source))) for start in range(0, len(source), _CHUNK))
+        for chunk in in_order(lambda chunk: _read(pictures, chunk), chunks, cores()):
+            for index, found in chunk:
+                if isinstance(found, CorruptSampleError):
+                    if broken is None:
+                        raise found
+                    broken(index, str(found))
+                    continue
+                indices.append(index)
+                held.append(found)
+                if len(held) == _NEW_BATCH:
+                    yield self._batch(pictures, indices, held, augmentations)
+                    indices, held = [], []
+        if held:
+            yield self._batch(pictures, indices, held, augmentations)
+        if pictures.fitted and note is not None:
+            asked = self.preprocessing
+            note(
+                f"{pictures.fitted:,} of {len(source):,} images are not {asked.height}x{asked.width} "
+                "pixels, as those that the network was evaluated on: their middle is cut out and resized"
+            )
+
+    def _batch(
+        self,
+        pictures: Pictures,
+        indices: list[int],
+        held: list[list[NDArray[np.uint8]]],
+        augmentations: Sequence[Augmentation],
+    ) -> tuple[NDArray[np.int64], tuple[Tensor, ...]]:
+        views = (np.stack([crops[view] for crops in held]) for view in range(len(augmentations)))
+        tensors = tuple(
+            pictures.normalized(view, place(images, self.device)) for view, images in enumerate(views)
+        )
+        return np.array(indices, np.int64), tensors
+
+
+def _read(pictures: Pictures, chunk: range) -> list[tuple[int, list[NDArray[np.uint8]] | CorruptSampleError]]:
+    found: list[tuple[int, list[NDArray[np.uint8]] | CorruptSampleError]] = []
+    for index in chunk:
+        try:
+            found.append((index, pictures.read(index)))
+        except CorruptSampleError as error:
+            found.append((index, error))
+    return found
+
+
+def _source_of(images: AnyImage | Sequence[AnyImage]) -> LooseImages:
+    """Return images of a caller's as a source."""
+    one = isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) < 4
+    listed = [images] if one else list(images)  # type: ignore[arg-type]
+    if not listed:
+        raise RunError("images must hold at least one image; got none")
+    return LooseImages(listed)  # type: ignore[arg-type]

@@ -1,0 +1,232 @@
+"""The networks of run folders, as predictors: their weights, classes and preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.formats.card import Card
+from pipeline.resolution import Stage, in_pixels
+from pipeline.targets import TargetKind
+from trainer import checkpoint, recipe
+from trainer.build import build
+from trainer.config import Run
+from trainer.data import open_data
+from trainer.device import choose_device
+from trainer.errors import RunError
+from trainer.inference.predict import View
+from trainer.inference.predictor import Predictor
+from trainer.inference.preprocessing import Preprocessing
+from trainer.parallel import World
+from trainer.parts import Parts
+from trainer.run_folder import RunFolder
+from trainer.weights import evaluated
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Input and output of a run's network, as its folder states them, so that the data need not be there.
+
+    Attributes
+    ----------
+    target
+        Kind of the targets.
+    classes
+        Names of the classes, in the order of the logits.
+    preprocessing
+        Of the run's evaluation.
+    data
+        Name and split of the training set, as in "cifar10 (train)".
+    """
+
+    target: TargetKind
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    data: str
+
+    @classmethod
+    def of(cls, session: Parts) -> Description:
+        """Return the description of a session."""
+        card: Card = session.data.train.card
+        pixels = in_pixels(session.run.evaluation_resolution, session.full)
+        view = View(session.view.augmentation, Stage(pixels))
+        preprocessing = Preprocessing.of(session.data.test.card, view, session.test_loader.shape)
+        return cls(card.target, card.classes, preprocessing, f"{card.name} ({card.split})")
+
+    def table(self) -> dict[str, Any]:
+        """Return all attributes, for JSON."""
+        return {
+            "target": self.target,
+            "classes": list(self.classes),
+            "preprocessing": self.preprocessing.table(),
+            "data": self.data,
+        }
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Description:
+        """Read what `table` returned, after JSON.
+
+        Raises
+        ------
+        RunError
+            When it is of another version.
+        """
+        try:
+            preprocessing = Preprocessing.from_table(table["preprocessing"])
+            return cls(table["target"], tuple(table["classes"]), preprocessing, table["data"])
+        except (KeyError, TypeError) as error:
+            raise RunError(
+                f"a network's description must be as `trainer run` wrote it; {type(error).__name__}: {error}"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A run folder's network.
+
+    Attributes
+    ----------
+    run
+        What it was trained by.
+    description
+        Of its input and output.
+    steps
+        Optimizer steps that it was trained for.
+    notes
+        What a person who uses it should know, a line each.
+    """
+
+    folder: Path
+    run: Run
+    description: Description
+    predictor: Predictor
+    steps: int
+    notes: tuple[str, ...] = ()
+
+
+def open_trained(folder: Path, device: str = "auto", *, best: bool = False) -> Trained:
+    """Return the network that a run folder's checkpoint holds; the run's data need not be there.
+
+    Where the run averages its weights, it is that of the averages, as the run evaluates it.
+
+    Parameters
+    ----------
+    best
+        Take the checkpoint of the best evaluation, which a run with --keep-best has, not the last one.
+
+    Raises
+    ------
+    RunError
+        When the folder holds no run or no such checkpoint, or the run has no classes.
+    """
+    run = read_recipe(folder)
+    opened = RunFolder(folder, run)
+    there = choose_device(device, World())
+    state, notes = _best(opened, there) if best else _last(opened, there)
+    description = describe(opened, run)
+    if description.target != "class":
+        raise RunError(
+            f"predictions are of one class per image; {folder} was trained on targets of kind "
+            f"{description.target}: `trainer report` shows what it measured"
+        )
+    dtype = torch.float64 if run.precision == "fp64" else torch.float32
+    # The caller's random numbers stay as they are: these weights are replaced at once.
+    with torch.random.fork_rng(devices=[]):
+        network = run.model.build(classes=len(description.classes)).to(there, dtype)
+    network.load_state_dict(evaluated(state))
+    steps = int(state["ledger"]["steps"])
+    network = network.eval()
+    if run.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    predictor = Predictor(
+        network,
+        description.classes,
+        description.preprocessing,
+        state["bf16"],
+        _about(opened, run, description, steps),
+    )
+    return Trained(folder, run, description, predictor, steps, tuple(notes))
+
+
+def _last(folder: RunFolder, device: torch.device) -> tuple[Mapping[str, Any], list[str]]:
+    """Return the last checkpoint of a run, and notes about it."""
+    found = checkpoint.newest(folder.checkpoint, device)
+    if found is None:
+        raise RunError(
+            f"a run folder must hold a checkpoint to use its network; {folder.path} has none: train it, by "
+            f"`trainer run {folder.path / 'run.toml'}`"
+        )
+    notes = [] if found.damaged is None else [f"{found.damaged}; the one before it is used, {found.path}"]
+    ledger = found.state["ledger"]
+    if not folder.finished:
+        notes.append(f"{folder.path} is not finished: its network is that of step {ledger['steps']:,}")
+    elif sum(ledger["trained_at"].values()) != folder.read("ledger.json").get("trained"):
+        raise RunError(
+            f"a finished run's network must be the one that it ended with; {folder.path} has lost its last "
+            "checkpoint: move that folder away, and train it again"
+        )
+    return found.state, notes
+
+
+def _best(folder: RunFolder, device: torch.device) -> tuple[Mapping[str, Any], list[str]]:
+    """Return the checkpoint of a run's best evaluation."""
+    if not folder.best.is_file():
+        raise RunError(
+            f"the best checkpoint is kept by runs with --keep-best; {folder.path} has none: leave --best out"
+        )
+    return checkpoint.load(folder.best, device), []
+
+
+def _about(folder: RunFolder, run: Run, description: Description, steps: int) -> dict[str, Any]:
+    """Where a network comes from, for those who are handed its weights."""
+    there = folder.environment
+    evaluations = folder.read("evaluations.jsonl") if (folder.path / "evaluations.jsonl").exists() else []
+    known = [line for line in evaluations if line["step"] <= steps]
+    return {
+        "run": folder.path.resolve().name,
+        "recipe": run.recipe,
+        "data": description.data,
+        "step": steps,
+        "epochs": run.epochs,
+        "budget": run.budget,
+        "counts": run.counts,
+        "metrics": known[-1]["metrics"] if known else {},
+        "versions": {name: there.get(name) for name in ("budgetrain", "torch", "python")},
+        "trained": there.get("started"),
+    }
+
+
+def read_recipe(folder: Path) -> Run:
+    """Return the run of a run folder.
+
+    Raises
+    ------
+    RunError
+        When it holds none.
+    """
+    if not (folder / "run.toml").is_file():
+        raise RunError(
+            f"a run folder must hold run.toml; {folder} doesn't: name one that `trainer run` made, such as "
+            "those in runs/"
+        )
+    return recipe.load(str(folder / "run.toml"))
+
+
+def describe(folder: RunFolder, run: Run) -> Description:
+    """Return a run's description, from its folder; runs of versions that wrote none need their data.
+
+    Raises
+    ------
+    RunError, DataError
+        When neither is there.
+    """
+    table = folder.environment.get("network")
+    if isinstance(table, Mapping):
+        return Description.from_table(table)
+    data = open_data(run, World(), lambda name, done, total: None)
+    with build(run, folder, data, World(), choose_device(run.device, World())) as session:
+        return Description.of(session)
