@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": ("tools.evaluate", "Evaluate", "measure a run's network on labeled images"),
     "predict": ("tools.predict", "Predict", "classify images by a run's network"),
     "export": ("tools.export", "Export", "write a run's network for others: safetensors, torch.export, ONNX"),
+    "range": ("tools.range", "Range", "test which learning rates a recipe can train at"),
     "score": ("tools.score", "Score", "score every training sample, for samplers and selections by scores"),
     "advise": ("tools.advise", "Advise", "estimate the speed-up of selecting from larger pools"),
     "augment-gallery": ("tools.gallery", "Gallery", "show augmented images of a data set"),
@@ -29,7 +30,7 @@ COMMANDS = {
 }
 """Each command's module, class and description."""
 
-LASTING = ("run", "convert", "score", "export")
+LASTING = ("run", "convert", "score", "export", "range")
 """Commands that write files, and so continue if output can't be printed any more."""
 
 
