@@ -20,7 +20,7 @@ import torch
 from pipeline.formats.whole import PartialFile, unwritable
 from trainer.errors import RunError
 
-SCHEMA = 6
+SCHEMA = 7
 _MAGIC = b"budgetrain checkpoint, sha256 "
 _DIGEST = 64
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,11 +40,15 @@ class CollectedFeedback:
         Mean loss of each trained step, over all ranks.
     trained
         int64[n], the id of each image that was trained on, of all ranks.
+    accuracies
+        Fraction of each trained step's images classified correctly, each label of a mixed image by its
+        coefficient; empty for methods without classes.
     """
 
     feedback: Feedback
     losses: list[float]
     trained: NDArray[np.int64]
+    accuracies: list[float] = field(default_factory=list)
 
 
 class FeedbackBuffer:
@@ -96,6 +100,8 @@ class FeedbackBuffer:
             measured["p_true"] = losses.p_true
         if losses.error is not None:
             measured["error"] = losses.error
+        if losses.correct is not None:
+            measured["correct"] = losses.correct.to(losses.loss.dtype)
         if gradient is not None:
             measured["gradient"] = gradient[:, None]
         self._measured = tuple(measured)
@@ -161,18 +167,21 @@ class FeedbackBuffer:
             error=columns.get("error"),
             gradient=columns.get("gradient"),
         )
-        collected = CollectedFeedback(
-            feedback, self._step_losses((in_full[0] * coefficients)[of_trained], len(seen)), seen
-        )
+        per_step = {
+            name: self._step_means((row * coefficients)[of_trained], len(seen))
+            for name, row in zip(self._measured, in_full, strict=True)
+            if name in ("loss", "correct")
+        }
+        collected = CollectedFeedback(feedback, per_step["loss"], seen, per_step.get("correct", []))
         self.clear()
         return collected
 
-    def _step_losses(self, losses: NDArray[np.floating[Any]], images: int) -> list[float]:
-        """Return each step's mean loss per image, from losses multiplied by their coefficients."""
+    def _step_means(self, values: NDArray[np.floating[Any]], images: int) -> list[float]:
+        """Return each step's mean per image, from values multiplied by their coefficients."""
         if not self._steps:
             return []
-        of_steps = losses.reshape(self._steps, -1).sum(axis=1) / (images / self._steps)
-        return [float(loss) for loss in of_steps]
+        of_steps = values.reshape(self._steps, -1).sum(axis=1) / (images / self._steps)
+        return [float(value) for value in of_steps]
 
     def clear(self) -> None:
         """Remove all rows."""

@@ -45,13 +45,15 @@ class Line:
     ----------
     step, seconds
         Steps made and the training clock at the last line.
-    losses
-        Losses of the steps since then, as far as collected.
+    losses, accuracies
+        Losses, and fractions of images classified correctly, of the steps since then, as far as collected; no
+        accuracies for methods without classes.
     """
 
     step: int = 0
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
+    accuracies: list[float] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -210,6 +212,7 @@ class Parts:
             self.samples.observe(collected.feedback)
             self.samples.count(collected.trained)
         self.line.losses += collected.losses
+        self.line.accuracies += collected.accuracies
 
     @property
     def _reported_progress(self) -> float | None:

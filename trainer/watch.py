@@ -106,6 +106,7 @@ class Log:
         seconds = ledger.train_seconds
         rate = (ledger.steps - line.step) * session.run.batch_size / (seconds - line.seconds)
         loss = sum(line.losses) / len(line.losses)
+        right = line.accuracies
         session.line = Line(ledger.steps, seconds)
         self._sinks.step(
             {
@@ -116,6 +117,7 @@ class Log:
                 "pixels": session.pixels,
                 "lr": session.step.optimizer.param_groups[0]["lr"],
                 "loss": loss,
+                **({"accuracy": sum(right) / len(right)} if right else {}),
                 "seconds": seconds,
                 "rate": rate,
             }

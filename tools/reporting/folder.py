@@ -30,7 +30,7 @@ DEFAULTS: Mapping[str, Any] = {
 }
 """Settings missing from recipes of earlier versions, with the values by which those trained."""
 
-STEP_COLUMNS = ("step", "round", "samples", "progress", "lr", "loss", "seconds", "rate")
+STEP_COLUMNS = ("step", "round", "samples", "progress", "lr", "loss", "accuracy", "seconds", "rate")
 SAMPLE_COLUMNS = ("label", "times_seen", "mean_probability")
 LATER_COLUMNS = ("weight", "image", "copy")
 WHOLE_COLUMNS = ("label", "times_seen", "image", "copy")
