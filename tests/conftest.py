@@ -134,6 +134,15 @@ def tiny(tmp_path: Path) -> Callable[..., Path]:
     return lambda seed=0: make_tiny(folder, seed)
 
 
+@pytest.fixture(scope="session")
+def tiny_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a data directory with the smallest set, ``tiny``, for tests that leave it as it is."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "tiny").mkdir()
+    make_tiny(folder / "tiny")
+    return folder
+
+
 @pytest.fixture
 def tiny_words(tiny: Callable[..., Path], tmp_path: Path) -> Callable[..., list[str]]:
     """Make the command line of a run of 16 steps on the tiny set; further options override."""

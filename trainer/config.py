@@ -44,7 +44,8 @@ class Settings:
     .wds."""
 
     test_data: str | None = None
-    """Path of the .beton or .wds to evaluate on; None takes the test set that goes with --data."""
+    """Path of the .beton or .wds to evaluate on; "validation" is the set that `trainer convert --validation`
+    held out; None takes the test set that goes with --data."""
 
     multiply: int = 1
     """Number of copies of each sample in the training set, each a sample with an augmentation of its own

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import DataError
-from pipeline.conversion.convert import ConvertOptions, convert
+from pipeline.conversion.convert import ConvertOptions, convert, validation_path
 from pipeline.formats import FORMATS, Converted, open_dataset
 from pipeline.multiplied import Multiplied, choose_classes
 from pipeline.sources import SHARDED, SOURCES, data_directory, open_source
@@ -23,6 +23,9 @@ from trainer.errors import RunError
 from trainer.fitting import check_targets
 from trainer.parallel import World
 from trainer.stream import Stream
+
+VALIDATION = "validation"
+"""As ``test_data``, the set that was held out beside the training set."""
 
 Report = Callable[[str, int, int], None]
 """Progress callback of a conversion: name, samples done, total samples."""
@@ -66,7 +69,9 @@ def open_data(run: Run, world: World, report: Report) -> Data:
     """
     train_path, test_path = paths(run)
     notes: list[str] = []
-    wanted = [] if _is_path(run.data) else [(run.data, "train", train_path), (run.data, "test", test_path)]
+    wanted = [] if _is_path(run.data) else [(run.data, "train", train_path)]
+    if wanted and run.test_data is None:
+        wanted.append((run.data, "test", test_path))
     for stream in run.streams:
         if not _is_path(stream.data):
             wanted.append((stream.data, "train", stream_path(run, stream)))
@@ -79,6 +84,11 @@ def open_data(run: Run, world: World, report: Report) -> Data:
     if run.test_data is None and not test_path.exists():
         raise DataError(
             f"a set to evaluate on must stand at {test_path} or be named by --test-data; found neither"
+        )
+    if run.test_data == VALIDATION and not test_path.exists():
+        raise DataError(
+            f"a validation set must stand at {test_path}; it doesn't: convert the training set with "
+            "--validation, or name another by --test-data"
         )
     test = open_dataset(test_path)
     check_targets(run.method, train)
@@ -133,11 +143,13 @@ def paths(run: Run) -> tuple[Path, Path]:
     """Return the paths of a run's training and test sets, which may not exist yet.
 
     A path given as ``data`` goes with the test set of the same format beside it, unless ``test_data`` names
-    another.
+    another, or is "validation" for the set that the training set's conversion held out.
     """
     train = _training_path(run, run.data)
     test = train.with_name("test" + train.suffix)
-    if run.test_data is not None:
+    if run.test_data == VALIDATION:
+        test = validation_path(train)
+    elif run.test_data is not None:
         test = Path(run.test_data)
     return train, test
 
