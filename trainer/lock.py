@@ -122,6 +122,30 @@ class RunLock:
                 os.utime(self._file)
 
 
+def holder(folder: Path) -> str | None:
+    """Return the process that trains in a run folder, in words; None if there is none.
+
+    Raises
+    ------
+    RunError
+        If the folder's lock can't be looked at.
+    """
+    path = folder / "lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunError(f"{path} can't be looked at ({error.strerror or error}): mend that") from None
+    named = _read(path)
+    try:
+        return _named(named) if _lives(named, path, seen=disk.lock(descriptor)) else None
+    except BlockingIOError:
+        return _named(named)
+    finally:
+        os.close(descriptor)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())

@@ -82,9 +82,9 @@ def from_table(table: Mapping[str, Any], where: str, note: Callable[[str], None]
             continue
         if slot.many:
             entries = values[name] if isinstance(values[name], list) else [values[name]]
-            values[name] = tuple(_part(slot, entry, where) for entry in entries)
+            values[name] = tuple(read_part(slot, entry, where) for entry in entries)
         else:
-            values[name] = _part(slot, values[name], where)
+            values[name] = read_part(slot, values[name], where)
     if "streams" in values:
         values["streams"] = _streams(values["streams"], where)
     for name in ("data", "test_data"):
@@ -101,7 +101,9 @@ def to_table(run: Run) -> dict[str, Any]:
         value = getattr(run, item.name)
         slot = RUN_SLOTS.get(item.name)
         if slot is not None:
-            table[item.name] = [_entry(slot, part) for part in value] if slot.many else _entry(slot, value)
+            table[item.name] = (
+                [part_table(slot, part) for part in value] if slot.many else part_table(slot, value)
+            )
         elif item.name == "streams":
             if value:
                 table[item.name] = {stream.name: _stream(stream) for stream in value}
@@ -115,7 +117,8 @@ def dumps(run: Run) -> str:
     return tomli_w.dumps(to_table(run))
 
 
-def _entry(slot: Slot, part: Any) -> dict[str, Any]:
+def part_table(slot: Slot, part: Any) -> dict[str, Any]:
+    """Return a part as a TOML table: its name, and its options but those that are None."""
     options = {item.name: getattr(part, item.name) for item in dataclasses.fields(part)}
     known = {key: _plain(value) for key, value in options.items() if value is not None}
     return {"name": slot.part_name(part), **known}
@@ -134,7 +137,9 @@ def _streams(tables: Any, where: str) -> tuple[Stream, ...]:
     for name, entry in tables.items():
         options = {"name": name, **entry}
         if "sampler" in options:
-            options["sampler"] = _part(RUN_SLOTS["sampler"], options["sampler"], f"{where}: streams.{name}")
+            options["sampler"] = read_part(
+                RUN_SLOTS["sampler"], options["sampler"], f"{where}: streams.{name}"
+            )
         if "name" in entry:
             raise RunError(
                 f"{where}: streams.{name} must have no name beside its table's; got {entry['name']!r}: leave "
@@ -150,11 +155,18 @@ def _stream(stream: Stream) -> dict[str, Any]:
     return {
         "data": stream.data,
         "ratio": stream.ratio,
-        "sampler": _entry(RUN_SLOTS["sampler"], stream.sampler),
+        "sampler": part_table(RUN_SLOTS["sampler"], stream.sampler),
     }
 
 
-def _part(slot: Slot, entry: Any, where: str) -> Any:
+def read_part(slot: Slot, entry: Any, where: str) -> Any:
+    """Build a part from its name, or from a TOML table with ``name`` and its options.
+
+    Raises
+    ------
+    RunError
+        When there is no such part, or an option is unknown, of the wrong type or out of range.
+    """
     options = dict(entry) if isinstance(entry, Mapping) else {"name": entry}
     name = options.pop("name", None)
     if not isinstance(name, str):

@@ -133,3 +133,17 @@ def test_a_process_that_was_taken_for_dead_notices(tmp_path: Path) -> None:
             held.check()
     # It is the other's to remove.
     assert (tmp_path / "x" / "lock").exists()
+
+
+def test_who_trains_in_a_folder_can_be_asked_without_taking_it(
+    holder: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    assert lock.holder(tmp_path / "y") is None
+    assert lock.holder(tmp_path / "x") == f"process {holder.pid} on {os.uname().nodename}"
+    assert (tmp_path / "x" / "lock").exists()
+    holder.kill()
+    holder.wait()
+    assert lock.holder(tmp_path / "x") is None
+    with RunLock(tmp_path / "x"):
+        assert lock.holder(tmp_path / "x") == f"process {os.getpid()} on {os.uname().nodename}"
+    assert lock.holder(tmp_path / "x") is None

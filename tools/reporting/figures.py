@@ -58,12 +58,16 @@ class Line:
         Index of the line's color and dashes.
     dash
         Index of its dashes, if these are not the color's.
+    low, high
+        float64[n], bounds of a band around it; None for none.
     """
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     color: int
     dash: int | None = None
+    low: NDArray[np.float64] | None = None
+    high: NDArray[np.float64] | None = None
 
 
 def lines(
@@ -97,6 +101,9 @@ def lines(
         for line in series:
             keep = np.isfinite(line.x) & np.isfinite(line.y)
             x, y = thin(line.x[keep], MOST_POINTS), thin(line.y[keep], MOST_POINTS)
+            if line.low is not None and line.high is not None:
+                low, high = (thin(bound[keep], MOST_POINTS) for bound in (line.low, line.high))
+                axes.fill_between(x, low, high, color=_color(line.color), alpha=0.2, linewidth=0, zorder=2)
             axes.plot(
                 x,
                 y,

@@ -12,16 +12,20 @@ from tools.reporting.wording import count, listed, percent
 COMPUTE_TOLERANCE = 0.02
 """Maximum relative difference in compute, of the lesser, of runs matched in compute."""
 
+HOURS_TOLERANCE = 0.05
+"""Runs whose training time differs by more, of the lesser, are not matched in hours."""
+
 OPEN, CLOSE = "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"
 
-_MACHINE = ("cpu", "gpu", "device", "cores", "threads")
+MACHINE = ("cpu", "gpu", "device", "cores", "threads")
+"""Facts of a run's environment that its times depend on."""
 
 
 def matching(lineup: Lineup) -> list[str]:
     """Return sentences on which comparisons are fair, and on the limits of the others."""
     runs = [entry.run for entry in lineup]
     said = [*_metrics(lineup), _trained(lineup), _compute(lineup), *_dearer(lineup)]
-    if len({tuple(str(run.environment.get(key)) for key in _MACHINE) for run in runs}) > 1:
+    if len({tuple(str(run.environment.get(key)) for key in MACHINE) for run in runs}) > 1:
         said.append("Times do not compare: the runs were made on different machines, devices or threads.")
     if not all(run.finished for run in runs):
         said.append(

@@ -65,18 +65,36 @@ def curve(group: Group) -> Curve | None:
     runs = [entry.run for entry in group.entries if entry.run.finished and len(entry.run.evaluations)]
     if not runs:
         return None
-    # Of a round that was evaluated twice, the last evaluation counts.
-    found = []
-    for run in runs:
-        columns = np.stack([run.evaluations["round"], run.results, run.evaluations["step"]])
-        known = columns[:, np.isfinite(columns).all(axis=0)]
-        found.append({round_: (value, step) for round_, value, step in known.T.tolist()})
-    shared = sorted(set.intersection(*(set(at) for at in found)))
-    if not shared:
+    both = shared(
+        [np.stack([run.evaluations["round"], run.results, run.evaluations["step"]]) for run in runs]
+    )
+    if both is None:
         return None
-    both = np.array([[at[round_] for round_ in shared] for at in found])
-    higher = group.metric.higher_is_better
-    return Curve(both[:, :, 1].mean(axis=0), np.array(shared), both[:, :, 0], higher)
+    rounds, values, steps = both
+    return Curve(steps.mean(axis=0), rounds[0], values, group.metric.higher_is_better)
+
+
+def shared(runs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64] | None:
+    """Return the columns of several runs at the rounds that all of them have: float64[columns, runs, rounds].
+
+    Parameters
+    ----------
+    runs
+        float64[columns, n] each, the first column being the round; what isn't finite is left out, and of a
+        round that stands twice the later one counts.
+
+    Returns
+    -------
+    None where no round is shared.
+    """
+    found = []
+    for columns in runs:
+        known = columns[:, np.isfinite(columns).all(axis=0)]
+        found.append({column[0]: column for column in known.T.tolist()})
+    rounds = sorted(set.intersection(*(set(at) for at in found)))
+    if not rounds:
+        return None
+    return np.array([[at[round_] for round_ in rounds] for at in found]).transpose(2, 0, 1)
 
 
 def percentiles(values: Sequence[float]) -> tuple[float, float]:

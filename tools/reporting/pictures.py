@@ -39,10 +39,11 @@ class _Shown:
     data: Converted
 
 
-def extremes(lineup: Lineup) -> list[Safe] | None:
+def extremes(lineup: Lineup, what: str = "sample weight") -> list[Safe] | None:
     """Return the easiest and hardest image of each class, one row per run; None without sample weights.
 
     The sample of lowest and of highest weight, as the sample-importance paper's figures 18 and 19 show them.
+    ``what`` is what a weight is called.
     """
     weighted = [entry for entry in lineup if _weight(entry.run.samples) is not None]
     if not weighted:
@@ -64,7 +65,7 @@ def extremes(lineup: Lineup) -> list[Safe] | None:
         notes.append(el("p", f"{left} further runs have no row here.", class_="note"))
     if not shown:
         return notes
-    return [_table(shown, hardest=False), _table(shown, hardest=True), *notes]
+    return [_table(shown, what, hardest=False), _table(shown, what, hardest=True), *notes]
 
 
 def _weight(samples: Samples | None) -> NDArray[np.float64] | None:
@@ -113,11 +114,11 @@ def _open(run: RunRecord) -> Converted:
     return data
 
 
-def _table(shown: list[_Shown], *, hardest: bool) -> Safe:
+def _table(shown: list[_Shown], what: str, *, hardest: bool) -> Safe:
     first = shown[0]
     labels = np.unique(first.samples.label[np.isfinite(first.weight)])
     which = (
-        f"of {count(float(len(labels)))} classes those with the highest mean weight, "
+        f"of {count(float(len(labels)))} classes those with the highest mean {what}, "
         if len(labels) > MOST_CLASSES
         else ""
     )
@@ -127,8 +128,7 @@ def _table(shown: list[_Shown], *, hardest: bool) -> Safe:
         rows.append([one.label if len(shown) > 1 else "", *(_cell(one, label, hardest) for label in labels)])
     said = "Hardest image" if hardest else "Easiest image"
     caption = (
-        f"{said} of each class, {which}by the {'highest' if hardest else 'lowest'} sample weight, "
-        "which stands below"
+        f"{said} of each class, {which}by the {'highest' if hardest else 'lowest'} {what}, which stands below"
     )
     head = ["", *(first.samples.class_name(int(label)) for label in labels)]
     return table(head, rows, caption, class_="pictures")

@@ -56,13 +56,13 @@ def reaching(lineup: Lineup) -> Safe | None:
 def _mean(group: Group, column: str, target: float) -> float | None:
     """Return the mean of a figure over a group's runs at the target; None if a run didn't record it."""
     runs = [entry.run for entry in group.entries if entry.run.finished and entry.run.result is not None]
-    figures = [_at(run, column, target) for run in runs]
+    figures = [first_at(run, column, target) for run in runs]
     known = [figure for figure in figures if figure is not None]
     return statistics.fmean(known) if len(known) == len(figures) else None
 
 
-def _at(run: RunRecord, column: str, target: float) -> float | None:
-    # A finished run's last evaluation reaches the target, so there is a first.
+def first_at(run: RunRecord, column: str, target: float) -> float | None:
+    """Return a column of the first evaluation that reached a target; None where there is no such number."""
     results = run.results
     reached = np.flatnonzero(results >= target if run.metric.higher_is_better else results <= target)
-    return number(float(run.evaluations[column][reached[0]]))
+    return number(float(run.evaluations[column][reached[0]])) if len(reached) else None

@@ -21,8 +21,14 @@ BINS = 200
 """Number of ranks in the figure of weights; more samples are averaged."""
 
 
-def classes(groups: Sequence[Weighted], samples: Samples) -> Safe:
-    """Return the table of class importance, with its spread over seeds."""
+def classes(groups: Sequence[Weighted], samples: Samples, what: str = "sample weights") -> Safe:
+    """Return the table of class importance, with its spread over seeds.
+
+    Parameters
+    ----------
+    what
+        Name of the weights, in the plural.
+    """
     counts = np.bincount(samples.label)
     fair = counts / counts.sum()
     there = np.flatnonzero(counts)
@@ -50,7 +56,7 @@ def classes(groups: Sequence[Weighted], samples: Samples) -> Safe:
     head: list[Child] = ["Class", scale, *(group.label for group in groups)]
     if len(groups) == 1:
         head[2:] = [""]
-    said = "Class importance: a class's part of all sample weights, the most important first"
+    said = f"Class importance: a class's part of all {what}, the most important first"
     several = any(len(group.weights) > 1 for group in groups)
     said += f"; mean {PLUS_MINUS} standard deviation over seeds" if several else ""
     said += "; the upright mark is the class's part of all samples"
@@ -72,8 +78,11 @@ def _mean_and_deviation(group: Weighted, label: int) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
-def correlations(groups: Sequence[Weighted]) -> Safe | None:
-    """Return Spearman's correlations between seeds and between settings; None for a single run."""
+def correlations(groups: Sequence[Weighted], what: str = "sample weights") -> Safe | None:
+    """Return Spearman's correlations between seeds and between settings; None for a single run.
+
+    ``what`` as in `classes`.
+    """
     if sum(len(group.weights) for group in groups) < 2:
         return None
     single = spearman(np.concatenate([group.weights for group in groups]))
@@ -96,17 +105,15 @@ def correlations(groups: Sequence[Weighted]) -> Safe | None:
     head: list[Child] = [
         "Settings",
         "Runs",
-        "Sample weights, between seeds",
+        f"{what[:1].upper()}{what[1:]}, between seeds",
         "Class importance, between seeds",
     ]
     if len(groups) > 1:
-        head += [f"Mean weights, with {group.label}" for group in groups]
+        head += [f"Mean {what.removeprefix('sample ')}, with {group.label}" for group in groups]
     said = "Spearman's rank correlations; between seeds, the mean over pairs of runs"
     apart = single[(which[:, None] < which[None, :]) & np.isfinite(single)]
     if len(apart):
-        said += (
-            f". Between sample weights of all pairs of runs with different settings it is {apart.mean():.3f}"
-        )
+        said += f". Between {what} of all pairs of runs with different settings it is {apart.mean():.3f}"
     return table(head, rows, said, class_="wide")
 
 
