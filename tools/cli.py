@@ -13,6 +13,7 @@ from tools.streams import say, unbroken_output
 
 COMMANDS = {
     "run": ("tools.run", "Run", "train under a budget, timed, and write a report"),
+    "study": ("tools.study", "Study", "run a grid of settings over seeds; write its tables and its page"),
     "profile": ("tools.profile", "Profile", "time every component of a training step; name the bottleneck"),
     "convert": ("tools.convert", "Convert", "convert images to a data set: .beton, or .wds tar shards"),
     "inspect": ("tools.inspect", "Inspect", "show a data set's card and a sheet of its images"),
@@ -30,7 +31,7 @@ COMMANDS = {
 }
 """Each command's module, class and description."""
 
-LASTING = ("run", "convert", "score", "export", "range")
+LASTING = ("run", "study", "convert", "score", "export", "range")
 """Commands that write files, and so continue if output can't be printed any more."""
 
 

@@ -44,7 +44,7 @@ class Sampled:
         return len(self._indices)
 
     def fingerprint(self) -> str:
-        """Return the source's own; which images are taken is told by ``origin``."""
+        """Return the source's own; ``origin`` names the draw."""
         return self._source.fingerprint()
 
     def read(self, index: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""What is known of each step once its feedback is collected."""
+"""Statistics per step of the feedback that was collected."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def document(title: str, *main: Child, script: str = "") -> str:
     Parameters
     ----------
     script
-        JavaScript that runs at its end; the browser is told to run no other.
+        JavaScript that runs at its end; the policy forbids all other scripts.
     """
     body = el("body", el("main", main), el("script", Safe(script)) if script else None)
     return f"<!doctype html>\n{el('html', _head(title, script), body, lang='en')}\n"
