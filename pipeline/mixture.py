@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.transfer import place
+from pipeline.ops.memory import place
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -132,8 +132,3 @@ def choose_classes(classes: int, fraction: float, seed: int) -> list[int]:
         )
     keys = Keys(seed, 0, 0, np.arange(classes), np.zeros(classes, np.int64))
     return sorted(permutation(keys, "multiplied/classes")[:count].tolist())
-
-
-def copies_of(dataset: object, ids: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Return the number of each sample's copy, int64[n], from 0; None if the data set is not multiplied."""
-    return dataset.copies[ids] if isinstance(dataset, Multiplied) else None

@@ -3,6 +3,10 @@
 Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011) has no
 state to save, so a draw depends only on its key: not on the other samples of its batch, the rank, the engine,
 the thread or earlier draws. A run resumes at any step by drawing again.
+
+Kernels hold words in signed 64-bit integers and mask them to 32 bits after every step. A product of two words
+may wrap around in compiled code; its two halves are the same either way, so compiled and interpreted code
+agree.
 """
 
 from __future__ import annotations
@@ -12,14 +16,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
-from pipeline.kernels.counting import count_earlier
-from pipeline.kernels.philox import fill_words
 
 _MOST_IDS = 1 << 40
 _MOST_BLOCKS = 1 << 24
+_WORD = 0xFFFFFFFF
+_MULTIPLIER_0 = 0xD2511F53
+_MULTIPLIER_1 = 0xCD9E8D57
+_WEYL_0 = 0x9E3779B9
+_WEYL_1 = 0xBB67AE85
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,48 @@ def stream_key(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "little")
 
 
+@njit(nogil=True)
+def philox4x32(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[int, int, int, int]:
+    """Apply ten rounds to the counter (c0, c1, c2, c3) with the key (k0, k1); all are 32-bit words."""
+    for _ in range(10):
+        product_0 = _MULTIPLIER_0 * c0
+        product_1 = _MULTIPLIER_1 * c2
+        c0 = ((product_1 >> 32) & _WORD) ^ c1 ^ k0
+        c1 = product_1 & _WORD
+        c2 = ((product_0 >> 32) & _WORD) ^ c3 ^ k1
+        c3 = product_0 & _WORD
+        k0 = (k0 + _WEYL_0) & _WORD
+        k1 = (k1 + _WEYL_1) & _WORD
+    return c0, c1, c2, c3
+
+
+@njit(nogil=True)
+def _fill_words(
+    k0: int,
+    k1: int,
+    ids: NDArray[np.int64],
+    occurrences: NDArray[np.int64],
+    round: int,  # noqa: A002
+    first_block: int,
+    out: NDArray[np.uint32],
+) -> None:
+    """Fill row i of ``out``, uint32[n, 4 * blocks], with the words of ``ids[i]`` from ``first_block`` on.
+
+    The counter is (id's low 32 bits, id's bits 32 to 39 above 24 bits of block, occurrence, round).
+    """
+    for i in range(ids.shape[0]):
+        identity = int(ids[i])
+        low = identity & _WORD
+        high = ((identity >> 32) & 0xFF) << 24
+        occurrence = int(occurrences[i]) & _WORD
+        for block in range(out.shape[1] // 4):
+            words = philox4x32(low, high | (first_block + block), occurrence, round & _WORD, k0, k1)
+            out[i, 4 * block] = words[0]
+            out[i, 4 * block + 1] = words[1]
+            out[i, 4 * block + 2] = words[2]
+            out[i, 4 * block + 3] = words[3]
+
+
 def _words(
     keys: Keys,
     stream: str,
@@ -89,7 +139,7 @@ def _words(
     if keys.view:
         name = f"view {keys.view}/{name}"
     out = np.empty((len(ids), 4 * blocks), dtype=np.uint32)
-    fill_words(keys.seed, stream_key(name), ids, occurrences, keys.round, first_block, out)
+    _fill_words(keys.seed, stream_key(name), ids, occurrences, keys.round, first_block, out)
     return out
 
 
@@ -179,8 +229,17 @@ def occurrences(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     if lowest < 0 or highest >= _MOST_IDS:
         raise DataError(f"ids must be in [0, 2**40); got {lowest if lowest < 0 else highest:,}")
     if highest < 16 * len(ids) + (1 << 16):
-        count_earlier(ids, np.zeros(highest + 1, dtype=np.int32), out)
+        _count_earlier(ids, np.zeros(highest + 1, dtype=np.int32), out)
     else:
         values, ranks = np.unique(ids, return_inverse=True)
-        count_earlier(ranks, np.zeros(len(values), dtype=np.int32), out)
+        _count_earlier(ranks, np.zeros(len(values), dtype=np.int32), out)
     return out
+
+
+@njit(nogil=True)
+def _count_earlier(values: NDArray[np.int64], seen: NDArray[np.int32], out: NDArray[np.int64]) -> None:
+    """Set ``out[i]`` to the number of j < i with ``values[j] == values[i]``; ``seen`` starts as zeros."""
+    for i in range(values.shape[0]):
+        value = values[i]
+        out[i] = seen[value]
+        seen[value] += 1

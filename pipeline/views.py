@@ -55,11 +55,6 @@ class Views:
     def __len__(self) -> int:
         return len(self.transforms)
 
-    @classmethod
-    def of(cls, augment: Augmentation | Views) -> Views:
-        """Return views unchanged, and an augmentation as a single view."""
-        return augment if isinstance(augment, Views) else cls((augment,))
-
     @property
     def crops(self) -> bool:
         """Whether every view begins with a crop, so that an engine may cut the views' windows."""

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from samplers.draws.shuffle import in_passes
 from samplers.families.rounds import RoundDraft, RoundSampler, Statistic, announced
-from samplers.families.weighted import draw_in_passes
 from samplers.plan import Plan
 
 
@@ -22,7 +22,7 @@ class UniformSampler(RoundSampler):
 
     def draw(self, size: int) -> RoundDraft:
         """Draw a uniform subset."""
-        return RoundDraft(draw_in_passes(None, self.plan.samples, size, self.key("order")))
+        return RoundDraft(in_passes(self.plan.samples, size, self.key("order")))
 
 
 @dataclass(frozen=True)

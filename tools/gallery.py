@@ -18,8 +18,8 @@ from pipeline.augment import AUGMENTS, compose
 from pipeline.errors import DataError, one_line
 from pipeline.formats import Converted, open_dataset
 from pipeline.formats.whole import write_whole
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys
-from pipeline.transfer import place
 from tools.outputs import check_output
 
 Pixels = NDArray[np.uint8]

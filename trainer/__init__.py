@@ -17,10 +17,11 @@ from trainer.methods import METHODS, Losses, Method, MethodConfig
 from trainer.models import MODELS
 from trainer.optimizers import OPTIMIZERS
 from trainer.parallel import World
+from trainer.parts import Round, StepResult
 from trainer.run_folder import RunFolder
 from trainer.schedules import SCHEDULES
 from trainer.selection import SELECTIONS
-from trainer.session import Round, Session, StepResult
+from trainer.session import Session
 from trainer.slots import SLOTS
 from trainer.watch import Silent, Watcher
 

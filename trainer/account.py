@@ -1,4 +1,4 @@
-"""Compute budget: limits, spending, and schedule progress."""
+"""Account of a run: its ledger of counts and times, its budget, and the progress that they come to."""
 
 from __future__ import annotations
 
@@ -9,10 +9,100 @@ from typing import Any, Literal
 
 import torch
 
-from trainer.ledger import Ledger
+from pipeline.clock import PhaseTimes
+from pipeline.device import timer
+from trainer.former import phases_now
 
 Counts = Literal["trained", "compute"]
 Charge = Literal["trained", "scored", "gradient"]
+
+PHASES = (
+    "wait",
+    "copy",
+    "augment",
+    "score",
+    "forward",
+    "backward",
+    "optimize",
+    "feedback",
+    "sampler",
+    "evaluate",
+    "checkpoint",
+)
+"""Phases in their order within a step; the last two are outside the training clock."""
+
+_ON_DEVICE = ("augment", "score", "forward", "backward", "optimize")
+_COUNTS = ("forwarded", "gradients", "evaluated", "steps", "rounds")
+_BY_PIXELS = ("trained_at", "scored_at", "score_costs")
+
+
+class Ledger(PhaseTimes):
+    """Counts and times of one run.
+
+    Attributes
+    ----------
+    trained_at, scored_at
+        Number of samples, keyed by image size.
+    score_costs
+        Measured cost of scoring a sample relative to training on one at full resolution, keyed by image size.
+    forwarded
+        Number of samples of further streams used by steps.
+    gradients
+        Samples whose whole gradient was measured without training, at full resolution.
+    evaluated, steps, rounds
+        Counts.
+    compile_seconds
+        Seconds of warm-up and compilation, outside the training clock.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        cuda = timer if device.type == "cuda" else None
+        super().__init__(PHASES, on_device=_ON_DEVICE, off_the_clock=PHASES[-2:], timer=cuda)
+        self.trained_at: dict[int, int] = {}
+        self.scored_at: dict[int, int] = {}
+        self.score_costs: dict[int, float] = {}
+        self.forwarded = 0
+        self.gradients = 0
+        self.evaluated = 0
+        self.steps = 0
+        self.rounds = 0
+        self.compile_seconds = 0.0
+
+    @property
+    def trained(self) -> int:
+        """Samples trained, at all resolutions."""
+        return sum(self.trained_at.values())
+
+    @property
+    def scored(self) -> int:
+        """Samples scored, at all resolutions."""
+        return sum(self.scored_at.values())
+
+    @property
+    def stall(self) -> float:
+        """Return the fraction of the training clock in which training waited for data."""
+        return self.seconds["wait"] / self.train_seconds if self.train_seconds > 0 else 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts and times so far, for a checkpoint."""
+        self.settle()
+        return {
+            **{name: _named(getattr(self, name)) for name in _BY_PIXELS},
+            **{name: getattr(self, name) for name in _COUNTS},
+            "compile_seconds": self.compile_seconds,
+            "wall_seconds": self.wall_seconds,
+            "phases": dict(self.seconds),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a checkpoint's counts and times."""
+        for name in _BY_PIXELS:
+            setattr(self, name, {int(pixels): value for pixels, value in state[name].items()})
+        for name in (*_COUNTS, "compile_seconds"):
+            setattr(self, name, state[name])
+        self.seconds = phases_now(state["phases"])
+        self._wall_before = state["wall_seconds"]
+        self.start_clock()
 
 
 @dataclass(slots=True)
@@ -201,18 +291,28 @@ class Account:
 
     def summary(self) -> dict[str, Any]:
         """Return the current costs, counts and times, as in ledger.json."""
-        counted = self.ledger.summary()
+        counted = self.ledger.state_dict()
+        clock = self.ledger.on_the_clock(counted["wall_seconds"])
         return {
             "planned": self.total,
             "full_budget_samples": self.full,
             "spent": self.spent,
             "compute": self.compute,
             "charged": self.charged,
-            "train_costs": {str(pixels): cost for pixels, cost in sorted(self.train_costs.items())},
-            "forward_costs": {str(pixels): cost for pixels, cost in sorted(self._forward_costs.items())},
+            "train_costs": _named(self.train_costs),
+            "forward_costs": _named(self._forward_costs),
             **counted,
+            "trained": self.ledger.trained,
+            "scored": self.ledger.scored,
+            "train_seconds": clock,
+            "stall": counted["phases"]["wait"] / clock,
             "score_cost": self.score_cost,
             "forward_flops": self.forward_flops,
             "step_flops": self.forward_flops * self.step_passes,
             "flops": self.forward_flops * self.forward_passes,
         }
+
+
+def _named(by_pixels: Mapping[int, float]) -> dict[str, float]:
+    """Return values keyed by image size as JSON has them."""
+    return {str(pixels): value for pixels, value in sorted(by_pixels.items())}

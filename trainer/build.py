@@ -17,7 +17,7 @@ from pipeline.machine import cores
 from pipeline.resolution import Stage, in_pixels
 from samplers import Plan, Sampler, SamplingWarning, use_threads
 from samplers.service import Service
-from trainer.account import Account
+from trainer.account import Account, Ledger
 from trainer.average import Average
 from trainer.config import Run
 from trainer.data import Data, digest
@@ -33,7 +33,6 @@ from trainer.freezing import freeze
 from trainer.inference.predict import View
 from trainer.inference.scorer import Scorer
 from trainer.initial_weights import LoadReport, initialize, normalization
-from trainer.ledger import Ledger
 from trainer.methods import Method
 from trainer.models.narrow import guard_narrow
 from trainer.optimizers.depths import depths_of

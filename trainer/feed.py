@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 from zlib import crc32
@@ -14,7 +14,7 @@ from pipeline import Augmentation, Batch, Loader, RawBatch
 from pipeline.resolution import Stage
 from samplers import Order, Plan, SamplingWarning
 from samplers.service import Service
-from trainer.account import Account
+from trainer.account import Account, Ledger
 from trainer.config import Run
 from trainer.data import Data
 from trainer.errors import RunError
@@ -140,3 +140,14 @@ class Feed:
         """End its threads and free its memory."""
         self._sampler.close()
         self.loader.close()
+
+
+def next_batches(feeds: Sequence[Feed], stage: Stage, ledger: Ledger) -> dict[str, Batch]:
+    """Return the next batch of each stream, augmented, by the streams' names, and count them."""
+    batches = {}
+    for feed in feeds:
+        raw = feed.next(stage)
+        with ledger.phase("augment"):
+            batches[feed.name] = raw.augment()
+        ledger.forwarded += feed.batch_size
+    return batches

@@ -144,13 +144,13 @@ class FeedbackBuffer:
             first.append(images if one.trained else images[:0])
         sizes = [len(one) for one in sources]
         # Gather first, then drop: ranks that draw a sample twice leave out different numbers of rows.
-        stays = self._world.interleave(np.concatenate(kept), sizes)
+        stays = self._interleave(np.concatenate(kept), sizes)
 
         def gather(rows: NDArray[S]) -> NDArray[S]:
-            return self._world.interleave(rows, sizes)[stays]
+            return self._interleave(rows, sizes)[stays]
 
         coefficients, of_trained = gather(np.concatenate(mixing)), gather(np.concatenate(trained))
-        seen = self._world.interleave(np.concatenate(first), [len(one) for one in first])
+        seen = self._interleave(np.concatenate(first), [len(one) for one in first])
         in_full = [gather(row) for row in values]
         # Samplers and the sample table keep float32, whatever the network computes in.
         columns = {
@@ -175,6 +175,10 @@ class FeedbackBuffer:
         collected = CollectedFeedback(feedback, per_step["loss"], seen, per_step.get("correct", []))
         self.clear()
         return collected
+
+    def _interleave(self, rows: NDArray[S], sizes: list[int]) -> NDArray[S]:
+        """Gather rows of all ranks: see ``World.interleave``."""
+        return rows if self._world.size == 1 else self._world.interleave(rows, sizes)
 
     def _step_means(self, values: NDArray[np.floating[Any]], images: int) -> list[float]:
         """Return each step's mean per image, from values multiplied by their coefficients."""

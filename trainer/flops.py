@@ -19,7 +19,7 @@ from trainer.errors import RunError
 from trainer.fitting import outputs
 from trainer.freezing import freeze
 from trainer.methods import Method
-from trainer.selection.helpers.schedule import Scored
+from trainer.selection.helpers.base import Scored
 from trainer.slots import SLOTS
 
 BACKWARD = 2

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline import Batch, Loader
-from pipeline.loading.request import OrderLike
+from pipeline.loading.loader import OrderLike
 from trainer.inference.predict import View
 from trainer.methods import Method
 

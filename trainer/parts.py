@@ -1,10 +1,10 @@
-"""The parts of a run and its position, with derived quantities."""
+"""The parts of a run, its position, and whether its weights are finite."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from pipeline import Loader
-from pipeline.loading.loader import LoaderTimes
 from pipeline.resolution import Stage
 from samplers import Order, Plan
 from samplers.service import Service
@@ -25,8 +24,7 @@ from trainer.evaluators import Evaluator
 from trainer.feed import Feed
 from trainer.feedback import FeedbackBuffer
 from trainer.inference.predict import View
-from trainer.ledger import Ledger
-from trainer.methods import Method
+from trainer.methods import Losses, Method
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
 from trainer.sample_table import SampleRecord
@@ -54,6 +52,41 @@ class Line:
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
     accuracies: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The current round.
+
+    Attributes
+    ----------
+    number
+        Number of rounds before it.
+    stage
+        Resolution and strength of the augmentation.
+    """
+
+    number: int
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """Result of an optimizer step.
+
+    Attributes
+    ----------
+    number
+        Number of the step in the run, from 1.
+    losses
+        Losses of its samples, on the device.
+    complete
+        Whether all candidates that it was selected from are used: a checkpoint may be saved here.
+    """
+
+    number: int
+    losses: Losses
+    complete: bool = False
 
 
 @dataclass(slots=True)
@@ -146,85 +179,17 @@ class Parts:
         return self.method.encoder if self.average is None else self.average.network
 
     @property
-    def ledger(self) -> Ledger:
-        """The account's counts and times."""
-        return self.account.ledger
-
-    @property
     def precision(self) -> str:
         """Precision of a step's forward pass: bf16, fp16, fp32 or fp64."""
         if self.bf16:
             return "bf16"
         return "fp32" if self.run.precision == "auto" else self.run.precision
 
-    @property
-    def pixels(self) -> int:
-        """Image size in the current round."""
-        return self.full if self.stage.pixels is None else self.stage.pixels
-
-    @property
-    def cost(self) -> float:
-        """Cost charged for a step of the current round, without scoring."""
-        return self.account.step_cost(self.pixels)
-
-    @property
-    def scoring_cost(self) -> float:
-        """Cost charged for scoring the next candidates; 0 if the selection is off."""
-        selector, progress = self.selector, self.account.progress
-        if not selector.part.scores or not selector.on(progress):
-            return 0.0
-        pixels = selector.scoring_pixels(self.stage)
-        return self.account.pass_cost("scored", self.loader.batch_size, pixels)
-
-    @property
-    def selects(self) -> bool:
-        """Whether to select from the next candidates: not if the budget then affords no step."""
-        on = self.selector.on(self.account.progress)
-        return on and self.account.affords(self.cost + self.scoring_cost)
-
-    def goes_on(self) -> bool:
-        """Whether the budget affords another step."""
-        return self.account.affords(self.cost)
-
-    def affords_scores(self, samples: int) -> bool:
-        """Whether the budget affords scores that a sampler requests, and a step after them."""
-        return self.account.affords(self.scores.cost(samples) + self.cost)
-
-    def collect(self) -> None:
-        """Pass feedback from the device to the sampler, the sample table and the next line of steps.jsonl.
-
-        Raises
-        ------
-        DivergedError
-            When a loss is not a finite number.
-        """
-        for loader in (self.loader, *(feed.loader for feed in self.feeds)):
-            times, loader.times = loader.times, LoaderTimes()
-            self.ledger.add("wait", times.wait)
-            self.ledger.add("copy", times.copy)
-        if self.feedback.empty:
-            return
-        with self.ledger.phase("feedback"):
-            collected = self.feedback.drain(self.ledger.steps)
-        self._check_finite(collected.losses)
-        with self.ledger.phase("feedback"):
-            self.sampler.observe(replace(collected.feedback, progress=self._reported_progress))
-            self.samples.observe(collected.feedback)
-            self.samples.count(collected.trained)
-        self.line.losses += collected.losses
-        self.line.accuracies += collected.accuracies
-
-    @property
-    def _reported_progress(self) -> float | None:
-        """Fraction of the run completed, for samplers whose own count would be wrong; else None."""
-        return self.account.progress if self.selector.loads_more else self.account.reported_progress
-
-    def _check_finite(self, losses: Sequence[float]) -> None:
-        broken = [i for i, loss in enumerate(losses) if not math.isfinite(loss)]
-        if not broken:
-            return
-        step = self.ledger.steps - len(losses) + 1 + broken[0]
-        raise self.diverged(f"loss must be finite; got {losses[broken[0]]} at step {step:,}")
+    def broken_loss(self, losses: Sequence[float]) -> DivergedError:
+        """Return the error of the first loss that isn't finite among the latest steps' ``losses``."""
+        first = next(i for i, loss in enumerate(losses) if not math.isfinite(loss))
+        step = self.account.ledger.steps - len(losses) + 1 + first
+        return self.diverged(f"loss must be finite; got {losses[first]} at step {step:,}")
 
     def check_weights(self) -> None:
         """Check that all weights and statistics are finite, on every rank.
@@ -239,8 +204,8 @@ class Parts:
         """
         broken = not_finite(self.method)
         if self.world.any(broken is not None):
-            whose = broken or "another rank's"
-            raise self.diverged(f"weights must be finite; {whose} isn't after step {self.ledger.steps:,}")
+            whose, step = broken or "another rank's", self.account.ledger.steps
+            raise self.diverged(f"weights must be finite; {whose} isn't after step {step:,}")
 
     def diverged(self, what: str) -> DivergedError:
         """Return the error that the loss is no longer finite, with the remedy and the remaining files."""

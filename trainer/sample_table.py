@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.formats import Converted
@@ -17,13 +18,31 @@ from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
 from pipeline.multiplied import Multiplied
 from samplers import Feedback
-from samplers.families.history import Recent
 
 SAMPLES_SCHEMA = 2
 """Schema of samples.parquet: 2 added ``weight``, ``image`` and ``copy``."""
 
 _SAVED = {"coefficients": "share"}
 """Names in checkpoints of columns that were renamed since."""
+
+
+@njit(nogil=True)
+def _add_probabilities(
+    ids: NDArray[np.int64],
+    p_true: NDArray[np.float32],
+    coefficients: NDArray[np.float32],
+    trained: NDArray[np.bool_],
+    sums: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    last: NDArray[np.float32],
+) -> None:
+    """Add rows one after another, so that the sums don't depend on how rows are divided among calls."""
+    for row in range(ids.size):
+        i, p, coefficient = ids[row], p_true[row], coefficients[row]
+        sums[i] += np.float64(coefficient) * np.float64(p)
+        weights[i] += np.float64(coefficient)
+        if trained[row] and coefficient > 0:
+            last[i] = p if np.isnan(last[i]) else last[i] + (p - last[i]) * coefficient
 
 
 @dataclass(slots=True)
@@ -76,15 +95,12 @@ class SampleRecord:
     def observe(self, feedback: Feedback) -> None:
         """Update losses, and for methods with classes the probabilities, weighted by coefficients."""
         given = feedback.coefficient
-        coefficient = np.ones(len(feedback.ids)) if given is None else given.astype(np.float64)
-        known = coefficient > 0
-        self.last_loss[feedback.ids[known]] = feedback.loss[known]
-        if feedback.p_true is None:
-            return
-        np.add.at(self.probability, feedback.ids, coefficient * feedback.p_true)
-        np.add.at(self.coefficients, feedback.ids, coefficient)
-        trained = coefficient.astype(np.float32) * feedback.trained
-        Recent.over(self.last_probability).fold(feedback.ids, feedback.p_true, trained)
+        coefficient = np.ones(len(feedback.ids), np.float32) if given is None else given
+        counted = coefficient > 0
+        self.last_loss[feedback.ids[counted]] = feedback.loss[counted]
+        if feedback.p_true is not None:
+            columns = self.probability, self.coefficients, self.last_probability
+            _add_probabilities(feedback.ids, feedback.p_true, coefficient, feedback.trained, *columns)
 
     def write(self, path: Path, train: Converted, importance: NDArray[np.float64] | None) -> None:
         """Write one row per sample: its statistics, and its image.

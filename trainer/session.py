@@ -3,53 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from pipeline import Batch, RawBatch
-from pipeline.resolution import Stage
+from pipeline import RawBatch
+from trainer.account import Ledger
 from trainer.errors import RunError
 from trainer.evaluation import measure
+from trainer.feed import next_batches
 from trainer.interrupt import Stop, Stopped, stoppable
-from trainer.methods import Losses
 from trainer.metrics import Evaluation
-from trainer.parts import Parts
+from trainer.parts import Parts, Round, StepResult
 from trainer.selection.driver import Ready
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """The current round.
-
-    Attributes
-    ----------
-    number
-        Number of rounds before it.
-    stage
-        Resolution and strength of the augmentation.
-    """
-
-    number: int
-    stage: Stage
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """Result of an optimizer step.
-
-    Attributes
-    ----------
-    number
-        Number of the step in the run, from 1.
-    losses
-        Losses of its samples, on the device.
-    complete
-        Whether all candidates that it was selected from are used: a checkpoint may be saved here.
-    """
-
-    number: int
-    losses: Losses
-    complete: bool = False
 
 
 @dataclass(slots=True)
@@ -60,6 +25,45 @@ class Session(Parts):
     """
 
     _current: Round | None = field(init=False, default=None)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The account's counts and times."""
+        return self.account.ledger
+
+    @property
+    def pixels(self) -> int:
+        """Image size in the current round."""
+        return self.full if self.stage.pixels is None else self.stage.pixels
+
+    @property
+    def cost(self) -> float:
+        """Cost charged for a step of the current round, without scoring."""
+        return self.account.step_cost(self.pixels)
+
+    @property
+    def scoring_cost(self) -> float:
+        """Cost charged for scoring the next candidates; 0 if the selection is off."""
+        selector, progress = self.selector, self.account.progress
+        if not selector.part.scores or not selector.on(progress):
+            return 0.0
+        pixels = selector.scoring_pixels(self.stage)
+        return self.account.pass_cost("scored", self.loader.batch_size, pixels)
+
+    @property
+    def selects(self) -> bool:
+        """Whether to select from the next candidates: not if the budget then affords no step."""
+        selector, account = self.selector, self.account
+        on = selector.loads_more and selector.on(account.progress)
+        return on and account.affords(self.cost + self.scoring_cost)
+
+    def goes_on(self) -> bool:
+        """Whether the budget affords another step."""
+        return self.account.affords(self.cost)
+
+    def affords_scores(self, samples: int) -> bool:
+        """Whether the budget affords scores that a sampler requests, and a step after them."""
+        return self.account.affords(self.scores.cost(samples) + self.cost)
 
     def rounds(self) -> Iterator[Round]:
         """Yield rounds until the budget is spent.
@@ -131,10 +135,9 @@ class Session(Parts):
 
     def _steps_of_order(self) -> Iterator[StepResult]:
         """Train on the rest of the current order."""
-        selector = self.selector
         for raw in self.candidates():
             made: StepResult | None = None
-            for ready in selector.ready(raw, self.stage, self.selects):
+            for ready in self.ready(raw, self.selects):
                 if made is not None:
                     yield made
                 self._set_rates(ready)
@@ -189,7 +192,8 @@ class Session(Parts):
         """
         self._check_under_way(current)
         self._end_order(stop)
-        self.selector.selection.end_round()
+        if self.selector.works:
+            self.selector.selection.end_round()
         self._current = None
         self.ledger.rounds += 1
         due = self.ledger.rounds % self.run.evaluate_every == 0 or not self.goes_on()
@@ -234,19 +238,29 @@ class Session(Parts):
         return better
 
     def candidates(self) -> Iterator[RawBatch]:
-        """Yield the rest of the current order, batch by batch, as the selector takes it."""
+        """Return the rest of the current order, batch by batch, as it is trained on or selected from."""
         assert self.order is not None
-        stage = self.selector.stage(self.stage)
-        return self.loader.raw_batches(self.order, self.done, augment=self.selector.views, stage=stage)
+        selector = self.selector
+        stage = selector.stage(self.stage) if selector.loads_more else self.stage
+        return self.loader.raw_batches(self.order, self.done, augment=selector.views, stage=stage)
+
+    def ready(self, raw: RawBatch, select: bool) -> Iterable[Ready]:
+        """Return the batches to train on that a loaded one makes: itself, or what is selected from it."""
+        if self.selector.loads_more:
+            return self.selector.ready(raw, self.stage, select)
+        with self.ledger.phase("augment"):
+            return (Ready(raw.augment()),)
 
     def _set_rates(self, ready: Ready) -> None:
         """Set each group's learning rate, and its momentum if schedule and optimizer have one."""
         assert self.order is not None
-        scored, key = ready.choice is not None, self.run.optimizer.momentum_key
+        scored = ready.choice is not None
+        key = self.run.optimizer.momentum_key if self.schedule.moves_momentum else None
         progress = self.account.schedule_progress(self.cost, self.scoring_cost, scored)
-        momentum = self.schedule.momentum(progress)
+        momentum = None if key is None else self.schedule.momentum(progress)
+        factor = self.schedule.factor(progress)
         for group in self.step.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * self.schedule.factor(progress) * self.order.lr_scale
+            group["lr"] = group["initial_lr"] * factor * self.order.lr_scale
             if momentum is not None and key is not None:
                 # For Adam, the first of the betas.
                 group[key] = (momentum, *group[key][1:]) if isinstance(group[key], tuple) else momentum
@@ -258,22 +272,42 @@ class Session(Parts):
         if weighting is not None and not selection.on(self.ledger.steps, progress):
             weighting = None
         self.account.charge("trained", self.run.batch_size, self.pixels)
-        losses = self.step(ready.batch, weighting, self._streamed(), progress=self.account.progress)
+        streams = None
+        if self.feeds:
+            streams = next_batches(self.feeds, replace(self.stage, pixels=self.pixels), self.ledger)
+        losses = self.step(ready.batch, weighting, streams, progress=self.account.progress)
         if self.selector.loads_more:
             selection.observe(losses, ready.batch, ready.choice)
         self.feedback.add(ready.batch, losses)
         self.ledger.steps += 1
         return StepResult(self.ledger.steps, losses)
 
-    def _streamed(self) -> dict[str, Batch]:
-        """Return and count the next batch of each further stream, at the training resolution."""
-        batches = {}
-        for feed in self.feeds:
-            raw = feed.next(replace(self.stage, pixels=self.pixels))
-            with self.ledger.phase("augment"):
-                batches[feed.name] = raw.augment()
-            self.ledger.forwarded += feed.batch_size
-        return batches
+    def collect(self) -> None:
+        """Pass feedback from the device to the sampler, the sample table and the next line of steps.jsonl.
+
+        Raises
+        ------
+        DivergedError
+            When a loss is not a finite number.
+        """
+        for loader in (self.loader, *(feed.loader for feed in self.feeds)):
+            times = loader.times.take()
+            self.ledger.add("wait", times.wait)
+            self.ledger.add("copy", times.copy)
+        if self.feedback.empty:
+            return
+        with self.ledger.phase("feedback"):
+            collected = self.feedback.drain(self.ledger.steps)
+        if not all(map(math.isfinite, collected.losses)):
+            raise self.broken_loss(collected.losses)
+        with self.ledger.phase("feedback"):
+            # For samplers whose own count would be wrong.
+            progress = self.account.progress if self.selector.loads_more else self.account.reported_progress
+            self.sampler.observe(replace(collected.feedback, progress=progress))
+            self.samples.observe(collected.feedback)
+            self.samples.count(collected.trained)
+        self.line.losses += collected.losses
+        self.line.accuracies += collected.accuracies
 
     @property
     def _asks_ahead(self) -> bool:

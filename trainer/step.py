@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from pipeline import Batch, Mixture
+from trainer.account import Ledger
 from trainer.accumulation import accumulate
-from trainer.ledger import Ledger
 from trainer.methods import Losses, Method
 from trainer.selection import Weighting
 from trainer.update import Update
@@ -46,6 +46,12 @@ class Step:
     ledger: Ledger
     update: Update | None = None
     micro_batches: int = 1
+    _follows: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Most methods have nothing that follows the weights.
+        follows = type(self.method).after_step is not Method.after_step
+        object.__setattr__(self, "_follows", follows)
 
     def __call__(
         self,
@@ -69,7 +75,8 @@ class Step:
         losses = self.backward(batch, weighting, streams)
         with self.ledger.phase("optimize"):
             (self.update or self.optimizer).step()
-            self.method.after_step(progress)
+            if self._follows:
+                self.method.after_step(progress)
         return losses
 
     def backward(

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from pipeline import Batch
-from pipeline.loading.loader import LoaderTimes
 from pipeline.resolution import Stage
 from samplers import Feedback, Order
 from trainer.build import build_sampler
@@ -47,7 +46,7 @@ def warm_up(session: Session) -> None:
     restore_random_state(random, session.device)
     _rehearse_order(session)
     for loader in (session.loader, *(feed.loader for feed in session.feeds)):
-        loader.times = LoaderTimes()
+        loader.times.take()
     _wait(session)
     session.ledger.settle()
     session.ledger.seconds = phases

@@ -17,9 +17,8 @@ from pipeline.augment.protocol import Augment, Cropping, Draws, HostArrays, Mixi
 from pipeline.augment.sequence import scopes
 from pipeline.errors import DataError
 from pipeline.mixture import Mixture
-from pipeline.ops.memory import to_images, to_pixels
+from pipeline.ops.memory import place, to_images, to_pixels
 from pipeline.randomness import Keys
-from pipeline.transfer import place
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.crop import Crop
-from pipeline.engines.blocks import Blocks
 from pipeline.engines.crew import Crew
 from pipeline.engines.protocol import Dataset, check_ids, check_threads, thread_count
 from pipeline.engines.stored import StoredSamples, check_crop, check_whole, shared_shape, sides
@@ -37,6 +36,7 @@ from pipeline.kernels.decode import READ, Kernels, make_kernels
 from pipeline.kernels.memory import SAMPLE
 from pipeline.kernels.resize import resize_windows
 from pipeline.machine import memory
+from pipeline.ops.memory import Blocks
 
 _RAW_STRETCH = 1 << 22
 """Minimum raw bytes per thread: less is copied sooner than another thread wakes up."""

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.crop import Crop
-from pipeline.engines.blocks import Blocks
 from pipeline.engines.crew import Crew
 from pipeline.engines.held import Held
 from pipeline.engines.protocol import Dataset, check_ids, check_threads, thread_count
@@ -28,8 +27,8 @@ from pipeline.engines.stored import (
 )
 from pipeline.errors import DataError
 from pipeline.kernels.resize import resize_windows
+from pipeline.ops.memory import Blocks, place
 from pipeline.ops.resize import resize, taps
-from pipeline.transfer import place
 
 _HELD = Held()
 """Host memory held by this process's open sets."""
@@ -108,16 +107,21 @@ class ResidentReader:
 
     def read(self, ids: NDArray[np.int64], crop: Crop | None = None) -> Tensor:
         """Gather images on the device; see `Reader.read`."""
-        check_ids(ids, self._dataset)
         if crop is not None:
+            check_ids(ids, self._dataset)
             check_crop(ids, crop, self._dataset)
             return self._crop(ids, crop) if self._device.type == "cpu" else self._crop_there(ids, crop)
-        height, width = check_whole(self._dataset, (self.height, self.width))
-        if self._device.type != "cpu":
+        if self.height is None or self.width is None or self._device.type != "cpu":
+            check_ids(ids, self._dataset)
+            height, width = check_whole(self._dataset, (self.height, self.width))
             return self._whole_there(ids, height, width).permute(0, 3, 1, 2)
-        batch = self._blocks.empty(len(ids), height, width, 3)
-        rows = self._store.view(-1, 3 * height * width)
-        torch.index_select(rows, 0, place(ids, self._device), out=batch.view(len(ids), rows.shape[1]))
+        batch = self._blocks.empty(len(ids), self.height, self.width, 3)
+        rows = self._store.view(-1, 3 * self.height * self.width)
+        try:
+            torch.index_select(rows, 0, place(ids, self._device), out=batch.view(len(ids), rows.shape[1]))
+        except IndexError:  # Without the id.
+            check_ids(ids, self._dataset)
+            raise
         return batch.permute(0, 3, 1, 2)
 
     def read_views(self, ids: NDArray[np.int64], crops: Sequence[Crop]) -> tuple[Tensor, ...]:

@@ -1,9 +1,11 @@
-"""Assembly of batches: reads this rank's samples, draws parameters, copies to the device."""
+"""The batches of an order, one after the other: samples read, parameters drawn, all of it on the device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,147 +13,236 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment import Augmentation, Cropping, HostDraws
+from pipeline.augment import HostDraws
 from pipeline.batch import Cursor, RawBatch, RawView
+from pipeline.clock import CLOCK
 from pipeline.crop import Crop
-from pipeline.engines import Dataset, EngineConfig, Reader
-from pipeline.engines.protocol import Pipelined
+from pipeline.device import side_stream, timer
+from pipeline.engines import Dataset
 from pipeline.errors import DataError
-from pipeline.loading.request import Request
-from pipeline.multiplied import Multiplied, copies_of
+from pipeline.loading.levels import BatchSpec
+from pipeline.loading.prefetch import Prefetch
+from pipeline.multiplied import Multiplied
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys
-from pipeline.resolution import Stage
-from pipeline.transfer import place
-from pipeline.views import Views
 
 End = Callable[[Callable[[], object]], RawBatch]
-_Begin = Callable[[NDArray[np.int64], tuple[Crop, ...]], Callable[[], tuple[Tensor, ...]]]
-_Level = tuple[Dataset, Reader, _Begin]
+_Events = tuple[torch.cuda.Event, torch.cuda.Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A round's order, checked, with what its batches need to know of one another.
+
+    Attributes
+    ----------
+    occurrences
+        int64[n], how often each id stands earlier in the order.
+    spec
+        How its batches are made.
+    """
+
+    round: int
+    ids: NDArray[np.int64]
+    weights: NDArray[np.float32] | None
+    occurrences: NDArray[np.int64]
+    spec: BatchSpec
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A batch, and on CUDA the events around its copies."""
+
+    batch: RawBatch
+    copied: _Events | None = None
+
+
+@dataclass(slots=True)
+class LoaderTimes:
+    """Seconds that a loader has cost so far.
+
+    Attributes
+    ----------
+    wait
+        In which the consumer waited for a batch to be read and drawn. The loader's stall.
+    copy
+        Of copies from the host to a CUDA device, by the device's clock: beside the training, unless the next
+        step waits for them. 0 on the CPU. May lag behind by the batches still under way.
+    """
+
+    wait: float = 0.0
+    copy: float = 0.0
+
+    def take(self) -> LoaderTimes:
+        """Return the times so far, and count from 0 again."""
+        taken = replace(self)
+        self.wait = self.copy = 0.0
+        return taken
 
 
 class Assembly:
-    """Reads the samples of batches, draws parameters, and copies both to the device; used by one thread.
+    """Makes the batches of one data set, for this rank; see `Loader` for its parameters.
 
-    A data set with its images at several sizes is opened once per size, on first use.
+    Batches are begun by one thread at a time: the consumer's, or one that reads ahead of it.
     """
 
-    def __init__(self, dataset: Dataset, engine: EngineConfig, device: torch.device, seed: int) -> None:
-        self._targets = dataset.targets
+    def __init__(
+        self,
+        dataset: Dataset,
+        times: LoaderTimes,
+        *,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        rank: int,
+        world_size: int,
+        prefetch: int,
+    ) -> None:
         self._multiplied = dataset if isinstance(dataset, Multiplied) else None
-        # Engines read, and resident keeps, every image once, however many copies the set has.
-        self._stored = dataset if self._multiplied is None else self._multiplied.dataset
-        self._engine = engine
-        self._device = device
+        self._targets = dataset.targets
+        self._times = times
+        self._batch_size = batch_size
         self._seed = seed
-        self._full = engine.open(self._stored, device)
-        self._whole: _Level = self._stored, self._full, _begins(self._full)
-        self._readers: dict[int, _Level] = {}
+        self._device = device
+        self._times_copies = device.type == "cuda"
+        self._rank = rank
+        self._world_size = world_size
+        self._prefetch = prefetch
+        self._copies: deque[_Events] = deque()
+        self._running: weakref.WeakSet[Prefetch[_Made]] = weakref.WeakSet()
+        self._closed = False
 
-    @property
-    def asynchronous(self) -> bool:
-        """Whether reading takes long enough for a thread of its own."""
-        return self._full.asynchronous
+    def batches(self, request: Request, start: int) -> Iterator[RawBatch]:
+        """Iterate over a request's batches from number ``start`` on, as they are asked for."""
+        if not request.spec.reader.asynchronous:
+            yield from self._consume(self._make(request, start, None))
+            return
+        ahead = Prefetch(self._make(request, start, side_stream(self._device)), self._prefetch, "loader")
+        self._running.add(ahead)
+        try:
+            yield from self._consume(ahead)
+        finally:
+            ahead.close()
 
-    @property
-    def shape(self) -> tuple[int, int] | None:
-        """Height and width of all images, None where they differ."""
-        if self._full.height is None or self._full.width is None:
-            return None
-        return self._full.height, self._full.width
+    def reread(self, raw: RawBatch, indices: NDArray[np.int64], spec: BatchSpec) -> RawBatch:
+        """Make a batch of some samples of another one, with the same random numbers, by another spec."""
+        begin = CLOCK.now()
+        cursor = Cursor(raw.cursor.round, raw.cursor.step, raw.cursor.occurrences[indices])
+        reread = self._begin(raw.ids[indices], cursor, None, spec)(lambda: None)
+        if raw.weights is not None:
+            reread = replace(reread, weights=raw.weights.index_select(0, place(indices, self._device)))
+        self._times.wait += CLOCK.now() - begin
+        return reread
 
     def close(self) -> None:
-        """Close every reader."""
-        self._full.close()
-        for _, reader, _ in self._readers.values():
-            reader.close()
+        """End all threads."""
+        self._closed = True
+        for running in list(self._running):
+            running.close()
 
-    def check(self, views: Views | None, stage: Stage) -> None:
-        """Raise `DataError` if a view's images wouldn't have one size."""
-        stages = () if views is None else views.stages(stage)
-        if self.shape is not None:
-            return
-        croppings = [] if views is None else [augmentation.cropping for augmentation in views.transforms]
-        if not croppings or not all(map(_sizes, croppings, stages)):
-            raise DataError(
-                f"the images of {self._stored.path} differ in shape: begin the augmentation with "
-                "random_resized_crop or center_crop and give a size or resolution in pixels, or convert "
-                "them with "
-                "`trainer convert --square S`"
-            )
+    def _consume(self, source: Iterator[_Made]) -> Iterator[RawBatch]:
+        """Take batches as they are asked for, on the consumer's thread and its current stream."""
+        while True:
+            begin = CLOCK.now()
+            made = next(source, None)
+            self._times.wait += CLOCK.now() - begin
+            if made is None:
+                return
+            if made.copied is not None:
+                self._receive(made.batch, made.copied)
+            batch = made.batch
+            del made
+            yield batch
 
-    def begin(self, request: Request, step: int, part: slice) -> End:
-        """Begin batch ``step`` of the round, of the samples ``part``; return a function that ends it.
+    def _receive(self, batch: RawBatch, copied: _Events) -> None:
+        """Let the current stream wait for the copies, and keep their memory until it is done with it."""
+        current = torch.cuda.current_stream(self._device)
+        current.wait_event(copied[1])
+        for tensor in batch.tensors():
+            # Allocated on the side stream: without this its memory could be given to the next copy while
+            # kernels of this step still read it.
+            tensor.record_stream(current)
+        self._copies.append(copied)
+        while self._copies and self._copies[0][1].query():  # type: ignore[no-untyped-call]
+            begin, end = self._copies.popleft()
+            self._times.copy += begin.elapsed_time(end) / 1e3
+
+    def _make(self, request: Request, start: int, stream: torch.cuda.Stream | None) -> Iterator[_Made]:
+        """Read, draw and copy one batch after the other; in the prefetching thread where there is one.
+
+        There, a batch is begun before the one ahead of it is waited for.
+        """
+        begun: End | None = None
+        for step in range(start, -(-len(request.ids) // self._batch_size)):
+            if self._closed:
+                raise DataError("a loader must stay open while its batches are used; it was closed")
+            ahead = self._begin_step(request, step)
+            if begun is not None:
+                yield self._end(begun, stream)
+            begun = ahead
+            if not request.spec.reader.asynchronous:
+                yield self._end(begun, stream)
+                begun = None
+        if begun is not None:
+            yield self._end(begun, stream)
+
+    def _begin_step(self, request: Request, step: int) -> End:
+        """Begin this rank's part of the round's global batch ``step``."""
+        part = self._part(step, len(request.ids))
+        weights = None if request.weights is None else request.weights[part].astype(np.float32)
+        cursor = Cursor(request.round, step, request.occurrences[part])
+        return self._begin(request.ids[part].copy(), cursor, weights, request.spec)
+
+    def _part(self, step: int, count: int) -> slice:
+        """This rank's part of a global batch, of ``count`` samples in all batches."""
+        first = step * self._batch_size
+        size = min(self._batch_size, count - first)
+        low, high = (first + size * rank // self._world_size for rank in (self._rank, self._rank + 1))
+        return slice(low, high)
+
+    def _begin(
+        self, ids: NDArray[np.int64], cursor: Cursor, weights: NDArray[np.float32] | None, spec: BatchSpec
+    ) -> End:
+        """Begin a batch; gives what ends it.
 
         Engines that can decode in the background begin here. The returned function calls its argument once
         the images are read, before the copy to the device.
         """
-        ids = request.ids[part].copy()
-        weights = None if request.weights is None else request.weights[part].astype(np.float32)
-        cursor = Cursor(request.round, step, request.occurrences[part])
-        return self._assemble(ids, cursor, weights, request.views, request.stage)
-
-    def reread(self, raw: RawBatch, indices: NDArray[np.int64], stage: Stage) -> RawBatch:
-        """Return a batch of some samples of another one, with the same random numbers, at another stage."""
-        cursor = Cursor(raw.cursor.round, raw.cursor.step, raw.cursor.occurrences[indices])
-        reread = self._assemble(raw.ids[indices], cursor, None, raw.augmentation, stage)(lambda: None)
-        if raw.weights is None:
-            return reread
-        return replace(reread, weights=raw.weights.index_select(0, place(indices, self._device)))
-
-    def _assemble(
-        self,
-        ids: NDArray[np.int64],
-        cursor: Cursor,
-        weights: NDArray[np.float32] | None,
-        views: Views | None,
-        stage: Stage,
-    ) -> End:
         stored = ids if self._multiplied is None else self._multiplied.stored[ids]
-        stages = (stage,) if views is None else views.stages(stage)
-        dataset, reader, begin = self._level(stages)
-        # If one view needs whole images, the others are cut from them on the device.
-        by_engine = views is not None and views.crops and reader.crops
+        copies = None if self._multiplied is None else self._multiplied.copies[ids]
         crops: list[Crop] = []
-        plans: list[tuple[HostDraws, tuple[int, int] | None]] = []
-        for view, augmentation in enumerate(() if views is None else views.transforms):
+        drawn: list[HostDraws] = []
+        for number, view in enumerate(spec.views):
             keys = Keys(
                 self._seed,
                 cursor.round,
                 cursor.step,
                 ids,
                 cursor.occurrences,
-                view=view,
-                copies=copies_of(self._multiplied, ids),
-                magnitude=stage.magnitude,
-                resolution=stages[view].resolution,
+                view=number,
+                copies=copies,
+                magnitude=view.magnitude,
+                resolution=view.resolution,
             )
-            size = _target(augmentation, reader, stages[view].pixels)
-            sized = augmentation.at(size)
-            if by_engine:
-                assert sized.cropping is not None
-                windows = sized.cropping.windows(keys, dataset.heights[stored], dataset.widths[stored])
-                crop = Crop(windows, *sized.cropping.size_of(reader.height or 0, reader.width or 0))
-                drawn = sized.draw(keys, crop.height, crop.width, cropped=True)
-                crops.append(crop)
-            else:
-                assert reader.height is not None
-                assert reader.width is not None
-                drawn = sized.draw(keys, reader.height, reader.width)
-            plans.append((drawn, size))
-        read = begin(stored, tuple(crops))
+            if view.cropping is not None:
+                windows = view.cropping.windows(keys, spec.heights[stored], spec.widths[stored])
+                crops.append(Crop(windows, *view.shape))
+            drawn.append(view.augmentation.draw(keys, *view.shape, cropped=view.cropping is not None))
+        read = _begin_reading(spec, stored, crops)
 
         def end(placing: Callable[[], object]) -> RawBatch:
             images = read()
             placing()
             images = tuple(view.to(self._device, non_blocking=True) for view in images)
-            raw, mixture = [], None
-            for view, (drawn, size) in enumerate(plans):
-                draws, mixture = drawn.to(self._device)
-                raw.append(RawView(images[view if by_engine else 0], draws, size, cropped=by_engine))
+            views, mixture = [], None
+            for number, (view, of_view) in enumerate(zip(spec.views, drawn, strict=True)):
+                draws, mixture = of_view.to(self._device)
+                shown = images[number if spec.by_engine else 0]
+                views.append(RawView(shown, draws, view.size, cropped=spec.by_engine))
             return RawBatch(
                 ids=ids,
-                views=tuple(raw) or (RawView(images[0]),),
-                augmentation=views,
+                views=tuple(views) or (RawView(images[0]),),
+                augmentation=spec.augmentation,
                 targets={name: place(values[ids], self._device) for name, values in self._targets.items()},
                 mixture=mixture,
                 weights=None if weights is None else place(weights, self._device),
@@ -160,51 +251,27 @@ class Assembly:
 
         return end
 
-    def _level(self, stages: Sequence[Stage]) -> _Level:
-        """Return the reader of the smallest stored size that serves every view."""
-        wanted = [stage.pixels for stage in stages if stage.pixels is not None]
-        pixels = max(wanted) if len(wanted) == len(stages) else None
-        levels: Sequence[int] = self._stored.levels
-        level = next((level for level in levels if pixels is not None and level >= pixels), None)
-        if level is None:
-            return self._whole
-        if level not in self._readers:
-            dataset = self._stored.at(level)
-            reader = self._engine.open(dataset, self._device)
-            self._readers[level] = dataset, reader, _begins(reader)
-        return self._readers[level]
+    def _end(self, begun: End, stream: torch.cuda.Stream | None) -> _Made:
+        if not self._times_copies:
+            return _Made(begun(lambda: None))
+        # The thread's current device and stream are its own; without a side stream, the consumer's.
+        with torch.cuda.device(self._device), torch.cuda.stream(stream):
+            begin, end = timer(), timer()
+            # Between the two lies what is placed, and not the reading and decoding before it.
+            batch = begun(begin.record)
+            end.record()
+        return _Made(batch, (begin, end))
 
 
-def _begins(reader: Reader) -> _Begin:
-    """Return how a reader begins a batch: in the background if it can, else when the batch is waited for."""
-    # isinstance on a runtime_checkable Protocol is slow; once per reader is enough.
-    pipelined = reader if isinstance(reader, Pipelined) else None
-
-    def begin(ids: NDArray[np.int64], crops: tuple[Crop, ...]) -> Callable[[], tuple[Tensor, ...]]:
-        if len(crops) > 1:
-            if pipelined is not None:
-                return pipelined.begin_views(ids, crops)
-            return partial(reader.read_views, ids, crops)
-        crop = crops[0] if crops else None
-        read = partial(reader.read, ids, crop) if pipelined is None else pipelined.begin(ids, crop)
-        return lambda: (read(),)
-
-    return begin
-
-
-def _sizes(cropping: Cropping | None, stage: Stage) -> bool:
-    """Whether a view's crop brings images of different shapes to one size."""
-    return cropping is not None and (stage.pixels is not None or cropping.size is not None)
-
-
-def _target(augmentation: Augmentation, reader: Reader, pixels: int | None) -> tuple[int, int] | None:
-    """Return the height and width to resize to, of shorter side ``pixels``; None if images have them."""
-    if pixels is None:
-        return None
-    if reader.height is None or reader.width is None:
-        return pixels, pixels
-    scale = pixels / min(reader.height, reader.width)
-    size = max(1, round(reader.height * scale)), max(1, round(reader.width * scale))
-    if augmentation.cropping is None and size == (reader.height, reader.width):
-        return None
-    return size
+def _begin_reading(
+    spec: BatchSpec, ids: NDArray[np.int64], crops: list[Crop]
+) -> Callable[[], tuple[Tensor, ...]]:
+    """Begin to read images, in the background where the reader can, else when they are waited for."""
+    reader, pipelined = spec.reader, spec.pipelined
+    if len(crops) > 1:
+        if pipelined is not None:
+            return pipelined.begin_views(ids, crops)
+        return partial(reader.read_views, ids, crops)
+    crop = crops[0] if crops else None
+    read = partial(reader.read, ids, crop) if pipelined is None else pipelined.begin(ids, crop)
+    return lambda: (read(),)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import weakref
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,41 +12,36 @@ from numpy.typing import NDArray
 
 from pipeline.augment import Augmentation
 from pipeline.batch import Batch, RawBatch
-from pipeline.clock import CLOCK
+from pipeline.device import resolve_device
 from pipeline.engines import Dataset, EngineConfig
+from pipeline.engines.protocol import check_ids
 from pipeline.engines.resident import ResidentEngine
 from pipeline.errors import DataError
-from pipeline.loading.assembly import Assembly, End
-from pipeline.loading.prefetch import Prefetch
-from pipeline.loading.request import OrderLike, Request, checked
+from pipeline.loading.assembly import Assembly, LoaderTimes, Request
+from pipeline.loading.levels import BatchSpec, Levels
+from pipeline.multiplied import Multiplied
+from pipeline.randomness import occurrences
 from pipeline.resolution import Stage
-from pipeline.transfer import resolve_device, side_stream, timer
 from pipeline.views import Views
 
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A batch, and on CUDA the events around its copies."""
-
-    batch: RawBatch
-    copied: tuple[torch.cuda.Event, torch.cuda.Event] | None = None
+_KEPT = 16
+"""Specs kept at most: a loop that makes an augmentation per order must not gather them."""
 
 
-@dataclass(slots=True)
-class LoaderTimes:
-    """Seconds spent by a loader so far.
+class OrderLike(Protocol):
+    """Protocol of orders: ``samplers.Order``, or anything of this shape."""
 
-    Attributes
-    ----------
-    wait
-        Time that the consumer waited for a batch to be read and drawn: the loader's stall.
-    copy
-        Time of copies from the host to a CUDA device, by the device's clock: concurrent with training unless
-        the next step waits for them. 0 on the CPU. May lag by the batches in progress.
-    """
+    @property
+    def round(self) -> int:
+        """The round's number, from 0."""
 
-    wait: float = 0.0
-    copy: float = 0.0
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """int64[n], any length, duplicates allowed."""
+
+    @property
+    def weights(self) -> NDArray[np.float32] | None:
+        """float32[n], loss multipliers; None means all 1."""
 
 
 class Loader:
@@ -118,10 +111,21 @@ class Loader:
         self.rank = rank
         self.world_size = world_size
         self.times = LoaderTimes()
-        self._prefetch = prefetch
-        self._assembly: Assembly | None = Assembly(dataset, engine or ResidentEngine(), self.device, seed)
-        self._copies: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
-        self._running: weakref.WeakSet[Prefetch[_Made]] = weakref.WeakSet()
+        self._samples = len(dataset)
+        # Engines read, and resident keeps, every image once, however many copies stand in the set.
+        stored = dataset.dataset if isinstance(dataset, Multiplied) else dataset
+        self._levels: Levels | None = Levels(stored, engine or ResidentEngine(), self.device)
+        self._specs: dict[tuple[Views | None, Stage], BatchSpec] = {}
+        self._assembly = Assembly(
+            dataset,
+            self.times,
+            batch_size=batch_size,
+            seed=seed,
+            device=self.device,
+            rank=rank,
+            world_size=world_size,
+            prefetch=prefetch,
+        )
 
     @property
     def shape(self) -> tuple[int, int] | None:
@@ -172,14 +176,14 @@ class Loader:
 
         Otherwise as `batches`.
         """
-        augment, stage = self.augment if augment is None else augment, stage or Stage()
-        views = None if augment is None else Views.of(augment)
-        self._open().check(views, stage)
-        request = checked(order, self.dataset, views, stage)
-        steps = request.steps(self.batch_size)
+        augment = self.augment if augment is None else augment
+        views = Views((augment,)) if isinstance(augment, Augmentation) else augment
+        spec = self._spec(views, stage or Stage())
+        request = self._checked(order, spec)
+        steps = -(-len(request.ids) // self.batch_size)
         if not 0 <= start <= steps:
             raise DataError(f"start must be in [0, {steps}], the batches of this order; got {start}")
-        return self._iterate(request, start)
+        return self._assembly.batches(request, start)
 
     def reread(self, raw: RawBatch, indices: NDArray[np.int64], stage: Stage) -> RawBatch:
         """Read some samples of a batch once more, at another stage: the same crops of the same images.
@@ -189,18 +193,14 @@ class Loader:
         indices
             int64[m], into ``raw``.
         """
-        begin = CLOCK.now()
-        read = self._open().reread(raw, indices, stage)
-        self.times.wait += CLOCK.now() - begin
-        return read
+        return self._assembly.reread(raw, indices, self._spec(raw.augmentation, stage))
 
     def close(self) -> None:
         """End all threads and free the engine's memory; a second call does nothing."""
-        for running in list(self._running):
-            running.close()
-        if self._assembly is not None:
-            self._assembly.close()
-            self._assembly = None
+        self._assembly.close()
+        if self._levels is not None:
+            self._levels.close()
+            self._levels = None
 
     def __enter__(self) -> Loader:
         return self
@@ -210,89 +210,41 @@ class Loader:
     ) -> None:
         self.close()
 
-    def _open(self) -> Assembly:
-        if self._assembly is None:
+    def _open(self) -> Levels:
+        if self._levels is None:
             raise DataError("a loader must be open to give batches; this one was closed")
-        return self._assembly
+        return self._levels
 
-    def _iterate(self, request: Request, start: int) -> Iterator[RawBatch]:
-        assembly = self._open()
-        if not assembly.asynchronous:
-            yield from self._consume(self._make(assembly, request, start, None))
-            return
-        stream = side_stream(self.device)
-        ahead = Prefetch(self._make(assembly, request, start, stream), self._prefetch, "loader")
-        self._running.add(ahead)
-        try:
-            yield from self._consume(ahead)
-        finally:
-            ahead.close()
+    def _spec(self, views: Views | None, stage: Stage) -> BatchSpec:
+        """Return how batches are made, settled when it is first asked for."""
+        levels, key = self._open(), (views, stage)
+        if key not in self._specs:
+            if len(self._specs) >= _KEPT:
+                self._specs.clear()
+            self._specs[key] = levels.spec(views, stage)
+        return self._specs[key]
 
-    def _consume(self, source: Iterator[_Made]) -> Iterator[RawBatch]:
-        """Take batches as they are asked for, on the consumer's thread and its current stream."""
-        while True:
-            begin = CLOCK.now()
-            made = next(source, None)
-            self.times.wait += CLOCK.now() - begin
-            if made is None:
-                return
-            if made.copied is not None:
-                self._receive(made.batch, made.copied)
-            batch = made.batch
-            del made
-            yield batch
+    def _checked(self, order: OrderLike, spec: BatchSpec) -> Request:
+        """Return an order as a request.
 
-    def _receive(self, batch: RawBatch, copied: tuple[torch.cuda.Event, torch.cuda.Event]) -> None:
-        """Make the current stream wait for the copies, and keep their memory until it has used it."""
-        current = torch.cuda.current_stream(self.device)
-        current.wait_event(copied[1])
-        for tensor in batch.tensors():
-            # Allocated on the side stream: without this its memory could be given to the next copy while
-            # kernels of this step still read it.
-            tensor.record_stream(current)
-        self._copies.append(copied)
-        while self._copies and self._copies[0][1].query():  # type: ignore[no-untyped-call]
-            begin, end = self._copies.popleft()
-            self.times.copy += begin.elapsed_time(end) / 1e3
-
-    def _make(
-        self, assembly: Assembly, request: Request, start: int, stream: torch.cuda.Stream | None
-    ) -> Iterator[_Made]:
-        """Read, draw and copy batches in sequence; in the prefetching thread if there is one.
-
-        There, a batch is begun before the one ahead of it is waited for.
+        Raises
+        ------
+        DataError
+            On ids outside of the data set or of another type or shape, and weights of another length.
         """
-        begun: End | None = None
-        for step in range(start, request.steps(self.batch_size)):
-            if self._assembly is None:
-                raise DataError("a loader must stay open while its batches are used; it was closed")
-            ahead = assembly.begin(request, step, self._part(step, len(request.ids)))
-            if begun is not None:
-                yield self._end(begun, stream)
-            begun = ahead
-            if not assembly.asynchronous:
-                yield self._end(begun, stream)
-                begun = None
-        if begun is not None:
-            yield self._end(begun, stream)
-
-    def _end(self, begun: End, stream: torch.cuda.Stream | None) -> _Made:
-        if self.device.type != "cuda":
-            return _Made(begun(lambda: None))
-        # The thread's current device and stream are its own; without a side stream, the consumer's.
-        with torch.cuda.device(self.device), torch.cuda.stream(stream):
-            begin, end = timer(), timer()
-            # The two enclose the copies, without the reading and decoding before them.
-            batch = begun(begin.record)
-            end.record()
-        return _Made(batch, (begin, end))
-
-    def _part(self, step: int, count: int) -> slice:
-        """Return this rank's part of a global batch."""
-        first = step * self.batch_size
-        size = min(self.batch_size, count - first)
-        low, high = (first + size * rank // self.world_size for rank in (self.rank, self.rank + 1))
-        return slice(low, high)
+        if order.ids.ndim != 1 or order.ids.dtype.kind not in "iu":
+            raise DataError(
+                f"an order's ids must be whole numbers in one dimension; got {order.ids.dtype} of shape "
+                f"{order.ids.shape}"
+            )
+        ids = np.ascontiguousarray(order.ids, dtype=np.int64)
+        if len(ids) and (ids.min() < 0 or ids.max() >= self._samples):
+            check_ids(ids, self.dataset)
+        if order.weights is not None and order.weights.shape != ids.shape:
+            raise DataError(
+                f"an order's weights must match its {len(ids):,} ids; got shape {order.weights.shape}"
+            )
+        return Request(order.round, ids, order.weights, occurrences(ids), spec)
 
 
 def _augmented(raws: Iterator[RawBatch]) -> Iterator[Batch]:

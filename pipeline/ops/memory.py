@@ -1,13 +1,67 @@
-"""Operations on images as rows of memory: crops, patches and rectangles by copies and masks of bytes."""
+"""Memory of images: where a batch's lies on the host, its copy to the device, and pixels as rows of bytes.
+
+Crops, patches and rectangles are copies of runs of memory and masks of bytes.
+"""
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
+from threading import Lock
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 _UNITS = (torch.complex128, torch.int64, torch.int32, torch.int16, torch.uint8)
+
+
+_KEPT = 8
+"""Blocks kept at most: those of the batches that are read ahead, and some in the consumer's hands."""
+
+
+class Blocks:
+    """Makes uint8 tensors in memory that nobody else holds, if possible in memory that was used before.
+
+    Memory fresh from the operating system costs more than the batch of small images that is copied into it:
+    every page is filled with zeros when it is touched. PyTorch keeps a stock of pinned memory, and none of
+    other memory on the host. Used by several threads at once.
+    """
+
+    def __init__(self, *, pinned: bool) -> None:
+        self._pinned = pinned
+        self._lock = Lock()
+        self._blocks: list[NDArray[np.uint8]] = []
+
+    def empty(self, *shape: int) -> Tensor:
+        """Return a contiguous tensor, its contents undefined."""
+        if self._pinned:
+            return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        size = math.prod(shape)
+        with self._lock:
+            for at in range(len(self._blocks)):
+                # Held by the list and by the call alone: a tensor, and every view of one, holds it too.
+                if self._blocks[at].size == size and sys.getrefcount(self._blocks[at]) == 2:
+                    return torch.from_numpy(self._blocks[at]).view(shape)
+            block: NDArray[np.uint8] = np.empty(size, np.uint8)
+            self._blocks = [block, *self._blocks[: _KEPT - 1]]
+        return torch.from_numpy(block).view(shape)
+
+
+def place(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Copy an array to the device without waiting for it.
+
+    For CUDA through pinned memory: PyTorch's pinned allocator reuses a block only after the copies issued
+    from it are complete, so nothing has to be kept alive here. On the CPU the tensor shares the array's
+    memory if that is writable.
+    """
+    tensor = torch.from_numpy(np.require(array, requirements=["C_CONTIGUOUS", "WRITEABLE"]))
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def to_pixels(images: Tensor) -> Tensor:

@@ -80,7 +80,9 @@ def _permute(items: Places, size: int, key: np.uint64) -> Ids:
     out = np.empty(size, np.int64)
     if bits == 0:
         thrown = items.copy() if items.size else np.arange(size, dtype=np.int32)
-        threads.run(_shuffle, [(0, 1)], counter.derive(key, 1), np.array([0, size]), thrown, out)
+        # One bucket needs no threads. Interpreted kernels (NUMBA_DISABLE_JIT) overflow by design.
+        with np.errstate(all="ignore"):
+            _shuffle(0, 1, 0, counter.derive(key, 1), np.array([0, size]), thrown, out)
         return out
     buckets = 1 << bits
     shift = np.uint64(64 - bits)
@@ -102,6 +104,15 @@ def _permute(items: Places, size: int, key: np.uint64) -> Ids:
 def permutation(size: int, key: np.uint64) -> Ids:
     """Return a uniformly random permutation of ``range(size)``, int64[size]."""
     return _permute(np.empty(0, np.int32), size, key)
+
+
+def in_passes(samples: int, size: int, key: np.uint64) -> Ids:
+    """Draw ``size`` of ``range(samples)`` without replacement, after whole permutations if it is larger."""
+    passes, rest = divmod(size, samples)
+    parts = [permutation(samples, counter.derive(key, 3 + number)) for number in range(passes)]
+    if rest:
+        parts.append(permutation(samples, key)[:rest])
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 def shuffled(items: NDArray[np.integer], key: np.uint64) -> Ids:

@@ -218,13 +218,6 @@ class Recent(Table):
     def __init__(self, samples: int, rate: float = 1.0, *, relative: bool = False) -> None:
         super().__init__(samples, rate, relative=relative, recent=np.nan)
 
-    @classmethod
-    def over(cls, recent: Floats) -> Recent:
-        """Return a table of last values that updates the caller's array ``recent``, float32[N], in place."""
-        table = cls(0)
-        table._columns["recent"] = recent
-        return table
-
     @property
     def values(self) -> Floats:
         """The averages, float32[N]."""

@@ -129,6 +129,7 @@ class RoundSampler(ABC):
         self.part = part
         self.plan = plan
         self.rounds = plan.rounds
+        self._bounds = plan.bounds
         self.round = 0
         self.needs = part.needs
         self._rows = FeedbackBuffer(self.needs)
@@ -138,7 +139,7 @@ class RoundSampler(ABC):
 
     def size(self, number: int) -> int:
         """Return the number of samples that round ``number`` draws, before the batch remainder is carried."""
-        return self.plan.size(number)
+        return int(self._bounds[number + 1] - self._bounds[number])
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.draws import counter, draw
+from samplers.draws import draw
 from samplers.draws.arrays import Floats, Ids, Weights
-from samplers.draws.shuffle import permutation
+from samplers.draws.shuffle import in_passes
 from samplers.families.history import Table
 from samplers.families.rounds import FeedbackBuffer, RoundDraft, RoundSampler, Statistic
 from samplers.families.sweeps import rest_of_sweep, stream
@@ -38,13 +38,11 @@ def draw_in_passes(weights: Weights | None, samples: int, size: int, key: np.uin
     If fewer weights are positive than needed, the rest is drawn uniformly from samples of weight 0, so that
     the budget is kept.
     """
-    passes, rest = divmod(size, samples)
-    parts = [permutation(samples, counter.derive(key, 3 + number)) for number in range(passes)]
-    if rest and weights is None:
-        parts.append(permutation(samples, key)[:rest])
-    elif rest and weights is not None:
-        parts.append(draw.without_replacement(weights, rest, key, fill=True))
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+    rest = size % samples
+    if weights is None or not rest:
+        return in_passes(samples, size, key)
+    drawn = draw.without_replacement(weights, rest, key, fill=True)
+    return np.concatenate([in_passes(samples, size - rest, key), drawn])
 
 
 def burn_in_rounds(plan: Plan, epochs: float) -> int:

@@ -17,8 +17,8 @@ from two_ranks import run_two_ranks
 
 from pipeline import Batch
 from pipeline.targets import TargetSpec
+from trainer.account import Ledger
 from trainer.flops import meta_batch
-from trainer.ledger import Ledger
 from trainer.methods import METHODS, Losses, Method, MethodConfig
 from trainer.models import MODELS
 from trainer.step import Step

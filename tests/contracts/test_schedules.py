@@ -31,6 +31,7 @@ def test_factors_and_momenta_stay_in_range(part: ScheduleConfig, steps: int) -> 
         progress = step / max(1, steps - 1)
         assert 0 <= schedule.factor(progress) <= 1
         momentum = schedule.momentum(progress)
+        assert (momentum is not None) == schedule.moves_momentum
         assert momentum is None or 0 <= momentum < 1
 
 

@@ -18,8 +18,8 @@ from pipeline.augment.cutmix import Cutmix
 from pipeline.augment.multi import Multi
 from pipeline.augment.randaugment import Randaugment
 from pipeline.augment.ssl import Ssl
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys
-from pipeline.transfer import place
 
 CPU = torch.device("cpu")
 

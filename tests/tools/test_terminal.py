@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 from pipeline import DataError
 from pipeline.conversion.convert import ConvertOptions, convert
+from pipeline.device import resolve_device
 from pipeline.sources import ArraySource
-from pipeline.transfer import resolve_device
 from tools.arguments import below_home
 from tools.cli import main
 from tools.terminal import counted_warnings

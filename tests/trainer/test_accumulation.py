@@ -14,9 +14,9 @@ from penalized import PenalizedMethod
 from torch import Tensor, nn
 
 from pipeline import Batch, Mixture, PendingIds
+from trainer.account import Ledger
 from trainer.config import Run
 from trainer.errors import RunError
-from trainer.ledger import Ledger
 from trainer.methods import Losses, Method, Supervised
 from trainer.models import MODELS
 from trainer.session import Session

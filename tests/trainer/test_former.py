@@ -19,9 +19,9 @@ from tools.recipe_line import read_run
 from tools.reporting import settings
 from tools.reporting.folder import read_run as read_folder
 from trainer import recipe
+from trainer.account import PHASES, Ledger
 from trainer.config import Run
 from trainer.errors import RunError
-from trainer.ledger import PHASES, Ledger
 from trainer.optimizers import SGD
 from trainer.run_folder import RunFolder
 from trainer.settings import whole

@@ -78,7 +78,7 @@ def test_a_batch_holds_two_augmentations_of_each_sample(recipe: Recipe, tmp_path
     run = recipe(**SMALL, augment=["standard"])
     with open_session(run, RunFolder(tmp_path / "two", run)) as session:
         session.begin_round()
-        (ready,) = session.selector.ready(next(session.candidates()), session.stage, select=False)
+        (ready,) = session.ready(next(session.candidates()), select=False)
         first, second = ready.batch.views
         assert first.shape == second.shape == (64, 3, 28, 28)
         assert not torch.equal(first, second)
@@ -86,7 +86,7 @@ def test_a_batch_holds_two_augmentations_of_each_sample(recipe: Recipe, tmp_path
         one = recipe(**{**SMALL, "method": "supervised"}, augment=["standard"])
     with open_session(one, RunFolder(tmp_path / "one", one)) as session:
         session.begin_round()
-        (ready,) = session.selector.ready(next(session.candidates()), session.stage, select=False)
+        (ready,) = session.ready(next(session.candidates()), select=False)
         assert len(ready.batch.views) == 1
         assert torch.equal(ready.batch.images, first)
 

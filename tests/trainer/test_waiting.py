@@ -15,15 +15,14 @@ from torch import Tensor
 from pipeline import Loader, RawBatch, compose, open_dataset
 from pipeline.resolution import Stage
 from samplers import Order, Scores
-from trainer.account import Account
+from trainer.account import Account, Ledger
 from trainer.feedback import FeedbackBuffer
 from trainer.inference.scorer import Scorer
-from trainer.ledger import Ledger
 from trainer.methods import METHODS, Method
 from trainer.models import MODELS
 from trainer.parallel import World
 from trainer.selection import SELECTIONS, Setting, Terms, Weighting
-from trainer.selection.driver import Selector
+from trainer.selection.driver import Ready, Selector
 from trainer.step import Step
 
 BATCH, SAMPLES, CLASSES = 8, 1280, 10
@@ -103,7 +102,7 @@ def test_a_batch_is_scored_selected_mixed_and_trained_without_a_wait(
     raw: RawBatch = _on_meta(next(loader.raw_batches(order, augment=selector.augmentation, stage=STAGE)))
     optimizer = torch.optim.SGD(parts.method.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     step = Step(parts.method, parts.method, optimizer, nullcontext(), Ledger(META))
-    batches = selector.ready(raw, STAGE, select=selector.loads_more)
+    batches = selector.ready(raw, STAGE, True) if selector.loads_more else iter([Ready(raw.augment())])
     if not selector.part.exact:
         with pytest.raises(NotImplementedError, match="meta"):
             next(batches)

@@ -16,8 +16,9 @@ from torchvision.transforms import v2
 
 from pipeline.augment import AUGMENTS, Augment, Augmentation
 from pipeline.augment.randaugment import Randaugment
+from pipeline.device import resolve_device
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys
-from pipeline.transfer import place, resolve_device
 from tools.arguments import UsageError
 from tools.bench import measure
 from tools.bench.clock import Clock

@@ -16,8 +16,9 @@ from trainer.build import build
 from trainer.data import Data
 from trainer.device import choose_device
 from trainer.parallel import World
+from trainer.parts import StepResult
 from trainer.run_folder import RunFolder
-from trainer.session import Session, StepResult
+from trainer.session import Session
 from trainer.warmup import warm_up
 
 

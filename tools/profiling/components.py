@@ -73,7 +73,7 @@ class Stages:
     def _first_ready(self) -> Ready:
         """Return a batch to train on, made as by the training loop."""
         for raw in cycle(self._raws):
-            for ready in self._session.selector.ready(raw, self._session.stage, self._on > 0):
+            for ready in self._session.ready(raw, self._on > 0):
                 return ready
         raise AssertionError("a round has batches")
 

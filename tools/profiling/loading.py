@@ -13,9 +13,9 @@ from torch import Tensor
 from pipeline import Augmentation, RawBatch
 from pipeline.augment import HostDraws
 from pipeline.crop import Crop, Windows
-from pipeline.multiplied import copies_of
+from pipeline.multiplied import Multiplied
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys
-from pipeline.transfer import place
 from tools.profiling.few import Few
 from tools.profiling.timing import Alone
 from trainer.session import Session
@@ -87,6 +87,7 @@ class Loading:
 
     def _ask(self, raw: RawBatch, ids: NDArray[np.int64]) -> _Asked:
         session, view, stage = self._session, raw.views[0], self._session.stage
+        train = session.data.train
         augmentation = session.selector.augmentation.at(view.size)
         keys = Keys(
             session.loader.seed,
@@ -94,7 +95,7 @@ class Loading:
             raw.cursor.step,
             raw.ids,
             raw.cursor.occurrences,
-            copies=copies_of(session.data.train, raw.ids),
+            copies=train.copies[raw.ids] if isinstance(train, Multiplied) else None,
             magnitude=stage.magnitude,
             resolution=stage.resolution,
         )

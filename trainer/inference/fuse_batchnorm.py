@@ -1,10 +1,8 @@
-"""Folding of batch normalization into the preceding convolutions, for forward passes without training."""
+"""Batch normalizations that can be folded into the convolutions before them, and the modules that do."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +12,8 @@ from trainer.freezing import FrozenBatchNorm2d
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
-    """A convolution and the normalization of its output, and their replacements.
+class Pair:
+    """A convolution and the normalization of its output, and the modules that stand for them.
 
     The tensors are those of the modules, or neutral ones if a module has none.
     """
@@ -31,92 +29,41 @@ class _Pair:
     shift: Tensor
 
 
-class Folding:
-    """A network whose batch normalizations can temporarily be folded into the convolutions before them.
+Places = list[tuple[nn.Module, str]]
+"""Modules and the names under which they hold the convolutions and normalizations of pairs, in turn."""
 
-    In evaluation mode a normalization scales and shifts each channel by constants, which the weights of the
-    convolution before it can hold: that saves a pass over every map, and under bf16 the casts of the weights.
-    The network's own code runs unchanged, with those modules swapped; parameters and statistics are kept.
 
-    A convolution is folded if by torch.fx its output only goes into one normalization. A
-    network that torch.fx can't trace, or that has no such pair, is left unchanged.
+def find_pairs(model: nn.Module, dtype: torch.dtype | None) -> tuple[Places, list[Pair]]:
+    """Return the pairs of a network that can be folded, and where their modules are.
+
+    A convolution can where torch.fx sees its output go into one normalization and nowhere else. A network
+    that torch.fx can't follow has none.
 
     Parameters
     ----------
     model
         The network, on its device and in its memory format.
     dtype
-        Dtype of the folded weights, in which the passes compute; None keeps the network's.
+        Of the folded weights; None keeps that of the network's own.
     """
-
-    def __init__(self, model: nn.Module, dtype: torch.dtype | None = None) -> None:
-        self._places: list[tuple[nn.Module, str]] = []
-        self._pairs: list[_Pair] = []
-        for names in _foldable(model):
-            for name in names:
-                parent, _, own = name.rpartition(".")
-                self._places.append((model.get_submodule(parent), own))
-            conv, norm = (model.get_submodule(name) for name in names)
-            assert isinstance(conv, nn.Conv2d)
-            assert isinstance(norm, nn.BatchNorm2d)
-            self._pairs.append(_pair(conv, norm, dtype))
-        with self._swapped():
-            # A module that its network also reaches by another path than its name wouldn't be swapped there.
-            followed = _trace(model) is not None
-        if not followed:
-            self._places, self._pairs = [], []
-
-    def __len__(self) -> int:
-        """Number of folded normalizations."""
-        return len(self._pairs)
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Return a context in which the network, in evaluation mode, runs with its statistics folded."""
-        if self._pairs:
-            self._fold()
-        with self._swapped():
-            yield
-
-    @torch.no_grad()
-    def _fold(self) -> None:
-        """Fold all pairs by few operations on lists of tensors; many small ones are slow on a GPU."""
-        pairs = self._pairs
-        scales = torch._foreach_add([pair.variance for pair in pairs], [pair.norm.eps for pair in pairs])
-        torch._foreach_rsqrt_(scales)
-        torch._foreach_mul_(scales, [pair.scale for pair in pairs])
-        means = torch._foreach_sub([pair.mean for pair in pairs], [pair.conv_bias for pair in pairs])
-        torch._foreach_mul_(means, scales)
-        shifts = torch._foreach_sub([pair.shift for pair in pairs], means)
-        for pair, scale, shift in zip(pairs, scales, shifts, strict=True):
-            assert pair.folded.bias is not None
-            # Multiplying into bf16 at once is five times slower on a CPU.
-            pair.folded.weight.copy_(pair.conv.weight * scale.view(-1, 1, 1, 1))
-            pair.folded.bias.copy_(shift)
-
-    @contextmanager
-    def _swapped(self) -> Iterator[None]:
-        mine: list[nn.Module] = []
-        theirs: list[nn.Module] = []
-        for pair in self._pairs:
-            mine += pair.folded, pair.nothing
-            theirs += pair.conv, pair.norm
-        self._put(mine)
-        try:
-            yield
-        finally:
-            self._put(theirs)
-
-    def _put(self, modules: list[nn.Module]) -> None:
-        for (parent, name), module in zip(self._places, modules, strict=True):
-            parent._modules[name] = module
+    places: Places = []
+    pairs: list[Pair] = []
+    for names in _foldable(model):
+        for name in names:
+            parent, _, own = name.rpartition(".")
+            places.append((model.get_submodule(parent), own))
+        conv, norm = (model.get_submodule(name) for name in names)
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        pairs.append(_pair(conv, norm, dtype))
+    return places, pairs
 
 
-def _pair(conv: nn.Conv2d, norm: nn.BatchNorm2d, dtype: torch.dtype | None) -> _Pair:
+def _pair(conv: nn.Conv2d, norm: nn.BatchNorm2d, dtype: torch.dtype | None) -> Pair:
     assert norm.running_mean is not None
     assert norm.running_var is not None
     zeros = torch.zeros_like(norm.running_var)
-    return _Pair(
+    return Pair(
         conv,
         norm,
         _folded(conv, conv.weight.dtype if dtype is None else dtype),
@@ -156,7 +103,7 @@ class _Tracer(fx.Tracer):
         return isinstance(m, FrozenBatchNorm2d) or super().is_leaf_module(m, module_qualified_name)
 
 
-def _trace(model: nn.Module) -> fx.Graph | None:
+def trace(model: nn.Module) -> fx.Graph | None:
     """Return the graph of a network in evaluation mode by torch.fx; None if it can't trace the code."""
     training = model.training
     model.eval()
@@ -169,8 +116,8 @@ def _trace(model: nn.Module) -> fx.Graph | None:
 
 
 def _foldable(model: nn.Module) -> list[tuple[str, str]]:
-    """Return the names of the convolutions that can be folded, each with its normalization's name."""
-    graph = _trace(model)
+    """Names of the convolutions that can be folded, each with that of its normalization."""
+    graph = trace(model)
     if graph is None:
         return []
     modules = dict(model.named_modules())

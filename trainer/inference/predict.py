@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline import Augmentation, Batch, Loader
-from pipeline.loading.request import OrderLike
+from pipeline.loading.loader import OrderLike
 from pipeline.resolution import Stage
 from trainer.models import check_encoder
 from trainer.precision import at_least_float32, autocast

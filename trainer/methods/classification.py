@@ -1,4 +1,4 @@
-"""Classification: a loss of one view's outputs against the label of each constituent."""
+"""Classification: outputs of one view against each constituent's label, by cross-entropy or another loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from pipeline import Batch
 from pipeline.targets import LABEL, TargetKind
 from trainer.methods.protocol import Losses, Method, Offer
-from trainer.precision import at_least_float32
 
 ClassLoss = Callable[[Tensor, Tensor], Tensor]
 """From log-softmax of the outputs, float[n, classes], and labels int64[n, k], to losses float[n, k]."""
@@ -41,7 +40,7 @@ class ClassificationMethod(Method):
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
         """Return losses and class statistics: see ``Method.losses``."""
-        log_p = torch.log_softmax(at_least_float32(outputs), dim=1)
+        log_p = torch.log_softmax(outputs, dim=1, dtype=torch.promote_types(outputs.dtype, torch.float32))
         loss = self._loss(log_p, labels)
         with torch.no_grad():
             p_true = torch.exp(log_p.gather(1, labels))
@@ -72,3 +71,16 @@ class ClassificationConfig:
     def build(self, encoder: nn.Module) -> ClassificationMethod:
         """Return the method: see ``MethodConfig.build``."""
         return ClassificationMethod(encoder, self.loss)
+
+
+@dataclass(frozen=True)
+class Supervised(ClassificationConfig):
+    """Classification with cross-entropy.
+
+    Arazo et al. (2021) eq. 1, for every constituent of an image.
+    The loss of image i against the label y of one of its constituents is ``-log softmax(outputs[i])[y]``.
+    """
+
+    def loss(self, log_p: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross-entropy of each image against each constituent's label, in nats."""
+        return -log_p.gather(1, labels)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from trainer.errors import RunError
 
 
 class Schedule(Protocol):
     """A schedule of learning rate and momentum, evaluated before every optimizer step."""
+
+    moves_momentum: ClassVar[bool]
+    """Whether it has a momentum of its own; if not, `momentum` isn't called."""
 
     def factor(self, progress: float) -> float:
         """Return the multiplier of the base learning rate at ``progress`` in [0, 1].
@@ -40,6 +43,8 @@ class ScheduleConfig(Protocol):
 
 class ProportionalSchedule(ABC):
     """A schedule whose phases are fractions of the run; keeps the optimizer's momentum unless overridden."""
+
+    moves_momentum: ClassVar[bool] = False
 
     @abstractmethod
     def factor(self, progress: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from trainer.errors import RunError
 from trainer.schedules.base import ProportionalSchedule, check_floor, check_fraction, half_cosine
@@ -29,6 +30,8 @@ class OneCycle(ProportionalSchedule):
 
     high_momentum: float = 0.95
     """Momentum where the rate is lowest: beta_h of the equation."""
+
+    moves_momentum: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_fraction(self.warmup)

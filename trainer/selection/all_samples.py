@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from trainer.methods import Offer
-from trainer.selection.helpers.base import BaseSelection
-from trainer.selection.helpers.schedule import Scheduled
+from trainer.selection.helpers.base import BaseSelection, Scheduled
 from trainer.selection.protocol import Setting, Terms
 
 

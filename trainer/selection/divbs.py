@@ -10,9 +10,8 @@ from torch import Tensor
 
 from trainer.methods import Offer
 from trainer.precision import at_least_float32
-from trainer.selection.helpers.base import BaseSelection
+from trainer.selection.helpers.base import BaseSelection, Scored
 from trainer.selection.helpers.checks import check_at_least
-from trainer.selection.helpers.schedule import Scored
 from trainer.selection.protocol import Candidates, Choice, Setting
 
 

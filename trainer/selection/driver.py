@@ -13,18 +13,18 @@ from torch import Tensor
 
 from pipeline import Augmentation, Batch, Loader, PendingIds, RawBatch, Views
 from pipeline.batch import Ids
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys
 from pipeline.randomness import uniforms as draw_uniforms
 from pipeline.resolution import Stage
 from pipeline.targets import LABEL
-from pipeline.transfer import place
 from trainer.account import Account
 from trainer.feedback import FeedbackBuffer
 from trainer.inference.scorer import Scorer
 from trainer.methods import Losses, Method
 from trainer.parallel import World
 from trainer.selection import Candidates, Choice, Selection, SelectionConfig, Weighting
-from trainer.selection.helpers.schedule import Scored
+from trainer.selection.helpers.base import Scored
 from trainer.selection.pool import Rows
 
 
@@ -45,11 +45,11 @@ class Ready:
 
 
 class Selector:
-    """Turns each batch of candidates into none, one or several batches to train on.
+    """Turns each batch of candidates into none, one or several batches to train on, where a run selects.
 
     Light augmentation, scoring, selection, mixing, in this order: what is scored is the crop that is
     trained, with its own label, and only selected samples are mixed with each other. A selection that loads
-    no more than it trains on passes every batch through as the loader drew it.
+    no more than it trains on leaves the loader's batches as they are.
 
     Parameters
     ----------
@@ -92,6 +92,7 @@ class Selector:
         # isinstance on a runtime_checkable Protocol is slow; cache the result.
         self.weighting = selection if isinstance(selection, Weighting) else None
         self.loads_more = part.ratio > 1 or part.scores
+        self.works = self.loads_more or self.weighting is not None
         light, self._mixing = augmentation.parted()
         self.augmentation = light if self.loads_more else augmentation
         self.views = Views((self.augmentation,) * views)
@@ -125,7 +126,7 @@ class Selector:
         return self.loads_more and self.selection.on(self._turns, progress)
 
     def ready(self, raw: RawBatch, stage: Stage, select: bool) -> Iterator[Ready]:
-        """Yield the training batches made of candidates.
+        """Yield the training batches made of candidates, of a selection that loads more than it trains on.
 
         Parameters
         ----------
@@ -136,11 +137,6 @@ class Selector:
         select
             Whether to select; otherwise all candidates are trained on.
         """
-        if not self.loads_more:
-            with self._ledger.phase("augment"):
-                batch = raw.augment()
-            yield Ready(batch)
-            return
         self._turns += 1
         if not select:
             if self.reread:

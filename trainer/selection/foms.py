@@ -8,12 +8,10 @@ from typing import Any, Literal
 
 from trainer.errors import RunError
 from trainer.methods import Offer
-from trainer.selection.helpers.base import BaseSelection, errors, scored_losses
+from trainer.selection.helpers.base import BaseSelection, Scored, errors, scored_losses
 from trainer.selection.helpers.checks import check_at_least, check_choice, check_fraction
-from trainer.selection.helpers.draws import weighted_without_replacement
+from trainer.selection.helpers.draws import percentile_ranks, weighted_without_replacement
 from trainer.selection.helpers.forgetting import ForgettingMemory
-from trainer.selection.helpers.ranks import percentile_ranks
-from trainer.selection.helpers.schedule import Scored
 from trainer.selection.protocol import Candidates, Choice, Setting
 
 

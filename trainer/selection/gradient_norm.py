@@ -12,10 +12,9 @@ from torch import Tensor
 from pipeline import Batch
 from trainer.errors import RunError
 from trainer.methods import Losses, Offer
-from trainer.selection.helpers.base import BaseSelection, errors, scored_losses
+from trainer.selection.helpers.base import BaseSelection, Scored, errors, scored_losses
 from trainer.selection.helpers.checks import check_at_least
 from trainer.selection.helpers.draws import weighted_with_replacement
-from trainer.selection.helpers.schedule import Scored
 from trainer.selection.protocol import Candidates, Choice, Setting
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.selection.helpers.base import BaseSelection, scored_losses
+from trainer.selection.helpers.base import BaseSelection, Scored, scored_losses
 from trainer.selection.helpers.checks import check_at_least
 from trainer.selection.helpers.draws import highest
-from trainer.selection.helpers.schedule import Scored
 from trainer.selection.protocol import Candidates, Choice, Setting
 
 

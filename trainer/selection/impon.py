@@ -13,10 +13,9 @@ from pipeline import Batch
 from trainer.errors import RunError
 from trainer.methods import Losses
 from trainer.precision import at_least_float32
-from trainer.selection.helpers.base import BaseSelection
+from trainer.selection.helpers.base import BaseSelection, Scheduled
 from trainer.selection.helpers.checks import check_at_least, check_choice
 from trainer.selection.helpers.draws import highest
-from trainer.selection.helpers.schedule import Scheduled
 from trainer.selection.protocol import Candidates, Choice, Setting, Terms
 
 

@@ -13,9 +13,8 @@ from torch import Tensor
 from pipeline import Batch
 from trainer.errors import RunError
 from trainer.methods import Losses, Offer
-from trainer.selection.helpers.base import BaseSelection
+from trainer.selection.helpers.base import BaseSelection, Scheduled
 from trainer.selection.helpers.draws import highest
-from trainer.selection.helpers.schedule import Scheduled
 from trainer.selection.protocol import Setting
 
 

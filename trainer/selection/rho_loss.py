@@ -6,13 +6,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.transfer import place
+from pipeline.ops.memory import place
 from samplers import SamplingError, Scores
 from trainer.errors import RunError
-from trainer.selection.helpers.base import BaseSelection, scored_losses
+from trainer.selection.helpers.base import BaseSelection, Scored, scored_losses
 from trainer.selection.helpers.checks import check_at_least
 from trainer.selection.helpers.draws import highest
-from trainer.selection.helpers.schedule import Scored
 from trainer.selection.protocol import Candidates, Choice, Setting
 
 

@@ -9,10 +9,9 @@ from typing import Any, ClassVar, Self
 import torch
 
 from trainer.errors import RunError
-from trainer.selection.helpers.base import BaseSelection, scored_losses
+from trainer.selection.helpers.base import BaseSelection, Scored, scored_losses
 from trainer.selection.helpers.checks import check_at_least, check_fraction
-from trainer.selection.helpers.ranks import percentiles_among
-from trainer.selection.helpers.schedule import Scored
+from trainer.selection.helpers.draws import percentiles_among
 from trainer.selection.protocol import Candidates, Choice, Setting, Terms
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.selection.helpers.base import BaseSelection, scored_losses
+from trainer.selection.helpers.base import BaseSelection, Scored, scored_losses
 from trainer.selection.helpers.checks import check_fraction
-from trainer.selection.helpers.draws import weighted_without_replacement
-from trainer.selection.helpers.ranks import midpoint_percentiles
-from trainer.selection.helpers.schedule import Scored
+from trainer.selection.helpers.draws import midpoint_percentiles, weighted_without_replacement
 from trainer.selection.protocol import Candidates, Choice, Setting
 
 

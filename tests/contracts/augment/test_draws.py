@@ -16,7 +16,7 @@ from pipeline.augment.color_jitter import ColorJitter
 from pipeline.augment.cutout import Cutout
 from pipeline.augment.randaugment import Randaugment
 from pipeline.augment.trivialaugment_wide import TrivialaugmentWide
-from pipeline.transfer import place
+from pipeline.ops.memory import place
 
 
 @every_part

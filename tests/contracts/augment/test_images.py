@@ -14,7 +14,7 @@ from pipeline.augment import Augment, Augmentation
 from pipeline.augment.protocol import Resizing
 from pipeline.augment.random_resized_crop import RandomResizedCrop
 from pipeline.augment.ssl import Ssl
-from pipeline.transfer import place
+from pipeline.ops.memory import place
 
 SHAPES = [(32, 32), (28, 17)]
 

@@ -17,8 +17,8 @@ from pipeline.augment.ricap import Ricap
 from pipeline.augment.standard import Standard
 from pipeline.batch import Cursor, RawBatch, RawView
 from pipeline.errors import DataError
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys
-from pipeline.transfer import place
 from pipeline.views import Views
 
 CPU = torch.device("cpu")

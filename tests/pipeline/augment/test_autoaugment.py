@@ -11,8 +11,8 @@ from pipeline.augment.autoaugment import Autoaugment
 from pipeline.augment.policies import POLICIES
 from pipeline.augment.spaces import learned
 from pipeline.errors import DataError
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys, integers, sample_doubles
-from pipeline.transfer import place
 
 CPU = torch.device("cpu")
 NAMES = {

@@ -19,8 +19,8 @@ from pipeline.augment.solarize import Solarize
 from pipeline.augment.ssl import Ssl
 from pipeline.errors import DataError
 from pipeline.ops import intensity as levels
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys, sample_doubles, uniforms
-from pipeline.transfer import place
 
 CPU = torch.device("cpu")
 

@@ -6,8 +6,8 @@ import torch
 
 from pipeline.augment.cutmix import Cutmix
 from pipeline.errors import DataError
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys
-from pipeline.transfer import place
 
 CPU = torch.device("cpu")
 

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from pipeline.augment.augmentation import Augmentation
 from pipeline.augment.mixup import Mixup
 from pipeline.errors import DataError
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys
-from pipeline.transfer import place
 
 CPU = torch.device("cpu")
 

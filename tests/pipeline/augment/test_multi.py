@@ -18,8 +18,8 @@ from pipeline.augment.standard import Standard
 from pipeline.augment.trivialaugment_wide import TrivialaugmentWide
 from pipeline.errors import DataError
 from pipeline.multiplied import Multiplied, choose_classes
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys, integers, uniforms
-from pipeline.transfer import place
 
 CPU = torch.device("cpu")
 

@@ -15,8 +15,7 @@ from torchvision.transforms.autoaugment import AutoAugment, RandAugment, Trivial
 from pipeline.augment.operations import OPERATIONS, apply_layers, draw_layer
 from pipeline.augment.spaces import Space, learned, modern, original, wide
 from pipeline.ops import intensity as levels
-from pipeline.ops.memory import images_at_once
-from pipeline.transfer import place
+from pipeline.ops.memory import images_at_once, place
 
 Pixels = NDArray[np.uint8]
 SHAPES = [(32, 32), (17, 40), (2, 5)]

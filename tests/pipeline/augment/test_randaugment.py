@@ -9,8 +9,8 @@ from pipeline.augment.randaugment import Randaugment
 from pipeline.augment.spaces import Space, modern, original, wide
 from pipeline.augment.trivialaugment_wide import TrivialaugmentWide
 from pipeline.errors import DataError
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys, integers, sample_doubles
-from pipeline.transfer import place
 
 CPU = torch.device("cpu")
 

@@ -15,8 +15,8 @@ from pipeline.augment.random_resized_crop import RandomResizedCrop
 from pipeline.augment.ricap import Ricap
 from pipeline.augment.ssl import Ssl
 from pipeline.errors import DataError
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys, sample_doubles
-from pipeline.transfer import place
 
 CPU = torch.device("cpu")
 

@@ -6,8 +6,8 @@ import torch
 
 from pipeline.augment.ricap import Ricap
 from pipeline.errors import DataError
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys
-from pipeline.transfer import place
 
 CPU = torch.device("cpu")
 

@@ -6,8 +6,8 @@ import torch
 
 from pipeline.augment.standard import Standard
 from pipeline.errors import DataError
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys
-from pipeline.transfer import place
 
 
 def keys_of(n: int) -> Keys:

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils import parametrizations
 
-from trainer.inference.fuse_batchnorm import Folding
-from trainer.inference.scorer import Scorer
+from trainer.inference.scorer import Folding, Scorer
 from trainer.models import MODELS
 from trainer.models.pyramidnet import PyramidNet
 from trainer.models.torchvision import TorchvisionModel

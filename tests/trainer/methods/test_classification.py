@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import Batch, Mixture
+from trainer.account import Ledger
 from trainer.errors import RunError
-from trainer.ledger import Ledger
 from trainer.methods import METHODS, Method
 from trainer.methods.classification import ClassificationConfig
 from trainer.models import MODELS

@@ -10,8 +10,8 @@ import torch
 
 from pipeline import Augmentation, compose
 from pipeline.augment.randaugment import Randaugment
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys
-from pipeline.transfer import place
 from tools.gpu.outcome import Outcome, Row, Setting
 from tools.gpu.timing import launches, timed
 

@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import torch
 
-from pipeline.transfer import place
+from pipeline.ops.memory import place
 from tools.gpu.outcome import Outcome, Row, Setting
 from tools.gpu.timing import timed
 from trainer.environment import environment

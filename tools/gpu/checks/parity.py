@@ -8,8 +8,8 @@ from torch import Tensor
 
 from pipeline import AUGMENTS, Augment
 from pipeline.augment.randaugment import Randaugment
+from pipeline.ops.memory import place
 from pipeline.randomness import Keys
-from pipeline.transfer import place
 from tools.gpu.outcome import Outcome, Row, Setting
 
 RESIZING = ("random_resized_crop", "center_crop", "ssl", "color_jitter", "multi")

@@ -1,4 +1,7 @@
-"""Weighted draws of indices on the device, from uniforms drawn on the host, without waiting."""
+"""From losses to places: percentile ranks, and draws by weight from uniforms that the host has drawn.
+
+All are functions of tensors on the device, and none waits for it.
+"""
 
 from __future__ import annotations
 
@@ -59,3 +62,46 @@ def weighted_with_replacement(weights: Tensor, uniforms: Tensor) -> Tensor:
 def highest(values: Tensor, count: int) -> Tensor:
     """Return the indices of the ``count`` largest values, int64[count], largest first; ties by index."""
     return torch.argsort(values, descending=True, stable=True)[:count]
+
+
+def percentiles_among(values: Tensor, others: Tensor) -> Tensor:
+    """Fraction of ``others`` that are at most each value: their empirical distribution function.
+
+    Parameters
+    ----------
+    values
+        float[n]
+    others
+        float[m], at least one.
+
+    Returns
+    -------
+    float64[n], multiples of 1 / m.
+    """
+    ordered = torch.sort(others).values
+    return torch.searchsorted(ordered, values, right=True).double() / len(others)
+
+
+def percentile_ranks(values: Tensor) -> Tensor:
+    """Fraction of the values that are at most each: Kocyigit (2023) eq. 4.4 at beta 1.
+
+    The smallest of n different values has 1 / n, the largest 1; equal values share the rank of the last of
+    them. (Algorithm 3 there gives the smallest 0, so that it is never drawn.)
+
+    Returns
+    -------
+    float64[n]
+    """
+    return percentiles_among(values, values)
+
+
+def midpoint_percentiles(values: Tensor) -> Tensor:
+    """(r + 1/2) / n for the value of r smaller ones; equal values are ranked by their places.
+
+    Returns
+    -------
+    float64[n], the numbers (1/2) / n to (n - 1/2) / n in some order.
+    """
+    order = torch.argsort(values, stable=True)
+    levels = (torch.arange(len(values), dtype=torch.float64, device=values.device) + 0.5) / len(values)
+    return torch.empty_like(levels).scatter_(0, order, levels)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.transfer import place
+from pipeline.ops.memory import place
 
 
 class ForgettingMemory:

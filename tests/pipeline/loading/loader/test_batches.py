@@ -14,6 +14,7 @@ from pipeline import Batch, Loader, compose
 from pipeline.engines.ffcv import FfcvEngine
 from pipeline.engines.resident import ResidentEngine
 from pipeline.formats import Beton
+from pipeline.loading.assembly import Assembly
 from pipeline.randomness import Keys, occurrences
 
 
@@ -183,10 +184,10 @@ def test_ranks_share_out_every_batch(world: int, local: int, count: int) -> None
     """Checked on the slices alone, so that many sizes can be."""
     parts = []
     for rank in range(world):
-        loader = object.__new__(Loader)
-        loader.batch_size, loader.rank, loader.world_size = world * local, rank, world
-        steps = -(-count // loader.batch_size)
-        parts.append([loader._part(step, count) for step in range(steps)])
+        assembly = object.__new__(Assembly)
+        assembly._batch_size, assembly._rank, assembly._world_size = world * local, rank, world
+        steps = -(-count // (world * local))
+        parts.append([assembly._part(step, count) for step in range(steps)])
     flat = [
         index for step in zip(*parts, strict=True) for part in step for index in range(part.start, part.stop)
     ]

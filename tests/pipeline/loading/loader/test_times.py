@@ -18,7 +18,6 @@ from pipeline.crop import Crop
 from pipeline.engines.ffcv import FfcvEngine
 from pipeline.engines.resident import ResidentEngine
 from pipeline.formats import Beton
-from pipeline.loading.request import checked
 from pipeline.resolution import Stage
 
 
@@ -38,7 +37,7 @@ def test_waiting_is_counted_and_the_loop_is_not(data: Beton, engine: ResidentEng
 
 
 def test_copying_is_timed_from_when_the_images_are_read(data: Beton, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a device that only says it were CUDA."""
+    """On the CPU, as if it were CUDA."""
     seen: list[str] = []
 
     class Event:
@@ -46,7 +45,8 @@ def test_copying_is_timed_from_when_the_images_are_read(data: Beton, monkeypatch
             seen.append("record")
 
     with Loader(data, engine=ResidentEngine(), batch_size=4, device="cpu") as loader:
-        reader = loader._open()._full
+        spec = loader._open().spec(None, Stage())
+        reader = spec.reader
         read = reader.read
 
         def reading(ids: NDArray[np.int64], crop: Crop | None = None) -> Tensor:
@@ -57,16 +57,16 @@ def test_copying_is_timed_from_when_the_images_are_read(data: Beton, monkeypatch
             seen.append("place")
             return torch.from_numpy(array)
 
-        loader.device = torch.device("cuda:0")
+        assembly = loader._assembly
+        assembly._times_copies = True
         monkeypatch.setattr(reader, "read", reading)
         monkeypatch.setattr("pipeline.loading.assembly.place", placing)
-        monkeypatch.setattr("pipeline.loading.loader.timer", Event)
+        monkeypatch.setattr("pipeline.loading.assembly.timer", Event)
         monkeypatch.setattr(torch.cuda, "device", nullcontext)
         monkeypatch.setattr(torch.cuda, "stream", nullcontext)
-        request = checked(Order(np.arange(4)), data, None, Stage())
-        begun = loader._open().begin(request, 0, slice(0, 4))
+        begun = assembly._begin_step(loader._checked(Order(np.arange(4)), spec), 0)
         seen.clear()
-        loader._end(begun, None)
+        assembly._end(begun, None)
     assert seen[:2] == ["read", "record"]
     assert seen[2:-1] == ["place"] * len(seen[2:-1])
     assert seen[-1] == "record"

@@ -1,18 +1,24 @@
-"""Draws of places: their distributions, by enumeration."""
+"""Percentile ranks against their definitions, and the distributions of draws, by enumeration."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 from trainer.selection.helpers.draws import (
     exponentials,
     highest,
+    midpoint_percentiles,
+    percentile_ranks,
+    percentiles_among,
     weighted_with_replacement,
     weighted_without_replacement,
 )
@@ -83,3 +89,35 @@ def test_highest_takes_the_first_of_equal_values() -> None:
     assert highest(values, 2).tolist() == [1, 3]
     assert highest(values, 6).tolist() == [1, 3, 4, 2, 0, 5]
     assert highest(values, 0).tolist() == []
+
+
+few_values = st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5, 7.0]), min_size=1, max_size=30)
+
+
+@given(few_values, few_values)
+def test_percentiles_among_others_count_those_that_are_at_most_as_large(values: Any, others: Any) -> None:
+    made = percentiles_among(torch.tensor(values), torch.tensor(others))
+    assert made.tolist() == [sum(o <= v for o in others) / len(others) for v in values]
+
+
+@given(few_values)
+def test_percentile_ranks_are_those_of_equation_4_4(losses: Any) -> None:
+    expected = [sum(other <= loss for other in losses) / len(losses) for loss in losses]
+    assert percentile_ranks(torch.tensor(losses)).tolist() == expected
+
+
+def test_the_smallest_has_rank_1_of_n_and_equal_ones_share_the_last() -> None:
+    assert percentile_ranks(torch.tensor([3.0, 1.0, 2.0, 2.0])).tolist() == [1, 0.25, 0.75, 0.75]
+    assert percentile_ranks(torch.full((5,), 2.0)).tolist() == [1] * 5
+
+
+@given(few_values)
+def test_midpoint_percentiles_are_half_a_step_above_the_ordinal_rank(losses: Any) -> None:
+    n = len(losses)
+    ranks = np.argsort(np.argsort(losses, kind="stable"), kind="stable")
+    np.testing.assert_allclose(midpoint_percentiles(torch.tensor(losses)).numpy(), (ranks + 0.5) / n)
+
+
+@pytest.mark.parametrize("ranks", [percentile_ranks, midpoint_percentiles])
+def test_no_candidates_have_no_ranks(ranks: Any) -> None:
+    assert ranks(torch.empty(0)).tolist() == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainer.selection.helpers.schedule import Scheduled, Scored
+from trainer.selection.helpers.base import Scheduled, Scored
 
 
 @pytest.mark.parametrize(

@@ -1,28 +1,10 @@
-"""Host-to-device copies."""
+"""The device of batches: which one, streams of copies to it, and its clock."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.errors import DataError
-
-
-def place(array: NDArray[Any], device: torch.device) -> Tensor:
-    """Copy an array to the device without waiting for it.
-
-    For CUDA through pinned memory: PyTorch's pinned allocator reuses a block only after the copies issued
-    from it are complete, so nothing has to be kept alive here. On the CPU the tensor shares the array's
-    memory if that is writable.
-    """
-    tensor = torch.from_numpy(np.require(array, requirements=["C_CONTIGUOUS", "WRITEABLE"]))
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 def resolve_device(device: torch.device | str) -> torch.device:
