@@ -17,7 +17,7 @@ from rich.text import Text
 from pipeline.errors import one_line
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
-from pipeline.transfer import place
+from pipeline.ops.memory import place
 from tools.convert import image_progress
 from tools.outputs import check_output
 from tools.reporting.wording import NONE

@@ -62,7 +62,7 @@ def visits() -> Iterator[Visits]:
 @pytest.fixture
 def opened(recipe: Callable[..., Run], tmp_path: Path) -> Callable[..., Session]:
     def make(**entries: Any) -> Session:
-        run = recipe(model={"name": "resnet8", "width": 4}, log_every=1000, **entries)
+        run = recipe(model={"name": "resnet8", "width": 8}, log_every=1000, **entries)
         return open_session(run, RunFolder(tmp_path / "run", run))
 
     return make

@@ -19,9 +19,9 @@ from pipeline.augment.center_crop import CenterCrop
 from pipeline.formats import Converted, is_converted
 from pipeline.formats.parallel import in_order
 from pipeline.machine import cores
+from pipeline.ops.memory import place
 from pipeline.sources.loose import AnyImage, LooseImages
 from pipeline.sources.protocol import Source
-from pipeline.transfer import place
 from pipeline.views import Views
 from trainer.errors import RunError
 from trainer.inference.predict import EverySample, forward

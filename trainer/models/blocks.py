@@ -7,32 +7,24 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-class Blocks(nn.Sequential):
-    """A sequence of blocks.
+class Checkpointed:
+    """timm's verb, for networks that map by blocks.
 
     Attributes
     ----------
     checkpointed
-        Whether only the blocks' inputs are kept for the backward pass, which then recomputes the rest.
+        Whether to map by `recomputed`, not by the blocks themselves.
     """
 
     checkpointed = False
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
-        """Map by each block in turn."""
-        if not (self.checkpointed and torch.is_grad_enabled()):
-            found: Tensor = super().forward(input)  # type: ignore[no-untyped-call]
-            return found
-        for block in self:
-            input = checkpoint(block, input, use_reentrant=False)  # noqa: A001
-        return input
-
-
-class Checkpointed:
-    """timm's verb for networks that have `Blocks`."""
-
-    blocks: Blocks
-
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Keep only the blocks' inputs for the backward pass, or all activations."""
-        self.blocks.checkpointed = enable
+        self.checkpointed = enable
+
+
+def recomputed(blocks: nn.Sequential, x: Tensor) -> Tensor:
+    """Map by each block in turn, keeping only the inputs of blocks for the backward pass."""
+    for block in blocks:
+        x = checkpoint(block, x, use_reentrant=False) if torch.is_grad_enabled() else block(x)
+    return x

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import RunError
-from trainer.models.blocks import Blocks, Checkpointed
+from trainer.models.blocks import Checkpointed, recomputed
 from trainer.models.protocol import classifier
 
 _STEM = 16
@@ -46,7 +46,7 @@ class PyramidNet(Checkpointed, nn.Module):
             block = PyramidBlock(channels, width, stride, bottleneck)
             made.append(block)
             channels = block.channels
-        self.blocks = Blocks(*made)
+        self.blocks = nn.Sequential(*made)
         self.norm = nn.BatchNorm2d(channels)
         self.num_features = channels
         self.head = classifier(channels, classes)
@@ -56,7 +56,9 @@ class PyramidNet(Checkpointed, nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last block's maps, normalized and activated, float[n, d, h, w], of images."""
-        return F.relu(self.norm(self.blocks(self.stem(x))))
+        x = self.stem(x)
+        x = recomputed(self.blocks, x) if self.checkpointed else self.blocks(x)
+        return F.relu(self.norm(x))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Return outputs, float[n, classes], of maps, or their means, float[n, d]."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import RunError
-from trainer.models.blocks import Blocks, Checkpointed
+from trainer.models.blocks import Checkpointed, recomputed
 from trainer.models.protocol import classifier
 
 _MOST_WIDTH = 4096
@@ -53,7 +53,7 @@ class ResNet(Checkpointed, nn.Module):
                 stride = 2 if stage > 0 and index == 0 else 1
                 blocks.append(block(channels, width * 2**stage, stride))
                 channels = width * 2**stage * block.expansion
-        self.blocks = Blocks(*blocks)
+        self.blocks = nn.Sequential(*blocks)
         self.num_features = channels
         self.head = classifier(channels, classes)
         for module in self.modules():
@@ -62,7 +62,8 @@ class ResNet(Checkpointed, nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last stage's maps, float[n, d, h, w], of images [n, 3, H, W]."""
-        maps: Tensor = self.blocks(self.stem(x))
+        x = self.stem(x)
+        maps: Tensor = recomputed(self.blocks, x) if self.checkpointed else self.blocks(x)
         return maps
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:

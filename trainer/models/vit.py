@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import RunError
-from trainer.models.blocks import Blocks, Checkpointed
+from trainer.models.blocks import Checkpointed, recomputed
 from trainer.models.protocol import classifier
 from trainer.precision import at_least_float32
 
@@ -75,7 +75,7 @@ class VisionTransformer(Checkpointed, nn.Module):
         super().__init__()
         self.coordinates = coordinates
         self.patches = nn.Conv2d(3, dim, PATCH, PATCH)
-        self.blocks = Blocks(*(Block(dim, heads) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(Block(dim, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.representation = nn.Linear(dim, dim)
         self.num_features = dim
@@ -106,7 +106,9 @@ class VisionTransformer(Checkpointed, nn.Module):
         codes = sincos_table(
             height // PATCH, width // PATCH, self.num_features, self.coordinates, device=x.device
         )
-        normalized: Tensor = self.norm(self.blocks(at_least_float32(tokens) + codes))
+        x = at_least_float32(tokens) + codes
+        x = recomputed(self.blocks, x) if self.checkpointed else self.blocks(x)
+        normalized: Tensor = self.norm(x)
         return normalized
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
