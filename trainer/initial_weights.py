@@ -17,11 +17,13 @@ from trainer import checkpoint
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.models import Encoder, Normalization, Published
+from trainer.models.weights import read_safetensors
+from trainer.weights import evaluated
 
 State = Mapping[str, Tensor]
 
-_ENTRIES = ("state_dict_ema", "model_ema", "state_dict", "model", "method")
-"""Where checkpoints of others, and of runs, keep the weights, the first that is there."""
+_ENTRIES = ("state_dict_ema", "model_ema", "state_dict", "model")
+"""Where others' checkpoints keep the weights, the first that is there."""
 
 _LEAST = 0.7
 """Fraction of the network's tensors that a file of the same network holds at least: a ResNet-101 has half of
@@ -194,7 +196,7 @@ def weights_in(path: Path) -> Path:
 
 
 def read(path: Path) -> State:
-    """Return the tensors of a run's checkpoint, or of a file, by the names that they have there.
+    """Return the network of a run's checkpoint as it is evaluated, or a file's tensors, by name.
 
     Nothing in the file is executed.
 
@@ -211,9 +213,9 @@ def read(path: Path) -> State:
             "name another"
         )
     if path.suffix == ".safetensors":
-        return _safetensors(path)
+        return read_safetensors(path)[0]
     if checkpoint.is_checkpoint(path):
-        return _tensors(checkpoint.load(path, torch.device("cpu")), path)
+        return evaluated(checkpoint.load(path, torch.device("cpu")))
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -231,31 +233,14 @@ def _of_folder(path: Path) -> State:
     """Return the newest weights of a run, or those of a folder that was exported."""
     found = checkpoint.newest(path / "checkpoint" / "last.pt", torch.device("cpu"))
     if found is not None:
-        return _tensors(found.state, found.path)
+        return evaluated(found.state)
     exported = path / "model.safetensors"
     if exported.is_file():
-        return _safetensors(exported)
+        return read_safetensors(exported)[0]
     raise RunError(
         f"initial weights must be a run folder with a checkpoint, or a file; {path} holds neither "
         "checkpoint/last.pt nor model.safetensors: name another"
     )
-
-
-def _safetensors(path: Path) -> State:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError:
-        raise RunError(
-            f"reading {path} needs safetensors, and it is not installed: pip install 'budgetrain[timm]'"
-        ) from None
-    try:
-        tensors: State = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise RunError(
-            f"initial weights {path} must be a safetensors file; it can't be read ({error})"
-        ) from None
-    return tensors
 
 
 def _tensors(content: Any, path: Path) -> State:

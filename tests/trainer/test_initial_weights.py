@@ -144,7 +144,7 @@ def test_a_file_without_names_is_refused(tmp_path: Path, content: Any) -> None:
 def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("safetensors")
     (tmp_path / "x.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0nothing!")
-    with pytest.raises(RunError, match=r"must be a safetensors file") as refused:
+    with pytest.raises(RunError, match=r"must be a whole .safetensors file") as refused:
         read(tmp_path / "x.safetensors")
     assert "\n" not in str(refused.value)
 
@@ -199,3 +199,13 @@ def test_images_are_normalized_as_the_published_weights_were(fashion: Path, reci
 def test_weights_of_two_sources_are_refused(recipe: Recipe) -> None:
     with pytest.raises(RunError, match=r"from one source; got --init-from x.pt and --model.pretrained"):
         recipe(model={"name": "torchvision", "pretrained": True}, init_from="x.pt")
+
+
+def test_of_averaged_weights_the_average_is_read(recipe: Recipe, train_run: Train) -> None:
+    first = train_run(recipe(**SMALL, ema=0.9))
+    assert first.average is not None
+    state = read(first.folder.path)
+    average = first.average.network.state_dict()
+    assert state.keys() == average.keys()
+    assert all(torch.equal(value, average[name]) for name, value in state.items())
+    assert not equal(first.average.network, first.encoder)
