@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -170,9 +169,11 @@ def test_a_whole_step_never_waits_for_the_device(config: MethodConfig) -> None:
 
 
 RANKS = """
-import os, sys
+import sys
 from pathlib import Path
 import torch
+sys.path[:0] = sys.argv[2:]
+torch.set_num_threads(1)
 from teachers import with_teacher
 from test_methods import CONFIGS, batch, build, equal, state, step
 from trainer.parallel import join, leave
@@ -199,8 +200,5 @@ leave()
 @pytest.mark.slow
 def test_two_ranks_hold_the_same_weights(tmp_path: Path) -> None:
     here = Path(__file__).parent
-    paths = os.pathsep.join(
-        filter(None, (str(here), str(here.parent / "parts"), os.environ.get("PYTHONPATH")))
-    )
     with_teacher(CONFIGS["distillation"](), tmp_path)
-    run_two_ranks(RANKS, str(tmp_path), environment={"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"})
+    run_two_ranks(RANKS, str(tmp_path), str(here), str(here.parent / "parts"))

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
-from collections.abc import Mapping
+
+from forked import start_program
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
+def meeting() -> dict[str, str]:
+    """Return what torchrun tells its ranks in their environment, but for the number of each."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+        port = probe.getsockname()[1]
+    return {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 
 
-def run_two_ranks(program: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+def place(rank: int) -> dict[str, str]:
+    """Return what torchrun tells one rank alone."""
+    return {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+
+
+def run_two_ranks(program: str, *arguments: str) -> None:
     """Run Python code on two ranks, and assert that both end well."""
-    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    shared = {**os.environ, **(environment or {}), **meeting}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, *arguments],
-            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
-    assert [rank.wait(timeout=600) for rank in ranks] == [0, 0]
+    shared = meeting()
+    ranks = [start_program(program, arguments, {**shared, **place(rank)}) for rank in range(2)]
+    for rank in ranks:
+        rank.join(600)
+    assert [rank.exitcode for rank in ranks] == [0, 0]

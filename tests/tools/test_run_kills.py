@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked import start_command
 
 from tools.cli import main
 
@@ -46,14 +44,15 @@ def test_killed_runs_end_in_the_same_weights(tiny_words: Words, tmp_path: Path, 
         words = tiny_words(*length, *parts, *more, "--name", f"killed-{number}")
         folder = runs / f"killed-{number}"
         wanted = chance.randrange(1, 90)
-        with subprocess.Popen([sys.executable, "-m", "tools.cli", *words], stdout=subprocess.DEVNULL) as run:
-            # Somewhere after this many steps: in a step, a checkpoint, an evaluation or between two renames.
-            while run.poll() is None:
-                log = folder / "steps.jsonl"
-                if log.exists() and log.read_bytes().count(b"\n") >= wanted:
-                    break
-                time.sleep(0.002)
-            time.sleep(chance.random() * 0.05)
-            run.send_signal(signal.SIGKILL)
+        run = start_command(words)
+        # Somewhere after this many steps: in a step, a checkpoint, an evaluation or between two renames.
+        while run.exitcode is None:
+            log = folder / "steps.jsonl"
+            if log.exists() and log.read_bytes().count(b"\n") >= wanted:
+                break
+            time.sleep(0.002)
+        time.sleep(chance.random() * 0.05)
+        run.kill()
+        run.join()
         assert main(words) == 0, words
         assert weights(folder) == weights(runs / f"whole-{number}"), words

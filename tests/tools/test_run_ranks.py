@@ -3,51 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from two_ranks import free_port
+from forked import start_command
+from two_ranks import meeting, place
 
 Words = Callable[..., list[str]]
 ENDLESS = ("--epochs", "100000", "--threads", "1", "--checkpoint-seconds", "1e9")
 
 
 @contextlib.contextmanager
-def started(*commands: Sequence[str]) -> Iterator[list[subprocess.Popen[str]]]:
+def started(folder: Path, *commands: Sequence[str]) -> Iterator[list[BaseProcess]]:
     """Start two ranks as torchrun does; however the test ends, they don't train on."""
     with contextlib.ExitStack() as at_last:
-        ranks, meeting = [], {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        ranks, shared = [], meeting()
         for rank, words in enumerate(commands):
-            place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tools.cli", *words],
-                env={**os.environ, **place, **meeting},
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            ranks.append(at_last.enter_context(process))
-            at_last.callback(process.kill)
+            ranks.append(start_command(words, {**shared, **place(rank)}, folder / f"errors-{rank}"))
+            at_last.callback(ranks[-1].kill)
         yield ranks
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [1, pytest.param(0, marks=pytest.mark.long)])
 def test_a_killed_rank_is_named_by_the_other(tiny_words: Words, tmp_path: Path, killed: int) -> None:
-    with started(tiny_words(*ENDLESS), tiny_words(*ENDLESS)) as ranks:
+    with started(tmp_path, tiny_words(*ENDLESS), tiny_words(*ENDLESS)) as ranks:
         while not (tmp_path / "runs" / "x" / "steps.jsonl").exists():
-            assert [rank.poll() for rank in ranks] == [None, None]
+            assert [rank.exitcode for rank in ranks] == [None, None]
             time.sleep(0.02)
-        ranks[killed].send_signal(signal.SIGKILL)
-        _, said = ranks[1 - killed].communicate(timeout=600)
-        ranks[killed].communicate()
-    assert ranks[1 - killed].returncode == 1
+        ranks[killed].kill()
+        ranks[1 - killed].join(600)
+    assert ranks[1 - killed].exitcode == 1
+    said = (tmp_path / f"errors-{1 - killed}").read_text()
     assert said.count("\n") == 1
     assert said.startswith(f"trainer run: rank {killed} ended")
 
@@ -56,9 +46,11 @@ def test_a_killed_rank_is_named_by_the_other(tiny_words: Words, tmp_path: Path, 
 def test_a_rank_that_refuses_is_named_with_its_reason(tiny_words: Words, tmp_path: Path) -> None:
     # Rank 1 sees another file system.
     missing = tiny_words(*ENDLESS, "--test-data", str(tmp_path / "nothing.beton"))
-    with started(tiny_words(*ENDLESS), missing) as ranks:
-        said = [rank.communicate(timeout=600)[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [1, 2]
+    with started(tmp_path, tiny_words(*ENDLESS), missing) as ranks:
+        for rank in ranks:
+            rank.join(600)
+    assert [rank.exitcode for rank in ranks] == [1, 2]
+    said = [(tmp_path / f"errors-{rank}").read_text() for rank in range(2)]
     assert [text.count("\n") for text in said] == [1, 1]
     assert "nothing.beton" in said[1]
     assert said[0].startswith("trainer run: rank 1 ended (")

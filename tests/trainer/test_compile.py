@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from torch._dynamo.utils import counters
 
 from trainer.config import Run
+from trainer.models import MODELS
+from trainer.models.resnet import BasicBlock, ResNet
 from trainer.session import Session
+
+
+@dataclass(frozen=True)
+class Stem:
+    """A network without blocks: every kernel takes the compiler seconds."""
+
+    def build(self, classes: int) -> ResNet:
+        return ResNet(BasicBlock, (), 4, classes)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
 def test_every_resolution_is_compiled_before_the_clock_starts(
-    recipe: Callable[..., Run], train_run: Callable[..., Session], watch: Callable[..., Any]
+    recipe: Callable[..., Run],
+    train_run: Callable[..., Session],
+    watch: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(MODELS, "stem", Stem)
+
     class Compiled:
         def __init__(self, watcher: Any) -> None:
             self._watcher = watcher
@@ -33,7 +49,6 @@ def test_every_resolution_is_compiled_before_the_clock_starts(
     before = counters["stats"]["unique_graphs"]
     watcher = Compiled(watch())
     run = recipe(
-        model={"name": "resnet8", "width": 4},
         compile=True,
         resolution={"name": "progressive", "lowest": 14, "step": 14},
         selection={"name": "foms", "start": 0.0},
@@ -41,7 +56,7 @@ def test_every_resolution_is_compiled_before_the_clock_starts(
         budget=0.5,
         threads=1,
     )
-    session = train_run(run, watcher)
+    session = train_run(replace(run, model=Stem()), watcher)
     assert set(session.ledger.trained_at) == {14, 28}
     # Of each resolution a step and a scoring pass.
     assert watcher.graphs - before == 4

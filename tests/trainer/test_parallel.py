@@ -73,6 +73,9 @@ leave()
 """
 
 
+SMALL: dict[str, Any] = {"model": {"name": "resnet8", "width": 4}, "threads": 1}
+
+
 def _run_two_ranks(program: str, run: Run, out: Path) -> None:
     file = out / "recipe.toml"
     file.write_text(dumps(run))
@@ -92,7 +95,7 @@ def _run_two_ranks(program: str, run: Run, out: Path) -> None:
 def test_two_ranks_end_alike_and_train_the_budget_once(
     recipe: Callable[..., Run], tmp_path: Path, augment: str, selection: str | dict[str, Any]
 ) -> None:
-    run = recipe(sampler="p_sgd", augment=[augment], selection=selection, threads=1, budget=0.25)
+    run = recipe(sampler="p_sgd", augment=[augment], selection=selection, **SMALL, budget=0.25)
     _run_two_ranks(WHOLE, run, tmp_path)
     assert (tmp_path / "weights0").read_text() == (tmp_path / "weights1").read_text()
     assert (tmp_path / "seen0").read_text() == (tmp_path / "seen1").read_text()
@@ -112,8 +115,7 @@ def test_two_ranks_end_alike_and_train_the_budget_once(
 def test_two_ranks_train_copies_as_samples_of_their_own(recipe: Callable[..., Run], tmp_path: Path) -> None:
     chosen: dict[str, Any] = {"multiply": 3, "multiply_classes": 0.2, "augment": ["multi"]}
     sampler = {"name": "sample_importance", "epochs": 0.5}
-    small = {"name": "resnet8", "width": 4}
-    run = recipe(**chosen, sampler=sampler, model=small, threads=1, epochs=2, budget=0.5)
+    run = recipe(**chosen, sampler=sampler, **SMALL, epochs=2, budget=0.5)
     _run_two_ranks(WHOLE, run, tmp_path)
     assert (tmp_path / "weights0").read_text() == (tmp_path / "weights1").read_text()
     assert (tmp_path / "seen0").read_text() == (tmp_path / "seen1").read_text()
@@ -133,7 +135,7 @@ def test_two_ranks_stop_together_and_go_on_to_the_same_weights(
     recipe: Callable[..., Run], tmp_path: Path
 ) -> None:
     # Statistics of normalization, waiting samples and a selection's memory are each rank's own.
-    common: dict[str, Any] = {"threads": 1, "budget": 0.25, "log_every": 2, "precision": "fp32"}
+    common: dict[str, Any] = {**SMALL, "budget": 0.25, "log_every": 2, "precision": "fp32"}
     steps: dict[str, Any] = {"accumulate": 2, "clip_norm": 1.0, "ema": 0.9, "keep_best": True}
     optimizer = {"name": "muon", "layer_decay": 0.9}
     run = recipe(sampler="p_sgd", selection="foms", optimizer=optimizer, **common, **steps)
