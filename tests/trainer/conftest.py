@@ -59,7 +59,7 @@ def recipe(fashion: Path, tmp_path: Path) -> Callable[..., Run]:
             "data": "fashion_mnist",
             "data_dir": str(fashion),
             "runs_dir": str(tmp_path / "runs"),
-            "model": "resnet8",
+            "model": {"name": "resnet8", "width": 4},
             "epochs": 4,
             "budget": 0.5,
             "batch_size": 64,

@@ -47,7 +47,7 @@ def test_hidden_samples_are_scored_and_cost_no_trained_samples(
     recipe: Recipe, train_run: Train, watch: Watch
 ) -> None:
     easy = {"name": "kakurenbo", "confidence": 0.5}
-    run = recipe(sampler=easy, budget=1.0, epochs=6, name="whole")
+    run = recipe(model="resnet8", sampler=easy, budget=1.0, epochs=6, name="whole")
     session = train_run(run)
     assert session.ledger.trained == 6 * 1280
     assert session.ledger.scored > 0
@@ -55,7 +55,7 @@ def test_hidden_samples_are_scored_and_cost_no_trained_samples(
     # What that cost was measured, not assumed.
     assert set(session.ledger.score_costs) == {28}
     assert session.ledger.score_costs[28] > 0
-    stopped = recipe(sampler=easy, budget=1.0, epochs=6, name="stopped", log_every=1)
+    stopped = recipe(model="resnet8", sampler=easy, budget=1.0, epochs=6, name="stopped", log_every=1)
     folder = RunFolder(stopped.runs_dir / folder_name(stopped), stopped)
     with pytest.raises(InterruptedRunError):
         train(stopped, folder, World(), watch(stop_at=100))
@@ -75,7 +75,7 @@ def test_the_budget_decides_how_many_samples_are_trained(
 
 def test_training_learns(recipe: Recipe, train_run: Train, watch: Watch) -> None:
     watcher = watch()
-    train_run(recipe(epochs=12, budget=0.5), watcher)
+    train_run(recipe(model="resnet8", epochs=12, budget=0.5), watcher)
     assert watcher.losses[-1] < 0.6 * watcher.losses[0]
     assert watcher.accuracies[-1] > 0.65
 
