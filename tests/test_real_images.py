@@ -22,7 +22,7 @@ def test_real_images_are_converted_and_learned(tmp_path: Path) -> None:
         source = open_source("fashion_mnist", split=split, data_dir=tmp_path / "none")
         arrays[f"{split}_images"] = np.stack([source.read(index) for index in range(samples)])
         arrays[f"{split}_labels"] = source.labels[:samples]
-    np.savez(tmp_path / "clothes.npz", **arrays)
+    np.savez(tmp_path / "clothes.npz", **arrays)  # type: ignore[arg-type]
     sets = []
     for split in ("train", "test"):
         sets.append(str(tmp_path / f"{split}.beton"))

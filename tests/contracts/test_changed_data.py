@@ -131,7 +131,7 @@ def test_a_level_is_of_the_same_file(ending: str, tmp_path: Path) -> None:
 
 def test_folders_of_many_shards_are_looked_at_in_turn(tmp_path: Path) -> None:
     data = open_dataset(make(tmp_path / "x.beton"))
-    data.files = data.files * 100
+    data.files = data.files * 100  # type: ignore[attr-defined]
     data.check_unchanged()
     truncate(tmp_path / "x.beton", tmp_path)
     with pytest.raises(ChangedDataError):

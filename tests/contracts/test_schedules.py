@@ -51,5 +51,5 @@ def test_falls_from_its_peak_without_rising_again(part: ScheduleConfig) -> None:
 
 def test_bind_depends_on_its_argument_alone(part: ScheduleConfig) -> None:
     assert part.bind(EPOCHS) == part.bind(EPOCHS)
-    dataclasses.replace(part).bind(200.0)
+    dataclasses.replace(part).bind(200.0)  # type: ignore[type-var]
     assert part == type(part)()

@@ -115,7 +115,7 @@ def test_it_converts(opened: Callable[[str], Source], tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_missing_named_source_says_where_it_looked_and_what_to_do(name: str, tmp_path: Path) -> None:
     # Fashion-MNIST is also looked for in the folder of a package, which may be installed here.
-    source = SOURCES[name]() if name != "fashion_mnist" else SOURCES[name](package=tmp_path / "none")
+    source = SOURCES[name]() if name != "fashion_mnist" else SOURCES[name](package=tmp_path / "none")  # type: ignore[call-arg]
     remedy = "or give --download" if source.remotes("train") else "get them from "
     with pytest.raises(DataError, match=rf"must be on disk; looked for .*: put them there, {remedy}") as e:
         source.open("train", tmp_path)

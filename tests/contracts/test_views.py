@@ -69,7 +69,7 @@ def load(
 ) -> list[tuple[Tensor, ...]]:
     """Every batch's views."""
     options = {"batch_size": 16, "seed": 7, "rank": rank, "world_size": ranks}
-    with Loader(data, engine=engine, augment=augment, device="cpu", **options) as loader:  # type: ignore[arg-type]
+    with Loader(data, engine=engine, augment=augment, device="cpu", **options) as loader:
         return [batch.views for batch in loader.batches(order(), start, stage=stage)]
 
 

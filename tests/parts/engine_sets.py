@@ -134,7 +134,7 @@ def random_crop(data: Converted, ids: NDArray[np.int64], height: int, width: int
         rng.integers(0, side[ids] - size + 1)
         for side, size in zip((data.heights, data.widths), sizes, strict=True)
     ]
-    return Crop(Windows(*places, *sizes, rng.random(len(ids)) < 0.5), height, width)
+    return Crop(Windows(*places, *sizes, rng.random(len(ids)) < 0.5), height, width)  # type: ignore[arg-type, call-arg]
 
 
 def whole(data: Converted, ids: NDArray[np.int64], height: int, width: int) -> Crop:

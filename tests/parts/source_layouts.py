@@ -89,7 +89,7 @@ def image_folder(folder: Path) -> None:
 
 def save(path: Path, seed: int, **options: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(noise(seed, 20 + seed % 7, 30, 3)).save(path, **options)
+    Image.fromarray(noise(seed, 20 + seed % 7, 30, 3)).save(path, **options)  # type: ignore[arg-type]
 
 
 def imagenette(folder: Path) -> None:
@@ -163,7 +163,7 @@ def npz(folder: Path) -> str:
     for seed, split in enumerate(("train", "test")):
         arrays[f"{split}_images"] = noise(seed, SAMPLES, 9, 7, 3)
         arrays[f"{split}_labels"] = labels(3, seed)
-    np.savez(folder / "some.npz", **arrays)
+    np.savez(folder / "some.npz", **arrays)  # type: ignore[arg-type]
     return str(folder / "some.npz")
 
 

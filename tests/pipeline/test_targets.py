@@ -100,7 +100,7 @@ def open_digest(text: str) -> str:
 @every_format
 def test_cards_of_classes_are_of_schema_1_and_others_of_schema_2(tmp_path: Path, ending: str) -> None:
     for number, (kind, *rest) in enumerate(TARGETS.values()):
-        path = converted(tmp_path / f"{number}.{ending}", (kind, *rest))
+        path = converted(tmp_path / f"{number}.{ending}", (kind, *rest))  # type: ignore[arg-type]
         entries = json.loads(card_path(path).read_text())
         assert entries["schema"] == (1 if kind == "class" else 2)
         assert ("target" in entries) == (kind != "class")

@@ -35,7 +35,7 @@ def _by_hand(smoothing: Any) -> Any:
 def test_probabilities_are_those_of_the_paper_and_its_variants(
     plan: Plan, feed: Callable[..., None], smoothing: str
 ) -> None:
-    sampler = CSGD(smoothing=smoothing).build(plan)
+    sampler = CSGD(smoothing=smoothing).build(plan)  # type: ignore[arg-type]
     feed(sampler, range(4), p_true=SEEN)
     c = _by_hand(smoothing)
     np.testing.assert_allclose(sampler.probabilities(), c / c.sum(), rtol=1e-6)
@@ -92,4 +92,4 @@ def test_a_round_is_uniform_when_all_products_are_0(plan: Plan, feed: Callable[.
 
 def test_an_unknown_smoothing_is_refused() -> None:
     with pytest.raises(SamplingError, match="smoothing must be one of after, inside, none; got before"):
-        CSGD(smoothing="before")
+        CSGD(smoothing="before")  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ def _feedback(ids: Any) -> Any:
 @pytest.mark.filterwarnings("ignore:at most half:samplers.errors.SamplingWarning")
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_an_iteration_is_a_round_and_its_length_is_known_before(plan: Plan, name: str) -> None:
-    batches, other = Batches(SAMPLERS[name]().build(plan)), SAMPLERS[name]().build(plan)
+    batches, other = Batches(SAMPLERS[name]().build(plan)), SAMPLERS[name]().build(plan)  # type: ignore[arg-type]
     for _ in range(batches.rounds):
         promised = len(batches)
         given = list(batches)
@@ -78,8 +78,10 @@ def test_a_dataloader_follows_the_orders(plan: Plan, workers: int) -> None:
     from torch.utils.data import DataLoader
 
     batches, other = Batches(PSGD().build(plan)), PSGD().build(plan)
-    loader = DataLoader(
-        WithIds([(float(i), i % 3) for i in range(50)]), batch_sampler=batches, num_workers=workers
+    loader = DataLoader(  # type: ignore[var-annotated]
+        WithIds([(float(i), i % 3) for i in range(50)]),
+        batch_sampler=batches,
+        num_workers=workers,  # type: ignore[arg-type]
     )
     for _ in range(3):
         expected = other.next_order().ids

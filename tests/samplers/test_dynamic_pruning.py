@@ -87,7 +87,7 @@ def test_a_selection_can_be_kept_for_some_rounds(feed: Callable[..., None]) -> N
         (lambda: EpsilonGreedy(epsilon=1.2), "epsilon must be from 0 to 1"),
         (lambda: EpsilonGreedy(rate=0), "rate must be above 0"),
         (lambda: UCB(period=0), "period must be at least 1"),
-        (lambda: UCB(bonus="none"), "bonus must be one of count, variance"),
+        (lambda: UCB(bonus="none"), "bonus must be one of count, variance"),  # type: ignore[arg-type]
         (lambda: UCB(confidence=-1), "confidence must be at least 0"),
     ],
 )

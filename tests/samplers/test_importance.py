@@ -93,7 +93,7 @@ def test_loss_rank_is_a_power_of_the_rank(plan: Plan, feed: Callable[..., None])
 
 
 def test_equal_values_share_the_mean_of_their_ranks() -> None:
-    np.testing.assert_array_equal(ranks(np.float32([3, 1, 3, 2, 1, 1])), [1.5, 5, 1.5, 3, 5, 5])
+    np.testing.assert_array_equal(ranks(np.float32([3, 1, 3, 2, 1, 1])), [1.5, 5, 1.5, 3, 5, 5])  # type: ignore[arg-type]
 
 
 def test_losses_count_by_their_size_whatever_their_sign(plan: Plan, feed: Callable[..., None]) -> None:
@@ -143,7 +143,7 @@ def test_dihcl_without_any_change_is_uniform(plan: Plan, feed: Callable[..., Non
         (lambda: PredictionVariance(eps=float("nan")), "eps must be at least 0; got nan"),
         (lambda: LossProportional(alpha=-0.1), "alpha must be at least 0; got -0.1"),
         (lambda: LossRank(alpha=-1), "alpha must be at least 0"),
-        (lambda: DIHCL(hardness="flip"), "hardness must be one of change, loss; got flip"),
+        (lambda: DIHCL(hardness="flip"), "hardness must be one of change, loss; got flip"),  # type: ignore[arg-type]
         (lambda: DIHCL(rate=0), "rate must be above 0"),
         (lambda: DIHCL(tau=-2), "tau must be at least 0"),
     ],

@@ -31,8 +31,8 @@ def test_groups_are_chosen_greedily(diversity: float) -> None:
     done: list[int] = []
     for group in chosen:
         values = {g: _value([*done, g], gains, features, diversity) for g in range(12) if g not in done}
-        assert values[group] == pytest.approx(max(values.values()), rel=1e-12)
-        done.append(group)
+        assert values[group] == pytest.approx(max(values.values()), rel=1e-12)  # type: ignore[index]
+        done.append(group)  # type: ignore[arg-type]
     best = max(_value(some, gains, features, diversity) for some in combinations(range(12), 6))
     assert _value(chosen, gains, features, diversity) > (1 - 1 / np.e) * best
 
@@ -77,13 +77,13 @@ def test_diversity_spreads_the_first_choice_over_the_classes_and_loss_decides_wi
     plain = MCL(groups=20, first=0.2, last=0.2, diversity=0).build(plan)
     for sampler, classes in ((spread, {0, 1, 2, 3}), (plain, {2})):
         feed(sampler, range(200), loss=loss)
-        assert set(plan.labels[sampler.next_order().ids]) == classes
+        assert set(plan.labels[sampler.next_order().ids]) == classes  # type: ignore[index]
 
 
 def test_diversity_fades_as_the_run_goes_on(plan: Plan, feed: Callable[..., None]) -> None:
     sampler = MCL(groups=20, first=0.2, last=0.2, diversity=5, decay=0.9).build(plan)
     feed(sampler, range(200), loss=np.where(plan.labels == 2, 2.0, 1.0))
-    classes = [set(plan.labels[sampler.next_order().ids]) for _ in range(3)]
+    classes = [set(plan.labels[sampler.next_order().ids]) for _ in range(3)]  # type: ignore[index]
     assert classes[0] == {0, 1, 2, 3}
     assert classes[2] == {2}
 

@@ -91,7 +91,7 @@ def test_a_service_shows_its_samplers_notes_wherever_that_runs() -> None:
 
 def test_the_notes_of_a_plain_run_are_none() -> None:
     plan = Plan(1000, epochs=200, budget=0.3, batch_size=50, labels=np.arange(1000) % 10)
-    assert {name: SAMPLERS[name]().build(plan).notes for name in SAMPLERS} == dict.fromkeys(SAMPLERS, ())
+    assert {name: SAMPLERS[name]().build(plan).notes for name in SAMPLERS} == dict.fromkeys(SAMPLERS, ())  # type: ignore[attr-defined]
 
 
 def test_a_plan_tells_of_fewer_rounds_than_asked_for() -> None:

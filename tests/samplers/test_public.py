@@ -65,7 +65,7 @@ def test_probabilities_can_be_asked_for_where_rounds_hold_one_sample_and_at_the_
     assert {plan.size(number) for number in range(plan.rounds)} == {1}
     sampler = samplers.SAMPLERS[name]().build(plan)
     for left in range(sampler.rounds, -1, -1):
-        chances = sampler.probabilities()
+        chances = sampler.probabilities()  # type: ignore[attr-defined]
         assert (chances >= 0).all()
         assert chances.sum() == pytest.approx(1)
         if left:

@@ -86,7 +86,7 @@ def test_the_error_norm_can_be_the_metric_wherever_the_sampler_runs(plan: Plan, 
     # A single sampler shows its probabilities; a service, only the orders that they give.
     alone = SampleImportance(epochs=1, metric="el2n").build(plan)
     part = SampleImportance(epochs=1, metric="el2n")
-    with Service(part.build(plan), plan, mode=mode) as service:
+    with Service(part.build(plan), plan, mode=mode) as service:  # type: ignore[arg-type]
         for step in range(2):
             ids = alone.next_order().ids
             np.testing.assert_array_equal(service.next_order().ids, ids)
@@ -130,7 +130,7 @@ def test_unbiased_weights_make_the_mean_that_of_the_set(
 ) -> None:
     # The mean over the orders of any value, weighted by 1 / (N P), is its mean over the set.
     plan = Plan(200, epochs=100, budget=1.0, seed=3)
-    part = SampleImportance(epochs=1, unbiased=True, draws=draws, online=online)
+    part = SampleImportance(epochs=1, unbiased=True, draws=draws, online=online)  # type: ignore[arg-type]
     sampler = part.build(plan)
     rng = np.random.default_rng(0)
     p_true, value = rng.uniform(0.05, 0.95, 200), rng.random(200)
@@ -140,8 +140,8 @@ def test_unbiased_weights_make_the_mean_that_of_the_set(
     means = []
     for _ in range(95):
         order = sampler.next_order()
-        np.testing.assert_allclose(order.weights, 1 / (200 * chances[order.ids]), rtol=1e-5)
-        means.append((order.weights * value[order.ids]).mean())
+        np.testing.assert_allclose(order.weights, 1 / (200 * chances[order.ids]), rtol=1e-5)  # type: ignore[arg-type]
+        means.append((order.weights * value[order.ids]).mean())  # type: ignore[operator]
     spread = np.std(means) / np.sqrt(len(means))
     assert abs(np.mean(means) - value.mean()) < 4.9 * spread
     assert np.std(means) < (0.05 if draws == "replacement" else 0.03)
@@ -176,7 +176,7 @@ def test_whole_gradients_are_asked_for_once_when_the_scan_ends(
     assert SampleImportance().asks is None
     gradient = np.array([0.5, 3, 0, 1, 7, 2], np.float32)
     alone, orders = part.build(plan), []
-    with Service(part.build(plan), plan, mode=mode) as service:
+    with Service(part.build(plan), plan, mode=mode) as service:  # type: ignore[arg-type]
         for number in range(6):
             order, other = service.next_order(), alone.next_order()
             np.testing.assert_array_equal(order.ids, other.ids)
@@ -233,10 +233,10 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], message: str)
 @pytest.mark.parametrize("part", [SampleImportance, ClassImportance])
 def test_w_of_epoch_e_can_be_kept_wherever_the_sampler_runs(plan: Plan, part: Any, mode: str) -> None:
     """Equation 4's own w, per sample and unscaled, whatever the orders are drawn by."""
-    with Service(part(epochs=1).build(plan), plan, mode=mode) as service:
+    with Service(part(epochs=1).build(plan), plan, mode=mode) as service:  # type: ignore[arg-type]
         for step in range(3):
             ids = service.next_order().ids
-            assert np.isnan(service.importance()).all() == (step < 2)
+            assert np.isnan(service.importance()).all() == (step < 2)  # type: ignore[arg-type]
             p_true = P_TRUE[ids] if step < 2 else np.full(len(ids), 0.99)
             service.observe(
                 Feedback(
@@ -247,7 +247,7 @@ def test_w_of_epoch_e_can_be_kept_wherever_the_sampler_runs(plan: Plan, part: An
                     np.ones(len(ids), bool),
                 )
             )
-        np.testing.assert_allclose(service.importance(), np.sqrt(1 - P_TRUE), rtol=1e-6)
+        np.testing.assert_allclose(service.importance(), np.sqrt(1 - P_TRUE), rtol=1e-6)  # type: ignore[arg-type]
 
 
 def test_samplers_without_importance_have_none(plan: Plan) -> None:

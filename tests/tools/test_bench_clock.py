@@ -18,7 +18,7 @@ def test_without_a_limit_every_case_is_measured_as_often_as_asked() -> None:
     clock = Clock()
     calls: list[str] = []
     for case in clock.cases(["a", "b"]):
-        measure.interleave([lambda case=case: calls.append(case)], 5, warmup=0, clock=clock)
+        measure.interleave([lambda case=case: calls.append(case)], 5, warmup=0, clock=clock)  # type: ignore[misc]
     assert calls == ["a"] * 5 + ["b"] * 5
     assert clock.notes() == []
 
@@ -32,7 +32,7 @@ def test_where_time_is_short_a_case_is_measured_once_and_the_rest_is_told() -> N
         time.sleep(0.001)
 
     for case in clock.cases(["a", "b", "c"]):
-        measure.interleave([lambda case=case: work(case)], 100, warmup=0, clock=clock)
+        measure.interleave([lambda case=case: work(case)], 100, warmup=0, clock=clock)  # type: ignore[misc]
     assert calls == ["a"]
     shortened, left_out = clock.notes()
     assert shortened.endswith("at least once, to end in 1.66667e-05 minutes: a")

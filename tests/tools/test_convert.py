@@ -38,7 +38,7 @@ def test_every_option_reaches_the_conversion(folder: Path, tmp_path: Path) -> No
     assert (card.split, card.encoding, card.max_resolution, card.width) == ("train", "raw", 12, 12)
     assert "longer side at most 12 pixels" in type_in(Inspect, out, "--sheet", tmp_path / "s.png")[1]
     assert (tmp_path / "s.png").exists()
-    words = (
+    words = (  # type: ignore[assignment]
         "--encoding",
         "proportion",
         "--jpeg-share",

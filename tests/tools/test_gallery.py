@@ -20,7 +20,7 @@ from tools.gallery import Gallery, choose, paint, square
 
 @pytest.fixture
 def data(fashion: Path) -> Beton:
-    return open_dataset(fashion / "fashion_mnist" / "train.beton")
+    return open_dataset(fashion / "fashion_mnist" / "train.beton")  # type: ignore[return-value]
 
 
 def drawn(data: Beton, tmp_path: Path, *words: str) -> tuple[str, np.ndarray]:
@@ -95,7 +95,7 @@ def test_images_of_different_sizes_are_cut_to_one(tmp_path: Path) -> None:
     assert pixels.shape == (3, 224, 224, 3)
     page = paint("title", ["a", "a", "b"], pixels, {"x": np.stack([pixels] * 2)})
     assert page.height > 3 * 2 * 144
-    assert drawn(data, tmp_path, "--augment", "random_resized_crop")[1].shape[1] >= 560
+    assert drawn(data, tmp_path, "--augment", "random_resized_crop")[1].shape[1] >= 560  # type: ignore[arg-type]
 
 
 def test_only_a_png_is_drawn_to(data: Beton, tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ LOADER = frozenset({"reading", "draws", "copy"})
         (measured(draws=9.0), "draws", "random numbers"),
         (measured(copy=9.0), "copy", "copies to the device"),
         (measured(rest=9.0), "rest", "--batch-size"),
-        (measured(**{"reading again": 9.0}), "rereading", "read again"),
+        (measured(**{"reading again": 9.0}), "rereading", "read again"),  # type: ignore[arg-type]
         # Beside the training, the longer way counts: 7 ms of reading hold nobody up where a step takes 8 ...
         (measured(LOADER, reading=6.0, forward=2.0, backward=3.0), "network", "bound by the network"),
         # ... and 12 do.

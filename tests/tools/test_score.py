@@ -82,7 +82,7 @@ def test_gradients_are_scored_and_charged(tmp_path: Path, small: list[str]) -> N
         ({"after": 0.0}, "after must be above 0 epochs; got 0"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(options: dict, message: str) -> None:
+def test_options_that_do_not_go_together_are_refused(options: dict, message: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(RunError, match=message):
         ScoreOptions(**options)
 

@@ -56,7 +56,7 @@ def test_verify_names_the_broken_samples(folder: Path, tmp_path: Path) -> None:
     with out.open("r+b") as file:
         for index in (3, 17):
             file.seek(int(data.offsets[index]) + 5)
-            file.write(bytes([data.data[data.offsets[index] + 5] ^ 255]))
+            file.write(bytes([data.data[data.offsets[index] + 5] ^ 255]))  # type: ignore[attr-defined]
     status, said = type_in(Verify, out, "--workers", "2")
     assert status == 1
     assert "sample 3 (cat/06.png) holds other bytes than were written" in said

@@ -40,7 +40,7 @@ def test_arrays_of_every_shape_and_type_come_back(tmp_path: Path) -> None:
 def test_a_state_comes_back(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "a.pt", STATE)
     restored = checkpoint.load(tmp_path / "a.pt", torch.device("cpu"))
-    assert torch.equal(restored["weights"], STATE["weights"])
+    assert torch.equal(restored["weights"], STATE["weights"])  # type: ignore[arg-type]
     np.testing.assert_array_equal(restored["sampler"]["ids"], np.arange(5))
     assert int(restored["sampler"]["seen"]) == 6
     assert restored["sampler"]["name"] == "p_sgd"

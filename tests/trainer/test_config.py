@@ -61,8 +61,8 @@ def test_parts_are_named_or_tabled_with_options() -> None:
         },
         where="here",
     )
-    assert dataclasses.asdict(run.sampler)["warmup_rounds"] == 3
-    assert dataclasses.asdict(run.augment[1])["alpha"] == 1.0
+    assert dataclasses.asdict(run.sampler)["warmup_rounds"] == 3  # type: ignore[call-overload]
+    assert dataclasses.asdict(run.augment[1])["alpha"] == 1.0  # type: ignore[call-overload]
 
 
 def test_mixing_alone_goes_after_the_standard_augmentation() -> None:

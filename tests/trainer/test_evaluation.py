@@ -79,7 +79,7 @@ def test_a_run_of_two_evaluators_is_judged_by_the_first_ones_metric(
     folder, said = tmp_path / "runs" / "x", capsys.readouterr().out
     lines = lines_of(folder)
     for line in lines:
-        assert line["schema"] == 2
+        assert line["schema"] == 2  # type: ignore[comparison-overlap]
         assert list(line["metrics"]) == ["absolute_error", "accuracy", "loss"]
         # Of two classes.
         assert line["metrics"]["absolute_error"] == pytest.approx(1 - line["metrics"]["accuracy"])

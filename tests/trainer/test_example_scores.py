@@ -37,7 +37,7 @@ def split(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         source = open_source("fashion_mnist", split=name, data_dir=drawn)
         arrays[f"{name}_images"] = np.stack([source.read(index) for index in range(samples)])
         arrays[f"{name}_labels"] = source.labels[:samples]
-    np.savez(folder / "fashion.npz", **arrays)
+    np.savez(folder / "fashion.npz", **arrays)  # type: ignore[arg-type]
     for name, more in (("train", ["--validation", "0.1"]), ("test", ["--split", "test"])):
         assert main(["convert", str(folder / "fashion.npz"), str(folder / f"{name}.beton"), *more]) == 0
     return folder
@@ -64,10 +64,10 @@ def test_el2n_and_features_are_those_of_the_definition(
     model = session.encoder.eval()
     for i in (0, 17, 1279):
         pixels = session.data.train.image(i).astype(np.float32) / 255
-        image = torch.from_numpy((pixels - np.float32(card.mean)) / np.float32(card.std)).permute(2, 0, 1)
+        image = torch.from_numpy((pixels - np.float32(card.mean)) / np.float32(card.std)).permute(2, 0, 1)  # type: ignore[arg-type, operator]
         with torch.no_grad():
             p = model(image[None].float()).softmax(1)[0].numpy()
-            own = model.forward_head(model.forward_features(image[None].float()), pre_logits=True)[0].numpy()
+            own = model.forward_head(model.forward_features(image[None].float()), pre_logits=True)[0].numpy()  # type: ignore[operator]
         error = p.copy()
         error[session.data.train.labels[i]] -= 1
         np.testing.assert_allclose(scores[i], np.sqrt((error**2).sum()), rtol=1e-4)
@@ -94,7 +94,7 @@ def test_irreducible_losses_are_those_of_the_method_on_the_other_set(
     model = session.encoder.eval()
     for i in (0, 17, 1150):
         pixels = scored.image(i).astype(np.float32) / 255
-        image = torch.from_numpy((pixels - np.float32(card.mean)) / np.float32(card.std)).permute(2, 0, 1)
+        image = torch.from_numpy((pixels - np.float32(card.mean)) / np.float32(card.std)).permute(2, 0, 1)  # type: ignore[arg-type, operator]
         with torch.no_grad():
             p = model(image[None].float()).softmax(1)[0, scored.labels[i]].item()
         assert losses[i] == pytest.approx((1 - p) ** 2 * -math.log(p), rel=1e-3)

@@ -57,10 +57,10 @@ def _classless(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_part_that_needs_what_the_method_lacks_is_refused(
     slot: str, name: str, options: dict[str, Any], statistic: str
 ) -> None:
-    table: dict[str, Any] = {"sampler": SAMPLERS, "selection": SELECTIONS}[slot]
+    table: dict[str, Any] = {"sampler": SAMPLERS, "selection": SELECTIONS}[slot]  # type: ignore[assignment]
     part = table[name](**options)
     with pytest.raises(RunError) as refused:
-        Run(method=Classless(), **{slot: part})  # type: ignore[arg-type]
+        Run(method=Classless(), **{slot: part})
     line = str(refused.value)
     assert line.startswith(f"{slot} {name} needs {statistic}, which method classless doesn't offer: ")
     methods = line.partition("take --method ")[2].partition(", or --")[0].replace(" or ", ", ").split(", ")
@@ -69,8 +69,8 @@ def test_a_part_that_needs_what_the_method_lacks_is_refused(
     fitting = line.rpartition(f"--{slot} ")[2].replace(" or ", ", ").split(", ")
     assert name not in fitting or options
     for other in fitting:
-        Run(method=Classless(), **{slot: table[other]()})  # type: ignore[arg-type]
-    Run(method=Supervised(), **{slot: part})  # type: ignore[arg-type]
+        Run(method=Classless(), **{slot: table[other]()})
+    Run(method=Supervised(), **{slot: part})
 
 
 def test_what_a_part_needs_follows_its_options() -> None:

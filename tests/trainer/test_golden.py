@@ -132,7 +132,7 @@ class Nudged(ResNet8):
     def build(self, classes: int) -> ResNet:
         model = super().build(classes)
         with torch.no_grad():
-            model.get_submodule(self.module).weight.view(-1)[7] += 1e-4
+            model.get_submodule(self.module).weight.view(-1)[7] += 1e-4  # type: ignore[operator]
         return model
 
 

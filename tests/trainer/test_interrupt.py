@@ -62,7 +62,7 @@ def test_before_the_first_step_a_signal_stops_at_once(
 ) -> None:
     run = recipe(data=str(tiny()), name="early", **SMALL)
 
-    class Early(watch):  # type: ignore[misc]
+    class Early(watch):  # type: ignore[misc, valid-type]
         def started(self, session: Session, resumed: bool) -> None:
             signal.raise_signal(signal.SIGTERM)
 
@@ -123,7 +123,7 @@ def test_a_run_stopped_within_an_evaluation_makes_it_again(
     whole = train_run(recipe(name="whole", **settings))
     lines = whole.folder.read("evaluations.jsonl")
 
-    class Within(watch):  # type: ignore[misc]
+    class Within(watch):  # type: ignore[misc, valid-type]
         """Sends a signal in the middle of a pass without training."""
 
         def started(self, session: Session, resumed: bool) -> None:
@@ -165,7 +165,7 @@ def test_lines_do_not_depend_on_when_checkpoints_fell(
     run = recipe(name="stopped", **settings)
     folder = folder_of(run)
 
-    class Within(watch):  # type: ignore[misc]
+    class Within(watch):  # type: ignore[misc, valid-type]
         def started(self, session: Session, resumed: bool) -> None:
             self.passes = 0
             session.encoder.register_forward_hook(self.passed)
@@ -199,7 +199,7 @@ def test_lines_that_follow_the_last_checkpoint_are_not_written_twice(
     # Checkpoints after every step, the round's last one among them; or one alone, within the evaluation.
     run = recipe(name="killed", checkpoint_seconds=60 if stopped else 0, **settings)
 
-    class Stopping(watch):  # type: ignore[misc]
+    class Stopping(watch):  # type: ignore[misc, valid-type]
         def started(self, session: Session, resumed: bool) -> None:
             session.encoder.register_forward_hook(self.passed)
 
@@ -207,7 +207,7 @@ def test_lines_that_follow_the_last_checkpoint_are_not_written_twice(
             if not model.training:
                 signal.raise_signal(signal.SIGTERM)
 
-    class Dying(watch):  # type: ignore[misc]
+    class Dying(watch):  # type: ignore[misc, valid-type]
         def evaluated(self, session: Session, evaluation: Any) -> None:
             raise Killed
 

@@ -194,7 +194,7 @@ def test_a_folder_of_another_run_is_refused(recipe: Recipe, train_run: Train) ->
 
 
 def test_a_folders_name_tells_runs_apart(recipe: Recipe) -> None:
-    others = (
+    others = (  # type: ignore[var-annotated]
         {},
         {"sampler": "rs2"},
         {"augment": ["none"]},

@@ -135,7 +135,7 @@ def test_torchvision_models_are_encoders_under_their_own_names(arch: str, read: 
         images = torch.empty(2, 3, side, side)
         features = encoder.forward_features(images)
         assert encoder.forward_head(features, pre_logits=True).shape == (2, encoder.num_features) == (2, read)
-        assert encoder.forward_head(features).shape == encoder(images).shape == (2, 5)
+        assert encoder.forward_head(features).shape == encoder(images).shape == (2, 5)  # type: ignore[operator]
     options = {"aux_logits": False, "init_weights": False} if arch in ("googlenet", "inception_v3") else {}
     theirs = models.get_model(arch, num_classes=5, **options)
     assert isinstance(encoder, type(theirs))

@@ -26,7 +26,7 @@ SMALL = {"name": "resnet8", "width": 4}
     ],
     ids=["small budget", "selection by chance", "ahead"],
 )
-def test_no_round_is_evaluated_without_a_step(recipe: Recipe, train_run: Train, settings: dict) -> None:
+def test_no_round_is_evaluated_without_a_step(recipe: Recipe, train_run: Train, settings: dict) -> None:  # type: ignore[type-arg]
     session = train_run(recipe(**{"epochs": 1, "budget": 0.2, **settings}, model=SMALL))
     steps = [line["step"] for line in session.folder.read("evaluations.jsonl")]
     assert steps == sorted(set(steps))
@@ -45,7 +45,9 @@ SELECTIONS = [
 
 @pytest.mark.parametrize("selection", SELECTIONS, ids=["none", "ordered_sgd", "foms", "greedy", "by chance"])
 def test_a_round_trains_on_as_much_with_a_selection_as_without(
-    recipe: Recipe, train_run: Train, selection: dict
+    recipe: Recipe,
+    train_run: Train,
+    selection: dict,  # type: ignore[type-arg]
 ) -> None:
     run = recipe(**selection, budget=0.5, epochs=3, round_length=0.5, model=SMALL, batch_size=32)
     session = train_run(run)

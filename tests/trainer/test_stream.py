@@ -100,7 +100,7 @@ def test_a_stream_goes_round_its_set_and_is_counted_as_forwarded(
     steps = 640 // 32
     assert ledger["trained"] == ledger["spent"] == 640
     assert ledger["forwarded"] == steps * 48
-    seen = np.concatenate(session.method.seen[-steps:])  # type: ignore[arg-type]
+    seen = np.concatenate(session.method.seen[-steps:])  # type: ignore[index]
     assert len(seen) == steps * 48
     # Each sample of the stream comes as often as any other, but for the pass that was under way.
     counts = np.bincount(seen, minlength=len(session.data.streams["unlabelled"]))

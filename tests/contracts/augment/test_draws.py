@@ -23,7 +23,7 @@ from pipeline.ops.memory import place
 def test_draws_say_everything(part: Augment) -> None:
     """Two draws for the same keys are equal, and drawing leaves no trace in any global generator."""
     keys = keys_of(np.arange(9) * 7)
-    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
     first, second = part.draw(keys, 32, 24), part.draw(keys, 32, 24)
     assert first.keys() == second.keys()
     for name, array in first.items():
@@ -33,7 +33,7 @@ def test_draws_say_everything(part: Augment) -> None:
     draws = drawn(part, keys, 32, 24)
     assert torch.equal(part.apply(images, draws), part.apply(images, draws))
     assert torch.equal(state, torch.get_rng_state())
-    assert (numpy_state == np.random.get_state()[1]).all()  # noqa: NPY002
+    assert (numpy_state == np.random.get_state()[1]).all()  # type: ignore[index]  # noqa: NPY002
 
 
 @every_part

@@ -134,7 +134,7 @@ def test_a_chain_takes_images_in_any_layout(part: Augment) -> None:
 @every_part
 def test_is_a_frozen_dataclass_that_says_what_it_does(part: Augment) -> None:
     assert is_dataclass(part)
-    assert type(part).__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert type(part).__dataclass_params__.frozen
     summary = (type(part).__doc__ or "").splitlines()[0]
     assert summary.endswith(".")
     assert not summary.startswith(type(part).__name__)

@@ -90,7 +90,7 @@ def test_part_of_a_batch_stays_as_it_is(opened: tuple[Converted, Reader], croppe
     """Memory is given again once nobody holds any of it: not while somebody holds a row."""
     data, reader = opened
     rng = np.random.default_rng(5)
-    kept = []
+    kept = []  # type: ignore[var-annotated]
     for _ in range(30):
         ids = rng.integers(0, SAMPLES, 16)
         images = reader.read(ids, whole(data, ids, HEIGHT, WIDTH) if cropped else None)
@@ -125,13 +125,13 @@ def test_memory_does_not_grow(opened: tuple[Converted, Reader]) -> None:
 @every_engine
 def test_is_a_frozen_dataclass_that_says_what_it_does(engine: EngineConfig) -> None:
     assert is_dataclass(engine)
-    assert type(engine).__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert type(engine).__dataclass_params__.frozen
     assert (type(engine).__doc__ or "").splitlines()[0].endswith(".")
     assert "threads" in {field.name for field in fields(engine)}
     with pytest.raises(DataError, match="threads must be at least 1, or 0 for one per core; got -1"):
-        type(engine)(threads=-1)  # type: ignore[call-arg]
+        type(engine)(threads=-1)
     with pytest.raises(
         DataError, match="threads must be at most 1024; got 100000000: give 0 for one per core"
     ):
-        type(engine)(threads=100_000_000)  # type: ignore[call-arg]
-    assert type(engine)(threads=3).open  # type: ignore[call-arg]
+        type(engine)(threads=100_000_000)
+    assert type(engine)(threads=3).open

@@ -18,4 +18,4 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def build(name: str) -> Callable[..., RoundSampler]:
-    return lambda **options: SAMPLERS[name]().build(small_plan(**options))
+    return lambda **options: SAMPLERS[name]().build(small_plan(**options))  # type: ignore[return-value]

@@ -90,7 +90,7 @@ def test_orders_keep_any_budget_exactly(
     assume(round(samples * epochs * budget) >= 1)
     plan = small_plan(samples, epochs=epochs, budget=budget, batch_size=batch, round_length=length)
     sampler = SAMPLERS[which]().build(plan)
-    orders = run(sampler)
+    orders = run(sampler)  # type: ignore[arg-type]
     assert sum(len(order.ids) for order in orders) == plan.steps * batch
     assert min(len(order.ids) for order in orders) >= batch
 
@@ -98,15 +98,15 @@ def test_orders_keep_any_budget_exactly(
 def test_a_round_holds_a_batch_at_least_and_who_builds_it_is_told(name: str) -> None:
     # N * B = 12 samples a round, in batches of 50; and rounds of a thousandth of an epoch.
     for options, rounds in (({"epochs": 40, "budget": 0.2}, 9), ({"epochs": 2, "round_length": 0.001}, 2)):
-        plan = small_plan(**{"batch_size": 50, "budget": 1.0, **options})
+        plan = small_plan(**{"batch_size": 50, "budget": 1.0, **options})  # type: ignore[arg-type]
         assert plan.rounds == rounds
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             sampler = SAMPLERS[name]().build(plan)
-        assert [str(warning.message) for warning in told] == list(sampler.notes)
+        assert [str(warning.message) for warning in told] == list(sampler.notes)  # type: ignore[attr-defined]
         assert all(warning.filename == __file__ for warning in told)
-        assert name == "scan" or "a round holds at least one batch of 50 samples" in sampler.notes[0]
-        orders = run(sampler)
+        assert name == "scan" or "a round holds at least one batch of 50 samples" in sampler.notes[0]  # type: ignore[attr-defined]
+        orders = run(sampler)  # type: ignore[arg-type]
         assert [len(order.ids) >= 50 for order in orders] == [True] * sampler.rounds
 
 
@@ -126,9 +126,9 @@ def test_seeds_give_different_orders(build: Callable[..., RoundSampler]) -> None
 
 def test_the_global_random_state_is_left_alone(build: Callable[..., RoundSampler]) -> None:
     np.random.seed(3)  # noqa: NPY002
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
     run(build())
-    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # type: ignore[index]  # noqa: NPY002
 
 
 def test_nothing_heard_is_no_reason_to_fail(build: Callable[..., RoundSampler]) -> None:

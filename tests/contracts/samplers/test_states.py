@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::samplers.errors.SamplingWarning
 
 
 def run_in_child(name: str, queue: Any) -> None:
-    queue.put(run(SAMPLERS[name]().build(small_plan())))
+    queue.put(run(SAMPLERS[name]().build(small_plan())))  # type: ignore[arg-type]
 
 
 def _halves(order: Order) -> Any:
@@ -56,7 +56,7 @@ def test_a_sampler_restored_at_any_point_goes_on_the_same(
             states.append(sampler.state_dict())
             train(sampler, half, pace=pace)
     for place, state in enumerate(states):
-        other, remaining = build(), []
+        other, remaining = build(), []  # type: ignore[var-annotated]
         other.load_state_dict(state)
         _play(other, events[place:], remaining, pace)
         assert_same(remaining, orders[len(orders) - len(remaining) :])
@@ -120,4 +120,4 @@ def test_every_sampler_runs_without_compilation_and_gives_the_same() -> None:
     )
     assert done.returncode == 0, done.stderr.decode()
     for name, theirs in pickle.loads(done.stdout).items():
-        assert_same(theirs, run(SAMPLERS[name]().build(small_plan(24, epochs=6))))
+        assert_same(theirs, run(SAMPLERS[name]().build(small_plan(24, epochs=6))))  # type: ignore[arg-type]

@@ -12,4 +12,4 @@ from trainer.selection import SelectionConfig
 
 @pytest.fixture(params=list(variants()), ids=lambda variant: "-".join((variant[0], *variant[1])))
 def part(request: pytest.FixtureRequest, tmp_path: Path) -> SelectionConfig:
-    return make(*request.param, tmp_path)
+    return make(*request.param, tmp_path)  # type: ignore[call-arg]

@@ -121,5 +121,5 @@ def test_is_on_within_its_schedule_alone(part: SelectionConfig) -> None:
     selection = made.build(setting())
     expected = [20 <= step < 80 and step % 4 != 3 for step in range(101)]
     assert [selection.on(step, step / 100) for step in range(101)] == expected
-    to_the_end = dataclasses.replace(made, end=1.0, interrupt=0).build(setting())
+    to_the_end = dataclasses.replace(made, end=1.0, interrupt=0).build(setting())  # type: ignore[type-var]
     assert [to_the_end.on(step, step / 100) for step in range(101)] == [step >= 20 for step in range(101)]

@@ -26,10 +26,10 @@ class Watched(Setting):
 def test_is_a_frozen_dataclass_with_a_description(part: SelectionConfig) -> None:
     assert dataclasses.is_dataclass(part)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        part.start = 0.5  # type: ignore[attr-defined]
+        part.start = 0.5
     summary = (type(part).__doc__ or "").splitlines()[0]
     assert summary.endswith(".")
-    assert hash(part) == hash(dataclasses.replace(part))  # type: ignore[type-var]
+    assert hash(part) == hash(dataclasses.replace(part))
 
 
 def test_nothing_is_told_that_no_selection_asks_for(tmp_path: Path) -> None:

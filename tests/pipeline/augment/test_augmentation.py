@@ -56,7 +56,7 @@ def test_normalizes_as_the_definition_says() -> None:
 
 def test_parts_follow_each_other() -> None:
     parts = [Standard(), Ricap(), Mixup()]
-    whole, n = Augmentation(parts, MEAN, STD), 6
+    whole, n = Augmentation(parts, MEAN, STD), 6  # type: ignore[arg-type]
     draws = whole.draw(keys_of(n), 16, 16)
     images = torch.randint(0, 256, (n, 3, 16, 16), dtype=torch.uint8)
     one, two, three = on_device(draws)
@@ -91,7 +91,7 @@ def test_shares_are_what_is_seen_of_each_image() -> None:
     n = 8
     images = (torch.arange(n, dtype=torch.uint8) * 30)[:, None, None, None].expand(n, 3, 16, 16)
     for parts in ([Mixup()], [Ricap()], [Ricap(per_sample=True), Mixup(per_sample=True)], [Mixup(), Ricap()]):
-        mixing = Augmentation(parts, (0.0,) * 3, (1 / 255,) * 3)
+        mixing = Augmentation(parts, (0.0,) * 3, (1 / 255,) * 3)  # type: ignore[arg-type]
         draws = mixing.draw(keys_of(n), 16, 16)
         out = mixing.transform(images, on_device(draws))
         assert draws.mixture is not None

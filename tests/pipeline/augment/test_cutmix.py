@@ -47,9 +47,9 @@ def test_rectangles_are_drawn_as_published() -> None:
     """Away from the borders: sides of sqrt(1 - lambda), lambda even for alpha = 1; middles anywhere."""
     n, size = 40_000, 1000
     draws = Cutmix(per_sample=True).draw(keys_of(n), size, size)
-    sides = draws["bottom"] - draws["top"]
-    whole = (draws["top"] > 0) & (draws["bottom"] < size) & (draws["left"] > 0) & (draws["right"] < size)
-    assert (sides[whole] == (draws["right"] - draws["left"])[whole]).all()
+    sides = draws["bottom"] - draws["top"]  # type: ignore[operator]
+    whole = (draws["top"] > 0) & (draws["bottom"] < size) & (draws["left"] > 0) & (draws["right"] < size)  # type: ignore[operator]
+    assert (sides[whole] == (draws["right"] - draws["left"])[whole]).all()  # type: ignore[operator]
     # P(side < s) for a side that fits entirely: the density of the side, 2s, times (1 - s)^2.
     fraction = np.sort(sides[whole]) / size
     expected = 6 * fraction**2 - 8 * fraction**3 + 3 * fraction**4

@@ -79,10 +79,10 @@ def test_operations_are_drawn_evenly_and_independently() -> None:
 def test_signs_are_tossed_for() -> None:
     draws = Randaugment(operations=1, space="modern").draw(keys_of(30_000), 32, 32)
     factors = draws["0/color/with"]
-    assert set(np.round(factors, 5).tolist()) == {np.float32(0.73).item(), np.float32(1.27).item()} or set(
+    assert set(np.round(factors, 5).tolist()) == {np.float32(0.73).item(), np.float32(1.27).item()} or set(  # type: ignore[arg-type]
         np.round(factors.astype(float), 2).tolist()
     ) == {0.73, 1.27}
-    assert abs((factors > 1).mean() - 0.5) < 5 * 0.5 / np.sqrt(len(factors))
+    assert abs((factors > 1).mean() - 0.5) < 5 * 0.5 / np.sqrt(len(factors))  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,9 @@ def test_windows_are_distributed_as_torchvisions(part: RandomResizedCrop, height
         drawn = [Theirs.get_params(image, list(part.scale), list(part.ratio)) for _ in range(n)]
     theirs = dict(zip(("top", "left", "height", "width"), np.array(drawn).T, strict=True))
     for values in (ours, theirs):
-        values["area"] = values["height"] * values["width"]
-        values["middle"] = values["top"] * 2 + values["height"]
-        values["shape"] = values["width"] / values["height"]
+        values["area"] = values["height"] * values["width"]  # type: ignore[index, operator]
+        values["middle"] = values["top"] * 2 + values["height"]  # type: ignore[index, operator]
+        values["shape"] = values["width"] / values["height"]  # type: ignore[index, operator]
     for name in theirs:
         grid = np.union1d(ours[name], theirs[name])
         mine, other = (np.searchsorted(np.sort(v[name]), grid, side="right") / n for v in (ours, theirs))

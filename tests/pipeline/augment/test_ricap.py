@@ -63,7 +63,7 @@ def test_the_point_is_a_rounded_beta_variate() -> None:
         counts = np.bincount(drawn[name], minlength=size + 1)
         # 8 degrees of freedom: 43 has p = 9e-7.
         assert ((counts - n * expected) ** 2 / (n * expected)).sum() < 43
-    assert abs(np.corrcoef(drawn["width"], drawn["height"])[0, 1]) < 5 / np.sqrt(n)
+    assert abs(np.corrcoef(drawn["width"], drawn["height"])[0, 1]) < 5 / np.sqrt(n)  # type: ignore[type-var]
 
 
 def test_crops_lie_anywhere_in_their_images() -> None:

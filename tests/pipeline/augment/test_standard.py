@@ -39,7 +39,7 @@ def test_equals_padding_cropping_and_flipping_one_by_one(part: Standard, height:
 def test_places_and_flips_are_uniform_and_independent() -> None:
     n = 81 * 2 * 250
     draws = Standard().draw(keys_of(n), 32, 32)
-    cell = (draws["top"] * 9 + draws["left"]) * 2 + draws["flip"]
+    cell = (draws["top"] * 9 + draws["left"]) * 2 + draws["flip"]  # type: ignore[operator]
     counts = np.bincount(cell, minlength=162)
     assert len(counts) == 162
     # 161 degrees of freedom: 262 has p = 9e-7.

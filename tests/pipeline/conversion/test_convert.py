@@ -107,7 +107,7 @@ def test_the_bytes_do_not_depend_on_the_workers(folder: Path, tmp_path: Path) ->
             digests = set()
             for workers in (1, 2, 5):
                 out = tmp_path / f"{name}-{workers}.beton"
-                convert(source, out, replace(options, workers=workers, overwrite=True))
+                convert(source, out, replace(options, workers=workers, overwrite=True))  # type: ignore[arg-type]
                 digests.add(
                     out.read_bytes() + (validation_path(out).read_bytes() if options.validation else b"")
                 )

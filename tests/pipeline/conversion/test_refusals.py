@@ -53,7 +53,7 @@ def test_a_corrupt_image_stops_the_conversion_and_nothing_is_left(
     broken.write_bytes(broken.read_bytes()[:-60])
     out = tmp_path / "x.beton"
     with pytest.raises(CorruptSampleError, match=broken.name):
-        convert(ImageFolder(folder), out, ConvertOptions(encoding=encoding, validation=0.2))
+        convert(ImageFolder(folder), out, ConvertOptions(encoding=encoding, validation=0.2))  # type: ignore[arg-type]
     assert files(tmp_path) == []
 
 

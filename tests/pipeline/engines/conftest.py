@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,5 +27,5 @@ def square(tmp_path: Path) -> Beton:
 
 
 @pytest.fixture
-def reader(photos: Beton) -> Callable[..., DaliReader]:
+def reader(photos: Beton) -> DaliReader:
     return DaliEngine(threads=2).open(photos, CPU)

@@ -70,7 +70,7 @@ def test_damage_that_no_checksum_tells_of_is_an_error_in_every_window(tmp_path: 
     data = write(tmp_path / "cut.beton", contents, [(64, 64)] * 3)
     data.checksums = None
     reader = DaliEngine(threads=1).open(data, CPU)
-    top = Crop(Windows(*(np.array([value]) for value in (0, 0, 8, 8)), np.array([False])), 8, 8)
+    top = Crop(Windows(*(np.array([value]) for value in (0, 0, 8, 8)), np.array([False])), 8, 8)  # type: ignore[call-arg]
     for _ in range(2):
         with pytest.raises(CorruptSampleError, match=r"cut\.beton: sample 1 \(1\.jpg\)"):
             reader.read(np.array([1]), top)

@@ -97,7 +97,7 @@ def sound(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     path = write(tmp_path_factory.mktemp("sound") / f"set.{request.param}")
     data = open_dataset(path)
     everything = np.arange(SAMPLES)
-    names = [data.name(index) for index in everything]
+    names = [data.name(index) for index in everything]  # type: ignore[arg-type]
     engines = {name: part(threads=1) for name, part in ENGINES.items()}  # type: ignore[call-arg]
     whole = {name: read(engine, data, everything, None) for name, engine in engines.items()}
     crops = {name: read(engine, data, everything, CROP) for name, engine in engines.items()}

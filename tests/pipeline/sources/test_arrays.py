@@ -40,7 +40,7 @@ def test_npz_splits_share_their_classes(tmp_path: Path) -> None:
         for seed, split in enumerate(("train", "test", "val")):
             arrays[names[0].format(split)] = noise(seed, 4, 5, 5)
             arrays[names[1].format(split)] = np.array([[0], [1], [2 + seed], [1]], np.uint8)
-        np.savez(path, **arrays)
+        np.savez(path, **arrays)  # type: ignore[arg-type]
         for seed, split in enumerate(("train", "test", "val")):
             source = open_source(str(path), split=split)
             assert source.classes == ("0", "1", "2", "3", "4")
@@ -71,7 +71,7 @@ def test_npz_labels_may_be_texts(tmp_path: Path) -> None:
 def test_npz_files_that_do_not_fit_are_refused(
     tmp_path: Path, arrays: dict[str, NDArray[Any]], message: str
 ) -> None:
-    np.savez(tmp_path / "x.npz", **arrays)
+    np.savez(tmp_path / "x.npz", **arrays)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=message) as caught:
         open_source(str(tmp_path / "x.npz"))
     assert "\n" not in str(caught.value)
@@ -130,14 +130,14 @@ def test_labels_are_numbers_or_texts_within_their_classes() -> None:
     found = numbered(["b", "a"], "x", ["a", "b", "c"])
     assert (found.labels.tolist(), found.classes) == ([1, 0], ("a", "b", "c"))
     assert numbered([0, 1], "x", others=[4]).classes == ("0", "1", "2", "3", "4")
-    for found, names, message in (
+    for found, names, message in (  # type: ignore[assignment]
         (["d"], ["a"], "one of its 1 classes; got 'd' for image 0"),
         ([3], ["a"], "one of its 1 classes, numbered from 0; image 0 has 3"),
         ([1 << 40], None, "counted from 0; the largest is 1,099,511,627,776 and 1 different ones occur"),
         ([None], None, "every image of x must have a label; image 0 has none"),
     ):
         with pytest.raises(DataError, match=message):
-            numbered(found, "x", names)
+            numbered(found, "x", names)  # type: ignore[arg-type]
 
 
 def test_a_zip_that_is_none_of_numpys_is_refused(tmp_path: Path) -> None:

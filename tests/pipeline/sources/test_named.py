@@ -189,7 +189,7 @@ def matlab(arrays: dict[str, NDArray[Any]], order: str, compress: bool) -> bytes
         inner = element(6, struct.pack(f"{order}II", kind, 0))
         inner += element(5, struct.pack(f"{order}{array.ndim}i", *array.shape))
         inner += element(1, name.encode())
-        inner += element(code, array.astype(array.dtype.newbyteorder(order)).tobytes(order="F"))
+        inner += element(code, array.astype(array.dtype.newbyteorder(order)).tobytes(order="F"))  # type: ignore[arg-type]
         matrix = struct.pack(f"{order}II", 14, len(inner)) + inner
         if compress:
             packed = zlib.compress(matrix)
@@ -203,7 +203,7 @@ def matlab(arrays: dict[str, NDArray[Any]], order: str, compress: bool) -> bytes
 def test_matlab_files_are_read(tmp_path: Path, order: str, compress: bool) -> None:
     arrays = {"X": noise(0, 5, 4, 3, 7), "long_name": np.linspace(0, 1, 6).reshape(2, 3), "y": noise(1, 3, 1)}
     path = tmp_path / "x.mat"
-    path.write_bytes(matlab(arrays, order, compress))
+    path.write_bytes(matlab(arrays, order, compress))  # type: ignore[arg-type]
     found = read_matlab(path)
     assert found.keys() == arrays.keys()
     for name, array in arrays.items():

@@ -70,7 +70,7 @@ def test_classes_may_be_bytes_or_numbers_and_labels_objects_of_none(tmp_path: Pa
     ):
         opened(labels=np.array(["a", None] * 3, object))
     arrays = {"x_train": IMAGES, "y_train": labels, "x_test": IMAGES, "y_test": np.array(["a", "b"] * 3)}
-    np.savez(tmp_path / "x.npz", **arrays)
+    np.savez(tmp_path / "x.npz", **arrays)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="one type throughout; got texts in y_test and numbers in y_train"):
         open_source(str(tmp_path / "x.npz"))
 

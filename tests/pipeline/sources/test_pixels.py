@@ -47,17 +47,17 @@ def encoded(kind: str, mode: str = "RGB", frames: int = 1, **options: Any) -> by
 
 PNG_MODES = ("RGB", "L", "RGBA", "LA", "P", "I;16")
 KINDS: dict[str, Callable[[], bytes]] = {
-    **{f"PNG {mode}": lambda mode=mode: encoded("PNG", mode) for mode in PNG_MODES},
+    **{f"PNG {mode}": lambda mode=mode: encoded("PNG", mode) for mode in PNG_MODES},  # type: ignore[misc]
     "PNG stored": lambda: encoded("PNG", compress_level=0),
     "APNG": lambda: encoded("PNG", frames=2),
-    **{f"JPEG {mode}": lambda mode=mode: encoded("JPEG", mode) for mode in ("RGB", "L", "CMYK")},
+    **{f"JPEG {mode}": lambda mode=mode: encoded("JPEG", mode) for mode in ("RGB", "L", "CMYK")},  # type: ignore[misc]
     "JPEG progressive": lambda: encoded("JPEG", progressive=True),
     "MPO": lambda: encoded("MPO", frames=2),
     "GIF": lambda: encoded("GIF", "P"),
     "GIF frames": lambda: encoded("GIF", frames=2),
     "BMP": lambda: encoded("BMP"),
     **{
-        f"TIFF {packing}": lambda packing=packing: encoded("TIFF", compression=packing)
+        f"TIFF {packing}": lambda packing=packing: encoded("TIFF", compression=packing)  # type: ignore[misc]
         for packing in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits")
     },
     "TIFF I;16": lambda: encoded("TIFF", "I;16"),
@@ -153,7 +153,7 @@ def test_damaged_jpegs_that_are_kept_are_the_same_for_every_engine(tmp_path: Pat
     source = ImageFolder(tmp_path)
     assert len(source) > 40
     convert(source, tmp_path / "x.beton", ConvertOptions(encoding="jpeg"))
-    reader = ENGINES[engine](threads=1).open(open_dataset(tmp_path / "x.beton"), torch.device("cpu"))
+    reader = ENGINES[engine](threads=1).open(open_dataset(tmp_path / "x.beton"), torch.device("cpu"))  # type: ignore[call-arg]
     read = reader.read(np.arange(len(source))).permute(0, 2, 3, 1).numpy()
     reader.close()
     for index, image in enumerate(read):
@@ -182,7 +182,7 @@ ODD = [
 def test_of_exif_only_the_orientation_matters(kind: str, odd: tuple[int, int, int, bytes]) -> None:
     turned = exif(sorted([(ORIENTATION, 3, 1, struct.pack("<H", 6)), odd]))
     options = {"lossless": True} if kind == "WEBP" else {}
-    stored = encoded(kind, exif=turned, **options)
+    stored = encoded(kind, exif=turned, **options)  # type: ignore[arg-type]
     expected = np.rot90(np.asarray(Image.open(io.BytesIO(stored)).convert("RGB")), -1)
     np.testing.assert_array_equal(decode(io.BytesIO(stored)), expected)
     if kind == "JPEG":

@@ -53,7 +53,7 @@ def test_labels_of_every_spelling_become_rows(
 def test_values_become_float32(found: Any, expected: Any) -> None:
     result = read_targets("value", found, "x")
     np.testing.assert_array_equal(result.labels, expected)
-    assert (result.labels.dtype, result.classes) == (np.float32, ())
+    assert (result.labels.dtype, result.classes) == (np.float32, ())  # type: ignore[comparison-overlap]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_targets_that_are_none_are_one_line(kind: TargetKind, found: Any, classe
 
 def test_values_of_no_images_are_none() -> None:
     """An empty source is refused by the conversion, which names it."""
-    for found in ([], np.zeros(0)):
+    for found in ([], np.zeros(0)):  # type: ignore[var-annotated]
         assert read_targets("value", found, "x").labels.shape == (0,)
 
 

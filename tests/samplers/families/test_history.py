@@ -124,6 +124,7 @@ def test_a_value_that_is_not_finite_names_its_sample(table: Any, value: Any) -> 
 def test_unseen_samples_get_the_maximum_and_all_get_1_when_none_is_seen() -> None:
     nan = np.nan
     np.testing.assert_array_equal(
-        fill_unseen(np.array([0.2, nan, 0.5, nan], np.float32)), np.float32([0.2, 0.5, 0.5, 0.5])
+        fill_unseen(np.array([0.2, nan, 0.5, nan], np.float32)),
+        np.float32([0.2, 0.5, 0.5, 0.5]),  # type: ignore[arg-type]
     )
     np.testing.assert_array_equal(fill_unseen(np.array([nan, nan], np.float32)), [1, 1])

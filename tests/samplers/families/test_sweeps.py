@@ -177,7 +177,7 @@ class TestInfoBatch:
             feed(sampler, range(40), loss=self.LOSS)
             sampler.fold_buffered()
             new = sampler.compose(0)
-            sums.append((new.weights * value[new.ids]).sum())
+            sums.append((new.weights * value[new.ids]).sum())  # type: ignore[operator]
         assert abs(np.mean(sums) - value.sum()) < 4.9 * np.std(sums) / np.sqrt(400)
 
     @pytest.mark.parametrize("options", [{"ratio": 1.0}, {"ratio": -0.1}, {"delta": 1.5}])

@@ -34,8 +34,8 @@ def test_clusters_far_from_0_keep_their_distances() -> None:
     # Multiples of 1/64 and below 64: moved by 65,536 they keep their differences exactly, in float32 too.
     truth, features = _clusters([60, 40, 30], dimensions=64)
     features = np.round(features) / 64
-    near = k_means(features, 3, seed=1)
-    np.testing.assert_array_equal(k_means(features + np.float32(1 << 16), 3, seed=1), near)
+    near = k_means(features, 3, seed=1)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(k_means(features + np.float32(1 << 16), 3, seed=1), near)  # type: ignore[arg-type]
     assert _within(features, near) <= 1.05 * _within(features, truth)
 
 

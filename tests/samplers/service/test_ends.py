@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def _interrupted(plan: Plan, mode: str) -> None:
-    with Service(PSGD().build(plan), plan, mode=mode, lead=1) as service:
+    with Service(PSGD().build(plan), plan, mode=mode, lead=1) as service:  # type: ignore[arg-type]
         run(service, 7)
         raise KeyboardInterrupt
 
@@ -40,14 +40,14 @@ def test_nothing_is_left_behind(plan: Plan, mode: str, how: str) -> None:
         with pytest.raises(KeyboardInterrupt):
             _interrupted(plan, mode)
     else:
-        service = Service(PSGD().build(plan), plan, mode=mode, lead=1)
+        service = Service(PSGD().build(plan), plan, mode=mode, lead=1)  # type: ignore[arg-type]
         run(service, 7)
         if how == "close":
             service.close()
             service.close()
             with pytest.raises(SamplingError, match="has been closed"):
                 service.next_order()
-    service = None
+    service = None  # type: ignore[assignment]
     gc.collect()
     deadline = time.monotonic() + 600
     while (set(threading.enumerate()) - threads or _processes() - processes) and time.monotonic() < deadline:

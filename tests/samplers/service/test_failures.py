@@ -22,9 +22,9 @@ def test_a_process_that_dies_is_an_error_that_names_its_exit(plan: Plan, busy: b
     with Service(PSGD().build(plan), plan, mode="process") as service:
         order = service.next_order()
         if busy:
-            os.kill(service._worker._process.pid, signal.SIGSTOP)
+            os.kill(service._worker._process.pid, signal.SIGSTOP)  # type: ignore[attr-defined]
             service.ask()
-        os.kill(service._worker._process.pid, signal.SIGKILL)
+        os.kill(service._worker._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
         for _ in range(2):
             with pytest.raises(SamplingError, match="was ended by signal 9"):
                 service.next_order()
@@ -35,7 +35,7 @@ def test_a_process_that_dies_is_an_error_that_names_its_exit(plan: Plan, busy: b
 
 def test_a_process_that_fails_is_an_error_that_names_its_exit(plan: Plan) -> None:
     sampler = Uniform().build(plan)
-    sampler.plan = None  # breaks next_order in a way that is no SamplingError
+    sampler.plan = None  # breaks next_order in a way that is no SamplingError  # type: ignore[assignment]
     ended = pytest.raises(SamplingError, match="ended with exit status 1")
     with Service(sampler, plan, mode="process") as service, ended:
         service.next_order()
@@ -43,8 +43,8 @@ def test_a_process_that_fails_is_an_error_that_names_its_exit(plan: Plan) -> Non
 
 def test_a_process_that_does_not_answer_is_given_up(plan: Plan) -> None:
     with Service(PSGD().build(plan), plan, mode="process", patience=30) as service:
-        service._worker._patience = 0.5
-        pid = service._worker._process.pid
+        service._worker._patience = 0.5  # type: ignore[attr-defined]
+        pid = service._worker._process.pid  # type: ignore[attr-defined]
         os.kill(pid, signal.SIGSTOP)
         try:
             with pytest.raises(SamplingError, match=r"must reply within 0\.5 seconds"):
@@ -59,17 +59,17 @@ def test_an_order_that_was_late_is_still_given(plan: Plan, lead: int) -> None:
         expected = run(service)
     with Service(PSGD().build(plan), plan, mode="process", lead=lead) as service:
         worker = service._worker
-        patience = worker._patience
+        patience = worker._patience  # type: ignore[attr-defined]
         orders = _run_some(service, 2)
-        worker._patience = 0
-        os.kill(worker._process.pid, signal.SIGSTOP)
+        worker._patience = 0  # type: ignore[attr-defined]
+        os.kill(worker._process.pid, signal.SIGSTOP)  # type: ignore[attr-defined]
         try:
             for call in (service.next_order, service.next_order, service.state_dict):
                 with pytest.raises(SamplingError, match="must reply within 0 seconds"):
                     call()
         finally:
-            os.kill(worker._process.pid, signal.SIGCONT)
-        worker._patience = patience
+            os.kill(worker._process.pid, signal.SIGCONT)  # type: ignore[attr-defined]
+        worker._patience = patience  # type: ignore[attr-defined]
         state = service.state_dict()
         orders.append(service.next_order())
     assert_same(orders, expected[:3])
@@ -102,7 +102,7 @@ def test_no_room_for_shared_memory_is_an_error(plan: Plan, monkeypatch: pytest.M
     def full(handle: int, offset: int, size: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(arena_module.os, "posix_fallocate", full)
+    monkeypatch.setattr(arena_module.os, "posix_fallocate", full)  # type: ignore[attr-defined]
     before = shared_files()
     with pytest.raises(SamplingError, match=r"No space left on device.*in a thread"):
         Service(PSGD().build(plan), plan, mode="process")
@@ -115,7 +115,7 @@ def test_an_interrupt_while_shared_memory_is_made_leaves_none(
     def stop(handle: int, offset: int, size: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(arena_module.os, "posix_fallocate", stop)
+    monkeypatch.setattr(arena_module.os, "posix_fallocate", stop)  # type: ignore[attr-defined]
     before = shared_files()
     with pytest.raises(KeyboardInterrupt):
         Service(PSGD().build(plan), plan, mode="process")

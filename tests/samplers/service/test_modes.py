@@ -14,7 +14,7 @@ from samplers.service import Service
 
 @pytest.mark.parametrize("mode", MODES)
 def test_without_a_lead_orders_are_the_samplers_own(plan: Plan, mode: str) -> None:
-    with Service(PSGD().build(plan), plan, mode=mode) as service:
+    with Service(PSGD().build(plan), plan, mode=mode) as service:  # type: ignore[arg-type]
         assert_same(run(service), run(PSGD().build(plan)))
 
 
@@ -22,7 +22,7 @@ def test_without_a_lead_orders_are_the_samplers_own(plan: Plan, mode: str) -> No
 def test_the_modes_give_the_same_orders_at_the_same_lead(plan: Plan, lead: int) -> None:
     results = []
     for mode in MODES:
-        with Service(PSGD().build(plan), plan, mode=mode, lead=lead) as service:
+        with Service(PSGD().build(plan), plan, mode=mode, lead=lead) as service:  # type: ignore[arg-type]
             results.append(run(service))
     assert_same(results[1], results[0])
     assert_same(results[2], results[0])
@@ -36,7 +36,7 @@ def test_the_modes_give_the_same_orders_at_the_same_lead(plan: Plan, lead: int) 
 def test_every_sampler_runs_in_a_thread(plan: Plan, name: str) -> None:
     results = []
     for mode in MODES[:2]:
-        with Service(SAMPLERS[name]().build(plan), plan, mode=mode, lead=2) as service:
+        with Service(SAMPLERS[name]().build(plan), plan, mode=mode, lead=2) as service:  # type: ignore[arg-type]
             results.append(run(service))
     assert_same(*results)
 
@@ -72,12 +72,12 @@ def test_an_order_after_scores_waits_for_them_whatever_the_lead(plan: Plan) -> N
 def test_a_state_saved_at_any_step_goes_on_the_same_in_any_mode(plan: Plan, mode: str, save_at: int) -> None:
     with Service(PSGD().build(plan), plan, lead=2) as service:
         expected = run(service)
-    with Service(PSGD().build(plan), plan, mode=mode, lead=2) as service:
+    with Service(PSGD().build(plan), plan, mode=mode, lead=2) as service:  # type: ignore[arg-type]
         state, orders, done = run(service, save_at)
     for other in ("inline", "thread") if mode == "process" else ("inline",):
         with Service(PSGD().build(plan), plan, mode=other, lead=2) as service:
             service.load_state_dict(state)
-            step, order, resumed = save_at, orders[-1], []
+            step, order, resumed = save_at, orders[-1], []  # type: ignore[var-annotated]
             for at in range(done + 8, len(order.ids), 8):
                 step += 1
                 take_step(service, order, at, step)
@@ -100,7 +100,7 @@ def test_a_state_loads_into_a_process(plan: Plan) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_what_the_sampler_raises_is_raised_here(plan: Plan, mode: str) -> None:
-    with Service(PSGD().build(plan), plan, mode=mode) as service:
+    with Service(PSGD().build(plan), plan, mode=mode) as service:  # type: ignore[arg-type]
         order = service.next_order()
         ones = np.ones(3, np.float32)
         with pytest.raises(SamplingError, match="needs p_true"):
@@ -116,7 +116,7 @@ def test_what_the_sampler_raises_is_raised_here(plan: Plan, mode: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_more_orders_than_rounds_are_refused_and_the_state_can_still_be_saved(plan: Plan, mode: str) -> None:
-    with Service(Uniform().build(plan), plan, mode=mode) as service:
+    with Service(Uniform().build(plan), plan, mode=mode) as service:  # type: ignore[arg-type]
         for _ in range(service.rounds):
             service.next_order()
         with pytest.raises(SamplingError, match="at most 8 times"):
@@ -148,13 +148,13 @@ def test_a_service_runs_any_sampler_of_the_protocol() -> None:
 
     plan = Plan(10, epochs=3, batch_size=2)
     for mode in MODES[:2]:
-        with Service(Countdown(), plan, mode=mode) as service:
+        with Service(Countdown(), plan, mode=mode) as service:  # type: ignore[arg-type]
             assert service.next_order().ids.tolist() == [0] * 4
             ones = np.ones(5, np.float32)
             service.observe(Feedback(1, np.arange(5), ones, None, np.ones(5, bool)))
             assert service.next_order().ids.tolist() == [5] * 4
             assert service.state_dict()["heard"] == 5
-    with Service(Countdown(), plan, mode="thread") as service:
+    with Service(Countdown(), plan, mode="thread") as service:  # type: ignore[arg-type]
         service.observe(Feedback(1, np.arange(5), ones * 9, None, np.ones(5, bool)))
         with pytest.raises(ValueError, match="too much"):
             service.next_order()

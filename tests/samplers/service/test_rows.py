@@ -24,7 +24,7 @@ def test_many_rows_go_through_however_they_are_cut(mode: str) -> None:
     rows = Feedback(1, ids, p_true, p_true, np.ones(700_000, bool), coefficient)
     expected = PSGD().build(plan)
     expected.observe(rows)
-    with Service(PSGD().build(plan), plan, mode=mode) as service:
+    with Service(PSGD().build(plan), plan, mode=mode) as service:  # type: ignore[arg-type]
         service.observe(rows)
         np.testing.assert_array_equal(service.next_order().ids, expected.next_order().ids)
         for start in range(0, 700_000, 33_333):
@@ -40,21 +40,21 @@ def test_many_rows_wait_here_while_the_process_is_busy() -> None:
     expected = PSGD().build(plan)
     rng = np.random.default_rng(0)
     with Service(PSGD().build(plan), plan, mode="process") as service:
-        os.kill(service._worker._process.pid, signal.SIGSTOP)
+        os.kill(service._worker._process.pid, signal.SIGSTOP)  # type: ignore[attr-defined]
         ids, p_true = np.empty(50_000, np.int64), np.empty(50_000, np.float32)
         for _ in range(14):  # more than all blocks hold; each call writes over the last one's arrays
             ids[:], p_true[:] = rng.integers(0, 1000, 50_000), rng.random(50_000)
             rows = Feedback(1, ids, p_true, p_true, np.ones(50_000, bool))
             service.observe(rows)
             expected.observe(rows)
-        os.kill(service._worker._process.pid, signal.SIGCONT)
+        os.kill(service._worker._process.pid, signal.SIGCONT)  # type: ignore[attr-defined]
         np.testing.assert_array_equal(service.next_order().ids, expected.next_order().ids)
 
 
 def test_feedback_may_be_written_over_after_it_was_given(plan: Plan) -> None:
     orders = []
     for mode in MODES:
-        with Service(PSGD().build(plan), plan, mode=mode) as service:
+        with Service(PSGD().build(plan), plan, mode=mode) as service:  # type: ignore[arg-type]
             ids, p_true = np.arange(90), np.linspace(0, 1, 90, dtype=np.float32)
             service.observe(Feedback(1, ids, p_true, p_true, np.ones(90, bool)))
             ids[...], p_true[...] = 0, 0

@@ -82,7 +82,7 @@ def test_runs_of_equal_compute_are_matched_to_two_percent(tmp_path: Path) -> Non
 def test_resolution_by_round_is_that_of_the_schedule_at_each_rounds_beginning(tmp_path: Path) -> None:
     options = {"lowest": 16, "pixels": 1.0, "step": 8, "magnitude": [0.5, 1.5]}
     ledger = {"trained_at": {"16": 2000, "24": 2000, "32": 2000}, "compute": 3500.0, "counts": "trained"}
-    run = write_run(tmp_path / "a", {"resolution": {"name": "progressive", **options}}, **ledger)
+    run = write_run(tmp_path / "a", {"resolution": {"name": "progressive", **options}}, **ledger)  # type: ignore[arg-type]
     lines = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
     # Six rounds that each end at their line: the third begins at 2/6, in the second of three stages.
     told = [json.dumps({**line, "round": i}) for i, line in enumerate(lines)]

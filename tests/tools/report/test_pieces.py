@@ -40,7 +40,7 @@ def test_entropy_is_that_of_the_counts_as_a_distribution(counts: Any) -> None:
 def test_equal_counts_have_the_highest_entropy(run: Path) -> None:
     samples = read_run(run).samples
     samples.times_seen[:] = 7
-    found = spread(samples)
+    found = spread(samples)  # type: ignore[arg-type]
     assert found.entropy == pytest.approx(found.highest_entropy)
     assert found.effective_samples == pytest.approx(N)
 
@@ -49,7 +49,7 @@ def test_class_probabilities_leave_out_what_was_never_seen(run: Path) -> None:
     samples = read_run(run).samples
     samples.mean_probability[:] = np.nan
     samples.mean_probability[:4] = [0.2, 0.4, 0.6, 0.8]
-    assert class_probabilities(samples) == {0: 0.5, 1: 0.4, 2: 0.6}
+    assert class_probabilities(samples) == {0: 0.5, 1: 0.4, 2: 0.6}  # type: ignore[arg-type]
 
 
 @given(st.integers(3, 2000), st.integers(3, 50))

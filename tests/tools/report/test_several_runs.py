@@ -101,7 +101,7 @@ def test_runs_are_called_by_what_groups_differ_in_and_then_by_their_seeds(tmp_pa
     made = [({"sampler": {"name": "p_sgd"}}, 0), ({}, 0), ({}, 1), (foms, 0), (compute, 1)]
     plain = {"sampler": {"name": "uniform"}, "selection": {"name": "all"}, "counts": "trained"}
     runs = [
-        read_run(write_run(tmp_path / f"r{number}", {**plain, **table, "seed": seed}))
+        read_run(write_run(tmp_path / f"r{number}", {**plain, **table, "seed": seed}))  # type: ignore[dict-item]
         for number, (table, seed) in enumerate(made)
     ]
     lined = lineup.line_up(runs)

@@ -89,7 +89,7 @@ def test_without_the_data_set_a_note_says_why(
     if fault == "other samples":
         labels[0] = (labels[0] + 1) % 10
     if fault == "old recipe":
-        recipe["an_option_of_another_version"] = 1
+        recipe["an_option_of_another_version"] = 1  # type: ignore[assignment]
     run = make_run("r", recipe, [0.5], np.linspace(0.1, 1, len(opened)), columns={"label": labels})
     if fault == "no classes":
         images = np.stack([opened.image(index) for index in range(len(opened))])

@@ -208,7 +208,7 @@ def test_features_are_what_the_last_linear_layer_was_given() -> None:
     outputs = scorer(images())
     assert scorer.features is not None
     assert scorer.features.shape == (4, 16)
-    torch.testing.assert_close(model.head(scorer.features), outputs)
+    torch.testing.assert_close(model.head(scorer.features), outputs)  # type: ignore[operator]
 
 
 def test_an_error_in_a_pass_leaves_the_network_as_it_was() -> None:

@@ -79,8 +79,8 @@ def test_predictions_are_described_alike_by_every_method(name: str, constituents
         for j in range(constituents):
             error = p[i].clone()
             error[labels[i, j]] -= 1
-            assert losses.error[i, j].item() == pytest.approx(error.norm().item(), rel=1e-4)
-            assert losses.correct[i, j].item() == (p[i].argmax() == labels[i, j]).item()
+            assert losses.error[i, j].item() == pytest.approx(error.norm().item(), rel=1e-4)  # type: ignore[index]
+            assert losses.correct[i, j].item() == (p[i].argmax() == labels[i, j]).item()  # type: ignore[index]
     assert losses.correct.dtype == torch.bool
     assert losses.correct.any()
     assert not losses.correct.all()

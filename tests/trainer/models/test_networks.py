@@ -104,7 +104,7 @@ def test_a_pyramids_new_channels_are_the_residual_alone() -> None:
     block = PyramidNet110().build(10).blocks[0].eval()
     x = torch.randn(2, 16, 6, 6)
     with torch.no_grad():
-        y, residual = block(x), block.layers(x)
+        y, residual = block(x), block.layers(x)  # type: ignore[operator]
     assert y.shape[1] > 16
     torch.testing.assert_close(y[:, :16], x + residual[:, :16])
     assert torch.equal(y[:, 16:], residual[:, 16:])
@@ -130,7 +130,7 @@ def test_a_rescaled_place_has_one_code_at_every_resolution() -> None:
 
 def test_the_transformer_starts_from_a_head_of_zeros() -> None:
     network = ViTS16().build(5)
-    assert not network.head.weight.any()
+    assert not network.head.weight.any()  # type: ignore[operator]
     for module in network.blocks.modules():
         if isinstance(module, nn.Linear):
             bound = math.sqrt(6 / sum(module.weight.shape))

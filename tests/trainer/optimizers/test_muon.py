@@ -81,16 +81,16 @@ def test_steps_of_a_matrix_are_those_of_torch() -> None:
     net = nn.Sequential(*(nn.Linear(16, 16, bias=False) for _ in range(3)))
     optimizer = Muon(weight_decay=0.01).build(tuple(net.named_parameters()))
     weight = net[1].weight
-    other = nn.Parameter(weight.detach().clone())
+    other = nn.Parameter(weight.detach().clone())  # type: ignore[operator]
     theirs = torch.optim.Muon([other], lr=0.02, weight_decay=0.01, momentum=0.95)
-    before = weight.detach().clone()
+    before = weight.detach().clone()  # type: ignore[operator]
     for _ in range(3):
         for parameter in net.parameters():
             parameter.grad = torch.randn_like(parameter)
-        other.grad = weight.grad.clone()
+        other.grad = weight.grad.clone()  # type: ignore[operator]
         optimizer.step()
         theirs.step()
-    moved, expected = weight.detach() - before, other.detach() - before
+    moved, expected = weight.detach() - before, other.detach() - before  # type: ignore[operator]
     assert (moved - expected).norm() < 0.02 * expected.norm()
 
 

@@ -33,7 +33,7 @@ class Counter:
         return getattr(self._watcher, name)
 
     def started(self, session: Session, resumed: bool) -> None:
-        session.encoder.get_classifier().register_forward_hook(self._forward)
+        session.encoder.get_classifier().register_forward_hook(self._forward)  # type: ignore[operator]
         self._watcher.started(session, resumed)
 
     def _forward(self, module: nn.Module, given: Any, outputs: torch.Tensor) -> None:

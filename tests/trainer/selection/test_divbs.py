@@ -27,7 +27,7 @@ def gradients(outputs: torch.Tensor, labels: torch.Tensor, features: torch.Tenso
 
 def greedy(vectors: np.ndarray, count: int) -> list[int]:
     """Take the vector that most enlarges the projection of the mean, by least squares each time."""
-    mean, taken = vectors.mean(axis=0), []
+    mean, taken = vectors.mean(axis=0), []  # type: ignore[var-annotated]
     for _ in range(count):
         gains = []
         for i in range(len(vectors)):

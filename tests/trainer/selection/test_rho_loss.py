@@ -53,7 +53,7 @@ def test_rho_loss_without_what_it_needs_is_refused_in_one_line(
 ) -> None:
     Scores(np.zeros(9, np.float32), "irreducible_loss").save(tmp_path / "file.npz")
     columns = {"schema": 1, "scores": np.zeros(9, np.float32), "method": "irreducible_loss"}
-    np.savez(tmp_path / "endless.npz", **columns, metadata='{"trained": Infinity}')
+    np.savez(tmp_path / "endless.npz", **columns, metadata='{"trained": Infinity}')  # type: ignore[arg-type]
     Scores(np.zeros(9, np.float32), "el2n", {"trained": 10}).save(tmp_path / "el2n.npz")
     for part, samples, message in (
         (RhoLoss(), 9, "must be the path of a scores file"),

@@ -27,8 +27,8 @@ def row_offset(index: int, column: str) -> int:
     row = layout.metadata_type([layout.IMAGE_TYPE, layout.INT_TYPE])
     start = layout.HEADER.itemsize + 2 * layout.FIELD.itemsize + index * row.itemsize
     if column == "label":
-        return start + row.fields["f1"][1]
-    return start + row.fields["f0"][1] + layout.IMAGE.fields[column][1]
+        return start + row.fields["f1"][1]  # type: ignore[index]
+    return start + row.fields["f0"][1] + layout.IMAGE.fields[column][1]  # type: ignore[index]
 
 
 def test_a_missing_file_and_an_unknown_ending_say_what_to_do(tmp_path: Path) -> None:
@@ -63,13 +63,13 @@ def test_another_kind_of_file_is_told_apart(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_file_is_told_apart(raw: Path) -> None:
-    patch(raw, layout.HEADER.fields["alloc_table_ptr"][1], bytes(8))
+    patch(raw, layout.HEADER.fields["alloc_table_ptr"][1], bytes(8))  # type: ignore[index]
     with pytest.raises(DataError, match="finished file; its writer was stopped"):
         open_dataset(raw)
 
 
 def test_a_file_without_samples_is_refused(raw: Path) -> None:
-    patch(raw, layout.HEADER.fields["num_samples"][1], bytes(8))
+    patch(raw, layout.HEADER.fields["num_samples"][1], bytes(8))  # type: ignore[index]
     with pytest.raises(DataError, match="at least 1 sample"):
         open_dataset(raw)
 
@@ -86,7 +86,7 @@ def test_a_file_cut_anywhere_is_refused(raw: Path, compressed: Path) -> None:
 
 
 def test_absurd_counts_are_refused_before_memory_is_asked_for(raw: Path) -> None:
-    patch(raw, layout.HEADER.fields["num_samples"][1], b"\xff" * 7 + b"\x7f")
+    patch(raw, layout.HEADER.fields["num_samples"][1], b"\xff" * 7 + b"\x7f")  # type: ignore[index]
     with pytest.raises(DataError, match="cut off or damaged"):
         open_dataset(raw)
 
@@ -117,11 +117,11 @@ def test_a_broken_row_names_its_sample(raw: Path, column: str, content: bytes, f
 def test_a_table_that_points_outside_of_the_file_names_its_sample(raw: Path) -> None:
     table = int(np.frombuffer(raw.read_bytes(), layout.HEADER, 1)["alloc_table_ptr"][0])
     entry = table + 2 * layout.ALLOCATION.itemsize
-    patch(raw, entry + layout.ALLOCATION.fields["size"][1], (1 << 40).to_bytes(8, "little"))
+    patch(raw, entry + layout.ALLOCATION.fields["size"][1], (1 << 40).to_bytes(8, "little"))  # type: ignore[index]
     with pytest.raises(CorruptSampleError, match=r"sample 2 \(even/002.img\) points outside of the file's"):
         open_dataset(raw)
     far = (1 << 50).to_bytes(8, "little")
-    patch(raw, entry + layout.ALLOCATION.fields["ptr"][1], far)
+    patch(raw, entry + layout.ALLOCATION.fields["ptr"][1], far)  # type: ignore[index]
     patch(raw, row_offset(2, "data_ptr"), far)
     with pytest.raises(CorruptSampleError, match=r"sample 2 .* points outside of the file's"):
         open_dataset(raw)
@@ -142,7 +142,7 @@ def test_a_changed_byte_of_an_image_names_its_sample(kind: str, request: pytest.
     path: Path = request.getfixturevalue(kind)
     data = open_dataset(path)
     place = int(data.offsets[4] + data.sizes[4] // 2)
-    patch(path, place, bytes([data.data[place] ^ 1]))
+    patch(path, place, bytes([data.data[place] ^ 1]))  # type: ignore[attr-defined]
     data = open_dataset(path)
     with pytest.raises(
         CorruptSampleError, match=r"sample 4 \(even/004.img\) holds other bytes than were written"

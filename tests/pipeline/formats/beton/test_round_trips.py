@@ -37,7 +37,7 @@ def test_what_is_written_is_read(tmp_path: Path, shapes: list[tuple[int, int]], 
     for index, image in enumerate(images):
         stored = jpeg(image) if as_jpeg[index] else image.tobytes()
         start, size = data.offsets[index], data.sizes[index]
-        assert data.data[start : start + size].tobytes() == stored == data.encoded(index)
+        assert data.data[start : start + size].tobytes() == stored == data.encoded(index)  # type: ignore[attr-defined]
         shown = np.array(Image.open(io.BytesIO(stored)).convert("RGB")) if as_jpeg[index] else image
         np.testing.assert_array_equal(data.image(index), shown)
         assert data.name(index) == f"{CARD.classes[index % 2]}/{index:03}.img"
@@ -54,7 +54,7 @@ def test_no_sample_crosses_a_page_and_pages_grow_to_the_largest_sample(tmp_path:
     images = [noise(0, 900, 1100)] * 4 + [noise(1, 1700, 1800), noise(2, 900, 1100)]
     write(path, images)
     data = open_dataset(path)
-    page = int(np.frombuffer(data.data, layout.HEADER, 1)["page_size"][0])
+    page = int(np.frombuffer(data.data, layout.HEADER, 1)["page_size"][0])  # type: ignore[attr-defined]
     assert page == 2 * layout.PAGE_SIZE >= data.sizes.max()
     np.testing.assert_array_equal(data.offsets // page, (data.offsets + data.sizes - 1) // page)
     np.testing.assert_array_equal(data.image(4), images[4])

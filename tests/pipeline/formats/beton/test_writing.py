@@ -57,4 +57,4 @@ def test_works_wait_for_a_slow_taker() -> None:
     results = in_order(started.append, range(100), 2)
     next(results)
     assert len(started) <= 5
-    results.close()
+    results.close()  # type: ignore[attr-defined]

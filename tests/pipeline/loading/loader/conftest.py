@@ -17,7 +17,7 @@ from pipeline.sources import ArraySource
 
 @pytest.fixture
 def data(fashion: Path) -> Beton:
-    return open_dataset(fashion / "fashion_mnist" / "train.beton")
+    return open_dataset(fashion / "fashion_mnist" / "train.beton")  # type: ignore[return-value]
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def jpegs(data: Beton, tmp_path: Path) -> Beton:
     images = np.stack([data.image(index) for index in range(len(data))])
     source = ArraySource("jpegs", "train", "test", data.card.classes, data.labels, images)
     convert(source, tmp_path / "jpegs.beton", ConvertOptions(encoding="jpeg"))
-    return open_dataset(tmp_path / "jpegs.beton")
+    return open_dataset(tmp_path / "jpegs.beton")  # type: ignore[return-value]
 
 
 @pytest.fixture
