@@ -56,7 +56,7 @@ def data_of(config: EvaluatorConfig, tiny: Callable[..., Path], folder: Path) ->
         images = rng.integers(0, 256, (samples, 8, 8, 3), dtype=np.uint8)
         values, classes = rng.standard_normal((samples, 2), np.float32), ()
         if kind == "multi_label":
-            values, classes = rng.integers(0, 2, (samples, 3), np.uint8), ("x", "y", "z")
+            values, classes = rng.integers(0, 2, (samples, 3), np.uint8), ("x", "y", "z")  # type: ignore[assignment]
         source = ArraySource(kind, split, "noise", classes, values, images, kind=kind)
         convert(source, folder / f"{kind}-{split}.beton", ConvertOptions(overwrite=True))
     return folder / f"{kind}-train.beton"

@@ -71,7 +71,7 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def test_the_config_is_a_frozen_dataclass_that_says_what_it_reads(config: MethodConfig) -> None:
     assert dataclasses.is_dataclass(config)
     assert hash(type(config)()) == hash(type(config)())
-    assert hash(config) == hash(dataclasses.replace(config))  # type: ignore[type-var]
+    assert hash(config) == hash(dataclasses.replace(config))
     assert (type(config).__doc__ or "").splitlines()[0].endswith(".")
     assert config.views >= 1
     assert all(name.isidentifier() for name in (*config.streams, *config.targets))

@@ -30,7 +30,7 @@ SHALLOW = {
 def part(request: pytest.FixtureRequest) -> ModelConfig:
     if request.param == "timm":
         pytest.importorskip("timm")
-    return MODELS[request.param](**NARROW.get(request.param, {}))
+    return MODELS[request.param](**NARROW.get(request.param, {}))  # type: ignore[arg-type]
 
 
 @pytest.fixture

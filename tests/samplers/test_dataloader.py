@@ -79,9 +79,9 @@ def test_a_dataloader_follows_the_orders(plan: Plan, workers: int) -> None:
 
     batches, other = Batches(PSGD().build(plan)), PSGD().build(plan)
     loader = DataLoader(  # type: ignore[var-annotated]
-        WithIds([(float(i), i % 3) for i in range(50)]),
+        WithIds([(float(i), i % 3) for i in range(50)]),  # type: ignore[arg-type]
         batch_sampler=batches,
-        num_workers=workers,  # type: ignore[arg-type]
+        num_workers=workers,
     )
     for _ in range(3):
         expected = other.next_order().ids

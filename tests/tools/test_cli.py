@@ -131,7 +131,7 @@ def test_a_diverged_run_has_status_3(
 
 def test_an_unknown_command_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tarin"]) == 2
-    assert "command must be one of run, profile" in capsys.readouterr().err
+    assert "command must be one of run, study, profile" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -81,7 +81,7 @@ def test_streams_are_split_too() -> None:
 def test_parts_of_a_batch_share_its_memory_and_need_equal_sizes() -> None:
     given = batch(2)
     parts = given.split(3)
-    assert [list(part.ids) for part in parts] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    assert [list(part.ids) for part in parts] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]  # type: ignore[arg-type]
     memory = {batch.images.untyped_storage().data_ptr() for batch in (given, *parts)}
     assert len(memory) == 1
     labels = torch.cat([part.constituents(part.targets["label"]) for part in parts])

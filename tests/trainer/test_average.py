@@ -37,14 +37,14 @@ def test_the_average_warms_up_as_timms_does() -> None:
     expected = torch.zeros(2, 2)
     for step in range(1, 60):
         with torch.no_grad():
-            net[0].weight.fill_(step)
-            net[1].num_batches_tracked.fill_(step)
+            net[0].weight.fill_(step)  # type: ignore[operator]
+            net[1].num_batches_tracked.fill_(step)  # type: ignore[operator]
         average.update()
         # ModelEmaV3.get_decay(step) with its defaults of the warm-up, gamma 1 and power 2/3.
         decay = min(0.9, 0.0 if step == 1 else 1 - (1 + (step - 1) / 1.0) ** -(2 / 3))
         expected = decay * expected + (1 - decay) * step
-        torch.testing.assert_close(average.network[0].weight, expected)
-        assert average.network[1].num_batches_tracked == step
+        torch.testing.assert_close(average.network[0].weight, expected)  # type: ignore[index]
+        assert average.network[1].num_batches_tracked == step  # type: ignore[index]
     assert decay == 0.9
     assert not any(parameter.requires_grad for parameter in average.network.parameters())
 

@@ -15,7 +15,7 @@ from trainer.config import Run
 from trainer.errors import RunError
 from trainer.flops import flops_by_pixels
 from trainer.freezing import BACKBONE, FrozenBatchNorm2d, freeze
-from trainer.inference.fuse_batchnorm import Folding
+from trainer.inference.scorer import Folding
 from trainer.models import ResNet8, TorchvisionModel
 from trainer.session import Session
 
@@ -55,7 +55,7 @@ def test_frozen_normalization_keeps_its_statistics_in_training() -> None:
     changed = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
     assert changed
     assert not any(name.startswith(("stem", "blocks.0")) for name in changed)
-    assert isinstance(copy.deepcopy(net).train().stem[1], FrozenBatchNorm2d)
+    assert isinstance(copy.deepcopy(net).train().stem[1], FrozenBatchNorm2d)  # type: ignore[index]
     assert [m.training for m in net.modules() if isinstance(m, nn.BatchNorm2d)].count(False) == 3
 
 

@@ -18,7 +18,7 @@ def test_smoothing_is_a_moving_average_corrected_for_its_beginning() -> None:
     assert smooth(np.full(50, 3.0)) == pytest.approx(np.full(50, 3.0))
     losses = np.array([4.0, 2.0, 1.0])
     weights = [[1], [0.9, 1], [0.81, 0.9, 1]]
-    expected = [np.average(losses[: len(row)], weights=row) for row in weights]
+    expected = [np.average(losses[: len(row)], weights=row) for row in weights]  # type: ignore[arg-type, call-overload]
     assert smooth(losses) == pytest.approx(expected)
 
 

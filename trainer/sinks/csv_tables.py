@@ -13,7 +13,7 @@ from pipeline.formats.whole import write_whole
 from trainer.errors import RunError
 from trainer.sinks.protocol import Line, SinkContext
 
-STEPS = ("step", "round", "samples", "progress", "pixels", "lr", "loss", "seconds", "rate")
+STEPS = ("step", "round", "samples", "progress", "pixels", "lr", "loss", "accuracy", "seconds", "rate")
 EVALUATIONS = ("step", "round", "samples", "progress", "compute", "seconds", "entropy")
 """Columns of the two tables; metrics follow those of evaluations."""
 

@@ -73,7 +73,7 @@ class SinkConfig(Protocol):
         """
 
 
-STEP_FIGURES = ("loss", "lr", "rate", "progress", "pixels")
+STEP_FIGURES = ("loss", "accuracy", "lr", "rate", "progress", "pixels")
 """Entries of a step's line that are worth a curve."""
 
 

@@ -60,8 +60,8 @@ def test_parts_follow_each_other() -> None:
     draws = whole.draw(keys_of(n), 16, 16)
     images = torch.randint(0, 256, (n, 3, 16, 16), dtype=torch.uint8)
     one, two, three = on_device(draws)
-    expected = parts[1].apply(parts[0].apply(images, one), two)
-    expected = parts[2].apply(whole.normalize(expected), three)
+    expected = parts[1].apply(parts[0].apply(images, one), two)  # type: ignore[attr-defined]
+    expected = parts[2].apply(whole.normalize(expected), three)  # type: ignore[attr-defined]
     assert torch.equal(whole.transform(images, (one, two, three)), expected)
 
 

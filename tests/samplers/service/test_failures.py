@@ -35,7 +35,8 @@ def test_a_process_that_dies_is_an_error_that_names_its_exit(plan: Plan, busy: b
 
 def test_a_process_that_fails_is_an_error_that_names_its_exit(plan: Plan) -> None:
     sampler = Uniform().build(plan)
-    sampler.plan = None  # breaks next_order in a way that is no SamplingError  # type: ignore[assignment]
+    # Breaks next_order in a way that is no SamplingError.
+    sampler.plan = None  # type: ignore[assignment]
     ended = pytest.raises(SamplingError, match="ended with exit status 1")
     with Service(sampler, plan, mode="process") as service, ended:
         service.next_order()

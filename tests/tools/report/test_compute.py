@@ -46,16 +46,16 @@ def test_a_pass_that_was_not_measured_is_charged_as_a_third(tmp_path: Path) -> N
     assert "one costs a third of a training step by assumption" in verdict.scoring_gloss(record)
 
 
-def test_a_pass_that_was_not_measured_is_charged_by_the_flops_of_the_methods_step(tmp_path):
+def test_a_pass_that_was_not_measured_is_charged_by_the_flops_of_the_methods_step(tmp_path):  # type: ignore[no-untyped-def]
     """A method whose step is five forward passes, scored at half the size: a quarter of the FLOPs."""
     scores = {**NEW, "score_costs": {"32": 0.3}, "score_cost": None, "scored_at": {"16": 4000, "32": 1000}}
     scores |= {"step_flops": 1e10, "forward_costs": {"16": 0.25, "32": 1.0}, "train_costs": {"16": 0.3}}
     record = read_run(write_run(tmp_path / "a", FOMS, **scores))
     assert record.scoring == pytest.approx(4000 * 0.25 / 5 + 1000 * 0.3)
-    assert record.score_cost == (pytest.approx(0.05), "counted")
+    assert record.score_cost == (pytest.approx(0.05), "counted")  # type: ignore[comparison-overlap]
     assert "one costs 0.05 of a training step by FLOPs, not measured" in verdict.scoring_gloss(record)
     without = read_run(write_run(tmp_path / "b", FOMS, **{**scores, "forward_costs": None}))
-    assert without.score_cost == (pytest.approx(0.06), "counted")
+    assert without.score_cost == (pytest.approx(0.06), "counted")  # type: ignore[comparison-overlap]
 
 
 def test_runs_of_equal_compute_are_matched_to_two_percent(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ set = { "optimizer.lr" = 0.01 }
     cells = {cell.name: cell for cell in final_cells(study, place(tmp_path), {})}
     cell = cells["standard-uniform-0.1-foms-s1"]
     assert (cell.run.budget, cell.run.optimizer.lr) == (0.1, 0.01)
-    assert cell.run.selection.ratio == 3  # type: ignore[attr-defined]
+    assert cell.run.selection.ratio == 3
     assert cells["standard-uniform-0.5-foms-s1"].run.optimizer.lr == 0.1
 
 
@@ -142,7 +142,7 @@ def test_trials_are_as_many_for_every_method(write: Write, tmp_path: Path) -> No
     assert [cell.run.optimizer.lr for cell in trials["uniform"]] == [0.1, 0.2]
     assert all(cell.run.test_data == "validation" for cells in trials.values() for cell in cells)
     chosen = {"uniform": {"optimizer.lr": 0.2}, "p_sgd": {"sampler.warmup_rounds": 3}}
-    cells = {cell.arm.name: cell for cell in final_cells(study, place(tmp_path), chosen)}
+    cells = {cell.arm.name: cell for cell in final_cells(study, place(tmp_path), chosen)}  # type: ignore[arg-type]
     assert cells["ricap-uniform"].run.optimizer.lr == 0.2
     assert cells["ricap-p_sgd"].run.optimizer.lr == 0.1
     assert cells["ricap-p_sgd"].run.test_data is None

@@ -71,7 +71,7 @@ def test_gradients_of_certain_outputs_are_finite() -> None:
     for config in (MultiLabel("asymmetric"), MultiLabel("asymmetric", 0.5, 0.5, 0), MultiLabel("bce")):
         x = torch.tensor([-200.0, -20, 20, 200], requires_grad=True)
         for y in (torch.zeros(4), torch.ones(4)):
-            config.loss_of(x, y).sum().backward()  # type: ignore[no-untyped-call]
+            config.loss_of(x, y).sum().backward()
             assert x.grad is not None
             assert torch.isfinite(x.grad).all()
 
@@ -169,7 +169,7 @@ def made(folder: Path, kind: TargetKind) -> Path:
         colors, names = means[:, 0, 0] / 128 - 1, ()
         values = colors.astype(np.float32)
         if kind == "multi_label":
-            values, names = (colors > 0).astype(np.uint8), ("red", "green", "blue")
+            values, names = (colors > 0).astype(np.uint8), ("red", "green", "blue")  # type: ignore[assignment]
         source = ArraySource("colors", split, "drawn", names, values, images, kind=kind)
         convert(source, folder / f"{split}.beton", ConvertOptions())
     return folder / "train.beton"

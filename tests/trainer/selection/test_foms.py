@@ -65,7 +65,7 @@ def test_ranks_by_gradient_norm_where_asked(
     p = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.45, 0.19, 0.18, 0.18]]).clamp(min=1e-9)
     shown = pool(outputs=p.log(), labels=torch.tensor([0, 0]), uniforms=[0.5, 0.5])
     assert shown.losses.loss[1, 0] > shown.losses.loss[0, 0]
-    assert shown.losses.error[0, 0] > shown.losses.error[1, 0]
+    assert shown.losses.error[0, 0] > shown.losses.error[1, 0]  # type: ignore[index]
     assert Foms().build(setting(1)).choose(shown).indices.tolist() == [1]
     assert Foms(score="gradient_norm").build(setting(1)).choose(shown).indices.tolist() == [0]
 

@@ -22,7 +22,7 @@ MODEL = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Li
 
 def norm_of(model: nn.Module) -> float:
     """Frobenius norm of all weight matrices: neither biases nor normalization are any."""
-    squares = [(layer.weight.double() ** 2).sum().item() for layer in (model[0], model[3])]
+    squares = [(layer.weight.double() ** 2).sum().item() for layer in (model[0], model[3])]  # type: ignore[index]
     return float(np.sqrt(sum(squares)))
 
 

@@ -106,7 +106,7 @@ def test_exact_draws_by_midpoint_percentiles(
     rows = 8000
     counts = np.zeros(5)
     for row in np.random.default_rng(3).random((rows, 5), np.float32):
-        counts[selection.choose(pool(losses, row)).indices.item()] += 1
+        counts[selection.choose(pool(losses, row)).indices.item()] += 1  # type: ignore[index]
     expected = rows * weights / weights.sum()
     likely = expected > 5
     observed = np.append(counts[likely], counts[~likely].sum())

@@ -17,7 +17,7 @@ from trainer.config import Run
 from trainer.errors import InterruptedRunError
 from trainer.recipe import from_table, to_table
 from trainer.run_folder import folder_name
-from trainer.sinks import SINKS, JsonLines
+from trainer.sinks import SINKS, JsonLines  # type: ignore[attr-defined]
 from trainer.slots import SLOTS
 
 

@@ -66,8 +66,8 @@ def test_waiting_samples_keep_their_weights_whatever_order_they_come_from() -> N
         return Rows(np.arange(count), torch.zeros(count, 3, 2, 2), targets, weights)
 
     weighted, plain = rows(2, torch.tensor([0.5, 2.0])), rows(1, None)
-    assert (weighted + plain).weights.tolist() == [0.5, 2.0, 1.0]  # type: ignore[union-attr]
-    assert (plain + weighted).weights.tolist() == [1.0, 0.5, 2.0]  # type: ignore[union-attr]
+    assert (weighted + plain).weights.tolist() == [0.5, 2.0, 1.0]
+    assert (plain + weighted).weights.tolist() == [1.0, 0.5, 2.0]
     assert (plain + plain).weights is None
 
 
