@@ -1,7 +1,7 @@
 """Processes of their own without the seconds of importing: forks of one that has imported everything.
 
 Python's own fork server, which starts with the first of them. What libraries read from the environment as
-they are imported, such as OMP_NUM_THREADS, is the server's; anything else in it may be given anew.
+they are imported, such as OMP_NUM_THREADS, is the server's; anything else in it may be set per process.
 """
 
 from __future__ import annotations
