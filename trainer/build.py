@@ -270,7 +270,7 @@ def _method(
         torch.set_default_dtype(usual)
     if run.channels_last:
         method = method.to(memory_format=torch.channels_last)
-        guard_narrow(method)
+    guard_narrow(method)
     wrapped = world.wrap(method, device)
     if run.compile:
         # One graph per resolution, each compiled before the clock starts: a graph for all sizes would be

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from trainer.freezing import FrozenBatchNorm2d
+from trainer.models.narrow import NarrowConv2d
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +98,12 @@ def _folded(conv: nn.Conv2d, dtype: torch.dtype) -> nn.Conv2d:
 
 
 class _Tracer(fx.Tracer):
-    """Takes frozen normalizations as one operation, as torch's own."""
+    """Takes our own modules that stand for torch's as one operation each, as torch's own."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, FrozenBatchNorm2d) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, (FrozenBatchNorm2d, NarrowConv2d)) or super().is_leaf_module(
+            m, module_qualified_name
+        )
 
 
 def trace(model: nn.Module) -> fx.Graph | None:
@@ -135,7 +138,7 @@ def _foldable(model: nn.Module) -> list[tuple[str, str]]:
             continue
         conv, norm = modules[str(before.target)], modules[str(node.target)]
         # Of exactly these types: a subclass may do something else, as parametrizations do.
-        if type(conv) is not nn.Conv2d or type(norm) not in _NORMS or norm.running_var is None:
+        if type(conv) not in _CONVS or type(norm) not in _NORMS or norm.running_var is None:
             continue
         if conv.out_channels != norm.num_features:
             continue
@@ -148,6 +151,7 @@ def _foldable(model: nn.Module) -> list[tuple[str, str]]:
     return found
 
 
+_CONVS = (nn.Conv2d, NarrowConv2d)
 _NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 
 
