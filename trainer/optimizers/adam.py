@@ -13,8 +13,8 @@ from trainer.optimizers.protocol import (
     can_fuse,
     check_betas,
     check_rates,
+    groups_of,
     keep_initial_lr,
-    parameter_groups,
 )
 
 
@@ -103,13 +103,6 @@ def _build(
     parameters: NamedParameters,
     depths: Mapping[str, int] | None,
 ) -> torch.optim.Optimizer:
-    groups = parameter_groups(
-        parameters,
-        lr=part.lr,
-        weight_decay=part.weight_decay,
-        decay=part.decay,
-        layer_decay=part.layer_decay,
-        depths=depths,
-    )
+    groups = groups_of(part, parameters, depths)
     fused = can_fuse(parameters)
     return keep_initial_lr(kind(groups, lr=part.lr, betas=part.betas, eps=part.eps, fused=fused))

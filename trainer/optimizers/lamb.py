@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from trainer.optimizers.depths import NamedParameters
-from trainer.optimizers.protocol import check_betas, check_rates, keep_initial_lr, parameter_groups
+from trainer.optimizers.protocol import check_betas, check_rates, groups_of, keep_initial_lr
 from trainer.optimizers.trust import trust_ratios
 
 
@@ -52,14 +52,7 @@ class LAMB:
         self, parameters: NamedParameters, depths: Mapping[str, int] | None = None
     ) -> torch.optim.Optimizer:
         """Return the optimizer: see ``OptimizerConfig.build``."""
-        groups = parameter_groups(
-            parameters,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            decay=self.decay,
-            layer_decay=self.layer_decay,
-            depths=depths,
-        )
+        groups = groups_of(self, parameters, depths)
         return keep_initial_lr(LAMBOptimizer(groups, betas=self.betas, eps=self.eps))
 
 

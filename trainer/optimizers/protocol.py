@@ -95,6 +95,40 @@ def parameter_groups(
     ]
 
 
+class Grouped(Protocol):
+    """Options of an optimizer that trains all its parameters alike."""
+
+    @property
+    def lr(self) -> float:
+        """Base learning rate."""
+
+    @property
+    def weight_decay(self) -> float:
+        """Weight decay of the decayed parameters."""
+
+    @property
+    def decay(self) -> Decay:
+        """Which parameters to decay."""
+
+    @property
+    def layer_decay(self) -> float:
+        """Factor of the learning rate from each layer to the one before it."""
+
+
+def groups_of(
+    config: Grouped, parameters: NamedParameters, depths: Mapping[str, int] | None
+) -> list[dict[str, Any]]:
+    """Return `parameter_groups` by an optimizer's own options."""
+    return parameter_groups(
+        parameters,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        decay=config.decay,
+        layer_decay=config.layer_decay,
+        depths=depths,
+    )
+
+
 def _is_norm_or_bias(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim <= 1 or name.rpartition(".")[2] == "bias"
 

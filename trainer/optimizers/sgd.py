@@ -14,8 +14,8 @@ from trainer.optimizers.protocol import (
     can_fuse,
     check_momentum,
     check_rates,
+    groups_of,
     keep_initial_lr,
-    parameter_groups,
 )
 
 
@@ -60,14 +60,7 @@ class SGD:
         self, parameters: NamedParameters, depths: Mapping[str, int] | None = None
     ) -> torch.optim.Optimizer:
         """Return the optimizer: see ``OptimizerConfig.build``."""
-        groups = parameter_groups(
-            parameters,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            decay=self.decay,
-            layer_decay=self.layer_decay,
-            depths=depths,
-        )
+        groups = groups_of(self, parameters, depths)
         optimizer = torch.optim.SGD(
             groups,
             lr=self.lr,
