@@ -118,6 +118,8 @@ def _unsupported(form: str, exporter: str) -> Iterator[None]:
     """Turn whatever an exporter raises into one line."""
     try:
         yield
+    except (MemoryError, OSError):  # The machine's, which the command tells as such.
+        raise
     except Exception as error:  # Exporters raise what they meet in a network's code.
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise RunError(

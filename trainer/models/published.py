@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -58,7 +59,7 @@ def download(hub: str | None, names: Sequence[str], url: str | None) -> Path:
         try:
             _of_torch_hub(url).parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(_of_torch_hub(url)), progress=False)
-        except Exception as error:
+        except (OSError, HTTPException, RuntimeError, ValueError) as error:
             faults.append(" ".join(str(error).split())[:120])
         else:
             return _of_torch_hub(url)
