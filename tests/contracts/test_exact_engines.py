@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from photographs_on_disk import write
 from PIL import Image
 
 from pipeline import Loader, compose
 from pipeline.crop import Crop, Windows
 from pipeline.engines.ffcv import FfcvEngine
 from pipeline.engines.resident import ResidentEngine
-from pipeline.formats import Beton, Card, Sample, StoredImage, format_of, open_dataset
+from pipeline.formats import Beton
 from pipeline.resolution import Stage
 
 CPU = torch.device("cpu")
@@ -38,37 +39,12 @@ def picture(seed: int, height: int, width: int) -> NDArray[np.uint8]:
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Beton:
     """JPEGs of every kind and of different shapes, each fourth image raw."""
     path = tmp_path_factory.mktemp("photographs") / "train.beton"
-    shapes = [(149 + 7 * i, 203 - 5 * i) for i in range(12)]
-    with format_of(path).create(path, len(shapes)) as writer:
-        for index, shape in enumerate(shapes):
-            image, file = picture(index, *shape), io.BytesIO()
-            Image.fromarray(image).save(file, "JPEG", quality=90, **KINDS[index % len(KINDS)])
-            raw = index % 4 == 3
-            content = image.tobytes() if raw else file.getvalue()
-            writer.append(Sample([StoredImage.of(content, *shape)], not raw, index % 2, f"{index}"))
-        heights, widths = zip(*shapes, strict=True)
-        card = Card(
-            name="photographs",
-            split="train",
-            samples=len(shapes),
-            classes=("a", "b"),
-            class_counts=(6, 6),
-            height=None,
-            width=None,
-            min_height=min(heights),
-            max_height=max(heights),
-            min_width=min(widths),
-            max_width=max(widths),
-            mean=(0.5, 0.5, 0.5),
-            std=(0.2, 0.2, 0.2),
-            encoding="mixed",
-            quality=90,
-            source="made by a test",
-        )
-        writer.publish(writer.finish(card))
-    opened = open_dataset(path)
-    assert isinstance(opened, Beton)
-    return opened
+    contents: list[bytes | NDArray[np.uint8]] = []
+    for index in range(12):
+        image, file = picture(index, 149 + 7 * index, 203 - 5 * index), io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=90, **KINDS[index % len(KINDS)])
+        contents.append(image if index % 4 == 3 else file.getvalue())
+    return write(path, contents)
 
 
 def random_crop(data: Beton, ids: NDArray[np.int64], size: int) -> Crop:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from engine_fixtures import closing, data, no_thread_left, opened
-from photographs_for_dali import CPU, jpeg, photo, write
+from photographs_on_disk import CPU, jpeg, photo, write
 
 from pipeline.engines.dali import DaliEngine, DaliReader
 from pipeline.formats.beton import Beton

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from photographs_for_dali import CPU, MOST_OFF, as_pillow, assert_close, draw_crop, jpeg, photo, write
+from photographs_on_disk import CPU, MOST_OFF, as_pillow, assert_close, draw_crop, jpeg, photo, write
 from PIL import Image
 
 from pipeline.engines.dali import DaliEngine, DaliReader

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from photographs_for_dali import CPU, MOST_OFF, as_pillow, assert_close, draw_crop, jpeg, photo, write
+from photographs_on_disk import CPU, MOST_OFF, as_pillow, assert_close, draw_crop, jpeg, photo, write
 
 from pipeline.crop import Crop, Windows
 from pipeline.engines.dali import DaliEngine, DaliReader
