@@ -19,6 +19,7 @@ from samplers import Plan, Sampler, SamplingWarning, use_threads
 from samplers.service import Service
 from trainer.account import Account, Ledger
 from trainer.average import Average
+from trainer.compiling import compiled_by_resolution
 from trainer.config import Run
 from trainer.data import Data, digest
 from trainer.device import keep_freed_memory, use_bf16
@@ -273,10 +274,7 @@ def _method(
     guard_narrow(method)
     wrapped = world.wrap(method, device)
     if run.compile:
-        # One graph per resolution, each compiled before the clock starts: a graph for all sizes would be
-        # slower.
-        torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
-        wrapped = torch.compile(wrapped, dynamic=False)  # type: ignore[assignment]
+        wrapped = compiled_by_resolution(wrapped)
     return method, wrapped, report
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trainer.compiling import compiled_by_resolution
 from trainer.inference.fuse_batchnorm import find_pairs, trace
 from trainer.inference.predict import PreLogits
 from trainer.models import check_encoder
@@ -63,7 +64,7 @@ class Scorer:
         self._classifier = check_encoder(model).get_classifier() if keeps_features else None
         self._network: nn.Module = PreLogits(model) if keeps_features else model
         if compiled:
-            self._network = torch.compile(self._network, dynamic=False)  # type: ignore[assignment]
+            self._network = compiled_by_resolution(self._network)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
