@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -107,8 +108,13 @@ class Supervisor:
         reading, writing = os.pipe()
         data = None if self.data is None else str(self.data)
         words = [(section.name, section.module, section.weight) for section in rest]
-        job = Job(words, seconds, writing, self.device, self.smoke, str(self.out), data)
-        with (self.out / "console.log").open("ab") as log, os.fdopen(reading, "rb") as pipe:
+        # The folder for scratch data is this process's: a section that is ended can't remove its own.
+        with (
+            tempfile.TemporaryDirectory(prefix="gpu-check-", ignore_cleanup_errors=True) as scratch,
+            (self.out / "console.log").open("ab") as log,
+            os.fdopen(reading, "rb") as pipe,
+        ):
+            job = Job(words, seconds, writing, self.device, self.smoke, str(self.out), scratch, data)
             process = subprocess.Popen(
                 [sys.executable, "-m", "tools.gpu.worker"],
                 stdin=subprocess.PIPE,

@@ -39,6 +39,8 @@ class Job:
         Time limit for all of them.
     pipe
         File descriptor for events: sections begin and end.
+    scratch
+        Folder for the sections' scratch folders.
     device, smoke, out, data
         See `Setting`.
     """
@@ -49,6 +51,7 @@ class Job:
     device: str
     smoke: bool
     out: str
+    scratch: str
     data: str | None
 
     def run(self) -> int:
@@ -69,7 +72,7 @@ class Job:
 
     def _result(self, module: str, fraction: float) -> dict[str, Any]:
         """Run one section and return its result, or its exception as a result."""
-        clock, scratch = Clock(fraction), Path(tempfile.mkdtemp(prefix="gpu-check-"))
+        clock, scratch = Clock(fraction), Path(tempfile.mkdtemp(dir=self.scratch))
         out, data = Path(self.out), None if self.data is None else Path(self.data)
         setting = Setting(self.device, self.smoke, clock, scratch, out, data)
         begin = time.perf_counter()

@@ -49,7 +49,9 @@ def smoke(section: Section, out: Path) -> dict[str, Any]:
     messages = out / "messages"
     pipe = os.open(messages, os.O_WRONLY | os.O_CREAT)
     words = (section.name, section.module, section.weight)
-    job = Job([words], seconds=600.0, pipe=pipe, device="cpu", smoke=True, out=str(out), data=None)
+    scratch = out / "scratch"
+    scratch.mkdir()
+    job = Job([words], 600.0, pipe, device="cpu", smoke=True, out=str(out), scratch=str(scratch), data=None)
     assert job.run() == 0
     begun, ended = [json.loads(line) for line in messages.read_text().splitlines()]
     assert begun == {"section": section.name, "share": pytest.approx(600, abs=5)}

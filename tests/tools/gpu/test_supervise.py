@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -75,11 +76,17 @@ def test_a_section_that_fails_is_a_result_and_the_others_run(tmp_path: Path) -> 
     assert "good was here" in (tmp_path / "out" / "console.log").read_text()
 
 
-def test_a_section_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
+def test_a_section_that_hangs_is_ended_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     results = run(tmp_path, "hangs", "good", grace=0.2, weight=0.0005)
     assert results["hangs"]["status"] == "failed"
     assert "took too long and was ended" in results["hangs"]["error"]
     assert results["good"]["status"] == "done"
+    assert not list(scratch.iterdir())
 
 
 @pytest.mark.parametrize(
