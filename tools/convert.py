@@ -41,6 +41,8 @@ class Convert:
                             in the data directory, as torchvision lays them out (mini_imagenet: its CSVs)
       FOLDER                of images: CLASS/IMAGE, or SPLIT/CLASS/IMAGE with train, test or val as SPLIT;
                             any images at all with --targets none
+      FILE.csv              a row per image: its path, and its class, labels (separated by ; or a column
+                            each of 0 and 1) or values; a column called split where there are several
       FILE.npz              NumPy arrays images and labels, or train_images and train_labels
       FILE.parquet          as on the Hugging Face hub; also a folder, or a pattern: 'data/train-*.parquet'
       FILE.tar              WebDataset shards; also a folder, or a pattern: 'train-{000..099}.tar'
@@ -67,7 +69,8 @@ class Convert:
 
     targets: Literal["auto", "class", "multi_label", "value", "none"] = "auto"
     """Targets to learn from. class: one of several; multi_label: any number of labels,
-    as lists or rows of 0 and 1; value: a number or several; both from .parquet, .npz, .tar or MODULE:NAME.
+    as lists or rows of 0 and 1; value: a number or several; both from .csv, .parquet, .npz, .tar or
+    MODULE:NAME.
     none: nothing, as for images that nobody has labeled. auto: class, and for a .wds what its card states."""
 
     encoding: Literal["auto", "raw", "jpeg", "proportion"] = "auto"

@@ -36,7 +36,8 @@ def match_classes(train: Converted, test: Converted) -> list[str]:
     if train.card.target != "class":
         raise RunError(
             f"training and test set must have the same labels in the same order; {train.path} has "
-            f"{_listed(ours)} and {test.path} {_listed(theirs)}: convert both with one list of labels"
+            f"{_listed(ours)} and {test.path} {_listed(theirs)}: convert the test set with "
+            f"--classes-of {quote(str(train.path))} --overwrite"
         )
     used = [name for name, count in zip(theirs, test.card.class_counts, strict=True) if count]
     numbers = {name: number for number, name in enumerate(ours)}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.errors import DataError
 from pipeline.sources.arrays import ArraySource
+from pipeline.sources.csv_list import ENDINGS, CsvList
 from pipeline.sources.image_folder import ImageFolder, splits_in
 from pipeline.sources.mini_imagenet import MiniImageNet
 from pipeline.sources.named import NamedSource
@@ -77,8 +78,8 @@ def open_source(
     Parameters
     ----------
     text
-        A name in `SOURCES`; an image folder; an ``.npz``; ``.parquet`` files or ``.tar`` shards, as one file,
-        a folder or a pattern; or ``module:name`` of a Python object.
+        A name in `SOURCES`; an image folder; a ``.csv`` that lists images; an ``.npz``; ``.parquet`` files or
+        ``.tar`` shards, as one file, a folder or a pattern; or ``module:name`` of a Python object.
     split
         The split; None for train, which an image folder must call by that name.
     data_dir
@@ -110,6 +111,8 @@ def open_source(
         ) from None
     if path.suffix == ".npz" and path.is_file():
         return open_npz(path, part, targets or "class")
+    if path.suffix in ENDINGS and path.is_file():
+        return CsvList(path, split, targets)
     if path.is_dir() and splits_in(path):
         return _folder(path, split, targets)
     for ending, kind in SHARDED.items():
@@ -121,8 +124,8 @@ def open_source(
     if _OBJECT.fullmatch(text) and not path.exists():
         return open_object(text, part, targets or "class")
     raise DataError(
-        f"a source must be one of {', '.join(SOURCES)}, an image folder, .npz, .parquet or .tar that is "
-        f"there, or MODULE:NAME; got {text}"
+        f"a source must be one of {', '.join(SOURCES)}, an image folder, .csv, .npz, .parquet or .tar that "
+        f"is there, or MODULE:NAME; got {text}"
     )
 
 
@@ -135,7 +138,7 @@ def _check_kind(text: str, targets: TargetKind | None) -> None:
     """Check that the requested targets are classes or none, the only ones of named sets and folders."""
     if targets in ("multi_label", "value"):
         raise DataError(
-            f"targets of kind {targets} must come from a column or array, of .parquet, .npz, .tar or "
+            f"targets of kind {targets} must come from a column or array, of .csv, .parquet, .npz, .tar or "
             f"MODULE:NAME; {text} has one class per image: leave --targets out, or give none"
         )
 

@@ -76,7 +76,7 @@ class ImageFiles(EncodedImages):
             except OSError as error:
                 # Reading it will raise in its turn.
                 found = str(error.errno)
-            digest.update(os.fsencode(path.relative_to(self._root)) + f"\0{found}\n".encode())
+            digest.update(os.fsencode(self.sample_name(index)) + f"\0{found}\n".encode())
         self._seen = seen
         return digest.hexdigest()
 
