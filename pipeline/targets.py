@@ -79,6 +79,13 @@ class TargetSpec:
         return () if self.columns is None else (self.columns,)
 
     @property
+    def outputs(self) -> int:
+        """Number of outputs of a network that predicts them: one per class, label or value; 0 for none."""
+        if self.kind == "value":
+            return self.columns or 1
+        return len(self.classes)
+
+    @property
     def words(self) -> str:
         """The targets in words, as in "10 classes"."""
         if self.kind == "class":

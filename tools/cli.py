@@ -20,7 +20,7 @@ COMMANDS = {
     "verify": ("tools.verify", "Verify", "read every sample of a data set and name the broken ones"),
     "report": ("tools.report", "Report", "write a page about one run, or several side by side"),
     "evaluate": ("tools.evaluate", "Evaluate", "measure a run's network on labeled images"),
-    "predict": ("tools.predict", "Predict", "classify images by a run's network"),
+    "predict": ("tools.predict", "Predict", "predict classes, labels or values of images"),
     "export": ("tools.export", "Export", "write a run's network for others: safetensors, torch.export, ONNX"),
     "range": ("tools.range", "Range", "test which learning rates a recipe can train at"),
     "score": ("tools.score", "Score", "score every training sample, for samplers and selections by scores"),

@@ -4,48 +4,42 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import tyro
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from pipeline.engines import ENGINES, EngineConfig
 from pipeline.errors import one_line
+from pipeline.formats import is_converted
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
 from pipeline.ops.memory import place
+from tools.answers import ANSWERS
 from tools.convert import image_progress
 from tools.outputs import check_output
-from tools.reporting.wording import NONE
 from tools.streams import say
-from trainer.inference.class_report import ClassReport, Tally
-from trainer.inference.labeled import Labeled, match_labels, open_images
-from trainer.inference.trained import Trained, open_trained
+from trainer.errors import RunError
+from trainer.inference.labeled import Labeled, match_targets, open_images
+from trainer.inference.predictor import Predictor
+from trainer.inference.tasks import Report, with_threshold
+from trainer.inference.trained import open_trained
 
 SCHEMA = 1
-_MOST_LISTED = 40
-_MOST_COLUMNS = 12
-_MOST_PAIRS = 10
-_LABELS = {
-    "accuracy": "accuracy",
-    "top5_accuracy": "top-5 accuracy",
-    "balanced_accuracy": "mean accuracy over classes",
-    "macro_f1": "F1, mean over classes",
-    "loss": "loss",
-    "expected_calibration_error": "calibration error",
-}
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure a run's network on labeled images: accuracy, F1 per class, confusions, calibration.
+    """Measure a run's network on labeled images.
 
       trainer evaluate runs/photos data/photos/test.beton
       trainer evaluate runs/photos new-photos/ --json report.json --csv classes.csv
+
+    Of classes: accuracy, F1 per class, confusions, calibration. Of any number of labels: average precision
+    and F1 per label, calibration. Of values: mean absolute and root mean squared error, R2.
 
     Images are shown as in the run's own evaluation; those that aren't converted are converted in memory, as
     the run's test set was. Classes are matched by their names. The network is that of the last step, with
@@ -69,11 +63,18 @@ class Evaluate:
     """Test-time augmentation: average the probabilities over the image and its mirror image (flip), and over
     a crop of the middle and of each corner (crops). The run's own figures are without."""
 
+    threshold: float | None = None
+    """Probability from which on an image counts as having a label, of networks of any number of labels; .5 by
+    default."""
+
+    engine: Literal["resident", "ffcv", "dali"] | None = None
+    """How a converted set is read; by default as in the run."""
+
     json: Path | None = None
     """File to write everything to: figures, classes, confusion matrix, calibration."""
 
     csv: Path | None = None
-    """File to write a row per class to, with its row of the confusion matrix."""
+    """File to write a row per class, label or value to, of classes with its row of the confusion matrix."""
 
     data_dir: Path | None = None
     """Where named sets live; by default where the run looked for its own."""
@@ -87,7 +88,7 @@ class Evaluate:
         Raises
         ------
         RunError
-            When the folder holds no network of classes, or the set other classes.
+            When the folder holds no network, or the set other targets than it was trained on.
         DataError
             When the set can't be read.
         """
@@ -98,108 +99,57 @@ class Evaluate:
             if path is not None:
                 check_output(option, path, example)
         trained = open_trained(self.run, self.device, best=self.best)
-        images = open_images(self.data, self.split, self.data_dir or trained.run.data_dir)
-        labeled = match_labels(images, self.data, trained.description.classes)
+        predictor = trained.predictor
+        if self.threshold is not None:
+            predictor = replace(predictor, task=with_threshold(predictor.task, self.threshold))
+        kind = predictor.task.spec.kind
+        images = open_images(self.data, self.split, self.data_dir or trained.run.data_dir, kind)
+        if self.engine is not None and not is_converted(images):
+            raise RunError(
+                f"an engine reads converted data sets; {self.data} is none: leave --engine out, or convert it"
+            )
+        labeled = match_targets(images, self.data, predictor.task)
         for note in (*trained.notes, *labeled.notes):
             say(f"note: {one_line(note)}")
-        report = self._measure(trained, labeled)
+        engine = trained.run.engine if self.engine is None else ENGINES[self.engine]()
+        report = self._measure(predictor, labeled, engine)
         heading = f"{self.run}, step {trained.steps:,}, on {self.data}: {report.images:,} images"
         if self.tta:
             heading += f", test-time augmentation {' and '.join(self.tta)}"
         console.print(one_line(heading), highlight=False, soft_wrap=True)
-        for table in (figures(report), classes(report), confusions(report)):
-            if table is not None:
-                console.print(table)
+        answers = ANSWERS[kind](predictor.task.spec)
+        for table in answers.tables(report):
+            console.print(table)
         if self.json is not None:
             about = {"run": str(self.run), "step": trained.steps, "data": self.data, "tta": list(self.tta)}
             write_whole(
                 self.json, (dumps({"schema": SCHEMA, **about, **report.table()}, indent=1) + "\n").encode()
             )
         if self.csv is not None:
-            write_whole(self.csv, rows(report).encode())
+            write_whole(self.csv, as_csv(answers.rows(report)).encode())
         return 0
 
-    def _measure(self, trained: Trained, labeled: Labeled) -> ClassReport:
-        predictor = trained.predictor
-        tally = Tally(len(trained.description.classes), predictor.device)
+    def _measure(self, predictor: Predictor, labeled: Labeled, engine: EngineConfig) -> Report:
+        found = labeled.targets
+        tally = predictor.task.tally(found.known, predictor.device)
         crops = 5 if "crops" in self.tta else 1
         with image_progress(Console(stderr=True)) as progress:
-            task = progress.add_task(f"evaluating on {self.data}", total=len(labeled.labels))
+            task = progress.add_task(f"evaluating on {self.data}", total=len(found.targets))
             parts = predictor.run(
                 labeled.images,
                 flip="flip" in self.tta,
                 crops=crops,
-                engine=trained.run.engine,
+                engine=engine,
                 note=lambda line: say(f"note: {line}"),
             )
             for part in parts:
-                tally.add(part.log_p, place(labeled.labels[part.indices], predictor.device))
+                tally.add(part.answers, place(found.targets[part.indices], predictor.device))
                 progress.advance(task, len(part.indices))
-        return tally.report(trained.description.classes)
+        return tally.report()
 
 
-def figures(report: ClassReport) -> Table:
-    """Return the figures for the whole set as a table."""
-    table = Table(show_header=False)
-    table.add_column()
-    table.add_column(justify="right", style="bold")
-    for name, value in report.summary().items():
-        if name != "top5_accuracy" or len(report.classes) > 5:
-            table.add_row(_LABELS[name], f"{value:.4f} nats" if name == "loss" else f"{value:.2%}")
-    return table
-
-
-def classes(report: ClassReport) -> Table:
-    """Return precision, recall and F1 of each class as a table; of many only the worst."""
-    table = Table(title="classes", title_justify="left")
-    for heading in ("class", "images", "precision", "recall", "F1"):
-        table.add_column(heading, justify="left" if heading == "class" else "right")
-    order = np.flatnonzero(report.support > 0)
-    if len(order) > _MOST_LISTED:
-        order = order[np.argsort(np.nan_to_num(report.f1[order]), kind="stable")[:_MOST_LISTED]]
-        table.title = f"the {_MOST_LISTED} of {len(report.classes):,} classes with the lowest F1"
-    for label in order:
-        columns = (report.precision[label], report.recall[label], report.f1[label])
-        shares = [NONE if np.isnan(share) else f"{share:.1%}" for share in columns]
-        table.add_row(Text(report.classes[label]), f"{report.support[label]:,}", *shares)
-    return table
-
-
-def confusions(report: ClassReport) -> Table | None:
-    """Return the confusion matrix as a table, or of many classes the pairs that are confused most often."""
-    if len(report.classes) <= _MOST_COLUMNS:
-        table = Table(title="confusion matrix (rows: true class)", title_justify="left")
-        table.add_column()
-        for number, name in enumerate(report.classes):
-            table.add_column(Text(name if len(report.classes) <= 6 else str(number)), justify="right")
-        for number, (name, row) in enumerate(zip(report.classes, report.confusion.tolist(), strict=True)):
-            cells = [
-                Text(f"{count:,}" if count else "·", style="bold" if column == number else "")
-                for column, count in enumerate(row)
-            ]
-            table.add_row(Text(name if len(report.classes) <= 6 else f"{number} {name}"), *cells)
-        return table
-    pairs = report.confused(_MOST_PAIRS)
-    if not pairs:
-        return None
-    table = Table(title="confused most often", title_justify="left")
-    for heading in ("class", "predicted", "images", "of the class"):
-        table.add_column(heading, justify="left" if heading in ("class", "predicted") else "right")
-    for true, guess, count in pairs:
-        share = f"{count / report.support[true]:.1%}"
-        table.add_row(Text(report.classes[true]), Text(report.classes[guess]), f"{count:,}", share)
-    return table
-
-
-def rows(report: ClassReport) -> str:
-    """Return a row per class as CSV: its figures, and how many of its images were taken for each class."""
+def as_csv(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as CSV."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(
-        ["class", "images", "precision", "recall", "f1", *(f"predicted {name}" for name in report.classes)]
-    )
-    for label, name in enumerate(report.classes):
-        shares = (report.precision[label], report.recall[label], report.f1[label])
-        cells = ["" if np.isnan(share) else f"{share:.6f}" for share in shares]
-        writer.writerow([name, report.support[label], *cells, *report.confusion[label].tolist()])
+    csv.writer(file, lineterminator="\n").writerows(rows)
     return file.getvalue()

@@ -36,14 +36,14 @@ _COMPARED = 16
 
 @dataclass(frozen=True)
 class Export:
-    """Write a run's network for others: weights, classes, preprocessing, and a model card.
+    """Write a run's network for others: weights, classes (labels, values), preprocessing, and a model card.
 
       trainer export runs/photos
       trainer export runs/photos --formats safetensors onnx pt2 --out photos-resnet/
 
     safetensors: `trainer.load("photos-resnet")` and `trainer predict photos-resnet ...` read it, on another
     machine, without the run or its data. pt2 (torch.export) and onnx (opset 18) take normalized images of a
-    batch of any size and return logits; both are run on images of the test set and compared.
+    batch of any size and return logits, or values; both are run on images of the test set and compared.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -67,7 +67,7 @@ class Export:
         Raises
         ------
         RunError
-            When the folder holds no network of classes, or it can't be exported so.
+            When the folder holds no network, or it can't be exported so.
         MissingExtraError
             Without the packages that a form needs.
         DataError
@@ -91,7 +91,9 @@ class Export:
                 images = self._images(trained)
                 network = plain(trained.predictor.network)
                 content[form], off = make(network, images, description)
-                written[f"model.{form}"] = f"logits within {off:.1e} of the network's on {len(images)} images"
+                written[f"model.{form}"] = (
+                    f"outputs within {off:.1e} of the network's on {len(images)} images"
+                )
         out.mkdir(parents=True, exist_ok=True)
         if "safetensors" in self.formats:
             save_exported(out / MODEL_FILE, trained.predictor, model)
@@ -113,7 +115,7 @@ class Export:
 
     def _source(self, trained: Trained) -> Source:
         if self.images is not None:
-            found = open_images(self.images, None, trained.run.data_dir)
+            found = open_images(self.images, None, trained.run.data_dir, "none")
             return StoredImages(found) if is_converted(found) else found
         path = paths(trained.run)[1]
         try:

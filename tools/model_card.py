@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tools.answers import ANSWERS
 from tools.reporting.metrics import exact
 from tools.reporting.wording import budget, count, duration
 from trainer.inference.preprocessing import Preprocessing
 from trainer.inference.trained import Trained
 from trainer.run_folder import RunFolder
 from trainer.slots import SLOTS
-
-_MOST_CLASSES = 200
 
 
 def model_card(trained: Trained, files: Mapping[str, str]) -> str:
@@ -24,18 +23,19 @@ def model_card(trained: Trained, files: Mapping[str, str]) -> str:
     """
     run, about = trained.run, trained.predictor.about
     model = SLOTS["model"].named(run)
-    classes = trained.description.classes
+    spec = trained.description.targets
+    answers = ANSWERS[spec.kind](spec)
+    heading, paragraphs = answers.outputs
     return "\n".join(
         [
             "---",
             "library_name: budgetrain",
-            "pipeline_tag: image-classification",
+            *([] if answers.tag is None else [f"pipeline_tag: {answers.tag}"]),
             "---",
             "",
             f"# {about['run']}",
             "",
-            f"A {model} that tells {len(classes):,} classes of images apart, trained on "
-            f"{trained.description.data} by budgetrain.",
+            f"A {model} that {answers.does}, trained on {trained.description.data} by budgetrain.",
             "",
             "## Use",
             "",
@@ -57,16 +57,9 @@ def model_card(trained: Trained, files: Mapping[str, str]) -> str:
             "",
             *_preprocessing(trained.description.preprocessing),
             "",
-            "## Classes",
+            f"## {heading}",
             "",
-            "In the order of the outputs, from 0: "
-            + ", ".join(f"`{name}`" for name in classes[:_MOST_CLASSES])
-            + (f" and {len(classes) - _MOST_CLASSES:,} more" if len(classes) > _MOST_CLASSES else "")
-            + ".",
-            "",
-            "It answers with one of these whatever an image shows, and its probabilities are those of images "
-            "like the ones it was trained on.",
-            "",
+            *(line for paragraph in paragraphs for line in (paragraph, "")),
         ]
     )
 

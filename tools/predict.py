@@ -1,25 +1,28 @@
-"""``trainer predict``: classifies images by a run's network."""
+"""``trainer predict``: predicts classes, labels or values of images by a run's network."""
 
 from __future__ import annotations
 
 import glob
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
 
+from pipeline.engines import ENGINES
 from pipeline.errors import one_line
-from pipeline.formats import FORMATS, is_converted, open_dataset
+from pipeline.formats import FORMATS, Converted, is_converted, open_dataset
 from pipeline.formats.whole import PartialFile, unwritable
 from pipeline.sources import SHARDED, SOURCES
+from pipeline.sources.csv_list import ENDINGS
 from pipeline.sources.loose import LooseImages
 from pipeline.sources.protocol import Source
 from pipeline.sources.stored_images import StoredImages
 from pipeline.sources.walk import Walk
+from tools.answers import ANSWERS
 from tools.arguments import UsageError
 from tools.convert import image_progress
 from tools.outputs import check_output
@@ -29,13 +32,14 @@ from trainer.errors import RunError
 from trainer.inference.labeled import open_images
 from trainer.inference.loading import load
 from trainer.inference.predictor import Predictor
+from trainer.inference.tasks import with_threshold
 
 _MOST_NAMED = 100
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Classify images by a run's network, or by an exported one, and write a line per image.
+    """Predict classes, labels or values of images by a run's network or an exported one, a line per image.
 
       trainer predict runs/photos holiday/ 'more/**/*.jpg' one.png --out predictions.csv
       trainer predict runs/photos/export/model.safetensors data/photos/test.beton --top 5 --out top5.jsonl
@@ -58,21 +62,27 @@ class Predict:
     """File to write: .csv, .jsonl (an object per line) or .json (an array of them). By default CSV is
     printed."""
 
-    top: int = 1
-    """Most probable classes to write of each image."""
+    top: int | None = None
+    """Most probable classes to write of each image; 1 by default."""
 
     probabilities: bool = False
-    """Write the probability of every class besides."""
+    """Write the probability of every class besides; those of labels are always written."""
+
+    threshold: float | None = None
+    """Probability from which on an image counts as having a label, of networks of any number of labels; .5 by
+    default."""
+
+    best: bool = False
+    """Use the checkpoint of the best evaluation, where the run has --keep-best, not the last one."""
+
+    engine: Literal["resident", "ffcv", "dali"] | None = None
+    """How converted sets are read, for speed; by default image by image, so that broken ones are left out."""
 
     data_dir: Path | None = None
     """Where named sets live; by default the environment variable BUDGETRAIN_DATA, else data."""
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-
-    def __post_init__(self) -> None:
-        if self.top < 1:
-            raise RunError(f"top must be at least 1 class; got {self.top}")
 
     def execute(self, console: Console) -> int:
         """Predict and write; the exit status is 1 where images can't be read."""
@@ -85,9 +95,12 @@ class Predict:
             )
         if self.out is not None:
             check_output("--out", self.out, f"predictions{ending}")
-        sources = sources_of(self.images, self.data_dir)
-        predictor = load(self.run, self.device)
-        writer = WRITERS[ending](predictor.classes, min(self.top, len(predictor.classes)), self.probabilities)
+        sources = sources_of(self.images, self.data_dir, by_engine=self.engine is not None)
+        predictor = load(self.run, self.device, best=self.best)
+        if self.threshold is not None:
+            predictor = replace(predictor, task=with_threshold(predictor.task, self.threshold))
+        spec = predictor.task.spec
+        writer = WRITERS[ending](ANSWERS[spec.kind](spec, self.top, self.probabilities))
         if self.out is None:
             done, broken = self._write(predictor, sources, writer, _print, None)
         else:
@@ -112,7 +125,7 @@ class Predict:
     def _write(
         self,
         predictor: Predictor,
-        sources: Sequence[Source],
+        sources: Sequence[Source | Converted],
         writer: Writer,
         write: Callable[[str], None],
         advance: Callable[[int], None] | None,
@@ -126,9 +139,12 @@ class Predict:
             if broken <= _MOST_NAMED:
                 say(f"left out: {one_line(fault)}")
 
+        engine = None if self.engine is None else ENGINES[self.engine]()
         write(writer.head())
         for source in sources:
-            found = predictor.predictions(source, broken=blame, note=lambda line: say(f"note: {line}"))
+            found = predictor.predictions(
+                source, engine=engine, broken=blame, note=lambda line: say(f"note: {line}")
+            )
             for prediction in found:
                 write(writer.line(prediction, first=done == 0))
                 done += 1
@@ -138,34 +154,48 @@ class Predict:
         return done, broken
 
 
-def sources_of(words: Sequence[str], data_dir: Path | None) -> list[Source]:
+def sources_of(
+    words: Sequence[str], data_dir: Path | None, *, by_engine: bool = False
+) -> list[Source | Converted]:
     """Return the images that words name; neighboring files, folders and patterns are one source.
 
     A file that isn't there is among them, and named when it is read.
 
+    Parameters
+    ----------
+    by_engine
+        Whether an engine is to read them, which only converted sets are for.
+
     Raises
     ------
+    RunError
+        When it is, and one isn't converted.
     DataError
         When a folder can't be listed or holds no images, a pattern fits nothing, or a set can't be read.
     """
-    found: list[Source] = []
+    found: list[Source | Converted] = []
     loose: list[str] = []
     for word in words:
         files = _files(word, data_dir)
+        images = _set(word, data_dir) if files is None else LooseImages(files)
+        if by_engine and not is_converted(images):
+            raise RunError(
+                f"an engine reads converted data sets; {word} is none: leave --engine out, or convert it"
+            )
         if files is not None:
             loose += files
             continue
         if loose:
             found.append(LooseImages(loose))
             loose = []
-        found.append(_set(word, data_dir))
+        found.append(StoredImages(images) if is_converted(images) and not by_engine else images)
     return [*found, LooseImages(loose)] if loose else found
 
 
 def _files(word: str, data_dir: Path | None) -> list[str] | None:
     """Return the image files that a word names; None where it names a data set."""
     path = Path(word)
-    if path.suffix.removeprefix(".") in FORMATS or path.suffix in (".npz", *SHARDED):
+    if path.suffix.removeprefix(".") in FORMATS or path.suffix in (".npz", *ENDINGS, *SHARDED):
         return None
     if path.is_dir():
         folder = path.resolve()
@@ -185,11 +215,10 @@ def _files(word: str, data_dir: Path | None) -> list[str] | None:
     return [word]
 
 
-def _set(word: str, data_dir: Path | None) -> Source:
+def _set(word: str, data_dir: Path | None) -> Source | Converted:
     if Path(word).suffix.removeprefix(".") in FORMATS:
-        return StoredImages(open_dataset(Path(word)))
-    images = open_images(word, None, data_dir)
-    return StoredImages(images) if is_converted(images) else images
+        return open_dataset(Path(word))
+    return open_images(word, None, data_dir, "none")
 
 
 def _print(text: str) -> None:

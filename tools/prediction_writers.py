@@ -7,29 +7,23 @@ import io
 from collections.abc import Sequence
 
 from pipeline.formats.strict_json import dumps
-from trainer.inference.predictor import Prediction
+from tools.answers import Answers
+from trainer.inference.prediction import Prediction
 
 
 class CsvWriter:
-    """A row per image: its name, its most probable classes, and all probabilities where asked for."""
+    """A row per image: its name, then what the network answers."""
 
-    def __init__(self, classes: Sequence[str], top: int, every: bool) -> None:
-        self._classes, self._top, self._every = tuple(classes), top, every
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
 
     def head(self) -> str:
         """Return the names of the columns."""
-        ranks = ["", *(f"_{rank}" for rank in range(2, self._top + 1))]
-        names = [name + rank for rank in ranks for name in ("class", "probability")]
-        every = [f"p {name}" for name in self._classes] if self._every else []
-        return self._row(["image", *names, *every])
+        return self._row(["image", *self._answers.columns])
 
     def line(self, prediction: Prediction, first: bool) -> str:
         """Return an image's row."""
-        likely = zip(prediction.classes[: self._top], prediction.probabilities, strict=False)
-        cells = [cell for name, p in likely for cell in (name, f"{p:.6g}")]
-        by_name = dict(zip(prediction.classes, prediction.probabilities, strict=True))
-        every = [f"{by_name[name]:.6g}" for name in self._classes] if self._every else []
-        return self._row([prediction.image, *cells, *every])
+        return self._row([prediction.image, *self._answers.cells(prediction)])
 
     def foot(self) -> str:
         """Return nothing."""
@@ -45,8 +39,8 @@ class CsvWriter:
 class JsonLinesWriter:
     """An object per image, each a line."""
 
-    def __init__(self, classes: Sequence[str], top: int, every: bool) -> None:
-        self._classes, self._top, self._every = tuple(classes), top, every
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
 
     def head(self) -> str:
         """Return nothing."""
@@ -61,15 +55,7 @@ class JsonLinesWriter:
         return ""
 
     def _object(self, prediction: Prediction) -> str:
-        likely = zip(prediction.classes[: self._top], prediction.probabilities, strict=False)
-        entry: dict[str, object] = {
-            "image": prediction.image,
-            "predictions": [{"class": name, "probability": p} for name, p in likely],
-        }
-        if self._every:
-            by_name = dict(zip(prediction.classes, prediction.probabilities, strict=True))
-            entry["probabilities"] = {name: by_name[name] for name in self._classes}
-        return dumps(entry)
+        return dumps({"image": prediction.image, **self._answers.entry(prediction)})
 
 
 class JsonWriter(JsonLinesWriter):

@@ -11,7 +11,8 @@ from trainer.begin import open_session
 from trainer.config import Run
 from trainer.errors import BudgetrainError, DivergedError, InterruptedRunError, PeerError, RunError
 from trainer.inference.loading import load
-from trainer.inference.predictor import Prediction, Predictor
+from trainer.inference.prediction import Prediction
+from trainer.inference.predictor import Predictor
 from trainer.loop import train
 from trainer.methods import METHODS, Losses, Method, MethodConfig
 from trainer.models import MODELS

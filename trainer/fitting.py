@@ -97,11 +97,7 @@ def outputs(method: MethodConfig, spec: TargetSpec) -> int:
     One per class, per label, or per value; 0, that is features, where a method learns no targets on a set
     without classes.
     """
-    if spec.kind == "class" or (spec.kind == "multi_label" and LABEL in method.targets):
-        return len(spec.classes)
-    if spec.kind == "value" and LABEL in method.targets:
-        return spec.columns or 1
-    return 0
+    return spec.outputs if spec.kind == "class" or LABEL in method.targets else 0
 
 
 def _learns(method: MethodConfig, held: TargetKind) -> bool:

@@ -4,41 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.targets import LABEL, TargetKind
+from trainer.average_precision import average_precision
 from trainer.evaluators.protocol import EvaluatorContext
 from trainer.inference.predict import EverySample, predict
 from trainer.interrupt import Stopped
 from trainer.metrics import PERCENT, Metric
-
-
-def average_precision(scores: NDArray[np.floating[Any]], present: NDArray[np.bool_]) -> float:
-    """Return the area under the precision-recall curve of one label, by steps; NaN where no image has it.
-
-    Sum over thresholds of precision times the gain in recall; images of equal scores pass a threshold
-    together, so that their order doesn't matter.
-
-    Parameters
-    ----------
-    scores
-        float[n], higher for images that more likely have the label.
-    present
-        bool[n], the images that have it.
-    """
-    if not present.any():
-        return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    hits = np.cumsum(present[order])
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    precision, gain = hits[last] / (last + 1), np.diff(hits[last], prepend=0) / hits[-1]
-    return float((precision * gain).sum())
 
 
 @dataclass(frozen=True, slots=True)

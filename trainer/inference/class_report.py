@@ -18,32 +18,34 @@ TOP = 5
 Counts = NDArray[np.int64]
 
 
-class Tally:
+class ClassTally:
     """Sums over a labeled set, kept on the device until the report is made.
 
     Parameters
     ----------
     classes
-        Number of classes.
+        Names of the classes.
     """
 
-    def __init__(self, classes: int, device: torch.device) -> None:
-        self._classes = classes
-        self._confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+    def __init__(self, classes: Sequence[str], device: torch.device) -> None:
+        self._names = tuple(classes)
+        self._classes = len(self._names)
+        self._confusion = torch.zeros(len(classes) ** 2, dtype=torch.int64, device=device)
         self._top = torch.zeros((), dtype=torch.int64, device=device)
         self._loss = torch.zeros((), dtype=torch.float64, device=device)
         self._bins = torch.zeros(3, BINS, dtype=torch.float64, device=device)
 
-    def add(self, log_p: Tensor, labels: Tensor) -> None:
+    def add(self, answers: Tensor, targets: Tensor) -> None:
         """Count images.
 
         Parameters
         ----------
-        log_p
+        answers
             float32[n, classes], logarithms of their classes' probabilities.
-        labels
+        targets
             int64[n], their true classes.
         """
+        log_p, labels = answers, targets
         guesses = log_p.argmax(dim=1)
         ones = torch.ones_like(labels)
         self._confusion.index_add_(0, labels * self._classes + guesses, ones)
@@ -56,12 +58,12 @@ class Tally:
         rows = torch.stack([torch.ones_like(confidence), confidence, (guesses == labels).double()])
         self._bins.index_add_(1, bins, rows)
 
-    def report(self, classes: Sequence[str]) -> ClassReport:
+    def report(self) -> ClassReport:
         """Return what was counted; waits for the device."""
         confusion = self._confusion.view(self._classes, self._classes).cpu().numpy()
         images = max(1, int(confusion.sum()))
         return ClassReport(
-            classes=tuple(classes),
+            classes=self._names,
             confusion=confusion,
             top5=int(self._top) / images,
             loss=float(self._loss) / images,
@@ -113,17 +115,17 @@ class ClassReport:
     @property
     def precision(self) -> NDArray[np.float64]:
         """Part of the images taken for each class that are of it; NaN where none was taken for it."""
-        return _ratio(np.diag(self.confusion), self.confusion.sum(axis=0))
+        return ratio(np.diag(self.confusion), self.confusion.sum(axis=0))
 
     @property
     def recall(self) -> NDArray[np.float64]:
         """Part of each class's images that are taken for it; NaN for classes without images."""
-        return _ratio(np.diag(self.confusion), self.support)
+        return ratio(np.diag(self.confusion), self.support)
 
     @property
     def f1(self) -> NDArray[np.float64]:
         """2 TP / (2 TP + FP + FN), of precision and recall; NaN for classes that don't occur."""
-        return _ratio(2 * np.diag(self.confusion), self.confusion.sum(axis=0) + self.support)
+        return ratio(2 * np.diag(self.confusion), self.confusion.sum(axis=0) + self.support)
 
     @property
     def macro_f1(self) -> float:
@@ -165,7 +167,6 @@ class ClassReport:
 
     def table(self) -> dict[str, Any]:
         """Return everything, for JSON; what isn't defined is null there."""
-        counts, confidence, right = self.bins
         columns = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
         return {
             "images": self.images,
@@ -179,20 +180,34 @@ class ClassReport:
                 for label, name in enumerate(self.classes)
             ],
             "confusion": self.confusion.tolist(),
-            "calibration": [
-                {
-                    "confidence_up_to": (at + 1) / BINS,
-                    "images": int(counts[at]),
-                    "confidence": float(_ratio(confidence, counts)[at]),
-                    "accuracy": float(_ratio(right, counts)[at]),
-                }
-                for at in range(BINS)
-            ],
+            "calibration": calibration_table(self.bins, "confidence", "accuracy"),
         }
 
 
-def _ratio(parts: NDArray[Any], wholes: NDArray[Any]) -> NDArray[np.float64]:
-    """Divide, with NaN where there is nothing to divide by."""
+def calibration_table(bins: NDArray[np.float64], stated: str, found: str) -> list[dict[str, Any]]:
+    """Return the rows of a reliability diagram, for JSON.
+
+    Parameters
+    ----------
+    bins
+        float64[3, 15]: counts, sums of what was stated, sums of what was found.
+    stated, found
+        Names of the two.
+    """
+    counts, claimed, right = bins
+    return [
+        {
+            f"{stated}_up_to": (at + 1) / BINS,
+            "images": int(counts[at]),
+            stated: float(ratio(claimed, counts)[at]),
+            found: float(ratio(right, counts)[at]),
+        }
+        for at in range(BINS)
+    ]
+
+
+def ratio(parts: NDArray[Any], wholes: NDArray[Any]) -> NDArray[np.float64]:
+    """Return quotients, with NaN where there is nothing to divide by."""
     quotients = np.full(len(parts), np.nan)
     np.divide(parts, wholes, out=quotients, where=wholes > 0)
     return quotients

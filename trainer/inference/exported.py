@@ -9,11 +9,14 @@ from typing import Any
 
 import torch
 
+from pipeline import DataError
 from pipeline.formats.strict_json import dumps
+from pipeline.targets import TargetSpec
 from trainer.device import choose_device
 from trainer.errors import RunError
 from trainer.inference.predictor import Predictor
 from trainer.inference.preprocessing import Preprocessing
+from trainer.inference.tasks import task_of
 from trainer.models.weights import read_safetensors, write_safetensors
 from trainer.parallel import World
 from trainer.recipe import from_table
@@ -25,7 +28,7 @@ SCHEMA = 1
 
 
 def described(predictor: Predictor, model: Mapping[str, Any]) -> str:
-    """Return a network's description as JSON: its model, classes, preprocessing, and where it comes from.
+    """Return a network's description as JSON: its model, targets, preprocessing, and where it comes from.
 
     Parameters
     ----------
@@ -33,11 +36,14 @@ def described(predictor: Predictor, model: Mapping[str, Any]) -> str:
         Its part as in run.toml, with all options.
     """
     height, width = predictor.preprocessing.size
+    spec = predictor.task.spec
     return dumps(
         {
             "schema": SCHEMA,
             "model": dict(model),
-            "classes": list(predictor.classes),
+            "target": spec.kind,
+            "classes": list(spec.classes),
+            "columns": spec.columns,
             "input": {"height": height, "width": width, "channels": len(predictor.preprocessing.mean)},
             "preprocessing": predictor.preprocessing.table(),
             "about": dict(predictor.about),
@@ -76,8 +82,9 @@ def open_exported(path: Path, device: str = "auto") -> Predictor:
     try:
         table = json.loads(metadata[KEY])
         known, model = table["schema"], table["model"]
-        classes, preprocessing, about = table["classes"], table["preprocessing"], table["about"]
-    except (KeyError, TypeError, ValueError) as error:
+        preprocessing, about = table["preprocessing"], table["about"]
+        spec = TargetSpec(table["target"], tuple(table["classes"]), table["columns"])
+    except (DataError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path} must be an export of `trainer export`, which holds classes and preprocessing beside the "
             f"weights; it lacks them ({type(error).__name__}: {error}): for bare weights see --init-from"
@@ -89,10 +96,10 @@ def open_exported(path: Path, device: str = "auto") -> Predictor:
     part = from_table({"model": model}, where=str(path)).model
     # The caller's random numbers stay as they are: these weights are replaced at once.
     with torch.random.fork_rng(devices=[]):
-        network = part.build(classes=len(classes)).to(there)
+        network = part.build(classes=spec.outputs).to(there)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         fault = " ".join(str(error).split())[:160]
         raise RunError(f"{path} must hold the weights of its model {model['name']}; {fault}") from None
-    return Predictor(network.eval(), tuple(classes), Preprocessing.from_table(preprocessing), about=about)
+    return Predictor(network.eval(), task_of(spec), Preprocessing.from_table(preprocessing), about=about)

@@ -1,33 +1,31 @@
-"""Labeled images to evaluate on, with their classes matched to a network's by name."""
+"""Labeled images to evaluate on, with their targets matched to a network's outputs."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.formats import FORMATS, Converted, is_converted, open_dataset
 from pipeline.sources import SOURCES, data_directory, open_source
-from pipeline.sources.class_names import listed, tidied
+from pipeline.sources.csv_list import ENDINGS, splits_listed
 from pipeline.sources.image_folder import splits_in
-from pipeline.sources.protocol import Source
-from trainer.errors import RunError
+from pipeline.sources.protocol import Source, spec_of, targets_of
+from pipeline.targets import LABEL, TargetKind
+from trainer.inference.tasks import Matched, Task
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labeled:
-    """Images with the classes that a network knows.
+    """Images with targets that a network was trained for.
 
     Attributes
     ----------
     images
         Converted or not.
-    labels
-        int64[n], numbered as the network's classes.
+    targets
+        Arranged as the network's outputs.
     name
         What the set is called.
     notes
@@ -35,12 +33,17 @@ class Labeled:
     """
 
     images: Converted | Source
-    labels: NDArray[np.int64]
+    targets: Matched
     name: str
     notes: tuple[str, ...] = ()
 
 
-def open_images(text: str, split: str | None = None, data_dir: Path | None = None) -> Converted | Source:
+def open_images(
+    text: str,
+    split: str | None = None,
+    data_dir: Path | None = None,
+    targets: TargetKind | None = None,
+) -> Converted | Source:
     """Open images by what names them: a converted set, or what `trainer convert` reads.
 
     Parameters
@@ -52,6 +55,8 @@ def open_images(text: str, split: str | None = None, data_dir: Path | None = Non
         Which part of a source; by default its test part, else its validation part, else all of it.
     data_dir
         Where named sets live; None takes the data directory.
+    targets
+        Kind of the targets that a source is read with: see `pipeline.sources.open_source`.
 
     Raises
     ------
@@ -69,55 +74,26 @@ def open_images(text: str, split: str | None = None, data_dir: Path | None = Non
             text = str(folder / text)
     if split is None and text in SOURCES:
         split = "test"
+    if split is None and Path(text).suffix in ENDINGS and Path(text).is_file():
+        split = next((part for part in ("test", "val") if part in splits_listed(Path(text))), None)
     if split is None and Path(text).is_dir():
         split = next((part for part in ("test", "val") if part in splits_in(Path(text))), None)
-    return open_source(text, split=split, data_dir=folder)
+    return open_source(text, split=split, data_dir=folder, targets=targets)
 
 
-def match_labels(images: Converted | Source, name: str, classes: Sequence[str]) -> Labeled:
-    """Return labeled images with their classes numbered as a network's, by their names.
+def match_targets(images: Converted | Source, name: str, task: Task) -> Labeled:
+    """Return labeled images with their targets arranged as a network's outputs, by the names of the classes.
 
     Raises
     ------
     RunError
-        When they have no classes, or images of a class that the network doesn't know; the line names those.
+        When they have targets of another kind, or images of a class that the network doesn't know; the line
+        names those.
     """
     notes: tuple[str, ...] = ()
     if is_converted(images):
-        kind, own = images.card.target, images.card.classes
+        spec, targets = images.card.spec, images.targets.get(LABEL)
     else:
-        kind, own, notes = images.kind, images.classes, tuple(images.notes)
-    if kind != "class":
-        raise RunError(
-            f"a set to evaluate on must have one class per image; the targets of {name} are of kind {kind}: "
-            "`trainer predict` needs none"
-        )
-    theirs: NDArray[np.int64] = images.labels
-    known = [tidied(one) for one in classes]
-    numbers = {one: number for number, one in enumerate(known)}
-    used = [own[label] for label in np.unique(theirs)]
-    unknown = [one for one in used if tidied(one) not in numbers]
-    if unknown:
-        raise RunError(
-            f"classes of a set to evaluate on must be among the network's; {name} has {len(unknown):,} of "
-            f"{len(used):,} that are not: {listed([repr(one) for one in unknown])}, and the network knows "
-            f"{listed([repr(one) for one in classes])}: leave their images out, or rename them"
-        )
-    labels = theirs
-    if tuple(own) != tuple(classes):
-        if len(numbers) < len(known):
-            raise RunError(
-                f"a network's classes must have names of their own to match those of {name} by; several are "
-                f"called {Counter(known).most_common(1)[0][0]!r}: convert {name} with --classes-of the "
-                "training set"
-            )
-        table = np.array([numbers.get(tidied(one), -1) for one in own], np.int64)
-        labels = table[theirs]
-    present = set(np.unique(labels).tolist())
-    lacking = [one for number, one in enumerate(classes) if number not in present]
-    if lacking:
-        notes += (
-            f"{name} has no images of {len(lacking):,} of the {len(classes):,} classes: "
-            f"{listed([repr(one) for one in lacking])}",
-        )
-    return Labeled(images, labels, name, notes)
+        spec, targets, notes = spec_of(images), targets_of(images), tuple(images.notes)
+    found = task.match(spec, np.zeros(len(images)) if targets is None else targets, name)
+    return Labeled(images, found, name, notes + found.notes)

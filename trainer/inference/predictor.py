@@ -1,4 +1,4 @@
-"""Predictor: a trained network with its classes and its preprocessing, ready for new images."""
+"""Predictor: a trained network with its task and its preprocessing, ready for new images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from pipeline.sources.protocol import Source
 from pipeline.views import Views
 from trainer.errors import RunError
 from trainer.inference.predict import EverySample, forward
+from trainer.inference.prediction import Prediction
 from trainer.inference.preprocessing import Pictures, Preprocessing
+from trainer.inference.tasks import Task
 from trainer.precision import at_least_float32
 
 BATCH = 512
@@ -41,53 +43,31 @@ Broken = Callable[[int, str], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predicted:
-    """Probabilities of some images' classes.
+    """A network's answers for some images.
 
     Attributes
     ----------
     indices
         int64[n], the images' numbers in their set.
-    log_p
-        float32[n, classes] on the device, logarithms of the classes' probabilities.
+    answers
+        float32[n, C] on the device, as the network's task has them.
     """
 
     indices: NDArray[np.int64]
-    log_p: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The probabilities of one image's classes.
-
-    Attributes
-    ----------
-    image
-        Its name.
-    classes
-        Names of the classes, the most probable first.
-    probabilities
-        One per class, in the same order.
-    """
-
-    image: str
-    classes: tuple[str, ...]
-    probabilities: tuple[float, ...]
-
-    def __str__(self) -> str:
-        likely = zip(self.classes[:3], self.probabilities, strict=False)
-        return f"{self.image}: {', '.join(f'{name} {p:.1%}' for name, p in likely)}"
+    answers: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictor:
-    """A trained classifier, as `trainer.load` returns it.
+    """A trained network, as `trainer.load` returns it.
 
     Attributes
     ----------
     network
-        In evaluation mode, on the device: from images [n, 3, H, W] of `preprocess` to logits.
-    classes
-        Names of the classes, in the order of the logits.
+        In evaluation mode, on the device: from images [n, 3, H, W] of `preprocess` to its outputs, logits of
+        classes or labels, or values.
+    task
+        What the outputs answer.
     preprocessing
         Of images.
     bf16
@@ -97,18 +77,20 @@ class Predictor:
     """
 
     network: nn.Module
-    classes: tuple[str, ...]
+    task: Task
     preprocessing: Preprocessing
     bf16: bool = False
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         height, width = self.preprocessing.size
-        named = ", ".join(self.classes[:4]) + (", ..." if len(self.classes) > 4 else "")
         family = type(self.network).__name__
-        return (
-            f"Predictor({family}, {len(self.classes):,} classes: {named}; {height}x{width} px, {self.device})"
-        )
+        return f"Predictor({family}, {self.task.words}; {height}x{width} px, {self.device})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes or labels, in the order of the outputs; empty for values."""
+        return self.task.spec.classes
 
     @property
     def device(self) -> torch.device:
@@ -121,7 +103,7 @@ class Predictor:
         return next(self.network.parameters()).dtype
 
     def predict(self, images: AnyImage | Sequence[AnyImage]) -> list[Prediction]:
-        """Return the class probabilities of images.
+        """Return the predictions of images: classes or labels with probabilities, or values.
 
         Parameters
         ----------
@@ -137,17 +119,17 @@ class Predictor:
 
     def predictions(
         self,
-        source: Source,
+        images: Converted | Source,
         *,
+        engine: EngineConfig | None = None,
         broken: Broken | None = None,
         note: Callable[[str], None] | None = None,
     ) -> Iterator[Prediction]:
-        """Yield the predictions of a source's images as `run` does, with names."""
-        for part in self.run(source, broken=broken, note=note):
-            p, order = part.log_p.exp().sort(dim=1, descending=True)
-            for index, row, ranks in zip(part.indices, p.tolist(), order.tolist(), strict=True):
-                names = tuple(self.classes[label] for label in ranks)
-                yield Prediction(source.sample_name(int(index)), names, tuple(row))
+        """Yield the predictions of a set's images as `run` does, with names."""
+        name = images.name if is_converted(images) else images.sample_name
+        for part in self.run(images, engine=engine, broken=broken, note=note):
+            names = [name(index) for index in part.indices.tolist()]
+            yield from self.task.predictions(names, part.answers)
 
     def preprocess(self, images: AnyImage | Sequence[AnyImage]) -> Tensor:
         """Return the network's input [n, 3, H, W] for images as `predict` takes them, on its device."""
@@ -178,7 +160,7 @@ class Predictor:
         Parameters
         ----------
         flip
-            Test-time augmentation: average the probabilities with those of the mirrored image.
+            Test-time augmentation: average the probabilities, or values, with those of the mirrored image.
         crops
             Test-time augmentation: 5 averages over the central crop and the corners'; 1 is the evaluation's.
         engine
@@ -203,12 +185,9 @@ class Predictor:
 
     @torch.no_grad()
     def _averaged(self, views: Sequence[Tensor], flip: bool) -> Tensor:
-        """Logarithms of the mean probabilities over views, [n, classes]."""
+        """Answers, the mean over views, [n, C]."""
         shown = [*views, *(view.flip(3) for view in views)] if flip else list(views)
-        each = [at_least_float32(forward(self.network, view, self.bf16)).log_softmax(dim=1) for view in shown]
-        if len(each) == 1:
-            return each[0]
-        return torch.stack(each).logsumexp(dim=0) - float(np.log(len(each)))
+        return self.task.answers([at_least_float32(forward(self.network, view, self.bf16)) for view in shown])
 
     def _stored(
         self, data: Converted, crops: int, engine: EngineConfig | None

@@ -1,4 +1,4 @@
-"""The networks of run folders, as predictors: their weights, classes and preprocessing."""
+"""The networks of run folders, as predictors: their weights, targets and preprocessing."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from typing import Any
 
 import torch
 
+from pipeline import DataError
 from pipeline.formats.card import Card
 from pipeline.resolution import Stage, in_pixels
-from pipeline.targets import TargetKind
+from pipeline.targets import TargetSpec
 from trainer import checkpoint, recipe
 from trainer.build import build
 from trainer.config import Run
 from trainer.data import open_data
 from trainer.device import choose_device
 from trainer.errors import RunError
+from trainer.fitting import outputs
 from trainer.inference.predict import View
 from trainer.inference.predictor import Predictor
 from trainer.inference.preprocessing import Preprocessing
+from trainer.inference.tasks import task_of
 from trainer.parallel import World
 from trainer.parts import Parts
 from trainer.run_folder import RunFolder
@@ -33,18 +36,15 @@ class Description:
 
     Attributes
     ----------
-    target
-        Kind of the targets.
-    classes
-        Names of the classes, in the order of the logits.
+    targets
+        Specification of the targets, with the names of the classes in the order of the outputs.
     preprocessing
         Of the run's evaluation.
     data
         Name and split of the training set, as in "cifar10 (train)".
     """
 
-    target: TargetKind
-    classes: tuple[str, ...]
+    targets: TargetSpec
     preprocessing: Preprocessing
     data: str
 
@@ -55,13 +55,14 @@ class Description:
         pixels = in_pixels(session.run.evaluation_resolution, session.full)
         view = View(session.view.augmentation, Stage(pixels))
         preprocessing = Preprocessing.of(session.data.test.card, view, session.test_loader.shape)
-        return cls(card.target, card.classes, preprocessing, f"{card.name} ({card.split})")
+        return cls(card.spec, preprocessing, f"{card.name} ({card.split})")
 
     def table(self) -> dict[str, Any]:
         """Return all attributes, for JSON."""
         return {
-            "target": self.target,
-            "classes": list(self.classes),
+            "target": self.targets.kind,
+            "classes": list(self.targets.classes),
+            "columns": self.targets.columns,
             "preprocessing": self.preprocessing.table(),
             "data": self.data,
         }
@@ -77,8 +78,10 @@ class Description:
         """
         try:
             preprocessing = Preprocessing.from_table(table["preprocessing"])
-            return cls(table["target"], tuple(table["classes"]), preprocessing, table["data"])
-        except (KeyError, TypeError) as error:
+            # Versions before had no columns, and no use for networks that predict values.
+            targets = TargetSpec(table["target"], tuple(table["classes"]), table.get("columns"))
+            return cls(targets, preprocessing, table["data"])
+        except (DataError, KeyError, TypeError) as error:
             raise RunError(
                 f"a network's description must be as `trainer run` wrote it; {type(error).__name__}: {error}"
             ) from None
@@ -121,22 +124,22 @@ def open_trained(folder: Path, device: str = "auto", *, best: bool = False) -> T
     Raises
     ------
     RunError
-        When the folder holds no run or no such checkpoint, or the run has no classes.
+        When the folder holds no run or no such checkpoint, or the run learned no targets.
     """
     run = read_recipe(folder)
     opened = RunFolder(folder, run)
     there = choose_device(device, World())
     state, notes = _best(opened, there) if best else _last(opened, there)
     description = describe(opened, run)
-    if description.target != "class":
+    if not outputs(run.method, description.targets):
         raise RunError(
-            f"predictions are of one class per image; {folder} was trained on targets of kind "
-            f"{description.target}: `trainer report` shows what it measured"
+            f"a network must have learned targets to predict them; {folder} was trained on images without: "
+            "`trainer report` shows what it measured"
         )
     dtype = torch.float64 if run.precision == "fp64" else torch.float32
     # The caller's random numbers stay as they are: these weights are replaced at once.
     with torch.random.fork_rng(devices=[]):
-        network = run.model.build(classes=len(description.classes)).to(there, dtype)
+        network = run.model.build(classes=description.targets.outputs).to(there, dtype)
     network.load_state_dict(evaluated(state))
     steps = int(state["ledger"]["steps"])
     network = network.eval()
@@ -144,7 +147,7 @@ def open_trained(folder: Path, device: str = "auto", *, best: bool = False) -> T
         network = network.to(memory_format=torch.channels_last)
     predictor = Predictor(
         network,
-        description.classes,
+        task_of(description.targets),
         description.preprocessing,
         state["bf16"],
         _about(opened, run, description, steps),

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from trainer.evaluators.multi_label import average_precision
+from trainer.average_precision import average_precision
 
 
 def test_by_hand() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.inference.class_report import BINS, ClassReport, Tally
+from trainer.inference.class_report import BINS, ClassReport, ClassTally
 
 
 def reported(
@@ -17,10 +17,10 @@ def reported(
     logits = torch.randn(samples, classes, dtype=torch.float64)
     logits[torch.arange(samples), labels] += 1
     log_p = logits.log_softmax(dim=1)
-    tally = Tally(classes, torch.device("cpu"))
+    tally = ClassTally([str(number) for number in range(classes)], torch.device("cpu"))
     for start in range(0, samples, 32):
         tally.add(log_p[start : start + 32], labels[start : start + 32])
-    return tally.report([str(number) for number in range(classes)]), log_p, labels
+    return tally.report(), log_p, labels
 
 
 @pytest.mark.parametrize(("classes", "present"), [(8, 8), (8, 5), (3, 3)])
@@ -66,9 +66,9 @@ def test_the_calibration_error_sums_over_intervals_of_confidence() -> None:
 def test_a_certain_and_right_network_is_calibrated_and_one_that_is_wrong_is_not() -> None:
     labels = torch.tensor([0, 1, 1])
     for logits, error in ((torch.eye(2)[labels] * 1e4, 0.0), (torch.eye(2)[1 - labels] * 1e4, 1.0)):
-        tally = Tally(2, torch.device("cpu"))
+        tally = ClassTally(["a", "b"], torch.device("cpu"))
         tally.add(logits.log_softmax(dim=1), labels)
-        report = tally.report(["a", "b"])
+        report = tally.report()
         assert report.calibration_error == pytest.approx(error)
         assert report.accuracy == 1 - error
         assert report.confused(5) == ([] if error == 0 else [(1, 0, 2), (0, 1, 1)])
