@@ -6,10 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 TICK = 0.2
 LONGEST_GAP = 1.5
@@ -75,13 +78,37 @@ CLOCK = WorkClock()
 """The clock of this process."""
 
 
+class Spans(Protocol):
+    """Receiver of what a loop did when, while it is recorded."""
+
+    def add(self, lane: str, name: str, begin: float, end: float, number: int | None = None) -> None:
+        """Take a span of a lane ("host", "device", "loader"), in seconds of the clock.
+
+        ``number`` is that of the loader's batch; phases belong to the step under way.
+        """
+
+
+@dataclass(slots=True)
+class _Work:
+    """A phase's kernels: the events around them, and what the host did since the kernels before them."""
+
+    name: str
+    begin: torch.cuda.Event
+    end: torch.cuda.Event
+    before: list[tuple[str | None, float]]
+
+
 class PhaseTimes:
     """Seconds per phase of a loop, and of the whole loop.
 
-    On a CUDA device the phases that launch kernels are timed with events, which complete asynchronously;
-    :meth:`settle` reads them when the caller waits for the device anyway. Other phases are timed with the
-    host's clock. On a GPU the host runs ahead, so the sum of phases may be below or above the training clock;
-    the clock itself is always wall-clock time.
+    Every moment belongs to one phase at most: one that begins within another interrupts it. So the phases and
+    the time outside of them add up to the clock.
+
+    On a CUDA device the host runs ahead, and the clock is the device's. Phases that launch kernels are timed
+    with events. In the gaps between them the device idles, and each gap is charged to what the host did last
+    before it ended: to waiting for data, say. What the host does while the device computes costs nothing. A
+    gap longer than all that the host did in it is a wait for copies on another stream. Events complete
+    asynchronously; :meth:`settle` reads them when the caller waits for the device anyway.
 
     Parameters
     ----------
@@ -91,13 +118,19 @@ class PhaseTimes:
         Those that launch kernels.
     off_the_clock
         Those that the training clock excludes.
+    copies
+        The phase of waits for another stream.
     timer
         Makes an event on the device that is timed; None for the host's clock throughout.
+    now
+        The host's clock, in seconds.
 
     Attributes
     ----------
     seconds
         By phase.
+    spans
+        Receiver of every phase's beginning and end; None while nothing is recorded.
     """
 
     def __init__(
@@ -106,50 +139,72 @@ class PhaseTimes:
         *,
         on_device: Collection[str],
         off_the_clock: Collection[str],
+        copies: str,
         timer: Callable[[], torch.cuda.Event] | None,
+        now: Callable[[], float] = CLOCK.now,
     ) -> None:
         self.seconds = dict.fromkeys(names, 0.0)
-        self._on_device = frozenset(on_device)
+        self.spans: Spans | None = None
+        self._on_device = frozenset(on_device) if timer is not None else frozenset()
         self._off_the_clock = off_the_clock
+        self._copies = copies
         self._timer = timer
-        self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        self._now = now
+        self._open: list[str] = []
+        self._since = now()
+        self._begun: torch.cuda.Event | None = None
+        self._mark: torch.cuda.Event | None = None
+        self._works: list[_Work] = []
+        self._before: list[tuple[str | None, float]] = []
+        self._spare: list[torch.cuda.Event] = []
         self._wall_before = 0.0
-        self._started = CLOCK.now()
+        self._started = self._since
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Return a context whose time is added to phase ``name``."""
-        if self._timer is not None and name in self._on_device:
-            start, end = self._timer(), self._timer()
-            start.record()
-            try:
-                yield
-            finally:
-                end.record()
-                self._events.append((name, start, end))
-            return
-        before = CLOCK.now()
+        """Return a context whose time, except that of phases within it, is added to phase ``name``."""
+        alone = self._timer is not None and name in self._off_the_clock
+        if alone:
+            self.settle()
+        self._end_span()
+        self._open.append(name)
+        self._begin_span()
         try:
             yield
         finally:
-            self.seconds[name] += CLOCK.now() - before
+            self._end_span()
+            if alone:
+                self.settle()
+            self._open.pop()
+            self._begin_span()
+
+    def through(self, name: str, items: Iterator[T]) -> Iterator[T]:
+        """Iterate over ``items``, taking each of them within phase ``name``."""
+        while True:
+            with self.phase(name):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+            del item
 
     def add(self, name: str, seconds: float) -> None:
         """Add seconds measured elsewhere."""
         self.seconds[name] += seconds
 
     def settle(self) -> None:
-        """Read the events of the device's phases; waits for the last one."""
-        if self._events:
-            self._events[-1][2].synchronize()
-        for name, start, end in self._events:
-            self.seconds[name] += start.elapsed_time(end) / 1e3
-        self._events.clear()
+        """Bring the times up to now; waits for the device."""
+        self._end_span()
+        if self._timer is not None:
+            mark = self._record()
+            mark.synchronize()
+            self._resolve(mark)
+        self._begin_span()
 
     @property
     def wall_seconds(self) -> float:
         """Seconds since the clock was started, including sessions before a resume and excluding set-up."""
-        return self._wall_before + CLOCK.now() - self._started
+        return self._wall_before + self._now() - self._started
 
     @property
     def train_seconds(self) -> float:
@@ -161,5 +216,67 @@ class PhaseTimes:
         return wall - sum(self.seconds[name] for name in self._off_the_clock)
 
     def start_clock(self) -> None:
-        """Start the clock, after set-up and warm-up."""
-        self._started = CLOCK.now()
+        """Start the clock, after set-up and warm-up; what came before belongs to no phase."""
+        if self._timer is not None:
+            self._spare += [event for work in self._works for event in (work.begin, work.end)]
+            self._works.clear()
+            self._before.clear()
+            self._mark = self._record()
+            self._mark.synchronize()
+        self._since = self._started = self._now()
+
+    def _begin_span(self) -> None:
+        """Go on with the innermost open phase."""
+        if self._open and self._open[-1] in self._on_device:
+            self._begun = self._record()
+
+    def _end_span(self) -> None:
+        """Charge the time since the last call to the innermost open phase, if any."""
+        name, now = self._open[-1] if self._open else None, self._now()
+        since, self._since = self._since, now
+        if self.spans is not None and name is not None:
+            self.spans.add("host", name, since, now)
+        if name in self._on_device:
+            assert name is not None
+            assert self._begun is not None
+            self._works.append(_Work(name, self._begun, self._record(), self._before))
+            self._before, self._begun = [], None
+        elif self._timer is not None:
+            self._before.append((name, now - since))
+        elif name is not None:
+            self.seconds[name] += now - since
+
+    def _record(self) -> torch.cuda.Event:
+        assert self._timer is not None
+        event = self._spare.pop() if self._spare else self._timer()
+        event.record()
+        return event
+
+    def _resolve(self, mark: torch.cuda.Event) -> None:
+        """Charge all kernels up to ``mark``, the last event, which is complete, and the gaps between them."""
+        last, reached = self._mark, self._now()
+        for work in self._works:
+            if last is not None:
+                self._charge_gap(last.elapsed_time(work.begin) / 1e3, work.before)
+            self.seconds[work.name] += work.begin.elapsed_time(work.end) / 1e3
+            last = work.end
+            if self.spans is not None:
+                begin, end = (reached - event.elapsed_time(mark) / 1e3 for event in (work.begin, work.end))
+                self.spans.add("device", work.name, begin, end)
+        if last is not None:
+            self._charge_gap(last.elapsed_time(mark) / 1e3, self._before)
+        self._spare += [event for work in self._works for event in (work.begin, work.end)]
+        if self._mark is not None:
+            self._spare.append(self._mark)
+        self._works, self._before, self._mark = [], [], mark
+
+    def _charge_gap(self, gap: float, host: list[tuple[str | None, float]]) -> None:
+        """Charge a gap, in which the device idled, to the last of what the host did before its end."""
+        for name, seconds in reversed(host):
+            part = min(gap, seconds)
+            if name is not None:
+                self.seconds[name] += part
+            gap -= part
+            if gap <= 0:
+                return
+        self.seconds[self._copies] += gap

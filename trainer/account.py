@@ -57,7 +57,7 @@ class Ledger(PhaseTimes):
 
     def __init__(self, device: torch.device) -> None:
         cuda = timer if device.type == "cuda" else None
-        super().__init__(PHASES, on_device=_ON_DEVICE, off_the_clock=PHASES[-2:], timer=cuda)
+        super().__init__(PHASES, on_device=_ON_DEVICE, off_the_clock=PHASES[-2:], copies="copy", timer=cuda)
         self.trained_at: dict[int, int] = {}
         self.scored_at: dict[int, int] = {}
         self.score_costs: dict[int, float] = {}
@@ -80,7 +80,7 @@ class Ledger(PhaseTimes):
 
     @property
     def stall(self) -> float:
-        """Return the fraction of the training clock in which training waited for data."""
+        """Return the fraction of the training clock in which the device idled for want of data."""
         return self.seconds["wait"] / self.train_seconds if self.train_seconds > 0 else 0.0
 
     def state_dict(self) -> dict[str, Any]:

@@ -146,7 +146,8 @@ def next_batches(feeds: Sequence[Feed], stage: Stage, ledger: Ledger) -> dict[st
     """Return the next batch of each stream, augmented, by the streams' names, and count them."""
     batches = {}
     for feed in feeds:
-        raw = feed.next(stage)
+        with ledger.phase("wait"):
+            raw = feed.next(stage)
         with ledger.phase("augment"):
             batches[feed.name] = raw.augment()
         ledger.forwarded += feed.batch_size

@@ -101,24 +101,24 @@ def _evaluate(session: Session, watcher: Watcher, sinks: Sinks, stop: Stop) -> N
         found = session.evaluate(stop)
     except Stopped:
         _interrupt(session, stop)
+    seconds = ledger.train_seconds
     with ledger.phase("evaluate"):
-        variety = entropy(session.samples.times_seen)
-    sinks.evaluation(
-        {
-            "schema": SCHEMA,
-            "step": ledger.steps,
-            "round": ledger.rounds,
-            "samples": ledger.trained,
-            "progress": account.progress,
-            "compute": account.compute,
-            "seconds": ledger.train_seconds,
-            "entropy": variety,
-            "metrics": found,
-        }
-    )
-    if session.run.keep_best and session.improves(found):
-        save(session, best=True)
-    watcher.evaluated(session, found)
+        sinks.evaluation(
+            {
+                "schema": SCHEMA,
+                "step": ledger.steps,
+                "round": ledger.rounds,
+                "samples": ledger.trained,
+                "progress": account.progress,
+                "compute": account.compute,
+                "seconds": seconds,
+                "entropy": entropy(session.samples.times_seen),
+                "metrics": found,
+            }
+        )
+        if session.run.keep_best and session.improves(found):
+            save(session, best=True)
+        watcher.evaluated(session, found)
 
 
 def finish(session: Session) -> None:

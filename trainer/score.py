@@ -74,6 +74,7 @@ class RequestedScores:
                 if asked():
                     raise Stopped
         # Waiting for images has a phase of its own.
+        ledger.add("wait", self.loader.times.wait - waited)
         ledger.add("score", waited - self.loader.times.wait)
         self.account.charge("gradient" if self.gradients else "scored", len(ids), self.pixels)
 

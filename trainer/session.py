@@ -215,8 +215,8 @@ class Session(Parts):
         Stopped
             When ``stop`` was asked for; nothing has changed then.
         """
-        self.check_weights()
         with self.ledger.phase("evaluate"), stoppable(stop, self.world) as asked:
+            self.check_weights()
             self.world.share_buffers(self.encoder)
             if self.average is not None:
                 self.world.share_buffers(self.average.network)
@@ -242,7 +242,9 @@ class Session(Parts):
         assert self.order is not None
         selector = self.selector
         stage = selector.stage(self.stage) if selector.loads_more else self.stage
-        return self.loader.raw_batches(self.order, self.done, augment=selector.views, stage=stage)
+        with self.ledger.phase("wait"):
+            batches = self.loader.raw_batches(self.order, self.done, augment=selector.views, stage=stage)
+        return self.ledger.through("wait", batches)
 
     def ready(self, raw: RawBatch, select: bool) -> Iterable[Ready]:
         """Return the batches to train on that a loaded one makes: itself, or what is selected from it."""
@@ -276,9 +278,10 @@ class Session(Parts):
         if self.feeds:
             streams = next_batches(self.feeds, replace(self.stage, pixels=self.pixels), self.ledger)
         losses = self.step(ready.batch, weighting, streams, progress=self.account.progress)
-        if self.selector.loads_more:
-            selection.observe(losses, ready.batch, ready.choice)
-        self.feedback.add(ready.batch, losses)
+        with self.ledger.phase("feedback"):
+            if self.selector.loads_more:
+                selection.observe(losses, ready.batch, ready.choice)
+            self.feedback.add(ready.batch, losses)
         self.ledger.steps += 1
         return StepResult(self.ledger.steps, losses)
 
@@ -290,12 +293,10 @@ class Session(Parts):
         DivergedError
             When a loss is not a finite number.
         """
-        for loader in (self.loader, *(feed.loader for feed in self.feeds)):
-            times = loader.times.take()
-            self.ledger.add("wait", times.wait)
-            self.ledger.add("copy", times.copy)
         if self.feedback.empty:
             return
+        # The steps that are still on the device have phases of their own.
+        self.ledger.settle()
         with self.ledger.phase("feedback"):
             collected = self.feedback.drain(self.ledger.steps)
         if not all(map(math.isfinite, collected.losses)):

@@ -38,8 +38,8 @@ def save(session: Session, *, best: bool = False) -> None:
         When another process has taken the folder over, or it can't be written to.
     """
     session.collect()
-    session.check_weights()
     with session.ledger.phase("checkpoint"):
+        session.check_weights()
         # Statistics, selections and random states differ between ranks.
         own = {
             "buffers": dict(session.method.named_buffers()),

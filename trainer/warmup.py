@@ -45,8 +45,6 @@ def warm_up(session: Session) -> None:
     session.method.load_state_dict(weights)
     restore_random_state(random, session.device)
     _rehearse_order(session)
-    for loader in (session.loader, *(feed.loader for feed in session.feeds)):
-        loader.times.take()
     _wait(session)
     session.ledger.settle()
     session.ledger.seconds = phases

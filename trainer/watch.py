@@ -108,21 +108,22 @@ class Log:
         loss = sum(line.losses) / len(line.losses)
         right = line.accuracies
         session.line = Line(ledger.steps, seconds)
-        self._sinks.step(
-            {
-                "step": ledger.steps,
-                "round": ledger.rounds,
-                "samples": ledger.trained,
-                "progress": session.account.progress,
-                "pixels": session.pixels,
-                "lr": session.step.optimizer.param_groups[0]["lr"],
-                "loss": loss,
-                **({"accuracy": sum(right) / len(right)} if right else {}),
-                "seconds": seconds,
-                "rate": rate,
-            }
-        )
-        self._watcher.stepped(session, loss, rate)
+        with ledger.phase("feedback"):
+            self._sinks.step(
+                {
+                    "step": ledger.steps,
+                    "round": ledger.rounds,
+                    "samples": ledger.trained,
+                    "progress": session.account.progress,
+                    "pixels": session.pixels,
+                    "lr": session.step.optimizer.param_groups[0]["lr"],
+                    "loss": loss,
+                    **({"accuracy": sum(right) / len(right)} if right else {}),
+                    "seconds": seconds,
+                    "rate": rate,
+                }
+            )
+            self._watcher.stepped(session, loss, rate)
 
     def since_checkpoint(self) -> float:
         """Seconds since the last checkpoint, or since the session began."""

@@ -223,11 +223,12 @@ def test_a_diverged_run_names_the_step_and_what_is_left(recipe: Recipe, train_ru
 
 
 def test_the_phases_account_for_the_training_clock(recipe: Recipe, train_run: Train) -> None:
-    session = train_run(recipe(epochs=8))
+    session = train_run(recipe(model={"name": "resnet8", "width": 16}))
     ledger = json.loads((session.folder.path / "ledger.json").read_text())
     phases = ledger["phases"]
     on_the_clock = sum(seconds for name, seconds in phases.items() if name not in ("evaluate", "checkpoint"))
-    assert on_the_clock <= ledger["train_seconds"]
+    # Beside the phases there is only what a loop takes to go on.
+    assert 0.98 * ledger["train_seconds"] <= on_the_clock <= ledger["train_seconds"]
     assert all(
         phases[name] > 0 for name in ("wait", "augment", "forward", "backward", "optimize", "evaluate")
     )

@@ -140,7 +140,8 @@ class Selector:
         self._turns += 1
         if not select:
             if self.reread:
-                raw = self._loader.reread(raw, np.arange(len(raw)), stage)
+                with self._ledger.phase("wait"):
+                    raw = self._loader.reread(raw, np.arange(len(raw)), stage)
             with self._ledger.phase("augment"):
                 light = raw.augment()
             yield from self._full_batches(Rows.of(light), stage)
@@ -215,7 +216,8 @@ class Selector:
             of_order = light.weights.index_select(0, indices)
             weights = of_order if weights is None else of_order * weights
         if self.reread:
-            raw = self._loader.reread(raw, indices.cpu().numpy(), stage)
+            with self._ledger.phase("wait"):
+                raw = self._loader.reread(raw, indices.cpu().numpy(), stage)
             with self._ledger.phase("augment"):
                 reread = raw.augment()
             return reread.images, reread.targets, weights
@@ -258,8 +260,8 @@ class Selector:
             magnitude=stage.magnitude,
             resolution=stage.resolution,
         )
-        drawn = self._mixing.draw(keys, images.shape[2], images.shape[3])
         with self._ledger.phase("augment"):
+            drawn = self._mixing.draw(keys, images.shape[2], images.shape[3])
             draws, mixture = drawn.to(images.device)
             images = self._mixing.transform(images, draws)
         return Batch(ids, (images,), targets, mixture, weights)
