@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol, runtime_checkable
 
+from samplers.balanced import Balanced
 from samplers.c_sgd import CSGD
 from samplers.dihcl import DIHCL
 from samplers.draws.threads import use_threads
@@ -62,6 +63,7 @@ SAMPLERS: dict[str, type[SamplerConfig]] = {
     "loss_rank": LossRank,
     "sample_importance": SampleImportance,
     "class_importance": ClassImportance,
+    "balanced": Balanced,
     "subset": Subset,
     "infobatch": InfoBatch,
     "seta": SeTa,
@@ -80,6 +82,7 @@ __all__ = [
     "RS2",
     "SAMPLERS",
     "UCB",
+    "Balanced",
     "ClassImportance",
     "EpsilonGreedy",
     "Feedback",
