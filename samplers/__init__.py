@@ -52,6 +52,15 @@ class ScoringConfig(SamplerConfig, Protocol):
         """Cost per scored sample: a forward pass, or a backward pass as well; None without scores."""
 
 
+@runtime_checkable
+class LabelReading(SamplerConfig, Protocol):
+    """Config of a sampler that may read the plan's labels, which a run without labels doesn't have."""
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether its orders depend on labels."""
+
+
 SAMPLERS: dict[str, type[SamplerConfig]] = {
     "scan": Scan,
     "uniform": Uniform,
@@ -88,6 +97,7 @@ __all__ = [
     "Feedback",
     "InfoBatch",
     "Kakurenbo",
+    "LabelReading",
     "LossProportional",
     "LossRank",
     "Order",

@@ -146,6 +146,11 @@ class MCL:
 
     needs: ClassVar[tuple[Statistic, ...]] = ("loss",)
 
+    @property
+    def reads_labels(self) -> bool:
+        """Whether groups are parts of classes."""
+        return self.features is None
+
     def __post_init__(self) -> None:
         check_at_least("groups", self.groups, 1)
         if not 0 < self.first <= self.last <= 1:

@@ -242,6 +242,7 @@ class ClassImportance(SampleImportance):
     """
 
     by_class: ClassVar[bool] = True
+    reads_labels: ClassVar[bool] = True
 
     def build(self, plan: Plan) -> ImportanceSampler:
         """Return the sampler."""

@@ -100,6 +100,13 @@ class TerminalWatcher:
         ledger, metric = session.ledger, session.run.metric
         result = f"{metric.label} {exact(metric, evaluation[metric.name])}"
         self._result = f"  {result}"
+        for other in session.run.metrics:
+            if other.name in evaluation and other.collapsed(evaluation[other.name]):
+                value = exact(other, evaluation[other.name])
+                self.note(
+                    f"training has collapsed: {other.label} {value}, below {other.collapsed_below:g}; lower "
+                    "--optimizer.lr, or take another --method"
+                )
         if not self._console.is_terminal:
             rate = ledger.trained / ledger.train_seconds
             self._console.print(

@@ -20,6 +20,11 @@ def summary(folder: Path) -> Table:
     table = Table("", "", show_header=False)
     table.columns[1].justify = "right"
     table.add_row(f"{run.metric.label}, last round", exact(run.metric, run.result))
+    for metric in run.metrics[1:]:
+        if metric.collapsed_below is not None:
+            value = run.measured.last(metric.name)
+            state = "" if run.collapsed is None else ", collapsed"
+            table.add_row(metric.label, f"{exact(metric, value)}{state}")
     if run.evaluated:
         table.add_row("evaluated", run.evaluated.removeprefix(" of "))
     table.add_row("budget", f"{budget(run.number('budget'))} of {counted}")

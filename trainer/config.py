@@ -298,14 +298,14 @@ class Run(Settings):
         object.__setattr__(
             self, "augment", augmentations.complete(self.augment, augmentations.base_of((), self.data))
         )
-        metrics_of(self.evaluator, self.primary_metric)
+        metrics_of(self.evaluator, self.primary_metric, self.method)
         check_sinks(self.sinks)
         object.__setattr__(self, "sinks", with_json_lines(self.sinks))
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """All metrics of its evaluators, the primary metric first."""
-        return metrics_of(self.evaluator, self.primary_metric)
+        """All metrics of its evaluators and its method, the primary metric first."""
+        return metrics_of(self.evaluator, self.primary_metric, self.method)
 
     @property
     def metric(self) -> Metric:

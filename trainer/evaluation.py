@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import nn
 
 from pipeline.formats import Converted
 from pipeline.targets import LABEL, TargetKind
 from trainer.errors import RunError
 from trainer.evaluators import EVALUATORS, Evaluator, EvaluatorConfig, EvaluatorContext
+from trainer.methods import Method
 from trainer.metrics import Evaluation
+from trainer.parallel import World
 
 
 def build_evaluators(configs: Sequence[EvaluatorConfig], context: EvaluatorContext) -> tuple[Evaluator, ...]:
@@ -51,3 +54,12 @@ def _lacking(config: EvaluatorConfig, there: Mapping[str, TargetKind]) -> list[s
 def measure(evaluators: Sequence[Evaluator], encoder: nn.Module, asked: Callable[[], bool]) -> Evaluation:
     """Return the metrics of ``encoder``: see ``Evaluator.run``."""
     return {name: value for evaluator in evaluators for name, value in evaluator.run(encoder, asked)}
+
+
+def measured(method: Method, world: World) -> Evaluation:
+    """Return what a method knows of its last steps, by the names of its metrics: the mean over ranks."""
+    found = method.measured()
+    if not found:
+        return {}
+    sums = world.sum(torch.stack([value.detach().double() for value in found.values()]))
+    return dict(zip(found, (sums / world.size).tolist(), strict=True))

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from pipeline.formats import Converted
 from pipeline.targets import LABEL, TargetKind, TargetSpec
-from samplers import SamplerConfig, ScoringConfig
+from samplers import LabelReading, SamplerConfig, ScoringConfig
 from trainer.errors import RunError
+from trainer.evaluators import EvaluatorConfig
 from trainer.methods import MethodConfig, Offer
 from trainer.selection import SelectionConfig
 from trainer.slots import SLOTS
@@ -25,6 +26,8 @@ class _Parts(Protocol):
     @property
     def selection(self) -> SelectionConfig: ...
     @property
+    def evaluator(self) -> tuple[EvaluatorConfig, ...]: ...
+    @property
     def streams(self) -> tuple[Stream, ...]: ...
 
 
@@ -39,6 +42,7 @@ def check(run: _Parts) -> None:
     _check_streams(run)
     _check(run, "sampler", run.sampler, _sampler_needs)
     _check(run, "selection", run.selection, _selection_needs)
+    _check_evaluators(run)
 
 
 def check_metric(method: MethodConfig, metric: str, needs: tuple[Offer, ...]) -> None:
@@ -71,6 +75,21 @@ def _check_streams(run: _Parts) -> None:
         )
 
 
+def _check_evaluators(run: _Parts) -> None:
+    """Refuse an evaluator of outputs where the method trains none."""
+    if run.method.targets:
+        return
+    table = SLOTS["evaluator"].table
+    fit = [name for name, made in table.items() if made().reads == "features"]
+    for part in run.evaluator:
+        if part.reads == "outputs":
+            raise RunError(
+                f"evaluator {SLOTS['evaluator'].part_name(part)} measures outputs for targets, and method "
+                f"{SLOTS['method'].part_name(run.method)} trains an encoder without: take --evaluator "
+                f"{_either(fit)}"
+            )
+
+
 def check_targets(method: MethodConfig, train: Converted) -> None:
     """Refuse a training set without the kind of targets that the method learns.
 
@@ -94,10 +113,9 @@ def check_targets(method: MethodConfig, train: Converted) -> None:
 def outputs(method: MethodConfig, spec: TargetSpec) -> int:
     """Return the number of outputs of the encoder that ``method`` trains on targets of ``spec``.
 
-    One per class, per label, or per value; 0, that is features, where a method learns no targets on a set
-    without classes.
+    One per class, per label, or per value; 0, that is features, where a method learns no targets.
     """
-    return spec.outputs if spec.kind == "class" or LABEL in method.targets else 0
+    return spec.outputs if LABEL in method.targets else 0
 
 
 def _learns(method: MethodConfig, held: TargetKind) -> bool:
@@ -106,7 +124,8 @@ def _learns(method: MethodConfig, held: TargetKind) -> bool:
 
 def _sampler_needs(part: SamplerConfig) -> tuple[str, ...]:
     asks = isinstance(part, ScoringConfig) and part.asks is not None
-    return (*part.needs, "scores") if asks else part.needs
+    labels = isinstance(part, LabelReading) and part.reads_labels
+    return (*part.needs, *(("scores",) if asks else ()), *(("labels",) if labels else ()))
 
 
 def _selection_needs(part: SelectionConfig) -> tuple[str, ...]:
@@ -140,4 +159,5 @@ def _either(names: list[str]) -> str:
 
 def _missing(method: MethodConfig, needed: tuple[str, ...]) -> list[str]:
     # Every method has a loss, by which gradients are measured.
-    return [name for name in needed if name not in ("loss", "gradient", *method.offers)]
+    there = ("loss", "gradient", *method.offers, *(("labels",) if method.targets else ()))
+    return [name for name in needed if name not in there]

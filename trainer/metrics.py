@@ -35,6 +35,8 @@ class Metric:
         or "" where they have none.
     part_of
         Name of the metric that this one is a part of, such as the accuracy of some classes; else None.
+    collapsed_below
+        Value below which training has collapsed, whatever the other metrics are; None where there is none.
 
     Raises
     ------
@@ -47,6 +49,7 @@ class Metric:
     higher_is_better: bool
     unit: str = ""
     part_of: str | None = None
+    collapsed_below: float | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name.isidentifier() and self.name.isascii()):
@@ -65,21 +68,27 @@ class Metric:
         """Whether its values are fractions, shown in percent."""
         return self.unit == PERCENT
 
+    def collapsed(self, value: float) -> bool:
+        """Whether ``value`` shows that training has collapsed."""
+        return self.collapsed_below is not None and value < self.collapsed_below
+
     def reaches(self, value: float, target: float) -> bool:
         """Whether ``value`` is as good as ``target`` or better."""
         return value >= target if self.higher_is_better else value <= target
 
 
 class Measuring(Protocol):
-    """An object with metrics: an evaluator's config."""
+    """An object with metrics: the config of an evaluator, or of a method."""
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics that it measures; the first is its primary metric."""
 
 
-def metrics_of(evaluators: Sequence[Measuring], primary: str | None = None) -> tuple[Metric, ...]:
-    """Return the metrics of all evaluators, the run's primary metric first.
+def metrics_of(
+    evaluators: Sequence[Measuring], primary: str | None = None, method: Measuring | None = None
+) -> tuple[Metric, ...]:
+    """Return the metrics of all evaluators and of a method, the run's primary metric first.
 
     Parameters
     ----------
@@ -94,8 +103,8 @@ def metrics_of(evaluators: Sequence[Measuring], primary: str | None = None) -> t
     if not evaluators:
         raise RunError('evaluator must name a part; got []: "classification" is the default')
     known: dict[str, Metric] = {}
-    for evaluator in evaluators:
-        for metric in evaluator.metrics:
+    for measuring in (*evaluators, *(() if method is None else (method,))):
+        for metric in measuring.metrics:
             if metric.name in known:
                 raise RunError(
                     f"evaluators must measure metrics of different names; two measure {metric.name}: leave "

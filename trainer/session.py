@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pipeline import RawBatch
 from trainer.account import Ledger
 from trainer.errors import RunError
-from trainer.evaluation import measure
+from trainer.evaluation import measure, measured
 from trainer.feed import next_batches
 from trainer.interrupt import Stop, Stopped, stoppable
 from trainer.metrics import Evaluation
@@ -220,7 +220,10 @@ class Session(Parts):
             self.world.share_buffers(self.encoder)
             if self.average is not None:
                 self.world.share_buffers(self.average.network)
-            found = measure(self.evaluators, self.network, asked)
+            found = {
+                **measure(self.evaluators, self.network, asked),
+                **measured(self.method, self.world),
+            }
         broken = next((name for name, value in found.items() if not math.isfinite(value)), None)
         if broken is not None and not self.goes_on():
             raise self.diverged(f"{broken} must be finite; got {found[broken]} in the last evaluation")

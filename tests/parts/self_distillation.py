@@ -16,6 +16,7 @@ from pipeline import Batch
 from pipeline.targets import TargetKind
 from trainer.errors import RunError
 from trainer.methods import Losses, Method, Offer
+from trainer.metrics import Metric
 from trainer.models import check_encoder
 
 WIDTH = 8
@@ -75,6 +76,7 @@ class SelfDistillation:
     streams: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[Mapping[str, TargetKind]] = {}
     offers: ClassVar[tuple[Offer, ...]] = ()
+    metrics: ClassVar[tuple[Metric, ...]] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.momentum <= 1:

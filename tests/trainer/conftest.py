@@ -47,7 +47,7 @@ class Quiet:
             signal.raise_signal(self.by)
 
     def evaluated(self, session: Session, evaluation: Evaluation) -> None:
-        self.accuracies.append(evaluation["accuracy"])
+        self.accuracies.append(evaluation[session.run.metric.name])
 
 
 @pytest.fixture

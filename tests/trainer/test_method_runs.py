@@ -25,7 +25,13 @@ from trainer.weights import fingerprint
 
 Recipe = Callable[..., Run]
 Train = Callable[..., Session]
-SMALL = {"model": {"name": "resnet8", "width": 4}, "epochs": 1, "log_every": 2, "method": "self_distillation"}
+SMALL = {
+    "model": {"name": "resnet8", "width": 4},
+    "epochs": 1,
+    "log_every": 2,
+    "method": "self_distillation",
+    "evaluator": "knn",
+}
 
 
 @pytest.fixture(autouse=True)

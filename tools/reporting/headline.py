@@ -28,7 +28,9 @@ def headline(run: RunRecord) -> str:
         label = run.metric.label
         got = f"no {label} yet" if run.result is None else f"{label} {short(run.metric, run.result)} so far"
         return f"Unfinished, {got}, on the way to {fraction}: {', '.join(spent)}."
-    got = f"{heading(run.metric)} {short(run.metric, run.result)}{run.evaluated}"
+    collapsed = "Collapsed: " if run.collapsed else ""
+    label = run.metric.label if collapsed else heading(run.metric)
+    got = f"{collapsed}{label} {short(run.metric, run.result)}{run.evaluated}"
     if run.result is None:
         got = f"No {run.metric.label} recorded"
     return f"{got} after {fraction}: {', '.join(spent)}."

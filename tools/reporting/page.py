@@ -66,7 +66,7 @@ def _subject(lineup: Lineup) -> str:
 
 
 def _notices(lineup: Lineup) -> Safe | None:
-    """Return notes on unfinished runs, and on missing or damaged files."""
+    """Return notes on unfinished and on collapsed runs, and on missing or damaged files."""
     said: list[Safe] = []
     for entry in lineup:
         whose = join(el("b", entry.label), ": ") if lineup.several else None
@@ -74,6 +74,8 @@ def _notices(lineup: Lineup) -> Safe | None:
             said.append(el("p", whose, verdict.unfinished(entry.run)))
         elif (late := verdict.not_last(entry.run)) is not None:
             said.append(el("p", whose, late))
+        if (collapse := verdict.collapsed(entry.run)) is not None:
+            said.append(el("p", whose, collapse))
         if entry.run.faults:
             said.append(el("p", whose, f"The run folder is not complete: {listed(entry.run.faults)}."))
     return el("aside", said, class_="notice") if said else None

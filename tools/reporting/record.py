@@ -142,6 +142,15 @@ class RunRecord:
         return self.measured.last(self.metric.name)
 
     @property
+    def collapsed(self) -> tuple[Metric, float] | None:
+        """The first metric whose last value shows that training has collapsed, and that value; else None."""
+        for metric in self.metrics:
+            value = self.measured.last(metric.name)
+            if value is not None and metric.collapsed(value):
+                return metric, value
+        return None
+
+    @property
     def phases(self) -> dict[str, float]:
         """Seconds per phase, in the ledger's order."""
         phases = self.ledger.get("phases")

@@ -234,6 +234,18 @@ def unfinished(run: RunRecord) -> str:
     )
 
 
+def collapsed(run: RunRecord) -> str | None:
+    """Return a note if a run's last evaluation shows that its training has collapsed."""
+    found = run.collapsed
+    if found is None:
+        return None
+    metric, value = found
+    return (
+        f"This run has collapsed: {metric.label} {exact(metric, value)}, below {metric.collapsed_below:g}. "
+        f"Its {run.metric.label} is that of a network which shows nearly the same of every image."
+    )
+
+
 def not_last(run: RunRecord) -> str | None:
     """Return a note if a finished run's last evaluation is not of its last step."""
     evaluated, steps = run.evaluations.last("step"), run.number("steps")

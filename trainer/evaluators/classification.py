@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.targets import LABEL, TargetKind
-from trainer.evaluators.protocol import EvaluatorContext
+from trainer.evaluators.protocol import EvaluatorContext, Reads
 from trainer.inference.predict import EverySample, predict
 from trainer.interrupt import Stopped
 from trainer.metrics import PERCENT, Metric
@@ -122,6 +122,7 @@ class Classification:
         ),
     )
     targets: ClassVar[Mapping[str, TargetKind]] = {LABEL: "class"}
+    reads: ClassVar[Reads] = "outputs"
 
     def build(self, context: EvaluatorContext) -> ClassificationEvaluator:
         """Return the evaluator."""

@@ -13,7 +13,7 @@ from torch import nn
 
 from pipeline.targets import LABEL, TargetKind
 from trainer.average_precision import average_precision
-from trainer.evaluators.protocol import EvaluatorContext
+from trainer.evaluators.protocol import EvaluatorContext, Reads
 from trainer.inference.predict import EverySample, predict
 from trainer.interrupt import Stopped
 from trainer.metrics import PERCENT, Metric
@@ -67,6 +67,7 @@ class MultiLabelPrecision:
         Metric("loss", "test loss", higher_is_better=False, unit="nats"),
     )
     targets: ClassVar[Mapping[str, TargetKind]] = {LABEL: "multi_label"}
+    reads: ClassVar[Reads] = "outputs"
 
     def build(self, context: EvaluatorContext) -> MultiLabelEvaluator:
         """Return the evaluator."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import nn
 
@@ -14,6 +14,9 @@ from pipeline.targets import TargetKind
 from trainer.inference.predict import View
 from trainer.metrics import Metric
 from trainer.parallel import World
+
+Reads = Literal["outputs", "features"]
+"""What an evaluator reads of a network: its outputs for targets, or the features before its classifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,10 @@ class EvaluatorConfig(Protocol):
     @property
     def targets(self) -> Mapping[str, TargetKind]:
         """Kind of each target that test images must have, by name; empty for none."""
+
+    @property
+    def reads(self) -> Reads:
+        """Whether it measures outputs, which methods without targets don't train, or features."""
 
     def build(self, context: EvaluatorContext) -> Evaluator:
         """Return the evaluator, before anything is trained."""

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pipeline.targets import LABEL, TargetKind
-from trainer.evaluators.protocol import EvaluatorContext
+from trainer.evaluators.protocol import EvaluatorContext, Reads
 from trainer.inference.predict import EverySample, predict
 from trainer.interrupt import Stopped
 from trainer.metrics import Metric
@@ -53,6 +53,7 @@ class RegressionErrors:
         Metric("root_mean_squared_error", "root mean squared error", higher_is_better=False),
     )
     targets: ClassVar[Mapping[str, TargetKind]] = {LABEL: "value"}
+    reads: ClassVar[Reads] = "outputs"
 
     def build(self, context: EvaluatorContext) -> RegressionEvaluator:
         """Return the evaluator."""

@@ -8,6 +8,7 @@ from trainer.methods.label_smoothing import LabelSmoothing
 from trainer.methods.multi_label import MultiLabel
 from trainer.methods.protocol import Losses, Method, MethodConfig, Offer
 from trainer.methods.regression import Regression
+from trainer.methods.simsiam import SimSiam
 
 METHODS: dict[str, type[MethodConfig]] = {
     "supervised": Supervised,
@@ -17,6 +18,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "balanced": Balanced,
     "multi_label": MultiLabel,
     "regression": Regression,
+    "simsiam": SimSiam,
 }
 
 __all__ = ["METHODS", "Losses", "Method", "MethodConfig", "Offer", "Supervised"]

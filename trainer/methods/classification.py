@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pipeline import Batch
 from pipeline.targets import LABEL, TargetKind
 from trainer.methods.protocol import Losses, Method, Offer
+from trainer.metrics import Metric
 
 ClassLoss = Callable[[Tensor, Tensor], Tensor]
 """From log-softmax of the outputs, float[n, classes], and labels int64[n, k], to losses float[n, k]."""
@@ -63,6 +64,7 @@ class ClassificationConfig:
     streams: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[Mapping[str, TargetKind]] = {LABEL: "class"}
     offers: ClassVar[tuple[Offer, ...]] = ("p_true", "error", "correct", "scores")
+    metrics: ClassVar[tuple[Metric, ...]] = ()
 
     def loss(self, log_p: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each image against each constituent's label: see ``ClassLoss``."""

@@ -14,6 +14,7 @@ from pipeline import Batch
 from pipeline.targets import LABEL, TargetKind
 from trainer.errors import RunError
 from trainer.methods.protocol import Losses, Method, Offer
+from trainer.metrics import Metric
 from trainer.precision import at_least_float32
 
 
@@ -64,6 +65,7 @@ class MultiLabel:
     streams: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[Mapping[str, TargetKind]] = {LABEL: "multi_label"}
     offers: ClassVar[tuple[Offer, ...]] = ("scores",)
+    metrics: ClassVar[tuple[Metric, ...]] = ()
 
     def __post_init__(self) -> None:
         for name in ("gamma_positive", "gamma_negative"):

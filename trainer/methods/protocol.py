@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pipeline import Batch
 from pipeline.targets import TargetKind
+from trainer.metrics import Metric
 
 Offer = Literal["p_true", "error", "correct", "scores"]
 """Optional capabilities of methods: attributes of `Losses`, and `Method.losses` for scoring passes."""
@@ -89,6 +90,13 @@ class Method(nn.Module):
         images with each label; of others there are none.
         """
 
+    def measured(self) -> Mapping[str, Tensor]:
+        """Return scalars on the device by the names of the config's ``metrics``; by default none.
+
+        What the method knows of its last steps, recorded with every evaluation: whether it has collapsed.
+        """
+        return {}
+
     def after_step(self, progress: float) -> None:
         """Update modules that follow the trained weights (an average, a queue); by default a no-op.
 
@@ -117,6 +125,10 @@ class MethodConfig(Protocol):
     @property
     def offers(self) -> tuple[Offer, ...]:
         """The statistics that its method provides beyond the loss, for samplers and selections."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Metrics of training itself, which evaluations record beside the evaluators'."""
 
     def build(self, encoder: nn.Module) -> Method:
         """Return the method of a freshly initialized ``encoder``, on the encoder's device.

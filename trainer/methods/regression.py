@@ -13,6 +13,7 @@ from pipeline import Batch
 from pipeline.targets import LABEL, TargetKind
 from trainer.errors import RunError
 from trainer.methods.protocol import Losses, Method, Offer
+from trainer.metrics import Metric
 from trainer.precision import at_least_float32
 
 
@@ -54,6 +55,7 @@ class Regression:
     streams: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[Mapping[str, TargetKind]] = {LABEL: "value"}
     offers: ClassVar[tuple[Offer, ...]] = ("scores",)
+    metrics: ClassVar[tuple[Metric, ...]] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.delta < float("inf"):
