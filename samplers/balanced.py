@@ -50,6 +50,7 @@ class Balanced:
     """q, from 0 (classes equally often) to 1 (samples equally often)."""
 
     needs: ClassVar[tuple[Statistic, ...]] = ()
+    reads_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_within("power", self.power, 0, 1)

@@ -75,7 +75,7 @@ class TerminalWatcher:
             highlight=False,
         )
         of_sampler = [f"{SLOTS['sampler'].named(run)}: {note}" for note in session.sampler.notes]
-        for note in (*session.data.notes, *of_sampler, *notes(run, session.full)):
+        for note in (*session.data.notes, *of_sampler, *notes(run, session.full, len(session.data.train))):
             self._console.print(f"note: {one_line(note)}", soft_wrap=True, markup=False, highlight=False)
         if resumed:
             self._console.print(

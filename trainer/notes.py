@@ -7,18 +7,30 @@ from collections.abc import Iterator
 from pipeline.augment.multi import Multi
 from pipeline.resolution import SuperProgressive
 from trainer.config import Run
+from trainer.methods.moco import MoCo
 from trainer.schedules import FixedOneCycle
 
 
-def notes(run: Run, full: int) -> tuple[str, ...]:
+def notes(run: Run, full: int, samples: int | None = None) -> tuple[str, ...]:
     """Return a line for everything about a run that is unlikely to be meant.
 
     Parameters
     ----------
     full
         Pixels of the shorter side at full resolution.
+    samples
+        Size of the training set, if it is known.
     """
-    return (*_warm_ups(run, full), *_copies(run))
+    return (*_warm_ups(run, full), *_copies(run), *_queues(run, samples))
+
+
+def _queues(run: Run, samples: int | None) -> Iterator[str]:
+    """A queue longer than the set holds keys of the very image that they are negatives of."""
+    if isinstance(run.method, MoCo) and samples is not None and run.method.queue > samples:
+        yield (
+            f"the queue holds {run.method.queue:,} keys of a set of {samples:,} images, so that an image is "
+            f"among its own negatives: --method.queue {max(1, samples // 2)} or less keeps them apart"
+        )
 
 
 def _copies(run: Run) -> Iterator[str]:

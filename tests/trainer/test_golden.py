@@ -53,6 +53,16 @@ SETTINGS: dict[str, Any] = {
 }
 """Twenty steps in four rounds: orders and selections go by what the network made of earlier ones."""
 
+SELF_SUPERVISED: tuple[dict[str, Any], ...] = (
+    {"name": "simsiam", "out": 16, "bottleneck": 8},
+    {"name": "byol", "hidden": 16, "out": 8},
+    {"name": "simclr", "out": 8},
+    {"name": "moco", "out": 8, "queue": 128},
+    {"name": "dino", "hidden": 16, "bottleneck": 8, "out": 32, "frozen": 0.2},
+)
+"""Methods without labels, with heads as small as the encoder."""
+SMALL_VIEWS = {"evaluator": "knn", "augment": ["ssl"], "resolution": {"name": "constant", "pixels": 0.5}}
+
 # Irreducible losses have to be made by a run of their own first: tests/trainer/test_importance.py.
 RUNS: dict[str, dict[str, Any]] = {
     **{name: {"sampler": name} for name in SAMPLERS},
@@ -60,6 +70,7 @@ RUNS: dict[str, dict[str, Any]] = {
     # By default from the second epoch on, and this is one.
     "selection selective_backprop": {"selection": {"name": "selective_backprop", "start": 0.1, "keep": 0.5}},
     "selection progressive": {"resolution": {"name": "progressive", "lowest": 0.5}, "augment": ["ssl"]},
+    **{f"method {method['name']}": {"method": method, **SMALL_VIEWS} for method in SELF_SUPERVISED},
 }
 
 Recipe = Callable[..., Run]

@@ -7,6 +7,8 @@ import pytest
 from pipeline.augment.multi import Multi
 from pipeline.resolution import Progressive, SuperProgressive
 from trainer.config import Run
+from trainer.evaluators.knn import Knn
+from trainer.methods.moco import MoCo
 from trainer.notes import notes
 from trainer.schedules import FixedOneCycle, OneCycle
 
@@ -53,3 +55,11 @@ def test_augmentations_that_no_copy_gets_are_told(copies: int, odd: bool) -> Non
     assert len(found) == odd
     if copies == 2:
         assert "get the first 2 of multi's 5 augmentations, standard, standard: --multiply 5 uses" in found[0]
+
+
+def test_a_queue_of_more_keys_than_images_is_noted() -> None:
+    run = Run(method=MoCo(queue=4096), evaluator=(Knn(),))
+    (note,) = notes(run, 32, 1000)
+    assert note.startswith("the queue holds 4,096 keys of a set of 1,000 images")
+    assert "--method.queue 500 or less" in note
+    assert not notes(run, 32, 4096)

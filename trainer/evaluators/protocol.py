@@ -16,7 +16,7 @@ from trainer.metrics import Metric
 from trainer.parallel import World
 
 Reads = Literal["outputs", "features"]
-"""What an evaluator reads of a network: its outputs for targets, or the features before its classifier."""
+"""Part of a network that an evaluator reads: outputs for targets, or the features before its classifier."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What self-supervised methods share: views to embeddings, an online classifier, a measure of collapse."""
+"""Base of self-supervised methods: features of views, an online classifier, a measure of collapse."""
 
 from __future__ import annotations
 
@@ -72,6 +72,27 @@ class EmbeddingMethod(Method):
         correct = outputs[0].detach().argmax(dim=1) == labels
         return Losses((loss + (trained - trained.detach()))[:, None], correct=correct[:, None])
 
+    def pair_outputs(self, view: Tensor) -> Sequence[Tensor]:
+        """Return what pairs of views are scored by, float[n, ...] each: the embeddings last.
+
+        Outputs of the trained networks alone, on which `pair_losses` is computed.
+        """
+        raise NotImplementedError
+
+    def pair_losses(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Return the part of the loss that depends on a pair alone, of all pairs: float[n, m, m], symmetric.
+
+        By default minus the cosine of what one view predicts and what the other is, the mean over both ways.
+
+        Parameters
+        ----------
+        outputs
+            Those of `pair_outputs`, stacked over m views: float[n, m, ...] each.
+        """
+        first, last = (F.normalize(at_least_float32(one), dim=2) for one in (outputs[0], outputs[-1]))
+        similarities = first @ last.transpose(1, 2)
+        return -(similarities + similarities.transpose(1, 2)) / 2
+
     def measured(self) -> Mapping[str, Tensor]:
         """Return the spread of the last batch's embeddings: see ``Method.measured``."""
         return {SPREAD.name: self.last_spread}
@@ -93,6 +114,11 @@ def width_of(network: nn.Module) -> int:
     """
     encoder: Encoder = check_encoder(network)
     return encoder.num_features
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Return cosine similarities of rows, float[n], in at least float32."""
+    return F.cosine_similarity(at_least_float32(a), at_least_float32(b), dim=1)
 
 
 @torch.no_grad()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline import Batch
-from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, features_of, width_of
+from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, cosine, features_of, width_of
 from trainer.methods.heads import check_widths, perceptron
 from trainer.methods.protocol import Losses
-from trainer.precision import at_least_float32
 
 
 class SimSiamMethod(EmbeddingMethod):
@@ -31,6 +30,11 @@ class SimSiamMethod(EmbeddingMethod):
         loss = simsiam_loss(self.predictor(z1), self.predictor(z2), z1, z2)
         return self.losses_of(loss, z1, features, batch)
 
+    def pair_outputs(self, view: Tensor) -> Sequence[Tensor]:
+        """Return predictions and embeddings: see ``EmbeddingMethod.pair_outputs``."""
+        z = self.projector(features_of(self.encoder, view))
+        return self.predictor(z), z
+
 
 def simsiam_loss(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
     """Return each image's loss, float[n], of predictions and embeddings float[n, d] of its two views.
@@ -40,11 +44,6 @@ def simsiam_loss(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
         loss = -1/2 cos(p1, z2) - 1/2 cos(p2, z1)
     """
     return -(cosine(p1, z2.detach()) + cosine(p2, z1.detach())) / 2
-
-
-def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Return cosine similarities of rows, float[n], in at least float32."""
-    return F.cosine_similarity(at_least_float32(a), at_least_float32(b), dim=1)
 
 
 @dataclass(frozen=True)

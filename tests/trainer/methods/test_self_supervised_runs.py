@@ -95,9 +95,18 @@ def steps(session: Session) -> Iterator[Any]:
         session.finish(current)
 
 
-@pytest.mark.parametrize("stopped", [1, 3, 6])
-def test_a_run_resumes_at_any_step_to_equal_weights(make: Make, tmp_path: Path, stopped: int) -> None:
-    run = make()
+@pytest.mark.parametrize(
+    ("method", "stopped"),
+    [
+        ({"name": "simsiam", "out": 16, "bottleneck": 8}, 3),
+        ({"name": "moco", "out": 8, "queue": 80}, 1),
+        ({"name": "dino", "hidden": 16, "bottleneck": 8, "out": 24, "frozen": 0.7}, 6),
+    ],
+)
+def test_a_run_resumes_to_equal_weights(
+    make: Make, tmp_path: Path, method: dict[str, Any], stopped: int
+) -> None:
+    run = make(method=method)
     with open_session(run, RunFolder(tmp_path / "whole", run)) as whole:
         losses = [step.losses.loss for step in steps(whole)]
     with open_session(run, RunFolder(tmp_path / "part", run)) as part:
