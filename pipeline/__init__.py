@@ -9,6 +9,7 @@ from pipeline.errors import CorruptSampleError, DataError, MissingExtraError
 from pipeline.formats import open_dataset
 from pipeline.loading.loader import Loader
 from pipeline.mixture import Mixture
+from pipeline.recording import LoaderProfile, profile
 from pipeline.views import Views
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "DataError",
     "EngineConfig",
     "Loader",
+    "LoaderProfile",
     "MissingExtraError",
     "Mixing",
     "Mixture",
@@ -30,4 +32,5 @@ __all__ = [
     "Views",
     "compose",
     "open_dataset",
+    "profile",
 ]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.augment import HostDraws
 from pipeline.batch import Cursor, RawBatch, RawView
-from pipeline.clock import CLOCK
+from pipeline.clock import CLOCK, Spans
 from pipeline.crop import Crop
 from pipeline.device import side_stream, timer
 from pipeline.engines import Dataset
@@ -73,17 +73,16 @@ class LoaderTimes:
     wait: float = 0.0
     copy: float = 0.0
 
-    def take(self) -> LoaderTimes:
-        """Return the times so far, and count from 0 again."""
-        taken = replace(self)
-        self.wait = self.copy = 0.0
-        return taken
-
 
 class Assembly:
     """Makes the batches of one data set, for this rank; see `Loader` for its parameters.
 
     Batches are begun by one thread at a time: the consumer's, or one that reads ahead of it.
+
+    Attributes
+    ----------
+    spans
+        Receiver of what is done when; None while nothing is recorded.
     """
 
     def __init__(
@@ -98,6 +97,7 @@ class Assembly:
         world_size: int,
         prefetch: int,
     ) -> None:
+        self.spans: Spans | None = None
         self._multiplied = dataset if isinstance(dataset, Multiplied) else None
         self._targets = dataset.targets
         self._times = times
@@ -145,9 +145,12 @@ class Assembly:
         while True:
             begin = CLOCK.now()
             made = next(source, None)
-            self._times.wait += CLOCK.now() - begin
+            end = CLOCK.now()
+            self._times.wait += end - begin
             if made is None:
                 return
+            if self.spans is not None:
+                self.spans.add("consumer", "wait", begin, end, made.batch.cursor.step)
             if made.copied is not None:
                 self._receive(made.batch, made.copied)
             batch = made.batch
@@ -208,6 +211,7 @@ class Assembly:
         Engines that can decode in the background begin here. The returned function calls its argument once
         the images are read, before the copy to the device.
         """
+        began = CLOCK.now()
         stored = ids if self._multiplied is None else self._multiplied.stored[ids]
         copies = None if self._multiplied is None else self._multiplied.copies[ids]
         crops: list[Crop] = []
@@ -229,9 +233,12 @@ class Assembly:
                 crops.append(Crop(windows, *view.shape))
             drawn.append(view.augmentation.draw(keys, *view.shape, cropped=view.cropping is not None))
         read = _begin_reading(spec, stored, crops)
+        self._note("draw", began, cursor)
 
         def end(placing: Callable[[], object]) -> RawBatch:
+            began = CLOCK.now()
             images = read()
+            began = self._note("read", began, cursor)
             placing()
             images = tuple(view.to(self._device, non_blocking=True) for view in images)
             views, mixture = [], None
@@ -239,7 +246,7 @@ class Assembly:
                 draws, mixture = of_view.to(self._device)
                 shown = images[number if spec.by_engine else 0]
                 views.append(RawView(shown, draws, view.size, cropped=spec.by_engine))
-            return RawBatch(
+            made = RawBatch(
                 ids=ids,
                 views=tuple(views) or (RawView(images[0]),),
                 augmentation=spec.augmentation,
@@ -248,8 +255,17 @@ class Assembly:
                 weights=None if weights is None else place(weights, self._device),
                 cursor=cursor,
             )
+            self._note("place", began, cursor)
+            return made
 
         return end
+
+    def _note(self, name: str, began: float, cursor: Cursor) -> float:
+        """Record what was done since ``began``, if anything is recorded; return the time."""
+        now = CLOCK.now()
+        if self.spans is not None:
+            self.spans.add("loader", name, began, now, cursor.step)
+        return now
 
     def _end(self, begun: End, stream: torch.cuda.Stream | None) -> _Made:
         if not self._times_copies:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.augment import Augmentation
 from pipeline.batch import Batch, RawBatch
+from pipeline.clock import Spans
 from pipeline.device import resolve_device
 from pipeline.engines import Dataset, EngineConfig
 from pipeline.engines.protocol import check_ids
@@ -194,6 +195,10 @@ class Loader:
             int64[m], into ``raw``.
         """
         return self._assembly.reread(raw, indices, self._spec(raw.augmentation, stage))
+
+    def record(self, spans: Spans | None) -> None:
+        """Record from now on what is done when, also for batches under way; None ends it."""
+        self._assembly.spans = spans
 
     def close(self) -> None:
         """End all threads and free the engine's memory; a second call does nothing."""

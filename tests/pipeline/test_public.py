@@ -14,6 +14,7 @@ def test_the_public_face() -> None:
         "ENGINES",
         "EngineConfig",
         "Loader",
+        "LoaderProfile",
         "MissingExtraError",
         "Mixing",
         "Mixture",
@@ -23,5 +24,6 @@ def test_the_public_face() -> None:
         "Views",
         "compose",
         "open_dataset",
+        "profile",
     ]
     assert all(hasattr(pipeline, name) for name in pipeline.__all__)
