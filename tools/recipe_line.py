@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import field
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -16,6 +17,10 @@ from trainer import config, former, recipe
 from trainer.config import Settings
 from trainer.errors import RunError
 from trainer.slots import RUN_SLOTS, Slot
+
+_WITH = (
+    "TOML files of settings that replace the recipe's, such as `trainer tune` writes; options override both."
+)
 
 
 def read_run(
@@ -43,7 +48,8 @@ def read_run(
     words = [_renamed(word) for word in words]
     _check_renamed(words)
     named = words[0] if words and not words[0].startswith("-") else None
-    base = recipe.load(named, _note) if named is not None else config.Run()
+    over = [Path(word) for word in chosen(words, "--with") or ()]
+    base = recipe.load(named, _note, over) if named is not None else config.Run()
     parts = {name: _chosen_parts(slot, base, words) for name, slot in RUN_SLOTS.items()}
     line = _command_line(base, parts, more)
     if asks_for_help(words):
@@ -154,6 +160,7 @@ def _command_line(base: config.Run, parts: Mapping[str, list[Any]], more: type |
             ],
             field(default=""),
         ),
+        ("over", Annotated[tuple[Path, ...], tyro.conf.arg(name="with", help=_WITH)], field(default=())),
         ("settings", Annotated[Settings, tyro.conf.arg(name="")], field(default=settings)),
     ]
     if more is not None:

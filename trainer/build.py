@@ -92,7 +92,14 @@ def build(
     mean, std = normalization(run, card)
     augmentation = Augmentation(run.augment, mean=mean, std=std, dtype=dtype)
     candidates = _candidates(run, data, world)
-    open_loader = partial(Loader, engine=run.engine, device=device, rank=world.rank, world_size=world.size)
+    open_loader = partial(
+        Loader,
+        engine=run.engine,
+        device=device,
+        rank=world.rank,
+        world_size=world.size,
+        prefetch=run.prefetch,
+    )
     loader = open_loader(
         data.train, batch_size=candidates, augment=augmentation, seed=_seed(run, run.augment_seed)
     )

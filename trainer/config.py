@@ -175,6 +175,9 @@ class Settings:
     threads: int | None = None
     """CPU threads within an operation; None means PyTorch's default."""
 
+    prefetch: int = 3
+    """Batches that the loader reads ahead of the training, where its engine reads in a thread."""
+
     data_dir: Path | None = None
     """Folder of data sets; None means $BUDGETRAIN_DATA, else ./data."""
 
@@ -248,6 +251,8 @@ class Settings:
             raise RunError(f"lead must be at least 0 steps; got {self.lead}")
         if not self.checkpoint_seconds >= 0:
             raise RunError(f"checkpoint_seconds must be at least 0; got {self.checkpoint_seconds:g}")
+        if self.prefetch < 1:
+            raise RunError(f"prefetch must be at least 1 batch; got {self.prefetch}")
         check_pixels("evaluation_resolution", self.evaluation_resolution)
         crop = self.evaluation_crop
         if crop is not None and not 0 < crop <= 1:

@@ -8,7 +8,7 @@ import os
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -24,13 +24,15 @@ from trainer.stream import Stream
 T = TypeVar("T")
 
 
-def load(recipe: str, note: Callable[[str], None] | None = None) -> Run:
+def load(recipe: str, note: Callable[[str], None] | None = None, over: Sequence[Path] = ()) -> Run:
     """Read a recipe by its name, or from the path of a .toml (a finished run's run.toml, say).
 
     Parameters
     ----------
     note
         Called with one line if the recipe is of version 0.1, whose settings have other names now.
+    over
+        Files of settings that replace the recipe's, the last one's above all.
 
     Raises
     ------
@@ -46,13 +48,21 @@ def load(recipe: str, note: Callable[[str], None] | None = None) -> Run:
         raise RunError(f"recipe must be one of {', '.join(recipes())} or the path of a .toml; got {recipe!r}")
     if not path.is_file():
         raise RunError(f"recipe {path} does not exist; `trainer list recipes` shows those that come along")
+    table = _read(path)
+    table.setdefault("recipe", path.stem)
+    for file in over:
+        if not file.is_file():
+            raise RunError(f"--with must name TOML files of settings; {file} does not exist")
+        table.update(_read(file))
+    return from_table(table, where=" with ".join(map(str, (path, *over))), note=note)
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(read_text(path))
+        return tomllib.loads(read_text(path))
     # Numbers of more digits than Python reads are ValueErrors, as are texts that aren't TOML or UTF-8.
     except (ValueError, OSError) as error:
         raise RunError(f"{path} must be TOML; {error}") from None
-    table.setdefault("recipe", path.stem)
-    return from_table(table, where=str(path), note=note)
 
 
 def recipes() -> dict[str, Path]:

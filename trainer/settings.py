@@ -20,6 +20,7 @@ IDLE = (
     "checkpoint_seconds",
     "keep_best",
     "service",
+    "prefetch",
     "accept_changed_data",
     "sinks",
 )
