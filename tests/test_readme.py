@@ -12,6 +12,7 @@ import torch
 
 import pipeline
 import samplers
+from tools.cli import main
 from trainer.models import MODELS
 
 README = Path(__file__).parents[1] / "README.md"
@@ -42,6 +43,18 @@ def test_the_library_example_trains(fashion: Path, monkeypatch: pytest.MonkeyPat
     probabilities = names["sampler"].probabilities()
     assert probabilities.std() > 0
     assert probabilities.sum() == pytest.approx(1)
+
+
+def test_the_example_of_a_profile_writes_one(fashion: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (code,) = (example for example in examples if "profiled.save" in example)
+    data = fashion.parent / "data"
+    if not data.exists():
+        data.symlink_to(fashion)
+    monkeypatch.chdir(fashion.parent)
+    exec(code, {})
+    assert main(["profile", "profile.json"]) == 0
+    assert "Timeline" in (fashion.parent / "profile.html").read_text()
 
 
 def test_every_link_of_the_documents_leads_somewhere() -> None:

@@ -14,7 +14,8 @@ from tools.streams import say, unbroken_output
 COMMANDS = {
     "run": ("tools.run", "Run", "train under a budget, timed, and write a report"),
     "study": ("tools.study", "Study", "run a grid of settings over seeds; write its tables and its page"),
-    "profile": ("tools.profile", "Profile", "time every component of a training step; name the bottleneck"),
+    "profile": ("tools.profile", "Profile", "find what bounds a run and what to change; write a page"),
+    "tune": ("tools.tune", "Tune", "find the fastest settings that don't change what is learned"),
     "convert": ("tools.convert", "Convert", "convert images to a data set: .beton, or .wds tar shards"),
     "inspect": ("tools.inspect", "Inspect", "show a data set's card and a sheet of its images"),
     "verify": ("tools.verify", "Verify", "read every sample of a data set and name the broken ones"),

@@ -1,38 +1,44 @@
-"""``trainer profile``: times the components of a training step and finds the bottleneck."""
+"""``trainer profile``: where a step's time goes, what to change, measured, and a page about it."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import tyro
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
-from tools.outputs import check_output
-from tools.profiling.components import PART, Stages
-from tools.profiling.finding import Measured, sentence
-from tools.profiling.timing import take_turns
-from tools.profiling.whole import Loop, session_at
+from tools.arguments import asks_for_help
+from tools.profiling import changes, trace
+from tools.profiling.comparing import Comparison
+from tools.profiling.files import FILE, PAGE, Shown, check_folder, is_profile
+from tools.profiling.measuring import Profiled, measure, rows, setting
+from tools.profiling.page import page
+from tools.profiling.whole import session_at
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
 from trainer import config
-from trainer.data import open_data
+from trainer.data import Data, open_data
 from trainer.errors import RunError
 from trainer.parallel import World
-from trainer.session import Session
-from trainer.slots import SLOTS
+from trainer.run_folder import folder_name
 
-DESCRIPTION = """Time every component of a training step alone and all of them together; name the bottleneck.
+DESCRIPTION = """Time every component of a training step alone and all of them together; name what the run is
+bound by, try the settings most likely to help, and write a page about it.
 
-Takes the command line of `trainer run`. Components are timed on a few batches in memory; then the training
-loop makes some dozens of steps, as the run would. Nothing is trained, and no run folder is created.
+Takes the command line of `trainer run`. Nothing is trained, and no run folder is created. `trainer profile
+FILE.json` makes the page of a profile taken elsewhere, `trainer profile FOLDER FOLDER` compares two.
 """
+
+PLACE = Path("profiles")
+"""Where profiles are written by default, each in a folder of the run's name."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +51,31 @@ class Options:
     at: float = 0.5
     """Point of the run, as a fraction of the budget, for schedules of resolution and selection."""
 
-    json: Path | None = None
-    """File to write the figures to."""
+    tries: int = 3
+    """Number of settings to try; each takes a warm-up besides its part of the seconds. Compiling is tried
+    from 60 seconds on."""
+
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Folder of profile.html and profile.json; by default one of the run's name in profiles/."""
+
+    trace: bool = False
+    """Also write trace.json, a trace of torch.profiler with the phases and the loader's batches named, for
+    ui.perfetto.dev or chrome://tracing."""
+
+    trace_steps: int = 10
+    """Steps of the trace."""
 
     def __post_init__(self) -> None:
         if not self.seconds > 0:
             raise RunError(f"seconds must be above 0; got {self.seconds:g}")
         if not 0 <= self.at < 1:
             raise RunError(f"at must be at least 0 and below 1, a fraction of the budget; got {self.at:g}")
+        if self.tries < 0:
+            raise RunError(f"tries must be at least 0; got {self.tries}")
+        if not 1 <= self.trace_steps <= trace.MOST_STEPS:
+            raise RunError(
+                f"trace_steps must be at least 1 and at most {trace.MOST_STEPS}; got {self.trace_steps}"
+            )
 
 
 @dataclass(frozen=True)
@@ -63,8 +86,8 @@ class Profile:
     options: Options
 
     @classmethod
-    def from_words(cls, words: Sequence[str], prog: str) -> Profile:
-        """Parse a command line: that of `trainer run`, and the profile's own options.
+    def from_words(cls, words: Sequence[str], prog: str) -> Profile | Shown | Comparison:
+        """Parse a command line: that of `trainer run` and the profile's own options, or profiles' paths.
 
         Raises
         ------
@@ -73,67 +96,69 @@ class Profile:
         RunError
             If the recipe or a part is unknown, or a value is out of range.
         """
+        paths = [Path(word) for word in words if not word.startswith("-")]
+        if words and is_profile(words[0]) and not asks_for_help(words):
+            second = len(paths) > 1 and is_profile(words[1])
+            return (Comparison if second else Shown).from_words(words, prog)
         return cls(*read_run(words, prog, DESCRIPTION, Options))
 
     def execute(self, console: Console) -> int:
-        """Measure, print a table and a sentence, and write the results."""
-        if self.options.json is not None:
-            check_output("--json", self.options.json, "profile.json", mark=b'"setting"')
+        """Measure, print a table and a sentence, and write the page."""
+        options = self.options
+        out = options.out or PLACE / folder_name(self.run)
+        check_folder("--out", out)
         if self.run.threads is not None:
             torch.set_num_threads(self.run.threads)
         with TerminalWatcher(console) as watcher:
             data = open_data(self.run, World(), watcher.converting)
         with tempfile.TemporaryDirectory(prefix="trainer-profile-") as scratch:
-            session = session_at(self.run, data, self.options.at, Path(scratch) / "run")
+            session = session_at(self.run, data, options.at, Path(scratch) / "run")
             try:
-                measured = measure(session, self.run, self.options.seconds)
-                setting = _setting(session, self.options.at)
+                taken = options.seconds * (0.65 if options.tries else 1.0)
+                found = measure(session, options.at, taken)
+                console.print(setting(session, options.at), highlight=False, soft_wrap=True)
+                console.print(table(found))
+                self._try(found, data, Path(scratch), console)
+                if options.trace:
+                    path = out / trace.FILE
+                    trace.write(session, options.trace_steps, found.work.operations, path)
+                    console.print(f"trace: {path}", soft_wrap=True, highlight=False)
+                figures = found.table()
             finally:
                 session.close()
-        console.print(setting, highlight=False, soft_wrap=True)
-        console.print(table(measured))
-        console.print(sentence(measured), highlight=False, markup=False, soft_wrap=not console.is_terminal)
-        if self.options.json is not None:
-            text = dumps({"schema": 1, "setting": setting, **figures(measured)}, indent=2)
-            write_whole(self.options.json, (text + "\n").encode())
+        write(out, figures)
+        console.print(figures["sentence"], highlight=False, markup=False, soft_wrap=not console.is_terminal)
+        console.print(f"page: {out / PAGE}", soft_wrap=True, highlight=False)
         return 0
 
-
-def measure(session: Session, run: config.Run, seconds: float) -> Measured:
-    """Time a session's components and its loop, interleaved, for about ``seconds``."""
-    stages = Stages(session)
-    try:
-        medians = take_turns([*stages.works(), Loop(session)], seconds)
-    finally:
-        stages.close()
-    step, wait = medians.pop("loop"), medians.pop("wait")
-    parts = {name.removeprefix(PART): medians.pop(name) for name in list(medians) if name.startswith(PART)}
-    return Measured(run, medians, parts, step, wait, stages.beside, stages.loading.decodes)
-
-
-def _setting(session: Session, at: float) -> str:
-    run, device = session.run, session.device
-    number = torch.get_num_threads()
-    threads = f", {number} thread{'s' if number > 1 else ''}" if device.type == "cpu" else ""
-    return (
-        f"{SLOTS['model'].named(run)} on {session.data.train.card.name}: batches of {run.batch_size} at "
-        f"{session.pixels} pixels, engine {SLOTS['engine'].named(run)}, selection "
-        f"{SLOTS['selection'].named(run)}, {device} {session.precision}{threads}; "
-        f"at {at:.0%} of the budget"
-    )
+    def _try(self, found: Profiled, data: Data, scratch: Path, console: Console) -> None:
+        """Try the most promising settings, and print what they are worth."""
+        options, session = self.options, found.session
+        candidates = changes.changes(found.measured, session, options.seconds)[: options.tries]
+        for number, change in enumerate(candidates):
+            seconds = 0.35 * options.seconds / len(candidates)
+            place = scratch / f"change-{number}"
+            tried = changes.tried(self.run, data, options.at, session, change, seconds, place)
+            row = {**tried.table(), "batch_size": self.run.batch_size}
+            found.tried.append(row)
+            console.print(changes.told(row), highlight=False, soft_wrap=True)
 
 
-def rows(measured: Measured) -> Iterator[tuple[str, float, bool]]:
-    """Yield the table's rows: name, seconds per step, and whether it is a part of the row above."""
-    for name, seconds in measured.stages.items():
-        yield name, seconds, False
-        if name == "augmentation" and len(measured.parts) > 1:
-            for part, taken in measured.parts.items():
-                yield part, taken, True
+def write(out: Path, figures: dict[str, Any]) -> None:
+    """Write a profile's figures and its page into a folder.
+
+    Raises
+    ------
+    DataError
+        When it can't be written to.
+    """
+    write_whole(out / FILE, (dumps(figures) + "\n").encode())
+    write_whole(out / PAGE, page(figures).encode(errors="replace"))
 
 
-def table(measured: Measured) -> Table:
+def table(found: Profiled) -> Table:
     """Return a profile as a table; rates are of trained images."""
+    measured = found.measured
     made = Table("stage", "ms per batch", "images/s alone", "share of a step")
     for column in made.columns[1:]:
         column.justify = "right"
@@ -154,26 +179,3 @@ def table(measured: Measured) -> Table:
         f"{measured.fraction(measured.wait):.1%}",
     )
     return made
-
-
-def figures(measured: Measured) -> dict[str, Any]:
-    """Return a profile as in the JSON file; times in milliseconds per step."""
-
-    def row(name: str, seconds: float) -> dict[str, Any]:
-        return {
-            "stage": name,
-            "milliseconds": 1e3 * seconds,
-            "images_per_second": measured.run.batch_size / seconds if seconds > 0 else None,
-            "share": measured.fraction(seconds),
-            "beside": name in measured.beside,
-        }
-
-    return {
-        "batch_size": measured.run.batch_size,
-        "stages": [row(name, seconds) for name, seconds in measured.stages.items()],
-        "augmentations": [row(name, seconds) for name, seconds in measured.parts.items()],
-        "together": row("together", measured.step),
-        "stall": measured.fraction(measured.wait),
-        "bottleneck": measured.bottleneck,
-        "sentence": sentence(measured),
-    }

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
+import tyro
 from rich.console import Console
 
 from pipeline import DataError
 from pipeline.errors import UnwritableError
 from pipeline.formats import open_dataset
+from pipeline.formats.whole import write_whole
+from tools.profiling.files import FILE, PAGE, read_profile
+from tools.profiling.page import page
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
 from tools.report import write_report
@@ -20,6 +25,7 @@ from trainer.data import Data, paths, stream_path
 from trainer.loop import train
 from trainer.parallel import World, join, leave
 from trainer.peers import telling_peers
+from trainer.recording import Recording
 from trainer.run_folder import RunFolder, folder_name
 
 DESCRIPTION = """Train under a budget, timed, and write a report.
@@ -33,10 +39,19 @@ A stopped run resumes with the same command, and a finished run is not run again
 
 
 @dataclass(frozen=True)
+class Options:
+    """Options of the command, besides the run's own."""
+
+    profile_steps: Annotated[str | None, tyro.conf.arg(metavar="FIRST:LAST")] = None
+    """Steps to record, as 200:260, for profile.html in the run folder; the report links to it."""
+
+
+@dataclass(frozen=True)
 class Run:
     """The `run` command."""
 
     run: config.Run
+    recording: Recording | None = None
 
     @classmethod
     def from_words(cls, words: Sequence[str], prog: str) -> Run:
@@ -49,8 +64,9 @@ class Run:
         RunError
             If the recipe or a part is unknown, or a value is out of range.
         """
-        run, _ = read_run(words, prog, DESCRIPTION)
-        return cls(run)
+        run, options = read_run(words, prog, DESCRIPTION, Options)
+        steps = options.profile_steps
+        return cls(run, None if steps is None else Recording.parse(steps))
 
     def execute(self, console: Console) -> int:
         """Train, write the report, and print a summary of cost and results."""
@@ -72,9 +88,11 @@ class Run:
             )
         else:
             with TerminalWatcher(console) as watcher:
-                train(self.run, folder, world, watcher).close()
+                train(self.run, folder, world, watcher, self.recording).close()
         if world.leads:
             console.print(summary(folder.path))
+            if self.recording is not None:
+                self._profile(folder, console)
             self._report(folder, console)
         return 0
 
@@ -94,6 +112,17 @@ class Run:
         changed = inputs.check(self.run, before, now, folder.path)
         if changed is not None:
             say(f"note: this run was trained on other data: {changed}")
+
+    @staticmethod
+    def _profile(folder: RunFolder, console: Console) -> None:
+        """Write the page of the steps that were recorded, in this or an earlier session."""
+        if not (folder.path / FILE).exists():
+            say("note: no step was recorded: the run had passed them already")
+            return
+        figures = read_profile(folder.path)
+        write_whole(folder.path / PAGE, page(figures).encode(errors="replace"))
+        console.print(figures["sentence"], soft_wrap=True, highlight=False)
+        console.print(f"profile: {folder.path / PAGE}", soft_wrap=True, highlight=False)
 
     @staticmethod
     def _report(folder: RunFolder, console: Console) -> None:

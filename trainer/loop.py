@@ -11,6 +11,7 @@ from trainer.errors import InterruptedRunError
 from trainer.interrupt import Stop, Stopped, stop_on_signal
 from trainer.models import parameters
 from trainer.parallel import World
+from trainer.recording import Recording
 from trainer.run_folder import SCHEMA, RunFolder
 from trainer.sample_table import entropy
 from trainer.session import Session
@@ -19,8 +20,15 @@ from trainer.state import save
 from trainer.watch import Log, Watcher, open_sinks
 
 
-def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Session:
+def train(
+    run: Run, folder: RunFolder, world: World, watcher: Watcher, recording: Recording | None = None
+) -> Session:
     """Train ``run`` to the end of its budget, resuming where an earlier session of it stopped.
+
+    Parameters
+    ----------
+    recording
+        Steps to record, as the run folder's profile.json; None for none.
 
     Returns
     -------
@@ -46,6 +54,9 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
         try:
             with open_sinks(session) as sinks, stop.patiently():
                 log = Log(session, watcher, sinks)
+                if recording is not None:
+                    recording.check(session)
+                    recording.stepped(session)
                 # What sinks took to open is no training time.
                 session.ledger.start_clock()
                 if session.unevaluated:
@@ -53,6 +64,8 @@ def train(run: Run, folder: RunFolder, world: World, watcher: Watcher) -> Sessio
                 for current in session.rounds():
                     try:
                         for step in session.steps(current, stop):
+                            if recording is not None:
+                                recording.stepped(session)
                             if step.number % run.log_every == 0:
                                 log.write()
                             if step.complete and session.goes_on():

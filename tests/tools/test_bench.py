@@ -10,6 +10,7 @@ import pytest
 
 from tools.arguments import UsageError
 from tools.bench.measure import Row, interleave
+from tools.bench.profile import ProfileBench
 from tools.bench.selection import SelectionBench
 from tools.cli import main
 
@@ -46,6 +47,17 @@ def test_rounds_are_compared_with_uniforms(tmp_path: Path) -> None:
     (row,) = json.loads(out.read_text())
     assert (row["case"], row["peer"], row["unit"]) == ("run/p_sgd", "uniform", "s")
     assert row["ratio"] == pytest.approx(row["theirs"] / row["ours"])
+
+
+def test_profiles_and_tuning_are_measured() -> None:
+    bench = ProfileBench(
+        width=1, batch_size=16, samples=256, seconds=0.01, tuning=0.5, windows=1, compile=False
+    )
+    rows = {row.case: row for row in bench.rows()}
+    assert list(rows) == ["profile/seconds", "profile/overhead", "tune/best", "tune/time"]
+    assert rows["profile/overhead"].ours >= 0
+    assert 0 < rows["tune/best"].ratio <= 1
+    assert rows["tune/time"].ours > 0
 
 
 def test_an_unknown_bench_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,7 @@ BENCHES = {
     "augment": ("tools.bench.augment", "AugmentBench"),
     "samplers": ("tools.bench.samplers", "SamplersBench"),
     "loaders": ("tools.bench.loaders", "LoadersBench"),
+    "profile": ("tools.bench.profile", "ProfileBench"),
     "selection": ("tools.bench.selection", "SelectionBench"),
 }
 """Each bench's module and its class there; a bench's fields are its options."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,11 +12,11 @@ from itertools import cycle, islice
 import numpy as np
 from torch import Tensor
 
-from pipeline import AUGMENTS, Augmentation
+from pipeline import AUGMENTS, Augmentation, Loader, RawBatch
 from pipeline.augment import Augment
 from pipeline.randomness import Keys
 from samplers import Feedback
-from tools.profiling.loading import Loading
+from tools.profiling.loading import Loading, Whole
 from tools.profiling.timing import Alone, Work
 from trainer.build import build_sampler
 from trainer.methods import Losses
@@ -31,6 +32,12 @@ PART = "augmentation/"
 
 _ROUNDS = 20
 """Orders that a sampler draws before it is timed: many don't use losses for the first ones."""
+
+_ROUNDS_SECONDS = 2.0
+"""Seconds after which no further order is drawn before."""
+
+_LOADER_WINDOWS = 3
+"""Windows of loading per number of threads."""
 
 _TURNS = 240
 
@@ -68,7 +75,43 @@ class Stages:
         if self._session.selector.loads_more:
             works += self._of_the_chosen()
             works += [self._selection()] if self._on else []
-        return [*works, self._training, self._feedback()]
+        whole = Whole(self._session, self._session.loader, self._steps)
+        return [*works, self._training, self._feedback(), self._alone("cached", self.cached), whole]
+
+    @property
+    def raw(self) -> RawBatch:
+        """A batch of the loader."""
+        return self._raws[0]
+
+    @property
+    def steps(self) -> float:
+        """Training steps per batch of the loader."""
+        return self._steps
+
+    def loading_with(self, threads: int) -> list[float]:
+        """Return seconds per batch of windows of loading with another number of the engine's threads."""
+        session, run = self._session, self._session.run
+        loader = Loader(
+            session.data.train,
+            engine=replace(run.engine, threads=threads),  # type: ignore[type-var]
+            batch_size=session.loader.batch_size,
+            augment=session.loader.augment,
+            seed=session.loader.seed,
+            device=session.device,
+            prefetch=run.prefetch,
+        )
+        with loader:
+            whole = Whole(session, loader, self._steps)
+            return [whole.seconds() for _ in range(_LOADER_WINDOWS + 1)][1:]
+
+    def cached(self) -> None:
+        """Make the step of a batch in memory: all of a step but loading."""
+        session = self._session
+        if session.selector.loads_more:
+            session.train(self._ready)
+        else:
+            session.train(Ready(self._raws[0].augment()))
+        session.feedback.clear()
 
     def _first_ready(self) -> Ready:
         """Return a batch to train on, made as by the training loop."""
@@ -96,7 +139,10 @@ class Stages:
             drawn += 1
             return len(twin.next_order().ids)
 
-        steps = sum(draw() for _ in range(_ROUNDS)) / _ROUNDS / plan.batch_size
+        drawings, end = [draw()], time.perf_counter() + _ROUNDS_SECONDS
+        while len(drawings) < _ROUNDS and time.perf_counter() < end:
+            drawings.append(draw())
+        steps = sum(drawings) / len(drawings) / plan.batch_size
         return self._alone("order", draw, self._steps * steps)
 
     # --- On the device -----------------------------------------------------------------------------------

@@ -1,37 +1,33 @@
-"""The bottleneck of a run, and remedies, in one sentence."""
+"""The bottleneck of a run, by what each component takes alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from tools.reporting.wording import listed
 from trainer.config import Run
 from trainer.slots import SLOTS
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "network": ("forward", "backward", "optimizer"),
+    "launches": ("rest",),
     "reading": ("reading",),
+    "disk": (),
     "rereading": ("reading again",),
     "draws": ("draws",),
-    "copy": ("copy",),
+    "copies": ("copy",),
     "augmentation": ("augmentation", "augmenting again", "mixing"),
     "selection": ("scoring", "selecting"),
-    "order": ("order",),
+    "sampler": ("order",),
     "feedback": ("feedback",),
-    "rest": ("rest",),
 }
-"""Possible bottlenecks, and their components."""
+"""Possible bottlenecks, and their components; the network may be bound by "memory", and reading is "decoding"
+where a batch's JPEGs are decoded."""
 
-_FEWER = {
-    "bank": "take a smaller bank",
-    "keep": "keep more of the candidates",
-    "ratio": "load fewer candidates",
-}
-"""Ways to reduce the candidates per batch, keyed by the selection's option."""
+BOUNDS = (*GROUPS, "memory", "decoding")
 
-_WAIT = 0.05
-"""Fraction of a step's time up to which waiting for data isn't mentioned."""
+_NOISE = 0.25
+"""Fraction of a step from which on loading that is slower than from memory is held to be the disk's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +51,14 @@ class Measured:
         Components that run concurrently with training.
     decodes
         Whether reading includes decoding of JPEGs.
+    launching
+        Seconds per step that launching the network's operations takes, on a CPU, by their number.
+    host_bound
+        Whether a GPU has nothing left to do when the host has launched the last kernels.
+    memory_bound
+        Whether the network is held up by the memory's bandwidth.
+    loading
+        Seconds per step of the loader alone on the samples of the set as they come; None if not measured.
     """
 
     run: Run
@@ -64,179 +68,86 @@ class Measured:
     wait: float
     beside: frozenset[str]
     decodes: bool
+    launching: float = 0.0
+    host_bound: bool = False
+    memory_bound: bool = False
+    loading: float | None = None
 
     def group(self, name: str) -> float:
         """Return seconds per step of one of the `GROUPS`."""
-        return sum(self.stages.get(stage, 0.0) for stage in GROUPS[name])
+        seconds = sum(self.stages.get(stage, 0.0) for stage in GROUPS[name])
+        if name == "network":
+            return seconds - self._launching
+        if name == "launches":
+            return seconds + self._launching
+        if name == "disk":
+            return self._from_disk
+        return seconds
+
+    @property
+    def _launching(self) -> float:
+        """The part of the network's time that is the host's."""
+        network = sum(self.stages.get(stage, 0.0) for stage in GROUPS["network"])
+        return network if self.host_bound else min(network, self.launching)
 
     @property
     def loader(self) -> float:
-        """Return the loader's seconds per step if it ran alone."""
+        """Return the loader's seconds per step if it ran alone, on samples in memory."""
         return sum(self.stages.get(stage, 0.0) for stage in ("reading", "draws", "copy"))
 
     @property
-    def bottleneck(self) -> str:
-        """Return the bottleneck: the longest of the `GROUPS` on the critical path.
+    def _from_disk(self) -> float:
+        """Seconds per step by which loading takes longer than from memory; 0 for what may be noise."""
+        if self.loading is None:
+            return 0.0
+        more = self.loading - self.loader
+        return more if more > max(self.loader, _NOISE * self.step) else 0.0
+
+    @property
+    def groups(self) -> dict[str, float]:
+        """Return seconds per step by the `GROUPS`."""
+        return {name: self.group(name) for name in GROUPS}
+
+    @property
+    def _ways(self) -> tuple[set[str], set[str]]:
+        """The groups that run concurrently with training, if any, and the others."""
+        beside = {name for name, stages in GROUPS.items() if self.beside.intersection(stages)}
+        if "reading" in beside:
+            beside.add("disk")
+        return beside, GROUPS.keys() - beside
+
+    @property
+    def longest(self) -> str:
+        """Return the longest of the `GROUPS` on the critical path.
 
         If a loader runs concurrently with training, a step takes as long as the slower of the two.
         """
-        beside = {name for name, stages in GROUPS.items() if self.beside.intersection(stages)}
-        of_each = {name: self.group(name) for name in GROUPS}
-        ahead = sum(of_each[name] for name in beside)
-        longer = beside if ahead > sum(of_each.values()) - ahead else GROUPS.keys() - beside
-        return max((name for name in GROUPS if name in longer), key=lambda name: of_each[name])
+        beside, others = self._ways
+        groups = self.groups
+        longer = (
+            beside if sum(groups[name] for name in beside) > sum(groups[name] for name in others) else others
+        )
+        return max((name for name in GROUPS if name in longer), key=lambda name: groups[name])
+
+    @property
+    def bottleneck(self) -> str:
+        """Return the bottleneck, one of `BOUNDS`."""
+        name = self.longest
+        if name == "network" and self.memory_bound:
+            return "memory"
+        if name == "reading" and self.decodes and SLOTS["engine"].named(self.run) != "resident":
+            return "decoding"
+        return name
+
+    @property
+    def gain(self) -> float:
+        """Return the fraction of a step that could be won by removing the bottleneck."""
+        groups = self.groups
+        ways = [sum(groups[name] for name in way) for way in self._ways]
+        bound = self.longest
+        without = [sum(groups[name] for name in way if name != bound) for way in self._ways]
+        return 1 - max(without) / max(ways) if max(ways) > 0 else 0.0
 
     def fraction(self, seconds: float) -> float:
         """Return seconds as a fraction of a step."""
         return seconds / self.step
-
-
-def sentence(measured: Measured) -> str:
-    """Return a sentence with the bottleneck and its remedies."""
-    name = measured.bottleneck
-    taken = measured.group(name)
-    said = {
-        "network": _network,
-        "reading": _reading,
-        "rereading": _rereading,
-        "draws": _draws,
-        "copy": _copy,
-        "augmentation": _augmentation,
-        "selection": _selection,
-        "order": _order,
-        "feedback": _feedback,
-        "rest": _rest,
-    }[name](measured, _percent(min(1.0, measured.fraction(taken))))
-    waits = measured.fraction(measured.wait)
-    if measured.beside and waits > _WAIT and name not in ("reading", "draws", "copy"):
-        said += f"; it also waits for data {_percent(waits)} of the time"
-    return f"{said}."
-
-
-def _network(measured: Measured, fraction: str) -> str:
-    run, times = measured.run, measured.step / measured.loader
-    help_ = ["train at lower resolutions (--resolution progressive)"] * (
-        SLOTS["resolution"].named(run) == "constant"
-    )
-    help_ += ["compile the network (--compile)"] * (not run.compile) + ["take a smaller one"]
-    fed = (
-        f"the loader could feed {_times(times)} as many images"
-        if times >= 1
-        else "the loader keeps up beside it"
-    )
-    return (
-        f"Training is bound by the network, as it should be: forward, backward and update take {fraction} of "
-        f"a step, and {fed}; to go faster, {listed(help_, 'or')}"
-    )
-
-
-def _reading(measured: Measured, fraction: str) -> str:
-    engine = SLOTS["engine"].named(measured.run)
-    network = _times(measured.group("reading") / measured.group("network"))
-    if engine == "resident":
-        help_ = "convert smaller images (trainer convert --square)"
-    elif measured.decodes:
-        help_ = (
-            "decode in more threads (--engine.threads), or convert the set with resolution levels "
-            "(--levels), to smaller images (--max-resolution) or without compression (--encoding raw)"
-        )
-    else:
-        help_ = (
-            "keep the set in memory (--engine resident) or convert smaller images (trainer convert --square)"
-        )
-    what = "JPEG decoding" if measured.decodes and engine != "resident" else "images to be read"
-    return (
-        f"Training waits for {what}: it takes {_ms(measured.group('reading'))} where a whole step takes "
-        f"{_ms(measured.step)}, {network} the network's time; {help_}"
-    )
-
-
-def _rereading(measured: Measured, fraction: str) -> str:
-    return (
-        f"Training waits for chosen samples, which are read again at full resolution: that takes {fraction} "
-        "of a step; decode in more threads (--engine.threads), or convert the set without compression "
-        "(--encoding raw)"
-    )
-
-
-def _draws(measured: Measured, fraction: str) -> str:
-    return (
-        f"Training waits for the augmentation's random numbers: drawing them takes {fraction} of a step; "
-        "take a shorter chain (--augment), or larger images or networks, beside which it won't matter"
-    )
-
-
-def _copy(measured: Measured, fraction: str) -> str:
-    return (
-        f"Training waits for copies to the device: they take {fraction} of a step; keep the set on the "
-        "device (--engine resident), or read smaller images (trainer convert --levels)"
-    )
-
-
-def _augmentation(measured: Measured, fraction: str) -> str:
-    longest = max(measured.parts, key=lambda name: measured.parts[name], default="mixing")
-    of_it = measured.fraction(measured.parts.get(longest, measured.stages.get("mixing", 0.0)))
-    fewer = {
-        "randaugment": "ask it for fewer operations (--augment.randaugment.operations 1)",
-        "normalization": "train on smaller images",
-        "resizing": "convert the set at the resolution of training (trainer convert --levels)",
-    }.get(longest, "do without it")
-    return (
-        f"Training waits for augmentation: it takes {fraction} of a step, most of that {longest} "
-        f"({_percent(min(1.0, of_it))}); {fewer}, take a cheaper chain (--augment), or train at lower "
-        "resolutions (--resolution progressive)"
-    )
-
-
-def _selection(measured: Measured, fraction: str) -> str:
-    part = measured.run.selection
-    name = SLOTS["selection"].part_name(part)
-    options = {item.name for item in fields(part)}  # type: ignore[arg-type]
-    fewer = [f"{words} (--selection.{option})" for option, words in _FEWER.items() if option in options][:1]
-    if not part.scores:
-        seldom = ["select in every other step (--selection.interrupt 2)"] if "interrupt" in options else []
-        ways = " or ".join([*fewer, *seldom]) or "take another (--selection)"
-        return f"Training is bound by choosing among candidates: {name} takes {fraction} of a step; {ways}"
-    lower = ["score at a lower resolution (--selection.pixels)"] if "pixels" in options else []
-    part_only = "or select in a part of the run only (--selection.start, --selection.interrupt)"
-    ways = ", ".join([*lower, *fewer, part_only])
-    return f"Training is bound by scoring candidates for {name}: it takes {fraction} of a step; {ways}"
-
-
-def _order(measured: Measured, fraction: str) -> str:
-    name = SLOTS["sampler"].named(measured.run)
-    return (
-        f"Training waits for the sampler: {name}'s orders take {fraction} of a step; have them drawn beside "
-        "the training (--service process --lead 20), or less often (--round-length 1)"
-    )
-
-
-def _feedback(measured: Measured, fraction: str) -> str:
-    return (
-        f"Training is held up by bringing losses back to the sampler: that takes {fraction} of a step; do it "
-        "less often (--log-every) or in larger batches (--batch-size)"
-    )
-
-
-def _rest(measured: Measured, fraction: str) -> str:
-    help_ = "take larger batches (--batch-size)"
-    if measured.beside:
-        help_ += (
-            ", or leave cores to the loader, which works beside the training (--threads, --engine.threads)"
-        )
-    return (
-        f"Training is bound by what lies between its stages: {fraction} of a step belongs to none of them; "
-        f"{help_}"
-    )
-
-
-def _percent(fraction: float) -> str:
-    return f"{fraction:.0%}" if fraction >= 0.1 else f"{fraction:.1%}"
-
-
-def _times(times: float) -> str:
-    return f"{times:,.0f} times" if times >= 10 else f"{times:.1f} times"
-
-
-def _ms(seconds: float) -> str:
-    return f"{1e3 * seconds:,.3g} ms"

@@ -1,23 +1,27 @@
-"""Components of the loader, timed alone on a few samples in memory: reading, drawing, copying."""
+"""The loader: its components alone on a few samples in memory, and all of it on the set as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import Augmentation, RawBatch
+from pipeline import Augmentation, Loader, RawBatch
 from pipeline.augment import HostDraws
 from pipeline.crop import Crop, Windows
 from pipeline.multiplied import Multiplied
 from pipeline.ops.memory import place
 from pipeline.randomness import Keys
+from samplers import Order
 from tools.profiling.few import Few
-from tools.profiling.timing import Alone
+from tools.profiling.timing import Alone, wait_for
 from trainer.session import Session
 
 
@@ -63,6 +67,11 @@ class Loading:
         self._reader.close()
 
     @property
+    def asynchronous(self) -> bool:
+        """Whether the loader reads ahead in a thread."""
+        return self._reader.asynchronous
+
+    @property
     def beside(self) -> frozenset[str]:
         """Names of the components that run in the loader's own thread, if it has one."""
         return frozenset({"reading", "draws", "copy"} if self._reader.asynchronous else ())
@@ -75,6 +84,9 @@ class Loading:
     def works(self, steps: float) -> list[Alone]:
         """Return the components to time; a batch of the loader serves ``steps`` steps."""
         device = self._session.device
+        for asked in self._asked:
+            # From now on they are in memory, wherever they came from.
+            self._read(asked)
         read, draw = cycle(self._asked), cycle(self._asked)
         works = [
             Alone("reading", lambda: self._read(next(read)), steps, device),
@@ -122,3 +134,67 @@ class Loading:
         device = self._session.device
         placed = [place(array, device) for draws in drawn.parts for array in draws.values()]
         return [images.to(device, non_blocking=True), *placed]
+
+
+_AHEAD = 3
+"""Batches of a window that aren't timed: the loader reads as many ahead."""
+
+_WINDOW = 0.2
+"""Approximate seconds of a window of loading."""
+
+
+class Whole:
+    """Loading alone, of the set's samples in random orders: none comes twice before all have come.
+
+    Parameters
+    ----------
+    session
+        Whose loader it is, or one like it.
+    steps
+        Training steps that a batch of the loader serves.
+    """
+
+    def __init__(self, session: Session, loader: Loader, steps: float) -> None:
+        self._session = session
+        self._loader = loader
+        self._steps = steps
+        self._batches = 1
+        self._next = self._round = 0
+
+    def __call__(self) -> dict[str, float]:
+        """Return seconds per step of a window of loading."""
+        return {"loading": self.seconds() / self._steps}
+
+    def seconds(self) -> float:
+        """Return seconds per batch of a window."""
+        selector = self._session.selector
+        stage = selector.stage(self._session.stage)
+        order = self._order((_AHEAD + self._batches) * self._loader.batch_size)
+        raws = cast(
+            "Generator[RawBatch, None, None]",
+            self._loader.raw_batches(order, augment=selector.views, stage=stage),
+        )
+        with closing(raws):
+            for _ in islice(raws, _AHEAD):
+                pass
+            wait_for(self._session.device)
+            before = time.perf_counter()
+            for _ in raws:
+                pass
+            wait_for(self._session.device)
+            taken = (time.perf_counter() - before) / self._batches
+        self._batches = max(1, min(64, round(_WINDOW / taken)))
+        return taken
+
+    def _order(self, count: int) -> Order:
+        """Return the next samples; orders begin anew once the set has come."""
+        samples = len(self._session.data.train)
+        ids = np.empty(count, dtype=np.int64)
+        for first in range(0, count, samples):
+            part = ids[first : first + samples]
+            if self._next + len(part) > samples:
+                self._next, self._round = 0, self._round + 1
+            whole = np.random.default_rng(self._round).permutation(samples)
+            part[:] = whole[self._next : self._next + len(part)]
+            self._next += len(part)
+        return Order(round=self._round, ids=ids)

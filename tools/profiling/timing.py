@@ -18,6 +18,11 @@ LEAST_SECONDS = 0.01
 
 MOST_CALLS = 200
 LEAST_REPEATS = 5
+"""Repeats, unless they take `LONGEST` times the seconds asked for: then two are enough."""
+
+LONGEST = 1.5
+LONGEST_SLACK = 5.0
+"""Seconds beyond which fewer repeats are enough, however few seconds were asked for."""
 
 
 def wait_for(device: torch.device) -> None:
@@ -66,14 +71,20 @@ class Alone:
 
 def take_turns(works: Sequence[Work], seconds: float) -> dict[str, float]:
     """Return medians of each work's results, interleaved A B C A B C ... for about ``seconds``."""
+    return {name: statistics.median(taken) for name, taken in turns(works, seconds).items()}
+
+
+def turns(works: Sequence[Work], seconds: float) -> dict[str, list[float]]:
+    """Return all of each work's results, interleaved A B C A B C ... for about ``seconds``."""
     for work in works:
         work()
     gc.collect()
     times: dict[str, list[float]] = {}
     end, repeats = time.perf_counter() + seconds, 0
-    while repeats < LEAST_REPEATS or time.perf_counter() < end:
+    latest = end + (LONGEST - 1) * seconds + LONGEST_SLACK
+    while repeats < (LEAST_REPEATS if time.perf_counter() < latest else 2) or time.perf_counter() < end:
         for work in works:
             for name, taken in work().items():
                 times.setdefault(name, []).append(taken)
         repeats += 1
-    return {name: statistics.median(taken) for name, taken in times.items()}
+    return times

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
+import torch
+
+from pipeline.clock import CLOCK
+from pipeline.recording import Mark, Recorder
 from tools.profiling.timing import wait_for
 from trainer import config
 from trainer.build import build
@@ -22,9 +28,12 @@ from trainer.warmup import warm_up
 _STEPS = 100_000
 """Steps of an assumed budget, so that the steps of a profile don't advance the run's schedules."""
 
-_LEAST = 5
+_LEAST = 2
 _SECONDS = 0.4
 """Minimum number of steps in a window of the loop, and its approximate seconds."""
+
+DRAINED = 0.05
+"""Part of a window that the device still works after the host's last launch; below it the host is slower."""
 
 
 def session_at(run: config.Run, data: Data, progress: float, scratch: Path) -> Session:
@@ -50,35 +59,118 @@ def session_at(run: config.Run, data: Data, progress: float, scratch: Path) -> S
     return session
 
 
-class Loop:
-    """Windows of the training loop; between them no loader thread runs."""
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Some steps in a row.
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._steps = _LEAST
+    Attributes
+    ----------
+    seconds
+        Per step, from a device without work to a device without work.
+    phases
+        Seconds per step by phase.
+    steps
+        Seconds of each step.
+    drained
+        Fraction of the window for which the device still worked when the host had launched all; 0 on a CPU.
+    recorder, began
+        What was recorded, and the clock at its beginning; None for a window that wasn't.
+    """
+
+    seconds: float
+    phases: dict[str, float]
+    steps: list[float]
+    drained: float = 0.0
+    recorder: Recorder | None = None
+    began: float = 0.0
+
+
+@dataclass(slots=True)
+class Loop:
+    """Windows of the training loop, one recorded after each that isn't; between them no loader thread runs.
+
+    Attributes
+    ----------
+    threads
+        CPU threads within an operation.
+    windows, recorded
+        The windows so far.
+    """
+
+    session: Session
+    threads: int = field(default_factory=torch.get_num_threads)
+    windows: list[Window] = field(default_factory=list)
+    recorded: list[Window] = field(default_factory=list)
+    _steps: int = _LEAST
 
     def __call__(self) -> dict[str, float]:
-        """Return seconds per step of a window: in all, waiting for data, and outside of all phases.
+        """Return seconds per step of a window: in all, waiting for data, and outside of all phases."""
+        plain, recorded = self.window(), self.window(Recorder())
+        self.windows.append(plain)
+        self.recorded.append(recorded)
+        rest = max(0.0, plain.seconds - sum(plain.phases.values()))
+        return {"loop": plain.seconds, "wait": plain.phases["wait"], "rest": rest}
 
-        The first steps, in which the loader starts to prefetch, are not timed.
-        """
-        session, ledger = self._session, self._session.ledger
+    def window(self, recorder: Recorder | None = None) -> Window:
+        """Make some steps; the first ones, in which the loader starts to prefetch, are not timed."""
+        session, ledger, device = self.session, self.session.ledger, self.session.device
+        untimed = 1 if self._steps == _LEAST else 3
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
         with closing(training_steps(session)) as steps:
-            for _ in range(3):
+            for _ in range(untimed):
                 next(steps)
             session.collect()
             ledger.settle()
-            wait_for(session.device)
-            phases, before = dict(ledger.seconds), time.perf_counter()
-            for _ in range(self._steps):
-                next(steps)
-            session.collect()
-            wait_for(session.device)
-            taken = (time.perf_counter() - before) / self._steps
-            ledger.settle()
-            spent = {name: (ledger.seconds[name] - seconds) / self._steps for name, seconds in phases.items()}
-        self._steps = max(_LEAST, min(session.run.log_every, math.ceil(_SECONDS / taken)))
-        return {"loop": taken, "wait": spent["wait"], "rest": max(0.0, taken - sum(spent.values()))}
+            wait_for(device)
+            ledger.spans = recorder
+            session.loader.record(recorder)
+            try:
+                phases, began = dict(ledger.seconds), CLOCK.now()
+                marks = [Mark(device)]
+                before = time.perf_counter()
+                for _ in range(self._steps):
+                    if recorder is not None:
+                        recorder.step = ledger.steps + 1
+                    next(steps)
+                    marks.append(Mark(device))
+                launched = time.perf_counter()
+                wait_for(device)
+                drained = time.perf_counter() - launched
+                session.collect()
+                ledger.settle()
+                taken = time.perf_counter() - before
+            finally:
+                ledger.spans = None
+                session.loader.record(None)
+        spent = {name: (ledger.seconds[name] - seconds) / self._steps for name, seconds in phases.items()}
+        of_each = [before.until(after) for before, after in pairwise(marks)]
+        made = Window(taken / self._steps, spent, of_each, drained / taken, recorder, began)
+        self._steps = max(_LEAST, min(session.run.log_every, math.ceil(_SECONDS / made.seconds)))
+        return made
+
+    @property
+    def step_seconds(self) -> list[float]:
+        """Seconds of every step of the windows that weren't recorded."""
+        return [seconds for window in self.windows for seconds in window.steps]
+
+    @property
+    def host_bound(self) -> bool:
+        """Whether a device has no work left when the host has launched a window's last kernels."""
+        if self.session.device.type == "cpu":
+            return False
+        return statistics.median(window.drained for window in self.windows) < DRAINED
+
+    @property
+    def overhead(self) -> float:
+        """Fraction by which recording lengthens a step, from windows that alternate."""
+        return overhead(self.windows, self.recorded)
+
+
+def overhead(plain: Sequence[Window], recorded: Sequence[Window]) -> float:
+    """Return the fraction by which recorded windows take longer, by the median over pairs; at least 0."""
+    ratios = [other.seconds / one.seconds for one, other in zip(plain, recorded, strict=True)]
+    return max(0.0, statistics.median(ratios) - 1)
 
 
 def training_steps(session: Session) -> Generator[None, None, None]:

@@ -29,6 +29,9 @@ from tools.reporting.metrics import heading
 from tools.reporting.record import RunRecord
 from tools.reporting.wording import NONE, listed, percent
 
+PROFILE = "profile.html"
+"""The page of recorded steps, in a run folder."""
+
 
 def page(runs: Sequence[RunRecord]) -> str:
     """Return the report of ``runs``; the others are compared with the first."""
@@ -108,7 +111,20 @@ def _ledger(lineup: Lineup) -> Safe:
     said = "Stall, the share of the training clock in which training waited for data: "
     said += f"{wording.span(stalls, percent) if stalls else 'not recorded'}."
     beside = el("div", drawn.table, accounts.accounts(lineup), class_="beside")
-    return section("Where the time went", el("p", said), drawn.bars, drawn.note, beside)
+    return section("Where the time went", el("p", said), drawn.bars, drawn.note, beside, _profiles(lineup))
+
+
+def _profiles(lineup: Lineup) -> Safe | None:
+    """Return links to the pages of steps that were recorded in these runs."""
+    there = [entry for entry in lineup if (entry.run.path / PROFILE).exists()]
+    if not there:
+        return None
+    if not lineup.several:
+        return el("p", "Some steps were recorded: ", el("a", PROFILE, href=PROFILE), ".")
+    links = [
+        join(" ", el("a", entry.label, href=(entry.run.path / PROFILE).resolve().as_uri())) for entry in there
+    ]
+    return el("p", "Some steps were recorded:", links, ".")
 
 
 def _resolutions(lineup: Lineup) -> Safe | None:

@@ -34,7 +34,8 @@ def check(setting: Setting) -> Outcome:
         words += ["--model", "resnet8", "--model.width", "2", "--batch-size", "16"]
     outcome = Outcome({"data": "CIFAR-10" if setting.data else "drawn", "samples": samples, "epochs": epochs})
     runs = setting.out / "run"
-    _profile(outcome, [*words, "--seconds", "0.01" if setting.smoke else "10"], setting)
+    quick = ["--seconds", "0.01", "--tries", "0"] if setting.smoke else ["--seconds", "10", "--tries", "2"]
+    _profile(outcome, [*words, *quick], setting)
     if setting.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     status = cli.main(["run", *words, "--runs-dir", str(runs), "--name", "training"])
@@ -58,8 +59,8 @@ def _affordable_epochs(setting: Setting, samples: int) -> float:
 
 
 def _profile(outcome: Outcome, words: list[str], setting: Setting) -> None:
-    path = setting.out / "profile.json"
-    status = cli.main(["profile", *words, "--json", str(path)])
+    path = setting.out / "profile" / "profile.json"
+    status = cli.main(["profile", *words, "--out", str(path.parent)])
     if status:
         outcome.problems.append(f"trainer profile ended with status {status}: see console.log")
         return

@@ -1,0 +1,94 @@
+"""What is found in a profile's figures, and the sentence about it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from tools.profiling.finding import Measured
+from tools.profiling.sentences import sentence
+from trainer.config import Run
+from trainer.recipe import from_table
+from trainer.selection import SELECTIONS
+
+ALWAYS = {"order", "reading", "draws", "augmentation", "forward", "backward", "optimizer", "feedback", "rest"}
+
+
+def measured(beside: frozenset[str] = frozenset(), wait: float = 0.0, **stages: float) -> Measured:
+    """A profile in milliseconds a step, of 1 ms a stage but for those given."""
+    run = from_table({"data": "x"}, where="test")
+    every = dict.fromkeys(ALWAYS - {"rest"}, 1.0) | {"rest": 0.0} | stages
+    seconds = {name: value / 1e3 for name, value in every.items()}
+    step = sum(taken for name, taken in seconds.items() if name not in beside) + wait / 1e3
+    return Measured(run, seconds, {"standard": 1e-4}, step, wait / 1e3, beside, decodes=True)
+
+
+LOADER = frozenset({"reading", "draws", "copy"})
+
+
+@pytest.mark.parametrize(
+    ("profile", "bottleneck", "words"),
+    [
+        (measured(forward=30.0, backward=60.0), "network", "could feed 48 times as many images"),
+        (measured(augmentation=9.0), "augmentation", "most of that standard"),
+        (measured(scoring=9.0), "selection", "is bound by choosing among candidates"),
+        (measured(order=9.0), "sampler", "--service process"),
+        (measured(feedback=9.0), "feedback", "--log-every"),
+        (measured(draws=9.0), "draws", "random numbers"),
+        (measured(copy=9.0), "copies", "copies to the device"),
+        (measured(rest=9.0), "launches", "--batch-size"),
+        (measured(**{"reading again": 9.0}), "rereading", "read again"),  # type: ignore[arg-type]
+        # Beside the training, the longer way counts: 7 ms of reading hold nobody up where a step takes 8 ...
+        (measured(LOADER, reading=6.0, forward=2.0, backward=3.0), "network", "bound by the network"),
+        # ... and 12 do.
+        (measured(LOADER, wait=6.0, reading=12.0, forward=4.0), "reading", "waits for images to be read"),
+    ],
+)
+def test_the_sentence_names_the_longest_stage_of_the_longer_way(
+    profile: Measured, bottleneck: str, words: str
+) -> None:
+    assert profile.bottleneck == bottleneck
+    said = sentence(profile)
+    assert words in said
+    assert said.startswith("Training ")
+    assert said.endswith(".")
+    assert ". " not in said
+    assert "\n" not in said
+
+
+def with_parts(**entries: Any) -> Run:
+    return from_table({"data": "x", **entries}, where="test")
+
+
+def test_remedies_fit_the_run() -> None:
+    slow = measured(LOADER, wait=9.0, reading=12.0)
+    decoding = replace(slow, run=with_parts(engine="ffcv"))
+    assert "waits for JPEG decoding: it takes 12 ms where a whole step takes 15 ms, 4.0 times" in sentence(
+        decoding
+    )
+    assert "--engine.threads" in sentence(decoding)
+    assert "--engine resident" in sentence(replace(decoding, decodes=False))
+    assert "--square" in sentence(slow)
+    network = measured(forward=30.0, run_=0.0)
+    assert "--resolution progressive" in sentence(network)
+    assert "--compile" in sentence(network)
+    grown = replace(network, run=with_parts(resolution="progressive", compile=True))
+    assert "--resolution" not in sentence(grown)
+    assert "--compile" not in sentence(grown)
+    scoring = replace(measured(scoring=9.0), run=with_parts(selection="foms"))
+    assert "scoring candidates for foms" in sentence(scoring)
+    assert "--selection.pixels" in sentence(scoring)
+    for name, part in SELECTIONS.items():
+        for more in ({}, {"inputs": "penultimate"} if name.startswith("impon") else {}):
+            told = sentence(replace(scoring, run=with_parts(selection={"name": name, **more})))
+            advised = set(re.findall(r"--selection\.(\w+)", told))
+            assert advised <= {item.name for item in fields(part)}, told  # type: ignore[arg-type]
+
+
+def test_waiting_beside_a_slower_network_is_mentioned() -> None:
+    waits = measured(LOADER, wait=2.0, forward=10.0, backward=10.0)
+    assert sentence(waits).endswith("; it also waits for data 7.7% of the time.")
+    assert "waits for data" not in sentence(measured(LOADER, wait=1.0, forward=10.0, backward=10.0))

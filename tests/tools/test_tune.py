@@ -1,0 +1,134 @@
+"""``trainer tune``: what it may touch, that it writes what `--with` takes, and that the fastest wins."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from planted import NAPS, SlowSource
+
+from pipeline.conversion.convert import ConvertOptions, convert
+from pipeline.engines import ENGINES
+from pipeline.engines.ffcv import FfcvEngine
+from pipeline.formats import open_dataset
+from pipeline.sources import ArraySource
+from tools.cli import main
+from tools.recipe_line import read_run
+from tools.tuning.halving import halve
+from tools.tuning.space import Candidate, space, toml
+from trainer.data import Data, open_data
+from trainer.errors import RunError
+from trainer.parallel import World
+from trainer.recipe import from_table
+
+NEUTRAL = {"engine", "threads", "prefetch", "service", "channels_last", "accumulate", "compile"}
+"""Settings that don't change what is learned."""
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_only_settings_that_leave_results_alone_are_tried(tmp_path: Path, encoding: str) -> None:
+    pytest.importorskip("ffcv")
+    images = np.zeros((8, 16, 16, 3), np.uint8)
+    source = ArraySource("x", "train", "zeros", ("a", "b"), np.arange(8) % 2, images)
+    convert(source, tmp_path / "train.beton", ConvertOptions(encoding=encoding))  # type: ignore[arg-type]
+    train = open_dataset(tmp_path / "train.beton")
+    run = from_table({"data": "x", "batch_size": 8, "device": "cpu"}, where="test")
+    found = space(run, train)
+    assert found[0] == Candidate(run, {})
+    assert len(found) > 4
+    for candidate in found:
+        assert set(candidate.changed) <= NEUTRAL - {"compile"}
+        # The rest of the run is as it was.
+        assert replace(candidate.run, **{name: getattr(run, name) for name in candidate.changed}) == run
+        engine = candidate.run.engine
+        if isinstance(engine, FfcvEngine):
+            assert engine.exact == (encoding == "jpeg")
+    # Engines that decode otherwise aren't exchanged for one another.
+    rough = replace(run, engine=FfcvEngine())
+    engines = {type(candidate.run.engine) for candidate in space(rough, train)}
+    assert (len(engines) == 1) == (encoding == "jpeg")
+    assert all(candidate.run.compile for candidate in space(run, train, compiled=True))
+    # Batch normalization takes statistics of micro-batches; a network without it is trained alike in parts.
+    assert {candidate.run.accumulate for candidate in found} == {1}
+    plain = from_table({"data": "x", "batch_size": 8, "device": "cpu", "model": "lenet"}, where="test")
+    assert {candidate.run.accumulate for candidate in space(plain, train)} == {1, 2, 4}
+    # Without a lead no service works beside the training.
+    assert {candidate.run.service for candidate in found} == {"inline"}
+    ahead = space(replace(run, lead=2), train)
+    assert {candidate.run.service for candidate in ahead} == {"inline", "thread", "process"}
+
+
+def test_the_fastest_wins(fashion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, "slow", SlowSource)
+    table = {
+        "data": "fashion_mnist",
+        "data_dir": str(fashion),
+        "model": {"name": "resnet8", "width": 1},
+        "batch_size": 16,
+        "device": "cpu",
+        "precision": "fp32",
+        "threads": 1,
+    }
+    run = from_table(table, where="test")
+    slow = replace(run, engine=SlowSource())
+    broken = replace(run, batch_size=2000)
+    candidates = [
+        Candidate(slow, {}),
+        Candidate(run, {"engine": run.engine}),
+        Candidate(broken, {"batch_size": 2000}),
+    ]
+    data: Data = open_data(run, World(), lambda name, done, total: None)
+    before = time.perf_counter()
+    entries = halve(candidates, data, 0.5, 10.0, tmp_path, compiles=False)
+    assert time.perf_counter() - before > 2 * NAPS
+    assert entries[0].candidate.run.engine == run.engine
+    assert entries[0].seconds_per_image < 0.5 * entries[1].seconds_per_image
+    assert entries[2].refused is not None
+    assert "batch_size must be at most" in entries[2].refused
+
+
+def test_what_is_found_is_taken_by_with(fashion: Path, tmp_path: Path) -> None:
+    run = from_table({"data": "fashion_mnist", "data_dir": str(fashion)}, where="test")
+    changed: dict[str, Any] = {
+        "engine": FfcvEngine(threads=2, exact=True),
+        "prefetch": 8,
+        "channels_last": False,
+    }
+    text = toml(Candidate(replace(run, **changed), changed), 1.5)
+    assert text.startswith("# Written by trainer tune: 1.50 times as fast")
+    (tmp_path / "tuned.toml").write_text(text)
+    assert set(tomllib.loads(text)) == set(changed)
+    words = ["fashion_mnist_cpu", "--with", str(tmp_path / "tuned.toml"), "--prefetch", "5"]
+    read, _ = read_run(words, "test", "")
+    plain, _ = read_run(["fashion_mnist_cpu"], "test", "")
+    assert read == replace(plain, **{**changed, "prefetch": 5})
+    with pytest.raises(
+        RunError, match=r"--with must name TOML files of settings; .*none\.toml does not exist"
+    ):
+        read_run(["fashion_mnist_cpu", "--with", str(tmp_path / "none.toml")], "test", "")
+
+
+def test_as_it_is_typed(fashion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ("--model", "resnet8", "--model.width", "1", "--batch-size", "16", "--threads", "1")
+    words = ["tune", "fashion_mnist_cpu", *small, "--device", "cpu", "--data-dir", str(fashion)]
+    assert main([*words, "--seconds", "1", "--out", str(tmp_path / "tuned.toml")]) == 0
+    said = capsys.readouterr().out
+    assert "fastest, " in said
+    assert (tmp_path / "tuned.toml").read_text().startswith("# Written by trainer tune")
+    (tmp_path / "mine.toml").write_text("data = 'x'\n")
+    assert main([*words, "--out", str(tmp_path / "mine.toml")]) == 2
+    assert "--out must not replace a file that this command didn't write" in capsys.readouterr().err

@@ -1,0 +1,278 @@
+"""Settings that may make a run faster, the most promising first, and their measured effect."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.engines.resident import ResidentEngine
+from pipeline.machine import cores
+from tools.profiling.finding import Measured
+from tools.profiling.timing import take_turns
+from tools.profiling.whole import Loop, session_at
+from tools.studying.statistics import interval
+from trainer import config
+from trainer.data import Data
+from trainer.device import use_bf16
+from trainer.errors import BudgetrainError
+from trainer.session import Session
+
+COMPILING_SECONDS = 60.0
+"""Seconds of a profile from which on compilation, which takes as long by itself, is tried."""
+
+
+LEAST_TURNS = 3
+"""Turns from which on an interval is stated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A run with one setting changed.
+
+    Attributes
+    ----------
+    option
+        What to type.
+    run
+        The changed run.
+    learns
+        Whether it changes what is learned, and not only how fast.
+    """
+
+    option: str
+    run: config.Run
+    learns: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A change's effect.
+
+    Attributes
+    ----------
+    base, changed
+        Seconds per image of interleaved windows, without and with it.
+    refused
+        Why it could not be tried; None if it was.
+    """
+
+    change: Change
+    base: Sequence[float] = ()
+    changed: Sequence[float] = ()
+    refused: str | None = None
+
+    def table(self) -> Mapping[str, Any]:
+        """Return the figures, as in the JSON file."""
+        row: dict[str, Any] = {"option": self.change.option, "learns": self.change.learns}
+        if self.refused is not None:
+            return {**row, "refused": self.refused}
+        return {
+            **row,
+            "base": list(self.base),
+            "changed": list(self.changed),
+            **effect(self.base, self.changed),
+        }
+
+
+def effect(base: Sequence[float], changed: Sequence[float]) -> Mapping[str, Any]:
+    """Return how many times faster the second of two interleaved series is, with its 95% interval."""
+    logs = [math.log(one / other) for one, other in zip(base, changed, strict=True)]
+    # Of fewer turns an interval says nothing.
+    bounds = interval(logs) if len(logs) >= LEAST_TURNS else None
+    low, high = (None, None) if bounds is None else (math.exp(bounds.low), math.exp(bounds.high))
+    significant = low is not None and high is not None and (low > 1 or high < 1)
+    return {
+        "speedup": math.exp(statistics.median(logs)),
+        "low": low,
+        "high": high,
+        "significant": significant,
+    }
+
+
+def changes(measured: Measured, session: Session, seconds: float) -> list[Change]:
+    """Return the changes that may help against a profile's bound, the most promising first.
+
+    Parameters
+    ----------
+    seconds
+        Of the whole profile.
+    """
+    known = _Known(session, beside=bool(measured.beside), seconds=seconds)
+    makers = [*FIRST.get(measured.bottleneck, ()), *GENERAL]
+    found: dict[str, Change] = {}
+    for maker in dict.fromkeys(makers):
+        change = maker(known)
+        if change is not None:
+            found.setdefault(change.option, change)
+    return list(found.values())
+
+
+def tried(
+    run: config.Run, data: Data, at: float, base: Session, change: Change, seconds: float, scratch: Path
+) -> Tried:
+    """Measure a change against the run, interleaved, for about ``seconds`` and what its warm-up takes."""
+    threads = torch.get_num_threads()
+    try:
+        other = session_at(change.run, data, at, scratch)
+    except BudgetrainError as error:
+        return Tried(change, refused=str(error))
+    try:
+        before = Loop(base, threads)
+        after = Loop(other, change.run.threads or threads)
+        series: dict[str, list[float]] = {"base": [], "changed": []}
+
+        def turn(name: str, loop: Loop, images: int) -> Callable[[], dict[str, float]]:
+            def window() -> dict[str, float]:
+                series[name].append(loop.window().seconds / images)
+                return {name: series[name][-1]}
+
+            return window
+
+        works = [turn("base", before, run.batch_size), turn("changed", after, change.run.batch_size)]
+        take_turns(works, seconds)
+        # The first turn is the warm-up's.
+        return Tried(change, series["base"][1:], series["changed"][1:])
+    finally:
+        other.close()
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What candidates are derived from."""
+
+    session: Session
+    beside: bool
+    seconds: float
+
+    @property
+    def run(self) -> config.Run:
+        return self.session.run
+
+    @property
+    def on_cpu(self) -> bool:
+        return self.session.device.type == "cpu"
+
+
+def _has(part: object, name: str) -> bool:
+    return name in {item.name for item in fields(part)}  # type: ignore[arg-type]
+
+
+def _engine_threads(known: _Known) -> Change | None:
+    engine = known.run.engine
+    if not known.beside or not _has(engine, "threads"):
+        return None
+    now: int = getattr(engine, "threads", 0) or cores()
+    threads = cores() if now < cores() else 2 * now
+    run = replace(known.run, engine=replace(engine, threads=threads))  # type: ignore[type-var]
+    return Change(f"--engine.threads {threads}", run)
+
+
+def _resident(known: _Known) -> Change | None:
+    if isinstance(known.run.engine, ResidentEngine):
+        return None
+    return Change("--engine resident", replace(known.run, engine=ResidentEngine()))
+
+
+def _prefetch(known: _Known) -> Change | None:
+    if not known.beside:
+        return None
+    prefetch = 4 * known.run.prefetch
+    return Change(f"--prefetch {prefetch}", replace(known.run, prefetch=prefetch))
+
+
+def _threads(known: _Known) -> Change | None:
+    if not known.on_cpu:
+        return None
+    now, most = torch.get_num_threads(), cores()
+    threads = most if now < most else max(1, most // 2)
+    return None if threads == now else Change(f"--threads {threads}", replace(known.run, threads=threads))
+
+
+def _larger_batches(known: _Known) -> Change | None:
+    size = 2 * known.run.batch_size
+    if 4 * size > len(known.session.data.train):
+        return None
+    return Change(f"--batch-size {size}", replace(known.run, batch_size=size), learns=True)
+
+
+def _bf16(known: _Known) -> Change | None:
+    run = replace(known.run, precision="auto")
+    if known.session.bf16 or not use_bf16(run, known.session.device):
+        return None
+    return Change("--precision bf16", replace(known.run, precision="bf16"), learns=True)
+
+
+def _compiled(known: _Known) -> Change | None:
+    run = known.run
+    if run.compile or run.gradient_checkpointing or known.seconds < COMPILING_SECONDS:
+        return None
+    return Change("--compile", replace(run, compile=True))
+
+
+def _channels_last(known: _Known) -> Change | None:
+    if known.run.channels_last:
+        return None
+    return Change("--channels-last", replace(known.run, channels_last=True))
+
+
+def _beside(known: _Known) -> Change | None:
+    if known.run.service == "process" and known.run.lead > 0:
+        return None
+    run = replace(known.run, service="process", lead=max(20, known.run.lead))
+    return Change(f"--service process --lead {run.lead}", run, learns=known.run.lead == 0)
+
+
+def _longer_rounds(known: _Known) -> Change | None:
+    if known.run.round_length == 1:
+        return None
+    return Change("--round-length 1", replace(known.run, round_length=1.0), learns=True)
+
+
+def _rarer_logs(known: _Known) -> Change | None:
+    every = 5 * known.run.log_every
+    return Change(f"--log-every {every}", replace(known.run, log_every=every))
+
+
+Maker = Callable[[_Known], Change | None]
+
+FIRST: Mapping[str, Sequence[Maker]] = {
+    "network": (_threads, _compiled, _bf16, _channels_last),
+    "memory": (_bf16, _compiled, _threads),
+    "launches": (_larger_batches, _compiled, _threads),
+    "reading": (_engine_threads, _resident, _prefetch),
+    "decoding": (_engine_threads, _resident, _prefetch),
+    "disk": (_resident, _engine_threads, _prefetch),
+    "rereading": (_engine_threads, _resident),
+    "draws": (_larger_batches, _prefetch),
+    "copies": (_resident, _prefetch),
+    "augmentation": (_threads, _larger_batches),
+    "selection": (_threads, _compiled, _bf16),
+    "sampler": (_beside, _longer_rounds),
+    "feedback": (_rarer_logs, _larger_batches),
+}
+"""By the bound, what may help against it."""
+
+GENERAL: Sequence[Maker] = (_threads, _larger_batches, _compiled, _bf16, _channels_last)
+"""What may help anyway."""
+
+
+def best(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the tried changes that are significantly faster, the best first."""
+    faster = [row for row in rows if row.get("significant") and row["speedup"] > 1]
+    yield from sorted(faster, key=lambda row: -row["speedup"])
+
+
+def told(row: Mapping[str, Any]) -> str:
+    """Return a tried change's effect in a line for the terminal."""
+    if "refused" in row:
+        return f"tried {row['option']}: not possible, {row['refused']}"
+    spread = "" if row["low"] is None else f" (95% interval {row['low']:.2f} to {row['high']:.2f})"
+    learns = "; changes what is learned" if row["learns"] else ""
+    return f"tried {row['option']}: {row['speedup']:.2f} times as fast{spread}{learns}"

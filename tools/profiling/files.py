@@ -1,0 +1,98 @@
+"""Files of profiles: read and checked, and shown as a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from pipeline.formats.whole import write_whole
+from pipeline.recording import SCHEMA
+from pipeline.text import read_text
+from tools.arguments import UsageError, parse
+from tools.outputs import check_output
+from tools.profiling.loops import completed
+from tools.profiling.page import page
+from trainer.errors import RunError
+
+FILE, PAGE = "profile.json", "profile.html"
+"""Names of a profile's files in its folder."""
+
+KINDS = ("run", "loader", "steps")
+"""Profiles: of a run's settings, of a loader in anybody's loop, and of some steps of a real run."""
+
+
+def is_profile(word: str) -> bool:
+    """Return whether a word of a command line is the path of a profile, rather than a recipe's name."""
+    path = Path(word)
+    return word.endswith(".json") or (path.is_dir() and not word.startswith("-"))
+
+
+def check_folder(option: str, folder: Path) -> None:
+    """Raise UsageError unless a profile can be written into ``folder``."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{option} must be a folder; got the file {folder}: name another")
+    check_output(option, folder / FILE, FILE, mark=b'"kind"')
+
+
+def read_profile(path: Path) -> dict[str, Any]:
+    """Read a profile from its file or its folder.
+
+    Raises
+    ------
+    RunError
+        When it isn't one, or is of another version.
+    """
+    file = path / FILE if path.is_dir() else path
+    if not file.is_file():
+        raise RunError(
+            f"a profile must be a folder or file that `trainer profile` wrote; {file} does not exist"
+        )
+    try:
+        found = json.loads(read_text(file))
+    except (ValueError, OSError) as error:
+        raise RunError(f"{file} must be a profile's JSON; {error}") from None
+    if not isinstance(found, Mapping) or found.get("kind") not in KINDS:
+        raise RunError(
+            f"{file} must be a profile, as `trainer profile --out FOLDER` writes it; it is other JSON"
+        )
+    if found.get("schema") != SCHEMA:
+        raise RunError(
+            f"{file} must be a profile of schema {SCHEMA}; got {found.get('schema')}: profile the run again"
+        )
+    try:
+        return completed(found)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise RunError(f"{file} must be a whole profile; it lacks or garbles {error}") from None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Write the page of a profile that was taken elsewhere."""
+
+    profile: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE.json")]
+    """A profile's file, or its folder."""
+
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """The page's file (default: beside the profile, with the ending .html)."""
+
+    @classmethod
+    def from_words(cls, words: Sequence[str], prog: str) -> Shown:
+        """Parse a command line."""
+        return parse(cls, words, prog)
+
+    def execute(self, console: Console) -> int:
+        """Write the page, and print the sentence and where it is."""
+        figures = read_profile(self.profile)
+        file = self.profile / FILE if self.profile.is_dir() else self.profile
+        out = self.out or file.with_suffix(".html")
+        check_output("--out", out, PAGE)
+        write_whole(out, page(figures).encode(errors="replace"))
+        console.print(figures["sentence"], highlight=False, soft_wrap=not console.is_terminal)
+        console.print(f"page: {out}", highlight=False, soft_wrap=True)
+        return 0

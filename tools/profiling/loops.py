@@ -1,0 +1,128 @@
+"""What profiles of anybody's loop come to: shares of waiting, and the bound, from a loader's spans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tools.reporting.wording import percent
+
+SHOWN = 12
+"""Steps of a timeline."""
+
+SLOWEST = 5
+"""Slowest steps that are shown with what they did."""
+
+WAITS = 0.1
+"""Part of the time spent waiting for batches from which on the loader is the bound."""
+
+LOADING = {
+    "read": (
+        "reading and decoding images",
+        "give the engine more threads (--engine.threads), or keep the set in memory (--engine resident)",
+    ),
+    "draw": ("drawing the augmentation's random numbers", "take a shorter chain (--augment)"),
+    "place": (
+        "putting batches together",
+        "read smaller images, or keep the set on the device (--engine resident)",
+    ),
+}
+"""A loader's stages, and what helps against each."""
+
+
+def completed(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a profile with the figures that its page needs and that a loop didn't write."""
+    made = dict(profile)
+    if made["kind"] == "run":
+        return made
+    made["stall"] = made["wait"] / made["seconds"] if made["seconds"] else 0.0
+    # What waits for a loader is the loop, the host.
+    lanes = {"consumer": "host"} if made["kind"] == "loader" else {}
+    spans = [[lanes.get(lane, lane), *rest] for lane, *rest in made["timeline"]]
+    made["sentence"] = _sentence({**made, "timeline": spans})
+    made["slowest"] = slowest_of(made["steps"], spans)
+    made["timeline"] = some(spans)
+    return made
+
+
+def some(spans: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Return the spans of `SHOWN` steps from the middle, from their first moment on.
+
+    Parameters
+    ----------
+    spans
+        Lane, name, begin, end and number each, in seconds.
+    """
+    numbers = sorted({span[4] for span in spans if span[0] == "host" and span[4] is not None})
+    if not numbers:
+        return []
+    first = numbers[max(0, (len(numbers) - SHOWN) // 2)]
+    within = [span for span in spans if span[0] == "host" and first <= (span[4] or 0) < first + SHOWN]
+    begin, end = min(span[2] for span in within), max(span[3] for span in within)
+    kept = [span for span in spans if span[3] > begin and span[2] < end and span[0] != "consumer"]
+    return [
+        [lane, name, max(since, begin) - begin, min(until, end) - begin, number]
+        for lane, name, since, until, number in kept
+    ]
+
+
+def slowest_of(steps: Sequence[float], spans: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return the slowest steps, with their seconds by phase."""
+    phases: dict[int, dict[str, float]] = {}
+    for lane, name, begin, end, number in spans:
+        if lane == "host" and number is not None:
+            of_step = phases.setdefault(number, {})
+            of_step[name] = of_step.get(name, 0.0) + end - begin
+    first = min(phases, default=0)
+    rows = [{"seconds": taken, "phases": phases.get(first + index, {})} for index, taken in enumerate(steps)]
+    return sorted(rows, key=lambda row: -row["seconds"])[:SLOWEST]  # type: ignore[operator]
+
+
+def _sentence(profile: Mapping[str, Any]) -> str:
+    """Return the bound of a loop, in a sentence."""
+    stall = profile["stall"]
+    if stall < WAITS:
+        of = "the loop" if profile["kind"] == "loader" else "training"
+        what = _longest_phase(profile)
+        bound = (
+            f"by its own work{what}, not by the loader"
+            if profile["kind"] == "loader"
+            else f"by its steps{what}"
+        )
+        return (
+            f"{of[:1].upper()}{of[1:]} is bound {bound}; it waits for batches {percent(stall)} of the time."
+        )
+    stages = _loader_seconds(profile)
+    if not stages:
+        return f"Training waits for batches {percent(stall)} of the time."
+    name = max(stages, key=lambda stage: stages[stage])
+    said, help_ = LOADING.get(name, (name, "do less of it"))
+    share = percent(stages[name] / sum(stages.values()), 0)
+    return (
+        f"Training waits for the loader {percent(stall)} of the time: {share} of its work is {said}; "
+        f"{help_}, and a "
+        f"step would be up to {percent(stall, 0)} shorter."
+    )
+
+
+def _loader_seconds(profile: Mapping[str, Any]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for lane, name, begin, end, _ in profile["timeline"]:
+        if lane == "loader":
+            found[name] = found.get(name, 0.0) + end - begin
+    return found
+
+
+def _longest_phase(profile: Mapping[str, Any]) -> str:
+    phases = {name: seconds for name, seconds in profile.get("phases", {}).items() if name != "wait"}
+    if not phases:
+        return ""
+    name = max(phases, key=lambda phase: phases[phase])
+    return f", most of it {name} ({percent(phases[name] / profile['seconds'], 0)})"
+
+
+def median_step(profile: Mapping[str, Any]) -> float:
+    """Return seconds per step of any profile."""
+    if profile["kind"] == "run":
+        return float(profile["together"]["milliseconds"]) / 1e3
+    return float(profile["seconds"]) / int(profile["batches"])

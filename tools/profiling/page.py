@@ -1,0 +1,219 @@
+"""The page of a profile: where a step's time goes and what to change, from the figures of profile.json."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+from tools.profiling import charts, sections
+from tools.profiling.changes import best
+from tools.profiling.charts import milliseconds
+from tools.profiling.loops import median_step
+from tools.reporting.bars import MEANINGS
+from tools.reporting.document import document, section
+from tools.reporting.markup import Child, Safe, details, el, table
+from tools.reporting.wording import NONE, TIMES, count, percent
+from tools.studying.sheets import NOTHING, Figure, Sheet, page_table, words
+
+Row = Mapping[str, Any]
+
+
+def page(profile: Row) -> str:
+    """Return the page of a profile as text."""
+    head, _, advice = str(profile["sentence"]).rstrip(".").partition("; ")
+    return document(
+        f"Profile: {head}",
+        el("header", el("p", profile["setting"], class_="kicker"), el("h1", head + ".")),
+        el("p", advice[:1].upper() + advice[1:] + ".") if advice else None,
+        _tiles(profile),
+        _changes(profile),
+        _timeline(profile),
+        sections.stages(profile),
+        sections.spent(profile),
+        sections.roofline(profile),
+        sections.memory(profile),
+        sections.loader(profile),
+        sections.steps(profile),
+        _settings(profile),
+        _reading(profile),
+        script=sorting(),
+    )
+
+
+def sorting() -> str:
+    """Return the script that sorts tables."""
+    return resources.files("tools.studying").joinpath("sort.js").read_text(encoding="utf-8")
+
+
+def _tiles(profile: Row) -> Safe:
+    """Return the key figures."""
+    step = median_step(profile)
+    rows: list[tuple[str, str, str]] = [
+        ("Step", milliseconds(step), f"{profile['batch_size']:,} images"),
+        ("Rate", f"{count(profile['batch_size'] / step)}/s", "images"),
+        ("Waiting for data", percent(profile["stall"]), "of the time"),
+    ]
+    if profile.get("bottleneck") in ("network", "memory"):
+        rows.append(("Could be won", percent(1 - profile["gain"], 0), "of a step, with the same network"))
+    elif "gain" in profile:
+        rows.append(("Could be won", percent(profile["gain"], 0), "of a step, by removing its bound"))
+    if "cached" in profile:
+        cached = profile["cached"]["milliseconds"] / 1e3
+        rows.append(("Headspace", f"{step / cached:.2f}{TIMES}", "as fast on batches in memory"))
+    return el(
+        "dl",
+        [
+            el("div", el("dt", name), el("dd", value, el("div", gloss, class_="gloss")))
+            for name, value, gloss in rows
+        ],
+        class_="tiles",
+    )
+
+
+def _changes(profile: Row) -> Safe | None:
+    """Return what was tried, and what it is worth."""
+    if "tried" not in profile:
+        return None
+    rows = profile["tried"]
+    if not rows:
+        return section("What to change", el("p", "No setting was tried: --tries 3 tries the most promising."))
+    winners = list(best(rows))
+    if winners:
+        first = winners[0]
+        said: list[Child] = [
+            "Type ",
+            el("code", first["option"]),
+            f": measured, it is {_times(first)}.",
+            " It changes what is learned." if first["learns"] else " It doesn't change what is learned.",
+        ]
+    else:
+        said = [
+            "None of the settings that were tried makes this run faster by more than the measurement's "
+            "spread."
+        ]
+    cells = [_tried(row) for row in rows]
+    sheet = Sheet(
+        "tried",
+        "Settings that were tried, each in turns with the run as it is",
+        (
+            "Setting",
+            "Changes what is learned",
+            "ms per step",
+            "with it, per as many images",
+            "times as fast",
+            "95% interval",
+        ),
+        tuple(cells),
+        texts=2,
+    )
+    return section("What to change", el("p", said), page_table(sheet))
+
+
+def _times(row: Row) -> str:
+    return f"{row['speedup']:.2f} times as fast (95% interval {row['low']:.2f} to {row['high']:.2f})"
+
+
+def _tried(row: Row) -> tuple[Figure, ...]:
+    learns = words("yes" if row["learns"] else "no")
+    if "refused" in row:
+        return (
+            words(row["option"]),
+            words(f"not tried: {row['refused']}"),
+            NOTHING,
+            NOTHING,
+            NOTHING,
+            NOTHING,
+        )
+    base, changed = (1e3 * statistics.median(row[name]) * row["batch_size"] for name in ("base", "changed"))
+    interval = NOTHING if row["low"] is None else Figure(f"{row['low']:.2f} to {row['high']:.2f}", row["low"])
+    return (
+        words(row["option"]),
+        learns,
+        Figure(f"{base:,.4g}", base),
+        Figure(f"{changed:,.4g}", changed),
+        Figure(f"{row['speedup']:.2f}", row["speedup"], bold=row["significant"]),
+        interval,
+    )
+
+
+def _timeline(profile: Row) -> Safe | None:
+    spans = profile["timeline"]
+    spans = [span for span in spans if span[0] in charts.LANES]
+    if not spans:
+        return None
+    totals: dict[tuple[str, str], float] = {}
+    for lane, name, begin, end, _ in spans:
+        totals[lane, name] = totals.get((lane, name), 0.0) + end - begin
+    whole = max(span[3] for span in spans)
+    rows = [
+        [
+            charts.key(name, charts.STAGES.get(name, MEANINGS.get(name, ""))),
+            lane,
+            milliseconds(seconds),
+            percent(seconds / whole),
+        ]
+        for (lane, name), seconds in totals.items()
+    ]
+    numbers = {span[4] for span in spans if span[0] == "host"} or {span[4] for span in spans}
+    said = (
+        f"{len(numbers)} steps as they were made. Hatched: waiting for the loader. What the host leaves "
+        "blank is Python between the phases."
+    )
+    if any(span[0] == "device" for span in spans):
+        said += " What the device leaves blank, it idles."
+    return section(
+        "Timeline",
+        el("p", said),
+        el(
+            "div", charts.timeline(spans), class_="scroll", role="region", aria_label="Timeline", tabindex="0"
+        ),
+        details(
+            "What the colors are",
+            table(
+                ["What", "Lane", "In all", "of the time"],
+                rows,
+                "Spans of the timeline",
+                class_="ledger",
+            ),
+        ),
+    )
+
+
+def _settings(profile: Row) -> Safe | None:
+    facts = {
+        **profile.get("settings", {}),
+        **{f"machine: {key}": value for key, value in profile.get("environment", {}).items()},
+    }
+    if not facts:
+        return None
+    pairs = [
+        el("div", el("dt", name), el("dd", NONE if value is None else str(value)))
+        for name, value in facts.items()
+    ]
+    return section(
+        "Settings and machine", details(f"{len(facts)} entries", el("dl", pairs, class_="settings"))
+    )
+
+
+def _reading(profile: Row) -> Safe:
+    lines = [
+        "A step is bound by the longest stage on the longer of two ways: the training, and the loader's "
+        "thread "
+        "beside it, where it has one. What could be won is how much shorter a step would be without that "
+        "stage.",
+        "On a GPU the clock is the device's: a phase is what its kernels took, and waiting is how long the "
+        "device "
+        "idled for want of data. On a CPU it is the host's.",
+        "A tried setting and the run as it is take turns, so that a busy machine disturbs both alike; bold "
+        "is "
+        "significant, by the 95% interval over these turns.",
+    ]
+    if "overhead" in profile:
+        lines.append(
+            f"Recording the timeline made steps {percent(profile['overhead'])} longer, by windows with and "
+            "without "
+            "it in turns; all other figures are from windows without."
+        )
+    return section("How to read this", el("ul", [el("li", line) for line in lines], class_="notes"))

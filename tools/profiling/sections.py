@@ -1,0 +1,310 @@
+"""Sections of a profile's page: stages, roofline, memory, loader, and how step times spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tools.profiling import charts
+from tools.profiling.charts import milliseconds
+from tools.reporting import figures
+from tools.reporting.bars import MEANINGS
+from tools.reporting.curves import figure
+from tools.reporting.document import section
+from tools.reporting.figures import Line
+from tools.reporting.markup import Child, Safe, el, table
+from tools.reporting.wording import NONE, SPACE, TIMES, count, percent
+
+Row = Mapping[str, Any]
+
+ABOUT = {
+    "order": "the sampler's next ids",
+    "reading": "images of a batch, from memory",
+    "draws": "the augmentation's random numbers",
+    "copy": "to the device",
+    "augmentation": "on the device, normalization included",
+    "reading again": "chosen samples at full size",
+    "augmenting again": "of chosen samples",
+    "mixing": "of chosen samples",
+    "scoring": "forward passes over candidates",
+    "selecting": "choosing among candidates",
+    "forward": "forward pass and losses",
+    "backward": "backward pass",
+    "optimizer": "update of the weights",
+    "feedback": "losses to the sampler and the log",
+    "rest": "between all stages",
+}
+"""What the stages are."""
+
+
+def stages(profile: Row) -> Safe | None:
+    """Return each stage's time alone against the step's."""
+    if "stages" not in profile:
+        return None
+    together = profile["together"]["milliseconds"]
+    rows = [(row, False) for row in profile["stages"]]
+    at = next((index for index, (row, _) in enumerate(rows) if row["stage"] == "augmentation"), None)
+    if at is not None and len(profile["augmentations"]) > 1:
+        rows[at + 1 : at + 1] = [(row, True) for row in profile["augmentations"]]
+    longest = max([together, *(row["milliseconds"] for row, _ in rows)])
+    body: list[list[Child]] = []
+    for row, part in rows:
+        taken = row["milliseconds"]
+        spoken = f"{row['stage']}: {taken:.3g} ms of a step of {together:.3g} ms"
+        name = [
+            f"{SPACE * 4}{row['stage']}" if part else row["stage"],
+            " ",
+            el("span", "beside the training", class_="tag") if row["beside"] else None,
+        ]
+        body.append(
+            [
+                [*name, " ", el("span", ABOUT.get(row["stage"], ""), class_="gloss")],
+                charts.bar(
+                    taken / longest,
+                    "beside-bar" if row["beside"] else "part-bar" if part else "own-bar",
+                    spoken,
+                    together / longest,
+                ),
+                f"{taken:,.3f}",
+                NONE
+                if row["images_per_second"] is None or row["stage"] == "rest"
+                else count(row["images_per_second"]),
+                NONE
+                if taken <= 0
+                else f"{together / taken:,.1f}{TIMES}"
+                if together < 1e3 * taken
+                else f"> 1,000{TIMES}",
+            ]
+        )
+    cached = profile["cached"]
+    said = (
+        "Each stage was timed alone, on batches in memory; the line is a whole step of the loop. A stage "
+        "that "
+        "could feed the step several times over isn't its bound. On batches in memory, without loading, a "
+        "step "
+        f"takes {cached['milliseconds']:,.3g}{SPACE}ms instead of {together:,.3g}{SPACE}ms."
+    )
+    return section(
+        "Each stage alone, against the step",
+        el("p", said),
+        table(
+            ["Stage", "Time per step", "ms", "images/s", "of what the step takes"],
+            body,
+            "Seconds per step by stage",
+            class_="classes stages",
+        ),
+    )
+
+
+def roofline(profile: Row) -> Safe | None:
+    """Return how near the network comes to the device's peaks, and its launches."""
+    work = profile.get("work")
+    if not work:
+        return None
+    network = (
+        sum(
+            row["milliseconds"]
+            for row in profile["stages"]
+            if row["stage"] in ("forward", "backward", "optimizer")
+        )
+        / 1e3
+    )
+    step = profile["together"]["milliseconds"] / 1e3
+    rate = work["flops"] / network
+    facts = [
+        f"The network's {_unit(work['flops'], 'FLOP')} per step, in {milliseconds(network)}, are "
+        f"{_unit(rate, 'FLOP/s')}: "
+        f"{percent(rate / work['peak_flops'])} of the {_unit(work['peak_flops'], 'FLOP/s')} that a product "
+        "of large "
+        "matrices reaches on this device; over whole steps "
+        f"{percent(work['flops'] / step / work['peak_flops'])}.",
+    ]
+    drawing = None
+    if work["bytes"]:
+        moved = work["bytes"] / network
+        facts.append(
+            f"Its operations read and write {_unit(work['bytes'], 'B')} per step at most, "
+            f"{_unit(moved, 'B/s')}: "
+            f"{percent(moved / work['peak_bytes'], 0)} of the {_unit(work['peak_bytes'], 'B/s')} of a "
+            "large copy. Above "
+            "100%, part of it stays in caches."
+        )
+        spoken = f"Roofline: {facts[0]} {facts[1]}"
+        drawing = charts.roofline(
+            work["flops"] / work["bytes"], rate, work["peak_flops"], work["peak_bytes"], spoken
+        )
+        facts.append(
+            f"A step launches {work['operations']:,} operations, {work['copies']:,} of which copy; a tiny "
+            "one takes "
+            f"{1e6 * work['launch']:.2g}{SPACE}µs here, so launching alone takes about "
+            f"{milliseconds(work['operations'] * work['launch'])}."
+        )
+    return section(
+        "Arithmetic, memory and launches",
+        el(
+            "div",
+            figure(drawing, "Roofline: the point is this run") if drawing else None,
+            el("ul", [el("li", fact) for fact in facts], class_="notes"),
+            class_="pair",
+        ),
+    )
+
+
+def _unit(value: float, unit: str) -> str:
+    for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:,.3g}{SPACE}{prefix}{unit}"
+    return f"{value:,.3g}{SPACE}{unit}"
+
+
+def memory(profile: Row) -> Safe | None:
+    """Return the memory's owners, and what batch would fit."""
+    held = profile.get("memory")
+    if not held:
+        return None
+    owners = {name: size for name, size in held["owners"].items() if size}
+    spoken = ", ".join(f"{name} {_unit(size, 'B')}" for name, size in owners.items())
+    rows = [
+        [[el("span", "", class_=f"key owner-{index}"), name], _unit(size, "B")]
+        for index, (name, size) in enumerate(owners.items())
+    ]
+    whose = "the process" if held["device"] == "cpu" else "PyTorch on the device"
+    fits = (
+        f" About {held['fits']:,} images per batch would fit, by {_unit(held['per_image'], 'B')} each."
+        if held["fits"]
+        else ""
+    )
+    said = (
+        f"At its largest, {whose} held {_unit(held['peak'], 'B')}; {_unit(held['free'], 'B')} are free.{fits}"
+    )
+    return section(
+        "Memory over a step, by owner",
+        el("p", said),
+        charts.stack(owners, f"Memory by owner: {spoken}"),
+        table(["Owner", "Bytes"], rows, "Bytes by owner when a forward pass ends"),
+    )
+
+
+def loader(profile: Row) -> Safe | None:
+    """Return the loader's rates, against what the training takes."""
+    found = profile.get("loader")
+    if not found:
+        return None
+    step = profile["together"]["milliseconds"] / 1e3
+    consumed = profile["batch_size"] / step
+    facts = []
+    if profile["loading"] is not None:
+        rate = profile["loading"]["images_per_second"]
+        facts.append(
+            f"Alone, on the set as it comes, the loader gives {count(rate)} images/s, "
+            f"{rate / consumed:.1f} times what "
+            "the training takes."
+        )
+    facts.append(f"An image takes {_unit(found['bytes_per_image'], 'B')} in the file.")
+    if found["cold"]:
+        cold = found["cold"]
+        facts.append(
+            f"From the disk, past the page cache, one thread reads {count(cold['images_per_second'])} "
+            "images/s, "
+            f"{_unit(cold['bytes_per_second'], 'B/s')}."
+        )
+    drawing = None
+    if len(found["threads"]) > 1:
+        x = np.array([row["threads"] for row in found["threads"]], dtype=np.float64)
+        y = np.array([row["images_per_second"] for row in found["threads"]])
+        needed = np.full_like(x, consumed)
+        told = ", ".join(
+            f"{row['threads']} threads {count(row['images_per_second'])}" for row in found["threads"]
+        )
+        drawing = figure(
+            figures.lines(
+                "threads",
+                [Line(x, y, 0), Line(x, needed, 1, dash=1)],
+                title="Images per second against threads",
+                description=f"Line plot: {told}; the training takes {count(consumed)}.",
+                x_label="threads of the engine",
+                y_label="images/s",
+                from_zero=True,
+            ),
+            "The loader alone; dashed: what the training takes",
+        )
+    return section(
+        "The loader",
+        el("div", drawing, el("ul", [el("li", fact) for fact in facts], class_="notes"), class_="pair"),
+    )
+
+
+def steps(profile: Row) -> Safe | None:
+    """Return the spread of step times, and what the slowest did."""
+    taken = 1e3 * np.array(profile["steps"], dtype=np.float64)
+    if len(taken) < 2:
+        return None
+    middle, high, most = np.quantile(taken, [0.5, 0.95, 1.0])
+    said = (
+        f"Half of {len(taken):,} steps took up to {middle:,.3g}{SPACE}ms, 95% up to {high:,.3g}{SPACE}ms, "
+        "the slowest "
+        f"{most:,.3g}{SPACE}ms."
+    )
+    drawing = figures.lines(
+        "steps",
+        [Line(np.arange(1.0, len(taken) + 1), taken, 0)],
+        title="Milliseconds per step",
+        description=f"Line plot: {said}",
+        x_label="step",
+        y_label="ms",
+        from_zero=True,
+    )
+    slow = _slowest(profile.get("slowest", []), float(middle))
+    return section(
+        "How step times spread",
+        el("p", said),
+        el("div", figure(drawing, "Time of each step"), slow, class_="pair"),
+    )
+
+
+def spent(profile: Row) -> Safe | None:
+    """Return what phases and the loader of some steps took; None for profiles that timed stages alone."""
+    loading, phases = profile.get("loading_seconds", {}), profile.get("phases", {})
+    if "stages" in profile or not (loading or phases):
+        return None
+    batches = profile["batches"]
+    rows = [
+        [
+            charts.key(name, meaning),
+            lane,
+            f"{1e3 * seconds / batches:,.3f}",
+            percent(seconds / profile["seconds"]),
+        ]
+        for lane, meanings, table_ in (("host", MEANINGS, phases), ("loader", charts.STAGES, loading))
+        for name, seconds in table_.items()
+        if seconds
+        for meaning in [meanings.get(name, "")]
+    ]
+    return section(
+        "What the steps took",
+        el("p", "The loader may work beside the loop, in a thread of its own."),
+        table(
+            ["What", "Lane", "ms per step", "of the time"],
+            rows,
+            "Seconds by phase and stage",
+            class_="ledger",
+        ),
+    )
+
+
+def _slowest(rows: Sequence[Row], middle: float) -> Safe | None:
+    if not rows:
+        return None
+    body: list[list[Child]] = []
+    for row in rows:
+        phases = sorted(row["phases"].items(), key=lambda item: -item[1])[:3]
+        did = ", ".join(f"{name} {milliseconds(seconds)}" for name, seconds in phases)
+        body.append([milliseconds(row["seconds"]), f"{1e3 * row['seconds'] / middle:.1f}{TIMES}", did])
+    return table(
+        ["Step", "of the median", "What it did most"],
+        body,
+        "The slowest steps that were recorded",
+        class_="words",
+    )

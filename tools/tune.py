@@ -1,0 +1,111 @@
+"""``trainer tune``: finds the fastest of the settings that don't change what a run learns."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.formats.whole import write_whole
+from tools.outputs import check_output
+from tools.progress import TerminalWatcher
+from tools.recipe_line import read_run
+from tools.tuning.halving import Entry, halve
+from tools.tuning.space import settings_of, space, toml
+from trainer import config
+from trainer.data import open_data
+from trainer.errors import RunError
+from trainer.parallel import World
+
+DESCRIPTION = """Find the fastest of the settings that don't change what a run learns: engine, its threads,
+threads, prefetch, service, memory format, micro-batches and compilation.
+
+Takes the command line of `trainer run`. Settings compete in rounds of real training steps, in turns; after
+each round the slower half drops out and the others run twice as long. The winner is written as a TOML that
+`trainer run RECIPE --with FILE` takes. Nothing is trained.
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the search, besides the run's own."""
+
+    seconds: float = 120.0
+    """Seconds for all of the search, set-up and compilation included, as far as steps allow."""
+
+    at: float = 0.5
+    """Point of the run, as a fraction of the budget, for schedules of resolution and selection."""
+
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("tuned.toml")
+    """File to write the settings to."""
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise RunError(f"seconds must be above 0; got {self.seconds:g}")
+        if not 0 <= self.at < 1:
+            raise RunError(f"at must be at least 0 and below 1, a fraction of the budget; got {self.at:g}")
+
+
+@dataclass(frozen=True)
+class Tune:
+    """A run to be tuned."""
+
+    run: config.Run
+    options: Options
+
+    @classmethod
+    def from_words(cls, words: Sequence[str], prog: str) -> Tune:
+        """Parse a command line: that of `trainer run`, and the search's own options.
+
+        Raises
+        ------
+        UsageError
+            If the words aren't options, or an option's value is of the wrong type.
+        RunError
+            If the recipe or a part is unknown, or a value is out of range.
+        """
+        return cls(*read_run(words, prog, DESCRIPTION, Options))
+
+    def execute(self, console: Console) -> int:
+        """Search, print the table, and write the settings."""
+        options = self.options
+        check_output("--out", options.out, "tuned.toml", mark=b"# Written by trainer tune")
+        threads = torch.get_num_threads()
+        if self.run.threads is not None:
+            torch.set_num_threads(self.run.threads)
+        with TerminalWatcher(console) as watcher:
+            data = open_data(self.run, World(), watcher.converting)
+        try:
+            with tempfile.TemporaryDirectory(prefix="trainer-tune-") as scratch:
+                candidates = space(self.run, data.train)
+                entries = halve(candidates, data, options.at, options.seconds, Path(scratch))
+        finally:
+            torch.set_num_threads(threads)
+        console.print(table(entries))
+        best = entries[0]
+        first = next(entry for entry in entries if not entry.candidate.changed)
+        gain = first.seconds_per_image / best.seconds_per_image
+        write_whole(options.out, toml(best.candidate, gain).encode())
+        words = " ".join(settings_of(best.candidate)) or "the settings as they are"
+        console.print(f"fastest, {gain:.2f} times as fast as now: {words}", highlight=False, soft_wrap=True)
+        console.print(f"settings: {options.out}", highlight=False, soft_wrap=True)
+        return 0
+
+
+def table(entries: Sequence[Entry]) -> Table:
+    """Return what was tried, the fastest first."""
+    made = Table("settings", "images/s", "rounds", "note")
+    for column in made.columns[1:3]:
+        column.justify = "right"
+    for entry in entries:
+        words = " ".join(settings_of(entry.candidate)) or "(as they are)"
+        rate = f"{1 / entry.seconds_per_image:,.0f}" if entry.windows else ""
+        made.add_row(words, rate, str(entry.rounds), entry.refused or "")
+    return made
