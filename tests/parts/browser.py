@@ -47,7 +47,7 @@ class Page:
         self.requests: list[str] = []
 
     def send(self, method: str, **params: Any) -> dict[str, Any]:
-        """Give a command of the protocol, and return its result."""
+        """Send a command of the protocol, and return its result."""
         return self._browser.send(method, self._session, **params)
 
     def run(self, script: str) -> Any:
@@ -119,7 +119,7 @@ class Browser:
         return page
 
     def send(self, method: str, session: str | None, **params: Any) -> dict[str, Any]:
-        """Give a command, and return its result; what happens meanwhile is noted with its page."""
+        """Send a command, and return its result; events meanwhile are noted with their page."""
         self._number += 1
         command: dict[str, Any] = {"id": self._number, "method": method, "params": params}
         if session is not None:

@@ -32,7 +32,7 @@ _CACHED = 256
 
 
 class SlowReader:
-    """A reader of a slow disk behind a small cache: whoever comes back soon doesn't wait."""
+    """A reader of a slow disk behind a small cache: samples that come again soon are there."""
 
     def __init__(self, reader: Reader, dataset: Dataset) -> None:
         self._reader = reader

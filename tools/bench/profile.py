@@ -19,12 +19,15 @@ from trainer.config import Run
 from trainer.data import Data
 from trainer.recipe import from_table
 
-CASES = ("profile/seconds", "profile/overhead", "tune/best", "tune/time")
+CASES = ("profile", "tune")
 
 
 @dataclass(frozen=True)
 class ProfileBench:
     """Seconds and overhead of a profile; rate of tuned settings, and the search's time, by a grid's."""
+
+    cases: tuple[str, ...] = CASES
+    """Commands to measure."""
 
     model: str = "resnet8"
     """Network to train."""
@@ -52,7 +55,6 @@ class ProfileBench:
 
     def rows(self, clock: Clock | None = None) -> list[measure.Row]:
         """Return the rows; the peer of tuning is an exhaustive grid over the same candidates."""
-        cases = (clock or Clock()).cases(CASES)
         with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:
             data = noise(Path(scratch), samples=self.samples, pixels=28)
             run = from_table(
@@ -64,12 +66,11 @@ class ProfileBench:
                 },
                 where="bench",
             )
+            measures = {"profile": self._profile, "tune": self._tune}
             found: list[measure.Row] = []
-            if any(case.startswith("profile/") for case in cases):
-                found += self._profile(run, data, Path(scratch))
-            if any(case.startswith("tune/") for case in cases):
-                found += self._tune(run, data, Path(scratch))
-        return [row for row in found if row.case in cases]
+            for case in (clock or Clock()).cases(self.cases):
+                found += measures[case](run, data, Path(scratch))
+        return found
 
     def _profile(self, run: Run, data: Data, scratch: Path) -> list[measure.Row]:
         before = time.perf_counter()

@@ -145,7 +145,7 @@ def tried(
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What candidates are derived from."""
+    """Facts that candidates are derived from."""
 
     session: Session
     beside: bool
@@ -260,7 +260,7 @@ FIRST: Mapping[str, Sequence[Maker]] = {
 """By the bound, what may help against it."""
 
 GENERAL: Sequence[Maker] = (_threads, _larger_batches, _compiled, _bf16, _channels_last)
-"""What may help anyway."""
+"""Changes that may help anyway."""
 
 
 def best(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

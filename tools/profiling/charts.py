@@ -17,7 +17,7 @@ STAGES = {
     "draw": "drawing its random parameters",
     "place": "putting it together, on the device",
 }
-"""What a loader does, by the names of its spans."""
+"""Work of a loader, by the names of its spans."""
 
 _WIDTH, _LEFT, _LANE, _GAP = 1000, 80, 34, 14
 _AXIS = 26

@@ -182,7 +182,7 @@ def page(
         section("Stage by stage", page_table(sheet)),
         _settings(one, other),
         section(
-            "What each is bound by",
+            "Their bounds",
             el("p", "First: ", one["sentence"]),
             el("p", "Second: ", other["sentence"]),
         ),

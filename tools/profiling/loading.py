@@ -187,7 +187,7 @@ class Whole:
         return taken
 
     def _order(self, count: int) -> Order:
-        """Return the next samples; orders begin anew once the set has come."""
+        """Return the next samples; a new permutation begins once the set has come."""
         samples = len(self._session.data.train)
         ids = np.empty(count, dtype=np.int64)
         for first in range(0, count, samples):

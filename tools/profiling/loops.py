@@ -1,4 +1,4 @@
-"""What profiles of anybody's loop come to: shares of waiting, and the bound, from a loader's spans."""
+"""The bound of anybody's loop, from its waiting and its loader's spans."""
 
 from __future__ import annotations
 

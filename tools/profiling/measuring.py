@@ -33,7 +33,7 @@ MOST_WINDOWS = 200
 
 @dataclass(slots=True)
 class Profiled:
-    """What was measured.
+    """All measurements of a profile.
 
     Attributes
     ----------

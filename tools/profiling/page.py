@@ -78,7 +78,9 @@ def _changes(profile: Row) -> Safe | None:
         return None
     rows = profile["tried"]
     if not rows:
-        return section("What to change", el("p", "No setting was tried: --tries 3 tries the most promising."))
+        return section(
+            "The change to make", el("p", "No setting was tried: --tries 3 tries the most promising.")
+        )
     winners = list(best(rows))
     if winners:
         first = winners[0]
@@ -108,7 +110,7 @@ def _changes(profile: Row) -> Safe | None:
         tuple(cells),
         texts=2,
     )
-    return section("What to change", el("p", said), page_table(sheet))
+    return section("The change to make", el("p", said), page_table(sheet))
 
 
 def _times(row: Row) -> str:
@@ -170,9 +172,9 @@ def _timeline(profile: Row) -> Safe | None:
             "div", charts.timeline(spans), class_="scroll", role="region", aria_label="Timeline", tabindex="0"
         ),
         details(
-            "What the colors are",
+            "Key to the colors",
             table(
-                ["What", "Lane", "In all", "of the time"],
+                ["Part", "Lane", "In all", "of the time"],
                 rows,
                 "Spans of the timeline",
                 class_="ledger",

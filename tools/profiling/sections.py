@@ -36,7 +36,7 @@ ABOUT = {
     "feedback": "losses to the sampler and the log",
     "rest": "between all stages",
 }
-"""What the stages are."""
+"""Meanings of the stages."""
 
 
 def stages(profile: Row) -> Safe | None:
@@ -283,10 +283,10 @@ def spent(profile: Row) -> Safe | None:
         for meaning in [meanings.get(name, "")]
     ]
     return section(
-        "What the steps took",
+        "Time of these steps",
         el("p", "The loader may work beside the loop, in a thread of its own."),
         table(
-            ["What", "Lane", "ms per step", "of the time"],
+            ["Part", "Lane", "ms per step", "of the time"],
             rows,
             "Seconds by phase and stage",
             class_="ledger",
@@ -303,7 +303,7 @@ def _slowest(rows: Sequence[Row], middle: float) -> Safe | None:
         did = ", ".join(f"{name} {milliseconds(seconds)}" for name, seconds in phases)
         body.append([milliseconds(row["seconds"]), f"{1e3 * row['seconds'] / middle:.1f}{TIMES}", did])
     return table(
-        ["Step", "of the median", "What it did most"],
+        ["Step", "of the median", "Its longest phases"],
         body,
         "The slowest steps that were recorded",
         class_="words",

@@ -1,4 +1,4 @@
-"""What a profile finds, in one sentence: the bottleneck and its remedies."""
+"""A profile's finding in one sentence: the bottleneck and its remedies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step asks of the device, and what the device can do at best: operations, bytes, FLOPs."""
+"""Work of a step, and the peaks of the device: operations, bytes, FLOPs."""
 
 from __future__ import annotations
 

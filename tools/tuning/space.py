@@ -40,8 +40,8 @@ class Candidate:
 def space(run: config.Run, train: Dataset, *, compiled: bool = False) -> list[Candidate]:
     """Return all candidates but compiled ones, the run as it is first; or, ``compiled``, only those.
 
-    Engines are tried where they give the same pixels: FFCV's decodes large JPEGs at a reduced scale unless it
-    is told not to, DALI's decoder rounds otherwise.
+    Engines are tried where they give the same pixels: FFCV's decodes large JPEGs at a reduced scale unless
+    its option forbids it, DALI's decoder rounds otherwise.
     """
     axes: list[list[dict[str, Any]]] = [
         [{"engine": engine} for engine in _engines(run, train)],

@@ -1,4 +1,4 @@
-"""What is found in a profile's figures, and the sentence about it."""
+"""The bottleneck in a profile's figures, and the sentence about it."""
 
 from __future__ import annotations
 
