@@ -129,6 +129,8 @@ class PhaseTimes:
     ----------
     seconds
         By phase.
+    now
+        The host's clock, in seconds.
     spans
         Receiver of every phase's beginning and end; None while nothing is recorded.
     """
@@ -149,7 +151,7 @@ class PhaseTimes:
         self._off_the_clock = off_the_clock
         self._copies = copies
         self._timer = timer
-        self._now = now
+        self.now = now
         self._open: list[str] = []
         self._since = now()
         self._begun: torch.cuda.Event | None = None
@@ -204,7 +206,7 @@ class PhaseTimes:
     @property
     def wall_seconds(self) -> float:
         """Seconds since the clock was started, including sessions before a resume and excluding set-up."""
-        return self._wall_before + self._now() - self._started
+        return self._wall_before + self.now() - self._started
 
     @property
     def train_seconds(self) -> float:
@@ -223,7 +225,7 @@ class PhaseTimes:
             self._before.clear()
             self._mark = self._record()
             self._mark.synchronize()
-        self._since = self._started = self._now()
+        self._since = self._started = self.now()
 
     def _begin_span(self) -> None:
         """Go on with the innermost open phase."""
@@ -232,7 +234,7 @@ class PhaseTimes:
 
     def _end_span(self) -> None:
         """Charge the time since the last call to the innermost open phase, if any."""
-        name, now = self._open[-1] if self._open else None, self._now()
+        name, now = self._open[-1] if self._open else None, self.now()
         since, self._since = self._since, now
         if self.spans is not None and name is not None:
             self.spans.add("host", name, since, now)
@@ -254,7 +256,7 @@ class PhaseTimes:
 
     def _resolve(self, mark: torch.cuda.Event) -> None:
         """Charge all kernels up to ``mark``, the last event, which is complete, and the gaps between them."""
-        last, reached = self._mark, self._now()
+        last, reached = self._mark, self.now()
         for work in self._works:
             if last is not None:
                 self._charge_gap(last.elapsed_time(work.begin) / 1e3, work.before)

@@ -122,11 +122,6 @@ class Plan:
             f"of {asked:,.3g} would not: {self.rounds:,} rounds instead",
         )
 
-    @property
-    def bounds(self) -> NDArray[np.int64]:
-        """Samples in all rounds before each one, and in all of them: int64[rounds + 1]."""
-        return np.arange(self.rounds + 1) * self.total // self.rounds
-
     def size(self, round: int) -> int:  # noqa: A002  (the field's word; the builtin isn't used here)
         """Return the number of samples in ``round``, the total divided by ``rounds``: N*B up to rounding."""
         return self.before(round + 1) - self.before(round)

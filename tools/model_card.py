@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tools.answers import ANSWERS
 from tools.reporting.metrics import exact
-from tools.reporting.wording import budget, count, duration
+from tools.reporting.wording import count, duration, planned_cost
 from trainer.inference.preprocessing import Preprocessing
 from trainer.inference.trained import Trained
 from trainer.run_folder import RunFolder
@@ -111,8 +111,7 @@ def _training(trained: Trained) -> list[str]:
     parts = ("sampler", "selection", "augment", "schedule", "optimizer", "method")
     rows = {
         "recipe": run.recipe,
-        "budget": f"{budget(run.budget)} of {run.epochs:g} epochs, counted in "
-        + ("all compute" if run.counts == "compute" else "samples trained"),
+        "budget": planned_cost(run),
         "steps": f"{count(trained.steps)} of {run.batch_size} images",
         **{slot: SLOTS[slot].named(run) for slot in parts},
     }

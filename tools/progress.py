@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from pipeline.errors import one_line
 from tools.reporting.metrics import exact
 from tools.reporting.settings import UNSAID
-from tools.reporting.wording import budget
+from tools.reporting.wording import planned_cost
 from tools.streams import say
 from trainer.metrics import Evaluation
 from trainer.notes import notes
@@ -66,10 +66,9 @@ class TerminalWatcher:
         named = ", ".join(f"{slot} {name}" for slot, name in parts.items() if (slot, name) not in UNSAID)
         planned = session.account.steps
         steps = "steps" if planned is None else f"{planned:,} steps"
-        of_what = "of the compute of " if run.counts == "compute" else "of "
         self._console.print(
             f"{SLOTS['model'].named(run)} on {session.data.train.card.name}: {steps} of "
-            f"{run.batch_size}, {budget(run.budget)} {of_what}{run.epochs:g} epochs; {named}, "
+            f"{run.batch_size}, {planned_cost(run)}; {named}, "
             f"{session.device} {session.precision}",
             soft_wrap=True,
             highlight=False,

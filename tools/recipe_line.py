@@ -50,6 +50,7 @@ def read_run(
     named = words[0] if words and not words[0].startswith("-") else None
     over = [Path(word) for word in chosen(words, "--with") or ()]
     base = recipe.load(named, _note, over) if named is not None else config.Run()
+    base = _of_one_budget(base, words)
     parts = {name: _chosen_parts(slot, base, words) for name, slot in RUN_SLOTS.items()}
     line = _command_line(base, parts, more)
     if asks_for_help(words):
@@ -87,6 +88,24 @@ def _check_renamed(words: Sequence[str]) -> None:
         now = former.option_now(option)
         if now is not None:
             raise UsageError(f"{option} is an option of the optimizer now: write {now}{equals}{value}")
+
+
+def _of_one_budget(base: config.Run, words: Sequence[str]) -> config.Run:
+    """Return a recipe without its budget where the words give one of the other kind.
+
+    Raises
+    ------
+    UsageError
+        If they give both.
+    """
+    options = {word.partition("=")[0].replace("_", "-") for word in words}
+    if {"--budget", "--budget-hours"} <= options:
+        raise UsageError("--budget and --budget-hours exclude each other; got both: leave one of them out")
+    if "--budget-hours" in options:
+        return dataclasses.replace(base, budget=1.0, counts="trained")
+    if "--budget" in options:
+        return dataclasses.replace(base, budget_hours=None, budget_clock="training")
+    return base
 
 
 def _chosen_parts(slot: Slot, base: config.Run, words: Sequence[str]) -> list[Any]:

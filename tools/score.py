@@ -130,7 +130,11 @@ class Score:
         about: dict[str, Any] = {"networks": max(1, len(columns)), "data_sha256": digests.pop()}
         if other is not None:
             about |= {"data_sha256": other.card.digest, "holdout_sha256": about["data_sha256"]}
-        about |= {"recipe": source.recipe, "after_epochs": source.epochs * source.budget}
+        about["recipe"] = source.recipe
+        if source.budget_hours is None:
+            about["after_epochs"] = source.epochs * source.budget
+        else:
+            about["after_hours"] = source.budget_hours
         self.options.out.parent.mkdir(parents=True, exist_ok=True)
         for path, column, own in zip(each, columns, costs, strict=bool(each)):
             Scores(column, self.options.metric, {**about, **own, "networks": 1}).save(path)
@@ -222,6 +226,8 @@ class Score:
             self.run,
             epochs=self.options.epochs,
             budget=1.0,
+            budget_hours=None,
+            budget_clock="training",
             round_length=1.0,
             evaluate_every=1,
             sampler=SLOTS["sampler"].table["scan"](),

@@ -113,7 +113,7 @@ class Account:
     costs T * N units. ``trained`` counts samples trained, whatever their resolution, and ignores the cost of
     scoring, as the papers do (Arazo et al. 2021, section 3). ``compute`` charges every pass: training at
     another resolution by the FLOPs of a step there, scoring by its cost measured on this device, and samples
-    that a selection's model was trained on before the run.
+    that a selection's model was trained on before the run. ``hours`` is `trainer.hours.TimedAccount`'s.
 
     Attributes
     ----------
@@ -141,10 +141,10 @@ class Account:
         The run's counts and times.
     """
 
-    total: int
+    total: float
     full: int
     batch_size: int
-    counts: Counts
+    counts: Counts | Literal["hours"]
     train_costs: Mapping[int, float]
     charged: int = 0
     forward_costs: Mapping[int, float] | None = None
@@ -243,6 +243,22 @@ class Account:
     def _limit(self) -> float:
         return self.total * (1 + 1e-12)
 
+    def affords_evaluation(self, cost: float) -> bool:
+        """Return whether an evaluation leaves the budget of a step: it is outside of the budget."""
+        return True
+
+    # --- Time, of budgets in hours -----------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Bring spending up to date before a step; no-op where it is counted, not timed."""
+
+    def state_dict(self) -> dict[str, float]:
+        """Return state beyond the ledger's, for a checkpoint."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Restore a checkpoint's state, after the ledger's."""
+
     # --- Progress ----------------------------------------------------------------------------------------
 
     @property
@@ -252,6 +268,11 @@ class Account:
         return min(1.0, (self.spent - self.before) / (total - self.before))
 
     @property
+    def covered(self) -> float:
+        """Fraction of the run's rounds that is behind it."""
+        return self.progress
+
+    @property
     def reported_progress(self) -> float | None:
         """Fraction of the budget spent, for samplers whose own count would be wrong; None if it is right."""
         return None if self.counts == "trained" else self.progress
@@ -259,7 +280,7 @@ class Account:
     @property
     def steps(self) -> int | None:
         """Number of steps in the whole run; None if unknown beforehand, as when the budget counts compute."""
-        return self.total // self.batch_size if self.counts == "trained" else None
+        return int(self.total) // self.batch_size if self.counts == "trained" else None
 
     @property
     def most_steps(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from pipeline.machine import cores
 from pipeline.resolution import Stage, in_pixels
 from samplers import Plan, Sampler, SamplingWarning, use_threads
 from samplers.service import Service
-from trainer.account import Account, Ledger
+from trainer.account import Account
 from trainer.average import Average
 from trainer.compiling import compiled_by_resolution
 from trainer.config import Run
@@ -38,7 +39,7 @@ from trainer.methods import Method
 from trainer.models.narrow import guard_narrow
 from trainer.optimizers.depths import depths_of
 from trainer.parallel import World
-from trainer.planning import plan_of, rounds_of
+from trainer.planning import account_of, epochs_of, plan_of, rounds_of
 from trainer.precision import autocast
 from trainer.recomputation import Recomputation, checkpoint_gradients
 from trainer.run_folder import RunFolder
@@ -82,7 +83,8 @@ def build(
     """
     if device.type == "cpu":
         keep_freed_memory()
-    run = replace(run, selection=run.selection.bind(Terms(run.budget, run.epochs, run.batch_size)))
+    epochs = run.epochs if run.budget_hours is None else math.inf
+    run = replace(run, selection=run.selection.bind(Terms(run.budget, epochs, run.batch_size)))
     card = data.train.card
     # The number of cores is determined in one place and passed to samplers.
     use_threads(cores())
@@ -122,17 +124,16 @@ def build(
         budget=run.budget,
     )
     selection = run.selection.build(setting)
-    account = Account(
-        total=round(run.epochs * len(data.train) * run.budget),
-        full=round(run.epochs * len(data.train)),
-        batch_size=run.batch_size,
-        counts=run.counts,
+    account = account_of(
+        run,
+        data,
+        device,
+        world,
         train_costs={pixels: count / flops.step[full] for pixels, count in flops.step.items()},
         forward_costs={pixels: count / flops.forward[full] for pixels, count in flops.forward.items()},
         step_passes=flops.step[full] / flops.forward[full],
         charged=int(getattr(selection, "charged", 0)),
         forward_flops=flops.forward[full],
-        ledger=Ledger(device),
     )
     plan = plan_of(run, data, account, candidates, full)
     optimizer = run.optimizer.build(
@@ -195,7 +196,7 @@ def build(
             micro_batches=run.accumulate,
         ),
         average=average,
-        schedule=run.schedule.bind((account.total - account.before) / len(data.train)),
+        schedule=run.schedule.bind(epochs_of(data, account)),
         feedback=feedback,
         scores=scores,
         feeds=open_feeds(run, data, account, augmentation.parted()[0], seeds, open_loader, world.size),

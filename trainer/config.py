@@ -65,6 +65,18 @@ class Settings:
     """Unit of the budget. trained: samples trained on, with scoring free, as the papers do. compute: all
     passes by their cost, scoring as measured on this device, and other resolutions by the network's FLOPs."""
 
+    budget_hours: float | None = None
+    """Hours to train for, in place of --budget: the schedule follows the measured speed and ends with them.
+    Earlier sittings of a run count. Such a run repeats in distribution, not bit for bit."""
+
+    budget_clock: Literal["training", "wall"] = "training"
+    """Clock of --budget-hours. training: without evaluations and checkpoints. wall: with them, the last ones
+    included. Set-up and compilation are outside of both."""
+
+    price_per_hour: float | None = None
+    """Price of an hour of this machine, in any currency: the report then shows what the run cost, set-up,
+    evaluations and checkpoints included."""
+
     epochs: float = 200
     """Epochs T of the full-budget training, which the budget is a fraction of. With --multiply, an epoch is
     one of all copies: divide T by the growth of the set to keep the number of steps."""
@@ -213,6 +225,7 @@ class Settings:
             raise RunError(
                 f"budget must be above 0 and at most 1, a fraction of the full training; got {self.budget:g}"
             )
+        self._check_hours()
         for name in (
             "seed",
             "init_seed",
@@ -265,6 +278,28 @@ class Settings:
             raise RunError(f"threads must be at least 1 and at most {MOST_THREADS:,}; got {self.threads}")
         if self.name is not None:
             check_folder_name("name", self.name)
+
+    def _check_hours(self) -> None:
+        hours, price = self.budget_hours, self.price_per_hour
+        if hours is not None and not 0 < hours < math.inf:
+            raise RunError(f"budget_hours must be above 0 and finite; got {hours:g}")
+        if hours is not None and self.budget != 1:
+            raise RunError(
+                f"budget and budget_hours exclude each other; got {self.budget:g} and {hours:g}: give one of "
+                "them (in Python, hours with budget=1)"
+            )
+        if hours is not None and self.counts != "trained":
+            raise RunError(
+                f"counts is for a budget of samples, and hours contain all that is computed; got "
+                f"{self.counts} with budget_hours {hours:g}: leave it out"
+            )
+        if hours is None and self.budget_clock != "training":
+            raise RunError(
+                f"budget_clock is the clock of budget_hours; got {self.budget_clock} without hours: add "
+                "--budget-hours, or leave it out"
+            )
+        if price is not None and not 0 <= price < math.inf:
+            raise RunError(f"price_per_hour must be at least 0 and finite; got {price:g}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from pipeline.clock import CLOCK
 from trainer.begin import open_session
@@ -134,6 +135,14 @@ def _evaluate(session: Session, watcher: Watcher, sinks: Sinks, stop: Stop) -> N
         watcher.evaluated(session, found)
 
 
+def _price(run: Run, totals: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a machine that is paid by the hour costs: for set-up, evaluation and checkpoints, too."""
+    if run.price_per_hour is None:
+        return {}
+    hours = (totals["wall_seconds"] + totals["compile_seconds"]) / 3600
+    return {"price_per_hour": run.price_per_hour, "price": run.price_per_hour * hours}
+
+
 def finish(session: Session) -> None:
     """Write the files of a finished run: the ledger, and the sample table."""
     run, totals = session.run, session.account.summary()
@@ -146,8 +155,9 @@ def finish(session: Session) -> None:
         {
             "finished": True,
             "budget": run.budget,
-            "counts": run.counts,
+            "counts": session.account.counts,
             **totals,
+            **_price(run, totals),
             "parameters": parameters(session.method),
             "weights": session.fingerprint(),
         },

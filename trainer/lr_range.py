@@ -155,6 +155,8 @@ def _tested(run: Run, options: RangeOptions, samples: int) -> Run:
         run,
         epochs=(options.steps + 1) * run.batch_size / samples,
         budget=1.0,
+        budget_hours=None,
+        budget_clock="training",
         counts="trained",
         round_length=1.0,
         lead=0,

@@ -120,7 +120,7 @@ class Parts:
     done
         Number of batches of ``order`` that have been used.
     began
-        Progress of the run at which ``order`` began.
+        Fraction of the run's rounds (`Account.covered`) at which ``order`` began.
     unevaluated
         Whether the last round hasn't been evaluated yet.
     evaluated

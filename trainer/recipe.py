@@ -87,6 +87,9 @@ def from_table(table: Mapping[str, Any], where: str, note: Callable[[str], None]
             f"{where}: options of the optimizer must stand in its table; got {', '.join(beside)} beside it: "
             f"write them as [optimizer] {beside[0]} = ..."
         )
+    if values.get("budget_hours") is not None:
+        # In place of the fraction.
+        values.setdefault("budget", 1.0)
     for name, slot in RUN_SLOTS.items():
         if name not in values:
             continue

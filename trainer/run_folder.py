@@ -269,6 +269,7 @@ def folder_name(run: config.Run) -> str:
     selection = SLOTS["selection"].named(run)
     if selection != SLOTS["selection"].default:
         sampler = f"{sampler}-{selection}"
-    name = f"{run.recipe}-{sampler}-{augmentation}-b{run.budget:g}-s{run.seed}-{digest}"
+    budget = f"b{run.budget:g}" if run.budget_hours is None else f"h{run.budget_hours:g}"
+    name = f"{run.recipe}-{sampler}-{augmentation}-{budget}-s{run.seed}-{digest}"
     config.check_folder_name("the name made of the run's parts", name)
     return name

@@ -131,7 +131,7 @@ class Session(Parts):
             )
         with self.ledger.phase("sampler"):
             self.order = self.sampler.next_order()
-        self.done, self.began = 0, self.account.progress
+        self.done, self.began = 0, self.account.covered
 
     def _steps_of_order(self) -> Iterator[StepResult]:
         """Train on the rest of the current order."""
@@ -162,8 +162,8 @@ class Session(Parts):
         """
         if not self.selector.loads_more:
             return True
-        progress, fraction = self.account.progress, (self.ledger.rounds + 1) / self.run_rounds
-        return fraction < 1 and progress + (progress - self.began) / 2 >= fraction
+        covered, fraction = self.account.covered, (self.ledger.rounds + 1) / self.run_rounds
+        return fraction < 1 and covered + (covered - self.began) / 2 >= fraction
 
     def _end_order(self, stop: Stop | None) -> None:
         """Pass the order's last feedback, and the requested scores, to the sampler."""
@@ -196,7 +196,8 @@ class Session(Parts):
             self.selector.selection.end_round()
         self._current = None
         self.ledger.rounds += 1
-        due = self.ledger.rounds % self.run.evaluate_every == 0 or not self.goes_on()
+        due = self.ledger.rounds % self.run.evaluate_every == 0 and self.account.affords_evaluation(self.cost)
+        due = due or not self.goes_on()
         # A random selection may have kept too few of a round's samples for a step.
         self.unevaluated = due and self.ledger.steps > self.evaluated
 
@@ -259,6 +260,7 @@ class Session(Parts):
     def _set_rates(self, ready: Ready) -> None:
         """Set each group's learning rate, and its momentum if schedule and optimizer have one."""
         assert self.order is not None
+        self.account.look()
         scored = ready.choice is not None
         key = self.run.optimizer.momentum_key if self.schedule.moves_momentum else None
         progress = self.account.schedule_progress(self.cost, self.scoring_cost, scored)

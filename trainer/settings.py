@@ -19,6 +19,7 @@ IDLE = (
     "log_every",
     "checkpoint_seconds",
     "keep_best",
+    "price_per_hour",
     "service",
     "prefetch",
     "accept_changed_data",

@@ -76,6 +76,8 @@ def save(session: Session, *, best: bool = False) -> None:
             state["average"] = session.average.state_dict()
         if session.best is not None:
             state["best"] = session.best
+        if account := session.account.state_dict():
+            state["account"] = account
         path = session.folder.best if best else session.folder.checkpoint
         checkpoint.save(path, {**state, "ledger": session.ledger.state_dict()}, previous=not best)
 
@@ -173,6 +175,7 @@ def _restore(session: Session, state: dict[str, Any], own: dict[str, Any]) -> No
         buffer.copy_(own["buffers"][name])
     restore_random_state(own["random"], session.device)
     session.ledger.load_state_dict(state["ledger"])
+    session.account.load_state_dict(state.get("account", {}))
 
 
 def _attributes(value: Any) -> dict[str, Any]:

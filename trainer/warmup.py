@@ -14,7 +14,10 @@ from pipeline.resolution import Stage
 from samplers import Feedback, Order
 from trainer.build import build_sampler
 from trainer.device import random_state, restore_random_state
+from trainer.evaluation import measure
+from trainer.hours import TimedAccount
 from trainer.inference.predict import forward
+from trainer.planning import round_size
 from trainer.selection.pool import Rows
 from trainer.session import Session
 
@@ -41,6 +44,8 @@ def warm_up(session: Session) -> None:
         session.selector.score(batch, stage)
     if _must_measure(session):
         _measure(session, scored, batches[session.full], streams[session.full])
+    if isinstance(session.account, TimedAccount):
+        _time(session, session.account, batches[session.full], streams[session.full])
     session.step.optimizer.zero_grad(set_to_none=True)
     session.method.load_state_dict(weights)
     restore_random_state(random, session.device)
@@ -114,6 +119,30 @@ def _measure(
     step = median(times.pop(None)[1:])
     costs = {pixels: median(seconds[1:]) / step for pixels, seconds in times.items() if pixels is not None}
     session.ledger.score_costs = session.world.agree(costs)
+
+
+def _time(session: Session, account: TimedAccount, batch: Batch, streams: Mapping[str, Batch]) -> None:
+    """Time a step at full resolution, and an evaluation if it is on the clock; check that a round fits.
+
+    Raises
+    ------
+    RunError
+        When the run's hours hold no round.
+    """
+    steps = []
+    for _ in range(_REPEATS + 1):
+        before = time.perf_counter()
+        session.step.backward(batch, streams=streams)
+        steps.append(_since(session, before))
+    evaluation = 0.0
+    if account.clock == "wall":
+        before = time.perf_counter()
+        measure(session.evaluators, session.network, lambda: False)
+        evaluation = _since(session, before)
+    agreed = session.world.agree({0: median(steps[1:]), 1: evaluation})
+    account.begin(agreed[0], agreed[1])
+    first = session.run.resolution.at(0.0, session.full).pixels or session.full
+    account.check_round(round_size(session.run, session.data), first)
 
 
 def _shown(session: Session) -> torch.Tensor:

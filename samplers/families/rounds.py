@@ -129,7 +129,7 @@ class RoundSampler(ABC):
         self.part = part
         self.plan = plan
         self.rounds = plan.rounds
-        self._bounds = plan.bounds
+        self._planned = plan.total, plan.rounds
         self.round = 0
         self.needs = part.needs
         self._rows = FeedbackBuffer(self.needs)
@@ -139,7 +139,8 @@ class RoundSampler(ABC):
 
     def size(self, number: int) -> int:
         """Return the number of samples that round ``number`` draws, before the batch remainder is carried."""
-        return int(self._bounds[number + 1] - self._bounds[number])
+        total, rounds = self._planned
+        return (number + 1) * total // rounds - number * total // rounds
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -51,8 +51,7 @@ class ProcessWorker:
         self._expected: deque[Future[Any]] = deque()
         self._order: Future[Order] = Future()
         self._failure: str | None = None
-        sizes = [plan.size(number) for number in range(plan.rounds)]
-        largest = max(plan.samples, *sizes) + plan.batch_size
+        largest = max(plan.samples, -(-plan.total // plan.rounds)) + plan.batch_size
         scored = min(plan.samples, _MOST_SCORED)
         try:
             self._arena = Arena(largest, scored)

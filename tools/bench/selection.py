@@ -186,7 +186,7 @@ class SelectionBench:
 
     def _steps(self, session: Session) -> Callable[[], None]:
         # In the middle of the budget, where every selection is active.
-        session.account.charge("trained", session.account.total // 2, session.full)
+        session.account.charge("trained", int(session.account.total) // 2, session.full)
         steps = training(session)
 
         def work() -> None:

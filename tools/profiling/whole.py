@@ -45,7 +45,7 @@ def session_at(run: config.Run, data: Data, progress: float, scratch: Path) -> S
         If the run could not start.
     """
     epochs = _STEPS * run.batch_size / (run.budget * len(data.train))
-    held = replace(run, epochs=max(run.epochs, epochs))
+    held = replace(run, epochs=max(run.epochs, epochs), budget_hours=None, budget_clock="training")
     world = World()
     session = build(held, RunFolder(scratch, held), data, world, choose_device(run.device, world))
     try:

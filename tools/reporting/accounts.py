@@ -28,7 +28,9 @@ def accounts(lineup: Lineup) -> Safe:
         ("\N{EN SPACE}of it scoring", lambda run: percent(run.scoring_fraction)),
         (
             "The budget counts",
-            lambda run: {"trained": "samples trained", "compute": "compute"}.get(run.counts, NONE),
+            lambda run: {"trained": "samples trained", "compute": "compute", "hours": "hours"}.get(
+                run.counts, NONE
+            ),
         ),
         ("\N{EN SPACE}spent of it", _spent),
     ]
@@ -43,6 +45,8 @@ def accounts(lineup: Lineup) -> Safe:
         ("Optimizer steps", _count("steps")),
         ("Rounds", _count("rounds")),
     ]
+    if any(run.number("price") is not None for run in runs):
+        rows.append(("Price, evaluation and set-up included", _price))
     if any(run.ledger.get("weights") for run in runs):
         rows.append(("Digest of the last weights", lambda run: str(run.ledger.get("weights") or NONE)[:12]))
     head = ["", *([entry.label for entry in lineup] if lineup.several else [""])]
@@ -53,6 +57,11 @@ def accounts(lineup: Lineup) -> Safe:
 
 def _count(key: str) -> Say:
     return lambda run: count(run.number(key))
+
+
+def _price(run: RunRecord) -> str:
+    price, rate = run.number("price"), run.number("price_per_hour")
+    return NONE if price is None or rate is None else f"{price:,.2f}, at {rate:g} per hour"
 
 
 def _score_cost(run: RunRecord) -> str:

@@ -20,7 +20,7 @@ from trainer.metrics import Metric
 SAMPLE_UNITS = ((1.0, ""), (1e3, "thousands"), (1e6, "millions"), (1e9, "billions"))
 TIME_UNITS = ((1.0, "seconds"), (60.0, "minutes"), (3600.0, "hours"))
 
-COUNTED = {"trained": "samples", "compute": "compute"}
+COUNTED = {"trained": "samples", "compute": "compute", "hours": "seconds"}
 """Columns of the evaluations with the unit of a budget."""
 
 MOST_ROWS = 40

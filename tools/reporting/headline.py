@@ -5,14 +5,16 @@ from __future__ import annotations
 from tools.reporting.lineup import Group, Lineup
 from tools.reporting.metrics import deviation, heading, short
 from tools.reporting.record import RunRecord
-from tools.reporting.wording import PLUS_MINUS, budget, count, duration, listed, percent, span
+from tools.reporting.wording import PLUS_MINUS, budget, count, duration, hours, listed, percent, span
 from trainer.metrics import Metric
 
 
 def headline(run: RunRecord) -> str:
     """Return one sentence on a run's cost and result."""
-    counted = " in compute" if run.counts == "compute" else ""
+    counted, limit = " in compute" if run.counts == "compute" else "", run.number("budget_hours")
     fraction = f"{budget(run.number('budget'))} of the full budget{counted}"
+    if limit is not None:
+        fraction = hours(limit)
     trained, full = run.number("trained"), run.number("full_budget_samples")
     samples = (
         f"{count(trained)} of {count(full)} samples" if full is not None else f"{count(trained)} samples"
@@ -24,6 +26,8 @@ def headline(run: RunRecord) -> str:
         spent.append(f"{duration(run.number('train_seconds'))} of training")
     if run.number("stall") is not None:
         spent.append(f"stall {percent(run.number('stall'))}")
+    if run.number("price") is not None:
+        spent.append(f"price {run.number('price'):,.2f}")
     if not run.finished:
         label = run.metric.label
         got = f"no {label} yet" if run.result is None else f"{label} {short(run.metric, run.result)} so far"

@@ -228,7 +228,7 @@ def _reading() -> Safe:
         "A metric is that of the last round, on the test set; never the best of several rounds. Where a "
         "maximum or minimum over rounds is shown, as published tables have it, it is called so.",
         "The full training is N samples times T epochs, at full resolution; a budget is a fraction of it, "
-        "and the learning rate's schedule ends with it. A budget counts samples trained, or compute.",
+        "and the learning rate's schedule ends with it. A budget counts samples trained, compute, or hours.",
         "Trained samples count forward and backward passes, at whatever resolution, and take scoring as "
         "free: the papers' accounting. Compute counts every pass in training steps at full resolution: "
         "training at another resolution by the network's FLOPs, scoring by the cost measured on this device, "

@@ -164,8 +164,8 @@ class RunRecord:
         value = number(self.ledger.get(key))
         if value is not None:
             return value
-        if key == "budget":
-            return number(self.recipe.get("budget"))
+        if key in ("budget", "budget_hours"):
+            return number(self.recipe.get(key))
         logged = {"trained": "samples", "train_seconds": "seconds", "steps": "step"}
         return self.steps.last(logged[key]) if key in logged else None
 
@@ -177,8 +177,9 @@ class RunRecord:
 
     @property
     def counts(self) -> str:
-        """The unit that the run's budget counts: "trained" or "compute"."""
-        return str(self.ledger.get("counts", self.recipe["counts"]))
+        """The unit of the run's budget: "trained", "compute" or "hours"."""
+        kept = "hours" if self.number("budget_hours") is not None else self.recipe["counts"]
+        return str(self.ledger.get("counts", kept))
 
     @property
     def compute(self) -> float | None:

@@ -18,6 +18,7 @@ from tools.reporting.wording import (
     count,
     duration,
     flops,
+    hours,
     percent,
     ratio,
 )
@@ -29,9 +30,9 @@ def tiles(run: RunRecord) -> Safe:
     evenness = None if run.samples is None else spread(run.samples)
     entropy = NONE if evenness is None else f"{evenness.entropy:.3f}"
     nats = "nats" if evenness is None else f"nats, at most {evenness.highest_entropy:.3f}"
-    with_evaluation = f"{duration(run.number('wall_seconds'))} with evaluation"
-    counted = {"trained": "", "compute": ""} | {run.counts: "; the budget counts this"}
+    counted = {"trained": "", "compute": "", "hours": ""} | {run.counts: "; the budget counts this"}
     trained = percent(run.fraction_of_full(run.number("trained")))
+    with_evaluation = f"{duration(run.number('wall_seconds'))} with evaluation{counted['hours']}"
     figures: list[tuple[str, str, str]] = [
         (
             column(run.metric),
@@ -221,8 +222,12 @@ def unfinished(run: RunRecord) -> str:
     if trained is None:
         return "This run is unfinished: it has logged no step yet."
     steps, fraction = run.number("steps"), budget(run.number("budget"))
+    planned_hours = run.number("budget_hours")
     at = f" after step {count(steps)}" if steps is not None else ""
-    if run.counts == "compute":
+    if planned_hours is not None:
+        spent = percent(run.steps.last("progress"))
+        far = f"{spent} of its {hours(planned_hours)} is spent, on {count(trained)} trained samples"
+    elif run.counts == "compute":
         spent = percent(run.steps.last("progress"))
         far = f"{spent} of its budget of {fraction} of compute is spent, on {count(trained)} trained samples"
     else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from trainer.config import Run
+
 NONE = "\N{EN DASH}"
 """Placeholder of tables for a missing figure."""
 
@@ -40,6 +42,27 @@ def budget(fraction: float | None) -> str:
     ('30%', '12.5%')
     """
     return NONE if fraction is None else f"{100 * fraction:.4g}%"
+
+
+def planned_cost(run: Run) -> str:
+    """Return a run's budget in words.
+
+    >>> planned_cost(Run(budget=0.3, epochs=200)), planned_cost(Run(budget=1, budget_hours=2.5))
+    ('30% of 200 epochs', '2.5 hours')
+    """
+    if run.budget_hours is not None:
+        return hours(run.budget_hours)
+    counted = "the compute of " if run.counts == "compute" else ""
+    return f"{budget(run.budget)} of {counted}{run.epochs:g} epochs"
+
+
+def hours(value: float) -> str:
+    """Return a budget in hours.
+
+    >>> hours(0.05), hours(1.0)
+    ('0.05 hours', '1 hour')
+    """
+    return f"{value:.6g} hour{'' if value == 1 else 's'}"
 
 
 def duration(seconds: float | None) -> str:

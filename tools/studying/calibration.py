@@ -104,8 +104,12 @@ def _seconds(path: str) -> float:
             rounds = session.run_rounds * run.epochs / session.run.epochs
         finally:
             session.close()
-    total = run.budget * run.epochs * len(data.train)
-    return starting + total / rate + math.ceil(rounds / run.evaluate_every) * evaluation
+    seconds = run.budget * run.epochs * len(data.train) / rate
+    if run.budget_hours is not None:
+        rounds *= 3600 * run.budget_hours / seconds
+        seconds = 3600 * run.budget_hours
+    evaluations = 0 if run.budget_clock == "wall" else math.ceil(rounds / run.evaluate_every)
+    return starting + seconds + evaluations * evaluation
 
 
 def _rate(session: Session) -> float:

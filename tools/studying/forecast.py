@@ -71,10 +71,12 @@ class Forecast:
 
 
 def work(run: Run) -> float:
-    """Return a run's budget in epochs."""
+    """Return a run's budget, in epochs or in hours."""
+    if run.budget_hours is not None:
+        return run.budget_hours
     return run.budget * run.epochs * run.multiply
 
 
 def kind(run: Run) -> tuple[str, str, str]:
     """Return what the cost of a unit of budget depends on the most."""
-    return run.data, repr(run.model), run.counts
+    return run.data, repr(run.model), run.counts if run.budget_hours is None else "hours"

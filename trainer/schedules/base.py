@@ -32,12 +32,13 @@ class ScheduleConfig(Protocol):
     def bind(self, epochs: float) -> Schedule:
         """Return the schedule of a run that trains on ``epochs`` x N samples, N the size of the training set.
 
-        Only a schedule with a phase of fixed length uses ``epochs``; others return themselves.
+        Only a schedule with a phase of fixed length uses ``epochs``; others return themselves. It is infinite
+        where the run's length isn't known, under ``--budget-hours``.
 
         Raises
         ------
         RunError
-            If the phase of fixed length doesn't fit into the run.
+            If the phase of fixed length doesn't fit into the run, or the run's length isn't known.
         """
 
 

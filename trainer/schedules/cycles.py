@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -83,6 +84,11 @@ class FixedOneCycle:
 
     def bind(self, epochs: float) -> OneCycle:
         """Return the cycle in which t_w is the fraction warmup / epochs: see ``ScheduleConfig.bind``."""
+        if math.isinf(epochs):
+            raise RunError(
+                f"schedule.warmup must be a fraction of the run where --budget-hours bounds it; got "
+                f"{self.warmup:g} epochs: use --schedule one_cycle"
+            )
         if self.warmup >= epochs:
             raise RunError(
                 f"schedule.warmup must be shorter than the run, which trains for {epochs:g} epochs; "

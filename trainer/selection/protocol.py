@@ -61,7 +61,7 @@ class Terms:
     budget
         B, in (0, 1].
     epochs
-        T, epochs of a full-budget training.
+        T, epochs of a full-budget training; infinite where hours bound it.
     batch_size
         b, samples trained per step over all ranks.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -82,6 +83,11 @@ class SelectiveBackprop(Scored):
 
     def begins(self, terms: Terms) -> float:
         """Return one epoch of N samples, of the T * B that are trained on."""
+        if math.isinf(terms.epochs):
+            raise RunError(
+                "selection.start must be given under --budget-hours, which don't say what part of the run an "
+                "epoch is; got None: give --selection.start 0.05, say"
+            )
         return 1 / (terms.epochs * terms.budget)
 
     @property
