@@ -1,4 +1,4 @@
-"""``tools/docs``: the READMEs' tables of parts, written from `trainer.slots`.
+"""``tools/docs``: the READMEs' tables of parts, written from `trainer.slots`; and the site.
 
 Tables between ``<!-- parts: SLOT -->`` and ``<!-- end -->`` are replaced.
 """
@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.pages import build_site
+from trainer.errors import RunError
 from trainer.slots import SLOTS, Slot
 
 ROOT = Path(__file__).parents[1]
@@ -46,7 +48,22 @@ def _rows(slot: Slot) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the tables; with ``--check`` only print which READMEs are out of date, with status 1."""
+    """Write the tables; with ``--check`` only print which READMEs are out of date, with status 1.
+
+    With ``--site`` build the site instead.
+    """
+    unknown = set(arguments) - {"--check", "--site"}
+    if unknown:
+        print(f"tools/docs takes --check or --site; got {' '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    if "--site" in arguments:
+        try:
+            build_site(ROOT, ROOT / "site")
+        except RunError as error:
+            print(error, file=sys.stderr)
+            return 2
+        print("site/index.html")
+        return 0
     stale = [path for path in documents() if updated(path.read_text()) != path.read_text()]
     for path in stale:
         print(f"{path.relative_to(ROOT)} {'is out of date' if '--check' in arguments else 'written'}")
