@@ -51,7 +51,8 @@ def open_session(
     kept = before.get("bf16") if run.precision == "auto" else None
     session = build(run, folder, data, world, device, kept, resumed=found is not None)
     try:
-        session.inputs = now if found is not None else {**now, **inputs.initial_weights(run)}
+        begun = inputs.initial_weights(run) if found is None else inputs.kept(before.get("inputs", {}))
+        session.inputs = {**now, **begun}
         if found is not None:
             restore(session, found)
         if world.leads:

@@ -45,6 +45,11 @@ def initial_weights(run: Run) -> dict[str, str | None]:
     return {"init_from": _digest("init-from", weights_in(path))}
 
 
+def kept(before: Digests) -> dict[str, str | None]:
+    """Return those digests of a run's beginning that a resumed run passes on: of its initial weights."""
+    return {name: digest for name, digest in before.items() if name == "init_from"}
+
+
 def files(run: Run) -> Iterator[tuple[str, Path]]:
     """Yield the files that a run's parts, and its streams' samplers, read: each with its option."""
     for slot in RUN_SLOTS:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline import Batch
 from pipeline.resolution import Stage, in_pixels
@@ -25,6 +26,7 @@ from trainer.config import Run
 from trainer.data import open_data
 from trainer.device import choose_device
 from trainer.errors import DivergedError, RunError
+from trainer.inference.scorer import forgetful
 from trainer.parallel import World
 from trainer.precision import autocast
 from trainer.run_folder import RunFolder
@@ -70,8 +72,8 @@ class RangeOptions:
             )
         if self.steps < 10:
             raise RunError(f"steps must be at least 10 to show a curve; got {self.steps}")
-        if self.samples < 1:
-            raise RunError(f"samples must be at least 1 image; got {self.samples}")
+        if self.samples < 2:
+            raise RunError(f"samples must be at least 2 images, for batch normalization; got {self.samples}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +178,8 @@ def _held_out(session: Session, samples: int) -> list[Batch]:
     ids = np.linspace(0, len(session.data.test) - 1, count).astype(np.int64)
     views = session.selector.views if session.run.method.views > 1 else session.view.augmentation
     stage = Stage(in_pixels(session.run.evaluation_resolution, session.full))
-    parts = [Order(round=0, ids=ids[start : start + _PART]) for start in range(0, count, _PART)]
+    # Parts of nearly equal size, each of which has statistics to normalize by.
+    parts = [Order(round=0, ids=part) for part in np.array_split(ids, -(-count // _PART))]
     return [
         batch for part in parts for batch in session.test_loader.batches(part, augment=views, stage=stage)
     ]
@@ -204,13 +207,21 @@ def _losses(
 
 @torch.no_grad()
 def _loss(session: Session, batches: Sequence[Batch]) -> float:
-    """Mean loss of the method on batches, in evaluation mode."""
+    """Mean loss of the method on batches, in evaluation mode but for batch normalization.
+
+    Running statistics are those of weights of many steps ago, at rates that change them from step to step:
+    what is normalized in training is so here too, by the batch's own statistics.
+    """
     method, total = session.method, 0.0
+    norms = [module for module in method.modules() if isinstance(module, _BatchNorm) and module.training]
     method.eval()
-    for batch in batches:
-        with autocast(session.device, session.bf16):
-            losses = method(batch)
-        total += float(losses.loss.double().mean()) * len(batch)
+    for norm in norms:
+        norm.train()
+    with forgetful(method):
+        for batch in batches:
+            with autocast(session.device, session.bf16):
+                losses = method(batch)
+            total += float(losses.loss.double().mean()) * len(batch)
     method.train()
     return total / sum(map(len, batches))
 

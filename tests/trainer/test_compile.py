@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+import torch
 from torch._dynamo.utils import counters
 
 from trainer.config import Run
@@ -55,6 +57,9 @@ def test_every_resolution_is_compiled_before_the_clock_starts(
         epochs=2,
         budget=0.5,
         threads=1,
+        accumulate=2,
+        clip_norm=1.0,
+        ema=0.9,
     )
     session = train_run(replace(run, model=Stem()), watcher)
     assert set(session.ledger.trained_at) == {14, 28}
@@ -62,3 +67,9 @@ def test_every_resolution_is_compiled_before_the_clock_starts(
     assert watcher.graphs - before == 4
     assert counters["stats"]["unique_graphs"] == watcher.graphs
     assert session.ledger.compile_seconds > 0
+    # Micro-batches, clipping and an average of the weights are made around the compiled steps.
+    assert all(map(math.isfinite, watcher.losses))
+    averaged = dict(session.network.named_parameters())
+    for name, weight in session.encoder.named_parameters():
+        assert torch.isfinite(averaged[name]).all()
+        assert not torch.equal(averaged[name], weight)

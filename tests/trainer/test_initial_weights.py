@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from pipeline.formats import open_dataset
+from trainer import checkpoint
 from trainer.config import Run
 from trainer.errors import InterruptedRunError, RunError
 from trainer.initial_weights import LoadReport, load, normalization, read
@@ -179,6 +180,9 @@ def test_a_run_begins_from_another_runs_weights_and_resumes_without_them(
     folder.rename(tmp_path / "elsewhere")
     resumed = train_run(stopped, watch())
     assert resumed.fingerprint() == whole.fingerprint()
+    # The last checkpoint of the resumed run has their digest, too.
+    last = checkpoint.load(resumed.folder.checkpoint, torch.device("cpu"))
+    assert last["inputs"]["init_from"] == whole.inputs["init_from"]
     with pytest.raises(RunError, match=r"does not exist"):
         train_run(recipe(**entries, name="new"))
 

@@ -74,7 +74,7 @@ def test_a_recipe_is_tested_with_its_own_parts_and_leaves_nothing_but_the_result
         ({"first": 0.0}, "first must be above 0 and below last"),
         ({"first": 2.0}, "first must be above 0 and below last, both learning rates; got 2 and 1"),
         ({"steps": 3}, "steps must be at least 10 to show a curve; got 3"),
-        ({"samples": 0}, "samples must be at least 1 image; got 0"),
+        ({"samples": 1}, "samples must be at least 2 images, for batch normalization; got 1"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, float], line: str) -> None:

@@ -72,7 +72,7 @@ class Scorer:
         training = self._model.training
         self._model.train(self._mode == "train")
         try:
-            with _forgetful(self._model) if self._mode == "train" else self._folding():
+            with forgetful(self._model) if self._mode == "train" else self._folding():
                 with self._precision:
                     outputs: Tensor = self._network(images)
                     if self._classifier is not None:
@@ -161,7 +161,7 @@ class Folding:
 
 
 @contextmanager
-def _forgetful(model: nn.Module) -> Iterator[None]:
+def forgetful(model: nn.Module) -> Iterator[None]:
     """Return a context in which batch normalization uses the batch's statistics without updating its own."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     tracked = [norm.track_running_stats for norm in norms]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from pipeline import Batch
 from trainer.errors import RunError
 from trainer.methods.classification import ClassificationConfig, ClassificationMethod, ClassLoss
-from trainer.methods.protocol import Losses, Offer
+from trainer.methods.protocol import Losses
 from trainer.models import Encoder
 from trainer.precision import at_least_float32
 
@@ -48,17 +47,13 @@ class DistillationMethod(ClassificationMethod):
         with torch.no_grad():
             theirs = self._softened(self.teacher(batch.images))
         labels = batch.constituents(batch.targets["label"])
-        losses = super().losses(outputs, labels)
+        losses = self.losses(outputs, labels)
         divergence = (theirs.exp() * (theirs - self._softened(outputs))).sum(dim=1, keepdim=True)
         part = self._weight * self._temperature**2 * divergence
         return replace(losses, loss=(1 - self._weight) * losses.loss + part)
 
     def _softened(self, outputs: Tensor) -> Tensor:
         return torch.log_softmax(at_least_float32(outputs) / self._temperature, dim=1)
-
-    def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
-        """Not offered: a teacher's part in the loss needs the images."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -69,12 +64,11 @@ class Distillation(ClassificationConfig):
 
         loss = (1 - a) cross-entropy(z, y) + a T^2 KL(softmax(t / T) || softmax(z / T))
 
-    The teacher sees the very images that are trained on, mixed ones too (Beyer et al. 2022), normalized by
-    this run's mean and standard deviation. Its forward pass is part of a step's FLOPs. Weight and temperature
-    are those of Tian et al. (2020).
+    Scoring passes are of the encoder alone: a selection, and a sampler that requests scores, choose by its
+    cross-entropy, without the teacher's part. The teacher sees the very images that are trained on, mixed
+    ones too (Beyer et al. 2022), normalized by this run's mean and standard deviation. Its forward pass is
+    part of a step's FLOPs. Weight and temperature are those of Tian et al. (2020).
     """
-
-    offers: ClassVar[tuple[Offer, ...]] = ("p_true", "error", "correct")
 
     teacher: Path | None = None
     """The teacher's run: its folder, or a checkpoint of it; required. Its averaged weights are taken where it

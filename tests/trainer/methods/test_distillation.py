@@ -136,8 +136,12 @@ def test_a_run_learns_from_a_runs_average_and_is_charged_for_its_passes(
     assert "method.teacher" in session.inputs
 
 
-def test_selections_that_score_are_refused(recipe: Recipe) -> None:
-    with pytest.raises(
-        RunError, match="selection foms needs scores, which method distillation doesn't offer"
-    ):
-        recipe(method="distillation", selection="foms")
+def test_selections_score_by_the_labels_alone(recipe: Recipe, train_run: Train, tmp_path: Path) -> None:
+    folder, _ = save_teacher(tmp_path / "run")
+    method = {"name": "distillation", "teacher": str(folder)}
+    session = train_run(recipe(method=method, selection={"name": "foms", "start": 0.0}, epochs=1, threads=1))
+    assert session.ledger.scored > session.ledger.trained > 0
+    part, encoder, labels = Distillation(), Table(1), batch(1).targets["label"][:, None]
+    scored = DistillationMethod(encoder, part.loss, Table(2), 0.9, 4.0).losses(encoder.logits, labels)
+    log_p = torch.log_softmax(encoder.logits, dim=1)
+    torch.testing.assert_close(scored.loss, -log_p.gather(1, labels))
