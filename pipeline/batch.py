@@ -105,6 +105,9 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        return f"Batch({_shown(self.views)}{_described(self.targets, self.mixture, self.weights)})"
+
     @property
     def images(self) -> Tensor:
         """The first view, [n, C, H, W]."""
@@ -149,6 +152,21 @@ class Batch:
     def per_sample(self, values: Tensor) -> Tensor:
         """Return each sample's mean of values per constituent, [n, k], over the images that show it: [n]."""
         return values[:, 0] if self.mixture is None else self.mixture.per_sample(values)
+
+
+def _shown(views: Sequence[Tensor]) -> str:
+    """Return the number, shape, type and device of images."""
+    first = views[0]
+    count = "" if len(views) == 1 else f"{len(views)} views of "
+    dtype = str(first.dtype).removeprefix("torch.")
+    return f"{count}{'x'.join(map(str, first.shape))} {dtype} on {first.device}"
+
+
+def _described(targets: Mapping[str, Tensor], mixture: Mixture | None, weights: Tensor | None) -> str:
+    """Return the rest of a batch in words."""
+    text = "".join(f", {name}" for name in targets)
+    text += "" if mixture is None else f", mixed from {mixture.partners.shape[1]} each"
+    return text + ("" if weights is None else ", weighted")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,6 +222,10 @@ class RawBatch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        images = _shown([view.images for view in self.views])
+        return f"RawBatch({images}{_described(self.targets, self.mixture, self.weights)})"
 
     @property
     def images(self) -> Tensor:

@@ -54,6 +54,9 @@ class Mixture:
     def __len__(self) -> int:
         return len(self.partners)
 
+    def __repr__(self) -> str:
+        return f"Mixture({len(self)} images of {self.partners.shape[1]} constituents)"
+
     def __getitem__(self, rows: slice) -> Mixture:
         """Return what some of the images are made of, their samples still where they stand in the batch."""
         tensors = self.device_partners[rows], self.device_coefficients[rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class Plan:
     batch_size: int = 1
     seed: int = 0
     round_length: float = 1.0
-    labels: NDArray[np.int64] | None = None
+    labels: NDArray[np.int64] | None = field(default=None, repr=False)
     digest: str | None = None
     loaded: int | None = None
 

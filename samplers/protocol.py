@@ -34,7 +34,7 @@ class Order:
         ``gradient`` if the sampler's config requires gradients (`ScoringConfig`). They don't count toward the
         budget of trained samples. None means none; a loop that can't score may skip them.
     lr_scale
-        Learning-rate multiplier for this round's steps.
+        Learning-rate multiplier for this round's steps; 1 unless the sampler's config has ``scales_lr``.
     """
 
     round: int
@@ -42,6 +42,12 @@ class Order:
     weights: NDArray[np.float32] | None = None
     score_ids: NDArray[np.int64] | None = None
     lr_scale: float = 1.0
+
+    def __repr__(self) -> str:
+        more = "" if self.weights is None else ", weighted"
+        more += "" if self.score_ids is None else f", {len(self.score_ids):,} to score"
+        more += "" if self.lr_scale == 1 else f", lr_scale {self.lr_scale:.4g}"
+        return f"Order(round {self.round}: {len(self.ids):,} ids{more})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,10 @@ class Feedback:
     error: NDArray[np.float32] | None = None
     progress: float | None = None
     gradient: NDArray[np.float32] | None = None
+
+    def __repr__(self) -> str:
+        columns = [item.name for item in fields(self) if isinstance(getattr(self, item.name), np.ndarray)]
+        return f"Feedback(step {self.step:,}: {len(self.ids):,} rows of {', '.join(columns)})"
 
     def rows(self, part: slice) -> Feedback:
         """Return a view of some of the rows."""

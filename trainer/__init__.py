@@ -13,6 +13,7 @@ from trainer.errors import BudgetrainError, DivergedError, InterruptedRunError, 
 from trainer.inference.loading import load
 from trainer.inference.prediction import Prediction
 from trainer.inference.predictor import Predictor
+from trainer.lines import Lines
 from trainer.loop import train
 from trainer.methods import METHODS, Losses, Method, MethodConfig
 from trainer.models import MODELS
@@ -37,6 +38,7 @@ __all__ = [
     "BudgetrainError",
     "DivergedError",
     "InterruptedRunError",
+    "Lines",
     "Losses",
     "Method",
     "MethodConfig",

@@ -152,6 +152,12 @@ class Account:
     forward_flops: int = 0
     ledger: Ledger = field(default_factory=lambda: Ledger(torch.device("cpu")))
 
+    def __repr__(self) -> str:
+        return (
+            f"Account({self.spent:,.0f} of {self.total:,} samples of {self.counts}, {self.progress:.1%}; "
+            f"{self.ledger.trained:,} trained, {self.ledger.scored:,} scored, {self.ledger.steps:,} steps)"
+        )
+
     def charge(self, kind: Charge, samples: int, pixels: int) -> None:
         """Count samples of image size ``pixels`` by the passes made.
 

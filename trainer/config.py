@@ -31,6 +31,9 @@ MOST_EPOCHS = 1e6
 LEAST_ROUND = 1e-4
 """Limits beyond any sensible run, which guard against typos."""
 
+_IN_REPR = ("sampler", "selection", "method", "optimizer", "augment")
+"""Slots whose parts are shown where they aren't the default ones."""
+
 LONGEST_NAME = 200
 """Maximum bytes of a run folder's name; file systems allow 255, and longer names are derived from it."""
 
@@ -341,6 +344,15 @@ class Run(Settings):
         metrics_of(self.evaluator, self.primary_metric, self.method)
         check_sinks(self.sinks)
         object.__setattr__(self, "sinks", with_json_lines(self.sinks))
+
+    def __repr__(self) -> str:
+        shown = {slot: SLOTS[slot].shown(self) for slot in ("model", *_IN_REPR)}
+        more = "".join(f", {slot} {shown[slot]}" for slot in _IN_REPR if shown[slot] != SLOTS[slot].default)
+        of = " of the compute" if self.counts == "compute" else ""
+        return (
+            f"Run({self.recipe}: {shown['model']} on {self.data}, {self.budget:.4g}{of} of {self.epochs:g} "
+            f"epochs in batches of {self.batch_size}{more}, seed {self.seed})"
+        )
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -18,16 +18,24 @@ from trainer.sample_table import entropy
 from trainer.session import Session
 from trainer.sinks import Sinks
 from trainer.state import save
-from trainer.watch import Log, Watcher, open_sinks
+from trainer.watch import Log, Silent, Watcher, open_sinks
 
 
 def train(
-    run: Run, folder: RunFolder, world: World, watcher: Watcher, recording: Recording | None = None
+    run: Run,
+    folder: RunFolder,
+    world: World | None = None,
+    watcher: Watcher | None = None,
+    recording: Recording | None = None,
 ) -> Session:
     """Train ``run`` to the end of its budget, resuming where an earlier session of it stopped.
 
     Parameters
     ----------
+    world
+        The ranks that train together (`trainer.parallel.join`); by default this process alone.
+    watcher
+        Notified of progress, as `trainer.Lines`; by default nobody is.
     recording
         Steps to record, as the run folder's profile.json; None for none.
 
@@ -48,6 +56,7 @@ def train(
     Stopped
         After such a signal before the first step.
     """
+    world, watcher = world or World(), watcher or Silent()
     with stop_on_signal() as stop, folder.held(world.leads), CLOCK.watching():
         for sink in run.sinks:
             sink.check()

@@ -54,6 +54,9 @@ class RunFolder:
         self._lock: RunLock | None = None
         self._check()
 
+    def __repr__(self) -> str:
+        return f"RunFolder({self.path}, {'begun' if self.checkpoint.exists() else 'without a checkpoint'})"
+
     def _check(self) -> None:
         # Opening a FIFO would block, and obstacles to a checkpoint would be found only when one is due.
         for name in FILES:

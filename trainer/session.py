@@ -15,6 +15,7 @@ from trainer.interrupt import Stop, Stopped, stoppable
 from trainer.metrics import Evaluation
 from trainer.parts import Parts, Round, StepResult
 from trainer.selection.driver import Ready
+from trainer.slots import SLOTS
 
 
 @dataclass(slots=True)
@@ -25,6 +26,14 @@ class Session(Parts):
     """
 
     _current: Round | None = field(init=False, default=None)
+
+    def __repr__(self) -> str:
+        of = "" if self.account.steps is None else f" of {self.account.steps:,}"
+        return (
+            f"Session({SLOTS['model'].shown(self.run)} on {self.data.train.card.name}: step "
+            f"{self.ledger.steps:,}{of}, {self.ledger.rounds} rounds, {self.account.progress:.1%} of the "
+            f"budget, {self.device} {self.precision}, {self.folder.path})"
+        )
 
     @property
     def ledger(self) -> Ledger:

@@ -124,6 +124,14 @@ class Slot:
         """Return the name of ``part`` in the table."""
         return next(name for name, cls in self.table.items() if cls is type(part))
 
+    def shown(self, run: object) -> str:
+        """Return the names of this slot's parts in ``run``; of parts outside of the table, their classes'."""
+        value = getattr(run, self.name)
+        names = {cls: name for name, cls in self.table.items()}
+        return " + ".join(
+            names.get(type(part), type(part).__name__) for part in (value if self.many else (value,))
+        )
+
     def named(self, run: object, between: str = " + ") -> str:
         """Return the name of this slot's part in ``run``; names of a sequence are joined by ``between``."""
         value = getattr(run, self.name)

@@ -101,6 +101,9 @@ class Augmentation:
         self._calls = 0
         self._sized: dict[tuple[int, int], Augmentation] = {}
 
+    def __repr__(self) -> str:
+        return f"[{', '.join(map(repr, self.parts))}]"
+
     def __call__(
         self, images: Tensor, labels: Tensor, *, step: int | None = None, seed: int = 0
     ) -> tuple[Tensor, Tensor, Tensor]:

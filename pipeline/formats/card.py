@@ -122,6 +122,11 @@ class Card:
     target: TargetKind = "class"
     columns: int | None = None
 
+    def __repr__(self) -> str:
+        size = "of different sizes" if self.height is None else f"of {self.height}x{self.width} px"
+        images = f"{self.samples:,} {self.encoding} images {size}"
+        return f"Card({self.name} {self.split}: {images}, {self.spec.words})"
+
     @property
     def spec(self) -> TargetSpec:
         """Specification of the samples' targets."""

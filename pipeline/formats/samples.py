@@ -67,6 +67,10 @@ class Samples:
     def __len__(self) -> int:
         return len(self.heights)
 
+    def __repr__(self) -> str:
+        level = "" if self.level is None else f", level {self.level}"
+        return f"{type(self).__name__}({self.path}: {len(self):,} images{level})"
+
     @property
     def labels(self) -> NDArray[np.int64]:
         """int64[n], the class of each sample.

@@ -128,6 +128,13 @@ class Loader:
             prefetch=prefetch,
         )
 
+    def __repr__(self) -> str:
+        rank = "" if self.world_size == 1 else f", rank {self.rank} of {self.world_size}"
+        return (
+            f"Loader({self._samples:,} samples in batches of {self.batch_size} on {self.device}, augment "
+            f"{self.augment!r}{rank})"
+        )
+
     @property
     def shape(self) -> tuple[int, int] | None:
         """Height and width of the images as they are stored; None where they differ."""

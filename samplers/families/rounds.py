@@ -137,6 +137,13 @@ class RoundSampler(ABC):
         self._carry = _NO_IDS
         self._carry_weights: NDArray[np.float32] | None = None
 
+    def __repr__(self) -> str:
+        plan = self.plan
+        return (
+            f"{self.part!r} on {plan.samples:,} samples: {self.round} of {self.rounds} rounds, "
+            f"{plan.budget:.4g} of {plan.epochs:g} epochs in batches of {plan.batch_size}"
+        )
+
     def size(self, number: int) -> int:
         """Return the number of samples that round ``number`` draws, before the batch remainder is carried."""
         total, rounds = self._planned

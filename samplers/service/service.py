@@ -190,6 +190,10 @@ class Service:
         else:
             self._worker = ProcessWorker(sampler, plan, patience)
 
+    def __repr__(self) -> str:
+        worker = type(self._worker).__name__.removesuffix("Worker").lower()
+        return f"Service({worker}, lead {self.lead}: {self._given} of {self.rounds} rounds)"
+
     def ask(self) -> None:
         """Start drawing the next order from all feedback so far, unless this has been done already.
 

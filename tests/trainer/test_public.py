@@ -21,6 +21,7 @@ def test_the_public_face() -> None:
         "BudgetrainError",
         "DivergedError",
         "InterruptedRunError",
+        "Lines",
         "Losses",
         "METHODS",
         "MODELS",

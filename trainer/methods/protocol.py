@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, Protocol
 
 from torch import Tensor, nn
@@ -37,6 +37,10 @@ class Losses:
     p_true: Tensor | None = None
     error: Tensor | None = None
     correct: Tensor | None = None
+
+    def __repr__(self) -> str:
+        columns = [item.name for item in fields(self) if getattr(self, item.name) is not None]
+        return f"Losses({'x'.join(map(str, self.loss.shape))} {', '.join(columns)} on {self.loss.device})"
 
 
 class Method(nn.Module):
