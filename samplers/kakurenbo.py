@@ -93,6 +93,9 @@ class Kakurenbo:
 
     asks: ClassVar[Literal["forward"]] = "forward"
 
+    scales_lr: ClassVar[bool] = True
+    """Orders have an ``lr_scale`` other than 1."""
+
     needs: ClassVar[tuple[Statistic, ...]] = ("loss", "p_true")
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from trainer.models import MODELS
 from trainer.optimizers import OPTIMIZERS
 from trainer.parallel import World
 from trainer.parts import Round, StepResult
+from trainer.plain_loop import BudgetedLoader
 from trainer.run_folder import RunFolder
 from trainer.schedules import SCHEDULES
 from trainer.selection import SELECTIONS
@@ -35,6 +36,7 @@ __all__ = [
     "SELECTIONS",
     "SLOTS",
     "Account",
+    "BudgetedLoader",
     "BudgetrainError",
     "DivergedError",
     "InterruptedRunError",

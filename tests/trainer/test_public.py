@@ -18,6 +18,7 @@ from trainer import BudgetrainError, DivergedError, InterruptedRunError, PeerErr
 def test_the_public_face() -> None:
     assert sorted(trainer.__all__) == [
         "Account",
+        "BudgetedLoader",
         "BudgetrainError",
         "DivergedError",
         "InterruptedRunError",

@@ -42,18 +42,29 @@ class ClassificationMethod(Method):
     def losses(self, outputs: Tensor, labels: Tensor) -> Losses:
         """Return losses and class statistics: see ``Method.losses``."""
         log_p = torch.log_softmax(outputs, dim=1, dtype=torch.promote_types(outputs.dtype, torch.float32))
-        loss = self._loss(log_p, labels)
-        with torch.no_grad():
-            p_true = torch.exp(log_p.gather(1, labels))
-            # ||p - onehot(y)||^2 = sum_{c != y} p_c^2 + (sum_{c != y} p_c)^2: as 1 - p_y, the latter would be
-            # nothing but rounding for samples that are learned well.
-            p, errors = torch.exp(log_p), []
-            for label in labels.unbind(dim=1):
-                others = p.scatter(1, label[:, None], 0)
-                errors.append(torch.hypot(others.norm(dim=1), others.sum(dim=1)))
-            error = torch.stack(errors, dim=1)
-            correct = log_p.argmax(dim=1, keepdim=True) == labels
-        return Losses(loss, p_true, error, correct)
+        return Losses(self._loss(log_p, labels), *class_statistics(log_p, labels))
+
+
+@torch.no_grad()
+def class_statistics(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the probability of each label, the error, and whether it is the prediction: see `Losses`.
+
+    Parameters
+    ----------
+    log_p
+        float[n, classes], log-softmax of the outputs.
+    labels
+        int64[n, k]
+    """
+    p_true = torch.exp(log_p.gather(1, labels))
+    # ||p - onehot(y)||^2 = sum_{c != y} p_c^2 + (sum_{c != y} p_c)^2: as 1 - p_y, the latter would be nothing
+    # but rounding for samples that are learned well.
+    p, errors = torch.exp(log_p), []
+    for label in labels.unbind(dim=1):
+        others = p.scatter(1, label[:, None], 0)
+        errors.append(torch.hypot(others.norm(dim=1), others.sum(dim=1)))
+    correct = log_p.argmax(dim=1, keepdim=True) == labels
+    return p_true, torch.stack(errors, dim=1), correct
 
 
 @dataclass(frozen=True)
