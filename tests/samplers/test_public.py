@@ -20,7 +20,7 @@ def test_the_public_face_is_what_is_documented() -> None:
         "SamplingError",
         "SamplingWarning",
     }
-    helpers |= {"Scores", "ScoringConfig", "State", "use_threads"}
+    helpers |= {"LabelReading", "Scores", "ScoringConfig", "State", "use_threads"}
     parts = {part.__name__ for part in samplers.SAMPLERS.values()}
     assert set(samplers.__all__) == helpers | parts
 
