@@ -6,6 +6,7 @@ import math
 import warnings
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -47,6 +48,8 @@ from trainer.sample_table import SampleRecord
 from trainer.score import RequestedScores
 from trainer.selection import Selection, Setting, Terms
 from trainer.selection.driver import Selector
+from trainer.selection.hard_augment import HardAugment, HardAugmentSelection
+from trainer.selection.pairs import PairSelector
 from trainer.session import Session
 from trainer.slots import SLOTS
 from trainer.step import Step
@@ -107,6 +110,8 @@ def build(
     )
     test_loader = open_loader(data.test, batch_size=EVALUATION_BATCH * world.size)
     full = run.resolution.full(_native(augmentation, loader))
+    if isinstance(run.selection, HardAugment):
+        run.selection.check(full)
     flops = flops_by_pixels(run, card.spec, full, run.batch_size // world.size)
     method, module, report = _method(run, card, world, device, dtype, resumed)
     if report is not None:
@@ -233,7 +238,7 @@ def _candidates(run: Run, data: Data, world: World) -> int:
             f"{name} loads {count:,} candidates per step, and this set has {len(data.train):,} samples: "
             f"lower --batch-size{remedy}"
         )
-    if run.method.views > 1 and (part.ratio > 1 or part.scores):
+    if run.method.views > 1 and (part.ratio > 1 or part.scores) and not isinstance(part, HardAugment):
         raise RunError(
             f"{name} chooses among samples of one view, and method {SLOTS['method'].named(run)} takes "
             f"{run.method.views}: take --selection all"
@@ -316,20 +321,22 @@ def _selector(
     scorer = Scorer(
         method.encoder, run.scoring, bf16=bf16, compiled=run.compile, keeps_features=run.selection.features
     )
-    return Selector(
-        run.selection,
-        selection,
-        augmentation=augmentation,
-        scorer=scorer,
-        method=method,
-        loader=loader,
-        account=account,
-        feedback=feedback,
-        world=world,
-        views=run.method.views,
-        batch_size=run.batch_size // world.size,
-        augment_seed=_seed(run, run.augment_seed),
-        seed=_seed(run, run.selection_seed),
+    parts: dict[str, Any] = {
+        "augmentation": augmentation,
+        "scorer": scorer,
+        "method": method,
+        "loader": loader,
+        "account": account,
+        "feedback": feedback,
+        "world": world,
+        "views": run.method.views,
+        "batch_size": run.batch_size // world.size,
+        "augment_seed": _seed(run, run.augment_seed),
+        "seed": _seed(run, run.selection_seed),
         # If the set has its images at lower resolutions, candidates are read from those.
-        reread=run.selection.scores and bool(loader.dataset.levels) and augmentation.cropping is not None,
-    )
+        "reread": run.selection.scores and bool(loader.dataset.levels) and augmentation.cropping is not None,
+    }
+    if isinstance(run.selection, HardAugment):
+        assert isinstance(selection, HardAugmentSelection)
+        return PairSelector(run.selection, selection, bf16=bf16, compiled=run.compile, **parts)
+    return Selector(run.selection, selection, **parts)

@@ -129,7 +129,8 @@ def _sampler_needs(part: SamplerConfig) -> tuple[str, ...]:
 
 
 def _selection_needs(part: SelectionConfig) -> tuple[str, ...]:
-    return (*part.needs, "scores") if part.scores else part.needs
+    # Scores of pairs of views are made of the views alone.
+    return (*part.needs, "scores") if part.scores and "pairs" not in part.needs else part.needs
 
 
 def _check(run: _Parts, slot: str, part: Any, needs: Callable[[Any], tuple[str, ...]]) -> None:

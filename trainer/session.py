@@ -57,7 +57,7 @@ class Session(Parts):
         if not selector.part.scores or not selector.on(progress):
             return 0.0
         pixels = selector.scoring_pixels(self.stage)
-        return self.account.pass_cost("scored", self.loader.batch_size, pixels)
+        return self.account.pass_cost("scored", self.loader.batch_size * selector.passes, pixels)
 
     @property
     def selects(self) -> bool:

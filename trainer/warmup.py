@@ -18,7 +18,6 @@ from trainer.evaluation import measure
 from trainer.hours import TimedAccount
 from trainer.inference.predict import forward
 from trainer.planning import round_size
-from trainer.selection.pool import Rows
 from trainer.session import Session
 
 _REPEATS = 5
@@ -66,8 +65,7 @@ def _load(session: Session, stage: Stage) -> Batch:
     batch = next(session.loader.batches(order, augment=session.selector.views, stage=stage))
     if not session.selector.loads_more:
         return batch
-    rows = Rows.of(batch)[: session.run.batch_size // session.world.size]
-    return Batch(rows.ids, (rows.images,), rows.targets)
+    return session.selector.training_batch(batch)
 
 
 # --- Cost of scoring -------------------------------------------------------------------------------------
@@ -108,7 +106,7 @@ def _measure(
         for pixels, (stage, candidates) in works.items():
             before = time.perf_counter()
             selector.score(candidates, stage)
-            times.setdefault(pixels, []).append(_since(session, before) / len(candidates.images))
+            times.setdefault(pixels, []).append(_since(session, before) / (len(candidates) * selector.passes))
         if session.full not in works:
             session.encoder.eval()
             before = time.perf_counter()
@@ -156,8 +154,8 @@ def _shown(session: Session) -> torch.Tensor:
 def _candidates(session: Session, stage: Stage) -> Batch:
     """Return a batch of candidates, as for scoring."""
     order = Order(round=0, ids=np.arange(session.loader.batch_size, dtype=np.int64))
-    augmentation, asked = session.selector.augmentation, session.selector.stage(stage)
-    return next(session.loader.batches(order, augment=augmentation, stage=asked))
+    views, asked = session.selector.views, session.selector.stage(stage)
+    return next(session.loader.batches(order, augment=views, stage=asked))
 
 
 def _since(session: Session, before: float) -> float:

@@ -89,7 +89,7 @@ def test_the_config_is_a_frozen_dataclass_that_says_what_it_reads(config: Method
     assert (type(config).__doc__ or "").splitlines()[0].endswith(".")
     assert config.views >= 1
     assert all(name.isidentifier() for name in (*config.streams, *config.targets))
-    assert set(config.offers) <= {*STATISTICS, "scores"}
+    assert set(config.offers) <= {*STATISTICS, "scores", "pairs"}
 
 
 def test_the_method_takes_the_encoder_as_it_is(config: MethodConfig) -> None:

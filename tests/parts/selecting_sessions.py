@@ -10,7 +10,7 @@ from trainer.selection import SELECTIONS
 from trainer.session import Session
 
 Recipe = Callable[..., Run]
-NAMES = sorted(set(SELECTIONS) - {"all", "rho_loss"})
+NAMES = sorted(set(SELECTIONS) - {"all", "rho_loss", "hard_augment"})
 ALWAYS = {"start": 0.0, "end": 1.0, "interrupt": 0}
 
 

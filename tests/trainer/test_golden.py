@@ -71,6 +71,11 @@ RUNS: dict[str, dict[str, Any]] = {
     "selection selective_backprop": {"selection": {"name": "selective_backprop", "start": 0.1, "keep": 0.5}},
     "selection progressive": {"resolution": {"name": "progressive", "lowest": 0.5}, "augment": ["ssl"]},
     **{f"method {method['name']}": {"method": method, **SMALL_VIEWS} for method in SELF_SUPERVISED},
+    "selection hard_augment": {
+        **SMALL_VIEWS,
+        "method": SELF_SUPERVISED[0],
+        "selection": {"name": "hard_augment", "m": 3, "pixels": 8},
+    },
 }
 
 Recipe = Callable[..., Run]

@@ -39,7 +39,7 @@ class BYOLMethod(EmbeddingMethod):
         self.target.follow(cosine_momentum(self._momentum, progress))
 
     def pair_outputs(self, view: Tensor) -> Sequence[Tensor]:
-        """Return predictions and embeddings: see ``EmbeddingMethod.pair_outputs``."""
+        """Return predictions and embeddings: see ``Method.pair_outputs``."""
         z = self.projector(features_of(self.encoder, view))
         return self.predictor(z), z
 

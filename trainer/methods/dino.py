@@ -102,12 +102,12 @@ class DINOMethod(EmbeddingMethod):
         self.gate.fill_(float(progress >= self._config.frozen))
 
     def pair_outputs(self, view: Tensor) -> Sequence[Tensor]:
-        """Return the student's outputs and embeddings: see ``EmbeddingMethod.pair_outputs``."""
+        """Return the student's outputs and embeddings: see ``Method.pair_outputs``."""
         embedding = self.projector.embedding(features_of(self.encoder, view))
         return self.projector.products(embedding), embedding
 
     def pair_losses(self, outputs: Sequence[Tensor]) -> Tensor:
-        """Return cross-entropies of the student's own outputs: see ``EmbeddingMethod.pair_losses``."""
+        """Return cross-entropies of the student's own outputs: see ``Method.pair_losses``."""
         config = self._config
         said = torch.log_softmax(outputs[0] / config.student_temperature, dim=2)
         meant = torch.softmax((outputs[0] - self.center) / config.teacher_temperature, dim=2)

@@ -72,26 +72,9 @@ class EmbeddingMethod(Method):
         correct = outputs[0].detach().argmax(dim=1) == labels
         return Losses((loss + (trained - trained.detach()))[:, None], correct=correct[:, None])
 
-    def pair_outputs(self, view: Tensor) -> Sequence[Tensor]:
-        """Return what pairs of views are scored by, float[n, ...] each: the embeddings last.
-
-        Outputs of the trained networks alone, on which `pair_losses` is computed.
-        """
-        raise NotImplementedError
-
     def pair_losses(self, outputs: Sequence[Tensor]) -> Tensor:
-        """Return the part of the loss that depends on a pair alone, of all pairs: float[n, m, m], symmetric.
-
-        By default minus the cosine of what one view predicts and what the other is, the mean over both ways.
-
-        Parameters
-        ----------
-        outputs
-            Those of `pair_outputs`, stacked over m views: float[n, m, ...] each.
-        """
-        first, last = (F.normalize(at_least_float32(one), dim=2) for one in (outputs[0], outputs[-1]))
-        similarities = first @ last.transpose(1, 2)
-        return -(similarities + similarities.transpose(1, 2)) / 2
+        """Return minus the cosine of what one view predicts and what the other is: see ``Method``."""
+        return pair_cosines(outputs[0], outputs[-1])
 
     def measured(self) -> Mapping[str, Tensor]:
         """Return the spread of the last batch's embeddings: see ``Method.measured``."""
@@ -119,6 +102,19 @@ def width_of(network: nn.Module) -> int:
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """Return cosine similarities of rows, float[n], in at least float32."""
     return F.cosine_similarity(at_least_float32(a), at_least_float32(b), dim=1)
+
+
+def pair_cosines(predictions: Tensor, embeddings: Tensor) -> Tensor:
+    """Return minus the cosine of all pairs of views, the mean over both ways, float[n, m, m].
+
+    Parameters
+    ----------
+    predictions, embeddings
+        float[n, m, d]
+    """
+    first, last = (F.normalize(at_least_float32(one), dim=2) for one in (predictions, embeddings))
+    similarities = first @ last.transpose(1, 2)
+    return -(similarities + similarities.transpose(1, 2)) / 2
 
 
 @torch.no_grad()
@@ -157,5 +153,5 @@ class EmbeddingConfig:
 
     @property
     def offers(self) -> tuple[Offer, ...]:
-        """Whether predictions of the online classifier are correct."""
-        return ("correct",) if self.linear else ()
+        """Losses of pairs, and whether predictions of the online classifier are correct."""
+        return ("pairs", "correct") if self.linear else ("pairs",)

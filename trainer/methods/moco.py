@@ -88,7 +88,7 @@ class MoCoMethod(EmbeddingMethod):
         self.target.follow(self._momentum)
 
     def pair_outputs(self, view: Tensor) -> Sequence[Tensor]:
-        """Return embeddings: see ``EmbeddingMethod.pair_outputs``."""
+        """Return embeddings: see ``Method.pair_outputs``."""
         return (self.projector(features_of(self.encoder, view)),)
 
 

@@ -12,8 +12,9 @@ from pipeline import Batch
 from pipeline.targets import TargetKind
 from trainer.metrics import Metric
 
-Offer = Literal["p_true", "error", "correct", "scores"]
-"""Optional capabilities of methods: attributes of `Losses`, and `Method.losses` for scoring passes."""
+Offer = Literal["p_true", "error", "correct", "scores", "pairs"]
+"""Optional capabilities of methods: attributes of `Losses`, `Method.losses` for scoring passes, and
+`Method.pair_losses` for those of pairs of views."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,23 @@ class Method(nn.Module):
             float[n, classes]
         labels
             int64[n, k]
+        """
+        raise NotImplementedError
+
+    def pair_outputs(self, view: Tensor) -> Sequence[Tensor]:
+        """Return what pairs of views are scored by, for methods that offer pairs: the embeddings last.
+
+        Outputs of the trained networks alone for images [n, C, H, W], float[n, ...] each.
+        """
+        raise NotImplementedError
+
+    def pair_losses(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Return the part of the loss that depends on a pair alone, of all pairs: float[n, m, m], symmetric.
+
+        Parameters
+        ----------
+        outputs
+            Those of `pair_outputs`, stacked over m views: float[n, m, ...] each.
         """
         raise NotImplementedError
 

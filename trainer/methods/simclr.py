@@ -34,7 +34,7 @@ class SimCLRMethod(EmbeddingMethod):
         return self.losses_of(nt_xent(z1, z2, self._temperature), z1, features, batch)
 
     def pair_outputs(self, view: Tensor) -> Sequence[Tensor]:
-        """Return embeddings: see ``EmbeddingMethod.pair_outputs``."""
+        """Return embeddings: see ``Method.pair_outputs``."""
         return (self.projector(features_of(self.encoder, view)),)
 
 

@@ -31,7 +31,7 @@ class SimSiamMethod(EmbeddingMethod):
         return self.losses_of(loss, z1, features, batch)
 
     def pair_outputs(self, view: Tensor) -> Sequence[Tensor]:
-        """Return predictions and embeddings: see ``EmbeddingMethod.pair_outputs``."""
+        """Return predictions and embeddings: see ``Method.pair_outputs``."""
         z = self.projector(features_of(self.encoder, view))
         return self.predictor(z), z
 

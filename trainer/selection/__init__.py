@@ -5,6 +5,7 @@ from trainer.selection.divbs import Divbs
 from trainer.selection.foms import Foms
 from trainer.selection.gradient_norm import GradientNorm
 from trainer.selection.greedy import Greedy
+from trainer.selection.hard_augment import HardAugment
 from trainer.selection.impon import Impon, ImponLow
 from trainer.selection.ordered_sgd import OrderedSgd
 from trainer.selection.protocol import (
@@ -32,6 +33,7 @@ SELECTIONS: dict[str, type[SelectionConfig]] = {
     "gradient_norm": GradientNorm,
     "rho_loss": RhoLoss,
     "divbs": Divbs,
+    "hard_augment": HardAugment,
 }
 
 __all__ = [

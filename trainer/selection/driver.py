@@ -67,6 +67,11 @@ class Selector:
         Seeds of mixing and of selection.
     reread
         Whether candidates are loaded at the resolution of scoring, and the chosen ones reread at full size.
+
+    Attributes
+    ----------
+    passes
+        Images per candidate that a scoring pass takes.
     """
 
     def __init__(
@@ -97,6 +102,7 @@ class Selector:
         self.augmentation = light if self.loads_more else augmentation
         self.views = Views((self.augmentation,) * views)
         self.reread = reread
+        self.passes = 1
         self._scorer = scorer
         self._method = method
         self._loader = loader
@@ -159,6 +165,11 @@ class Selector:
             return
         kept = raw.ids[choice.indices.cpu().numpy()]
         yield from self._full_batches(Rows(kept, *self._chosen(raw, light, choice, stage)), stage)
+
+    def training_batch(self, light: Batch) -> Batch:
+        """Return a batch to train on of loaded samples, without selecting: the first of them."""
+        rows = Rows.of(light)[: self._batch_size]
+        return Batch(rows.ids, (rows.images,), rows.targets)
 
     def score(self, light: Batch, stage: Stage) -> tuple[Tensor, Losses, Tensor]:
         """Run the network on unmixed candidates; return outputs, losses, and the images as scored."""

@@ -65,7 +65,7 @@ def test_nothing_is_told_that_no_selection_asks_for(tmp_path: Path) -> None:
         ({"thresholds": (0.9, 0.8)}, "thresholds must rise"),
         ({"thresholds": (0.0,)}, "thresholds must rise"),
         ({"beta": 2.0, "ratio": 2.5}, r"ratio must be at least 1 \+ beta = 3"),
-        ({"score": "entropy"}, "score must be one of loss, gradient_norm"),
+        ({"score": "entropy"}, "score must be one of loss, (gradient_norm|cosine)"),
         ({"forgetting": -1.0}, "forgetting must be at least 0"),
         ({"pace": 0.0}, "pace must be above 0"),
         ({"inputs": "text"}, "inputs must be one of pixels, penultimate"),

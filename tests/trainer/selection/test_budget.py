@@ -48,7 +48,7 @@ class Counter:
 
 
 @pytest.mark.parametrize("counts", ["trained", "compute"])
-@pytest.mark.parametrize("name", sorted(set(SELECTIONS) - {"rho_loss"}))
+@pytest.mark.parametrize("name", sorted(set(SELECTIONS) - {"rho_loss", "hard_augment"}))
 def test_the_ledger_counts_every_pass_and_the_budget_is_spent_exactly(
     recipe: Recipe, train_run: Train, watch: Watch, name: str, counts: str
 ) -> None:
