@@ -20,6 +20,7 @@ from pipeline.formats.whole import write_whole
 from pipeline.ops.memory import place
 from tools.answers import ANSWERS
 from tools.convert import image_progress
+from tools.linear import evaluate_linearly
 from tools.outputs import check_output
 from tools.streams import say
 from trainer.errors import RunError
@@ -27,6 +28,7 @@ from trainer.inference.labeled import Labeled, match_targets, open_images
 from trainer.inference.predictor import Predictor
 from trainer.inference.tasks import Report, with_threshold
 from trainer.inference.trained import open_trained
+from trainer.linear import LinearOptions
 
 SCHEMA = 1
 
@@ -37,6 +39,7 @@ class Evaluate:
 
       trainer evaluate runs/photos data/photos/test.beton
       trainer evaluate runs/photos new-photos/ --json report.json --csv classes.csv
+      trainer evaluate runs/features --linear
 
     Of classes: accuracy, F1 per class, confusions, calibration. Of any number of labels: average precision
     and F1 per label, calibration. Of values: mean absolute and root mean squared error, R2.
@@ -44,14 +47,29 @@ class Evaluate:
     Images are shown as in the run's own evaluation; those that aren't converted are converted in memory, as
     the run's test set was. Classes are matched by their names. The network is that of the last step, with
     averaged weights where the run has them, as the run reports it.
+
+    Features of a run without labels are measured by --linear: a linear classifier is trained on the frozen
+    network with the run's training set and LARS, and measured on its test set, as a run in RUN/linear.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run folder."""
 
-    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
+    data: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="DATA")] = None
     """A converted data set, the name of a set in the data directory, a folder CLASS/IMAGE, or an archive, as
-    `trainer convert` reads them."""
+    `trainer convert` reads them; none with --linear."""
+
+    linear: bool = False
+    """Train a linear classifier on the run's frozen features, and measure that."""
+
+    linear_epochs: float = 90
+    """Epochs of --linear."""
+
+    linear_batch_size: int | None = None
+    """Images per step of --linear; by default 2,048, or an eighth of the training set where that is less."""
+
+    linear_lr: float | None = None
+    """Learning rate of --linear; by default .1 per 256 images of a step."""
 
     split: str | None = None
     """Split of a source that isn't converted; by default test, else val, else all of it."""
@@ -98,6 +116,13 @@ class Evaluate:
         ):
             if path is not None:
                 check_output(option, path, example)
+        if self.linear:
+            return self._linear(console)
+        if self.data is None:
+            raise RunError(
+                f"images to measure {self.run} on must be named after it, a data set or a folder; got none: "
+                "for features of a run without labels give --linear"
+            )
         trained = open_trained(self.run, self.device, best=self.best)
         predictor = trained.predictor
         if self.threshold is not None:
@@ -128,6 +153,19 @@ class Evaluate:
         if self.csv is not None:
             write_whole(self.csv, as_csv(answers.rows(report)).encode())
         return 0
+
+    def _linear(self, console: Console) -> int:
+        beside = ("data", "split", "tta", "threshold", "engine", "json", "csv")
+        given = [name for name in beside if getattr(self, name)]
+        if given:
+            raise RunError(
+                f"--linear trains and measures on the run's own sets, with its figures in {self.run}/linear; "
+                f"got {' and '.join(given)}: leave it out"
+            )
+        options = LinearOptions(self.linear_epochs, self.linear_batch_size, self.linear_lr)
+        return evaluate_linearly(
+            self.run, options, console, best=self.best, device=self.device, data_dir=self.data_dir
+        )
 
     def _measure(self, predictor: Predictor, labeled: Labeled, engine: EngineConfig) -> Report:
         found = labeled.targets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -24,12 +24,13 @@ from tools.streams import say
 from trainer import recipe
 from trainer.data import paths
 from trainer.errors import RunError
+from trainer.inference.backbone import Layout, open_backbone, write_backbone
 from trainer.inference.exported import MODEL_FILE, described, save_exported
 from trainer.inference.graphs import onnx_bytes, program_bytes
 from trainer.inference.labeled import open_images
 from trainer.inference.trained import Trained, open_trained
 
-Form = Literal["safetensors", "pt2", "onnx"]
+Form = Literal["safetensors", "pt2", "onnx", "backbone", "torchvision", "timm"]
 _COMPARED = 16
 """Images that graphs are compared with the network on."""
 
@@ -40,17 +41,22 @@ class Export:
 
       trainer export runs/photos
       trainer export runs/photos --formats safetensors onnx pt2 --out photos-resnet/
+      trainer export runs/features --formats backbone torchvision
 
     safetensors: `trainer.load("photos-resnet")` and `trainer predict photos-resnet ...` read it, on another
     machine, without the run or its data. pt2 (torch.export) and onnx (opset 18) take normalized images of a
     batch of any size and return logits, or values; both are run on images of the test set and compared.
+
+    backbone, torchvision, timm: the weights without the classifier, under the network's own names, or of
+    ResNets under the library's, as .safetensors; also of runs without labels. Ours have a 3x3 stem in place
+    of the libraries' 7x7.
     """
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run folder."""
 
     formats: tuple[Form, ...] = ("safetensors",)
-    """Formats to write: safetensors, pt2, onnx, or several."""
+    """Formats to write: safetensors, pt2, onnx, backbone, torchvision, timm, or several."""
 
     best: bool = False
     """Use the checkpoint of the best evaluation, where the run has --keep-best, not the last one."""
@@ -78,6 +84,11 @@ class Export:
         out = self.out or self.run / "export"
         if out.exists() and not out.is_dir():
             raise RunError(f"out must be a folder; got the file {out}: name another")
+        layouts = [form for form in self.formats if form in get_args(Layout)]
+        if layouts:
+            self._backbone(out, layouts, console)
+        if len(layouts) == len(self.formats):
+            return 0
         trained = open_trained(self.run, "cpu", best=self.best)
         for note in trained.notes:
             say(f"note: {one_line(note)}")
@@ -106,6 +117,22 @@ class Export:
             line = f"{out / name} ({size:,.1f} MB): {what}"
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         return 0
+
+    def _backbone(self, out: Path, layouts: list[Any], console: Console) -> None:
+        backbone = open_backbone(self.run, best=self.best)
+        for note in backbone.notes:
+            say(f"note: {one_line(note)}")
+        for layout in layouts:
+            backbone.state(layout)
+        out.mkdir(parents=True, exist_ok=True)
+        for layout in layouts:
+            path = out / f"{layout}.safetensors"
+            write_backbone(path, backbone, layout)
+            names = "its own names" if layout == "backbone" else f"{layout}'s names"
+            line = (
+                f"{path} ({path.stat().st_size / 1e6:,.1f} MB): weights without the classifier, under {names}"
+            )
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _images(self, trained: Trained) -> Tensor:
         """Return network inputs of real images, float32[n, 3, H, W]."""

@@ -12,6 +12,7 @@ from tools.arguments import UsageError
 from tools.bench.measure import Row, interleave
 from tools.bench.profile import ProfileBench
 from tools.bench.selection import SelectionBench
+from tools.bench.ssl import SslBench
 from tools.cli import main
 
 
@@ -76,3 +77,21 @@ def test_selections_are_measured_against_plain_steps() -> None:
 def test_an_unknown_case_of_selection_lists_those_there_are(case: str) -> None:
     with pytest.raises(UsageError, match=r"cases must be of foms/0\.43, .*, or foms/R"):
         SelectionBench(cases=(case,))
+
+
+def test_self_supervision_is_measured_against_its_arithmetic_and_lightly() -> None:
+    cases = ("hard_augment/4", "hard_augment-total/4", "view-pipeline")
+    bench = SslBench(
+        cases=cases, model="resnet8", pixels=14, batch_size=8, images=8, threads=1, repeats=1, device="cpu"
+    )
+    rows = {row.case: row for row in bench.rows()}
+    assert list(rows) == [f"ssl/{case}" for case in cases]
+    assert rows["ssl/hard_augment/4"].peer == "arithmetic"
+    assert rows["ssl/hard_augment/4"].theirs == pytest.approx(4 * 4**2 / (6 * 14**2))
+    assert rows["ssl/view-pipeline"].peer == "lightly"
+    assert all(row.ours > 0 for row in rows.values() if row.unit == "images/s")
+
+
+def test_an_unknown_case_of_self_supervision_lists_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"cases must be of hard_augment/4, .*; got 'knn'"):
+        SslBench(cases=("knn",))

@@ -24,6 +24,7 @@ BENCHES = {
     "loaders": ("tools.bench.loaders", "LoadersBench"),
     "profile": ("tools.bench.profile", "ProfileBench"),
     "selection": ("tools.bench.selection", "SelectionBench"),
+    "ssl": ("tools.bench.ssl", "SslBench"),
 }
 """Each bench's module and its class there; a bench's fields are its options."""
 

@@ -129,12 +129,13 @@ def open_trained(folder: Path, device: str = "auto", *, best: bool = False) -> T
     run = read_recipe(folder)
     opened = RunFolder(folder, run)
     there = choose_device(device, World())
-    state, notes = _best(opened, there) if best else _last(opened, there)
+    state, notes = checkpoint_of(opened, there, best=best)
     description = describe(opened, run)
     if not outputs(run.method, description.targets):
         raise RunError(
             f"a network must have learned targets to predict them; {folder} was trained on images without: "
-            "`trainer report` shows what it measured"
+            f"`trainer evaluate {folder} --linear` measures its features, `trainer export {folder} --formats "
+            "backbone` writes them, and --init-from trains on"
         )
     dtype = torch.float64 if run.precision == "fp64" else torch.float32
     # The caller's random numbers stay as they are: these weights are replaced at once.
@@ -150,9 +151,22 @@ def open_trained(folder: Path, device: str = "auto", *, best: bool = False) -> T
         task_of(description.targets),
         description.preprocessing,
         state["bf16"],
-        _about(opened, run, description, steps),
+        about(opened, run, description, steps),
     )
     return Trained(folder, run, description, predictor, steps, tuple(notes))
+
+
+def checkpoint_of(
+    folder: RunFolder, device: torch.device, *, best: bool
+) -> tuple[Mapping[str, Any], list[str]]:
+    """Return the last checkpoint of a run, or that of its best evaluation, and notes about it.
+
+    Raises
+    ------
+    RunError
+        When there is none, or it isn't what the run ended with.
+    """
+    return _best(folder, device) if best else _last(folder, device)
 
 
 def _last(folder: RunFolder, device: torch.device) -> tuple[Mapping[str, Any], list[str]]:
@@ -184,7 +198,7 @@ def _best(folder: RunFolder, device: torch.device) -> tuple[Mapping[str, Any], l
     return checkpoint.load(folder.best, device), []
 
 
-def _about(folder: RunFolder, run: Run, description: Description, steps: int) -> dict[str, Any]:
+def about(folder: RunFolder, run: Run, description: Description, steps: int) -> dict[str, Any]:
     """Where a network comes from, for those who are handed its weights."""
     there = folder.environment
     evaluations = folder.read("evaluations.jsonl") if (folder.path / "evaluations.jsonl").exists() else []

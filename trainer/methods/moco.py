@@ -118,9 +118,9 @@ def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
 class MoCo(EmbeddingConfig):
     """MoCo v2+: self-supervised, each view finds the key of the other among a queue of earlier keys.
 
-    He et al. (2020) and Chen et al. (2020b), with the symmetric loss of Chen and He (2021), table 4. The key
-    network is an average of the query network's past. As published keys are made by batch statistics that
-    their queries don't share: of another rank's images, or, on one device, in random groups.
+    He et al. (2020) and Chen, Fan et al. (2020), with the symmetric loss of Chen and He (2021), table 4. The
+    key network is an average of the query network's past. As published, keys are made by batch statistics
+    that their queries don't share: of another rank's images, or, on one device, in random groups.
     """
 
     hidden: int | None = None
