@@ -55,7 +55,7 @@ def profile(fashion: Path, tmp_path: Path, *more: str) -> dict[str, Any]:
         str(out),
         *more,
     ]
-    assert main([*words, "--tries", "0", "--out", str(out)]) == 0
+    assert main([*words, "--out", str(out)]) == 0
     assert not (tmp_path / "runs").exists()
     figures: dict[str, Any] = json.loads((out / "profile.json").read_text())
     return figures
@@ -95,6 +95,46 @@ def test_every_stage_is_there_and_the_figures_hang_together(
     assert figures["setting"] in said
     for name in (*ALWAYS, "randaugment", "together"):
         assert name in said
+
+
+def test_a_setting_is_tried_and_steps_are_traced(fashion: Path, tmp_path: Path) -> None:
+    figures = profile(fashion, tmp_path, "--tries", "1", "--trace", "--trace-steps", "2")
+    (tried,) = figures["tried"]
+    assert tried["option"].startswith("--")
+    assert tried["speedup"] > 0
+    assert len(tried["base"]) == len(tried["changed"]) > 1
+    assert tried["option"] in (tmp_path / "profile" / "profile.html").read_text()
+    work, memory = figures["work"], figures["memory"]
+    assert 50 < work["operations"] < 1000
+    assert 0 < work["flops"] < work["peak_flops"]
+    assert {"weights", "gradients", "optimizer", "activations", "batches", "data set"} <= set(
+        memory["owners"]
+    )
+    assert memory["owners"]["data set"] == 1280 * 28 * 28 * 3
+    assert memory["fits"] > 16
+    events = json.loads((tmp_path / "profile" / "trace.json").read_text())["traceEvents"]
+    ours = [event for event in events if event.get("cat") == "trainer"]
+    assert {"forward", "backward", "optimize", "wait", "read", "draw"} <= {
+        one["args"]["phase"] for one in ours
+    }
+    # Our lanes lie where torch.profiler saw the same steps.
+    steps = [event for event in events if str(event.get("name", "")).startswith("step ") and "dur" in event]
+    assert len(steps) >= 2
+    begin, end = min(one["ts"] for one in steps), max(one["ts"] + one["dur"] for one in steps)
+    forwards = [one for one in ours if one["args"]["phase"] == "forward"]
+    assert len(forwards) == 2
+    assert all(begin - 1e3 <= one["ts"] <= one["ts"] + one["dur"] <= end + 1e3 for one in forwards)
+
+
+def test_a_trace_that_would_be_too_large_is_refused(
+    fashion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tools.profiling.trace.MOST_BYTES", 1 << 20)
+    with pytest.raises(AssertionError):
+        profile(fashion, tmp_path, "--trace", "--trace-steps", "900")
+    said = capsys.readouterr().err
+    assert "a trace must be at most 1 MiB; 900 steps of" in said
+    assert "lower --trace-steps, to" in said
 
 
 def test_a_selection_that_scores_has_its_stages(fashion: Path, tmp_path: Path) -> None:

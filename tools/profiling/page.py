@@ -149,13 +149,9 @@ def _timeline(profile: Row) -> Safe | None:
     for lane, name, begin, end, _ in spans:
         totals[lane, name] = totals.get((lane, name), 0.0) + end - begin
     whole = max(span[3] for span in spans)
+    keys = {name: charts.STAGES.get(name, MEANINGS.get(name, "")) for _, name in totals}
     rows = [
-        [
-            charts.key(name, charts.STAGES.get(name, MEANINGS.get(name, ""))),
-            lane,
-            milliseconds(seconds),
-            percent(seconds / whole),
-        ]
+        [charts.key(name, ""), lane, milliseconds(seconds), percent(seconds / whole)]
         for (lane, name), seconds in totals.items()
     ]
     numbers = {span[4] for span in spans if span[0] == "host"} or {span[4] for span in spans}
@@ -171,8 +167,9 @@ def _timeline(profile: Row) -> Safe | None:
         el(
             "div", charts.timeline(spans), class_="scroll", role="region", aria_label="Timeline", tabindex="0"
         ),
+        el("ul", [el("li", charts.key(name, meaning)) for name, meaning in keys.items()], class_="keys"),
         details(
-            "Key to the colors",
+            "Times in figures",
             table(
                 ["Part", "Lane", "In all", "of the time"],
                 rows,

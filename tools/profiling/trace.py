@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ def write(session: Session, steps: int, operations: int | None, path: Path) -> N
             "would take "
             f"{size >> 20} MiB: lower --trace-steps, to {fitting} say"
         )
+    # Else it speaks on the terminal of its own beginning and end.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     recorder, device = Recorder(), session.device
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
     with closing(training_steps(session)) as training:
