@@ -107,5 +107,6 @@ def table(entries: Sequence[Entry]) -> Table:
     for entry in entries:
         words = " ".join(settings_of(entry.candidate)) or "(as they are)"
         rate = f"{1 / entry.seconds_per_image:,.0f}" if entry.windows else ""
-        made.add_row(words, rate, str(entry.rounds), entry.refused or "")
+        untried = "" if entry.windows else "not tried: time was up"
+        made.add_row(words, rate, str(entry.rounds), entry.refused or untried)
     return made

@@ -198,17 +198,18 @@ def _settings(profile: Row) -> Safe | None:
 
 def _reading(profile: Row) -> Safe:
     lines = [
-        "A step is bound by the longest stage on the longer of two ways: the training, and the loader's "
-        "thread "
-        "beside it, where it has one. What could be won is how much shorter a step would be without that "
-        "stage.",
         "On a GPU the clock is the device's: a phase is what its kernels took, and waiting is how long the "
-        "device "
-        "idled for want of data. On a CPU it is the host's.",
-        "A tried setting and the run as it is take turns, so that a busy machine disturbs both alike; bold "
-        "is "
-        "significant, by the 95% interval over these turns.",
+        "device idled for want of data. On a CPU it is the host's.",
     ]
+    if profile["kind"] == "run":
+        lines = [
+            "A step is bound by the longest stage on the longer of two ways: the training, and the loader's "
+            "thread beside it, where it has one. What could be won is how much shorter a step would be "
+            "without that stage.",
+            *lines,
+            "A tried setting and the run as it is take turns, so that a busy machine disturbs both alike; "
+            "bold is significant, by the 95% interval over these turns.",
+        ]
     if "overhead" in profile:
         lines.append(
             f"Recording the timeline made steps {percent(profile['overhead'])} longer, by windows with and "

@@ -27,6 +27,9 @@ FINALISTS = 2
 COMPILING = 0.45
 """Part of the time that has to be left for compiled candidates."""
 
+HOPELESS = 3.0
+"""Times the fastest's seconds from which on a candidate is not measured again."""
+
 _WINDOWS = 2
 """Windows per candidate in the first round."""
 
@@ -146,8 +149,10 @@ def _rounds(
                 open_entry(entry)
         alive = [entry for entry in alive if entry.refused is None and entry._session is not None]
         for _ in range(windows):
+            best = min((entry.seconds_per_image for entry in alive), default=math.inf)
             for entry in alive:
-                if not entry.windows or left() > 0:
+                hopeless = entry.windows and entry.seconds_per_image > HOPELESS * best
+                if not entry.windows or (left() > 0 and not hopeless):
                     entry.measure()
         for entry in alive:
             entry.rounds += 1

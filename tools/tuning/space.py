@@ -64,7 +64,8 @@ def space(run: config.Run, train: Dataset, *, compiled: bool = False) -> list[Ca
             if getattr(made, item.name) != getattr(run, item.name)
         }
         found.append(Candidate(made, changed))
-    return found
+    # Where time is short, single changes have come before combinations.
+    return sorted(found, key=lambda candidate: len(candidate.changed))
 
 
 def _engines(run: config.Run, train: Dataset) -> Iterator[EngineConfig]:
