@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ import tyro
 from tools.arguments import UsageError, asks_for_help, chosen, parse
 from tools.streams import say
 from trainer import config, former, recipe
+from trainer.choices import Choice
 from trainer.config import Settings
 from trainer.errors import RunError
 from trainer.slots import RUN_SLOTS, Slot
@@ -26,16 +27,40 @@ _WITH = (
 def read_run(
     words: Sequence[str], prog: str, description: str, more: type | None = None
 ) -> tuple[config.Run, Any]:
-    """Parse a recipe's name or path and the options that override it.
+    """Parse what is to be trained, a recipe or images, and the options that override it: see `read_line`."""
+    line = read_line(words, prog, description, more)
+    return line.run, line.more
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command line.
+
+    Attributes
+    ----------
+    run
+        The run that it describes.
+    more
+        The command's own options; None if it has none.
+    choices
+        Settings that were chosen for images without a recipe, and are in force.
+    """
+
+    run: config.Run
+    more: Any = None
+    choices: tuple[Choice, ...] = ()
+
+
+def read_line(words: Sequence[str], prog: str, description: str, more: type | None = None) -> Line:
+    """Parse a recipe's name or path, or images, and the options that override it.
+
+    Images that have no recipe are converted on first use, and a recipe is chosen for them; the choices are
+    printed, a line each.
 
     Parameters
     ----------
     more
         A dataclass of the command's own options, all with defaults.
-
-    Returns
-    -------
-    The run, and an instance of ``more``.
 
     Raises
     ------
@@ -43,13 +68,44 @@ def read_run(
         If the words aren't options, or an option's value is of the wrong type.
     RunError
         If the recipe or a part is unknown, or a value is out of range.
+    DataError
+        If images can't be read.
     """
     # The chosen parts determine the options, so they are looked up before the command line is parsed.
     words = [_renamed(word) for word in words]
     _check_renamed(words)
     named = words[0] if words and not words[0].startswith("-") else None
-    over = [Path(word) for word in chosen(words, "--with") or ()]
-    base = recipe.load(named, _note, over) if named is not None else config.Run()
+    if named is not None and not recipe.is_recipe(named) and not asks_for_help(words):
+        return _without_recipe(named, words, prog, description, more)
+    known = named is not None and recipe.is_recipe(named)
+    base = recipe.load(str(named), _note, _over(words)) if known else config.Run()
+    given = _parsed(base, words, prog, description, more)
+    if named is None:
+        raise RunError(
+            f"a recipe or images must be named first: one of {', '.join(recipe.recipes())}, the path of a "
+            ".toml, or a folder, an archive or a converted set of images; got none"
+        )
+    return given
+
+
+def _without_recipe(named: str, words: Sequence[str], prog: str, description: str, more: type | None) -> Line:
+    """Return the command line of images that have no recipe, after converting them where they must be."""
+    # Imported here: conversions and their progress aren't needed where there is a recipe.
+    from tools.without_recipe import open_images
+
+    def parsed(base: config.Run, words: Sequence[str]) -> Line:
+        return _parsed(recipe.replaced(base, _over(words)), words, prog, description, more)
+
+    return open_images(named, words, parsed)
+
+
+def _over(words: Sequence[str]) -> list[Path]:
+    """Return the files of settings that replace the recipe's."""
+    return [Path(word) for word in chosen(words, "--with") or ()]
+
+
+def _parsed(base: config.Run, words: Sequence[str], prog: str, description: str, more: type | None) -> Line:
+    """Return the command line of options that override ``base``."""
     base = _of_one_budget(base, words)
     parts = {name: _chosen_parts(slot, base, words) for name, slot in RUN_SLOTS.items()}
     line = _command_line(base, parts, more)
@@ -58,11 +114,9 @@ def read_run(
         words = ["--help"]
     _check_owners(words, parts)
     given: Any = parse(line, words, prog, description=description)
-    if named is None:
-        raise RunError(f"a recipe must be named first, one of {', '.join(recipe.recipes())}; got none")
     settings = {item.name: getattr(given.settings, item.name) for item in dataclasses.fields(Settings)}
     run = config.Run(recipe=base.recipe, streams=base.streams, **settings, **_filled(given, parts))
-    return run, given.more if more is not None else None
+    return Line(run, given.more if more is not None else None)
 
 
 def _note(text: str) -> None:
@@ -173,7 +227,9 @@ def _command_line(base: config.Run, parts: Mapping[str, list[Any]], more: type |
                 Annotated[
                     str,
                     tyro.conf.arg(
-                        help="Recipe to start from.", metavar="RECIPE", help_behavior_hint="(required)"
+                        help="Recipe to start from, or images to choose one for.",
+                        metavar="RECIPE",
+                        help_behavior_hint="(required)",
                     ),
                 ]
             ],

@@ -16,26 +16,49 @@ from pipeline.formats.whole import write_whole
 from tools.profiling.files import FILE, PAGE, read_profile
 from tools.profiling.page import page
 from tools.progress import TerminalWatcher
-from tools.recipe_line import read_run
+from tools.recipe_line import read_line
 from tools.report import write_report
 from tools.streams import say
 from tools.summary import summary
+from tools.without_recipe import recipe_text
 from trainer import config, inputs
+from trainer.choices import Choice
 from trainer.data import Data, paths, stream_path
 from trainer.loop import train
 from trainer.parallel import World, join, leave
 from trainer.peers import telling_peers
 from trainer.recording import Recording
 from trainer.run_folder import RunFolder, folder_name
+from trainer.session import Session
 
 DESCRIPTION = """Train under a budget, timed, and write a report.
 
 A recipe is a name (see `trainer list recipes`) or the path of a .toml, such as an earlier run's run.toml.
-Options override it. A part's own options follow its slot's name, as in `--sampler p_sgd
+In its place you can name images: a folder CLASS/IMAGE, an archive, a .csv or a converted set. They are
+converted on first use, and a recipe is chosen for them and this machine, with a line for each choice;
+RUN/recipe.toml keeps it, to be edited and run.
+
+Options override the recipe. A part's own options follow its slot's name, as in `--sampler p_sgd
 --sampler.warmup-rounds 10`; name parts before --help to see their options.
 
 A stopped run resumes with the same command, and a finished run is not run again.
 """
+
+
+class Watcher(TerminalWatcher):
+    """Shows a run's progress, and keeps the recipe that was chosen for it in its folder."""
+
+    def __init__(self, console: Console, choices: Sequence[Choice]) -> None:
+        super().__init__(console)
+        self._choices = choices
+
+    def started(self, session: Session, resumed: bool) -> None:
+        """Write the recipe, and print the run that is about to be trained."""
+        path = session.folder.path / "recipe.toml"
+        if self._choices and session.world.leads and not path.exists():
+            write_whole(path, recipe_text(session.run, self._choices, path).encode())
+            self._console.print(f"recipe: {path}, to be edited and run", soft_wrap=True, highlight=False)
+        super().started(session, resumed)
 
 
 @dataclass(frozen=True)
@@ -52,10 +75,11 @@ class Run:
 
     run: config.Run
     recording: Recording | None = None
+    choices: tuple[Choice, ...] = ()
 
     @classmethod
     def from_words(cls, words: Sequence[str], prog: str) -> Run:
-        """Parse a command line: the recipe first, then the options that override it.
+        """Parse a command line: a recipe or images first, then the options that override it.
 
         Raises
         ------
@@ -64,9 +88,9 @@ class Run:
         RunError
             If the recipe or a part is unknown, or a value is out of range.
         """
-        run, options = read_run(words, prog, DESCRIPTION, Options)
-        steps = options.profile_steps
-        return cls(run, None if steps is None else Recording.parse(steps))
+        line = read_line(words, prog, DESCRIPTION, Options)
+        steps = line.more.profile_steps
+        return cls(line.run, None if steps is None else Recording.parse(steps), line.choices)
 
     def execute(self, console: Console) -> int:
         """Train, write the report, and print a summary of cost and results."""
@@ -87,7 +111,7 @@ class Run:
                 soft_wrap=True,
             )
         else:
-            with TerminalWatcher(console) as watcher:
+            with Watcher(console, self.choices) as watcher:
                 train(self.run, folder, world, watcher, self.recording).close()
         if world.leads:
             console.print(summary(folder.path))

@@ -23,6 +23,9 @@ from trainer.stream import Stream
 
 T = TypeVar("T")
 
+INSTEAD = {"budget": "budget_hours", "budget_hours": "budget"}
+"""Settings that take the place of another."""
+
 
 def load(recipe: str, note: Callable[[str], None] | None = None, over: Sequence[Path] = ()) -> Run:
     """Read a recipe by its name, or from the path of a .toml (a finished run's run.toml, say).
@@ -50,11 +53,32 @@ def load(recipe: str, note: Callable[[str], None] | None = None, over: Sequence[
         raise RunError(f"recipe {path} does not exist; `trainer list recipes` shows those that come along")
     table = _read(path)
     table.setdefault("recipe", path.stem)
-    for file in over:
+    _replace(table, over)
+    return from_table(table, where=" with ".join(map(str, (path, *over))), note=note)
+
+
+def replaced(run: Run, files: Sequence[Path]) -> Run:
+    """Return a run with the settings of files in place of its own, the last one's above all.
+
+    Raises
+    ------
+    RunError
+        As `load` does.
+    """
+    if not files:
+        return run
+    table = to_table(run)
+    _replace(table, files)
+    return from_table(table, where=" with ".join(map(str, (run.recipe, *files))))
+
+
+def _replace(table: dict[str, Any], files: Sequence[Path]) -> None:
+    for file in files:
         if not file.is_file():
             raise RunError(f"--with must name TOML files of settings; {file} does not exist")
-        table.update(_read(file))
-    return from_table(table, where=" with ".join(map(str, (path, *over))), note=note)
+        for key, value in _read(file).items():
+            table[key] = value
+            table.pop(INSTEAD.get(key, ""), None)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -63,6 +87,11 @@ def _read(path: Path) -> dict[str, Any]:
     # Numbers of more digits than Python reads are ValueErrors, as are texts that aren't TOML or UTF-8.
     except (ValueError, OSError) as error:
         raise RunError(f"{path} must be TOML; {error}") from None
+
+
+def is_recipe(text: str) -> bool:
+    """Whether ``text`` names a recipe of the package, or is the path of one."""
+    return text.endswith(".toml") or text in recipes()
 
 
 def recipes() -> dict[str, Path]:

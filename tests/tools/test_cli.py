@@ -19,6 +19,8 @@ from tools.arguments import UsageError, chosen
 from tools.cli import COMMANDS, main
 from tools.outputs import check_output
 from tools.recipe_line import read_run
+from trainer import recipe
+from trainer.errors import RunError
 from trainer.run_folder import folder_name
 
 SMALL = ("--model", "resnet8", "--epochs", "2", "--budget", "0.3", "--batch-size", "64", "--device", "cpu")
@@ -224,6 +226,9 @@ def test_outputs_of_the_same_command_are_replaced(tmp_path: Path) -> None:
         check_output("--out", tmp_path / "folder.npz", "scores.npz")
 
 
-def test_a_data_set_in_place_of_a_recipe_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_data_set_in_place_of_a_recipe_must_be_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "tiny/train.beton"]) == 2
-    assert "give it as --data tiny/train.beton" in capsys.readouterr().err
+    assert "tiny/train.beton must exist; make it with `trainer convert" in capsys.readouterr().err
+    # Where only a recipe can stand, as in a study.
+    with pytest.raises(RunError, match=r"give it as --data tiny/train\.beton"):
+        recipe.load("tiny/train.beton")

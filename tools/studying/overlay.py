@@ -19,10 +19,6 @@ RESERVED = {
 """Settings that a study decides itself, and the remedy for each."""
 
 
-_INSTEAD = {"budget": "budget_hours", "budget_hours": "budget"}
-"""Settings that take the place of another."""
-
-
 def overlay(base: config.Run, overrides: Sequence[Mapping[str, Any]], where: str) -> config.Run:
     """Return a run with settings replaced, later overrides over earlier ones.
 
@@ -48,7 +44,7 @@ def overlay(base: config.Run, overrides: Sequence[Mapping[str, Any]], where: str
                 table[key] = _chosen(RUN_SLOTS[key], base, table[key], value, where)
             else:
                 table[key] = value
-                table.pop(_INSTEAD.get(key, ""), None)
+                table.pop(recipe.INSTEAD.get(key, ""), None)
     try:
         return recipe.from_table(table, where)
     except ValueError as error:

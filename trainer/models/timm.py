@@ -86,6 +86,15 @@ class TimmModel:
         model.num_features = getattr(model, "head_hidden_size", model.num_features)
         return model.to(device)
 
+    def pixels(self) -> int | None:
+        """Side of the images that the network is built for, or else that its weights were trained on."""
+        if self.image_size is not None:
+            return self.image_size
+        config = self._config()
+        return (
+            int(config.input_size[-1]) if config.fixed_input_size or config.url or config.hf_hub_id else None
+        )
+
     def normalization(self) -> Normalization | None:
         """Mean and standard deviation of the published weights' images."""
         config = self._config()
