@@ -80,6 +80,7 @@ class Multiplied:
         self.shards = dataset.shards
         self.shard = dataset.shard[self.stored]
         self.levels = dataset.levels
+        self.mode = dataset.mode
         self.framed = dataset.framed
 
     def __len__(self) -> int:
@@ -98,8 +99,8 @@ class Multiplied:
         """Return the same view of the data set at one of its ``levels``."""
         return Multiplied(self.dataset.at(level), self.times, self.classes)
 
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """Decode one sample: uint8[h, w, 3], RGB."""
+    def image(self, index: int) -> NDArray[Any]:
+        """Decode one sample: [h, w, C] of the set's mode."""
         return self.dataset.image(int(self.stored[index]))
 
     def encoded(self, index: int) -> bytes:

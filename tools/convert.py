@@ -49,7 +49,8 @@ class Convert:
       MODULE:NAME           a Python object with __len__ and __getitem__ that returns (image, label), or a
                             function that returns one; modules of the current folder are found
 
-    Images may be gray, RGBA (on white), CMYK, 16-bit or palette, and rotated by EXIF: the result is RGB.
+    Images may be gray, RGBA (on white), CMYK, 16-bit or palette, and rotated by EXIF: the result is RGB,
+    or gray by --mode.
 
     A conversion that was killed or interrupted resumes when the same command is run again, with identical
     results. OUT exists only once it is complete. `trainer inspect OUT` then shows the data set's content, and
@@ -91,6 +92,10 @@ class Convert:
 
     square: int | None = None
     """Resize the shorter side to this and crop the center square, so that all images have one shape."""
+
+    mode: Literal["RGB", "L", "I;16"] = "RGB"
+    """Mode that images are stored in: RGB, also of gray ones; L: one channel of 8 bits, colors become gray;
+    I;16: one channel of 16 bits, for images that have it, always raw. In quotes: --mode 'I;16'."""
 
     levels: str = ""
     """Additional stored sizes of every image, such as 96,224: sides of the square with --square, else shorter
@@ -142,6 +147,7 @@ class Convert:
             max_pixels=self.max_pixels,
             workers=self.workers,
             overwrite=self.overwrite,
+            mode=self.mode,
         )
         # The suffix of an existing folder is checked, too: converting into one is a mistake.
         if self.out.suffix.removeprefix(".") not in FORMATS:
@@ -187,7 +193,8 @@ class Convert:
                 soft_wrap=True,
             )
         held = f"in {card.spec.words}" if card.target == "class" else f"with {card.spec.words}"
-        console.print(f"{card.samples:,} images {held}, {card.encoding}", highlight=False)
+        kept = "" if card.mode == "RGB" else f", mode {card.mode}"
+        console.print(f"{card.samples:,} images {held}, {card.encoding}{kept}", highlight=False)
         return 0
 
 

@@ -18,6 +18,7 @@ from pipeline.augment import AUGMENTS, compose
 from pipeline.errors import DataError, one_line
 from pipeline.formats import Converted, open_dataset
 from pipeline.formats.whole import write_whole
+from pipeline.modes import shown
 from pipeline.ops.memory import place
 from pipeline.randomness import Keys
 from tools.outputs import check_output
@@ -96,8 +97,11 @@ class Gallery:
 
     def _augment(self, name: str, data: Converted, ids: NDArray[np.int64], originals: Pixels) -> Pixels:
         """Return the draws of one column, uint8[draws, n, height, width, 3], without normalization."""
-        mean, std = (np.array(values, dtype=np.float32) for values in (data.card.mean, data.card.std))
-        whole = compose(name.split("+"), data.card.mean, data.card.std)
+        mean, std = (
+            np.broadcast_to(np.array(values, dtype=np.float32), 3)
+            for values in (data.card.mean, data.card.std)
+        )
+        whole = compose(name.split("+"), mean.tolist(), std.tolist())
         images = torch.from_numpy(originals).permute(0, 3, 1, 2)
         made = []
         for draw in range(self.draws):
@@ -121,7 +125,7 @@ def choose(data: Converted, count: int) -> NDArray[np.int64]:
 
 def square(data: Converted, ids: NDArray[np.int64]) -> Pixels:
     """Read images, uint8[n, height, width, 3]; if sizes differ, center squares of 224 pixels."""
-    images = [data.image(int(index)) for index in ids]
+    images = [shown(data.image(int(index))) for index in ids]
     if len({image.shape for image in images}) == 1:
         return np.stack(images)
     return np.stack(

@@ -71,7 +71,8 @@ def card_table(card: Card, file: Path) -> Table:
         "name": f"{card.name} ({card.split})",
         "images": f"{card.samples:,}",
         **({"classes": f"{len(card.classes):,}"} if card.target == "class" else {"targets": card.spec.words}),
-        "height x width": f"{height} x {width} pixels, {card.channels} channels",
+        "height x width": f"{height} x {width} pixels, "
+        + (f"{card.channels} channels" if card.mode == "RGB" else f"mode {card.mode}"),
         "encoding": encoding,
         "mean": " ".join(f"{value:.4f}" for value in card.mean),
         "std": " ".join(f"{value:.4f}" for value in card.std),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipeline.modes import PIXELS
 from tools.answers import ANSWERS
 from tools.reporting.metrics import exact
 from tools.reporting.wording import count, duration, planned_cost
@@ -76,22 +77,18 @@ def _use(files: Mapping[str, str], preprocessing: Preprocessing) -> list[str]:
             "```",
             "",
         ]
-    height, width = preprocessing.size
+    shape = ", ".join(map(str, (len(preprocessing.mean), *preprocessing.size)))
     if "model.onnx" in files:
         lines += [
             "```python",
             "import onnxruntime",
             "",
             'session = onnxruntime.InferenceSession("model.onnx")',
-            f'(logits,) = session.run(["logits"], {{"images": images}})  # float32[n, 3, {height}, {width}]',
+            f'(logits,) = session.run(["logits"], {{"images": images}})  # float32[n, {shape}]',
             "```",
             "",
         ]
-    return (
-        lines[:-1]
-        if lines
-        else [f'`torch.export.load("model.pt2").module()` takes float32[n, 3, {height}, {width}].']
-    )
+    return lines[:-1] if lines else [f'`torch.export.load("model.pt2").module()` takes float32[n, {shape}].']
 
 
 def _results(trained: Trained) -> list[str]:
@@ -127,9 +124,12 @@ def _training(trained: Trained) -> list[str]:
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
 
 
+_MODES = {"RGB": "RGB", "L": "one channel of gray", "I;16": "one channel of gray, of 16 bits"}
+
+
 def _preprocessing(asked: Preprocessing) -> list[str]:
     height, width = asked.size
-    steps = ["Decode to RGB, upright by EXIF."]
+    steps = [f"Decode to {_MODES[asked.mode]}, upright by EXIF."]
     if asked.square is not None:
         steps.append(f"Cut out the central square and resize it to {asked.square}x{asked.square} (bicubic).")
     elif asked.max_resolution is not None:
@@ -144,5 +144,8 @@ def _preprocessing(asked: Preprocessing) -> list[str]:
     elif asked.size != (asked.height, asked.width):
         steps.append(f"Resize to {height}x{width} (bilinear, antialiased).")
     mean, std = (", ".join(f"{value:.6g}" for value in values) for values in (asked.mean, asked.std))
-    steps.append(f"Divide by 255, subtract the mean ({mean}), divide by the standard deviation ({std}).")
+    steps.append(
+        f"Divide by {PIXELS[asked.mode].white}, subtract the mean ({mean}), divide by the standard deviation "
+        f"({std})."
+    )
     return [f"{number}. {step}" for number, step in enumerate(steps, start=1)]

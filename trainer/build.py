@@ -15,6 +15,7 @@ from pipeline import Augmentation, Loader
 from pipeline.augment.center_crop import CenterCrop
 from pipeline.augment.protocol import Cropping
 from pipeline.formats.card import Card
+from pipeline.loading.levels import check_bits
 from pipeline.machine import cores
 from pipeline.resolution import Stage, in_pixels
 from samplers import Plan, Sampler, SamplingWarning, use_threads
@@ -35,9 +36,11 @@ from trainer.flops import flops_by_pixels
 from trainer.freezing import freeze
 from trainer.inference.predict import View
 from trainer.inference.scorer import Scorer
-from trainer.initial_weights import LoadReport, initialize, normalization
+from trainer.initial_weights import LoadReport, initialize
 from trainer.methods import Method
+from trainer.models.channels import with_channels
 from trainer.models.narrow import guard_narrow
+from trainer.normalization import normalization
 from trainer.optimizers.depths import depths_of
 from trainer.parallel import World
 from trainer.planning import account_of, epochs_of, plan_of, rounds_of
@@ -96,6 +99,7 @@ def build(
     dtype = torch.float64 if run.precision == "fp64" else torch.float32
     mean, std = normalization(run, card)
     augmentation = Augmentation(run.augment, mean=mean, std=std, dtype=dtype)
+    check_bits(augmentation, data.train)
     candidates = _candidates(run, data, world)
     open_loader = partial(
         Loader,
@@ -112,7 +116,7 @@ def build(
     full = run.resolution.full(_native(augmentation, loader))
     if isinstance(run.selection, HardAugment):
         run.selection.check(full)
-    flops = flops_by_pixels(run, card.spec, full, run.batch_size // world.size)
+    flops = flops_by_pixels(run, card.spec, full, run.batch_size // world.size, card.channels)
     method, module, report = _method(run, card, world, device, dtype, resumed)
     if report is not None:
         data = replace(data, notes=(*data.notes, *report.notes()))
@@ -273,6 +277,7 @@ def _method(
     torch.set_default_dtype(dtype)
     try:
         network = run.model.build(classes=outputs(run.method, card.spec))
+        network = with_channels(network, card.channels)
         report = None if resumed else initialize(run, network)
         freeze(network, run.freeze)
         if run.gradient_checkpointing:

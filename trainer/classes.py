@@ -76,6 +76,23 @@ def match_classes(train: Converted, test: Converted) -> list[str]:
     return [f"{test.path} has no images of {len(lacking):,} of the {len(ours):,} classes: {_listed(lacking)}"]
 
 
+def check_modes(train: Converted, others: Sequence[Converted]) -> None:
+    """Refuse sets whose images have another mode than the training set's.
+
+    Raises
+    ------
+    RunError
+        The line names both.
+    """
+    for other in others:
+        if other.card.mode != train.card.mode:
+            raise RunError(
+                f"a run's sets must have images of one mode; those of {train.path} are of {train.card.mode} "
+                f"and those of {other.path} of {other.card.mode}: convert either with --mode "
+                f"{quote(train.card.mode)}"
+            )
+
+
 def compare_shapes(train: Converted, test: Converted) -> list[str]:
     """Return a note if all images of either set have one shape, and the two differ."""
     ours, theirs = train.card, test.card

@@ -17,7 +17,7 @@ from pipeline.multiplied import Multiplied, choose_classes
 from pipeline.sources import SHARDED, SOURCES, data_directory, open_source
 from pipeline.sources.image_folder import splits_in
 from pipeline.sources.shards import find_shards
-from trainer.classes import compare_shapes, match_classes
+from trainer.classes import check_modes, compare_shapes, match_classes
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.fitting import check_targets
@@ -104,6 +104,7 @@ def open_data(run: Run, world: World, report: Report) -> Data:
         )
     notes += match_classes(train, test) + compare_shapes(train, test)
     streams = {stream.name: open_dataset(stream_path(run, stream)) for stream in run.streams}
+    check_modes(train, [test, *streams.values()])
     data = Data(multiplied(run, train), test, tuple(notes), streams)
     _check(run, data)
     return data

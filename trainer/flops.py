@@ -19,6 +19,7 @@ from trainer.errors import RunError
 from trainer.fitting import outputs
 from trainer.freezing import freeze
 from trainer.methods import Method
+from trainer.models.channels import with_channels
 from trainer.selection.helpers.base import Scored
 from trainer.slots import SLOTS
 
@@ -42,7 +43,7 @@ class Flops:
     step: Mapping[int, float]
 
 
-def flops_by_pixels(run: Run, spec: TargetSpec, full: int, batch_size: int) -> Flops:
+def flops_by_pixels(run: Run, spec: TargetSpec, full: int, batch_size: int, channels: int = 3) -> Flops:
     """Return the FLOPs at every resolution of training and scoring.
 
     Parameters
@@ -51,6 +52,8 @@ def flops_by_pixels(run: Run, spec: TargetSpec, full: int, batch_size: int) -> F
         Targets of the training set.
     batch_size
         Samples per step of one rank.
+    channels
+        Of the images.
 
     Raises
     ------
@@ -60,11 +63,12 @@ def flops_by_pixels(run: Run, spec: TargetSpec, full: int, batch_size: int) -> F
     part, trained = run.selection, {*run.resolution.stages(full), full}
     scored = {part.scoring_pixels(pixels) for pixels in trained} if isinstance(part, Scored) else set()
     with torch.device("meta"):
-        method = run.method.build(freeze(run.model.build(classes=outputs(run.method, spec)), run.freeze))
+        network = with_channels(run.model.build(classes=outputs(run.method, spec)), channels)
+        method = run.method.build(freeze(network, run.freeze))
     forward, step = {}, {}
     for pixels in trained | scored:
         try:
-            forward[pixels] = forward_flops(method.encoder, pixels)
+            forward[pixels] = forward_flops(method.encoder, pixels, channels)
         except RunError:
             raise
         except (RuntimeError, AssertionError, ValueError) as error:
@@ -77,9 +81,11 @@ def flops_by_pixels(run: Run, spec: TargetSpec, full: int, batch_size: int) -> F
         # Batch normalization refuses a single image in training.
         count = max(2, batch_size)
         streams = {
-            stream.name: meta_batch(stream.batch_size(count, 1), 1, pixels, spec) for stream in run.streams
+            stream.name: meta_batch(stream.batch_size(count, 1), 1, pixels, spec, channels)
+            for stream in run.streams
         }
-        step[pixels] = step_flops(method, meta_batch(count, run.method.views, pixels, spec), streams) / count
+        batch = meta_batch(count, run.method.views, pixels, spec, channels)
+        step[pixels] = step_flops(method, batch, streams) / count
     return Flops(forward, step)
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.formats.card import Card
 from trainer import checkpoint
 from trainer.config import Run
 from trainer.errors import RunError
-from trainer.models import Encoder, Normalization, Published
+from trainer.models import Encoder, Published
+from trainer.models.channels import gray_weights
 from trainer.models.weights import read_safetensors
 from trainer.weights import evaluated
 
@@ -147,6 +147,7 @@ def load(
         state = convert(state, network)
     ours = network.state_dict()
     head = _classifier_names(network)
+    state = {name: _fitted(name, value, ours, path) for name, value in state.items()}
     fitting = {
         name: value for name, value in state.items() if name in ours and value.shape == ours[name].shape
     }
@@ -175,16 +176,25 @@ def load(
     )
 
 
-def normalization(run: Run, card: Card) -> Normalization:
-    """Return the mean and the standard deviation per channel that a run's images are normalized by.
+def _fitted(name: str, value: Tensor, ours: State, path: Path) -> Tensor:
+    """Return a tensor for images of as many channels as the network's.
 
-    Those of --mean and --std; else those that the published weights of a library's network were trained with,
-    where the run begins from weights; else the training set's.
+    Raises
+    ------
+    RunError
+        When it is of images of one channel, and the network's have three.
     """
-    mean, std = card.mean, card.std
-    if isinstance(run.model, Published) and (run.model.pretrained or run.init_from is not None):
-        mean, std = run.model.normalization() or (mean, std)
-    return run.mean or mean, run.std or std
+    if name not in ours or value.shape == ours[name].shape:
+        return value
+    gray = gray_weights(value, ours[name].shape)
+    if gray is not None:
+        return gray
+    if gray_weights(ours[name], value.shape) is not None:
+        raise RunError(
+            f"initial weights must be those of images of as many channels; {path} is of images of one, and "
+            "this run's have three: convert them with --mode L, or give another --init-from"
+        )
+    return value
 
 
 def weights_in(path: Path) -> Path:

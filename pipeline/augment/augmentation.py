@@ -45,6 +45,8 @@ class HostDraws:
 class Augmentation:
     """Augmentations in sequence, then (or in between) normalization to (x / 255 - mean) / std.
 
+    Images of 16 bits are divided by 65,535; parts that compute with levels of 8 bits don't take them.
+
     Parameters
     ----------
     parts
@@ -97,7 +99,7 @@ class Augmentation:
         self.cropping: Cropping | None = first if isinstance(first, Cropping) else None
         self._mixes = tuple(isinstance(part, Mixing) for part in self.parts)
         self._resizes = tuple(isinstance(part, Resizing) for part in self.parts)
-        self._tiles: dict[tuple[torch.device, int], tuple[Tensor, Tensor]] = {}
+        self._tiles: dict[tuple[torch.device, int, int], tuple[Tensor, Tensor]] = {}
         self._calls = 0
         self._sized: dict[tuple[int, int], Augmentation] = {}
 
@@ -114,7 +116,7 @@ class Augmentation:
         Parameters
         ----------
         images
-            uint8[n, C, H, W] on any device.
+            uint8[n, C, H, W] on any device, or uint16 where no part computes with levels of 8 bits.
         labels
             int64[n]
         step
@@ -136,9 +138,10 @@ class Augmentation:
         Raises
         ------
         DataError
-            On images that aren't uint8[n, C, H, W], and on labels that aren't one per image.
+            On images of another type or shape, and on labels that aren't one per image.
         """
-        if images.ndim != 4 or images.dtype != torch.uint8:
+        wide = images.dtype == torch.uint16 and needs_eight_bits(self.parts) is None
+        if images.ndim != 4 or not (wide or images.dtype == torch.uint8):
             raise DataError(
                 f"images must be uint8 of shape [n, C, H, W]; got {images.dtype} of shape "
                 f"{tuple(images.shape)}"
@@ -232,7 +235,10 @@ class Augmentation:
         return self.normalize(images) if self._normalize_at == len(self.parts) else images
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Return (x / 255 - mean) / std of uint8[n, C, H, W], in the augmentation's dtype, channels_last."""
+        """Return (x / white - mean) / std of [n, C, H, W], in the augmentation's dtype, channels_last.
+
+        White is 255, of uint16 65,535.
+        """
         if not self.normalizes:
             return images
         pixels = to_pixels(images)
@@ -240,22 +246,28 @@ class Augmentation:
             raise DataError(
                 f"images must have the {len(self.mean)} channels of mean and std; got {pixels.shape[3]}"
             )
-        scale, shift = self._tile(pixels.device, pixels.shape[1] * pixels.shape[2])
+        white = 255 if pixels.dtype == torch.uint8 else 65535
+        scale, shift = self._tile(pixels.device, pixels.shape[1] * pixels.shape[2], white)
         # One row of constants for whole images: three per pixel couldn't be vectorized.
         levels = pixels.flatten(1).to(scale.dtype)
         normal = torch.addcmul(shift, levels, scale).to(self.dtype)
         return to_images(normal.view(pixels.shape))
 
-    def _tile(self, device: torch.device, area: int) -> tuple[Tensor, Tensor]:
-        key = (device, area)
+    def _tile(self, device: torch.device, area: int, white: int) -> tuple[Tensor, Tensor]:
+        key = (device, area, white)
         if key not in self._tiles:
             std = torch.tensor(self.std, dtype=torch.float64)
             mean = torch.tensor(self.mean, dtype=torch.float64)
-            scale, shift = 1 / (255 * std), -mean / std
+            scale, shift = 1 / (white * std), -mean / std
             # In float32 for narrower dtypes, too, so that they are rounded once.
             work = torch.promote_types(self.dtype, torch.float32)
             self._tiles[key] = scale.to(device, work).repeat(area), shift.to(device, work).repeat(area)
         return self._tiles[key]
+
+
+def needs_eight_bits(parts: Sequence[Augment]) -> str | None:
+    """Return the name of the first part that computes with levels of 8 bits; None if all take others, too."""
+    return next((_name(part) for part in parts if getattr(part, "eight_bits", False)), None)
 
 
 def _name(part: Augment) -> str:

@@ -29,6 +29,7 @@ class Autoaugment:
     """The data set that the pairs were learned on; cifar10 is also used for CIFAR-100."""
 
     domain: ClassVar[Domain] = "uint8"
+    eight_bits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:

@@ -32,6 +32,7 @@ class Blur:
     side, at least 3."""
 
     domain: ClassVar[Domain] = "uint8"
+    eight_bits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_probability(self.probability)

@@ -39,6 +39,7 @@ class ColorJitter:
     """Probability that an image is changed."""
 
     domain: ClassVar[Domain] = "uint8"
+    eight_bits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_probability(self.probability)

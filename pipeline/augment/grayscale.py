@@ -23,6 +23,7 @@ class Grayscale:
     """Probability that an image is converted."""
 
     domain: ClassVar[Domain] = "uint8"
+    eight_bits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_probability(self.probability)

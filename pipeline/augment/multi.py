@@ -40,6 +40,7 @@ class Multi:
     importance in SGD training" uses the modern one."""
 
     domain: ClassVar[Domain] = "uint8"
+    eight_bits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.parts:

@@ -38,6 +38,7 @@ class Randaugment:
     """List of operations."""
 
     domain: ClassVar[Domain] = "uint8"
+    eight_bits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.operations < 1:

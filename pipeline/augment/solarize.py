@@ -26,6 +26,7 @@ class Solarize:
     """Lowest level that is inverted, from 0 to 256."""
 
     domain: ClassVar[Domain] = "uint8"
+    eight_bits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_probability(self.probability)

@@ -44,6 +44,7 @@ class Ssl:
     """Height and width of the view in pixels; by default the image's own, or the run's resolution."""
 
     domain: ClassVar[Domain] = "uint8"
+    eight_bits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.magnitude < float("inf"):

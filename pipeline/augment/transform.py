@@ -28,6 +28,7 @@ class Transform:
     """Call it once per image, so that each has its own parameters: torchvision draws once per call."""
 
     domain: ClassVar[Domain] = "uint8"
+    eight_bits: ClassVar[bool] = True
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw nothing."""

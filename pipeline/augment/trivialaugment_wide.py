@@ -23,6 +23,7 @@ class TrivialaugmentWide:
     """
 
     domain: ClassVar[Domain] = "uint8"
+    eight_bits: ClassVar[bool] = True
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw a layer (`pipeline.augment.operations.draw_layer`)."""

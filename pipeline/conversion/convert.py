@@ -28,7 +28,7 @@ from pipeline.pillow import pixel_limit
 from pipeline.randomness import Keys, uniforms
 from pipeline.sources.holdout import hold_out
 from pipeline.sources.labels import check_labels
-from pipeline.sources.protocol import Source, spec_of, targets_of
+from pipeline.sources.protocol import Source, in_mode, spec_of, targets_of
 from pipeline.sources.store import Storage, fit
 from pipeline.targets import check_targets
 
@@ -80,6 +80,7 @@ def convert(
         When the source is empty, a file is there already, or can't be written.
     """
     _check(source)
+    source = in_mode(source, options.mode)
     paths = [out, validation_path(out)] if options.validation else [out]
     format_of(out)
     with gathering(), pixel_limit(options.max_pixels):
@@ -124,7 +125,12 @@ def _attempt(
         writers: list[Writer] = [
             stack.enter_context(
                 format_of(path).create(
-                    path, size, levels=storage.levels, resume=earlier > 0, targets=spec_of(source)
+                    path,
+                    size,
+                    levels=storage.levels,
+                    resume=earlier > 0,
+                    targets=spec_of(source),
+                    mode=options.mode,
                 )
             )
             for path, size in zip(paths, sizes, strict=False)
@@ -230,7 +236,7 @@ def _held(source: Source, options: ConvertOptions) -> NDArray[np.bool_]:
 
 def _storage(source: Source, options: ConvertOptions) -> Storage:
     compressed = np.full(len(source), options.encoding == "jpeg")
-    if options.encoding is None:
+    if options.encoding is None and options.mode != "I;16":
         compressed[:] = any(max(shape) > RAW_UP_TO for shape in _probed_shapes(source, options))
     elif options.encoding == "proportion":
         ids = np.arange(len(source))
@@ -243,6 +249,7 @@ def _storage(source: Source, options: ConvertOptions) -> Storage:
         options.max_resolution,
         options.square,
         options.levels,
+        options.mode,
     )
 
 
@@ -262,6 +269,8 @@ def _conversion(source: Source, options: ConvertOptions) -> dict[str, Any]:
     settings = asdict(options)
     for option in ("workers", "overwrite", "skip_corrupt"):
         del settings[option]
+    if options.mode == "RGB":
+        del settings["mode"]
     return {
         "options": settings,
         "source": [source.name, source.split, source.origin, source.classes, source.fingerprint()],

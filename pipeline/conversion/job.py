@@ -16,7 +16,8 @@ from pipeline.errors import CorruptSampleError, one_line
 from pipeline.formats.card import Card, Encoding, HeldOut
 from pipeline.formats.parallel import in_order
 from pipeline.formats.protocol import Sample, StoredImage, Writer
-from pipeline.formats.statistics import PixelSums
+from pipeline.formats.statistics import PixelSums, Sums, sums_of
+from pipeline.modes import PIXELS
 from pipeline.sources.protocol import Source, spec_of, targets_of
 from pipeline.sources.store import Storage, Stored, store
 
@@ -41,7 +42,7 @@ class Tally:
     """Name and fault of every corrupt image that was left out."""
     doubtful: list[tuple[str, str]] = field(default_factory=list)
     """Name of every image that was kept although its decoder complained, and the first complaint."""
-    sums: PixelSums = field(default_factory=PixelSums)
+    sums: Sums = field(default_factory=PixelSums)
 
     def add(self, index: int, stored: Stored, name: str) -> None:
         """Count image ``index`` of the source."""
@@ -88,6 +89,8 @@ class Tally:
             held_out=held_out,
             target=spec.kind,
             columns=spec.columns,
+            channels=PIXELS[storage.mode].channels,
+            mode=storage.mode,
         )
         return card.of_sizes(np.array(self.heights), np.array(self.widths))
 
@@ -128,7 +131,7 @@ class Conversion:
         self._held = held
         self._writers = writers
         self._skip_corrupt = skip_corrupt
-        self.tallies = [Tally() for _ in writers]
+        self.tallies = [Tally(sums=sums_of(storage.mode)) for _ in writers]
         self.done = 0
 
     def take_over(self, journal: Journal) -> int:
@@ -156,7 +159,7 @@ class Conversion:
             progress(self.done, total)
         chunks = [range(start, min(start + _CHUNK, total)) for start in range(self.done, total, _CHUNK)]
         rows: list[list[Any]] = []
-        fresh = [PixelSums() for _ in self._writers]
+        fresh = self._sums()
         noted = time.monotonic()
         for chunk, (outcomes, sums) in zip(chunks, in_order(self._read, chunks, workers), strict=True):
             for index, outcome in zip(chunk, outcomes, strict=True):
@@ -172,14 +175,17 @@ class Conversion:
                 journal.add({"rows": rows, "counts": counts, "stop": chunk.stop})
                 for tally, part in zip(self.tallies, fresh, strict=True):
                     tally.sums.merge(part)
-                rows, fresh = [], [PixelSums() for _ in self._writers]
+                rows, fresh = [], self._sums()
                 self.done, noted = chunk.stop, time.monotonic()
             if progress is not None:
                 progress(chunk.stop, total)
 
-    def _read(self, chunk: range) -> tuple[list[Stored | str], list[PixelSums]]:
+    def _sums(self) -> list[Sums]:
+        return [sums_of(self._storage.mode) for _ in self._writers]
+
+    def _read(self, chunk: range) -> tuple[list[Stored | str], list[Sums]]:
         outcomes: list[Stored | str] = []
-        sums = [PixelSums() for _ in self._writers]
+        sums = self._sums()
         for index in chunk:
             try:
                 with complaints() as said:

@@ -9,6 +9,7 @@ from typing import Literal
 from pipeline.errors import DataError
 from pipeline.formats.layout import LARGEST_SIDE
 from pipeline.machine import MOST_THREADS
+from pipeline.modes import MODES, Mode
 from pipeline.pillow import MOST_PIXELS as MOST_DECODED
 from pipeline.resolution import MOST_PIXELS
 
@@ -53,6 +54,8 @@ class ConvertOptions:
         Threads; None for one per core. The bytes written don't depend on it.
     overwrite
         Replace files that are there.
+    mode
+        Mode that images are stored in: "RGB"; "L", gray of 8 bits; "I;16", gray of 16 bits, always raw.
 
     Raises
     ------
@@ -73,10 +76,18 @@ class ConvertOptions:
     max_pixels: int = MOST_DECODED
     workers: int | None = None
     overwrite: bool = False
+    mode: Mode = "RGB"
 
     def __post_init__(self) -> None:
         if self.encoding not in (None, "raw", "jpeg", "proportion"):
             raise DataError(f"encoding must be raw, jpeg or proportion; got {self.encoding}")
+        if self.mode not in MODES:
+            raise DataError(f"mode must be one of {', '.join(MODES)}; got {self.mode}")
+        if self.mode == "I;16" and self.encoding not in (None, "raw"):
+            raise DataError(
+                f"images of 16 bits must be stored raw, as JPEGs have 8; got encoding {self.encoding}: leave "
+                "it out, or take mode L"
+            )
         if not 0 <= self.jpeg_share <= 1:
             raise DataError(f"jpeg_share must be 0 to 1; got {self.jpeg_share}")
         if not 1 <= self.quality <= 100:

@@ -22,7 +22,10 @@ from pipeline.engines.protocol import Dataset, check_ids, check_threads, thread_
 from pipeline.engines.stored import StoredSamples, check_crop, check_whole, shared_shape
 from pipeline.errors import CorruptSampleError, DataError
 from pipeline.formats.jpeg_header import is_plain, read_frame
+from pipeline.kernels.gray import resize_gray_window
 from pipeline.kernels.resize import resize_window
+from pipeline.modes import PIXELS
+from pipeline.ops.memory import as_levels
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class DaliReader:
         self._device = device
         self._threads = threads
         self._stored = StoredSamples(dataset)
+        self._pixels = PIXELS[dataset.mode]
+        self._resize = resize_window if self._pixels.channels == 3 else resize_gray_window
         self._new = dataset.compressed.copy()
         # Samples that Pillow reads and DALI doesn't.
         self._refused = np.zeros(len(dataset), np.bool_)
@@ -194,17 +199,20 @@ class DaliReader:
                     f"a reader must be open to be read from; that of {self._dataset.path} was closed"
                 )
             if views not in self._pipelines:
-                self._pipelines[views] = JpegPipeline(self._threads, self._device, views)
+                gray = self._pixels.channels == 1
+                self._pipelines[views] = JpegPipeline(self._threads, self._device, views, gray=gray)
             return self._pipelines[views]
 
     def _host(
         self, ids: NDArray[np.int64], crops: tuple[Crop, ...], shapes: Sequence[tuple[int, int]]
     ) -> tuple[Tensor, ...]:
-        """Read raw images, and those that DALI refuses, uint8[n, H, W, 3] per view on the host."""
+        """Read raw images, and those that DALI refuses, [n, H, W, C] per view on the host."""
         pinned = self._device.type == "cuda"
         batches = tuple(
-            torch.empty((len(ids), *shape, 3), dtype=torch.uint8, pin_memory=pinned) for shape in shapes
+            torch.empty((len(ids), *shape, self._pixels.stride), dtype=torch.uint8, pin_memory=pinned)
+            for shape in shapes
         )
+        batches = tuple(as_levels(batch, self._pixels.dtype) for batch in batches)
         outs = [batch.numpy() for batch in batches]
         for i, index in enumerate(ids):
             content = self._stored.bytes(index)
@@ -212,13 +220,15 @@ class DaliReader:
                 content = self._dataset.image(int(index)).reshape(-1)
                 self.decoded += 1
             height, width = int(self._dataset.heights[index]), int(self._dataset.widths[index])
+            if self._pixels.dtype == np.uint16:
+                content = content.view(">u2").astype(np.uint16)
             if not crops:
-                outs[0][i] = content.reshape(height, width, 3)
+                outs[0][i] = content.reshape(height, width, self._pixels.channels)
             for crop, out in zip(crops, outs, strict=False):
                 one = crop.windows
                 sides = (one.top, one.left, one.height, one.width)
                 top, left, high, wide = (float(side[i]) for side in sides)
-                resize_window(content, width, top, left, high, wide, bool(one.flip[i]), out[i])
+                self._resize(content, width, top, left, high, wide, bool(one.flip[i]), out[i])
         return batches
 
     def _examine(self, ids: NDArray[np.int64], work: Work, pipeline: JpegPipeline, refusal: str) -> None:

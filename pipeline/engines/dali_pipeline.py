@@ -106,11 +106,12 @@ class JpegPipeline:
     by any number of threads.
     """
 
-    def __init__(self, threads: int, device: torch.device, views: int) -> None:
+    def __init__(self, threads: int, device: torch.device, views: int, *, gray: bool = False) -> None:
         self._dali = library()
         self._threads = threads
         self._device = device
         self._views = views
+        self._gray = gray
         self._lock = threading.RLock()
         self._most = 0
         self._state = _State(None, deque())
@@ -219,7 +220,7 @@ class JpegPipeline:
                 shape,
                 device="mixed" if on_gpu else "cpu",
                 axis_names="HW",
-                output_type=types.RGB,
+                output_type=types.GRAY if self._gray else types.RGB,
                 # Windows are of the image as it is stored, whatever its EXIF entries say.
                 adjust_orientation=False,
                 jpeg_fancy_upsampling=True,

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from queue import SimpleQueue
+from typing import Any
 
 import numba
 import numpy as np
@@ -30,13 +31,12 @@ from torch import Tensor
 from pipeline.crop import Crop
 from pipeline.engines.crew import Crew
 from pipeline.engines.protocol import Dataset, check_ids, check_threads, thread_count
-from pipeline.engines.stored import StoredSamples, check_crop, check_whole, shared_shape, sides
+from pipeline.engines.stored import StoredSamples, check_crop, check_whole, crop_image, shared_shape, sides
 from pipeline.errors import CorruptSampleError, MissingExtraError
 from pipeline.kernels.decode import READ, Kernels, make_kernels
-from pipeline.kernels.memory import SAMPLE
-from pipeline.kernels.resize import resize_windows
 from pipeline.machine import memory
-from pipeline.ops.memory import Blocks
+from pipeline.modes import PIXELS
+from pipeline.ops.memory import Blocks, as_levels
 
 _RAW_STRETCH = 1 << 22
 """Minimum raw bytes per thread: less is copied sooner than another thread wakes up."""
@@ -87,6 +87,8 @@ class FfcvReader:
         self._exact = exact
         self._blocks = Blocks(pinned=device.type == "cuda")
         self._library = _library()
+        self._pixels = PIXELS[dataset.mode]
+        self._kernels = _kernels(self._pixels.channels, self._pixels.dtype.itemsize)
         self._stored = StoredSamples(dataset)
         self._raw = not dataset.compressed.any()
         # Raw images that are small, in files that the system keeps in memory, are copied sooner than a thread
@@ -123,7 +125,8 @@ class FfcvReader:
         shapes = [(crop.height, crop.width) for crop in crops]
         if not crops:
             shapes = [check_whole(self._dataset, (self.height, self.width))]
-        batches = [self._blocks.empty(len(ids), *shape, 3) for shape in shapes]
+        size, dtype = self._pixels.stride, self._pixels.dtype
+        batches = [as_levels(self._blocks.empty(len(ids), *shape, size), dtype) for shape in shapes]
         outs, status = tuple(batch.numpy() for batch in batches), np.full(len(ids), READ, dtype=np.uint8)
 
         def work(part: slice) -> None:
@@ -166,7 +169,7 @@ class FfcvReader:
     def _read(
         self, ids: NDArray[np.int64], desk: _Desk, out: NDArray[np.uint8], status: NDArray[np.uint8]
     ) -> int:
-        return self._library.kernels.read(self._stored.table, ids, desk.decoder, out, status)
+        return self._kernels.read(self._stored.table, ids, desk.decoder, out.view(np.uint8), status)
 
     def _crop(
         self,
@@ -179,10 +182,12 @@ class FfcvReader:
     ) -> int:
         dataset, windows = self._dataset, [crop.windows[part] for crop in crops]
         jpegs = ids[dataset.compressed[ids]]
+        if self._pixels.dtype == np.uint16:
+            desk.make_room(2 * int((dataset.heights[ids] * dataset.widths[ids]).max(initial=0)), 0)
         if len(jpegs):
-            pixels = 3 * (dataset.heights[jpegs] * dataset.widths[jpegs]).max()
+            pixels = self._pixels.channels * (dataset.heights[jpegs] * dataset.widths[jpegs]).max()
             desk.make_room(int(pixels), int(dataset.sizes[jpegs].max()))
-        return self._library.kernels.crop(
+        return self._kernels.crop(
             self._stored.table,
             dataset.checksums is not None,
             self._exact,
@@ -196,7 +201,7 @@ class FfcvReader:
             status,
         )
 
-    def _second_opinion(self, index: int) -> NDArray[np.uint8]:
+    def _second_opinion(self, index: int) -> NDArray[Any]:
         """Decode a sample that the C decoder refused, or raise an error that says why it is damaged.
 
         The decoder also refuses JPEGs that are merely odd, such as bytes left over between markers. Where
@@ -209,22 +214,6 @@ class FfcvReader:
                 "or ends early: convert its source again"
             )
         return image
-
-
-def crop_image(image: NDArray[np.uint8], crop: Crop, place: int) -> NDArray[np.uint8]:
-    """Cut the window at ``place`` of a crop out of its image, uint8[h, w, 3], and resize it."""
-    part = slice(place, place + 1)
-    out: NDArray[np.uint8] = np.empty((1, crop.height, crop.width, 3), np.uint8)
-    whole = np.ascontiguousarray(image)
-    samples = np.array([(whole.ctypes.data, whole.size, *whole.shape[:2], False)], SAMPLE)
-    resize_windows(
-        samples,
-        np.zeros(1, np.int64),
-        sides(crop.windows[part]),
-        crop.windows.flip[part],
-        out,
-    )
-    return out.reshape(out.shape[1:])
 
 
 class _Desk:
@@ -246,16 +235,17 @@ class _Desk:
 
 @dataclass(frozen=True, slots=True)
 class _Library:
-    """Bindings of FFCV's C library: the loops around it, and the creation and release of decoders."""
+    """Bindings of FFCV's C library: its decoder, and the creation and release of decoders."""
 
-    kernels: Kernels
+    decompress: Any
+    message: Any
     start: Callable[[], int]
     end: Callable[[int], int]
 
 
 @cache
 def _library() -> _Library:
-    """Load FFCV's C library and compile the loops around it.
+    """Load FFCV's C library.
 
     Raises
     ------
@@ -291,7 +281,13 @@ def _library() -> _Library:
         ctypes.c_void_p,
         *[ctypes.c_int] * 5,
     ]
-    return _Library(make_kernels(decompress, message), start, end)
+    return _Library(decompress, message, start, end)
+
+
+@cache
+def _kernels(channels: int, depth: int) -> Kernels:
+    """Compile the loops around the library, for images of so many values per pixel, of so many bytes."""
+    return make_kernels(_library().decompress, _library().message, channels, depth)
 
 
 def _end_all(library: _Library, handles: list[int]) -> None:

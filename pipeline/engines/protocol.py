@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline.crop import Crop
 from pipeline.errors import DataError
 from pipeline.machine import MOST_THREADS, cores
+from pipeline.modes import Mode
 
 
 class Dataset(Protocol):
@@ -25,8 +26,10 @@ class Dataset(Protocol):
         By name, one row per sample, as training takes them; empty where the images are unlabeled.
     heights, widths
         int64[n].
+    mode
+        Channels and bits of the images; see `pipeline.modes`.
     compressed
-        bool[n]: True for JPEG bytes, False for raw HWC uint8 RGB.
+        bool[n]: True for JPEG bytes, False for raw HWC pixels, of 16 bits big-endian.
     shard, offsets, sizes
         int64[n]: sample i is ``shards[shard[i]][offsets[i]:offsets[i] + sizes[i]]``.
     checksums
@@ -39,6 +42,7 @@ class Dataset(Protocol):
     targets: Mapping[str, NDArray[Any]]
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
+    mode: Mode
     compressed: NDArray[np.bool_]
     shard: NDArray[np.int64]
     offsets: NDArray[np.int64]
@@ -59,8 +63,8 @@ class Dataset(Protocol):
     def check_unchanged(self) -> None:
         """Raise ChangedDataError where a file was truncated, written to or replaced since it was mapped."""
 
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """Decode one sample: uint8[h, w, 3]; raises CorruptSampleError, which names file and sample."""
+    def image(self, index: int) -> NDArray[Any]:
+        """Decode one sample: [h, w, C] of the mode; raises CorruptSampleError, which names it."""
 
     def name(self, index: int) -> str:
         """Name of a sample in its source."""
@@ -102,8 +106,8 @@ class Reader(Protocol):
 
         Returns
         -------
-        uint8[n, 3, H, W], channels_last in memory: fresh memory that nobody writes to again, on the device
-        or on the host (pinned, where the device is a CUDA one).
+        [n, C, H, W] of the mode, channels_last in memory: fresh memory that nobody writes to again, on the
+        device or on the host (pinned, where the device is a CUDA one).
 
         Raises
         ------

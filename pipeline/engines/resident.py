@@ -26,8 +26,10 @@ from pipeline.engines.stored import (
     sides,
 )
 from pipeline.errors import DataError
+from pipeline.kernels.gray import resize_gray_windows
 from pipeline.kernels.resize import resize_windows
-from pipeline.ops.memory import Blocks, place
+from pipeline.modes import PIXELS
+from pipeline.ops.memory import Blocks, as_levels, place
 from pipeline.ops.resize import resize, taps
 
 _HELD = Held()
@@ -66,7 +68,7 @@ class ResidentEngine:
 
 
 class ResidentReader:
-    """A data set held decoded on the device: uint8, image after image, rows of RGB pixels."""
+    """A data set held decoded on the device: bytes, image after image, rows of pixels."""
 
     def __init__(
         self, dataset: Dataset, device: torch.device, threads: int, decoder: Decoder = "cpu"
@@ -81,7 +83,9 @@ class ResidentReader:
         self._dataset = dataset
         self._device = device
         self._blocks = Blocks(pinned=False)
-        ends = np.cumsum(3 * dataset.heights * dataset.widths)
+        self._pixels = PIXELS[dataset.mode]
+        self._windows = resize_windows if self._pixels.channels == 3 else resize_gray_windows
+        ends = np.cumsum(self._pixels.stride * dataset.heights * dataset.widths)
         needed = int(ends[-1])
         refusal = _HELD.take(needed) if device.type == "cpu" else _refusal_of(device, needed)
         if refusal is not None:
@@ -98,7 +102,8 @@ class ResidentReader:
                 self._samples = describe(dataset, self._store.data_ptr() + np.append(0, ends[:-1]))
                 _decode(dataset, slice(0, len(dataset)), self._store.numpy(), crew)
             else:
-                images = self._store.view(len(dataset), *check_whole(dataset, (self.height, self.width)), 3)
+                shape = check_whole(dataset, (self.height, self.width))
+                images = self._store.view(len(dataset), *shape, self._pixels.stride)
                 _fill(dataset, images, crew, decoder)
         self.decoded = int(dataset.compressed.sum())
         # From here on the files aren't read any more.
@@ -115,14 +120,14 @@ class ResidentReader:
             check_ids(ids, self._dataset)
             height, width = check_whole(self._dataset, (self.height, self.width))
             return self._whole_there(ids, height, width).permute(0, 3, 1, 2)
-        batch = self._blocks.empty(len(ids), self.height, self.width, 3)
-        rows = self._store.view(-1, 3 * self.height * self.width)
+        batch = self._blocks.empty(len(ids), self.height, self.width, self._pixels.stride)
+        rows = self._store.view(-1, self._pixels.stride * self.height * self.width)
         try:
             torch.index_select(rows, 0, place(ids, self._device), out=batch.view(len(ids), rows.shape[1]))
         except IndexError:  # Without the id.
             check_ids(ids, self._dataset)
             raise
-        return batch.permute(0, 3, 1, 2)
+        return as_levels(batch, self._pixels.dtype).permute(0, 3, 1, 2)
 
     def read_views(self, ids: NDArray[np.int64], crops: Sequence[Crop]) -> tuple[Tensor, ...]:
         """Cut several windows out of each image; see `Reader.read_views`."""
@@ -136,18 +141,21 @@ class ResidentReader:
             self._release()
 
     def _crop(self, ids: NDArray[np.int64], crop: Crop) -> Tensor:
-        batch = self._blocks.empty(len(ids), crop.height, crop.width, 3)
+        batch = self._blocks.empty(len(ids), crop.height, crop.width, self._pixels.stride)
+        batch = as_levels(batch, self._pixels.dtype)
         out, windows = batch.numpy(), sides(crop.windows)
 
         def work(part: slice) -> None:
             flips = crop.windows.flip[part]
-            resize_windows(self._samples, ids[part], windows[part], flips, out[part])
+            self._windows(self._samples, ids[part], windows[part], flips, out[part])
 
         self._crew.share_out(len(ids), out.nbytes // _RESIZED, work)
         return batch.permute(0, 3, 1, 2)
 
     def _whole_there(self, ids: NDArray[np.int64], height: int, width: int) -> Tensor:
-        return torch.index_select(self._store.view(-1, height, width, 3), 0, place(ids, self._device))
+        stored = self._store.view(-1, height, width, self._pixels.stride)
+        found = torch.index_select(stored, 0, place(ids, self._device))
+        return as_levels(found, self._pixels.dtype)
 
     def _crop_there(self, ids: NDArray[np.int64], crop: Crop) -> Tensor:
         """Crop on the device, by the operations of augmentations."""
@@ -164,24 +172,25 @@ class ResidentReader:
 
 def _decode(dataset: Dataset, samples: slice, out: NDArray[np.uint8], crew: Crew) -> None:
     """Decode the given samples in sequence into ``out``, uint8[bytes]."""
-    sizes = 3 * dataset.heights[samples] * dataset.widths[samples]
+    sizes = PIXELS[dataset.mode].stride * dataset.heights[samples] * dataset.widths[samples]
     ends = np.cumsum(sizes)
 
     def work(part: slice) -> None:
         for index in range(part.start, part.stop):
             image = dataset.image(samples.start + index)
-            out[ends[index] - sizes[index] : ends[index]] = image.reshape(-1)
+            out[ends[index] - sizes[index] : ends[index]] = image.reshape(-1).view(np.uint8)
 
     crew.share_out(len(sizes), -(-len(sizes) // _STRETCH), work)
 
 
 def _fill(dataset: Dataset, images: Tensor, crew: Crew, decoder: Decoder) -> None:
-    """Decode all samples in blocks, and copy them to ``images``, uint8[n, H, W, 3] on another device."""
+    """Decode all samples in blocks, and copy them to ``images``, uint8[n, H, W, bytes] on another device."""
     stored = StoredSamples(dataset)
     step = max(1, _CHUNK // max(1, images[0].numel()))
     for start in range(0, len(images), step):
         chunk, samples = images[start : start + step], slice(start, min(start + step, len(images)))
         vouched = dataset.checksums is not None and bool(dataset.compressed[samples].all())
+        vouched = vouched and dataset.mode == "RGB"
         if decoder == "gpu" and vouched and decode_there(stored, np.arange(len(images))[samples], chunk):
             continue
         host = torch.empty(chunk.shape, dtype=torch.uint8)

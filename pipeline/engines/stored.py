@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from pipeline.crop import Crop, Windows
 from pipeline.engines.protocol import Dataset
 from pipeline.errors import DataError
+from pipeline.kernels.gray import resize_gray_windows
 from pipeline.kernels.memory import SAMPLE
+from pipeline.kernels.resize import resize_windows
 
 
 class StoredSamples:
@@ -135,3 +138,20 @@ def check_crop(ids: NDArray[np.int64], crop: Crop, dataset: Dataset) -> None:
 def sides(windows: Windows) -> NDArray[np.int64]:
     """Return windows as kernels take them: int64[n, 4], top, left, height, width."""
     return np.stack([windows.top, windows.left, windows.height, windows.width], axis=1, dtype=np.int64)
+
+
+def crop_image(image: NDArray[Any], crop: Crop, place: int) -> NDArray[Any]:
+    """Cut the window at ``place`` of a crop out of its image, [h, w, C] of any mode, and resize it."""
+    part = slice(place, place + 1)
+    out: NDArray[Any] = np.empty((1, crop.height, crop.width, image.shape[2]), image.dtype)
+    whole = np.ascontiguousarray(image)
+    samples = np.array([(whole.ctypes.data, whole.nbytes, *whole.shape[:2], False)], SAMPLE)
+    resize = resize_windows if image.shape[2] == 3 else resize_gray_windows
+    resize(
+        samples,
+        np.zeros(1, np.int64),
+        sides(crop.windows[part]),
+        crop.windows.flip[part],
+        out,
+    )
+    return out.reshape(out.shape[1:])

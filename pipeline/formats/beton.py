@@ -20,6 +20,7 @@ from pipeline.formats.describe import describe
 from pipeline.formats.samples import Samples
 from pipeline.formats.structure import map_file, pick_fields, read_extras, read_structure, read_targets
 from pipeline.formats.whole import remove_stale
+from pipeline.modes import PIXELS, Mode
 from pipeline.targets import CLASSES, LABEL, TargetSpec
 
 
@@ -39,9 +40,10 @@ class BetonFormat:
         levels: Sequence[int] = (),
         resume: bool = False,
         targets: TargetSpec = CLASSES,
+        mode: Mode = "RGB",
     ) -> BetonWriter:
         """Start a file of at most ``samples`` images; see `BetonWriter`."""
-        return BetonWriter(path, samples, levels=levels, resume=resume, targets=targets)
+        return BetonWriter(path, samples, levels=levels, resume=resume, targets=targets, mode=mode)
 
     def digest(self, path: Path) -> str:
         """Compute the file's SHA-256."""
@@ -84,7 +86,7 @@ class Beton(Samples):
     labels, heights, widths
         int64[n]; sizes in pixels. Labels only where the targets are classes.
     compressed
-        bool[n]: True for JPEG bytes, False for raw HWC uint8 RGB.
+        bool[n]: True for JPEG bytes, False for raw HWC pixels.
     offsets, sizes
         int64[n]: sample i is ``data[offsets[i]:offsets[i] + sizes[i]]``.
     shards, shard
@@ -145,7 +147,10 @@ class Beton(Samples):
         self.offsets = np.where(within, pointers, 0).astype(np.int64)
         self.sizes = np.where(within & allocated, nearest["size"], 0).astype(np.int64)
         self.blame((self.heights == 0) | (self.widths == 0), "has no pixels")
-        raw_size = self.heights * self.widths * 3
+        self.mode = (
+            layout.mode_of(int(fields[image]["type_id"]), fields[image]["arguments"].tobytes()) or "RGB"
+        )
+        raw_size = self.heights * self.widths * PIXELS[self.mode].stride
         self.blame(
             ~self.compressed & (self.sizes != raw_size), "holds another number of bytes than its shape needs"
         )

@@ -18,6 +18,7 @@ from pipeline.formats.card import Card, card_path, write_card
 from pipeline.formats.protocol import Sample
 from pipeline.formats.structure import frame_checksum
 from pipeline.formats.whole import PartialFile, partial_path, unwritable
+from pipeline.modes import Mode
 from pipeline.targets import CLASSES, TargetSpec
 
 _WRITTEN_AT_ONCE = 1 << 20
@@ -42,6 +43,8 @@ class BetonWriter:
         Keep the bytes that an earlier writer left, for `take_over`.
     targets
         Specification of the samples' targets; see `pipeline.formats.layout` for the fields that hold them.
+    mode
+        Of the images.
 
     Raises
     ------
@@ -57,6 +60,7 @@ class BetonWriter:
         levels: Sequence[int] = (),
         resume: bool = False,
         targets: TargetSpec = CLASSES,
+        mode: Mode = "RGB",
     ) -> None:
         if samples < 1:
             raise DataError(f"{path} must hold at least 1 sample; got none")
@@ -65,7 +69,8 @@ class BetonWriter:
         self.path = path
         # The label comes before the levels, so that every file of ours begins alike.
         label = layout.label_type(targets)
-        types = [layout.IMAGE_TYPE, *[layout.IMAGE_TYPE for _ in levels]]
+        image_type = layout.image_type(mode)
+        types = [image_type, *[image_type for _ in levels]]
         names = [b"image", *[layout.level_name(level).encode() for level in levels]]
         if label is not None:
             types.insert(1, label)
@@ -79,7 +84,10 @@ class BetonWriter:
             self._target_rows = []
             arguments = layout.array_arguments(targets.dtype, targets.row)
             self._fields["arguments"][1] = arguments.ljust(layout.FIELD["arguments"].itemsize, b"\0")
-        self._images = [number for number, kind in enumerate(types) if kind == layout.IMAGE_TYPE]
+        self._images = [number for number, kind in enumerate(types) if kind == image_type]
+        self._mode = mode
+        if mode != "RGB":
+            self._fields["arguments"][self._images] = layout.image_arguments(mode)
         self._rows = np.zeros(samples, layout.metadata_type(types))
         runs = len(self._images) + (self._target_rows is not None)
         self._allocations = np.zeros(samples * runs, layout.ALLOCATION)
@@ -152,7 +160,7 @@ class BetonWriter:
         for run in range(len(self._waiting)):
             self._write_out(run)
         self._write_now(position, checksums + names + text)
-        self._fields["arguments"][0] = extras.tobytes().ljust(layout.FIELD["arguments"].itemsize, b"\0")
+        self._fields["arguments"][0] = layout.image_arguments(self._mode, extras.tobytes())
         header = np.zeros((), layout.HEADER)
         header["version"], header["num_fields"] = layout.VERSION, len(self._fields)
         header["page_size"], header["num_samples"] = self._pages.size, samples

@@ -14,12 +14,15 @@ from pipeline.errors import DataError, machine_fault
 from pipeline.formats.card_fields import fault_of
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
+from pipeline.modes import PIXELS, Mode
 from pipeline.targets import TargetKind, TargetSpec
 from pipeline.text import read_json, read_text
 
-SCHEMA = 2
+SCHEMA = 3
+_TARGETS_SCHEMA = 2
+"""Schema of cards of other targets whose images are RGB."""
 _CLASS_SCHEMA = 1
-"""Schema of cards of classes: they have no newer entry, and so are written as before, byte for byte."""
+"""Schema of cards of classes: those of RGB images have no newer entry, and so are written as before."""
 _REMEDY = "delete the card to have one made from the data file, or convert the images again"
 
 Encoding = Literal["raw", "jpeg", "mixed"]
@@ -63,15 +66,15 @@ class Card:
     min_height, max_height, min_width, max_width
         In pixels, over all images.
     mean, std
-        Per channel (red, green, blue) over all pixels of all images, scaled to [0, 1].
+        Per channel (red, green, blue, or gray) over all pixels of all images, scaled to [0, 1].
     encoding
-        "raw" (HWC uint8), "jpeg", or "mixed".
+        "raw" (HWC), "jpeg", or "mixed".
     quality
         JPEG quality of images encoded in conversion; None if none was.
     source
         Description of the images' origin, in words.
     channels
-        Always 3: gray images are stored as RGB.
+        3, or 1 in the modes of gray.
     max_resolution, square
         How images were resized in conversion; None if they were not.
     levels
@@ -92,6 +95,8 @@ class Card:
         Kind of the targets; see `pipeline.targets.TargetSpec`. "class" on cards of schema 1.
     columns
         Numbers per sample of targets that are values; None where each sample has one.
+    mode
+        Of the images: "RGB", also of gray ones; "L" or "I;16" where they were kept so, see `pipeline.modes`.
     """
 
     name: str
@@ -105,8 +110,8 @@ class Card:
     max_height: int
     min_width: int
     max_width: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     encoding: Encoding
     quality: int | None
     source: str
@@ -121,6 +126,7 @@ class Card:
     created_by: str = ""
     target: TargetKind = "class"
     columns: int | None = None
+    mode: Mode = "RGB"
 
     def __repr__(self) -> str:
         size = "of different sizes" if self.height is None else f"of {self.height}x{self.width} px"
@@ -135,9 +141,14 @@ class Card:
     def to_json(self) -> str:
         """Return the card as JSON text, one attribute per line and the schema last."""
         attributes = asdict(self)
-        if self.target == "class":
-            del attributes["target"], attributes["columns"]
-        attributes["schema"] = _CLASS_SCHEMA if self.target == "class" else SCHEMA
+        schema = SCHEMA
+        if self.mode == "RGB":
+            del attributes["mode"]
+            schema = _TARGETS_SCHEMA
+            if self.target == "class":
+                del attributes["target"], attributes["columns"]
+                schema = _CLASS_SCHEMA
+        attributes["schema"] = schema
         entries = [f"  {dumps(key)}: {dumps(value)}" for key, value in attributes.items()]
         return "{\n" + ",\n".join(entries) + "\n}\n"
 
@@ -155,13 +166,15 @@ class Card:
         except ValueError as error:
             raise DataError(f"{path} must be JSON; got {error}: {_REMEDY}") from None
         schema = entries.get("schema") if isinstance(entries, dict) else None
-        if schema not in (_CLASS_SCHEMA, SCHEMA):
+        if schema not in (_CLASS_SCHEMA, _TARGETS_SCHEMA, SCHEMA):
             found = schema if isinstance(entries, dict) else type(entries).__name__
             raise DataError(
                 f"{path} must be a card of schema {SCHEMA} or older; got {found}: {_REMEDY}, or install a "
                 "newer budgetrain"
             )
         known = {field.name for field in fields(cls)}
+        if schema < SCHEMA:
+            known -= {"mode"}
         if schema == _CLASS_SCHEMA:
             known -= {"target", "columns"}
         missing = [
@@ -178,6 +191,13 @@ class Card:
         if entries.get("held_out") is not None:
             entries["held_out"] = HeldOut(**entries["held_out"])
         card = cls(**entries)
+        channels = PIXELS[card.mode].channels
+        if not channels == card.channels == len(card.mean) == len(card.std):
+            raise DataError(
+                f"{path} must have a mean and a deviation for each of the {channels} channels of mode "
+                f"{card.mode}; it has {len(card.mean)} and {len(card.std)}, and {card.channels} channels: "
+                f"{_REMEDY}"
+            )
         try:
             spec = card.spec
         except DataError as error:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.modes import MODES
 from pipeline.targets import KINDS
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -49,7 +50,10 @@ def _is_held_out(value: Any) -> bool:
 _TEXT = (_is_text, "a text")
 _COUNT = (_is_count, "a whole number of at least 0")
 _SIZE = (_is_size, "a whole number of at least 1, or null")
-_CHANNELS = (lambda value: _is_list(value, _is_fraction, 3), "3 numbers from 0 to 1")
+_CHANNELS = (
+    lambda value: _is_list(value, _is_fraction, 3) or _is_list(value, _is_fraction, 1),
+    "3 numbers from 0 to 1, or 1 of gray",
+)
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": _TEXT,
@@ -69,7 +73,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "std": _CHANNELS,
     "encoding": (lambda value: value in ("raw", "jpeg", "mixed"), "raw, jpeg or mixed"),
     "quality": (lambda value: value is None or _is_count(value, 1, 100), "1 to 100, or null"),
-    "channels": (lambda value: value == 3 and not isinstance(value, float), "3"),
+    "channels": (lambda value: value in (1, 3) and not isinstance(value, float | bool), "3, or 1 of gray"),
     "max_resolution": _SIZE,
     "square": _SIZE,
     "levels": (
@@ -85,6 +89,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "target": (lambda value: value in KINDS, f"one of {', '.join(KINDS)}"),
     "columns": _SIZE,
+    "mode": (lambda value: value in MODES, f"one of {', '.join(MODES)}"),
 }
 
 

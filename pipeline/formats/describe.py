@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.formats.card import Card, Encoding
-from pipeline.formats.statistics import PixelSums
+from pipeline.formats.statistics import sums_of
+from pipeline.modes import PIXELS
 from pipeline.targets import LABEL, TargetSpec, kind_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def describe(data: Beton | WebDataset) -> Card:
     """
     spec, counts = _targets(data.targets.get(LABEL))
     probed = np.unique(np.linspace(0, len(data) - 1, min(len(data), _PROBES)).astype(np.int64))
-    sums = PixelSums()
+    sums = sums_of(data.mode)
     for index in probed:
         if not (data.lenient and data.fault(int(index))):
             sums.add(data.image(int(index)))
@@ -59,6 +60,8 @@ def describe(data: Beton | WebDataset) -> Card:
         source=f"{data.path.name}, a file without a card; mean and std of {len(probed):,} of its images",
         target=spec.kind,
         columns=spec.columns,
+        channels=PIXELS[data.mode].channels,
+        mode=data.mode,
     )
 
 

@@ -38,6 +38,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.modes import MODES, Mode
 from pipeline.targets import TargetSpec
 
 VERSION = 2
@@ -81,6 +82,8 @@ EXTRAS = np.dtype(
 FLOAT_TYPE = 0
 INT_TYPE = 1
 IMAGE_TYPE = 2
+GRAY_TYPE = 255
+"""FFCV's type for fields of a writer's own, for which its Loader refuses a file: its images are RGB."""
 NDARRAY_TYPE = 4
 TENSOR_TYPE = 6
 _BYTES = np.dtype([("ptr", "<u8"), ("size", "<u8")])
@@ -92,8 +95,9 @@ METADATA_TYPES: dict[int, np.dtype[np.void] | np.dtype[np.generic]] = {
     NDARRAY_TYPE: np.dtype("<u8"),
     5: _BYTES,  # JSONField
     TENSOR_TYPE: np.dtype("<u8"),
+    GRAY_TYPE: IMAGE,
 }
-"""Columns of a metadata row for each of FFCV's field types; 255 (not here) is a field of the writer's own."""
+"""Columns of a metadata row for each of FFCV's field types, and for ours."""
 
 
 def metadata_type(type_ids: list[int]) -> np.dtype[np.void]:
@@ -109,6 +113,31 @@ def metadata_type(type_ids: list[int]) -> np.dtype[np.void]:
 
 _ARRAY = np.dtype([("shape", "<u8", 32), ("type_length", "<u8")])
 """Arguments of FFCV's NDArrayField and TorchTensorField; the type's description follows, as JSON."""
+
+
+_MODE = FIELD["arguments"].itemsize - 8
+"""Where the arguments of a field of gray images name its mode."""
+
+
+def image_type(mode: Mode) -> int:
+    """Return the type of the fields that hold images of a mode."""
+    return IMAGE_TYPE if mode == "RGB" else GRAY_TYPE
+
+
+def image_arguments(mode: Mode, content: bytes = MAGIC) -> bytes:
+    """Return the arguments of a field of images: their content, and the mode where it isn't RGB."""
+    name = b"" if mode == "RGB" else mode.encode()
+    return content.ljust(_MODE, b"\0") + name.ljust(8, b"\0")
+
+
+def mode_of(type_id: int, arguments: bytes) -> Mode | None:
+    """Return the mode of a field's images; None where it is no field of images of ours or of FFCV's."""
+    if type_id == IMAGE_TYPE:
+        return "RGB"
+    if type_id != GRAY_TYPE or not arguments.startswith(MAGIC):
+        return None
+    name = arguments[_MODE:].rstrip(b"\0").decode("ascii", "replace")
+    return next((mode for mode in MODES if mode == name), None)
 
 
 def label_type(spec: TargetSpec) -> int | None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.formats.card import Card
+from pipeline.modes import Mode
 from pipeline.targets import CLASSES, TargetSpec
 
 
@@ -23,7 +24,7 @@ class StoredImage:
     Attributes
     ----------
     content
-        A JPEG file or raw HWC uint8 pixels, RGB; None if only its frame is known.
+        A JPEG file or raw HWC pixels; None if only its frame is known.
     size
         Number of bytes.
     checksum
@@ -137,6 +138,8 @@ class Converted(Protocol):
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     checksums: NDArray[np.uint32] | None
+    mode: Mode
+    """Of the images."""
     levels: tuple[int, ...]
     """Further sizes at which every image is stored, in pixels, ascending."""
     framed: bool | None
@@ -157,8 +160,8 @@ class Converted(Protocol):
         """Raise ChangedDataError if a file was truncated, written to or replaced since it was mapped."""
         ...
 
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """Decode sample ``index``: uint8[h, w, 3], RGB."""
+    def image(self, index: int) -> NDArray[Any]:
+        """Decode sample ``index``: uint8[h, w, 3], RGB; in other modes as `pipeline.modes` has it."""
         ...
 
     def encoded(self, index: int) -> bytes:
@@ -189,6 +192,7 @@ class Format(Protocol):
         levels: Sequence[int] = (),
         resume: bool = False,
         targets: TargetSpec = CLASSES,
+        mode: Mode = "RGB",
     ) -> Writer:
         """Start a data set of at most ``samples`` images.
 
@@ -205,6 +209,8 @@ class Format(Protocol):
             `Writer.take_over`; without it, start from nothing.
         targets
             Specification of the targets; classes by default, whose number and names only the card holds.
+        mode
+            Of the images.
         """
         ...
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pipeline.errors import CorruptSampleError, DataError, machine_fault
 from pipeline.formats.mapped import MappedFile
+from pipeline.modes import PIXELS, Mode
 from pipeline.pillow import pixel_limit
 from pipeline.targets import LABEL, TargetSpec, kind_of
 
@@ -35,8 +36,10 @@ class Samples:
         where the images are unlabeled.
     heights, widths
         int64[n]; sizes in pixels.
+    mode
+        Of the images.
     compressed
-        bool[n]: True for JPEG bytes, False for raw HWC uint8 RGB.
+        bool[n]: True for JPEG bytes, False for raw HWC pixels, of 16 bits big-endian.
     files
         The mapped files.
     shards
@@ -54,6 +57,7 @@ class Samples:
     targets: Mapping[str, NDArray[Any]]
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
+    mode: Mode
     compressed: NDArray[np.bool_]
     files: Sequence[MappedFile]
     shards: Sequence[NDArray[np.uint8]]
@@ -93,8 +97,8 @@ class Samples:
         content: bytes = self.shards[self.shard[index]][start : start + int(self.sizes[index])].tobytes()
         return content
 
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """Decode sample ``index``: uint8[h, w, 3], RGB, a copy of its own.
+    def image(self, index: int) -> NDArray[Any]:
+        """Decode sample ``index``: [h, w, C] of the set's mode, a copy of its own.
 
         Raises
         ------
@@ -185,22 +189,24 @@ class Samples:
             named += f" at level {self.level}"
         return CorruptSampleError(f"{self.path}: {named} {fault}; `trainer verify` lists all broken ones")
 
-    def _read(self, index: int) -> NDArray[np.uint8] | str:
+    def _read(self, index: int) -> NDArray[Any] | str:
         """Decode a sample, or return its fault in words."""
         if index in self.faults:
             return self.faults[index]
         content = self.encoded(index)
-        shape = (int(self.heights[index]), int(self.widths[index]), 3)
+        shape = (int(self.heights[index]), int(self.widths[index]))
         if self.checksums is not None and zlib.crc32(content) != self.checksums[index]:
             return "holds other bytes than were written (its checksum differs)"
         if not self.compressed[index]:
-            return np.frombuffer(bytearray(content), np.uint8).reshape(shape)
+            return PIXELS[self.mode].unpack(content, *shape)
         try:
             with pixel_limit(None):
                 image = Image.open(io.BytesIO(content), formats=["JPEG"])
             # Before it is decoded: the size in the file's header may be arbitrarily large.
-            if (image.height, image.width) != shape[:2]:
+            if (image.height, image.width) != shape:
                 return f"is {image.height}x{image.width}, and the file says {shape[0]}x{shape[1]}"
+            if self.mode != "RGB":
+                return np.array(image.convert("L"))[:, :, None]
             return np.array(image.convert("RGB"))
         except Exception as error:  # Pillow's plugins raise arbitrary exceptions on damage.
             fault_of_machine = machine_fault(f"sample {index} of {self.path}", error, "give fewer threads")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.formats.protocol import Converted
 from pipeline.formats.whole import write_whole
+from pipeline.modes import shown
 from pipeline.targets import LABEL
 
 _MOST_CLASSES = 200
@@ -35,10 +37,10 @@ def contact_sheet(data: Converted, path: Path) -> None:
     """
     names, members_of = _groups(data)
     classes = len(names)
-    shown = np.unique(np.linspace(0, classes - 1, min(classes, _MOST_CLASSES)).astype(np.int64))
-    columns, each = _layout(len(shown))
+    chosen = np.unique(np.linspace(0, classes - 1, min(classes, _MOST_CLASSES)).astype(np.int64))
+    columns, each = _layout(len(chosen))
     tile = _SMALL if max(data.card.max_height, data.card.max_width) <= _SMALL else _LARGE
-    rows = -(-len(shown) // columns)
+    rows = -(-len(chosen) // columns)
     label_height = 22
     block = (each * (tile + _GAP) + 20, tile + label_height + 14)
     header = 74
@@ -46,8 +48,8 @@ def contact_sheet(data: Converted, path: Path) -> None:
     sheet = Image.new("RGB", (max(width, 560), header + rows * block[1] + _MARGIN - 14), _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((_MARGIN, 18), _title(data), _INK, ImageFont.load_default(20))
-    draw.text((_MARGIN, 45), _subtitle(data, len(shown)), _FAINT, ImageFont.load_default(13))
-    for place, label in enumerate(shown):
+    draw.text((_MARGIN, 45), _subtitle(data, len(chosen)), _FAINT, ImageFont.load_default(13))
+    for place, label in enumerate(chosen):
         # Down the columns first, as one reads a list.
         left = _MARGIN + (place // rows) * block[0]
         top = header + (place % rows) * block[1]
@@ -115,8 +117,8 @@ def _label(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, name:
     draw.text((corner[0] + draw.textlength(name, name_font) + 8, corner[1] + 2), count, _FAINT, count_font)
 
 
-def _fitted(image: NDArray[np.uint8], tile: int) -> Image.Image:
-    picture = Image.fromarray(image)
+def _fitted(image: NDArray[Any], tile: int) -> Image.Image:
+    picture = Image.fromarray(shown(image))
     longer = max(picture.size)
     if longer > tile:
         picture.thumbnail((tile, tile), Image.Resampling.LANCZOS)

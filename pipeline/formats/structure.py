@@ -15,12 +15,14 @@ from pipeline.errors import DataError
 from pipeline.formats import layout
 from pipeline.formats.mapped import MappedFile
 from pipeline.formats.whole import unreadable
+from pipeline.modes import Mode
 
 _AGAIN = "get or convert it again"
 
 
 _LABELS = (layout.INT_TYPE, layout.FLOAT_TYPE, layout.NDARRAY_TYPE, layout.TENSOR_TYPE)
 """Types of fields that may hold the label."""
+_IMAGES = (layout.IMAGE_TYPE, layout.GRAY_TYPE)
 _GATHERED = 1 << 24
 """Bytes of targets gathered at a time, whose indices take eight times as much."""
 
@@ -82,6 +84,9 @@ def read_structure(
         raise _truncated(path, fields_end, data.size)
     fields = np.frombuffer(data, layout.FIELD, int(header["num_fields"]), layout.HEADER.itemsize)
     try:
+        for field in fields:
+            if field["type_id"] == layout.GRAY_TYPE and _mode(field) is None:
+                raise KeyError(layout.GRAY_TYPE)
         row = layout.metadata_type([int(type_id) for type_id in fields["type_id"]])
     except KeyError as error:
         raise DataError(
@@ -102,6 +107,10 @@ def _truncated(path: Path, needed: int, found: int) -> DataError:
         f"{path} is cut off or damaged: its header asks for at least {needed:,} bytes and it has {found:,}: "
         f"{_AGAIN}"
     )
+
+
+def _mode(field: np.void) -> Mode | None:
+    return layout.mode_of(int(field["type_id"]), field["arguments"].tobytes())
 
 
 def pick_fields(path: Path, fields: NDArray[np.void]) -> tuple[int, int | None, dict[int, int]]:
@@ -132,12 +141,12 @@ def pick_fields(path: Path, fields: NDArray[np.void]) -> tuple[int, int | None, 
             )
         return found[0]
 
-    image = pick("image", (layout.IMAGE_TYPE,))
-    label = None if set(types) == {layout.IMAGE_TYPE} else pick("label", _LABELS)
+    image = pick("image", _IMAGES)
+    label = None if set(types) <= set(_IMAGES) else pick("label", _LABELS)
     levels = {}
     for number, name in enumerate(names):
         level = layout.level_of(name)
-        if level is not None and number != image and types[number] == layout.IMAGE_TYPE:
+        if level is not None and number != image and types[number] == types[image]:
             levels[level] = number
     return image, label, dict(sorted(levels.items()))
 

@@ -19,6 +19,7 @@ from pipeline.formats.webdataset_scan import gather_table
 from pipeline.formats.webdataset_table import Table, check_keys, digest_of, read_table
 from pipeline.formats.webdataset_writer import WebDatasetWriter
 from pipeline.formats.whole import unreadable
+from pipeline.modes import PIXELS, Mode
 from pipeline.targets import CLASSES, LABEL, TargetSpec
 
 
@@ -41,10 +42,17 @@ class WebDatasetFormat:
         levels: Sequence[int] = (),
         resume: bool = False,
         targets: TargetSpec = CLASSES,
+        mode: Mode = "RGB",
     ) -> WebDatasetWriter:
         """Start a folder of at most ``samples`` images; see `WebDatasetWriter`."""
         return WebDatasetWriter(
-            path, samples, levels=levels, resume=resume, shard_size=self.shard_size, targets=targets
+            path,
+            samples,
+            levels=levels,
+            resume=resume,
+            shard_size=self.shard_size,
+            targets=targets,
+            mode=mode,
         )
 
     def digest(self, path: Path) -> str:
@@ -96,12 +104,14 @@ class WebDataset(Samples):
         self.path = Path(path)
         self.lenient = lenient
         self.level = level
+        self.mode = "RGB"
         entries = _entries(self.path)
         table = read_table(self.path)
         if table is not None:
             self.files = tuple(_map(self.path / name) for name in table.shards)
             self.shards = tuple(file.data for file in self.files)
-            check_keys(self.path, table, self.shards)
+            self.mode = _mode(table, self.path)
+            check_keys(self.path, table, self.shards, self.mode)
         else:
             names = sorted(entry.name for entry in entries if entry.suffix == ".tar")
             self.files = tuple(_map(self.path / name) for name in names)
@@ -161,7 +171,7 @@ class WebDataset(Samples):
         self.blame(~within, "points outside of its shard")
         self.blame((self.heights < 1) | (self.widths < 1), "has no pixels")
         self.blame(
-            ~self.compressed & (self.sizes != self.heights * self.widths * 3),
+            ~self.compressed & (self.sizes != self.heights * self.widths * PIXELS[self.mode].stride),
             "holds another number of bytes than its shape needs",
         )
         # So that also of a broken sample something can be read.
@@ -184,6 +194,11 @@ class WebDataset(Samples):
         if card is not None and within is not None and not self.lenient:
             card.check_same(within, card_path(self.path))
         return found if self.level is None else found.of_sizes(self.heights, self.widths)
+
+
+def _mode(table: Table, path: Path) -> Mode:
+    """Return the mode of the images of a table of ours, which is on the card in it."""
+    return "RGB" if table.card is None else Card.from_json(table.card, path / layout.TABLE).mode
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -9,9 +9,9 @@
         samples.npz           targets, shapes, offsets, checksums and names of all samples, and the card
         card.json
 
-A sample's files share a name, its number over all shards. Images are ``.jpg``, or ``.ppm`` where they are
-raw: such a file ends in plain rows of RGB pixels. Images at a level have its size before their ending. What
-is no larger than the level is not stored twice.
+A sample's files share a name, its number over all shards. Images are ``.jpg``, or where they are raw
+``.ppm``, of one channel ``.pgm``: such a file ends in plain rows of pixels. Images at a level have its size
+before their ending. What is no larger than the level is not stored twice.
 
 Targets are files that webdataset's own ``decode()`` reads: a class is a number in a ``.cls``; labels of which
 an image may have several, uint8[C], and values, a float32 or float32[columns], are NumPy's ``.npy``;
@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.modes import PIXELS, Mode
 from pipeline.targets import TargetSpec
 
 BLOCK = tarfile.BLOCKSIZE
@@ -40,7 +41,7 @@ CLASS_TABLE_SCHEMA = 1
 SHARD_SIZE = 1 << 28
 """Bytes of a shard, at most; a larger sample has one of its own."""
 INDEX_VERSION = "v1.2"
-JPEG, RAW, LABEL, ARRAY = "jpg", "ppm", "cls", "npy"
+JPEG, RAW, RAW_GRAY, LABEL, ARRAY = "jpg", "ppm", "pgm", "cls", "npy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,20 @@ def member(name: str, size: int, prefix: bytes = b"") -> Member:
     return Member(name, entry.tobuf(tarfile.USTAR_FORMAT) + prefix, len(prefix), size)
 
 
-def image_member(index: int, level: int | None, height: int, width: int, size: int, *, raw: bool) -> Member:
+def image_ending(mode: Mode, *, raw: bool) -> str:
+    """Return the ending of an image's file."""
+    return JPEG if not raw else RAW if mode == "RGB" else RAW_GRAY
+
+
+def image_member(
+    index: int, level: int | None, height: int, width: int, size: int, *, raw: bool, mode: Mode = "RGB"
+) -> Member:
     """Return the entry of an image file: a JPEG, or raw pixels."""
     key = f"{index:09}" if level is None else f"{index:09}.{level}"
     if raw:
-        return member(f"{key}.{RAW}", size, b"P6\n%d %d\n255\n" % (width, height))
+        kind = b"P6" if mode == "RGB" else b"P5"
+        prefix = b"%b\n%d %d\n%d\n" % (kind, width, height, PIXELS[mode].white)
+        return member(f"{key}.{image_ending(mode, raw=True)}", size, prefix)
     return member(f"{key}.{JPEG}", size)
 
 

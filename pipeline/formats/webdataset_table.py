@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError, is_refused
 from pipeline.formats import webdataset_layout as layout
 from pipeline.formats.whole import unreadable
+from pipeline.modes import Mode
 
 AGAIN = "get or convert it again"
 COLUMNS = ("heights", "widths", "shard", "offsets", "sizes")
@@ -122,7 +123,7 @@ def _targets(arrays: dict[str, NDArray[Any]]) -> NDArray[Any] | None:
         return arrays["labels"].astype(np.int64)
     found = arrays.get("labels")
     if found is not None and (
-        len(found) != len(arrays["compressed"]) or found.dtype not in (np.uint8, np.float32)
+        len(found) != len(arrays["compressed"]) or found.dtype not in (np.uint8, np.float32, np.int64)
     ):
         raise ValueError(f"labels of {found.dtype}, shape {found.shape}")
     return found
@@ -152,13 +153,15 @@ def _check_shard(path: Path, size: int) -> None:
         raise DataError(f"{path} must have {size:,} bytes as it was written; it has {found:,}: {AGAIN}")
 
 
-def check_keys(folder: Path, table: Table, shards: Sequence[NDArray[np.uint8]]) -> None:
+def check_keys(folder: Path, table: Table, shards: Sequence[NDArray[np.uint8]], mode: Mode) -> None:
     """Check the first and last image of each shard against the table: shards could be swapped.
 
     Parameters
     ----------
     shards
         uint8 each, the mapped tar files of a table of ours.
+    mode
+        Of the images.
 
     Raises
     ------
@@ -172,7 +175,7 @@ def check_keys(folder: Path, table: Table, shards: Sequence[NDArray[np.uint8]]) 
             raw = not table.compressed[index]
             # Raw pixels come a few bytes after the beginning of their file.
             header = (int(offsets[index]) - raw) // layout.BLOCK * layout.BLOCK - layout.BLOCK
-            wanted = f"{index:09}.{layout.RAW if raw else layout.JPEG}\0".encode()
+            wanted = f"{index:09}.{layout.image_ending(mode, raw=raw)}\0".encode()
             if header < 0 or shards[number][header : header + len(wanted)].tobytes() != wanted:
                 raise DataError(
                     f"{folder / name} must hold sample {index} where the table says; it holds something "

@@ -23,6 +23,7 @@ from pipeline.formats.webdataset_layout import Member
 from pipeline.formats.webdataset_shard import ShardWriter, index_path, write_synced
 from pipeline.formats.webdataset_table import digest_of
 from pipeline.formats.whole import unwritable
+from pipeline.modes import Mode
 from pipeline.targets import CLASSES, TargetSpec
 
 
@@ -64,6 +65,8 @@ class WebDatasetWriter:
     targets
         Specification of the samples' targets; `pipeline.formats.webdataset_layout` has the files that hold
         them.
+    mode
+        Of the images.
 
     Raises
     ------
@@ -81,6 +84,7 @@ class WebDatasetWriter:
         resume: bool = False,
         shard_size: int = layout.SHARD_SIZE,
         targets: TargetSpec = CLASSES,
+        mode: Mode = "RGB",
     ) -> None:
         if samples < 1:
             raise DataError(f"{path} must hold at least 1 sample; got none")
@@ -89,6 +93,7 @@ class WebDatasetWriter:
         self._levels = tuple(levels)
         self._shard_size = shard_size
         self._spec = targets
+        self._mode = mode
         self._targets = None if targets.kind == "none" else np.zeros((samples, *targets.row), targets.dtype)
         self._compressed = np.zeros(samples, np.bool_)
         self._columns = {
@@ -145,7 +150,7 @@ class WebDatasetWriter:
             # Without digest and version: the digest can't be known within, the version would change the
             # bytes.
             text = json.dumps(json.loads(replace(card, digest=None, created_by="").to_json()))
-            newest = self._spec.kind != "class"
+            newest = self._spec.kind != "class" or self._mode != "RGB"
             labels = {} if self._targets is None else {"labels": self._targets[:samples]}
             arrays: dict[str, NDArray[Any]] = {
                 "schema": np.array(layout.TABLE_SCHEMA if newest else layout.CLASS_TABLE_SCHEMA),
@@ -221,7 +226,13 @@ class WebDatasetWriter:
                 parts[0].rows.append(row)
                 continue
             member = layout.image_member(
-                index, level, image.height, image.width, image.size, raw=not sample.compressed
+                index,
+                level,
+                image.height,
+                image.width,
+                image.size,
+                raw=not sample.compressed,
+                mode=self._mode,
             )
             parts.append(_Part(member, image.content, image.checksum, [row]))
         mark = layout.target_member(index, self._spec, sample.target)

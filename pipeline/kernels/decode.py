@@ -10,6 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.kernels.gray import resize_gray_window
 from pipeline.kernels.jpeg import jpeg_header
 from pipeline.kernels.memory import bytes_at
 from pipeline.kernels.resize import resize_window
@@ -19,6 +20,8 @@ READ, UNDECODABLE, MISSHAPEN = 0, 1, 2
 
 _CUT_SHORT = np.frombuffer(b" extraneous bytes before marker 0xd9", np.uint8)
 _LONGEST_MESSAGE = 200
+_GRAY = 6
+"""libjpeg-turbo's pixel format of one channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Kernels:
     crop: Callable[..., int]
 
 
-def make_kernels(decompress: Any, message: Any) -> Kernels:
+def make_kernels(decompress: Any, message: Any, channels: int = 3, depth: int = 1) -> Kernels:
     """Compile the loops around two ctypes functions.
 
     Parameters
@@ -37,7 +40,12 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
     decompress, message
         ``tjDecompress2`` and ``tjGetErrorStr2``. The former's result is also non-zero for a warning, such as
         for truncated data, when it has filled the rest with gray.
+    channels, depth
+        Of the images: values per pixel, and bytes per value; those of two are raw and big-endian.
     """
+    unit_size, kind, cut_window = channels * depth, (0 if channels == 3 else _GRAY), _cut
+    if channels != 3:
+        cut_window = _cut_gray
 
     @numba.njit(nogil=True)
     def read(
@@ -47,12 +55,12 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
         out: NDArray[np.uint8],
         status: NDArray[np.uint8],
     ) -> int:
-        """Fill ``out``, uint8[n, H, W, 3], with whole images, and ``status``, uint8[n].
+        """Fill ``out``, uint8[n, H, W, bytes per pixel], with whole images, and ``status``, uint8[n].
 
         Return how many of them were decoded.
         """
         height, width = out.shape[1], out.shape[2]
-        pixels, flat = 3 * height * width, out.reshape(-1)
+        pixels, flat = unit_size * height * width, out.reshape(-1)
         decoded = 0
         for i in range(ids.shape[0]):
             sample = samples[ids[i]]
@@ -63,8 +71,11 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
                 if size == pixels:
                     # Two thirds of the time of the C library's copy.
                     raw = bytes_at(address, pixels)
-                    for j in range(pixels):
-                        image[j] = raw[j]
+                    if depth == 2:
+                        _swap(raw, image)
+                    else:
+                        for j in range(pixels):
+                            image[j] = raw[j]
                 else:
                     status[i] = MISSHAPEN
                 continue
@@ -73,8 +84,8 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
                 status[i] = MISSHAPEN
                 continue
             decoded += 1
-            # Rows without gaps, RGB (0), and no flags: the slow, exact cosine transform, as in Pillow.
-            if decompress(decoder, address, size, image.ctypes.data, width, 0, height, 0, 0) != 0:
+            # Rows without gaps, and no flags: the slow, exact cosine transform, as in Pillow.
+            if decompress(decoder, address, size, image.ctypes.data, width, 0, height, kind, 0) != 0:
                 status[i] = UNDECODABLE
         return decoded
 
@@ -127,9 +138,12 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
             status[i] = READ
             coded = bytes_at(address, size)
             if not sample["compressed"]:
-                if size == 3 * height * width:
+                if size == unit_size * height * width:
+                    if depth == 2:
+                        _swap(coded, pixels)
+                        coded = pixels
                     for view in range(views):
-                        _cut(coded, width, windows[view, i], 1, flips[view, i], outs[view][i])
+                        cut_window(coded, width, windows[view, i], 1, flips[view, i], outs[view][i])
                 else:
                     status[i] = MISSHAPEN
                 continue
@@ -159,15 +173,39 @@ def make_kernels(decompress: Any, message: Any) -> Kernels:
                 coded = copy[:size]
             down, across = (down + scale - 1) // scale, (width + scale - 1) // scale
             decoded += 1
-            failed = decompress(decoder, coded.ctypes.data, size, pixels.ctypes.data, across, 0, down, 0, 0)
+            failed = decompress(
+                decoder, coded.ctypes.data, size, pixels.ctypes.data, across, 0, down, kind, 0
+            )
             if failed != 0 and not (cut and only_cut_short(decoder)):
                 status[i] = UNDECODABLE
                 continue
             for view in range(views):
-                _cut(pixels, across, windows[view, i], scale, flips[view, i], outs[view][i])
+                cut_window(pixels, across, windows[view, i], scale, flips[view, i], outs[view][i])
         return decoded
 
     return Kernels(read, crop)
+
+
+@numba.njit(nogil=True)
+def _swap(words: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """Copy big-endian levels of 16 bits in this machine's order."""
+    for j in range(0, words.shape[0], 2):
+        out[j], out[j + 1] = words[j + 1], words[j]
+
+
+@numba.njit(nogil=True)
+def _cut_gray(
+    pixels: NDArray[np.uint8],
+    columns: int,
+    window: NDArray[np.int64],
+    scale: int,
+    flip: bool,
+    out: NDArray[Any],
+) -> None:
+    """Resize as `_cut`, of one channel; ``pixels`` are its bytes."""
+    top, left, height, width = window[0], window[1], window[2], window[3]
+    levels = pixels.view(out.dtype)
+    resize_gray_window(levels, columns, top / scale, left / scale, height / scale, width / scale, flip, out)
 
 
 @numba.njit(nogil=True)

@@ -98,7 +98,7 @@ def resize_window(
     stretch = down_weights.shape[0] // rows
     for i in range(rows):
         begin = 3 * ((first_row + down[0, i]) * columns + first_column)
-        _weigh_rows(pixels, begin, 3 * columns, down_weights[i * stretch :], down[1, i], line)
+        weigh_rows(pixels, begin, 3 * columns, down_weights[i * stretch :], down[1, i], line)
         _weigh_columns(line, across[0], across[1], across_weights, sums)
         row = out[i].reshape(-1)
         for j in range(wide):
@@ -106,7 +106,7 @@ def resize_window(
 
 
 @numba.njit(nogil=True)
-def _weigh_rows(
+def weigh_rows(
     pixels: NDArray[np.uint8],
     begin: int,
     step: int,

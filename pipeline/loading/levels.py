@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.augment import Augmentation, Cropping
+from pipeline.augment.augmentation import needs_eight_bits
 from pipeline.engines import Dataset, EngineConfig, Reader
 from pipeline.engines.protocol import Pipelined
 from pipeline.errors import DataError
@@ -124,6 +125,8 @@ class Levels:
         )
 
     def _check(self, views: Views | None, stages: Sequence[Stage]) -> None:
+        for augmentation in () if views is None else views.transforms:
+            check_bits(augmentation, self._dataset)
         if self.shape is not None:
             return
         croppings = [] if views is None else [augmentation.cropping for augmentation in views.transforms]
@@ -147,6 +150,22 @@ class Levels:
             dataset = self._dataset.at(level)
             self._opened[level] = dataset, self._engine.open(dataset, self._device)
         return self._opened[level]
+
+
+def check_bits(augmentation: Augmentation, dataset: Dataset) -> None:
+    """Refuse parts of an augmentation that don't take images of 16 bits, where a set has those.
+
+    Raises
+    ------
+    DataError
+        The line names the first such part.
+    """
+    part = needs_eight_bits(augmentation.parts) if dataset.mode == "I;16" else None
+    if part is not None:
+        raise DataError(
+            f"images of 16 bits take crops, flips, cutout and mixing, and no {part}, which computes with "
+            f"levels of 8; those of {dataset.path} are of mode I;16: leave it out, or convert with --mode L"
+        )
 
 
 def _view_spec(augmentation: Augmentation, reader: Reader, stage: Stage, by_engine: bool) -> ViewSpec:

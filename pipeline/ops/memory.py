@@ -64,6 +64,11 @@ def place(array: NDArray[Any], device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
+def as_levels(memory: Tensor, dtype: np.dtype[Any]) -> Tensor:
+    """View bytes uint8[n, H, W, bytes per pixel] as levels [n, H, W, C] of uint8 or uint16."""
+    return memory if dtype == np.uint8 else memory.view(torch.uint16)
+
+
 def to_pixels(images: Tensor) -> Tensor:
     """View [n, C, H, W] images as contiguous [n, H, W, C]; a copy only if they aren't channels_last."""
     return images.permute(0, 2, 3, 1).contiguous()

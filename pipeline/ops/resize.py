@@ -24,13 +24,13 @@ def resize(pixels: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, T
     Parameters
     ----------
     pixels
-        uint8[n, H, W, C], contiguous.
+        uint8[n, H, W, C], or uint16, contiguous.
     rows, columns
         Results of `taps` for H and S, and for W and T.
 
     Returns
     -------
-    uint8[n, S, T, C], contiguous.
+    [n, S, T, C] of the same type, contiguous.
     """
     n, piece = len(pixels), images_at_once(pixels)
     done = []
@@ -39,7 +39,11 @@ def resize(pixels: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, T
         high = _weigh(pixels[part], rows[0][part], rows[1][part])
         wide = _weigh(high.transpose(1, 2).contiguous(), columns[0][part], columns[1][part])
         # A cast from float32 to uint8 isn't vectorized on a CPU, but by way of int16 it is.
-        levels = wide.add_(_HALF).to(torch.int16).to(torch.uint8).transpose(1, 2)
+        if pixels.dtype == torch.uint8:
+            levels = wide.add_(_HALF).to(torch.int16).to(torch.uint8).transpose(1, 2)
+        else:
+            # Levels of 16 bits have too few digits left in float32 for more than the half.
+            levels = wide.add_(0.5).to(torch.int32).to(pixels.dtype).transpose(1, 2)
         done.append(levels.clone(memory_format=torch.contiguous_format))
     return torch.cat(done)
 

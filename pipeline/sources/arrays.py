@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CorruptSampleError, DataError
+from pipeline.modes import Mode
 from pipeline.sources.labels import check_labels
-from pipeline.sources.pixels import array_to_rgb
+from pipeline.sources.pixels import UnkeptModeError, array_to_mode
 from pipeline.targets import TargetKind
 
 
@@ -23,8 +24,10 @@ class ArraySource:
     ----------
     name, split, origin, classes, labels, notes, kind
         See `Source`.
+    mode
+        Mode of the images that are read.
     images
-        [n, h, w] for gray, [n, h, w, c] or [n, c, h, w], each of what `array_to_rgb` takes; a map of a file
+        [n, h, w] for gray, [n, h, w, c] or [n, c, h, w], each of what `array_to_mode` takes; a map of a file
         serves as well.
     stamp
         The fingerprint, if there is a quicker one than a checksum of all pixels.
@@ -44,6 +47,7 @@ class ArraySource:
     notes: tuple[str, ...] = ()
     stamp: str = ""
     kind: TargetKind = "class"
+    mode: Mode = "RGB"
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
@@ -66,10 +70,16 @@ class ArraySource:
             checksum = zlib.crc32(np.ascontiguousarray(image).data, checksum)
         return f"{self.images.shape} {checksum:08x}"
 
-    def read(self, index: int) -> NDArray[np.uint8]:
+    def in_mode(self, mode: Mode) -> ArraySource:
+        """Return the same images in another mode; see `pipeline.sources.protocol.in_mode`."""
+        return replace(self, mode=mode)
+
+    def read(self, index: int) -> NDArray[Any]:
         """Copy image ``index``; see `Source.read`."""
         try:
-            return array_to_rgb(self.images[index])
+            return array_to_mode(self.images[index], self.mode)
+        except UnkeptModeError as error:
+            raise CorruptSampleError(f"{self.sample_name(index)} of {self.origin} must {error}") from None
         except ValueError as error:
             raise CorruptSampleError(
                 f"{self.sample_name(index)} of {self.origin} must be an image; {error}: mend or remove it"

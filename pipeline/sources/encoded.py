@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CorruptSampleError, DataError, machine_fault
-from pipeline.sources.pixels import decode, is_plain_jpeg
+from pipeline.modes import Mode
+from pipeline.sources.pixels import UnkeptModeError, decode, is_plain_jpeg
 from pipeline.targets import TargetKind
 
 LESS_MEMORY = "give fewer --workers, or leave it out by a lower --max-pixels"
@@ -26,21 +28,30 @@ class EncodedImages:
     ----------
     origin, kind
         See `Source`.
+    mode
+        Mode of the images.
     """
 
     origin: str
     kind: TargetKind = "class"
+    mode: Mode = "RGB"
 
-    def read(self, index: int) -> NDArray[np.uint8]:
+    def in_mode(self, mode: Mode) -> Self:
+        """Return the same images in another mode; see `pipeline.sources.protocol.in_mode`."""
+        other = copy.copy(self)
+        other.mode = mode
+        return other
+
+    def read(self, index: int) -> NDArray[Any]:
         """Decode image ``index``; see `Source.read`."""
         with self._faults(index):
-            return decode(io.BytesIO(self._bytes(index)))
+            return decode(io.BytesIO(self._bytes(index)), self.mode)
 
     def encoded(self, index: int) -> bytes | None:
-        """Return the file of image ``index`` if it is an upright RGB or gray JPEG; see `Source.encoded`."""
+        """Return the file of image ``index`` if it is an upright JPEG of the mode; see `Source.encoded`."""
         with self._faults(index):
             content = self._bytes(index) if self._may_be_jpeg(index) else None
-            return content if content is not None and is_plain_jpeg(io.BytesIO(content)) else None
+            return content if content is not None and is_plain_jpeg(io.BytesIO(content), self.mode) else None
 
     def sample_name(self, index: int) -> str:
         """Name image ``index``; see `Source.sample_name`."""
@@ -80,6 +91,8 @@ def decoding(place: str, kind: str = "image file") -> Iterator[None]:
         yield
     except DataError:
         raise
+    except UnkeptModeError as error:
+        raise CorruptSampleError(f"{place} must {error}") from None
     except Exception as error:  # Pillow's plugins raise arbitrary exceptions on damage.
         fault_of_machine = machine_fault(place, error, LESS_MEMORY)
         if fault_of_machine is not None:

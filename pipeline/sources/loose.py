@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,12 @@ from PIL import Image
 from pipeline.errors import one_line
 from pipeline.sources.encoded import EncodedImages
 from pipeline.sources.image_files import JPEG_ENDINGS
-from pipeline.sources.pixels import array_to_rgb, to_rgb
+from pipeline.sources.pixels import array_to_mode, to_mode
 from pipeline.sources.protocol import no_labels
 from pipeline.targets import TargetKind
 
 AnyImage = str | Path | Image.Image | NDArray[np.generic]
-"""The path of an image file, an open image, or its pixels as `pipeline.sources.pixels.array_to_rgb` takes."""
+"""The path of an image file, an open image, or its pixels as `sources.pixels.array_to_mode` takes."""
 
 
 class LooseImages(EncodedImages):
@@ -49,13 +50,15 @@ class LooseImages(EncodedImages):
         """Return the names, which is all that is known without reading; see `Source.fingerprint`."""
         return "\n".join(map(self.sample_name, range(len(self))))
 
-    def read(self, index: int) -> NDArray[np.uint8]:
+    def read(self, index: int) -> NDArray[Any]:
         """Decode image ``index``; see `Source.read`."""
         image = self._images[index]
         if isinstance(image, str | Path):
             return super().read(index)
         with self._faults(index):
-            return to_rgb(image) if isinstance(image, Image.Image) else array_to_rgb(image)
+            if isinstance(image, Image.Image):
+                return to_mode(image, self.mode)
+            return array_to_mode(image, self.mode)
 
     def encoded(self, index: int) -> bytes | None:
         """Return image ``index`` as it is where it is the file of a JPEG; see `Source.encoded`."""

@@ -1,4 +1,4 @@
-"""Conversion of image files, Pillow images and arrays to upright RGB pixels."""
+"""Conversion of image files, Pillow images and arrays to upright pixels of one mode."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.errors import is_refused
+from pipeline.modes import PIXELS, Mode
 from pipeline.sources.png import check_png
 
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -31,30 +32,44 @@ _WIDE_AS_I = ("PNG", "PPM")
 """Formats whose gray of 16 bits Pillow gives with 32: as 0 to 65,535, whatever a PGM says its white is."""
 
 
-def decode(file: BinaryIO) -> NDArray[np.uint8]:
-    """Decode an image file: uint8[h, w, 3], RGB, turned upright as its EXIF orientation says.
+class UnkeptModeError(ValueError):
+    """An image can't be kept in a mode; the text states the rule, the value and the remedy."""
 
-    Gray becomes three equal channels, 16 bits become 8, transparent pixels are laid over white, CMYK and
-    palettes are converted. Of several frames the first is taken.
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"have one channel of 16 bits to be kept in mode I;16; it has {found}: convert with --mode L or "
+            "RGB, or leave it out"
+        )
+
+
+def decode(file: BinaryIO, mode: Mode = "RGB") -> NDArray[Any]:
+    """Decode an image file: [h, w, C] of a mode, turned upright as its EXIF orientation says.
+
+    In RGB, uint8[h, w, 3], gray becomes three equal channels, 16 bits become 8, transparent pixels are laid
+    over white, CMYK and palettes are converted. In L, uint8[h, w, 1], colors become their luminance as well.
+    In I;16, uint16[h, w, 1], only gray of 16 bits is taken. Of several frames the first is taken.
 
     Raises
     ------
+    UnkeptModeError
+        When the image has another mode than I;16 asks for.
     Exception
         Whatever Pillow raises for a damaged file (its plugins raise many kinds), and ValueError for pixels
         that have no agreed range.
     """
     with _open(file) as image:
-        pixels = to_rgb(image)
+        pixels = to_mode(image, mode)
         if image.format == "PNG":
             file.seek(0)
             check_png(file.read())
         return pixels
 
 
-def is_plain_jpeg(file: BinaryIO) -> bool:
-    """Return whether a file is a JPEG that decodes as `decode` does: upright, and RGB or gray."""
+def is_plain_jpeg(file: BinaryIO, mode: Mode = "RGB") -> bool:
+    """Return whether a file is a JPEG that decodes as `decode` does: upright, and RGB or gray, or gray."""
+    kept = {"RGB": ("RGB", "L"), "L": ("L",), "I;16": ()}[mode]
     with _open(file) as image:
-        return image.format == "JPEG" and image.mode in ("RGB", "L") and _turn(image) is None
+        return image.format == "JPEG" and image.mode in kept and _turn(image) is None
 
 
 def _open(file: BinaryIO) -> Image.Image:
@@ -72,7 +87,7 @@ def _open(file: BinaryIO) -> Image.Image:
         ) from None
 
 
-def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def to_mode(image: Image.Image, mode: Mode) -> NDArray[Any]:
     """Return an image's pixels as `decode` does.
 
     Raises
@@ -87,19 +102,22 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     upright = image if turn is None else image.transpose(turn)
     if upright.mode in _WIDE_GRAY or (upright.mode == "I" and image.format in _WIDE_AS_I):
         # Pillow clips 16 bits where they should be scaled.
-        gray = eight_bits(np.asarray(upright).astype(np.uint16))
-        return np.repeat(gray[:, :, None], 3, axis=2)
+        wide = np.asarray(upright).astype(np.uint16)[:, :, None]
+        return wide if mode == "I;16" else np.repeat(eight_bits(wide), PIXELS[mode].channels, axis=2)
+    if mode == "I;16":
+        raise UnkeptModeError(f"mode {upright.mode}")
     if upright.mode in ("I", "F"):
         raise ValueError(
             f"pixels must have 8 or 16 bits; these have mode {upright.mode}, whose range isn't known"
         )
     if upright.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in upright.info:
         upright = _over_white(upright.convert("RGBA"))
-    return np.array(upright.convert("RGB"))
+    pixels = np.array(upright.convert(mode))
+    return pixels if mode == "RGB" else pixels[:, :, None]
 
 
-def array_to_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return an image that is an array as uint8[h, w, 3], RGB, in memory of its own.
+def array_to_mode(array: NDArray[Any], mode: Mode = "RGB") -> NDArray[Any]:
+    """Return an image that is an array as [h, w, C] of a mode, in memory of its own; see `decode`.
 
     Parameters
     ----------
@@ -109,6 +127,8 @@ def array_to_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
 
     Raises
     ------
+    UnkeptModeError
+        When it isn't of the mode I;16, and is asked to be.
     ValueError
         When it has another shape, or values without an agreed range.
     """
@@ -121,11 +141,17 @@ def array_to_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
         )
     if array.shape[2] not in (1, 3, 4):
         array = array.transpose(1, 2, 0)
+    if mode == "I;16":
+        if array.dtype != np.uint16 or array.shape[2] != 1:
+            raise UnkeptModeError(f"{array.shape[2]} channels of {array.dtype}")
+        return np.array(array, order="C")
     pixels = eight_bits(array)
     if pixels.shape[2] == 1:
-        return np.repeat(pixels, 3, axis=2)
+        return np.repeat(pixels, PIXELS[mode].channels, axis=2)
     if pixels.shape[2] == 4:
-        return np.array(_over_white(Image.fromarray(np.ascontiguousarray(pixels))).convert("RGB"))
+        pixels = np.array(_over_white(Image.fromarray(np.ascontiguousarray(pixels))).convert("RGB"))
+    if mode == "L":
+        return np.array(Image.fromarray(np.ascontiguousarray(pixels)).convert("L"))[:, :, None]
     return np.array(pixels, order="C")
 
 

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import DataError
+from pipeline.modes import Mode
 from pipeline.targets import TargetKind, TargetSpec
 
 
@@ -60,8 +62,8 @@ class Source(Protocol):
         """
         ...
 
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """Decode image ``index``: uint8[h, w, 3], RGB, upright.
+    def read(self, index: int) -> NDArray[Any]:
+        """Decode image ``index``: uint8[h, w, 3], RGB, upright; in another mode as `pipeline.modes` has it.
 
         Raises
         ------
@@ -83,6 +85,26 @@ class Source(Protocol):
     def sample_name(self, index: int) -> str:
         """Return the name by which a person finds image ``index`` ("airplane/0001.jpg")."""
         ...
+
+
+def in_mode(source: Source, mode: Mode) -> Source:
+    """Return the same images, read in another mode than RGB; see `pipeline.sources.pixels.decode`.
+
+    Raises
+    ------
+    DataError
+        When the source has RGB images alone, as it lacks a method ``in_mode(mode)`` that returns it so.
+    """
+    if mode == "RGB":
+        return source
+    change = getattr(source, "in_mode", None)
+    if change is None:
+        raise DataError(
+            f"images to be kept in mode {mode} must come from a source that reads them so; {source.origin} "
+            "reads RGB alone: leave --mode out"
+        )
+    found: Source = change(mode)
+    return found
 
 
 def spec_of(source: Source) -> TargetSpec:

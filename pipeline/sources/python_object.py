@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import inspect
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import CorruptSampleError, DataError, machine_fault
+from pipeline.modes import Mode
 from pipeline.sources.class_names import tidied
 from pipeline.sources.encoded import LESS_MEMORY
 from pipeline.sources.indexed import Indexed, asked, classes_of, labels_of, plain
-from pipeline.sources.pixels import array_to_rgb, to_rgb
+from pipeline.sources.pixels import UnkeptModeError, array_to_mode, to_mode
 from pipeline.sources.protocol import no_labels
 from pipeline.sources.target_values import read_targets
 from pipeline.targets import TargetKind
@@ -52,6 +54,8 @@ class ObjectSource:
     DataError
         When its items are no pairs, or its labels don't belong to them.
     """
+
+    mode: Mode = "RGB"
 
     def __init__(self, data: Indexed, name: str, split: str, kind: TargetKind = "class") -> None:
         self.name = name
@@ -118,7 +122,13 @@ class ObjectSource:
                 digest.update(str(error).encode())
         return digest.hexdigest()
 
-    def read(self, index: int) -> NDArray[np.uint8]:
+    def in_mode(self, mode: Mode) -> ObjectSource:
+        """Return the same images in another mode; see `pipeline.sources.protocol.in_mode`."""
+        other = copy.copy(self)
+        other.mode = mode
+        return other
+
+    def read(self, index: int) -> NDArray[Any]:
         """Convert the image of item ``index``; see `Source.read`.
 
         Raises
@@ -141,12 +151,14 @@ class ObjectSource:
             )
         try:
             if isinstance(image, Image.Image):
-                return to_rgb(image)
+                return to_mode(image, self.mode)
             if isinstance(image, torch.Tensor):
                 image = image.detach().cpu().numpy()
             if isinstance(image, np.ndarray):
-                return array_to_rgb(image)
+                return array_to_mode(image, self.mode)
             raise ValueError(f"it is a {type(image).__name__}, and no Pillow image, array or tensor")
+        except UnkeptModeError as error:
+            raise CorruptSampleError(f"{self.sample_name(index)} must {error}") from None
         except Exception as error:  # Pillow's plugins raise arbitrary exceptions on damage.
             raise self._unreadable(index, error) from None
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
+from pipeline.modes import Mode
 from pipeline.sources.holdout import hold_out
-from pipeline.sources.protocol import Source
+from pipeline.sources.protocol import Source, in_mode
 
 
 class Sampled:
@@ -47,7 +49,13 @@ class Sampled:
         """Return the source's own; ``origin`` names the draw."""
         return self._source.fingerprint()
 
-    def read(self, index: int) -> NDArray[np.uint8]:
+    def in_mode(self, mode: Mode) -> Self:
+        """Return the same images in another mode; see `pipeline.sources.protocol.in_mode`."""
+        other = copy.copy(self)
+        other._source = in_mode(self._source, mode)
+        return other
+
+    def read(self, index: int) -> NDArray[Any]:
         """Decode image ``index``; see `Source.read`."""
         return self._source.read(int(self._indices[index]))
 

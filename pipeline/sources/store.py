@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from PIL import Image
 
 from pipeline.errors import DataError
 from pipeline.formats.protocol import StoredImage
+from pipeline.modes import PIXELS, Mode, resized
 from pipeline.sources.encoded import decoding
 from pipeline.sources.pixels import decode
 from pipeline.sources.protocol import Source
@@ -34,6 +36,8 @@ class Storage:
         Side of the square that every image becomes; None for none.
     levels
         Further sizes, in pixels, ascending: sides of squares where ``square`` is set, else shorter sides.
+    mode
+        Of the images.
     """
 
     compressed: NDArray[np.bool_]
@@ -42,6 +46,7 @@ class Storage:
     max_resolution: int | None
     square: int | None
     levels: tuple[int, ...] = ()
+    mode: Mode = "RGB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,8 @@ class Stored:
     complaint: str = ""
 
 
-def store(source: Source, index: int, storage: Storage) -> tuple[Stored, NDArray[np.uint8]]:
-    """Return image ``index`` of a source as stored, and its pixels at full size, uint8[h, w, 3].
+def store(source: Source, index: int, storage: Storage) -> tuple[Stored, NDArray[Any]]:
+    """Return image ``index`` of a source as stored, and its pixels at full size, [h, w, C].
 
     Pixels are those before JPEG encoding where an image has to be encoded.
 
@@ -72,13 +77,13 @@ def store(source: Source, index: int, storage: Storage) -> tuple[Stored, NDArray
     """
     compressed = bool(storage.compressed[index])
     taken = source.encoded(index) if compressed and not storage.reencode else None
-    original = source.read(index) if taken is None else _decode(source, index, taken)
+    original = source.read(index) if taken is None else _decode(source, index, taken, storage.mode)
     pixels = fit(original, storage.max_resolution, storage.square)
     encoded = compressed and (taken is None or pixels is not original)
 
-    def contents(image: NDArray[np.uint8]) -> bytes:
+    def contents(image: NDArray[Any]) -> bytes:
         if not compressed:
-            return image.tobytes()
+            return PIXELS[storage.mode].pack(image)
         try:
             return _jpeg(image, storage.quality)
         except (OSError, ValueError) as error:
@@ -87,7 +92,7 @@ def store(source: Source, index: int, storage: Storage) -> tuple[Stored, NDArray
                 f"{image.shape[0]:,}x{image.shape[1]:,} pixels don't ({error}): give a max_resolution"
             ) from None
 
-    def image_of(pixels: NDArray[np.uint8], content: bytes | None = None) -> StoredImage:
+    def image_of(pixels: NDArray[Any], content: bytes | None = None) -> StoredImage:
         return StoredImage.of(contents(pixels) if content is None else content, *pixels.shape[:2])
 
     full = image_of(pixels, None if encoded else taken)
@@ -103,8 +108,8 @@ def store(source: Source, index: int, storage: Storage) -> tuple[Stored, NDArray
     return Stored(tuple(images), compressed, encoded), pixels
 
 
-def fit(image: NDArray[np.uint8], max_resolution: int | None, square: int | None) -> NDArray[np.uint8]:
-    """Resize an image uint8[h, w, 3], antialiased; the same array is returned if its size is right.
+def fit(image: NDArray[Any], max_resolution: int | None, square: int | None) -> NDArray[Any]:
+    """Resize an image [h, w, C] of any mode, antialiased; the same array is returned if its size is right.
 
     ``square`` cuts the largest centered square and scales it up or down to that side. ``max_resolution``
     scales down images with a longer side, keeping the aspect ratio; no side falls below 1 pixel.
@@ -122,23 +127,22 @@ def fit(image: NDArray[np.uint8], max_resolution: int | None, square: int | None
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
     if size == (height, width):
         return image
-    resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box)
-    return np.array(resized)
+    return resized(image, size, Image.Resampling.BICUBIC, box)
 
 
-def _shorter(image: NDArray[np.uint8], full: tuple[int, ...], level: int) -> NDArray[np.uint8]:
+def _shorter(image: NDArray[Any], full: tuple[int, ...], level: int) -> NDArray[Any]:
     """Resize to a shorter side of ``level`` pixels, with the aspect ratio of the full image."""
     scale = level / min(full[:2])
     height, width = round(full[0] * scale), round(full[1] * scale)
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+    return resized(image, (height, width), Image.Resampling.BICUBIC)
 
 
-def _decode(source: Source, index: int, content: bytes) -> NDArray[np.uint8]:
+def _decode(source: Source, index: int, content: bytes, mode: Mode) -> NDArray[Any]:
     with decoding(f"{source.sample_name(index)} of {source.origin}", "JPEG"):
-        return decode(io.BytesIO(content))
+        return decode(io.BytesIO(content), mode)
 
 
 def _jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).save(file, "JPEG", quality=quality)
     return file.getvalue()

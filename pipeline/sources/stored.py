@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.formats.protocol import Converted
+from pipeline.modes import Mode
 from pipeline.sources.protocol import no_labels
+from pipeline.sources.stored_images import StoredImages
 from pipeline.targets import LABEL, TargetKind
 
 
@@ -17,6 +19,7 @@ class StoredSource:
 
     def __init__(self, data: Converted) -> None:
         self._data = data
+        self._images = StoredImages(data)
         card = data.card
         self.name, self.split, self.origin = card.name, card.split, card.source
         self.kind: TargetKind = card.target
@@ -32,13 +35,20 @@ class StoredSource:
         data = self._data
         return data.card.digest or f"{data.path} {len(data)} {int(data.sizes.sum())}"
 
-    def read(self, index: int) -> NDArray[np.uint8]:
+    def in_mode(self, mode: Mode) -> StoredSource:
+        """Return the same images in another mode; see `pipeline.sources.protocol.in_mode`."""
+        other = copy.copy(self)
+        other._images = self._images.in_mode(mode)
+        return other
+
+    def read(self, index: int) -> NDArray[Any]:
         """Decode image ``index``; see `Source.read`."""
-        return self._data.image(index)
+        return self._images.read(index)
 
     def encoded(self, index: int) -> bytes | None:
         """Return image ``index`` as it is stored where it is a JPEG; see `Source.encoded`."""
-        return self._data.encoded(index) if self._data.compressed[index] else None
+        taken = self._data.compressed[index] and self._data.card.mode == self._images.mode
+        return self._data.encoded(index) if taken else None
 
     def sample_name(self, index: int) -> str:
         """Return the name that the sample has in the set."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+import copy
+from typing import Any, Self
+
 from numpy.typing import NDArray
 
-from pipeline.sources.protocol import Source
+from pipeline.modes import Mode
+from pipeline.sources.protocol import Source, in_mode
 
 
 class Wrapped:
@@ -31,7 +34,13 @@ class Wrapped:
         """Return the source's own; its targets are compared besides."""
         return self._source.fingerprint()
 
-    def read(self, index: int) -> NDArray[np.uint8]:
+    def in_mode(self, mode: Mode) -> Self:
+        """Return the same images in another mode; see `pipeline.sources.protocol.in_mode`."""
+        other = copy.copy(self)
+        other._source = in_mode(self._source, mode)
+        return other
+
+    def read(self, index: int) -> NDArray[Any]:
         """Decode image ``index``; see `Source.read`."""
         return self._source.read(index)
 

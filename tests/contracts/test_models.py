@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from trainer.errors import RunError
 from trainer.models import MODELS, ModelConfig, check_encoder, parameters
+from trainer.models.channels import with_channels
 from trainer.models.pyramidnet import PyramidNet
 from trainer.models.resnet import Bottleneck, ResNet
 from trainer.slots import SLOTS
@@ -154,3 +155,14 @@ def test_one_output_is_a_value(part: ModelConfig, side: int) -> None:
 def test_refuses_a_negative_number_of_classes(part: ModelConfig) -> None:
     with pytest.raises(RunError, match="classes must be at least 0; got -3"):
         part.build(-3)
+
+
+def test_a_network_of_one_channel_computes_what_that_of_three_does_of_gray_images(
+    part: ModelConfig, side: int
+) -> None:
+    color, gray = build(part).double().eval(), with_channels(build(part).double(), 1).eval()
+    images = batch(side)[0].double()[:, :1]
+    with torch.no_grad():
+        torch.testing.assert_close(gray(images), color(images.expand(-1, 3, -1, -1)))
+    assert parameters(gray) < parameters(color)
+    assert all(parameter.requires_grad for parameter in gray.parameters())

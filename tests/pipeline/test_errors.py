@@ -20,7 +20,7 @@ from pipeline.errors import DataError, MachineError
 from pipeline.formats import open_dataset
 from pipeline.formats.card import read_card
 from pipeline.sources import open_source
-from pipeline.sources.pixels import to_rgb
+from pipeline.sources.pixels import to_mode
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
 LABELS = np.arange(4) % 2
@@ -159,4 +159,4 @@ def test_want_of_memory_is_no_damaged_exif(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(Image.Image, "getexif", fail)
     with pytest.raises(MemoryError):
-        to_rgb(Image.fromarray(IMAGES[0]))
+        to_mode(Image.fromarray(IMAGES[0]), "RGB")

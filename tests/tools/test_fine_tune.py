@@ -1,20 +1,25 @@
-"""A small transformer of timm's fine-tuned from a file of weights: convert, run, and a run from that run."""
+"""A small transformer of timm's fine-tuned from a file of weights, from the images to its export."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import trainer
 from tools.cli import main
 
 timm = pytest.importorskip("timm")
 safetensors = pytest.importorskip("safetensors.torch")
 
 CLASSES = ("cat", "dog", "owl")
+ONNX = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime", "onnxscript"))
+FORMS = ("safetensors", "onnx") if ONNX else ("safetensors",)
 
 
 @pytest.fixture
@@ -32,6 +37,8 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 def test_weights_of_a_file_are_fine_tuned(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,6 +60,23 @@ def test_weights_of_a_file_are_fine_tuned(
     assert len(environment["data_sha256"]["init_from"]) == 64
     last = json.loads(Path("runs/tuned/evaluations.jsonl").read_text().splitlines()[-1])
     assert last["metrics"]["accuracy"] > 0.9
+    assert main(["evaluate", "runs/tuned", "photos", "--device", "cpu", "--json", "found.json"]) == 0
+    assert json.loads(Path("found.json").read_text())["accuracy"] == last["metrics"]["accuracy"]
+    assert main(["export", "runs/tuned", "--formats", *FORMS, "--out", "out"]) == 0
+    capsys.readouterr()
+    images = [f"photos/test/{name}/0.png" for name in CLASSES]
+    told = []
+    for from_there in ("runs/tuned", "out"):
+        assert main(["predict", from_there, *images, "--device", "cpu"]) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1]
+    if "onnx" in FORMS:
+        session = pytest.importorskip("onnxruntime").InferenceSession("out/model.onnx")
+        model = trainer.load("runs/tuned", "cpu")
+        shown = model.preprocess(images).contiguous()
+        (logits,) = session.run(None, {"images": shown.numpy()})
+        with torch.no_grad():
+            assert np.abs(logits - model.network(shown).numpy()).max() < 1e-4
     assert main([*words, "--init-from", "runs/tuned", "--freeze", "backbone", "--name", "probe"]) == 0
     ledger = json.loads(Path("runs/probe/ledger.json").read_text())
     assert ledger["parameters"] == 192 * 3 + 3

@@ -14,8 +14,9 @@ from pipeline.formats import open_dataset
 from trainer import checkpoint
 from trainer.config import Run
 from trainer.errors import InterruptedRunError, RunError
-from trainer.initial_weights import LoadReport, load, normalization, read
+from trainer.initial_weights import LoadReport, load, read
 from trainer.models import ResNet8, ResNet18, TorchvisionModel
+from trainer.normalization import normalization
 from trainer.session import Session
 
 Recipe = Callable[..., Run]

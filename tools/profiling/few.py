@@ -30,6 +30,7 @@ class Few:
         self.shard, self.offsets, self.sizes = dataset.shard[ids], dataset.offsets[ids], dataset.sizes[ids]
         self.checksums = None if dataset.checksums is None else dataset.checksums[ids]
         self.levels = dataset.levels
+        self.mode = dataset.mode
         self._dataset = dataset
         self._ids = ids
 
@@ -49,8 +50,8 @@ class Few:
         """Raise ChangedDataError if a file was changed after it was mapped."""
         self._dataset.check_unchanged()
 
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """Decode one sample: uint8[h, w, 3]."""
+    def image(self, index: int) -> NDArray[Any]:
+        """Decode one sample: [h, w, C] of the mode."""
         return self._dataset.image(int(self._ids[index]))
 
     def name(self, index: int) -> str:

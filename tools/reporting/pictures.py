@@ -13,6 +13,7 @@ from PIL import Image
 
 from pipeline.errors import DataError
 from pipeline.formats import Converted, open_dataset
+from pipeline.modes import shown
 from tools.reporting.lineup import Entry, Lineup
 from tools.reporting.markup import Child, Safe, el, table
 from tools.reporting.record import RunRecord, Samples
@@ -146,7 +147,7 @@ def _cell(one: _Shown, label: int, hardest: bool) -> Child:
     chosen = int(ids[weights.argmax() if hardest else weights.argmin()])
     stored = chosen if one.samples.image is None else int(one.samples.image[chosen])
     try:
-        picture, name = _png(one.data.image(stored)), one.data.name(stored)
+        picture, name = _png(shown(one.data.image(stored))), one.data.name(stored)
     except DataError:
         return "damaged"
     copy = "" if one.samples.copy is None else f", copy {int(one.samples.copy[chosen]) + 1}"

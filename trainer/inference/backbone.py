@@ -17,6 +17,7 @@ from trainer.errors import RunError
 from trainer.fitting import outputs
 from trainer.inference.trained import about, checkpoint_of, describe, read_recipe
 from trainer.models import check_encoder
+from trainer.models.channels import with_channels
 from trainer.models.resnet import ResNet
 from trainer.models.weights import write_safetensors
 from trainer.parallel import World
@@ -88,7 +89,8 @@ def open_backbone(folder: Path, *, best: bool = False) -> Backbone:
     description = describe(opened, run)
     dtype = torch.float64 if run.precision == "fp64" else torch.float32
     with torch.random.fork_rng(devices=[]):
-        network = run.model.build(classes=outputs(run.method, description.targets)).to(dtype)
+        network = run.model.build(classes=outputs(run.method, description.targets))
+        network = with_channels(network, len(description.preprocessing.mean)).to(dtype)
     network.load_state_dict(evaluated(state))
     table = recipe.to_table(run)["model"]
     steps = int(state["ledger"]["steps"])

@@ -17,6 +17,7 @@ from trainer.errors import RunError
 from trainer.inference.predictor import Predictor
 from trainer.inference.preprocessing import Preprocessing
 from trainer.inference.tasks import task_of
+from trainer.models.channels import with_channels
 from trainer.models.weights import read_safetensors, write_safetensors
 from trainer.parallel import World
 from trainer.recipe import from_table
@@ -96,7 +97,7 @@ def open_exported(path: Path, device: str = "auto") -> Predictor:
     part = from_table({"model": model}, where=str(path)).model
     # The caller's random numbers stay as they are: these weights are replaced at once.
     with torch.random.fork_rng(devices=[]):
-        network = part.build(classes=spec.outputs).to(there)
+        network = with_channels(part.build(classes=spec.outputs), len(preprocessing["mean"])).to(there)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ class Predictor:
     Attributes
     ----------
     network
-        In evaluation mode, on the device: from images [n, 3, H, W] of `preprocess` to its outputs, logits of
+        In evaluation mode, on the device: from images [n, C, H, W] of `preprocess` to its outputs, logits of
         classes or labels, or values.
     task
         What the outputs answer.
@@ -108,7 +109,7 @@ class Predictor:
         Parameters
         ----------
         images
-            One image or a sequence: paths, Pillow images, or uint8[h, w, 3] arrays.
+            One image or a sequence: paths, Pillow images, or arrays, such as uint8[h, w, 3].
 
         Raises
         ------
@@ -132,12 +133,12 @@ class Predictor:
             yield from self.task.predictions(names, part.answers)
 
     def preprocess(self, images: AnyImage | Sequence[AnyImage]) -> Tensor:
-        """Return the network's input [n, 3, H, W] for images as `predict` takes them, on its device."""
+        """Return the network's input [n, C, H, W] for images as `predict` takes them, on its device."""
         source = _source_of(images)
         return self.inputs(source, range(len(source)))
 
     def inputs(self, source: Source, indices: Iterable[int]) -> Tensor:
-        """Return the network's input [n, 3, H, W] for some images of a source, on its device."""
+        """Return the network's input [n, C, H, W] for some images of a source, on its device."""
         pictures = Pictures(source, self.preprocessing, self.preprocessing.augmentations(self.dtype))
         read = np.stack([pictures.read(index)[0] for index in indices])
         return pictures.normalized(0, place(read, self.device))
@@ -192,6 +193,12 @@ class Predictor:
     def _stored(
         self, data: Converted, crops: int, engine: EngineConfig | None
     ) -> Generator[tuple[NDArray[np.int64], tuple[Tensor, ...]], None, None]:
+        if data.card.mode != self.preprocessing.mode:
+            raise RunError(
+                f"images must have the mode that the network was trained with, {self.preprocessing.mode}; "
+                f"those of {data.path} have {data.card.mode}: convert them with --mode "
+                f"{quote(self.preprocessing.mode)}, or give the images that they were made from"
+            )
         with Loader(data, engine=engine, batch_size=BATCH, device=self.device) as loader:
             augmentations = self.preprocessing.augmentations(self.dtype, crops)
             if loader.shape is None and augmentations[0].cropping is None:
@@ -208,7 +215,7 @@ class Predictor:
         augmentations = self.preprocessing.augmentations(self.dtype, crops)
         pictures = Pictures(source, self.preprocessing, augmentations)
         indices: list[int] = []
-        held: list[list[NDArray[np.uint8]]] = []
+        held: list[list[NDArray[Any]]] = []
         chunks = (range(start, min(start + _CHUNK, len(source))) for start in range(0, len(source), _CHUNK))
         for chunk in in_order(lambda chunk: _read(pictures, chunk), chunks, cores()):
             for index, found in chunk:
@@ -235,7 +242,7 @@ class Predictor:
         self,
         pictures: Pictures,
         indices: list[int],
-        held: list[list[NDArray[np.uint8]]],
+        held: list[list[NDArray[Any]]],
         augmentations: Sequence[Augmentation],
     ) -> tuple[NDArray[np.int64], tuple[Tensor, ...]]:
         views = (np.stack([crops[view] for crops in held]) for view in range(len(augmentations)))
@@ -245,8 +252,8 @@ class Predictor:
         return np.array(indices, np.int64), tensors
 
 
-def _read(pictures: Pictures, chunk: range) -> list[tuple[int, list[NDArray[np.uint8]] | CorruptSampleError]]:
-    found: list[tuple[int, list[NDArray[np.uint8]] | CorruptSampleError]] = []
+def _read(pictures: Pictures, chunk: range) -> list[tuple[int, list[NDArray[Any]] | CorruptSampleError]]:
+    found: list[tuple[int, list[NDArray[Any]] | CorruptSampleError]] = []
     for index in chunk:
         try:
             found.append((index, pictures.read(index)))

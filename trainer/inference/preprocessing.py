@@ -17,12 +17,14 @@ from torch import Tensor
 from pipeline import Augmentation
 from pipeline.augment.center_crop import CenterCrop, PlacedCrop
 from pipeline.crop import Crop
-from pipeline.engines.ffcv import crop_image
+from pipeline.engines.stored import crop_image
 from pipeline.formats import Card
+from pipeline.modes import PIXELS, Mode, resized
 from pipeline.pillow import pixel_limit
 from pipeline.randomness import Keys
 from pipeline.resolution import Stage
-from pipeline.sources.protocol import Source
+from pipeline.sources.pixels import to_mode
+from pipeline.sources.protocol import Source, in_mode
 from pipeline.sources.store import Storage, fit, store
 from pipeline.sources.wrapped import Wrapped
 from trainer.errors import RunError
@@ -54,6 +56,8 @@ class Preprocessing:
         How images were resized when they were converted; see `pipeline.conversion.convert.ConvertOptions`.
     quality
         Of the JPEG that an image is stored as, unless it is one of the right size; None for raw images.
+    mode
+        Of the images; see `pipeline.modes`.
     """
 
     mean: tuple[float, ...]
@@ -66,6 +70,7 @@ class Preprocessing:
     max_resolution: int | None = None
     levels: tuple[int, ...] = ()
     quality: int | None = None
+    mode: Mode = "RGB"
 
     @classmethod
     def of(cls, card: Card, view: View, shape: tuple[int, int] | None) -> Preprocessing:
@@ -94,6 +99,7 @@ class Preprocessing:
             max_resolution=card.max_resolution,
             levels=card.levels,
             quality=(card.quality or _QUALITY) if card.encoding == "jpeg" else None,
+            mode=card.mode,
         )
 
     @classmethod
@@ -105,6 +111,8 @@ class Preprocessing:
         RunError
             When it is of another version.
         """
+        # Runs of versions before have images of RGB.
+        table = {"mode": "RGB", **table}
         if set(table) != {item.name for item in fields(cls)}:
             raise RunError(
                 f"a preprocessing must have {', '.join(item.name for item in fields(cls))}; got "
@@ -168,6 +176,8 @@ class Pictures:
     def __init__(
         self, source: Source, preprocessing: Preprocessing, augmentations: Sequence[Augmentation]
     ) -> None:
+        source = in_mode(source, preprocessing.mode)
+        self._mode, self._pixels = preprocessing.mode, PIXELS[preprocessing.mode]
         self._covering: _Covering | None = None
         height, width = preprocessing.height, preprocessing.width
         if height is not None and width is not None and preprocessing.square is None:
@@ -181,6 +191,7 @@ class Pictures:
             max_resolution=preprocessing.max_resolution,
             square=preprocessing.square,
             levels=preprocessing.levels,
+            mode=preprocessing.mode,
         )
         levels = enumerate(preprocessing.levels, start=1)
         self._level = next((at for at, one in levels if one >= preprocessing.pixels), 0)
@@ -197,8 +208,8 @@ class Pictures:
         """How many of the images read so far had another shape."""
         return 0 if self._covering is None else self._covering.fitted
 
-    def read(self, index: int) -> list[NDArray[np.uint8]]:
-        """Return the crops of an image, uint8[H, W, 3] each.
+    def read(self, index: int) -> list[NDArray[Any]]:
+        """Return the crops of an image, [H, W, C] each of the mode.
 
         Raises
         ------
@@ -210,14 +221,15 @@ class Pictures:
         assert kept.content is not None
         if stored.compressed:
             with pixel_limit(None):
-                pixels = np.array(Image.open(io.BytesIO(kept.content), formats=["JPEG"]).convert("RGB"))
+                image = Image.open(io.BytesIO(kept.content), formats=["JPEG"])
+                pixels = to_mode(image, self._mode)
         elif self._level:
-            pixels = np.frombuffer(kept.content, np.uint8).reshape(kept.height, kept.width, 3)
+            pixels = self._pixels.unpack(kept.content, kept.height, kept.width)
         pairs = zip(self._chains, self._crops, strict=True)
         return [_cropped(pixels, augmentation) if crops else pixels for augmentation, crops in pairs]
 
     def normalized(self, crop: int, images: Tensor) -> Tensor:
-        """Return the network's input [n, 3, H, W], of images uint8[n, H, W, 3] that were read as a crop."""
+        """Return the network's input [n, C, H, W], of images [n, H, W, C] that were read as a crop."""
         augmentation, cropped = self._chains[crop], self._crops[crop]
         drawn = augmentation.draw(_keys(len(images)), images.shape[1], images.shape[2], cropped=cropped)
         draws, _ = drawn.to(images.device)
@@ -233,7 +245,7 @@ class _Covering(Wrapped):
         self.fitted = 0
         self._shape, self._most, self._lock = (height, width), max_resolution, Lock()
 
-    def read(self, index: int) -> NDArray[np.uint8]:
+    def read(self, index: int) -> NDArray[Any]:
         image = self._source.read(index)
         if fit(image, self._most, None).shape[:2] == self._shape:
             return image
@@ -249,17 +261,17 @@ class _Covering(Wrapped):
             return content if (image.height, image.width) == self._shape else None
 
 
-def cover(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Return an image uint8[h, w, 3] cut to an aspect ratio around its center, and resized to that shape."""
+def cover(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """Return an image [h, w, C] cut to an aspect ratio around its center, and resized to that shape."""
     scale = min(image.shape[0] / height, image.shape[1] / width)
     high, wide = height * scale, width * scale
     top, left = (image.shape[0] - high) / 2, (image.shape[1] - wide) / 2
     box = (left, top, left + wide, top + high)
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC, box=box))
+    return resized(image, (height, width), Image.Resampling.BICUBIC, box)
 
 
-def _cropped(image: NDArray[np.uint8], augmentation: Augmentation) -> NDArray[np.uint8]:
-    """Return the window of an image uint8[h, w, 3] that a augmentation begins with, as engines crop it."""
+def _cropped(image: NDArray[Any], augmentation: Augmentation) -> NDArray[Any]:
+    """Return the window of an image [h, w, C] that a augmentation begins with, as engines crop it."""
     cropping = augmentation.cropping
     assert cropping is not None
     height, width = image.shape[:2]

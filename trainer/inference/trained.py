@@ -24,6 +24,7 @@ from trainer.inference.predict import View
 from trainer.inference.predictor import Predictor
 from trainer.inference.preprocessing import Preprocessing
 from trainer.inference.tasks import task_of
+from trainer.models.channels import with_channels
 from trainer.parallel import World
 from trainer.parts import Parts
 from trainer.run_folder import RunFolder
@@ -140,7 +141,8 @@ def open_trained(folder: Path, device: str = "auto", *, best: bool = False) -> T
     dtype = torch.float64 if run.precision == "fp64" else torch.float32
     # The caller's random numbers stay as they are: these weights are replaced at once.
     with torch.random.fork_rng(devices=[]):
-        network = run.model.build(classes=description.targets.outputs).to(there, dtype)
+        network = run.model.build(classes=description.targets.outputs)
+        network = with_channels(network, len(description.preprocessing.mean)).to(there, dtype)
     network.load_state_dict(evaluated(state))
     steps = int(state["ledger"]["steps"])
     network = network.eval()

@@ -13,6 +13,7 @@ from trainer.errors import RunError
 from trainer.methods.classification import ClassificationConfig, ClassificationMethod, ClassLoss
 from trainer.methods.protocol import Losses
 from trainer.models import Encoder
+from trainer.models.channels import with_channels
 from trainer.precision import at_least_float32
 
 
@@ -105,11 +106,11 @@ class Distillation(ClassificationConfig):
                 "method distillation needs a teacher, the folder of a run or a checkpoint of it; got none: "
                 "add --method.teacher runs/NAME"
             )
-        teacher = trained_network(self.teacher, _classes(encoder))
+        teacher = trained_network(self.teacher, _classes(encoder), _channels(encoder))
         return DistillationMethod(encoder, self.loss, teacher, self.weight, self.temperature)
 
 
-def trained_network(path: Path, classes: int) -> nn.Module:
+def trained_network(path: Path, classes: int, channels: int = 3) -> nn.Module:
     """Return the network of a run with the weights of one of its checkpoints.
 
     Made under ``torch.device("meta")`` it has no weights.
@@ -125,7 +126,7 @@ def trained_network(path: Path, classes: int) -> nn.Module:
 
     state = checkpoint.load(path, torch.device("cpu"))
     model = recipe.from_table({"model": state["settings"]["model"]}, where=str(path)).model
-    network = model.build(classes=classes)
+    network = with_channels(model.build(classes=classes), channels)
     if next(network.parameters()).is_meta:
         return network
     try:
@@ -133,10 +134,16 @@ def trained_network(path: Path, classes: int) -> nn.Module:
     except RuntimeError as error:
         fault = " ".join(str(error).partition("\n")[2].split())[:160]
         raise RunError(
-            f"method.teacher must be a network of the {classes} classes that are trained; {path} doesn't "
-            f"fit: {fault}"
+            f"method.teacher must be a network of the {classes} classes that are trained, and of images of "
+            f"{channels} channels; {path} doesn't fit: {fault}"
         ) from error
     return network
+
+
+def _channels(encoder: nn.Module) -> int:
+    """Return the channels of the images that the first convolution takes, 3 without one."""
+    convolutions = (module for module in encoder.modules() if isinstance(module, nn.Conv2d))
+    return next((module.in_channels for module in convolutions), 3)
 
 
 def _classes(encoder: nn.Module) -> int:

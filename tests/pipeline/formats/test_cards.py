@@ -38,7 +38,7 @@ def refused(path: Path, message: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "rule"),
     [
-        ("mean", "gray", "3 numbers from 0 to 1; got 'gray'"),
+        ("mean", "gray", "3 numbers from 0 to 1, or 1 of gray; got 'gray'"),
         ("mean", [0.5, 0.5], "3 numbers from 0 to 1"),
         ("mean", [125.3, 123.0, 113.9], "3 numbers from 0 to 1"),
         ("mean", [0.5, None, 0.5], "3 numbers from 0 to 1"),
@@ -53,7 +53,7 @@ def refused(path: Path, message: str) -> None:
         ("min_height", None, "a whole number of at least 0"),
         ("encoding", "png", "raw, jpeg or mixed"),
         ("quality", 101, "1 to 100, or null"),
-        ("channels", 1, "3; got 1"),
+        ("channels", 2, "3, or 1 of gray; got 2"),
         ("levels", [0], "a list of whole numbers from 1"),
         ("digest", "none", "64 hexadecimal digits, or null"),
         ("held_out", [1], "null, or part, fraction and seed"),

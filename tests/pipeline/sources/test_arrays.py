@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 from pipeline.sources import ArraySource, open_source
 from pipeline.sources.labels import numbered
-from pipeline.sources.pixels import array_to_rgb
+from pipeline.sources.pixels import array_to_mode
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -103,7 +103,7 @@ def test_a_damaged_npz_is_refused_or_right(tmp_path: Path) -> None:
     ],
 )
 def test_arrays_of_every_kind_become_rgb(array: NDArray[Any], wanted: list[Any]) -> None:
-    image = array_to_rgb(array)
+    image = array_to_mode(array)
     assert image.tolist() == wanted
     assert image.dtype == np.uint8
     assert image.flags.c_contiguous
@@ -123,7 +123,7 @@ def test_arrays_of_every_kind_become_rgb(array: NDArray[Any], wanted: list[Any])
 )
 def test_arrays_without_an_agreed_meaning_are_refused(array: NDArray[Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        array_to_rgb(array)
+        array_to_mode(array)
 
 
 def test_labels_are_numbers_or_texts_within_their_classes() -> None:
