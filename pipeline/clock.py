@@ -79,12 +79,21 @@ CLOCK = WorkClock()
 
 
 class Spans(Protocol):
-    """Receiver of what a loop did when, while it is recorded."""
+    """Receiver of what a loop did when, while it is recorded.
+
+    Attributes
+    ----------
+    step
+        Number of the step under way, which phases belong to.
+    """
+
+    step: int | None
 
     def add(self, lane: str, name: str, begin: float, end: float, number: int | None = None) -> None:
         """Take a span of a lane ("host", "device", "loader"), in seconds of the clock.
 
-        ``number`` is that of the loader's batch; phases belong to the step under way.
+        ``number`` is that of the loader's batch, or of the step that launched the device's work; by default
+        that of the step under way.
         """
 
 
@@ -96,6 +105,7 @@ class _Work:
     begin: torch.cuda.Event
     end: torch.cuda.Event
     before: list[tuple[str | None, float]]
+    step: int | None
 
 
 class PhaseTimes:
@@ -241,7 +251,8 @@ class PhaseTimes:
         if name in self._on_device:
             assert name is not None
             assert self._begun is not None
-            self._works.append(_Work(name, self._begun, self._record(), self._before))
+            step = None if self.spans is None else self.spans.step
+            self._works.append(_Work(name, self._begun, self._record(), self._before, step))
             self._before, self._begun = [], None
         elif self._timer is not None:
             self._before.append((name, now - since))
@@ -264,7 +275,7 @@ class PhaseTimes:
             last = work.end
             if self.spans is not None:
                 begin, end = (reached - event.elapsed_time(mark) / 1e3 for event in (work.begin, work.end))
-                self.spans.add("device", work.name, begin, end)
+                self.spans.add("device", work.name, begin, end, work.step)
         if last is not None:
             self._charge_gap(last.elapsed_time(mark) / 1e3, self._before)
         self._spare += [event for work in self._works for event in (work.begin, work.end)]

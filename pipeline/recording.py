@@ -152,7 +152,7 @@ class LoaderProfile:
             "copy": loader.times.copy - self._copied,
             "loading_seconds": {name: sum(values) for name, values in stages.items()},
             "steps": taken,
-            "timeline": self._recorder.rows(self._began),
+            "timeline": numbered(self._recorder.rows(self._began)),
             "dropped": self._recorder.dropped,
         }
 
@@ -165,6 +165,12 @@ class LoaderProfile:
             When no batch was taken, or the file can't be written.
         """
         write_whole(Path(path), (dumps(self.figures()) + "\n").encode())
+
+
+def numbered(rows: list[list[Any]]) -> list[list[Any]]:
+    """Number the consumer's batches through all orders; the loader's keep their numbers within each."""
+    numbers = iter(range(len(rows)))
+    return [[*row[:4], next(numbers) if row[0] == "consumer" else row[4]] for row in rows]
 
 
 @contextmanager

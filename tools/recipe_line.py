@@ -235,7 +235,14 @@ def _command_line(base: config.Run, parts: Mapping[str, list[Any]], more: type |
             ],
             field(default=""),
         ),
-        ("over", Annotated[tuple[Path, ...], tyro.conf.arg(name="with", help=_WITH)], field(default=())),
+        (
+            "over",
+            Annotated[
+                tuple[Path, ...],
+                tyro.conf.arg(name="with", help=_WITH, metavar="FILE [FILE ...]", help_behavior_hint=""),
+            ],
+            field(default=()),
+        ),
         ("settings", Annotated[Settings, tyro.conf.arg(name="")], field(default=settings)),
     ]
     if more is not None:

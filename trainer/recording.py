@@ -72,8 +72,7 @@ class Recording:
         if steps is not None and self.last > steps:
             raise RunError(
                 f"profile_steps must lie within this run's {steps:,} steps; got {self.first}:{self.last}: "
-                "record "
-                "earlier steps, or raise --epochs"
+                "record earlier steps, or raise --epochs"
             )
 
     def stepped(self, session: Session) -> None:
@@ -119,8 +118,7 @@ class Recording:
                 "setting": (
                     f"steps {self.first:,} to {self.last:,} of a run: {SLOTS['model'].named(run)} on "
                     f"{session.data.train.card.name}, batches of {run.batch_size} at {session.pixels} "
-                    "pixels, "
-                    f"engine {SLOTS['engine'].named(run)}, {session.device} {session.precision}"
+                    f"pixels, engine {SLOTS['engine'].named(run)}, {session.device} {session.precision}"
                 ),
                 "settings": settings.flat(to_table(run)),
                 "environment": environment(session.device),

@@ -85,6 +85,7 @@ def figures(**entries: Any) -> dict[str, Any]:
             "operations": 180,
             "copies": 12,
             "bytes": 40_000_000,
+            "beside": 40,
             "peak_flops": 2e11,
             "peak_bytes": 1e10,
             "launch": 3e-6,

@@ -169,15 +169,20 @@ def test_recorded_spans_are_what_was_charged() -> None:
     class Kept:
         def __init__(self) -> None:
             self.found: list[tuple[str, str, float, float]] = []
+            self.step: int | None = 7
+            self.numbers: set[int | None] = set()
 
         def add(self, lane: str, name: str, begin: float, end: float, number: int | None = None) -> None:
             self.found.append((lane, name, begin, end))
+            if lane == "device":
+                self.numbers.add(number)
 
     device, kept = Device(), Kept()
     phases = times(device)
     phases.start_clock()
     phases.spans = kept
     steps(phases, device, loading=0.1, computing=1.0)
+    assert kept.numbers == {7}
     of_device = [(begin, end) for lane, _, begin, end in kept.found if lane == "device"]
     assert [end - begin for begin, end in of_device] == pytest.approx([1.0] * 10, abs=0.01)
     assert all(end <= begin + 1e-9 for (_, end), (begin, _) in pairwise(of_device))

@@ -196,3 +196,14 @@ def test_a_mistake_is_one_line(
     assert message in said
     assert said.count("\n") == 1
     assert said.startswith("trainer profile: ")
+
+
+def test_a_set_that_no_engine_can_give_is_one_line(
+    photographs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = photographs.data(photographs.varied).with_name("train.beton")
+    small = ("--model", "resnet8", "--model.width", "1", "--batch-size", "12", "--device", "cpu")
+    assert main(["profile", "fashion_mnist_cpu", "--data", str(train), *small, "--augment", "none"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("trainer profile: ")
+    assert said.count("\n") == 1

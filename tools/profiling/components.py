@@ -51,6 +51,7 @@ class Stages:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._raws = list(islice(session.candidates(), BATCHES))
+        self._cached = cycle(self._raws)
         self._on = _share_of_turns(session)
         # A batch of candidates without selection is trained on as a whole, in several steps.
         self._steps = self._on + (1 - self._on) * session.loader.batch_size / session.run.batch_size
@@ -76,7 +77,13 @@ class Stages:
             works += self._of_the_chosen()
             works += [self._selection()] if self._on else []
         whole = Whole(self._session, self._session.loader, self._steps)
-        return [*works, self._training, self._feedback(), self._alone("cached", self.cached), whole]
+        return [
+            *works,
+            self._training,
+            self._feedback(),
+            self._alone("cached", self.cached, self._steps),
+            whole,
+        ]
 
     @property
     def raw(self) -> RawBatch:
@@ -105,13 +112,15 @@ class Stages:
             return [whole.seconds() for _ in range(_LOADER_WINDOWS + 1)][1:]
 
     def cached(self) -> None:
-        """Make the step of a batch in memory: all of a step but loading."""
+        """Make all of the steps of a batch in memory but loading: augment, select, train."""
         session = self._session
-        if session.selector.loads_more:
-            session.train(self._ready)
-        else:
-            session.train(Ready(self._raws[0].augment()))
+        for ready in session.ready(next(self._cached), self._on > 0):
+            session.train(ready)
         session.feedback.clear()
+
+    def train(self) -> None:
+        """Train on a batch that is ready: forward, backward and update."""
+        self._step()
 
     def _first_ready(self) -> Ready:
         """Return a batch to train on, made as by the training loop."""

@@ -82,16 +82,12 @@ def _sentence(profile: Mapping[str, Any]) -> str:
     """Return the bound of a loop, in a sentence."""
     stall = profile["stall"]
     if stall < WAITS:
-        of = "the loop" if profile["kind"] == "loader" else "training"
-        what = _longest_phase(profile)
-        bound = (
-            f"by its own work{what}, not by the loader"
+        of = (
+            "The loop is bound by its own work"
             if profile["kind"] == "loader"
-            else f"by its steps{what}"
+            else f"Training is bound by its steps{_longest_phase(profile)}"
         )
-        return (
-            f"{of[:1].upper()}{of[1:]} is bound {bound}; it waits for batches {percent(stall)} of the time."
-        )
+        return f"{of}, not by the loader; it waits for batches {percent(stall)} of the time."
     stages = _loader_seconds(profile)
     if not stages:
         return f"Training waits for batches {percent(stall)} of the time."
@@ -100,8 +96,7 @@ def _sentence(profile: Mapping[str, Any]) -> str:
     share = percent(stages[name] / sum(stages.values()), 0)
     return (
         f"Training waits for the loader {percent(stall)} of the time: {share} of its work is {said}; "
-        f"{help_}, and a "
-        f"step would be up to {percent(stall, 0)} shorter."
+        f"{help_}, and a step would be up to {percent(stall, 0)} shorter."
     )
 
 

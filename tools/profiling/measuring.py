@@ -114,8 +114,8 @@ def measure(session: Session, at: float, seconds: float) -> Profiled:
     ahead = run.prefetch if stages.loading.asynchronous else 0
     try:
         windows = turns([*stages.works(), loop], 0.85 * seconds)
-        work = work_of(session, stages.cached)
-        memory = memory_of(session, stages.raw, stages.cached, run.batch_size, ahead)
+        work = work_of(session, stages.train, stages.cached, stages.steps)
+        memory = memory_of(session, stages.raw, stages.train, run.batch_size, ahead)
         loader = _loader(session, stages, 0.15 * seconds)
         beside, decodes = stages.beside, stages.loading.decodes
     finally:

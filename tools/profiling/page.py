@@ -213,7 +213,6 @@ def _reading(profile: Row) -> Safe:
     if "overhead" in profile:
         lines.append(
             f"Recording the timeline made steps {percent(profile['overhead'])} longer, by windows with and "
-            "without "
-            "it in turns; all other figures are from windows without."
+            "without it in turns; all other figures are from windows without."
         )
     return section("How to read this", el("ul", [el("li", line) for line in lines], class_="notes"))

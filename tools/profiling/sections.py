@@ -81,10 +81,8 @@ def stages(profile: Row) -> Safe | None:
     cached = profile["cached"]
     said = (
         "Each stage was timed alone, on batches in memory; the line is a whole step of the loop. A stage "
-        "that "
-        "could feed the step several times over isn't its bound. On batches in memory, without loading, a "
-        "step "
-        f"takes {cached['milliseconds']:,.3g}{SPACE}ms instead of {together:,.3g}{SPACE}ms."
+        "that could feed the step several times over isn't its bound. On batches in memory, without "
+        f"loading, a step takes {cached['milliseconds']:,.3g}{SPACE}ms instead of {together:,.3g}{SPACE}ms."
     )
     return section(
         "Each stage alone, against the step",
@@ -115,10 +113,9 @@ def roofline(profile: Row) -> Safe | None:
     rate = work["flops"] / network
     facts = [
         f"The network's {_unit(work['flops'], 'FLOP')} per step, in {milliseconds(network)}, are "
-        f"{_unit(rate, 'FLOP/s')}: "
-        f"{percent(rate / work['peak_flops'])} of the {_unit(work['peak_flops'], 'FLOP/s')} that a product "
-        "of large "
-        "matrices reaches on this device; over whole steps "
+        f"{_unit(rate, 'FLOP/s')}: {percent(rate / work['peak_flops'])} of the "
+        f"{_unit(work['peak_flops'], 'FLOP/s')} that a product of large matrices reaches on this device; "
+        "over whole steps "
         f"{percent(work['flops'] / step / work['peak_flops'])}.",
     ]
     drawing = None
@@ -126,19 +123,17 @@ def roofline(profile: Row) -> Safe | None:
         moved = work["bytes"] / network
         facts.append(
             f"Its operations read and write {_unit(work['bytes'], 'B')} per step at most, "
-            f"{_unit(moved, 'B/s')}: "
-            f"{percent(moved / work['peak_bytes'], 0)} of the {_unit(work['peak_bytes'], 'B/s')} of a "
-            "large copy. Above "
-            "100%, part of it stays in caches."
+            f"{_unit(moved, 'B/s')}: {percent(moved / work['peak_bytes'], 0)} of the "
+            f"{_unit(work['peak_bytes'], 'B/s')} of a large copy. Above 100%, part of it stays in caches."
         )
         spoken = f"Roofline: {facts[0]} {facts[1]}"
         drawing = charts.roofline(
             work["flops"] / work["bytes"], rate, work["peak_flops"], work["peak_bytes"], spoken
         )
         facts.append(
-            f"A step launches {work['operations']:,} operations, {work['copies']:,} of which copy; a tiny "
-            "one takes "
-            f"{1e6 * work['launch']:.2g}{SPACE}µs here, so launching alone takes about "
+            f"It launches {work['operations']:,} operations per step, {work['copies']:,} of which copy, and "
+            f"augmentation and selection {work['beside']:,} more. A tiny one takes "
+            f"{1e6 * work['launch']:.2g}{SPACE}µs here, so launching the network's alone takes about "
             f"{milliseconds(work['operations'] * work['launch'])}."
         )
     return section(
@@ -198,17 +193,15 @@ def loader(profile: Row) -> Safe | None:
     if profile["loading"] is not None:
         rate = profile["loading"]["images_per_second"]
         facts.append(
-            f"Alone, on the set as it comes, the loader gives {count(rate)} images/s, "
-            f"{rate / consumed:.1f} times what "
-            "the training takes."
+            f"Alone, on the set as it comes, the loader gives {count(rate)} images/s, {rate / consumed:.1f} "
+            "times what the training takes."
         )
     facts.append(f"An image takes {_unit(found['bytes_per_image'], 'B')} in the file.")
     if found["cold"]:
         cold = found["cold"]
         facts.append(
             f"From the disk, past the page cache, one thread reads {count(cold['images_per_second'])} "
-            "images/s, "
-            f"{_unit(cold['bytes_per_second'], 'B/s')}."
+            f"images/s, {_unit(cold['bytes_per_second'], 'B/s')}."
         )
     drawing = None
     if len(found["threads"]) > 1:
@@ -244,8 +237,7 @@ def steps(profile: Row) -> Safe | None:
     middle, high, most = np.quantile(taken, [0.5, 0.95, 1.0])
     said = (
         f"Half of {len(taken):,} steps took up to {middle:,.3g}{SPACE}ms, 95% up to {high:,.3g}{SPACE}ms, "
-        "the slowest "
-        f"{most:,.3g}{SPACE}ms."
+        f"the slowest {most:,.3g}{SPACE}ms."
     )
     drawing = figures.lines(
         "steps",

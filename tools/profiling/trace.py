@@ -50,8 +50,7 @@ def write(session: Session, steps: int, operations: int | None, path: Path) -> N
         fitting = max(1, MOST_BYTES // (_PER_OPERATION * (operations or 1)))
         raise RunError(
             f"a trace must be at most {MOST_BYTES >> 20} MiB; {steps} steps of {operations:,} operations "
-            "would take "
-            f"{size >> 20} MiB: lower --trace-steps, to {fitting} say"
+            f"would take {size >> 20} MiB: lower --trace-steps, to {fitting} say"
         )
     # Else it speaks on the terminal of its own beginning and end.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")

@@ -34,8 +34,11 @@ class Work:
     flops
         Floating-point operations of a step by the run's account.
     operations, copies, bytes
-        Operations that are launched in a step, views not among them; how many of them copy; the bytes that
-        they read and write, an upper limit of what goes to memory. None for compiled steps.
+        Operations that forward pass, backward pass and update launch, views not among them; how many of them
+        copy; the bytes that they read and write, an upper limit of what goes to memory. None for compiled
+        steps.
+    beside
+        Operations that a step launches besides, in augmentation and selection; None for compiled steps.
     peak_flops, peak_bytes
         Per second: of the product of two large matrices in the run's precision; of copying a large block.
     launch
@@ -46,13 +49,14 @@ class Work:
     operations: int | None
     copies: int | None
     bytes: int | None
+    beside: int | None
     peak_flops: float
     peak_bytes: float
     launch: float
 
     @property
     def launching(self) -> float:
-        """Seconds that launching a step's operations takes, by their number."""
+        """Seconds that launching the network's operations takes, by their number."""
         return 0.0 if self.operations is None else self.operations * self.launch
 
     def memory_bound(self, seconds: float) -> bool:
@@ -67,30 +71,42 @@ class Work:
         return asdict(self)
 
 
-def work_of(session: Session, step: Callable[[], object]) -> Work:
-    """Count what ``step`` does, and measure the device's peaks.
+def work_of(session: Session, train: Callable[[], object], whole: Callable[[], object], steps: float) -> Work:
+    """Count the work of a step, and measure the device's peaks.
 
     Parameters
     ----------
-    step
-        Makes one training step, augmentation included.
+    train
+        Makes the forward pass, the backward pass and the update of a step.
+    whole
+        Makes ``steps`` whole steps but their loading.
     """
-    counter = None if session.run.compile else _Operations()
-    if counter is not None:
-        with counter:
-            step()
+    counted = None if session.run.compile else _count(train)
+    everything = None if session.run.compile else _count(whole)
     account, device = session.account, session.device
     flops = account.forward_flops * account.step_passes * account.train_costs.get(session.pixels, 1.0)
     dtype = torch.bfloat16 if session.bf16 else torch.float32
     return Work(
         flops=flops * session.run.batch_size,
-        operations=None if counter is None else counter.operations,
-        copies=None if counter is None else counter.copies,
-        bytes=None if counter is None else counter.bytes,
+        operations=None if counted is None else counted.operations,
+        copies=None if counted is None else counted.copies,
+        bytes=None if counted is None else counted.bytes,
+        beside=None if counted is None or everything is None else _beside(counted, everything, steps),
         peak_flops=_peak_flops(device, dtype),
         peak_bytes=_peak_bytes(device),
         launch=_launch(device),
     )
+
+
+def _beside(train: _Operations, whole: _Operations, steps: float) -> int:
+    return max(0, round(whole.operations / steps) - train.operations)
+
+
+def _count(step: Callable[[], object]) -> _Operations:
+    counter = _Operations()
+    with counter:
+        step()
+    return counter
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
