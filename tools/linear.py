@@ -8,7 +8,10 @@ from pathlib import Path
 from rich.console import Console
 
 from tools.run import Run
+from tools.streams import say
+from trainer.inference.trained import read_recipe
 from trainer.linear import LinearOptions, linear_run
+from trainer.run_folder import RunFolder
 
 
 def evaluate_linearly(
@@ -30,6 +33,8 @@ def evaluate_linearly(
         As `linear_run`.
     """
     run = linear_run(folder, options, best=best)
+    if not RunFolder(folder, read_recipe(folder)).finished:
+        say(f"note: {folder} is not finished: its features are those of its last checkpoint")
     if device != "auto":
         run = replace(run, device=device)
     if data_dir is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +42,18 @@ def table(data: Path, folder: Path, **entries: Any) -> Run:
     )
 
 
-@pytest.fixture
-def features(tiny: Callable[..., Path], tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def features(tiny_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder of features."""
+    folder = tmp_path_factory.mktemp("runs")
     run = table(
-        tiny(),
-        tmp_path,
+        tiny_directory / "tiny" / "train.beton",
+        folder,
         method={"name": "simsiam", "out": 16, "bottleneck": 8},
         evaluator={"name": "knn", "k": 10},
     )
-    train(run, RunFolder(tmp_path / "features", run), World(), Silent()).close()
-    return tmp_path / "features"
+    train(run, RunFolder(folder / "features", run), World(), Silent()).close()
+    return folder / "features"
 
 
 def test_features_are_evaluated_linearly(features: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,8 +138,8 @@ def test_a_layout_is_of_networks_that_have_it() -> None:
         lenet.state("timm")
 
 
-def test_features_are_fine_tuned_with_labels(features: Path, tmp_path: Path) -> None:
-    run = table(tmp_path / "tiny" / "train.beton", tmp_path, init_from=str(features))
+def test_features_are_fine_tuned_with_labels(features: Path, tiny_directory: Path, tmp_path: Path) -> None:
+    run = table(tiny_directory / "tiny" / "train.beton", tmp_path, init_from=str(features))
     with open_session(run, RunFolder(tmp_path / "tuned", run)) as session:
         backbone = open_backbone(features).network.state_dict()
         ours = session.encoder.state_dict()

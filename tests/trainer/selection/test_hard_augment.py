@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from pipeline import Batch
 from trainer import RunFolder, Session, open_session
@@ -104,26 +103,20 @@ def test_a_pairs_loss_is_the_part_of_the_methods_that_depends_on_it(method: str)
             torch.testing.assert_close(losses[:, i, j], expected, rtol=1e-4, atol=1e-5)
 
 
-def chosen(run: Run, folder: Path) -> tuple[Session, Batch, Batch, Tensor]:
-    with open_session(run, RunFolder(folder, run)) as session:
-        session.begin_round()
-        raw = next(session.candidates())
-        light = raw.augment()
-        selector = session.selector
-        assert isinstance(selector, PairSelector)
-        losses = selector.score(light, session.stage)
-        (ready,) = session.ready(raw, session.selects)
-        return session, light, ready.batch, losses
-
-
 @pytest.mark.parametrize("scoring", ["train", "eval"])
 def test_the_hardest_pair_is_trained_on_and_scoring_leaves_no_trace(
     make: Callable[..., Run], tmp_path: Path, scoring: str
 ) -> None:
     run = make(selection={"name": "hard_augment", "m": 4, "pixels": 0.5, "scoring": scoring})
-    with open_session(run, RunFolder(tmp_path / "state", run)) as session:
+    with open_session(run, RunFolder(tmp_path / "run", run)) as session:
+        session.begin_round()
         before = {name: value.clone() for name, value in session.method.state_dict().items()}
-    session, light, batch, losses = chosen(run, tmp_path / "run")
+        raw = next(session.candidates())
+        light, selector = raw.augment(), session.selector
+        assert isinstance(selector, PairSelector)
+        losses = selector.score(light, session.stage)
+        (ready,) = session.ready(raw, session.selects)
+    batch = ready.batch
     assert len(light.views) == 4
     assert len(batch.views) == 2
     first, second = torch.triu_indices(4, 4, offset=1)
