@@ -14,15 +14,15 @@ by up to some ten gray levels, so such a run ends with other weights. `FfcvEngin
 from __future__ import annotations
 
 import ctypes
-import importlib
+import importlib.util
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import PathFinder
 from queue import SimpleQueue
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -250,24 +250,18 @@ def _library() -> _Library:
     Raises
     ------
     MissingExtraError
-        When FFCV isn't installed.
+        When FFCV isn't installed, or a library that it is linked with.
     """
-    # Importing FFCV sets numba's and PyTorch's number of threads to 1.
-    numba_threads, torch_threads = numba.get_num_threads(), torch.get_num_threads()
+    # Importing FFCV would compile for seconds, and set numba's and PyTorch's number of threads to 1. Looking
+    # a name up in a library also finds it in those that it is linked with, here libturbojpeg.
     try:
-        module = importlib.import_module("ffcv.libffcv")
-    except ImportError as error:
+        library = ctypes.CDLL(_library_path())
+    except (ImportError, OSError) as error:
         raise MissingExtraError(
-            f"the ffcv engine needs FFCV, which can't be imported ({error}): "
+            f"the ffcv engine needs FFCV, which can't be loaded ({error}): "
             "apt-get install pkg-config libturbojpeg0-dev libopencv-dev, then pip install 'budgetrain[ffcv]'"
             "; or use the resident engine"
         ) from None
-    finally:
-        numba.set_num_threads(numba_threads)
-        torch.set_num_threads(torch_threads)
-    # A handle of its own, so that the types declared here stay here. Looking a name up in a library also
-    # finds it in those that it is linked with, here libturbojpeg.
-    library = ctypes.CDLL(module.lib._name)
     start, end, decompress = library.tjInitDecompress, library.tjDestroy, library.tjDecompress2
     message = library.tjGetErrorStr2
     start.restype, start.argtypes = ctypes.c_void_p, []
@@ -288,6 +282,14 @@ def _library() -> _Library:
 def _kernels(channels: int, depth: int) -> Kernels:
     """Compile the loops around the library, for images of so many values per pixel, of so many bytes."""
     return make_kernels(_library().decompress, _library().message, channels, depth)
+
+
+def _library_path() -> str:
+    package = importlib.util.find_spec("ffcv")
+    found = package and PathFinder.find_spec("ffcv._libffcv", package.submodule_search_locations)
+    if found is None or found.origin is None:
+        raise ImportError("No module named 'ffcv._libffcv'")
+    return found.origin
 
 
 def _end_all(library: _Library, handles: list[int]) -> None:
