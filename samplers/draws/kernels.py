@@ -73,8 +73,12 @@ def collect(
             a += np.uint64(bin_of_key < bound)
             b += np.uint64(bin_of_key == bound)
         found_low, found_tied = np.int64(a), np.int64(b)
-        low_ids[low : low + found_low] = some_low[:found_low]
-        edge_ids[tied : tied + found_tied] = some_tied[:found_tied]
+        # Not as assignments to slices: numba compiles their error message for 3 s.
+        own_low, own_tied = low_ids[low : low + found_low], edge_ids[tied : tied + found_tied]
+        for i in range(found_low):
+            own_low[i] = some_low[i]
+        for i in range(found_tied):
+            own_tied[i] = some_tied[i]
         low += found_low
         tied += found_tied
 
