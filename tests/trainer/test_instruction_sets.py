@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).with_name("test_golden.py")
 ROOT = GOLDEN.parents[2]
 
 PROBE = """
-import hashlib, importlib, json, numba, numpy, torch
+import hashlib, importlib, json, numba, numpy, sys, torch
 
 words = numpy.random.PCG64(1).random_raw(1 << 18) >> numpy.uint64(40)
 values = words.astype(numpy.float32) * numpy.float32(2.0**-24)
@@ -60,8 +60,13 @@ digests = {
 core = "numpy._core" if int(numpy.__version__[0]) > 1 else "numpy.core"
 umath = importlib.import_module(core + "._multiarray_umath")
 has = [name for name in umath.__cpu_dispatch__ if umath.__cpu_features__[name]]
-print(json.dumps([digests, " ".join(has)]))
+print(json.dumps([digests, " ".join(has)]), flush=True)
+if sys.argv[1:]:
+    import pytest
+
+    sys.exit(pytest.main(sys.argv[1:]))
 """
+"""Prints what this process computes in single precision, then runs the tests named on its command line."""
 
 NUMPY = "NPY_DISABLE_CPU_FEATURES"
 """Its value is made of what NumPy finds here: it warns of names that are not there."""
@@ -94,40 +99,39 @@ def _environment(setting: dict[str, str]) -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **setting}
 
 
-def _probe(setting: dict[str, str]) -> tuple[dict[str, str], str]:
-    """Digests of results in single precision by name, and the instructions that NumPy chooses by."""
-    words = [sys.executable, "-W", "ignore", "-c", PROBE]
-    done = subprocess.run(words, env=_environment(setting), capture_output=True, text=True, check=True)
-    digests, features = json.loads(done.stdout)
-    return digests, features
+def _probed(setting: dict[str, str], *tests: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-W", "ignore", "-c", PROBE, *tests]
+    return subprocess.run(words, env=_environment(setting), cwd=ROOT, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
 def usual() -> tuple[dict[str, str], str]:
-    """Return the probe's result without any setting."""
-    return _probe({})
+    """Digests of results in single precision by name, and the instructions that NumPy chooses by."""
+    done = _probed({})
+    assert done.returncode == 0, done.stderr
+    digests, features = json.loads(done.stdout)
+    return digests, features
 
 
 @pytest.fixture
 def check(usual: tuple[dict[str, str], str], tmp_path: Path) -> Callable[..., None]:
-    """Run golden tests under a setting, once it is seen to change anything at all."""
+    """Run golden tests under a setting, and see that it changes anything at all."""
 
     def run(setting: dict[str, str], *runs: str) -> None:
         before, features = usual
         if NUMPY in setting:
             setting = {**setting, NUMPY: features}
-        after, _ = _probe(setting)
+        tests = [f"{GOLDEN}::test_losses_are_the_golden_ones[{name}]" for name in runs] or [str(GOLDEN)]
+        # NumPy's feature names differ between its versions, and it warns of some combinations.
+        quiet = ["-W", "ignore::RuntimeWarning", "-W", "ignore::ImportWarning"]
+        words = ["-q", *quiet, "-p", "no:cacheprovider", "-p", "no:xdist"]
+        done = _probed(setting, *words, f"--basetemp={tmp_path / 'golden'}", *tests)
+        after, _ = json.loads(done.stdout.partition("\n")[0])
         changed = [name for name in before if after[name] != before[name]]
         if not changed:
             pytest.skip(
                 f"{setting} changes none of {', '.join(before)} in single precision on this processor"
             )
-        tests = [f"{GOLDEN}::test_losses_are_the_golden_ones[{name}]" for name in runs] or [str(GOLDEN)]
-        # NumPy's feature names differ between its versions, and it warns of some combinations.
-        quiet = ["-W", "ignore::RuntimeWarning", "-W", "ignore::ImportWarning"]
-        words = [sys.executable, "-m", "pytest", "-q", *quiet, "-p", "no:cacheprovider", "-p", "no:xdist"]
-        words += [f"--basetemp={tmp_path / 'golden'}", *tests]
-        done = subprocess.run(words, env=_environment(setting), cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, f"under {setting}, which changes {changed}:\n{done.stdout}{done.stderr}"
         assert f"{len(tests)} passed" in done.stdout or not runs
 
