@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import run_program
 
 from pipeline.bus_error import EXIT_STATUS
 from pipeline.conversion.convert import ConvertOptions, convert
@@ -160,12 +159,7 @@ thread.join()
 def test_a_bus_error_in_a_thread_is_one_line_and_a_status(engine: str, ending: str, tmp_path: Path) -> None:
     path = make(tmp_path / f"x.{ending}")
     file = file_of(path)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, engine, str(path), str(file)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_program(PROGRAM, [engine, str(path), str(file)])
     assert done.returncode == EXIT_STATUS
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import run_command
 from PIL import Image
 
 from pipeline.conversion.convert import ConvertOptions, convert
@@ -51,16 +50,16 @@ def test_what_pillow_logs_stays_off_the_terminal(tmp_path: Path) -> None:
     samples = (277).to_bytes(2, "little") + b"\x03\0\x01\0\0\0"
     assert content.count(samples) == 1
     (root / "a" / "9.tif").write_bytes(content.replace(samples + b"\x03\0", samples + b"\0\x08"))
-    command = [sys.executable, "-m", "tools.cli", "convert", str(root), str(tmp_path / "x.beton")]
-    done = subprocess.run([*command, "--skip-corrupt"], capture_output=True, text=True, check=True)
+    done = run_command(["convert", str(root), str(tmp_path / "x.beton"), "--skip-corrupt"])
+    assert done.returncode == 0
     assert "corrupt images left out: 1" in done.stdout
     assert done.stderr == ""
 
 
 def test_the_terminal_has_the_line_and_no_other(tmp_path: Path) -> None:
     root = noisy_folder(tmp_path / "noisy")
-    command = [sys.executable, "-m", "tools.cli", "convert", str(root), str(tmp_path / "x.beton")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = run_command(["convert", str(root), str(tmp_path / "x.beton")])
+    assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert [line.startswith("note: 4 images are kept") for line in lines].count(True) == 1
     assert len(lines) == 4

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import start_command, wait_for
 
 from pipeline.bus_error import EXIT_STATUS
 from pipeline.conversion.convert import ConvertOptions, convert
@@ -44,18 +41,13 @@ def trains(folder: Path) -> bool:
 
 def test_a_run_whose_data_are_truncated_ends_with_one_line_and_a_status(tmp_path: Path) -> None:
     """In a process of its own, which a bus error may end."""
-    command = [sys.executable, "-m", "tools.cli", *words(tmp_path)]
-    with (
-        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run,
-        contextlib.ExitStack() as at_last,
-    ):
-        # Popen waits for its process, which would train on where it notices nothing.
-        at_last.callback(run.kill)
-        while run.poll() is None and not trains(tmp_path):
-            time.sleep(0.01)
-        os.truncate(tmp_path / "train.beton", 0)
-        _, told = run.communicate(timeout=600)
-    assert run.returncode == EXIT_STATUS, told
+    with (tmp_path / "errors").open("w") as errors:
+        run = start_command(words(tmp_path), errors=errors.fileno())
+    assert wait_for(run, lambda: trains(tmp_path))
+    os.truncate(tmp_path / "train.beton", 0)
+    run.join(600)
+    told = (tmp_path / "errors").read_text()
+    assert run.exitcode == EXIT_STATUS, told
     (line,) = told.splitlines()
     assert str(tmp_path / "train.beton") in line
 

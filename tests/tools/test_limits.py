@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import run_program
 
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.formats import Sample, StoredImage, WebDatasetFormat, open_dataset
@@ -18,10 +19,12 @@ from tools.limits import refusal
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")
 
 
+BEGIN = "import os, resource, sys\nfrom pathlib import Path\nfrom tools.cli import main\n"
+
+
 def limited(program: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    begin = "import os, resource, sys\nfrom pathlib import Path\nfrom tools.cli import main\n"
     return subprocess.run(
-        [sys.executable, "-c", begin + program, *words],
+        [sys.executable, "-c", BEGIN + program, *words],
         capture_output=True,
         text=True,
         check=False,
@@ -67,7 +70,7 @@ raised = main(["verify", sys.argv[1]])
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 print([raised, main(["verify", sys.argv[1]])])
 """
-    done = limited(program, str(path))
+    done = run_program(BEGIN + program, [str(path)])
     if sys.version_info < (3, 13):
         assert done.stdout.splitlines()[-1] == "[0, 2]"
         (line,) = done.stderr.splitlines()

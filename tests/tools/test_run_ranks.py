@@ -22,7 +22,9 @@ def started(folder: Path, *commands: Sequence[str]) -> Iterator[list[BaseProcess
     with contextlib.ExitStack() as at_last:
         ranks, shared = [], meeting()
         for rank, words in enumerate(commands):
-            ranks.append(start_command(words, {**shared, **place(rank)}, folder / f"errors-{rank}"))
+            with (folder / f"errors-{rank}").open("w") as errors:
+                environment = {**shared, **place(rank)}
+                ranks.append(start_command(words, environment, errors=errors.fileno()))
             at_last.callback(ranks[-1].kill)
         yield ranks
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked import start_command, wait_for
 
 from tools.cli import main
 
@@ -21,36 +20,22 @@ Words = Callable[..., list[str]]
 ENDLESS = ("--epochs", "100000", "--checkpoint-seconds", "1e9", "--evaluate-every", "1")
 
 
-def started(words: list[str], stdout: int) -> subprocess.Popen[str]:
-    """Start a command of ours in a process of its own."""
-    command = [sys.executable, "-m", "tools.cli", *words]
-    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True)
-
-
-def trains(folder: Path, process: subprocess.Popen[str]) -> None:
-    """Wait until a run has made a step."""
-    while not (folder / "steps.jsonl").exists():
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        time.sleep(0.02)
-
-
 def test_a_closed_terminal_leaves_a_checkpoint_and_a_line(tiny_words: Words, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "x"
     reader, writer = os.pipe()
-    with started(tiny_words(*ENDLESS), stdout=writer) as run, contextlib.ExitStack() as at_last:
-        # Popen waits for its process, which would train on where an assertion fails.
-        at_last.callback(run.kill)
-        os.close(writer)
-        # A reader that has seen enough takes no training with it.
-        os.close(reader)
-        trains(folder, run)
-        assert run.stderr is not None
-        assert run.stderr.readline() == (
-            "note: output can't be written any more (Broken pipe); the command continues without it\n"
-        )
-        run.send_signal(signal.SIGHUP)
-        said = run.stderr.read()
-        assert run.wait() == 130
+    with (tmp_path / "errors").open("w") as errors:
+        run = start_command(tiny_words(*ENDLESS), output=writer, errors=errors.fileno())
+    os.close(writer)
+    # A reader that has seen enough takes no training with it.
+    os.close(reader)
+    assert wait_for(run, lambda: (folder / "steps.jsonl").exists())
+    note = "note: output can't be written any more (Broken pipe); the command continues without it\n"
+    assert wait_for(run, lambda: (tmp_path / "errors").read_text() == note)
+    assert run.pid is not None
+    os.kill(run.pid, signal.SIGHUP)
+    run.join(600)
+    assert run.exitcode == 130
+    said = (tmp_path / "errors").read_text().removeprefix(note)
     assert "stopped by SIGHUP at step" in said
     assert said.count("\n") == 1
     assert (folder / "checkpoint" / "last.pt").exists()

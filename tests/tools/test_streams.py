@@ -23,7 +23,10 @@ def unread(words: list[str]) -> tuple[int, str]:
 
 
 def written_to(output: int, words: list[str]) -> tuple[int, str]:
-    """Return the status and errors of a command that prints to ``output``, which is closed."""
+    """Return the status and errors of a command that prints to ``output``, which is closed.
+
+    In a process of its own: it is as the interpreter ends that it writes what is left.
+    """
     command = [sys.executable, "-m", "tools.cli", *words]
     done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
     os.close(output)

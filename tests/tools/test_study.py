@@ -10,12 +10,13 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from forked import start_command, wait_for
 
 from tools.cli import main
 from tools.studying.cells import Place, final_cells
@@ -96,17 +97,14 @@ def is_timed(column: str) -> bool:
 
 
 @contextlib.contextmanager
-def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "tools.cli", *command],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def started(command: list[str], errors: Path) -> Iterator[BaseProcess]:
+    with errors.open("w") as file:
+        process = start_command(command, errors=file.fileno())
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
 
 
 def holders(folder: Path) -> list[int]:
@@ -116,12 +114,6 @@ def holders(folder: Path) -> list[int]:
         with contextlib.suppress(OSError, ValueError, KeyError):
             found.append(int(json.loads(lock.read_text())["pid"]))
     return found
-
-
-def wait_for(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
-    """Wait until something is so, or the process has ended."""
-    while process.poll() is None and not ready():
-        time.sleep(0.01)
 
 
 @pytest.mark.slow
@@ -139,7 +131,7 @@ def test_a_study_killed_at_random_has_the_tables_of_one_that_was_not(
         return sum(log.read_bytes().count(b"\n") for log in folder.glob("*/steps.jsonl"))
 
     for _ in range(kills):
-        with started(words()) as process:
+        with started(words(), tmp_path / "errors") as process:
             before, more = steps(), chance.randrange(1, 30)
             wait_for(process, lambda at=before + more: bool(holders(folder)) and steps() >= at)  # type: ignore[misc]
             first = holders(folder)
@@ -156,18 +148,19 @@ def test_a_study_killed_at_random_has_the_tables_of_one_that_was_not(
 
 @pytest.mark.slow
 def test_a_study_that_is_stopped_leaves_checkpoints_and_tables(
-    study: Path, words: Words, capsys: pytest.CaptureFixture[str]
+    study: Path, words: Words, tmp_path: Path
 ) -> None:
     folder = study.parent / "runs" / "noise"
     shutil.rmtree(folder / "p_sgd-s1")
     study.write_text(STUDY)
-    with started(words()) as process:
-        wait_for(process, lambda: (folder / "p_sgd-s1" / "steps.jsonl").exists())
-        process.send_signal(signal.SIGTERM)
-        assert process.stderr is not None
-        said = process.stderr.read()
-        assert process.wait() == 130
-    assert said == ("trainer study: stopped by SIGTERM with 3 of 4 runs finished; the same command goes on\n")
+    with started(words(), tmp_path / "errors") as process:
+        assert wait_for(process, lambda: (folder / "p_sgd-s1" / "steps.jsonl").exists())
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGTERM)
+        process.join(600)
+        assert process.exitcode == 130
+    told = "trainer study: stopped by SIGTERM with 3 of 4 runs finished; the same command goes on\n"
+    assert (tmp_path / "errors").read_text() == told
     assert (folder / "p_sgd-s1" / "checkpoint" / "last.pt").exists()
     assert "Provisional: 3 of 4 runs have ended." in (folder / "study.md").read_text()
 

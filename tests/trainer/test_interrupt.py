@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import start_program
 
 from trainer.config import Run
 from trainer.errors import InterruptedRunError
@@ -73,8 +73,7 @@ def test_before_the_first_step_a_signal_stops_at_once(
 
 
 STUCK = """
-import ctypes, os, sys
-sys.path.insert(0, sys.argv[1])
+import ctypes, os
 from trainer.interrupt import Stopped, stop_on_signal
 lock = ctypes.create_string_buffer(64)
 try:
@@ -89,19 +88,22 @@ except Stopped:
 
 
 def test_a_compiler_that_keeps_python_from_hearing_ends_all_the_same() -> None:
-    root = str(Path(__file__).parents[2])
-    words = [sys.executable, "-c", STUCK, root]
-    status, pause = 7, 0.05
+    status: int | None = 7
+    pause = 0.05
     # Python may have handled the signal before it was stuck; then once more, a little later.
     while status == 7:
-        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as stuck:
-            assert stuck.stdout is not None
-            assert stuck.stderr is not None
-            assert stuck.stdout.readline() == "in\n"
+        (out, writes_out), (err, writes_err) = os.pipe(), os.pipe()
+        stuck = start_program(STUCK, output=writes_out, errors=writes_err)
+        os.close(writes_out)
+        os.close(writes_err)
+        with os.fdopen(out) as output, os.fdopen(err) as errors:
+            assert output.readline() == "in\n"
             time.sleep(pause)
-            stuck.send_signal(signal.SIGTERM)
-            status, pause = stuck.wait(timeout=600), 2 * pause
-            said = stuck.stderr.read()
+            assert stuck.pid is not None
+            os.kill(stuck.pid, signal.SIGTERM)
+            stuck.join(600)
+            status, pause = stuck.exitcode, 2 * pause
+            said = errors.read()
     assert status == 130
     assert said.count("\n") == 1
 

@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from forked import start_program
 
 from tools.cli import main
 from trainer import lock
@@ -28,28 +30,30 @@ with RunLock(Path(sys.argv[1])):
 
 
 @pytest.fixture
-def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def holder(tmp_path: Path) -> Iterator[BaseProcess]:
     """Another process that holds the lock of ``tmp_path / "x"``."""
-    words = [sys.executable, "-c", HOLDER, str(tmp_path / "x")]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
+    reader, writer = os.pipe()
+    process = start_program(HOLDER, [str(tmp_path / "x")], output=writer)
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        assert said.readline() == "held\n"
+        yield process
+        process.kill()
+        process.join()
 
 
 def test_a_second_process_is_refused_by_name_and_a_killed_one_holds_nothing(
-    holder: subprocess.Popen[str], tmp_path: Path
+    holder: BaseProcess, tmp_path: Path
 ) -> None:
     with pytest.raises(RunError, match=f"process {holder.pid} on {os.uname().nodename} trains in") as told:
         RunLock(tmp_path / "x")
     assert "\n" not in str(told.value)
-    holder.send_signal(signal.SIGSTOP)
+    assert holder.pid is not None
+    os.kill(holder.pid, signal.SIGSTOP)
     with pytest.raises(RunError, match="by one process at a time"):
         RunLock(tmp_path / "x")
     holder.kill()
-    holder.wait()
+    holder.join()
     with RunLock(tmp_path / "x") as held:
         held.check()
     assert not list(tmp_path.glob("x/*"))
@@ -135,14 +139,12 @@ def test_a_process_that_was_taken_for_dead_notices(tmp_path: Path) -> None:
     assert (tmp_path / "x" / "lock").exists()
 
 
-def test_who_trains_in_a_folder_can_be_asked_without_taking_it(
-    holder: subprocess.Popen[str], tmp_path: Path
-) -> None:
+def test_who_trains_in_a_folder_can_be_asked_without_taking_it(holder: BaseProcess, tmp_path: Path) -> None:
     assert lock.holder(tmp_path / "y") is None
     assert lock.holder(tmp_path / "x") == f"process {holder.pid} on {os.uname().nodename}"
     assert (tmp_path / "x" / "lock").exists()
     holder.kill()
-    holder.wait()
+    holder.join()
     assert lock.holder(tmp_path / "x") is None
     with RunLock(tmp_path / "x"):
         assert lock.holder(tmp_path / "x") == f"process {os.getpid()} on {os.uname().nodename}"

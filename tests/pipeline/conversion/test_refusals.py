@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from convertible import arrays, files
+from forked import run_program
 from image_files import noise
 from PIL import Image
 
@@ -183,6 +182,6 @@ try:
 except DataError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
+    done = run_program(script)
     assert re.fullmatch(r".*x\.beton can't be written: File too large", done.stdout.strip()), done.stderr
     assert files(tmp_path) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import re
-import subprocess
 import sys
 import threading
 import weakref
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import run_program
 
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.engines import resident
@@ -106,9 +106,7 @@ except DataError as error:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_real_limit_is_told_in_one_line(tmp_path: Path) -> None:
     path = make(tmp_path / "x.beton")
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(path)], capture_output=True, text=True, check=False
-    )
+    done = run_program(PROGRAM, [str(path)])
     assert done.returncode == 0, done.stderr
     fits, line = done.stdout.splitlines()
     assert fits == "each fits"
