@@ -16,7 +16,6 @@ from pipeline.formats.whole import write_whole
 from tools.arguments import parse
 from tools.outputs import check_output
 from tools.profiling.files import read_profile
-from tools.profiling.loops import median_step
 from tools.profiling.page import sorting
 from tools.reporting.document import document, section
 from tools.reporting.markup import Safe, el
@@ -121,20 +120,23 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 
 def sentence(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Return how the whole step compares."""
-    found = ratio(windows(one)[LOOP], windows(other)[LOOP])
-    change = median_per_image(other) / median_per_image(one) - 1
+    """Return how the whole step compares, per image."""
+    before, after = (per_image(profile)[LOOP] for profile in (one, other))
+    found = ratio(before, after)
+    change = 1 / found.speedup - 1
     faster = "less" if change < 0 else "more"
     sure = "significantly" if found.significant else "which is within the measurements' spread"
+    steps = [1e3 * statistics.median(windows(profile)[LOOP]) for profile in (one, other)]
     return (
-        f"The second takes {percent(abs(change))} {faster} time per image, {sure}: "
-        f"{1e3 * median_step(other):,.4g} ms per step instead of {1e3 * median_step(one):,.4g} ms."
+        f"The second takes {percent(abs(change))} {faster} time per image, {sure}: {steps[1]:,.4g} ms per "
+        f"step instead of {steps[0]:,.4g} ms."
     )
 
 
-def median_per_image(profile: Mapping[str, Any]) -> float:
-    """Return seconds per image of a profile's loop."""
-    return median_step(profile) / int(profile["batch_size"])
+def per_image(profile: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return a profile's seconds per image, by component."""
+    size = int(profile["batch_size"])
+    return {name: [value / size for value in values] for name, values in windows(profile).items()}
 
 
 def compared(one: Mapping[str, Any], other: Mapping[str, Any]) -> Sheet:
@@ -155,7 +157,7 @@ def compared(one: Mapping[str, Any], other: Mapping[str, Any]) -> Sheet:
     for name in [LOOP, *(name for name in names if name != LOOP)]:
         if name not in names:
             continue
-        found = ratio(before[name], after[name])
+        found = ratio(per_image(one)[name], per_image(other)[name])
         medians = [1e3 * statistics.median(series[name]) for series in (before, after)]
         interval = NOTHING if found.low is None else Figure(f"{found.low:.2f} to {found.high:.2f}", found.low)
         rows.append(
@@ -168,7 +170,8 @@ def compared(one: Mapping[str, Any], other: Mapping[str, Any]) -> Sheet:
             )
         )
     columns = ("Stage", "ms per step", "ms per step, second", "times as fast", "95% interval", "significant")
-    return Sheet("comparison", "Stages of both profiles, milliseconds per step", columns, tuple(rows))
+    caption = "Stages of both profiles: milliseconds per step, and how they compare per image"
+    return Sheet("comparison", caption, columns, tuple(rows))
 
 
 def page(
@@ -178,7 +181,9 @@ def page(
     return document(
         f"Profiles: {said}",
         el("header", el("p", f"{one['setting']} / {other['setting']}", class_="kicker"), el("h1", said)),
-        el("aside", [el("p", note) for note in notes], class_="notice") if notes else None,
+        el("aside", [el("p", f"{note[:1].upper()}{note[1:]}.") for note in notes], class_="notice")
+        if notes
+        else None,
         section("Stage by stage", page_table(sheet)),
         _settings(one, other),
         section(

@@ -73,6 +73,15 @@ def test_two_profiles_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "which is within the measurements' spread" in " ".join(capsys.readouterr().out.split())
 
 
+def test_profiles_of_different_batches_are_compared_per_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small, large = write(tmp_path / "small", 0.01), write(tmp_path / "large", 0.01, batch_size=64)
+    assert main(["profile", str(small), str(large)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The second takes 50.0% less time per image, significantly" in said
+
+
 def test_profiles_of_different_machines_are_told_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
