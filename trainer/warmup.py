@@ -106,7 +106,8 @@ def _measure(
         for pixels, (stage, candidates) in works.items():
             before = time.perf_counter()
             selector.score(candidates, stage)
-            times.setdefault(pixels, []).append(_since(session, before) / (len(candidates) * selector.passes))
+            images = len(candidates) * len(selector.views)
+            times.setdefault(pixels, []).append(_since(session, before) / images)
         if session.full not in works:
             session.encoder.eval()
             before = time.perf_counter()

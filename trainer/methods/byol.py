@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import Batch
-from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, cosine, features_of, width_of
+from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, cosine, features_of, mean_of, width_of
 from trainer.methods.heads import check_widths, perceptron
 from trainer.methods.protocol import Losses
 from trainer.methods.target import Target, check_momentum, cosine_momentum
@@ -27,12 +27,16 @@ class BYOLMethod(EmbeddingMethod):
 
     def forward(self, batch: Batch, **streams: Batch) -> Losses:
         """Return the loss of each image: see ``Method.forward``."""
-        features = [features_of(self.encoder, view) for view in batch.views]
+        features = [features_of(self.encoder, view) for view in batch.views[:2]]
         z1, z2 = (self.projector(one) for one in features)
         with torch.no_grad():
-            t1, t2 = (self.target.projector(features_of(self.target.encoder, view)) for view in batch.views)
-        loss = byol_loss(self.predictor(z1), self.predictor(z2), t1, t2)
+            t1, t2 = (self._aim(view) for view in batch.views[:2])
+        loss = byol_loss(self.predictor(z1), self.predictor(z2), t1, t2, self.extra(batch, self._aim))
         return self.losses_of(loss, z1, features, batch)
+
+    def _aim(self, view: Tensor) -> Tensor:
+        aim: Tensor = self.target.projector(features_of(self.target.encoder, view))
+        return aim
 
     def after_step(self, progress: float) -> None:
         """Let the target follow, ever more slowly."""
@@ -44,7 +48,7 @@ class BYOLMethod(EmbeddingMethod):
         return self.predictor(z), z
 
 
-def byol_loss(p1: Tensor, p2: Tensor, t1: Tensor, t2: Tensor) -> Tensor:
+def byol_loss(p1: Tensor, p2: Tensor, t1: Tensor, t2: Tensor, extra: Sequence[Tensor] = ()) -> Tensor:
     """Return each image's loss, float[n], of predictions and target embeddings float[n, d] of its views.
 
     Grill et al. (2020) eq. 2, the mean over both ways where the paper has the sum, so that one learning rate
@@ -52,9 +56,12 @@ def byol_loss(p1: Tensor, p2: Tensor, t1: Tensor, t2: Tensor) -> Tensor:
 
         loss = 1/2 (2 - 2 cos(p1, t2)) + 1/2 (2 - 2 cos(p2, t1))
 
-    lightly has half the negative cosines, that is (loss - 2) / 2 of this: the same up to the rate.
+    With extra targets each cosine is the mean over t and those. lightly has half the negative cosines, that
+    is (loss - 2) / 2 of this: the same up to the rate.
     """
-    return 2 - cosine(p1, t2.detach()) - cosine(p2, t1.detach())
+    one = mean_of([cosine(p1, t) for t in (t2.detach(), *extra)])
+    other = mean_of([cosine(p2, t) for t in (t1.detach(), *extra)])
+    return 2 - one - other
 
 
 @dataclass(frozen=True)

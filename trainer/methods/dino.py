@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pipeline import Batch
 from trainer.errors import RunError
 from trainer.methods import ranks
-from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, features_of, width_of
+from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, features_of, mean_of, width_of
 from trainer.methods.heads import check_widths
 from trainer.methods.pending import Pending
 from trainer.methods.protocol import Losses
@@ -82,16 +82,20 @@ class DINOMethod(EmbeddingMethod):
     def forward(self, batch: Batch, **streams: Batch) -> Losses:
         """Return the loss of each image: see ``Method.forward``."""
         config = self._config
-        features = [features_of(self.encoder, view) for view in batch.views]
+        features = [features_of(self.encoder, view) for view in batch.views[:2]]
         embeddings = [self.projector.embedding(one) for one in features]
         s1, s2 = (self.projector.products(one) for one in embeddings)
         with torch.no_grad():
-            t1, t2 = (self.target.projector(features_of(self.target.encoder, view)) for view in batch.views)
+            t1, t2 = (self._meant(view) for view in batch.views[:2])
         if self.training:
             self._outputs.add(ranks.mean((t1.mean(dim=0) + t2.mean(dim=0)) / 2))
         temperatures = config.student_temperature, config.teacher_temperature
-        loss = dino_loss(s1, s2, t1, t2, self.center, *temperatures)
+        loss = dino_loss(s1, s2, t1, t2, self.center, *temperatures, self.extra(batch, self._meant))
         return self.losses_of(loss, embeddings[0], features, batch)
+
+    def _meant(self, view: Tensor) -> Tensor:
+        outputs: Tensor = self.target.projector(features_of(self.target.encoder, view))
+        return outputs
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
@@ -123,6 +127,7 @@ def dino_loss(
     center: Tensor,
     student_temperature: float,
     teacher_temperature: float,
+    extra: Sequence[Tensor] = (),
 ) -> Tensor:
     """Return each image's loss, float[n], of a student's and a teacher's outputs float[n, K] for its views.
 
@@ -130,12 +135,17 @@ def dino_loss(
 
         loss = 1/2 H(t1, s2) + 1/2 H(t2, s1),    H(t, s) = -sum over k of t_k log s_k
         s = softmax(student / T_s),    t = softmax((teacher - c) / T_t)
+
+    With extra outputs of the teacher's each cross-entropy is the mean over t and those.
     """
     said = [torch.log_softmax(at_least_float32(s) / student_temperature, dim=1) for s in (s1, s2)]
-    meant = [
-        torch.softmax((at_least_float32(t.detach()) - center) / teacher_temperature, dim=1) for t in (t1, t2)
-    ]
-    return -((meant[0] * said[1]).sum(dim=1) + (meant[1] * said[0]).sum(dim=1)) / 2
+    first, second, *others = (
+        torch.softmax((at_least_float32(t.detach()) - center) / teacher_temperature, dim=1)
+        for t in (t1, t2, *extra)
+    )
+    one = mean_of([(t * said[1]).sum(dim=1) for t in (first, *others)])
+    other = mean_of([(t * said[0]).sum(dim=1) for t in (second, *others)])
+    return -(one + other) / 2
 
 
 @dataclass(frozen=True)

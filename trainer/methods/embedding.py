@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pipeline import Batch
 from pipeline.targets import LABEL, TargetKind
+from trainer.inference.scorer import forgetful
 from trainer.methods.protocol import Losses, Method, Offer
 from trainer.metrics import Metric
 from trainer.models import Encoder, check_encoder
@@ -47,6 +48,16 @@ class EmbeddingMethod(Method):
             check_encoder(encoder).get_classifier().requires_grad_(False)
         first = next(encoder.parameters())
         self.register_buffer("last_spread", torch.ones((), dtype=first.dtype, device=first.device))
+
+    def extra(self, batch: Batch, embed: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """Return targets made of further views than the two that are trained on, without gradient.
+
+        Batch normalization takes their own statistics, and gathers none.
+        """
+        if len(batch.views) == 2:
+            return []
+        with torch.no_grad(), forgetful(self):
+            return [embed(view) for view in batch.views[2:]]
 
     def losses_of(self, loss: Tensor, embeddings: Tensor, features: Sequence[Tensor], batch: Batch) -> Losses:
         """Return the losses of a step, and take in how far the embeddings are spread.
@@ -115,6 +126,11 @@ def pair_cosines(predictions: Tensor, embeddings: Tensor) -> Tensor:
     first, last = (F.normalize(at_least_float32(one), dim=2) for one in (predictions, embeddings))
     similarities = first @ last.transpose(1, 2)
     return -(similarities + similarities.transpose(1, 2)) / 2
+
+
+def mean_of(losses: Sequence[Tensor]) -> Tensor:
+    """Return the mean of each image's losses against several targets, float[n]."""
+    return losses[0] if len(losses) == 1 else torch.stack(list(losses)).mean(dim=0)
 
 
 @torch.no_grad()

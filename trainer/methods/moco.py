@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pipeline import Batch
 from trainer.methods import ranks
-from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, features_of, width_of
+from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, features_of, mean_of, width_of
 from trainer.methods.grouped_norm import group_norms, set_groups
 from trainer.methods.heads import check_widths, perceptron
 from trainer.methods.pending import Pending
@@ -51,13 +51,14 @@ class MoCoMethod(EmbeddingMethod):
 
     def forward(self, batch: Batch, **streams: Batch) -> Losses:
         """Return the loss of each image: see ``Method.forward``."""
-        features = [features_of(self.encoder, view) for view in batch.views]
+        features = [features_of(self.encoder, view) for view in batch.views[:2]]
         z1, z2 = (self.projector(one) for one in features)
-        k1, k2 = (self._keys_of(view) for view in batch.views)
+        k1, k2 = (self._keys_of(view) for view in batch.views[:2])
+        extra = self.extra(batch, self._keys_of)
         if self.training:
             self._keys.add(torch.cat((ranks.gathered(k1), ranks.gathered(k2))))
-        one = info_nce(z1, k2, self.queue, self._temperature)
-        other = info_nce(z2, k1, self.queue, self._temperature)
+        one = mean_of([info_nce(z1, k, self.queue, self._temperature) for k in (k2, *extra)])
+        other = mean_of([info_nce(z2, k, self.queue, self._temperature) for k in (k1, *extra)])
         return self.losses_of((one + other) / 2, z1, features, batch)
 
     @torch.no_grad()

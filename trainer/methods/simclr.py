@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pipeline import Batch
 from trainer.methods import ranks
-from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, features_of, width_of
+from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, features_of, mean_of, width_of
 from trainer.methods.heads import check_widths, perceptron
 from trainer.methods.protocol import Losses
 from trainer.methods.target import check_temperature
@@ -29,21 +29,25 @@ class SimCLRMethod(EmbeddingMethod):
 
     def forward(self, batch: Batch, **streams: Batch) -> Losses:
         """Return the loss of each image: see ``Method.forward``."""
-        features = [features_of(self.encoder, view) for view in batch.views]
+        features = [features_of(self.encoder, view) for view in batch.views[:2]]
         z1, z2 = (self.projector(one) for one in features)
-        return self.losses_of(nt_xent(z1, z2, self._temperature), z1, features, batch)
+        extra = self.extra(batch, lambda view: self.projector(features_of(self.encoder, view)))
+        return self.losses_of(nt_xent(z1, z2, self._temperature, extra), z1, features, batch)
 
     def pair_outputs(self, view: Tensor) -> Sequence[Tensor]:
         """Return embeddings: see ``Method.pair_outputs``."""
         return (self.projector(features_of(self.encoder, view)),)
 
 
-def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
+def nt_xent(z1: Tensor, z2: Tensor, temperature: float, extra: Sequence[Tensor] = ()) -> Tensor:
     """Return each image's loss, float[n], of embeddings float[n, d] of its two views.
 
     The mean of its two anchors' (Chen et al. 2020, eq. 1): over all 2N views of the batches of all ranks ::
 
         l(i, j) = -log( exp(cos(z_i, z_j) / T) / sum over k != i of exp(cos(z_i, z_k) / T) )
+
+    An anchor's loss is the mean over its partner and the extra targets, each of which stands in the partner's
+    place, in the sum, too.
     """
     n, first = len(z1), ranks.rank() * len(z1)
     z1, z2 = (F.normalize(at_least_float32(z), dim=1) for z in (z1, z2))
@@ -53,7 +57,13 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     there = here + len(others) // 2
     itself, partner = torch.cat((here, there)), torch.cat((there, here))
     logits = logits.scatter(1, itself[:, None], -torch.inf)
-    anchors = F.cross_entropy(logits, partner, reduction="none")
+    losses = [F.cross_entropy(logits, partner, reduction="none")]
+    for target in extra:
+        aim = F.normalize(at_least_float32(target), dim=1)
+        similar = (torch.cat((z1, z2)) * torch.cat((aim, aim))).sum(dim=1, keepdim=True) / temperature
+        replaced = logits.scatter(1, partner[:, None], similar)
+        losses.append(F.cross_entropy(replaced, partner, reduction="none"))
+    anchors = mean_of(losses)
     return (anchors[:n] + anchors[n:]) / 2
 
 

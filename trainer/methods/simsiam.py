@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from pipeline import Batch
-from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, cosine, features_of, width_of
+from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, cosine, features_of, mean_of, width_of
 from trainer.methods.heads import check_widths, perceptron
 from trainer.methods.protocol import Losses
 
@@ -25,9 +25,10 @@ class SimSiamMethod(EmbeddingMethod):
 
     def forward(self, batch: Batch, **streams: Batch) -> Losses:
         """Return the loss of each image: see ``Method.forward``."""
-        features = [features_of(self.encoder, view) for view in batch.views]
+        features = [features_of(self.encoder, view) for view in batch.views[:2]]
         z1, z2 = (self.projector(one) for one in features)
-        loss = simsiam_loss(self.predictor(z1), self.predictor(z2), z1, z2)
+        extra = self.extra(batch, lambda view: self.projector(features_of(self.encoder, view)))
+        loss = simsiam_loss(self.predictor(z1), self.predictor(z2), z1, z2, extra)
         return self.losses_of(loss, z1, features, batch)
 
     def pair_outputs(self, view: Tensor) -> Sequence[Tensor]:
@@ -36,14 +37,18 @@ class SimSiamMethod(EmbeddingMethod):
         return self.predictor(z), z
 
 
-def simsiam_loss(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
+def simsiam_loss(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, extra: Sequence[Tensor] = ()) -> Tensor:
     """Return each image's loss, float[n], of predictions and embeddings float[n, d] of its two views.
 
     Without gradient into the embeddings z (Chen and He 2021, eq. 2)::
 
         loss = -1/2 cos(p1, z2) - 1/2 cos(p2, z1)
+
+    With extra targets each cosine is the mean over z and those.
     """
-    return -(cosine(p1, z2.detach()) + cosine(p2, z1.detach())) / 2
+    one = mean_of([cosine(p1, z) for z in (z2.detach(), *extra)])
+    other = mean_of([cosine(p2, z) for z in (z1.detach(), *extra)])
+    return -(one + other) / 2
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,10 @@ class HardAugment(Scored):
     """Statistics of batch normalization in scoring: the scored batch's own, which enter no running ones, or
     the running ones, which are of views at full resolution."""
 
+    extra_targets: bool = False
+    """Let the other m - 2 views, at the resolution of scoring and without gradient, be targets of both that
+    are trained on, too (table 3.9): each view's loss is the mean over its m - 1 targets."""
+
     ratio: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
@@ -66,9 +70,19 @@ class HardAugment(Scored):
             )
 
     @property
-    def scores(self) -> bool:
+    def chooses(self) -> bool:
         """Whether pairs are scored: not if there is one, or if the choice doesn't depend on it."""
         return self.choice == "hard" and self.m > 2
+
+    @property
+    def scores(self) -> bool:
+        """Whether images pass forward at the resolution of scoring: to choose, or as extra targets."""
+        return self.m > 2 and (self.chooses or self.extra_targets)
+
+    @property
+    def passes(self) -> int:
+        """Views of each image that pass forward at the resolution of scoring."""
+        return self.m * self.chooses + (self.m - 2) * self.extra_targets
 
     @property
     def needs(self) -> tuple[Offer, ...]:

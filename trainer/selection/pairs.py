@@ -49,7 +49,7 @@ class PairSelector(Selector):
         super().__init__(part, selection, **others)
         self.loads_more = self.works = True
         self.reread = False
-        self.passes = part.m
+        self.passes = part.passes
         self.views = Views((self.augmentation,) * part.m)
         first = next(self._method.parameters())
         self._precision = autocast(first.device, bf16)
@@ -69,6 +69,8 @@ class PairSelector(Selector):
             pair = self._pair(light, stage)
         with self._ledger.phase("augment"):
             chosen = _picked(light.views, pair)
+            if self.part.extra_targets and self.part.m > 2:
+                chosen += self._others(light, stage, pair)
         everything = torch.arange(len(light), device=light.images.device)
         yield Ready(_with_views(light, chosen), Choice(everything))
 
@@ -90,11 +92,21 @@ class PairSelector(Selector):
         keys = Keys(self._seed, at.round, at.step, ids, at.occurrences)
         uniforms = place(draw_uniforms(keys, "selection", 1), light.images.device)[:, 0]
         losses = None
-        if self.part.scores:
+        if self.part.chooses:
             losses = self.score(light, stage)
-            views = len(light) * self.part.m * self._world.size
-            self._account.charge("scored", views, self.scoring_pixels(stage))
+        if self.part.scores:
+            passed = len(light) * self.part.passes * self._world.size
+            self._account.charge("scored", passed, self.scoring_pixels(stage))
         return self.selection.pairs(losses, uniforms)
+
+    def _others(self, light: Batch, stage: Stage, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        """Return the views that aren't trained on at the resolution of scoring, [n, C, h, w] each."""
+        shrunk = tuple(_shrunk(view, self.scoring_pixels(stage)) for view in light.views)
+        numbers = torch.arange(self.part.m, device=pair[0].device)
+        trained = (numbers == pair[0][:, None]) | (numbers == pair[1][:, None])
+        # Those that are not come first, in their order.
+        rest = trained.to(torch.int8).argsort(dim=1, stable=True)[:, :-2]
+        return _picked(shrunk, tuple(rest.unbind(dim=1)))
 
     @torch.no_grad()
     def score(self, light: Batch, stage: Stage) -> Tensor:  # type: ignore[override]
@@ -133,13 +145,13 @@ def _with_views(batch: Batch, views: tuple[Tensor, ...]) -> Batch:
     return Batch(batch.ids, views, batch.targets, None, batch.weights, batch.cursor)
 
 
-def _picked(views: tuple[Tensor, ...], pair: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-    """Return two views [n, C, H, W], of each sample those with the given numbers."""
+def _picked(views: tuple[Tensor, ...], numbers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return views [n, C, H, W], of each sample those with the given numbers, int64[n] each."""
     # Rows of pixels side by side, so that what is taken stays channels_last.
     rows = torch.cat([view.permute(0, 2, 3, 1) for view in views])
     n = len(views[0])
     place_of = torch.arange(n, device=rows.device)
-    return tuple(rows.index_select(0, number * n + place_of).permute(0, 3, 1, 2) for number in pair)
+    return tuple(rows.index_select(0, number * n + place_of).permute(0, 3, 1, 2) for number in numbers)
 
 
 def _shrunk(images: Tensor, pixels: int) -> Tensor:

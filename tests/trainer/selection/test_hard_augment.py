@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from pipeline import Batch
 from trainer import RunFolder, Session, open_session
@@ -17,6 +19,10 @@ from trainer.config import Run
 from trainer.errors import RunError
 from trainer.flops import forward_flops, meta_batch, step_flops
 from trainer.methods import METHODS
+from trainer.methods.byol import byol_loss
+from trainer.methods.dino import dino_loss
+from trainer.methods.simclr import nt_xent
+from trainer.methods.simsiam import simsiam_loss
 from trainer.models import MODELS
 from trainer.recipe import from_table
 from trainer.selection import Setting
@@ -140,6 +146,72 @@ def test_two_views_train_as_without(make: Callable[..., Run], tmp_path: Path) ->
             found.append((torch.cat(losses), session.fingerprint()))
     assert torch.equal(found[0][0], found[1][0])
     assert found[0][1] == found[1][1]
+
+
+@pytest.mark.parametrize("choice", ["hard", "random"])
+def test_the_other_views_are_targets_at_the_resolution_of_scoring(
+    make: Callable[..., Run], tmp_path: Path, choice: str
+) -> None:
+    selection = {"name": "hard_augment", "m": 4, "pixels": 0.5, "choice": choice, "extra_targets": True}
+    run = make(selection=selection)
+    with open_session(run, RunFolder(tmp_path / "run", run)) as session:
+        session.begin_round()
+        raw = next(session.candidates())
+        light = raw.augment()
+        (ready,) = session.ready(raw, session.selects)
+        session.train(ready)
+    assert [tuple(view.shape[2:]) for view in ready.batch.views] == [(8, 8), (8, 8), (4, 4), (4, 4)]
+    # Beside the scored ones, if any, two views of each image pass forward.
+    assert session.ledger.scored_at == {4: ((4 if choice == "hard" else 0) + 2) * 32}
+    small = [interpolated(view) for view in light.views]
+    for row in range(32):
+        trained = [
+            next(k for k in range(4) if torch.equal(view[row], light.views[k][row]))
+            for view in ready.batch.views[:2]
+        ]
+        rest = [k for k in range(4) if k not in trained]
+        for view, number in zip(ready.batch.views[2:], rest, strict=True):
+            assert torch.equal(view[row], small[number][row])
+
+
+def interpolated(view: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(view, size=[4, 4], mode="bilinear", antialias=True, align_corners=False)
+
+
+@pytest.mark.parametrize("method", METHOD)
+def test_extra_targets_get_no_gradient_and_leave_no_statistics(method: str) -> None:
+    torch.manual_seed(0)
+    encoder = MODELS["resnet8"](width=4).build(classes=0)  # type: ignore[call-arg]
+    built = METHODS[method](**METHOD[method]).build(encoder)
+    state = {name: value.clone() for name, value in built.state_dict().items()}
+    views = tuple(torch.randn(4, 3, 8, 8) for _ in range(2))
+    extra = tuple(torch.randn(4, 3, 4, 4, requires_grad=True) for _ in range(2))
+    torch.manual_seed(1)
+    plain = built(Batch(np.arange(4), views, {})).loss
+    statistics = {name: value.clone() for name, value in built.named_buffers()}
+    built.load_state_dict(state)
+    torch.manual_seed(1)
+    loss = built(Batch(np.arange(4), (*views, *extra), {})).loss
+    loss.mean().backward()
+    assert torch.isfinite(loss).all()
+    assert not torch.equal(loss, plain)
+    assert all(view.grad is None for view in extra)
+    assert all(torch.equal(value, statistics[name]) for name, value in built.named_buffers())
+
+
+def test_a_views_loss_is_the_mean_over_its_targets() -> None:
+    p1, p2, t1, t2, more = (torch.randn(5, 6, dtype=torch.float64) for _ in range(5))
+    for loss in (simsiam_loss, byol_loss, partial(dino, center=torch.randn(6))):
+        expected = (loss(p1, p2, t1, t2) + loss(p1, p2, more, more)) / 2
+        torch.testing.assert_close(loss(p1, p2, t1, t2, extra=[more]), expected)
+    # A target that is the partner changes nothing.
+    torch.testing.assert_close(nt_xent(p1, p1, 0.2, [p1, p1]), nt_xent(p1, p1, 0.2))
+
+
+def dino(
+    s1: torch.Tensor, s2: torch.Tensor, t1: torch.Tensor, t2: torch.Tensor, center: torch.Tensor, **more: Any
+) -> torch.Tensor:
+    return dino_loss(s1, s2, t1, t2, center, 0.1, 0.04, **more)
 
 
 def test_scoring_is_charged(make: Callable[..., Run], tmp_path: Path) -> None:
