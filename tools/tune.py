@@ -15,6 +15,7 @@ from rich.table import Table
 
 from pipeline.formats.whole import write_whole
 from tools.outputs import check_output
+from tools.profiling.comparing import ratio
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
 from tools.tuning.halving import Entry, halve
@@ -89,14 +90,22 @@ class Tune:
         finally:
             torch.set_num_threads(threads)
         console.print(table(entries))
-        best = entries[0]
         first = next(entry for entry in entries if not entry.candidate.changed)
-        gain = first.seconds_per_image / best.seconds_per_image
+        best, gain = fastest(entries, first)
         write_whole(options.out, toml(best.candidate, gain).encode())
         words = " ".join(settings_of(best.candidate)) or "the settings as they are"
         console.print(f"fastest, {gain:.2f} times as fast as now: {words}", highlight=False, soft_wrap=True)
         console.print(f"settings: {options.out}", highlight=False, soft_wrap=True)
         return 0
+
+
+def fastest(entries: Sequence[Entry], first: Entry) -> tuple[Entry, float]:
+    """Return the first of the entries and how many times faster it is, if that is more than the spread.
+
+    Else the run as it is, ``first``: a change that is none isn't worth another name of the run folder.
+    """
+    found = ratio(first.windows, entries[0].windows)
+    return (entries[0], found.speedup) if found.significant and found.speedup > 1 else (first, 1.0)
 
 
 def table(entries: Sequence[Entry]) -> Table:

@@ -21,7 +21,8 @@ from pipeline.formats import open_dataset
 from pipeline.sources import ArraySource
 from tools.cli import main
 from tools.recipe_line import read_run
-from tools.tuning.halving import halve
+from tools.tune import fastest
+from tools.tuning.halving import Entry, halve
 from tools.tuning.space import Candidate, space, toml
 from trainer.data import Data, open_data
 from trainer.errors import RunError
@@ -99,6 +100,17 @@ def test_the_fastest_wins(fashion: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert entries[0].seconds_per_image < 0.5 * entries[1].seconds_per_image
     assert entries[2].refused is not None
     assert "this set has 1,280 samples" in entries[2].refused
+
+
+def test_a_gain_within_the_spread_is_none() -> None:
+    run = from_table({"data": "x"}, where="test")
+    first = Entry(Candidate(run, {}), windows=[1.0, 2.0, 1.5, 1.2])
+    other = Entry(Candidate(run, {"prefetch": 8}), windows=[0.9, 2.1, 1.4, 1.2])
+    faster = Entry(Candidate(run, {"prefetch": 4}), windows=[0.4, 0.5, 0.45, 0.5])
+    assert fastest([other, first], first) == (first, 1.0)
+    best, gain = fastest([faster, first], first)
+    assert best is faster
+    assert gain > 2
 
 
 def test_what_is_found_is_taken_by_with(fashion: Path, tmp_path: Path) -> None:
