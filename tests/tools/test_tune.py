@@ -22,7 +22,7 @@ from pipeline.sources import ArraySource
 from tools.cli import main
 from tools.recipe_line import read_run
 from tools.tune import fastest
-from tools.tuning.halving import Entry, halve
+from tools.tuning.halving import Entry, halve, ranked
 from tools.tuning.space import Candidate, space, toml
 from trainer.data import Data, open_data
 from trainer.errors import RunError
@@ -111,6 +111,36 @@ def test_a_gain_within_the_spread_is_none() -> None:
     best, gain = fastest([faster, first], first)
     assert best is faster
     assert gain > 2
+
+
+def test_what_came_late_may_win_and_what_dropped_out_may_not() -> None:
+    run = from_table({"data": "x"}, where="test")
+
+    def entry(seconds: float, rounds: int) -> Entry:
+        return Entry(Candidate(run, {}), windows=[seconds] * (rounds > 0), rounds=rounds)
+
+    first, finalist, lucky, slow, untried = (
+        entry(2, 4),
+        entry(1.5, 4),
+        entry(1, 1),
+        entry(3, 1),
+        entry(0, 0),
+    )
+    compiled = entry(1.2, 1)
+    entries = [first, untried, lucky, slow, finalist, compiled]
+    found = ranked([compiled, finalist, first, finalist, first], entries)
+    assert found == [compiled, finalist, first, lucky, slow, untried]
+
+
+def test_a_run_that_cant_start_is_one_line(
+    fashion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["tune", "fashion_mnist_cpu", "--data-dir", str(fashion), "--batch-size", "1000"]
+    words += ["--selection", "foms"]
+    assert main([*words, "--device", "cpu", "--seconds", "1", "--out", str(tmp_path / "x.toml")]) == 2
+    said = capsys.readouterr().err
+    assert "this set has 1,280 samples" in said
+    assert said.count("\n") == 1
 
 
 def test_what_is_found_is_taken_by_with(fashion: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 from tools.profiling.whole import Loop, session_at
 from tools.tuning.space import Candidate, space
 from trainer.data import Data
-from trainer.errors import BudgetrainError
+from trainer.errors import BudgetrainError, RunError
 from trainer.session import Session
 
 FINALISTS = 2
@@ -106,6 +106,11 @@ def halve(
         Point of the run, as a fraction of the budget.
     compiles
         Whether the fastest are tried compiled, too, where time is left.
+
+    Raises
+    ------
+    RunError
+        When the run as it is can't start.
     """
     end, threads = time.perf_counter() + seconds, torch.get_num_threads()
     entries = [Entry(candidate) for candidate in candidates]
@@ -119,23 +124,28 @@ def halve(
         return _rounds(alive, opened, lambda: until - time.perf_counter())
 
     try:
-        finalists = rounds(entries, end - COMPILING * seconds * compiles)
+        finalists = final = rounds(entries, end - COMPILING * seconds * compiles)
+        if entries[0].refused is not None:
+            raise RunError(entries[0].refused)
         if compiles and end - time.perf_counter() > 0.5 * COMPILING * seconds:
             wanted = [{**entry.candidate.changed, "compile": True} for entry in finalists[:FINALISTS]]
             every = space(base, data.train, compiled=True)
             compiled = [Entry(candidate) for candidate in every if dict(candidate.changed) in wanted]
             entries += compiled
-            rounds(list({id(entry): entry for entry in (entries[0], finalists[0], *compiled)}.values()), end)
+            final = rounds(list(dict.fromkeys((entries[0], finalists[0], *compiled))), end)
     finally:
         for entry in entries:
             entry.close()
-    tried = sorted((entry for entry in entries if entry.windows), key=_standing)
-    return [*tried, *(entry for entry in entries if not entry.windows)]
+    return ranked([*final, *finalists], entries)
 
 
-def _standing(entry: Entry) -> tuple[int, float]:
-    """Order by rounds lasted, then by speed: what dropped out early was slower, and measured less."""
-    return -entry.rounds, entry.seconds_per_image
+def ranked(final: Sequence[Entry], entries: Sequence[Entry]) -> list[Entry]:
+    """Return ``entries``: those of the last rounds first, as they stand, then the others.
+
+    What dropped out early was slower, and measured less; what wasn't reached comes last.
+    """
+    others = sorted(entries, key=lambda entry: (-entry.rounds, entry.seconds_per_image))
+    return list(dict.fromkeys([*final, *others]))
 
 
 def _rounds(
