@@ -94,3 +94,32 @@ def test_waiting_beside_a_slower_network_is_mentioned() -> None:
     waits = measured(LOADER, wait=2.0, forward=10.0, backward=10.0)
     assert sentence(waits).endswith("; it also waits for data 7.7% of the time.")
     assert "waits for data" not in sentence(measured(LOADER, wait=1.0, forward=10.0, backward=10.0))
+
+
+@pytest.mark.parametrize(
+    ("more", "bottleneck", "words"),
+    [
+        ({"launching": 20e-3}, "launches", "launches and Python"),
+        # More than the network takes can't be its launches.
+        ({"launching": 90e-3}, "launches", "take 82% of a step"),
+        ({"launching": 5e-3}, "network", "bound by the network"),
+        ({"host_bound": True}, "launches", "--batch-size"),
+        ({"memory_bound": True}, "memory", "bound by the memory's bandwidth"),
+        ({"loading": 60e-3}, "disk", "waits for the disk: loading takes 60 ms per step from there and 2 ms"),
+        # What is within the noise of both measurements isn't the disk's.
+        ({"loading": 5e-3}, "network", "bound by the network"),
+    ],
+)
+def test_bounds_that_no_stage_has(more: dict[str, Any], bottleneck: str, words: str) -> None:
+    found = replace(measured(forward=10.0, backward=12.0), **more)
+    assert found.bottleneck == bottleneck
+    assert words in sentence(found)
+    assert sum(found.groups.values()) == pytest.approx(found.step + found.group("disk"))
+
+
+def test_the_gain_is_bounded_by_the_other_way() -> None:
+    waits = measured(LOADER, wait=6.0, reading=12.0, forward=4.0)
+    # Without reading the training itself takes 9 of 13 ms, whatever the loader takes.
+    assert waits.gain == pytest.approx(1 - 9 / 13)
+    assert "without it a step would be 31% shorter" in sentence(waits)
+    assert measured(feedback=9.0).gain == pytest.approx(9 / 16)
