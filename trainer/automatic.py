@@ -22,13 +22,14 @@ from pipeline.sources.csv_list import ENDINGS, splits_listed
 from pipeline.sources.image_folder import splits_in
 from pipeline.sources.protocol import Source
 from trainer.choices import Choice, choose, held_out, storage
-from trainer.config import Run, check_folder_name
+from trainer.config import Run
 from trainer.data import VALIDATION, Report, paths
 from trainer.device import choose_device, use_bf16
 from trainer.errors import RunError
 from trainer.facts import Images, Machine, Wish
 from trainer.parallel import World
 from trainer.recipe import from_table
+from trainer.setting_rules import check_folder_name
 
 _PROBES = 64
 """Images whose sizes are looked at before a conversion."""

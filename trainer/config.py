@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from pipeline.augment import Augment
 from pipeline.engines import EngineConfig
-from pipeline.machine import MOST_THREADS
-from pipeline.resolution import ResolutionConfig, check_pixels
+from pipeline.resolution import ResolutionConfig
 from samplers import SamplerConfig, ScoringConfig
-from trainer import augmentations, fitting
+from trainer import augmentations, fitting, setting_rules
 from trainer.errors import RunError
 from trainer.evaluators import EvaluatorConfig
 from trainer.methods import MethodConfig
@@ -26,16 +23,8 @@ from trainer.sinks import SinkConfig, check_sinks, with_json_lines
 from trainer.slots import SLOTS
 from trainer.stream import Stream
 
-MOST_COPIES = 1000
-MOST_EPOCHS = 1e6
-LEAST_ROUND = 1e-4
-"""Limits beyond any sensible run, which guard against typos."""
-
 _IN_REPR = ("sampler", "selection", "method", "optimizer", "augment")
 """Slots whose parts are shown where they aren't the default ones."""
-
-LONGEST_NAME = 200
-"""Maximum bytes of a run folder's name; file systems allow 255, and longer names are derived from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,106 +192,7 @@ class Settings:
     """Name of the run folder; None makes one of recipe, parts, budget, seed and a digest of all settings."""
 
     def __post_init__(self) -> None:
-        above_zero = ("epochs", "batch_size", "accumulate", "evaluate_every", "log_every", "round_length")
-        for name in above_zero:
-            if not getattr(self, name) > 0:
-                raise RunError(f"{name} must be above 0; got {getattr(self, name)}")
-        if self.epochs > MOST_EPOCHS:
-            raise RunError(f"epochs must be at most {MOST_EPOCHS:,.0f}; got {self.epochs:g}")
-        if not 1 <= self.multiply <= MOST_COPIES:
-            raise RunError(
-                f"multiply must be at least 1 and at most {MOST_COPIES:,} copies of a sample; "
-                f"got {self.multiply}"
-            )
-        if not 0 < self.multiply_classes <= 1:
-            raise RunError(
-                f"multiply_classes must be above 0 and at most 1, a fraction of the classes; "
-                f"got {self.multiply_classes:g}"
-            )
-        if self.multiply == 1 and (self.multiply_classes, self.multiply_seed) != (1, 0):
-            raise RunError(
-                "multiply_classes and multiply_seed choose what is multiplied, and multiply is 1: add "
-                "--multiply 5, or leave them out"
-            )
-        if not 0 < self.budget <= 1:
-            raise RunError(
-                f"budget must be above 0 and at most 1, a fraction of the full training; got {self.budget:g}"
-            )
-        self._check_hours()
-        for name in (
-            "seed",
-            "init_seed",
-            "order_seed",
-            "augment_seed",
-            "selection_seed",
-            "multiply_seed",
-        ):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 2**32:
-                raise RunError(f"{name} must be at least 0 and below 2**32; got {value}")
-        if self.batch_size < 2:
-            raise RunError(f"batch_size must be at least 2 for batch normalization; got {self.batch_size}")
-        if self.batch_size % self.accumulate or self.batch_size < 2 * self.accumulate:
-            raise RunError(
-                f"accumulate must divide batch_size into micro-batches of 2 images at least; got "
-                f"{self.accumulate} for a batch of {self.batch_size}"
-            )
-        if self.gradient_checkpointing and self.compile:
-            raise RunError(
-                "gradient_checkpointing is for runs without --compile, which itself chooses what to "
-                "recompute: leave one of them out"
-            )
-        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
-            raise RunError(f"clip_norm must be above 0 and finite; got {self.clip_norm:g}")
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise RunError(
-                f"ema must be above 0 and below 1, .9998 say; got {self.ema:g}: leave it out for no average"
-            )
-        if not LEAST_ROUND <= self.round_length <= 1:
-            raise RunError(
-                f"round_length must be at least {LEAST_ROUND:g} and at most 1 epoch; "
-                f"got {self.round_length:g}"
-            )
-        if self.lead < 0:
-            raise RunError(f"lead must be at least 0 steps; got {self.lead}")
-        if not self.checkpoint_seconds >= 0:
-            raise RunError(f"checkpoint_seconds must be at least 0; got {self.checkpoint_seconds:g}")
-        if self.prefetch < 1:
-            raise RunError(f"prefetch must be at least 1 batch; got {self.prefetch}")
-        check_pixels("evaluation_resolution", self.evaluation_resolution)
-        crop = self.evaluation_crop
-        if crop is not None and not 0 < crop <= 1:
-            raise RunError(f"evaluation_crop must be above 0 and at most 1; got {crop:g}")
-        if self.mean is not None and not all(map(math.isfinite, self.mean)):
-            raise RunError(f"mean must be finite in every channel; got {self.mean}")
-        if self.std is not None and not all(0 < value < math.inf for value in self.std):
-            raise RunError(f"std must be above 0 in every channel and finite; got {self.std}")
-        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
-            raise RunError(f"threads must be at least 1 and at most {MOST_THREADS:,}; got {self.threads}")
-        if self.name is not None:
-            check_folder_name("name", self.name)
-
-    def _check_hours(self) -> None:
-        hours, price = self.budget_hours, self.price_per_hour
-        if hours is not None and not 0 < hours < math.inf:
-            raise RunError(f"budget_hours must be above 0 and finite; got {hours:g}")
-        if hours is not None and self.budget != 1:
-            raise RunError(
-                f"budget and budget_hours exclude each other; got {self.budget:g} and {hours:g}: give one of "
-                "them (in Python, hours with budget=1)"
-            )
-        if hours is not None and self.counts != "trained":
-            raise RunError(
-                f"counts is for a budget of samples, and hours contain all that is computed; got "
-                f"{self.counts} with budget_hours {hours:g}: leave it out"
-            )
-        if hours is None and self.budget_clock != "training":
-            raise RunError(
-                f"budget_clock is the clock of budget_hours; got {self.budget_clock} without hours: add "
-                "--budget-hours, or leave it out"
-            )
-        if price is not None and not 0 <= price < math.inf:
-            raise RunError(f"price_per_hour must be at least 0 and finite; got {price:g}")
+        setting_rules.check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,24 +258,3 @@ class Run(Settings):
     def asks(self) -> Literal["forward", "gradient"] | None:
         """Cost of the scores that the sampler requests: "forward" or "gradient"; None if it requests none."""
         return self.sampler.asks if isinstance(self.sampler, ScoringConfig) else None
-
-
-def check_folder_name(setting: str, name: str) -> None:
-    """Refuse a name that isn't the name of one folder.
-
-    Raises
-    ------
-    RunError
-        When it isn't one folder's name, can't be printed, or is too long.
-    """
-    # ".." is its own name, and leads out of the folder of runs.
-    if name in ("", ".", "..") or Path(name).name != name or not name.isprintable():
-        raise RunError(
-            f"{setting} must be one folder name without slashes or control characters; got {name!r}: "
-            "give one such as first-try"
-        )
-    if len(os.fsencode(name)) > LONGEST_NAME:
-        raise RunError(
-            f"{setting} must be at most {LONGEST_NAME} bytes long; got {len(os.fsencode(name))}, of "
-            f"{name[:20]!r} and so on: give a shorter --name"
-        )

@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
 from pipeline.text import read_text
-from trainer import config, recipe, settings
+from trainer import config, recipe, setting_rules, settings
 from trainer.errors import RunError
 from trainer.lock import RunLock
 from trainer.slots import SLOTS
@@ -266,7 +266,7 @@ def folder_name(run: config.Run) -> str:
     """
     if run.name is not None:
         return run.name
-    config.check_folder_name("recipe", run.recipe)
+    setting_rules.check_folder_name("recipe", run.recipe)
     augmentation, sampler = SLOTS["augment"].named(run, "+"), SLOTS["sampler"].named(run)
     digest = settings.digest(run)[:6]
     selection = SLOTS["selection"].named(run)
@@ -274,5 +274,5 @@ def folder_name(run: config.Run) -> str:
         sampler = f"{sampler}-{selection}"
     budget = f"b{run.budget:g}" if run.budget_hours is None else f"h{run.budget_hours:g}"
     name = f"{run.recipe}-{sampler}-{augmentation}-{budget}-s{run.seed}-{digest}"
-    config.check_folder_name("the name made of the run's parts", name)
+    setting_rules.check_folder_name("the name made of the run's parts", name)
     return name

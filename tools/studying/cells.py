@@ -16,7 +16,7 @@ from tools.studying.choosing import Choose
 from tools.studying.definition import Study
 from tools.studying.grid import Arm, Settings
 from tools.studying.overlay import overlay
-from trainer import config, recipe, settings
+from trainer import config, recipe, setting_rules, settings
 from trainer.data import VALIDATION, paths
 from trainer.errors import RunError
 from trainer.run_folder import RunFolder
@@ -155,7 +155,7 @@ def _cell(
     overrides = (study.settings, *arm.settings, *more)
     where = f"{study.path.name}: {arm.name}"
     run = overlay(base, [one for one in overrides if one], where)
-    config.check_folder_name(f"{where}: the name made of its labels", name)
+    setting_rules.check_folder_name(f"{where}: the name made of its labels", name)
     run = replace(run, seed=seed, name=name, runs_dir=place.folder(study), data_dir=place.data_dir)
     return Cell(name, arm, seed, tuple(one for one in overrides if one), run)
 
