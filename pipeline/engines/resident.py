@@ -84,8 +84,9 @@ class ResidentReader:
         self._device = device
         self._blocks = Blocks(pinned=False)
         self._pixels = PIXELS[dataset.mode]
+        self._stride = self._pixels.stride
         self._windows = resize_windows if self._pixels.channels == 3 else resize_gray_windows
-        ends = np.cumsum(self._pixels.stride * dataset.heights * dataset.widths)
+        ends = np.cumsum(self._stride * dataset.heights * dataset.widths)
         needed = int(ends[-1])
         refusal = _HELD.take(needed) if device.type == "cpu" else _refusal_of(device, needed)
         if refusal is not None:
@@ -103,7 +104,7 @@ class ResidentReader:
                 _decode(dataset, slice(0, len(dataset)), self._store.numpy(), crew)
             else:
                 shape = check_whole(dataset, (self.height, self.width))
-                images = self._store.view(len(dataset), *shape, self._pixels.stride)
+                images = self._store.view(len(dataset), *shape, self._stride)
                 _fill(dataset, images, crew, decoder)
         self.decoded = int(dataset.compressed.sum())
         # From here on the files aren't read any more.
@@ -120,8 +121,8 @@ class ResidentReader:
             check_ids(ids, self._dataset)
             height, width = check_whole(self._dataset, (self.height, self.width))
             return self._whole_there(ids, height, width).permute(0, 3, 1, 2)
-        batch = self._blocks.empty(len(ids), self.height, self.width, self._pixels.stride)
-        rows = self._store.view(-1, self._pixels.stride * self.height * self.width)
+        batch = self._blocks.empty(len(ids), self.height, self.width, self._stride)
+        rows = self._store.view(-1, self._stride * self.height * self.width)
         try:
             torch.index_select(rows, 0, place(ids, self._device), out=batch.view(len(ids), rows.shape[1]))
         except IndexError:  # Without the id.
@@ -141,7 +142,7 @@ class ResidentReader:
             self._release()
 
     def _crop(self, ids: NDArray[np.int64], crop: Crop) -> Tensor:
-        batch = self._blocks.empty(len(ids), crop.height, crop.width, self._pixels.stride)
+        batch = self._blocks.empty(len(ids), crop.height, crop.width, self._stride)
         batch = as_levels(batch, self._pixels.dtype)
         out, windows = batch.numpy(), sides(crop.windows)
 
@@ -153,7 +154,7 @@ class ResidentReader:
         return batch.permute(0, 3, 1, 2)
 
     def _whole_there(self, ids: NDArray[np.int64], height: int, width: int) -> Tensor:
-        stored = self._store.view(-1, height, width, self._pixels.stride)
+        stored = self._store.view(-1, height, width, self._stride)
         found = torch.index_select(stored, 0, place(ids, self._device))
         return as_levels(found, self._pixels.dtype)
 
