@@ -37,8 +37,8 @@ class UnkeptModeError(ValueError):
 
     def __init__(self, found: str) -> None:
         super().__init__(
-            f"have one channel of 16 bits to be kept in mode I;16; it has {found}: convert with --mode L or "
-            "RGB, or leave it out"
+            f"have one channel of 16 bits to be kept in mode I;16; it has {found}: convert with --mode L "
+            "or RGB"
         )
 
 
