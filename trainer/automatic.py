@@ -110,7 +110,8 @@ def machine_of(device: str) -> Machine:
     RunError
         When there is no such device.
     """
-    chosen = choose_device(device, World())
+    # Each rank looks at its own GPU.
+    chosen = choose_device(device, World(local_rank=int(os.environ.get("LOCAL_RANK", "0"))))
     engines = ("resident", *(name for name in ("ffcv",) if importlib.util.find_spec(name) is not None))
     bf16 = use_bf16(Run(), chosen)
     if chosen.type == "cpu":
