@@ -114,7 +114,8 @@ class Export:
         write_whole(out / "README.md", model_card(trained, written).encode())
         for name, what in {**written, "README.md": "the model card"}.items():
             size = (out / name).stat().st_size / 1e6
-            line = f"{out / name} ({size:,.1f} MB): {what}"
+            shown = f"{size:,.1f} MB" if size >= 0.1 else f"{size * 1000:,.1f} kB"
+            line = f"{out / name} ({shown}): {what}"
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         return 0
 

@@ -64,10 +64,12 @@ class TerminalWatcher:
         slots = ("sampler", "selection", "resolution", "augment", "engine")
         parts = {slot: SLOTS[slot].named(run) for slot in slots}
         named = ", ".join(f"{slot} {name}" for slot, name in parts.items() if (slot, name) not in UNSAID)
+        # A library's networks have names of their own.
+        network = getattr(run.model, "arch", SLOTS["model"].named(run))
         planned = session.account.steps
         steps = "steps" if planned is None else f"{planned:,} steps"
         self._console.print(
-            f"{SLOTS['model'].named(run)} on {session.data.train.card.name}: {steps} of "
+            f"{network} on {session.data.train.card.name}: {steps} of "
             f"{run.batch_size}, {planned_cost(run)}; {named}, "
             f"{session.device} {session.precision}",
             soft_wrap=True,

@@ -153,8 +153,9 @@ class Account:
     ledger: Ledger = field(default_factory=lambda: Ledger(torch.device("cpu")))
 
     def __repr__(self) -> str:
+        unit = "seconds" if self.counts == "hours" else f"samples of {self.counts}"
         return (
-            f"Account({self.spent:,.0f} of {self.total:,} samples of {self.counts}, {self.progress:.1%}; "
+            f"Account({self.spent:,.0f} of {self.total:,} {unit}, {self.progress:.1%}; "
             f"{self.ledger.trained:,} trained, {self.ledger.scored:,} scored, {self.ledger.steps:,} steps)"
         )
 

@@ -238,11 +238,13 @@ class Run(Settings):
     def __repr__(self) -> str:
         shown = {slot: SLOTS[slot].shown(self) for slot in ("model", *_IN_REPR)}
         more = "".join(f", {slot} {shown[slot]}" for slot in _IN_REPR if shown[slot] != SLOTS[slot].default)
-        of = " of the compute" if self.counts == "compute" else ""
-        return (
-            f"Run({self.recipe}: {shown['model']} on {self.data}, {self.budget:.4g}{of} of {self.epochs:g} "
-            f"epochs in batches of {self.batch_size}{more}, seed {self.seed})"
-        )
+        if self.budget_hours is not None:
+            cost = f"{self.budget_hours:g} hours"
+        else:
+            of = " of the compute" if self.counts == "compute" else ""
+            cost = f"{self.budget:.4g}{of} of {self.epochs:g} epochs"
+        what = f"{self.recipe}: {shown['model']} on {self.data}, {cost} in batches of {self.batch_size}"
+        return f"Run({what}{more}, seed {self.seed})"
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -54,6 +54,7 @@ def test_weights_of_a_file_are_fine_tuned(
     words = ["run", "fashion_mnist_cpu", *data, *length, *network, "--model.options", "depth=1"]
     assert main([*words, "--init-from", "vit.safetensors", "--name", "tuned"]) == 0
     said = " ".join(capsys.readouterr().out.split())
+    assert "vit_tiny_patch16_224 on photos" in said
     assert "tensors from vit.safetensors" in said
     assert "the classifier of 10 outputs is left out" in said
     environment = json.loads(Path("runs/tuned/environment.json").read_text())

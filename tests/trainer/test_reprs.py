@@ -23,6 +23,11 @@ def test_a_run_shows_what_it_trains_and_what_is_not_the_default(recipe: Callable
     )
 
 
+def test_hours_and_compute_are_said(recipe: Callable[..., Run]) -> None:
+    assert "on fashion_mnist, 1.5 hours in batches of 64" in repr(recipe(budget=1.0, budget_hours=1.5))
+    assert ", 0.5 of the compute of 4 epochs in batches of 64" in repr(recipe(counts="compute"))
+
+
 def test_a_session_and_its_parts_show_where_they_are(recipe: Callable[..., Run]) -> None:
     run = recipe(sampler="p_sgd", augment=["standard", "ricap"], precision="fp32")
     folder = RunFolder(run.runs_dir / "x", run)
