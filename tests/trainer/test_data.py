@@ -22,6 +22,7 @@ from trainer.build import build
 from trainer.config import Run
 from trainer.data import digest, open_data
 from trainer.errors import RunError
+from trainer.evaluators import EVALUATORS
 from trainer.methods import METHODS, Supervised
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
@@ -97,9 +98,13 @@ def converted(path: Path, kind: TargetKind, seed: int = 0) -> Path:
     return path
 
 
+UNLABELED = [name for name, made in METHODS.items() if not made().targets]
+"""Methods that learn from images alone."""
+
+
 @pytest.mark.parametrize("kind", ["multi_label", "value", "none"])
 @pytest.mark.parametrize(
-    "method", [name for name, made in METHODS.items() if made().targets["label"] == "class"]
+    "method", [name for name, made in METHODS.items() if made().targets.get("label") == "class"]
 )
 def test_a_set_whose_targets_the_method_does_not_learn_is_refused(
     tmp_path: Path, kind: TargetKind, method: str
@@ -112,8 +117,9 @@ def test_a_set_whose_targets_the_method_does_not_learn_is_refused(
     ) as caught:
         open_data(run, World(), lambda *_: None)
     assert "\n" not in str(caught.value)
-    learning = {"multi_label": "take --method multi_label", "value": "take --method regression"}
-    remedy = learning.get(kind, "no method here learns those")
+    own = {"multi_label": ["multi_label"], "value": ["regression"]}
+    *names, last = [*own.get(kind, []), *UNLABELED]
+    remedy = f"take --method {', '.join(names)} or {last}"
     assert f"{remedy}, or convert the images with --targets class" in str(caught.value)
 
 
@@ -124,10 +130,13 @@ def test_methods_that_learn_a_sets_targets_are_named(tmp_path: Path, monkeypatch
     train = converted(tmp_path / "train.beton", "value")
     converted(tmp_path / "test.beton", "value", seed=1)
     run = Run(data=str(train), batch_size=8)
-    with pytest.raises(RunError, match="take --method regression or pictures, or convert the images with"):
+    with pytest.raises(
+        RunError, match=r"take --method regression, .* or pictures, or convert the images with"
+    ):
         open_data(run, World(), lambda *_: None)
-    for name in ("regression", "pictures"):
-        data = open_data(replace(run, method=METHODS[name]()), World(), lambda *_: None)
+    for name, evaluator in (("regression", "regression"), ("pictures", "knn")):
+        changed = replace(run, method=METHODS[name](), evaluator=(EVALUATORS[evaluator](),))
+        data = open_data(changed, World(), lambda *_: None)
         assert data.test.card.spec == TargetSpec("value")
     with pytest.raises(
         DataError, match="must have one class per image to be used so; its targets are of kind"
