@@ -84,7 +84,8 @@ class BudgetedLoader:
     ) -> None:
         check_loader(loader)
         self._config = config_of(sampler)
-        check_sampler(self._config, optimizer is not None)
+        labels = labels_of(loader.dataset) if labels is None else labels
+        check_sampler(self._config, has_labels=labels is not None, has_optimizer=optimizer is not None)
         self._world = World(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else World()
         self._rows: int = loader.batch_size or 1
         self.plan = Plan(
@@ -94,7 +95,7 @@ class BudgetedLoader:
             batch_size=self._rows * self._world.size,
             seed=seed,
             round_length=round_length,
-            labels=labels_of(loader.dataset) if labels is None else labels,
+            labels=labels,
         )
         self._sampler: Any = self._config.build(self.plan)
         self._plain = loader

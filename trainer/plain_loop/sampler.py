@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers import SAMPLERS, SamplerConfig, ScoringConfig
+from samplers import SAMPLERS, LabelReading, SamplerConfig, ScoringConfig
 from trainer.errors import RunError
 
 
@@ -31,7 +31,7 @@ def name_of(part: SamplerConfig) -> str:
     return next((name for name, cls in SAMPLERS.items() if cls is type(part)), type(part).__name__)
 
 
-def check_sampler(part: SamplerConfig, has_optimizer: bool) -> None:
+def check_sampler(part: SamplerConfig, *, has_labels: bool, has_optimizer: bool) -> None:
     """Refuse samplers that need what a plain loop doesn't have.
 
     Raises
@@ -43,6 +43,11 @@ def check_sampler(part: SamplerConfig, has_optimizer: bool) -> None:
         raise RunError(
             f"{name_of(part)} needs each sample's gradient, which a plain loop doesn't measure: take another "
             "metric, or `trainer run`"
+        )
+    if isinstance(part, LabelReading) and part.reads_labels and not has_labels:
+        raise RunError(
+            f"{name_of(part)} needs the class of each sample, and the data set has no `targets`: add "
+            "labels=..., int64[N]"
         )
     if getattr(part, "scales_lr", False) and not has_optimizer:
         raise RunError(

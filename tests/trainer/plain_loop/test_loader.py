@@ -18,7 +18,6 @@ from trainer import BudgetedLoader, RunError
 pytestmark = pytest.mark.filterwarnings(
     "ignore::samplers.errors.SamplingWarning", "ignore:.*multi-threaded.*:DeprecationWarning"
 )
-TRAINED = [name for name in SAMPLERS if name != "mcl"]
 
 
 def _check_against_orders_by_hand(loop: Loop, sampler: Any) -> None:
@@ -37,7 +36,7 @@ def _check_against_orders_by_hand(loop: Loop, sampler: Any) -> None:
     assert number == loop.loader.steps == loop.loader.plan.steps
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_trains_on_its_orders_and_on_the_whole_budget(name: str) -> None:
     loop = Loop(name)
     plan = Plan(SAMPLES, epochs=4, budget=0.5, batch_size=8, labels=np.arange(SAMPLES) % 3)
@@ -168,6 +167,7 @@ def _loader(**options: Any) -> DataLoader[Any]:
             "WeightedRandomSampler would be lost",
         ),
         (_loader(), "psgd", "sampler must be one of scan, uniform, .*; got 'psgd'"),
+        (DataLoader([1, 2, 3, 4]), "balanced", "balanced needs the class .*: add labels="),  # type: ignore[arg-type]
         (_loader(), "kakurenbo", "kakurenbo scales the learning rate .*: add optimizer="),
         (_loader(), SampleImportance(metric="gradient"), "sample_importance needs each sample's gradient"),
     ],
