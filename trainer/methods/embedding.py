@@ -18,7 +18,7 @@ from trainer.metrics import Metric
 from trainer.models import Encoder, check_encoder
 from trainer.precision import at_least_float32
 
-SPREAD = Metric("spread", "spread of embeddings", higher_is_better=True, collapsed_below=0.1)
+SPREAD = Metric("spread", "spread of embeddings", higher_is_better=True, collapsed_below=0.02)
 """sqrt(d) times the mean over dimensions of the standard deviation of z / |z|: see `spread`."""
 
 

@@ -89,7 +89,7 @@ def test_a_collapsed_run_is_reported_as_one(make: Make) -> None:
     lines[-1]["metrics"] |= {"spread": 0.01, "knn_accuracy": 0.9}
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     html = page([read_run(path.parent)])
-    assert "This run has collapsed: spread of embeddings 0.0100, below 0.1." in html
+    assert "This run has collapsed: spread of embeddings 0.0100, below 0.02." in html
     assert "Collapsed: kNN accuracy 90" in html
 
 
