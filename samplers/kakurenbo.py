@@ -93,8 +93,8 @@ class Kakurenbo:
 
     asks: ClassVar[Literal["forward"]] = "forward"
 
+    # Orders have an ``lr_scale`` other than 1.
     scales_lr: ClassVar[bool] = True
-    """Orders have an ``lr_scale`` other than 1."""
 
     needs: ClassVar[tuple[Statistic, ...]] = ("loss", "p_true")
 

@@ -9,7 +9,7 @@ from tools.cli import COMMANDS, usage
 
 def test_the_commands() -> None:
     assert list(COMMANDS) == [
-        *("run", "study", "profile", "convert", "inspect", "verify", "report"),
+        *("run", "study", "profile", "tune", "convert", "inspect", "verify", "report"),
         *("evaluate", "predict", "export", "range", "score", "advise", "augment-gallery", "list", "bench"),
     ]
     for name, (module, command, what) in COMMANDS.items():

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from classifiers import CLASSIFIERS
 from torch import nn
 
 from pipeline import Batch
@@ -29,14 +30,7 @@ def test_flops_are_those_of_the_layers() -> None:
     assert forward_flops(encoder("resnet18"), 32) / 2 == pytest.approx(0.555e9, rel=0.01)
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        name
-        for name, config in METHODS.items()
-        if "scores" in config().offers and config().targets["label"] == "class"
-    ],
-)
+@pytest.mark.parametrize("method", CLASSIFIERS)
 @pytest.mark.parametrize(
     ("name", "options"),
     [

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from classifiers import CLASSIFIERS
 from torch import Tensor, nn
 
 from trainer import gradients
@@ -73,14 +74,7 @@ def test_frozen_parameters_count_for_nothing() -> None:
     assert (part < whole).all()
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        name
-        for name, config in METHODS.items()
-        if "scores" in config().offers and config().targets["label"] == "class"
-    ],
-)
+@pytest.mark.parametrize("method", CLASSIFIERS)
 def test_every_methods_losses_can_be_differentiated_sample_by_sample(method: str) -> None:
     made = METHODS[method]().build(_model("resnet8", width=4).float().eval())
     images, labels = torch.randn(3, 3, 16, 16), torch.arange(3)

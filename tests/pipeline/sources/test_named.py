@@ -28,7 +28,7 @@ def test_names_and_paths_are_told_apart(tmp_path: Path, monkeypatch: pytest.Monk
     save(tmp_path / "cifar10" / "a" / "0.png")
     monkeypatch.chdir(tmp_path)
     assert len(open_source("./cifar10")) == 1
-    message = r"must be one of cifar10, .*, svhn, an image folder, \.npz, .* MODULE:NAME; got cifra"
+    message = r"must be one of cifar10, .*, svhn, an image folder, \.csv, \.npz, .* MODULE:NAME; got cifra"
     with pytest.raises(DataError, match=message):
         open_source("cifra")
 

@@ -9,22 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from classifiers import CLASSIFIERS
 from torch import Tensor, nn
 
 from pipeline import Batch, Mixture
 from trainer.account import Ledger
 from trainer.errors import RunError
 from trainer.methods import METHODS, Method
-from trainer.methods.classification import ClassificationConfig
 from trainer.models import MODELS
 from trainer.step import Step, mixed_loss
-
-CLASSIFIERS = [
-    name
-    for name, config in METHODS.items()
-    # A teacher's part in the loss is not made of outputs alone: see test_distillation.py.
-    if issubclass(config, ClassificationConfig) and "scores" in config.offers
-]
 
 DEFINITIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "supervised": lambda p, y: -torch.log(p[y]),
