@@ -44,14 +44,14 @@ class ProfileBench:
     seconds: float = 20.0
     """Seconds of the profile."""
 
-    tuning: float = 120.0
-    """Seconds of the search at most."""
+    tuning: float = 30.0
+    """Seconds of the search at most; 120 is what `trainer tune` takes by default."""
 
     windows: int = 14
     """Windows that the grid measures of each candidate: as many as the search measures of those that stay."""
 
-    compile: bool = True
-    """Whether compiled candidates take part."""
+    compile: bool = False
+    """Whether compiled candidates take part; compiling all of a grid's takes many minutes."""
 
     def rows(self, clock: Clock | None = None) -> list[measure.Row]:
         """Return the rows; the peer of tuning is an exhaustive grid over the same candidates."""
