@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from tools.gpu.outcome import MACHINE_ERRORS, Outcome, Row, Setting, first_line
 from tools.gpu.timing import launches, timed
 from tools.profiling.timing import wait_for
+from trainer.compiling import keep_kernels_by_processor
 from trainer.models import MODELS
 
 IMAGES = 4096
@@ -95,6 +96,7 @@ def plain_step(model: nn.Module, batch: int, device: torch.device, variant: Vari
         return F.cross_entropy(outputs.float(), labels[ids])
 
     if variant.compile:
+        keep_kernels_by_processor()
         mode = "reduce-overhead" if variant.graphs else None
         loss_of = torch.compile(loss_of, dynamic=False, mode=mode)
 
