@@ -13,8 +13,8 @@ from tools.reporting.settings import UNSAID
 from tools.reporting.wording import planned_cost
 from tools.streams import say
 from trainer.metrics import Evaluation
-from trainer.notes import notes
 from trainer.session import Session
+from trainer.settings.notes import notes
 from trainer.slots import SLOTS
 
 

@@ -13,10 +13,11 @@ import tyro
 
 from tools.arguments import UsageError, asks_for_help, chosen, parse
 from tools.streams import say
-from trainer import config, former, recipe
-from trainer.choices import Choice
+from trainer import config, recipe
+from trainer.automatic.choices import Choice
 from trainer.config import Settings
 from trainer.errors import RunError
+from trainer.settings import former
 from trainer.slots import RUN_SLOTS, Slot
 
 _WITH = (

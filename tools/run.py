@@ -22,7 +22,7 @@ from tools.streams import say
 from tools.summary import summary
 from tools.without_recipe import recipe_text
 from trainer import config, inputs
-from trainer.choices import Choice
+from trainer.automatic.choices import Choice
 from trainer.data import Data, paths, stream_path
 from trainer.loop import train
 from trainer.parallel import World, join, leave

@@ -19,12 +19,15 @@ from tools.outputs import check_output
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
 from tools.score_options import AVERAGED, NEEDS, WEIGHTS, ScoreOptions
-from trainer import config, recipe, settings
+from trainer import config, recipe
 from trainer.build import build
 from trainer.data import digest, open_data, paths
-from trainer.device import choose_device
 from trainer.errors import RunError
-from trainer.example_scores import (
+from trainer.hardware.device import choose_device
+from trainer.loop import train
+from trainer.parallel import World
+from trainer.run_folder import RunFolder, folder_name
+from trainer.scores.examples import (
     ForgettingWatcher,
     check_holdout,
     el2n,
@@ -33,11 +36,9 @@ from trainer.example_scores import (
     irreducible_losses,
     last_errors,
 )
-from trainer.fitting import check_metric
-from trainer.loop import train
-from trainer.parallel import World
-from trainer.run_folder import RunFolder, folder_name
 from trainer.session import Session
+from trainer.settings import comparison
+from trainer.settings.fitting import check_metric
 from trainer.slots import SLOTS
 from trainer.state import resume
 
@@ -238,7 +239,7 @@ class Score:
             name=None,
         )
         name = f"score-{run.recipe}-{self.options.metric}-{self.options.epochs:g}-s{seed}"
-        name = f"{name}-{settings.digest(run)[:6]}"
+        name = f"{name}-{comparison.digest(run)[:6]}"
         return dataclasses.replace(run, name=name if self.run.name is None else f"{self.run.name}-s{seed}")
 
     def _choose(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -27,9 +27,9 @@ from tools.studying.records import overrides, shared
 from tools.studying.selecting import choices, chosen
 from tools.studying.sheets import Figure, Sheet, terminal, words
 from tools.studying.state import State, added, dropped, load_state
-from trainer import settings
 from trainer.errors import InterruptedRunError, RunError
 from trainer.interrupt import Stop, stop_on_signal
+from trainer.settings import comparison
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Study:
                 (
                     words(cell.name),
                     words(overrides(cell, study)),
-                    words(settings.digest(cell.run)[:12]),
+                    words(comparison.digest(cell.run)[:12]),
                     words("done" if ended else "to come"),
                     Figure(duration(None if ended else seconds), seconds),
                 )

@@ -15,11 +15,12 @@ from rich.progress import Progress, TaskID
 
 from tools.arguments import UsageError
 from tools.convert import image_progress
-from trainer import automatic, config, recipe
-from trainer.automatic import Found
-from trainer.choices import Choice
+from trainer import config, recipe
+from trainer.automatic import images
+from trainer.automatic.choices import Choice
+from trainer.automatic.facts import Machine, Wish
+from trainer.automatic.images import Found
 from trainer.errors import RunError
-from trainer.facts import Machine, Wish
 from trainer.models import Published
 from trainer.models.timm import TimmModel
 from trainer.slots import RUN_SLOTS, SLOTS
@@ -57,19 +58,19 @@ def open_images(
     if any(word.partition("=")[0] == "--data" for word in words):
         raise UsageError(f"--data names the images, and so does {named}: leave one of them out")
     asked = parsed(config.Run(), [named, *_of_wishes(words)]).run
-    found = automatic.find(named, asked.data_dir)
+    found = images.find(named, asked.data_dir)
     if found is None:
         raise RunError(
             f"recipe must be one of {', '.join(recipe.recipes())}, the path of a .toml, or a folder, an "
             f"archive or a converted set of images; got {named!r}, and there is no such file"
         )
-    machine, wish = automatic.machine_of(asked.device), wish_of(asked, words)
+    machine, wish = images.machine_of(asked.device), wish_of(asked, words)
     # A wrong option is told of before a long conversion.
-    parsed(automatic.prospect(found, machine, wish), words)
+    parsed(images.prospect(found, machine, wish), words)
     _prepare(found, machine)
-    base, choices = automatic.chosen(found, machine, wish)
+    base, choices = images.chosen(found, machine, wish)
     line = parsed(base, words)
-    _say(f"data: {line.run.data}, evaluated on {automatic.evaluated_on(line.run)}")
+    _say(f"data: {line.run.data}, evaluated on {images.evaluated_on(line.run)}")
     kept = [one for one in choices if getattr(line.run, one.setting) == getattr(base, one.setting)]
     for choice in kept:
         _say(f"{choice.setting}: {said(choice.value)} ({choice.reason})")
@@ -115,7 +116,7 @@ def _prepare(found: Found, machine: Machine) -> None:
                 tasks[name] = bars[0].add_task(f"converting {name}", total=total)
             bars[0].update(tasks[name], completed=done)
 
-        automatic.prepare(found, machine, report, _say)
+        images.prepare(found, machine, report, _say)
 
 
 def _say(line: str) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from pipeline.clock import PhaseTimes
 from pipeline.device import timer
-from trainer.former import phases_now
+from trainer.settings.former import phases_now
 
 Counts = Literal["trained", "compute"]
 Charge = Literal["trained", "scored", "gradient"]
@@ -113,7 +113,8 @@ class Account:
     costs T * N units. ``trained`` counts samples trained, whatever their resolution, and ignores the cost of
     scoring, as the papers do (Arazo et al. 2021, section 3). ``compute`` charges every pass: training at
     another resolution by the FLOPs of a step there, scoring by its cost measured on this device, and samples
-    that a selection's model was trained on before the run. ``hours`` is `trainer.hours.TimedAccount`'s.
+    that a selection's model was trained on before the run. ``hours`` is that of
+    `trainer.budget.hours.TimedAccount`.
 
     Attributes
     ----------

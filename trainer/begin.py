@@ -11,8 +11,8 @@ from trainer.build import build
 from trainer.checkpoint import Found, set_aside
 from trainer.config import Run
 from trainer.data import open_data
-from trainer.device import choose_device, use_bf16
 from trainer.environment import differences, environment
+from trainer.hardware.device import choose_device, use_bf16
 from trainer.inference.trained import Description
 from trainer.metrics import to_list
 from trainer.parallel import World

@@ -21,42 +21,42 @@ from pipeline.resolution import Stage, in_pixels
 from samplers import Plan, Sampler, SamplingWarning, use_threads
 from samplers.service import Service
 from trainer.account import Account
-from trainer.average import Average
-from trainer.compiling import compiled_by_resolution
+from trainer.budget.flops import flops_by_pixels
+from trainer.budget.planning import account_of, epochs_of, plan_of, rounds_of
 from trainer.config import Run
 from trainer.data import Data, digest
-from trainer.device import keep_freed_memory, use_bf16
 from trainer.errors import RunError
 from trainer.evaluation import build_evaluators
 from trainer.evaluators import EvaluatorContext
 from trainer.feed import open_feeds
 from trainer.feedback import FeedbackBuffer
-from trainer.fitting import outputs
-from trainer.flops import flops_by_pixels
-from trainer.freezing import freeze
+from trainer.hardware.compiling import compiled_by_resolution
+from trainer.hardware.device import keep_freed_memory, use_bf16
+from trainer.hardware.precision import autocast
 from trainer.inference.predict import View
 from trainer.inference.scorer import Scorer
-from trainer.initial_weights import LoadReport, initialize
 from trainer.methods import Method
 from trainer.models.channels import with_channels
 from trainer.models.narrow import guard_narrow
-from trainer.normalization import normalization
 from trainer.optimizers.depths import depths_of
 from trainer.parallel import World
-from trainer.planning import account_of, epochs_of, plan_of, rounds_of
-from trainer.precision import autocast
-from trainer.recomputation import Recomputation, checkpoint_gradients
+from trainer.pretrained.freezing import freeze
+from trainer.pretrained.initialize import LoadReport, initialize
+from trainer.pretrained.normalization import normalization
 from trainer.run_folder import RunFolder
 from trainer.sample_table import SampleRecord
-from trainer.score import RequestedScores
+from trainer.scores.requested import RequestedScores
 from trainer.selection import Selection, Setting, Terms
 from trainer.selection.driver import Selector
 from trainer.selection.hard_augment import HardAugment, HardAugmentSelection
 from trainer.selection.pairs import PairSelector
 from trainer.session import Session
+from trainer.settings.fitting import outputs
 from trainer.slots import SLOTS
 from trainer.step import Step
-from trainer.update import Update
+from trainer.updates.average import Average
+from trainer.updates.recomputation import Recomputation, checkpoint_gradients
+from trainer.updates.update import Update
 
 EVALUATION_BATCH = 512
 """Images per forward pass of the evaluation, on each rank."""

@@ -10,7 +10,6 @@ from pipeline.augment import Augment
 from pipeline.engines import EngineConfig
 from pipeline.resolution import ResolutionConfig
 from samplers import SamplerConfig, ScoringConfig
-from trainer import augmentations, fitting, setting_rules
 from trainer.errors import RunError
 from trainer.evaluators import EvaluatorConfig
 from trainer.methods import MethodConfig
@@ -19,9 +18,10 @@ from trainer.models import ModelConfig, Published
 from trainer.optimizers import OptimizerConfig
 from trainer.schedules import ScheduleConfig
 from trainer.selection import SelectionConfig
+from trainer.settings import augmentations, fitting, rules
+from trainer.settings.streams import Stream
 from trainer.sinks import SinkConfig, check_sinks, with_json_lines
 from trainer.slots import SLOTS
-from trainer.stream import Stream
 
 _IN_REPR = ("sampler", "selection", "method", "optimizer", "augment")
 """Slots whose parts are shown where they aren't the default ones."""
@@ -192,14 +192,15 @@ class Settings:
     """Name of the run folder; None makes one of recipe, parts, budget, seed and a digest of all settings."""
 
     def __post_init__(self) -> None:
-        setting_rules.check_settings(self)
+        rules.check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Settings):
     """Everything that a run's result depends on: the settings, and one part for each slot.
 
-    A chain of augmentations that names no crop is completed by the standard one: see `trainer.augmentations`.
+    A chain of augmentations that names no crop is completed by the standard one: see
+    `trainer.settings.augmentations`.
     """
 
     recipe: str = "custom"

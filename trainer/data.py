@@ -20,9 +20,9 @@ from pipeline.sources.shards import find_shards
 from trainer.classes import check_modes, compare_shapes, match_classes
 from trainer.config import Run
 from trainer.errors import RunError
-from trainer.fitting import check_targets
 from trainer.parallel import World
-from trainer.stream import Stream
+from trainer.settings.fitting import check_targets
+from trainer.settings.streams import Stream
 
 VALIDATION = "validation"
 """As ``test_data``, the set that was held out beside the training set."""

@@ -11,7 +11,7 @@ from typing import Any
 from trainer.config import Run
 from trainer.data import Data, paths, stream_path
 from trainer.errors import RunError
-from trainer.initial_weights import source, weights_in
+from trainer.pretrained.initialize import source, weights_in
 from trainer.slots import RUN_SLOTS
 
 Digests = Mapping[str, str | None]

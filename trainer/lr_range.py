@@ -24,11 +24,11 @@ from samplers import Order
 from trainer.build import build
 from trainer.config import Run
 from trainer.data import open_data
-from trainer.device import choose_device
 from trainer.errors import DivergedError, RunError
+from trainer.hardware.device import choose_device
+from trainer.hardware.precision import autocast
 from trainer.inference.scorer import forgetful
 from trainer.parallel import World
-from trainer.precision import autocast
 from trainer.run_folder import RunFolder
 from trainer.schedules import RangeTest
 from trainer.session import Session

@@ -16,7 +16,6 @@ from pipeline.resolution import Stage
 from samplers import Order, Plan
 from samplers.service import Service
 from trainer.account import Account
-from trainer.average import Average
 from trainer.config import Run
 from trainer.data import Data
 from trainer.errors import DivergedError
@@ -29,9 +28,10 @@ from trainer.parallel import World
 from trainer.run_folder import RunFolder
 from trainer.sample_table import SampleRecord
 from trainer.schedules import Schedule
-from trainer.score import RequestedScores
+from trainer.scores.requested import RequestedScores
 from trainer.selection.driver import Selector
 from trainer.step import Step
+from trainer.updates.average import Average
 from trainer.weights import fingerprint, not_finite
 
 

@@ -15,11 +15,11 @@ from typing import Any, Literal, TypeVar
 import tomli_w
 
 from pipeline.text import read_text
-from trainer import former
 from trainer.config import Run
 from trainer.errors import RunError
+from trainer.settings import former
+from trainer.settings.streams import Stream
 from trainer.slots import RUN_SLOTS, Slot
-from trainer.stream import Stream
 
 T = TypeVar("T")
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from pipeline.clock import CLOCK
 from pipeline.recording import SCHEMA, Mark, Recorder
-from trainer import settings
 from trainer.environment import environment
 from trainer.errors import RunError
 from trainer.recipe import to_table
 from trainer.session import Session
+from trainer.settings import comparison
 from trainer.slots import SLOTS
 
 FILE = "profile.json"
@@ -120,7 +120,7 @@ class Recording:
                     f"{session.data.train.card.name}, batches of {run.batch_size} at {session.pixels} "
                     f"pixels, engine {SLOTS['engine'].named(run)}, {session.device} {session.precision}"
                 ),
-                "settings": settings.flat(to_table(run)),
+                "settings": comparison.flat(to_table(run)),
                 "environment": environment(session.device),
                 "batch_size": run.batch_size,
                 "batches": self.last - self.first + 1,

@@ -14,9 +14,10 @@ from typing import Any
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
 from pipeline.text import read_text
-from trainer import config, recipe, setting_rules, settings
+from trainer import config, recipe
 from trainer.errors import RunError
 from trainer.lock import RunLock
+from trainer.settings import comparison, rules
 from trainer.slots import SLOTS
 
 SCHEMA = 2
@@ -78,7 +79,7 @@ class RunFolder:
 
     def differences(self, table: Mapping[str, Any]) -> str | None:
         """Name the settings in which a table that an earlier session wrote isn't this run's, if any."""
-        return settings.differences(table, self._run)
+        return comparison.differences(table, self._run)
 
     @contextmanager
     def held(self, leads: bool) -> Iterator[None]:
@@ -266,13 +267,13 @@ def folder_name(run: config.Run) -> str:
     """
     if run.name is not None:
         return run.name
-    setting_rules.check_folder_name("recipe", run.recipe)
+    rules.check_folder_name("recipe", run.recipe)
     augmentation, sampler = SLOTS["augment"].named(run, "+"), SLOTS["sampler"].named(run)
-    digest = settings.digest(run)[:6]
+    digest = comparison.digest(run)[:6]
     selection = SLOTS["selection"].named(run)
     if selection != SLOTS["selection"].default:
         sampler = f"{sampler}-{selection}"
     budget = f"b{run.budget:g}" if run.budget_hours is None else f"h{run.budget_hours:g}"
     name = f"{run.recipe}-{sampler}-{augmentation}-{budget}-s{run.seed}-{digest}"
-    setting_rules.check_folder_name("the name made of the run's parts", name)
+    rules.check_folder_name("the name made of the run's parts", name)
     return name

@@ -16,7 +16,7 @@ from pipeline.formats import FORMATS
 from pipeline.resolution import RESOLUTIONS
 from pipeline.sources import SOURCES
 from samplers import SAMPLERS
-from trainer import augmentations, metrics
+from trainer import metrics
 from trainer.errors import RunError
 from trainer.evaluators import EVALUATORS
 from trainer.methods import METHODS
@@ -24,6 +24,7 @@ from trainer.models import MODELS
 from trainer.optimizers import OPTIMIZERS
 from trainer.schedules import SCHEDULES
 from trainer.selection import SELECTIONS
+from trainer.settings import augmentations
 from trainer.sinks import SINKS, check_sinks
 
 

@@ -11,8 +11,8 @@ from pipeline.resolution import Stage
 from samplers import Order
 from trainer import checkpoint
 from trainer.checkpoint import Found
-from trainer.device import random_state, restore_random_state
 from trainer.errors import RunError
+from trainer.hardware.device import random_state, restore_random_state
 from trainer.parallel import World
 from trainer.parts import Line
 from trainer.run_folder import RunFolder

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from pipeline import Batch, Mixture
 from trainer.account import Ledger
-from trainer.accumulation import accumulate
 from trainer.methods import Losses, Method
 from trainer.selection import Weighting
-from trainer.update import Update
+from trainer.updates.accumulation import accumulate
+from trainer.updates.update import Update
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Step:
     optimizer
         Its learning rate is set by the caller.
     precision
-        Context of the forward pass, entered once per step: see `trainer.precision.autocast`.
+        Context of the forward pass, entered once per step: see `trainer.hardware.precision.autocast`.
     ledger
         Where the phases' times go.
     update

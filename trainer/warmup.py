@@ -12,12 +12,12 @@ import torch
 from pipeline import Batch
 from pipeline.resolution import Stage
 from samplers import Feedback, Order
+from trainer.budget.hours import TimedAccount
+from trainer.budget.planning import round_size
 from trainer.build import build_sampler
-from trainer.device import random_state, restore_random_state
 from trainer.evaluation import measure
-from trainer.hours import TimedAccount
+from trainer.hardware.device import random_state, restore_random_state
 from trainer.inference.predict import forward
-from trainer.planning import round_size
 from trainer.session import Session
 
 _REPEATS = 5

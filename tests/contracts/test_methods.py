@@ -18,7 +18,7 @@ from two_ranks import run_two_ranks
 from pipeline import Batch
 from pipeline.targets import TargetSpec
 from trainer.account import Ledger
-from trainer.flops import meta_batch
+from trainer.budget.flops import meta_batch
 from trainer.methods import METHODS, Losses, Method, MethodConfig
 from trainer.methods.distillation import Distillation
 from trainer.models import MODELS

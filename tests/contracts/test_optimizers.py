@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from trainer import recipe, settings
+from trainer import recipe
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.optimizers import OPTIMIZERS, OptimizerConfig
+from trainer.settings import comparison
 
 
 class Net(nn.Module):
@@ -194,9 +195,9 @@ def test_a_runs_digest_tells_its_options_and_not_its_defaults(part: OptimizerCon
     name = next(name for name, kind in OPTIMIZERS.items() if kind is type(part))
     run = Run(optimizer=part)
     assert recipe.from_table(recipe.to_table(run), "x") == run
-    assert settings.digest(recipe.from_table({"optimizer": name}, "x")) == settings.digest(run)
+    assert comparison.digest(recipe.from_table({"optimizer": name}, "x")) == comparison.digest(run)
     others = [replaced(part, lr=2 * part.lr), replaced(part, layer_decay=0.5), replaced(part, decay="all")]
-    assert len({settings.digest(Run(optimizer=other)) for other in (part, *others)}) == 4
+    assert len({comparison.digest(Run(optimizer=other)) for other in (part, *others)}) == 4
 
 
 def test_a_schedules_momentum_has_a_place_in_every_group_or_in_none(part: OptimizerConfig) -> None:

@@ -13,12 +13,12 @@ from tools.score import Score
 from tools.score_options import ScoreOptions
 from trainer.build import build
 from trainer.data import open_data
-from trainer.device import choose_device
 from trainer.errors import RunError
-from trainer.example_scores import last_errors
+from trainer.hardware.device import choose_device
 from trainer.parallel import World
 from trainer.recipe import load
 from trainer.run_folder import RunFolder
+from trainer.scores.examples import last_errors
 from trainer.state import resume
 
 

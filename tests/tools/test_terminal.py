@@ -22,8 +22,8 @@ from pipeline.sources import ArraySource
 from tools.arguments import below_home
 from tools.cli import main
 from tools.terminal import counted_warnings
-from trainer.device import choose_device
 from trainer.errors import RunError
+from trainer.hardware.device import choose_device
 from trainer.parallel import World
 from trainer.recipe import from_table
 

@@ -13,7 +13,7 @@ from PIL import Image
 from tools.cli import main
 from tools.without_recipe import recipe_text, said
 from trainer import recipe
-from trainer.choices import Choice
+from trainer.automatic.choices import Choice
 from trainer.config import Run
 
 CLASSES = ("cat", "dog", "owl")

@@ -11,10 +11,10 @@ from torch import nn
 
 from trainer.config import Run
 from trainer.errors import InterruptedRunError
+from trainer.hardware.precision import autocast
 from trainer.optimizers import OPTIMIZERS
-from trainer.precision import autocast
 from trainer.session import Session
-from trainer.update import Update
+from trainer.updates.update import Update
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -15,9 +15,9 @@ import torch
 from self_distillation import SelfDistillation, SelfDistillationMethod
 
 from trainer import BudgetrainError, RunFolder, checkpoint, open_session
+from trainer.budget.flops import forward_flops
 from trainer.config import Run
 from trainer.errors import InterruptedRunError, RunError
-from trainer.flops import forward_flops
 from trainer.methods import METHODS, Supervised
 from trainer.models import MODELS
 from trainer.session import Session

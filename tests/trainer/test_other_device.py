@@ -12,7 +12,7 @@ import torch
 
 from tools.cli import main
 from trainer import checkpoint
-from trainer.device import random_state, restore_random_state
+from trainer.hardware.device import random_state, restore_random_state
 
 Words = Callable[..., list[str]]
 

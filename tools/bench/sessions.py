@@ -14,7 +14,7 @@ from pipeline.sources import ArraySource
 from trainer import recipe
 from trainer.build import build
 from trainer.data import Data
-from trainer.device import choose_device
+from trainer.hardware.device import choose_device
 from trainer.parallel import World
 from trainer.parts import StepResult
 from trainer.run_folder import RunFolder

@@ -19,8 +19,8 @@ from tools.profiling.whole import Loop, session_at
 from tools.studying.statistics import interval
 from trainer import config
 from trainer.data import Data
-from trainer.device import use_bf16
 from trainer.errors import BudgetrainError
+from trainer.hardware.device import use_bf16
 from trainer.session import Session
 
 COMPILING_SECONDS = 60.0

@@ -21,10 +21,10 @@ from tools.profiling.sentences import sentence
 from tools.profiling.timing import turns
 from tools.profiling.whole import Loop
 from tools.profiling.work import Work, work_of
-from trainer import settings
 from trainer.environment import environment
 from trainer.recipe import to_table
 from trainer.session import Session
+from trainer.settings import comparison
 from trainer.slots import SLOTS
 
 MOST_WINDOWS = 200
@@ -75,7 +75,7 @@ class Profiled:
             "schema": SCHEMA,
             "kind": "run",
             "setting": setting(session, self.at),
-            "settings": settings.flat(to_table(session.run)),
+            "settings": comparison.flat(to_table(session.run)),
             "environment": environment(session.device),
             "batch_size": measured.run.batch_size,
             "bottleneck": measured.bottleneck,

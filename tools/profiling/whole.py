@@ -19,7 +19,7 @@ from tools.profiling.timing import wait_for
 from trainer import config
 from trainer.build import build
 from trainer.data import Data
-from trainer.device import choose_device
+from trainer.hardware.device import choose_device
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
 from trainer.session import Session

@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 
 from pipeline.text import read_text
 from tools.reporting.record import RunRecord, Samples, Series, number
-from trainer import former
 from trainer.errors import RunError
 from trainer.evaluators.classification import Classification
 from trainer.metrics import from_list
 from trainer.run_folder import SCHEMA
 from trainer.sample_table import SAMPLES_SCHEMA
+from trainer.settings import former
 from trainer.slots import RUN_SLOTS
 
 DEFAULTS: Mapping[str, Any] = {

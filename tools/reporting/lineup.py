@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tools.reporting import settings
 from tools.reporting.record import RunRecord
 from trainer.metrics import Metric
-from trainer.settings import whole
+from trainer.settings.comparison import whole
 
 
 @dataclass(frozen=True, slots=True)

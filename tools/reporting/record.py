@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.former import phases_now
 from trainer.metrics import Metric
+from trainer.settings.former import phases_now
 
 Basis = Literal["measured", "counted", "assumed"]
 """How a cost is known: timed on the device, by FLOPs of the method's step, or not at all."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainer.settings import IDLE, flat
+from trainer.settings.comparison import IDLE, flat
 from trainer.slots import RUN_SLOTS
 
 SEEDS = ("seed", "init_seed", "order_seed", "augment_seed", "selection_seed")

@@ -16,10 +16,11 @@ from tools.studying.choosing import Choose
 from tools.studying.definition import Study
 from tools.studying.grid import Arm, Settings
 from tools.studying.overlay import overlay
-from trainer import config, recipe, setting_rules, settings
+from trainer import config, recipe
 from trainer.data import VALIDATION, paths
 from trainer.errors import RunError
 from trainer.run_folder import RunFolder
+from trainer.settings import comparison, rules
 
 RECIPES, LOGS = "cells", "logs"
 """Folders for the cells' resolved recipes and their terminal output, beside the run folders."""
@@ -155,7 +156,7 @@ def _cell(
     overrides = (study.settings, *arm.settings, *more)
     where = f"{study.path.name}: {arm.name}"
     run = overlay(base, [one for one in overrides if one], where)
-    setting_rules.check_folder_name(f"{where}: the name made of its labels", name)
+    rules.check_folder_name(f"{where}: the name made of its labels", name)
     run = replace(run, seed=seed, name=name, runs_dir=place.folder(study), data_dir=place.data_dir)
     return Cell(name, arm, seed, tuple(one for one in overrides if one), run)
 
@@ -170,7 +171,7 @@ def check_distinct(cells: Sequence[Cell], where: str) -> None:
     """
     seen: dict[str, Cell] = {}
     for cell in cells:
-        other = seen.setdefault(settings.digest(cell.run), cell)
+        other = seen.setdefault(comparison.digest(cell.run), cell)
         if other is not cell:
             raise RunError(
                 f"{where}: cells must differ; {other.arm.name} and {cell.arm.name} are the same run: leave "
@@ -192,8 +193,8 @@ def check_unchanged(cells: Sequence[Cell]) -> None:
             continue
         try:
             table = tomllib.loads(read_text(kept))
-            other = settings.differences(table, cell.run)
-            then = settings.digest(recipe.from_table(settings.whole(table), str(kept)))
+            other = comparison.differences(table, cell.run)
+            then = comparison.digest(recipe.from_table(comparison.whole(table), str(kept)))
         except (ValueError, OSError) as error:
             raise RunError(
                 f"{kept} must be as `trainer run` wrote it; {error}: move {cell.folder} away"
@@ -201,8 +202,8 @@ def check_unchanged(cells: Sequence[Cell]) -> None:
         if other is not None:
             raise RunError(
                 f"cell {cell.name} must be the run that its folder holds; its recipe was {then[:12]} and is "
-                f"{settings.digest(cell.run)[:12]} now ({other}): restore it, or move {cell.folder} away to "
-                "run it again"
+                f"{comparison.digest(cell.run)[:12]} now ({other}): restore it, or move {cell.folder} away "
+                "to run it again"
             )
 
 

@@ -8,7 +8,7 @@ from tools.studying import statistics as stats
 from tools.studying.outcome import Comparison, Outcome, label
 from tools.studying.records import command
 from tools.studying.state import State
-from trainer import settings
+from trainer.settings import comparison
 
 MOST_NAMED = 6
 """Differences that the answer names; the tables have all."""
@@ -124,6 +124,6 @@ def protocol(outcome: Outcome, state: State) -> list[str]:
         f"Tables and page again from the runs: trainer study {study.typed} --tables",
         f"The whole study again: {command(outcome)}",
         f"One run again, as an example: {command(outcome, [some])} (settings of digest "
-        f"{settings.digest(some.run)[:12]})",
+        f"{comparison.digest(some.run)[:12]})",
     ]
     return said

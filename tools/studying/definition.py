@@ -15,8 +15,8 @@ from pipeline.text import read_text
 from tools.studying.choosing import Choose, read_choose
 from tools.studying.grid import Arm, Axis, Matcher, arms, read_axes, read_matchers
 from tools.studying.subset import Subset, read_subset
-from trainer import setting_rules
 from trainer.errors import RunError
+from trainer.settings import rules
 
 FOLDER = Path(__file__).parents[1] / "studies"
 """Studies that come along."""
@@ -116,7 +116,7 @@ def read_study(named: str) -> Study:
         table = tomllib.loads(text)
     except (ValueError, OSError) as error:
         raise RunError(f"{path} must be TOML; {error}") from None
-    setting_rules.check_folder_name("a study's file", path.stem)
+    rules.check_folder_name("a study's file", path.stem)
     return _study(path, hashlib.sha256(text.encode()).hexdigest(), table)
 
 

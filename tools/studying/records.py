@@ -14,7 +14,7 @@ from tools.studying.outcome import Outcome, machine
 from tools.studying.overlay import flat
 from tools.studying.selecting import Choice
 from tools.studying.sheets import Figure, Sheet, words
-from trainer import settings
+from trainer.settings import comparison
 
 VERSIONS = ("budgetrain", "python", "torch", "numpy", "numba", "platform")
 
@@ -33,7 +33,7 @@ def runs(outcome: Outcome) -> Sheet:
                 (
                     words(cell.name),
                     words(overrides(cell, outcome.study)),
-                    words(settings.digest(cell.run)[:12]),
+                    words(comparison.digest(cell.run)[:12]),
                     words(state),
                     Figure(metrics.cell(outcome.metric, value), value),
                     Figure(count(trained), trained),

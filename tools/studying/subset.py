@@ -14,10 +14,11 @@ from pipeline.formats import open_dataset
 from pipeline.sources import data_directory
 from pipeline.sources.sampled import Sampled
 from pipeline.sources.stored import StoredSource
-from trainer import config, setting_rules
+from trainer import config
 from trainer.data import open_data
 from trainer.errors import RunError
 from trainer.parallel import World
+from trainer.settings import rules
 
 Report = Callable[[str, int, int], None]
 
@@ -100,7 +101,7 @@ def read_subset(name: str, entry: Any, where: str) -> Subset:
     for key in entry:
         if key not in keys:
             raise RunError(f"{where}: key must be one of {', '.join(keys)}; got {key!r}")
-    setting_rules.check_folder_name(where, name)
+    rules.check_folder_name(where, name)
     source, samples = entry.get("of"), entry.get("samples")
     validation, seed = entry.get("validation", 0.0), entry.get("seed", 0)
     if not isinstance(source, str):

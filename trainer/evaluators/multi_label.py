@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from pipeline.targets import LABEL, TargetKind
-from trainer.average_precision import average_precision
 from trainer.evaluators.protocol import EvaluatorContext, Reads
+from trainer.inference.average_precision import average_precision
 from trainer.inference.predict import EverySample, predict
 from trainer.interrupt import Stopped
 from trainer.metrics import PERCENT, Metric

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from pipeline.formats.strict_json import dumps
 from trainer import recipe
-from trainer.device import choose_device
 from trainer.errors import RunError
-from trainer.fitting import outputs
+from trainer.hardware.device import choose_device
 from trainer.inference.trained import about, checkpoint_of, describe, read_recipe
 from trainer.models import check_encoder
 from trainer.models.channels import with_channels
@@ -22,6 +21,7 @@ from trainer.models.resnet import ResNet
 from trainer.models.weights import write_safetensors
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
+from trainer.settings.fitting import outputs
 from trainer.weights import evaluated
 
 Layout = Literal["backbone", "torchvision", "timm"]

@@ -12,8 +12,8 @@ import torch
 from pipeline import DataError
 from pipeline.formats.strict_json import dumps
 from pipeline.targets import TargetSpec
-from trainer.device import choose_device
 from trainer.errors import RunError
+from trainer.hardware.device import choose_device
 from trainer.inference.predictor import Predictor
 from trainer.inference.preprocessing import Preprocessing
 from trainer.inference.tasks import task_of

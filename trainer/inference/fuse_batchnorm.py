@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from trainer.freezing import FrozenBatchNorm2d
 from trainer.models.narrow import NarrowConv2d
+from trainer.pretrained.freezing import FrozenBatchNorm2d
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.average_precision import average_precision
+from trainer.inference.average_precision import average_precision
 from trainer.inference.class_report import BINS, calibration_table, ratio
 
 
@@ -87,7 +87,7 @@ class LabelReport:
     images
         Images in all.
     average_precision
-        float64[C], see `trainer.average_precision`; NaN for labels of no image.
+        float64[C], see `trainer.inference.average_precision`; NaN for labels of no image.
     hits, taken, support
         int64[C], images that have a label and were taken to have it; those taken to have it; those that have.
     exact

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from pipeline import Augmentation, Batch, Loader
 from pipeline.loading.loader import OrderLike
 from pipeline.resolution import Stage
+from trainer.hardware.precision import at_least_float32, autocast
 from trainer.models import check_encoder
-from trainer.precision import at_least_float32, autocast
 
 
 def forward(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:

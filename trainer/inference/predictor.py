@@ -25,11 +25,11 @@ from pipeline.sources.loose import AnyImage, LooseImages
 from pipeline.sources.protocol import Source
 from pipeline.views import Views
 from trainer.errors import RunError
+from trainer.hardware.precision import at_least_float32
 from trainer.inference.predict import EverySample, forward
 from trainer.inference.prediction import Prediction
 from trainer.inference.preprocessing import Pictures, Preprocessing
 from trainer.inference.tasks import Task
-from trainer.precision import at_least_float32
 
 BATCH = 512
 """Images of a converted set per forward pass, as in a run's evaluation."""

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainer.compiling import compiled_by_resolution
+from trainer.hardware.compiling import compiled_by_resolution
+from trainer.hardware.precision import autocast
 from trainer.inference.fuse_batchnorm import find_pairs, trace
 from trainer.inference.predict import PreLogits
 from trainer.models import check_encoder
-from trainer.precision import autocast
 
 
 class Scorer:

@@ -17,9 +17,8 @@ from trainer import checkpoint, recipe
 from trainer.build import build
 from trainer.config import Run
 from trainer.data import open_data
-from trainer.device import choose_device
 from trainer.errors import RunError
-from trainer.fitting import outputs
+from trainer.hardware.device import choose_device
 from trainer.inference.predict import View
 from trainer.inference.predictor import Predictor
 from trainer.inference.preprocessing import Preprocessing
@@ -28,6 +27,7 @@ from trainer.models.channels import with_channels
 from trainer.parallel import World
 from trainer.parts import Parts
 from trainer.run_folder import RunFolder
+from trainer.settings.fitting import outputs
 from trainer.weights import evaluated
 
 

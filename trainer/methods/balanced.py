@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from trainer.errors import RunError
+from trainer.hardware.precision import at_least_float32
 from trainer.methods.classification import ClassificationConfig, ClassificationMethod
 from trainer.methods.protocol import Losses
 from trainer.models import Encoder
-from trainer.precision import at_least_float32
 
 
 class BalancedMethod(ClassificationMethod):

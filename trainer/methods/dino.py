@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from pipeline import Batch
 from trainer.errors import RunError
+from trainer.hardware.precision import at_least_float32
 from trainer.methods import ranks
 from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, features_of, mean_of, width_of
 from trainer.methods.heads import check_widths
 from trainer.methods.pending import Pending
 from trainer.methods.protocol import Losses
 from trainer.methods.target import Target, check_momentum, check_temperature, cosine_momentum
-from trainer.precision import at_least_float32
 
 
 class DINOHead(nn.Module):

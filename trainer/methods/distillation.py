@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from pipeline import Batch
 from trainer.errors import RunError
+from trainer.hardware.precision import at_least_float32
 from trainer.methods.classification import ClassificationConfig, ClassificationMethod, ClassLoss
 from trainer.methods.protocol import Losses
 from trainer.models import Encoder
 from trainer.models.channels import with_channels
-from trainer.precision import at_least_float32
 
 
 class DistillationMethod(ClassificationMethod):

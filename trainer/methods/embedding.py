@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from pipeline import Batch
 from pipeline.targets import LABEL, TargetKind
+from trainer.hardware.precision import at_least_float32
 from trainer.inference.scorer import forgetful
 from trainer.methods.protocol import Losses, Method, Offer
 from trainer.metrics import Metric
 from trainer.models import Encoder, check_encoder
-from trainer.precision import at_least_float32
 
 SPREAD = Metric("spread", "spread of embeddings", higher_is_better=True, collapsed_below=0.02)
 """sqrt(d) times the mean over dimensions of the standard deviation of z / |z|: see `spread`."""

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline import Batch
+from trainer.hardware.precision import at_least_float32
 from trainer.methods import ranks
 from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, features_of, mean_of, width_of
 from trainer.methods.grouped_norm import group_norms, set_groups
@@ -17,7 +18,6 @@ from trainer.methods.heads import check_widths, perceptron
 from trainer.methods.pending import Pending
 from trainer.methods.protocol import Losses
 from trainer.methods.target import Target, check_momentum, check_temperature
-from trainer.precision import at_least_float32
 
 
 class MoCoMethod(EmbeddingMethod):

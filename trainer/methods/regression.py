@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from pipeline import Batch
 from pipeline.targets import LABEL, TargetKind
 from trainer.errors import RunError
+from trainer.hardware.precision import at_least_float32
 from trainer.methods.protocol import Losses, Method, Offer
 from trainer.metrics import Metric
-from trainer.precision import at_least_float32
 
 
 class RegressionMethod(Method):

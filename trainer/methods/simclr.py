@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline import Batch
+from trainer.hardware.precision import at_least_float32
 from trainer.methods import ranks
 from trainer.methods.embedding import EmbeddingConfig, EmbeddingMethod, features_of, mean_of, width_of
 from trainer.methods.heads import check_widths, perceptron
 from trainer.methods.protocol import Losses
 from trainer.methods.target import check_temperature
-from trainer.precision import at_least_float32
 
 
 class SimCLRMethod(EmbeddingMethod):

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import RunError
+from trainer.hardware.precision import at_least_float32
 from trainer.models.blocks import Checkpointed, recomputed
 from trainer.models.protocol import classifier
-from trainer.precision import at_least_float32
 
 PATCH = 16
 """Side of a patch in pixels."""

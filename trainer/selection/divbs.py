@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from trainer.hardware.precision import at_least_float32
 from trainer.methods import Offer
-from trainer.precision import at_least_float32
 from trainer.selection.helpers.base import BaseSelection, Scored
 from trainer.selection.helpers.checks import check_at_least
 from trainer.selection.protocol import Candidates, Choice, Setting

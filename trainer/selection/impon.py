@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pipeline import Batch
 from trainer.errors import RunError
+from trainer.hardware.precision import at_least_float32
 from trainer.methods import Losses
-from trainer.precision import at_least_float32
 from trainer.selection.helpers.base import BaseSelection, Scheduled
 from trainer.selection.helpers.checks import check_at_least, check_choice
 from trainer.selection.helpers.draws import highest

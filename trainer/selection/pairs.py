@@ -17,11 +17,11 @@ from pipeline.randomness import Keys
 from pipeline.randomness import uniforms as draw_uniforms
 from pipeline.resolution import Stage
 from pipeline.targets import LABEL
-from trainer.compiling import compiled_by_resolution
+from trainer.hardware.compiling import compiled_by_resolution
+from trainer.hardware.precision import autocast
 from trainer.inference.scorer import Folding, forgetful
 from trainer.methods import Method
 from trainer.methods.embedding import pair_cosines
-from trainer.precision import autocast
 from trainer.selection.driver import Ready, Selector
 from trainer.selection.hard_augment import HardAugment, HardAugmentSelection
 from trainer.selection.protocol import Candidates, Choice

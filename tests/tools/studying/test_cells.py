@@ -13,8 +13,8 @@ from tools.studying.cells import Cell, Place, check_data, check_unchanged, final
 from tools.studying.definition import Study, read_study
 from tools.studying.selecting import choices
 from tools.studying.state import State, added, dropped, load_state
-from trainer import settings
 from trainer.errors import RunError
+from trainer.settings import comparison
 
 Write = Callable[..., Path]
 Finish = Callable[..., None]
@@ -35,7 +35,7 @@ def test_a_cell_whose_recipe_changed_is_named_by_its_digests(cells: tuple[Cell, 
     finish(cells[0], 0.5)
     check_unchanged(cells)
     other = replace(cells[0], run=replace(cells[0].run, budget=0.4))
-    then, now = settings.digest(cells[0].run)[:12], settings.digest(other.run)[:12]
+    then, now = comparison.digest(cells[0].run)[:12], comparison.digest(other.run)[:12]
     with pytest.raises(RunError) as error:
         check_unchanged([other])
     assert f"cell standard-uniform-s0 must be the run that its folder holds; its recipe was {then}" in str(

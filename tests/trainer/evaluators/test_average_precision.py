@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from trainer.average_precision import average_precision
+from trainer.inference.average_precision import average_precision
 
 
 def test_by_hand() -> None:

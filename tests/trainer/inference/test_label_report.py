@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.average_precision import average_precision
+from trainer.inference.average_precision import average_precision
 from trainer.inference.label_report import LabelTally
 
 NAMES = ("sky", "sea", "sand", "never", "unheard of")

@@ -15,9 +15,9 @@ from teachers import save_teacher
 from torch import nn
 
 from pipeline import Batch, Mixture
+from trainer.budget.flops import forward_flops
 from trainer.config import Run
 from trainer.errors import InterruptedRunError, RunError
-from trainer.flops import forward_flops
 from trainer.methods.distillation import Distillation, DistillationMethod
 from trainer.models import MODELS
 from trainer.session import Session

@@ -16,7 +16,6 @@ from pipeline.sources import ArraySource
 from pipeline.targets import TargetKind, TargetSpec
 from trainer import RunFolder
 from trainer.errors import RunError
-from trainer.fitting import outputs
 from trainer.loop import train
 from trainer.methods import MethodConfig, Supervised
 from trainer.methods.balanced import Balanced
@@ -24,6 +23,7 @@ from trainer.methods.multi_label import MultiLabel
 from trainer.methods.regression import Regression
 from trainer.parallel import World
 from trainer.recipe import from_table
+from trainer.settings.fitting import outputs
 from trainer.watch import Silent
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from trainer.budget.flops import forward_flops
 from trainer.errors import RunError
-from trainer.flops import forward_flops
 from trainer.models import (
     GoogLeNet,
     LeNet,

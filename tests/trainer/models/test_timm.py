@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from trainer.errors import RunError
-from trainer.initial_weights import initialize, load
 from trainer.models import TimmModel, TorchvisionModel, check_encoder
+from trainer.pretrained.initialize import initialize, load
 from trainer.recipe import from_table
 
 timm = pytest.importorskip("timm")

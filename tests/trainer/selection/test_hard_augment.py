@@ -15,9 +15,9 @@ import torch.nn.functional as F
 
 from pipeline import Batch
 from trainer import RunFolder, Session, open_session
+from trainer.budget.flops import forward_flops, meta_batch, step_flops
 from trainer.config import Run
 from trainer.errors import RunError
-from trainer.flops import forward_flops, meta_batch, step_flops
 from trainer.methods import METHODS
 from trainer.methods.byol import byol_loss
 from trainer.methods.dino import dino_loss

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from tools.gpu.outcome import MACHINE_ERRORS, Outcome, Row, Setting, first_line
 from tools.gpu.timing import launches, timed
 from tools.profiling.timing import wait_for
-from trainer.compiling import keep_kernels_by_processor
+from trainer.hardware.compiling import keep_kernels_by_processor
 from trainer.models import MODELS
 
 IMAGES = 4096

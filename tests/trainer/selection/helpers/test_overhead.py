@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.resolution import SuperProgressive
-from trainer.flops import forward_flops
+from trainer.budget.flops import forward_flops
 from trainer.models import MODELS
 from trainer.selection.helpers.overhead import relative_cost, scoring_overhead, speedup
 

@@ -1,0 +1,1 @@
+"""Runs for images without a recipe: how the images are found, and what is chosen for them."""

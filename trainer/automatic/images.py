@@ -1,0 +1,259 @@
+"""Images without a recipe: found, converted on first use, and a run chosen for them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.conversion.convert import ConvertOptions, convert, validation_path
+from pipeline.errors import CorruptSampleError, DataError
+from pipeline.formats import FORMATS, open_dataset
+from pipeline.machine import memory
+from pipeline.sources import SOURCES, data_directory, open_source
+from pipeline.sources.csv_list import ENDINGS, splits_listed
+from pipeline.sources.image_folder import splits_in
+from pipeline.sources.protocol import Source
+from trainer.automatic.choices import Choice, choose, held_out, storage
+from trainer.automatic.facts import Images, Machine, Wish
+from trainer.config import Run
+from trainer.data import VALIDATION, Report, paths
+from trainer.errors import RunError
+from trainer.hardware.device import choose_device, use_bf16
+from trainer.parallel import World
+from trainer.recipe import from_table
+from trainer.settings.rules import check_folder_name
+
+_PROBES = 64
+"""Images whose sizes are looked at before a conversion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Images that a command line names in place of a recipe.
+
+    Attributes
+    ----------
+    text
+        As it names them.
+    name
+        What their recipe and their folder in the data directory are called.
+    train
+        The training set, which may not exist yet.
+    source
+        What it is converted from; None where ``text`` is a converted set.
+    test
+        Name of the source's split to evaluate on; None where it has none.
+    """
+
+    text: str
+    name: str
+    train: Path
+    source: Source | None = None
+    test: str | None = None
+
+
+def find(text: str, data_dir: Path | None) -> Found | None:
+    """Return the images that ``text`` names; None if it names none.
+
+    Parameters
+    ----------
+    text
+        A converted set; a folder, an archive, a list or a pattern of files; or the name of a set in the data
+        directory.
+
+    Raises
+    ------
+    DataError, RunError
+        When they can't be read, or lie in the folder of a run.
+    """
+    path, folder = Path(text), data_dir or data_directory()
+    if path.suffix.removeprefix(".") in FORMATS:
+        return Found(text, path.resolve().parent.name if path.stem == "train" else path.stem, path)
+    if text not in SOURCES and not path.exists() and (folder / text).is_dir():
+        text = str(folder / text)
+        path = Path(text)
+    if (path / "run.toml").is_file():
+        raise RunError(f"{text} is the folder of a run: give {path / 'run.toml'} to run it again")
+    if text not in SOURCES and not path.exists() and not any(letter in text for letter in "*?[{:"):
+        return None
+    test = _test_split(text, path)
+    source = open_source(text, split="train" if test is not None else None, data_dir=folder)
+    check_folder_name("the name of a data set", source.name)
+    return Found(text, source.name, folder / source.name / "train.beton", source, test)
+
+
+def _test_split(text: str, path: Path) -> str | None:
+    """Return the split of a source to evaluate on, if it has one beside "train"."""
+    if text in SOURCES:
+        return "test"
+    splits: tuple[str, ...] = ()
+    if path.is_dir():
+        splits = tuple(splits_in(path))
+    elif path.suffix in ENDINGS and path.is_file():
+        splits = tuple(splits_listed(path))
+    return next((part for part in ("test", "val") if part in splits and "train" in splits), None)
+
+
+def machine_of(device: str) -> Machine:
+    """Return the properties of this machine that choices depend on, for ``device`` of a run.
+
+    Raises
+    ------
+    RunError
+        When there is no such device.
+    """
+    # Each rank looks at its own GPU.
+    chosen = choose_device(device, World(local_rank=int(os.environ.get("LOCAL_RANK", "0"))))
+    engines = ("resident", *(name for name in ("ffcv",) if importlib.util.find_spec(name) is not None))
+    bf16 = use_bf16(Run(), chosen)
+    if chosen.type == "cpu":
+        return Machine(memory(), precision="bf16" if bf16 else "fp32", engines=engines)
+    about = torch.cuda.get_device_properties(chosen)
+    recent = torch.cuda.get_device_capability(chosen) >= (7, 0)
+    return Machine(
+        memory=about.total_memory,
+        gpu=about.name,
+        precision="bf16" if bf16 else "fp16" if recent else "fp32",
+        compiles=recent and importlib.util.find_spec("triton") is not None,
+        engines=engines,
+    )
+
+
+def prospect(found: Found, machine: Machine, wish: Wish) -> Run:
+    """Return about the run that is going to be chosen, before anything is converted.
+
+    Raises
+    ------
+    RunError
+        When the images have nothing to learn.
+    """
+    if found.source is None:
+        return chosen(found, machine, wish)[0]
+    sides = _sides(found.source)
+    shape = sides[0] if len(set(sides)) == 1 else None
+    images = Images(
+        samples=len(found.source),
+        outputs=len(found.source.classes) or 1,
+        kind=found.source.kind,
+        shape=shape,
+        shorter=int(np.median([min(one) for one in sides])),
+        pixels=0,
+    )
+    return _run(found, choose(images, machine, wish), None)
+
+
+def prepare(found: Found, machine: Machine, report: Report, note: Callable[[str], None]) -> None:
+    """Convert images that are not yet converted, holding out a validation set where they have no test set.
+
+    Parameters
+    ----------
+    report
+        Progress of the conversion.
+    note
+        Called with what is done, and with notes of the conversion, a line each.
+
+    Raises
+    ------
+    DataError
+        When an image can't be read, or the set can't be written.
+    RunError
+        When what is there was converted from other images, or several ranks would convert at once.
+    """
+    if found.source is None:
+        return
+    if found.train.exists():
+        _check_same(found)
+    test = found.train.with_name("test.beton")
+    wanted = [(found.source, found.train)] if not found.train.exists() else []
+    if found.test is not None and not test.exists():
+        # Classes are matched by their names when a run begins.
+        wanted.append((open_source(found.text, split=found.test, data_dir=found.train.parents[1]), test))
+    if wanted and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RunError(
+            f"images must be converted before several processes train on them; {found.text} isn't: run it "
+            "once without torchrun, or use `trainer convert`"
+        )
+    for source, path in wanted:
+        fraction = held_out(len(source)) if found.test is None else 0.0
+        options, why = storage(_sides(source), len(source), fraction, machine)
+        note(f"stored size: {why}")
+        if fraction:
+            note(f"test_data: {fraction:.0%} of every class held out for validation, as there is no test set")
+        _convert(source, path, options, report, note)
+
+
+def _convert(
+    source: Source, path: Path, options: ConvertOptions, report: Report, note: Callable[[str], None]
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for line in source.notes:
+        note(f"note: {line}")
+    name = f"{source.name}, {source.split}"
+    convert(source, path, options, partial(report, name), lambda line: note(f"note: {line}"))
+
+
+def _check_same(found: Found) -> None:
+    """Check that what is converted are the images that are named: as many, of the same classes."""
+    assert found.source is not None
+    train = open_dataset(found.train)
+    held = train.card.held_out is not None
+    kept = [train, open_dataset(validation_path(found.train))] if held else [train]
+    count = sum(one.card.samples + one.card.skipped for one in kept)
+    if count != len(found.source) or train.card.classes != tuple(found.source.classes):
+        raise RunError(
+            f"{found.train} must hold the images of {found.text}; it has {count:,} in "
+            f"{len(train.card.classes):,} classes, and there are {len(found.source):,} in "
+            f"{len(found.source.classes):,}: remove *.beton and *.card.json in {found.train.parent} to "
+            f"convert them again, or run {found.train} as it is"
+        )
+
+
+def _sides(source: Source) -> list[tuple[int, int]]:
+    """Return heights and widths of some images, spread evenly; damaged ones are the conversion's to name."""
+    found = []
+    for index in np.unique(np.linspace(0, len(source) - 1, min(_PROBES, len(source))).astype(np.int64)):
+        with contextlib.suppress(CorruptSampleError):
+            height, width = source.read(int(index)).shape[:2]
+            found.append((height, width))
+    if not found:
+        raise DataError(f"images must be readable; none of {source.origin} that was tried is")
+    return found
+
+
+def chosen(found: Found, machine: Machine, wish: Wish) -> tuple[Run, tuple[Choice, ...]]:
+    """Return the run for images that are converted, and the choices that it is made of.
+
+    Raises
+    ------
+    DataError
+        When the set can't be read.
+    RunError
+        When there is nothing to evaluate on, or to learn.
+    """
+    train = open_dataset(found.train)
+    choices = choose(Images.of(train), machine, wish)
+    return _run(found, choices, _held_out(found)), choices
+
+
+def evaluated_on(run: Run) -> str:
+    """Return the test set of a run in words."""
+    return "what was held out for validation" if run.test_data == VALIDATION else str(paths(run)[1])
+
+
+def _held_out(found: Found) -> str | None:
+    test = found.train.with_name(f"test{found.train.suffix}")
+    return VALIDATION if not test.exists() and validation_path(found.train).exists() else None
+
+
+def _run(found: Found, choices: tuple[Choice, ...], test_data: str | None) -> Run:
+    table = {choice.setting: choice.value for choice in choices}
+    evaluated = {} if test_data is None else {"test_data": test_data}
+    return from_table({"recipe": found.name, "data": str(found.train), **evaluated, **table}, found.text)

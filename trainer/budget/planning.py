@@ -1,0 +1,138 @@
+"""Plans: a run's account, and how many samples its orders and how many orders its rounds hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from samplers import Plan
+from samplers.scan import Scan
+from trainer.account import Account, Ledger
+from trainer.budget.hours import MOST_ROUNDS, TimedAccount
+from trainer.config import Run
+from trainer.data import Data, digest
+from trainer.errors import RunError
+from trainer.parallel import World
+
+
+def account_of(run: Run, data: Data, device: torch.device, world: World, **costs: Any) -> Account:
+    """Return the account of a run's budget, in samples, compute or hours.
+
+    Parameters
+    ----------
+    costs
+        What passes cost: further attributes of the account.
+    """
+    samples = len(data.train)
+    costs |= {"full": round(run.epochs * samples), "batch_size": run.batch_size, "ledger": Ledger(device)}
+    if run.budget_hours is None:
+        return Account(total=round(run.epochs * samples * run.budget), counts=run.counts, **costs)
+    return TimedAccount(
+        total=3600 * run.budget_hours,
+        counts="hours",
+        clock=run.budget_clock,
+        # A GPU is ahead of the clock, and ranks have clocks of their own, except where they meet anyway.
+        interval=1 if device.type == "cpu" and world.size == 1 else run.log_every,
+        most_samples=MOST_ROUNDS * round_size(run, data),
+        device=device,
+        world=world,
+        **costs,
+    )
+
+
+def epochs_of(data: Data, account: Account) -> float:
+    """Return the length of a run in epochs; infinite where hours bound it, as it is known at the end."""
+    if isinstance(account, TimedAccount):
+        return math.inf
+    return (account.total - account.before) / len(data.train)
+
+
+def plan_of(run: Run, data: Data, account: Account, candidates: int, full: int) -> Plan:
+    """Return the plan of a run's orders: the budget's samples, or as many more as a selection loads."""
+    if isinstance(account, TimedAccount):
+        loaded: int | None = MOST_ROUNDS * max(candidates, round_size(run, data))
+    else:
+        loaded = _loaded(run, data, account, candidates, full)
+    return Plan(
+        samples=len(data.train),
+        epochs=run.epochs,
+        budget=run.budget,
+        batch_size=candidates,
+        seed=run.seed if run.order_seed is None else run.order_seed,
+        round_length=run.round_length,
+        labels=data.train.labels if data.train.card.target == "class" else None,
+        digest=None if run.accept_changed_data else digest(data.train),
+        loaded=loaded,
+    )
+
+
+def _loaded(run: Run, data: Data, account: Account, candidates: int, full: int) -> int | None:
+    """Return the samples in the orders of a budget that is counted; None if it is as many as are trained."""
+    if account.total < run.batch_size:
+        raise RunError(
+            f"a budget must hold at least one batch of {run.batch_size:,}; {run.budget:g} of {run.epochs:g} "
+            f"epochs of {len(data.train):,} samples is {account.total:,}"
+        )
+
+    if account.before > account.total - run.batch_size:
+        raise RunError(
+            f"a compute budget must leave a batch of {run.batch_size:,} after the charge for the "
+            f"selection's model; that is {account.charged:,} of {account.total:,} samples: raise --budget, "
+            "or use a cheaper model"
+        )
+
+    def pixels_at(progress: float) -> int:
+        return run.resolution.at(progress, full).pixels or full
+
+    size, ratio = max(candidates, round_size(run, data)), candidates / run.batch_size
+    if ratio > 1:
+        # A round ends with the order that comes closest to its part of the budget: at most one more.
+        size = math.ceil(size * (ratio * _spare(run.selection.exact) + 1))
+    needed = candidates_needed(account, size, ratio, run.selection.exact, pixels_at)
+    # Two extra candidate batches to absorb rounding.
+    return needed + 2 * candidates if needed > account.total else None
+
+
+def rounds_of(run: Run, data: Data, account: Account) -> int:
+    """Return the number of rounds, each of at least one batch: T / ``round_length`` under any selection."""
+    if isinstance(account, TimedAccount):
+        return MOST_ROUNDS
+    return max(1, min(round(account.total / round_size(run, data)), int(account.total) // run.batch_size))
+
+
+def round_size(run: Run, data: Data) -> int:
+    """Return the number of samples that a round trains on; scan's rounds are epochs at any budget."""
+    fraction = 1.0 if isinstance(run.sampler, Scan) else run.budget * run.round_length
+    return max(1, round(len(data.train) * fraction))
+
+
+def _spare(exact: bool) -> float:
+    """Return a bound on candidates needed relative to their expectation: above 1 if selection is random."""
+    return 1.0 if exact else 2.0
+
+
+def candidates_needed(
+    account: Account, round_size: int, ratio: float, exact: bool, pixels_at: Callable[[float], int]
+) -> int:
+    """Return an upper bound on the samples in orders until a budget is spent.
+
+    If selecting costs nothing, every trained sample takes ``ratio`` candidates; a selection that keeps
+    samples at random may need more. A round keeps the resolution at which it begins.
+
+    Parameters
+    ----------
+    round_size
+        Number of samples that a round loads.
+    """
+    spare = _spare(exact)
+    spent, needed = 0.0, 0
+    while spent < account.total:
+        price = account.step_cost(pixels_at(spent / account.total)) / account.batch_size
+        left = math.ceil((account.total - spent) / price * ratio * spare)
+        taken = min(round_size, left)
+        needed += taken
+        spent += taken / (ratio * spare) * price
+    return needed

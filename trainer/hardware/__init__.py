@@ -1,0 +1,1 @@
+"""Use of the hardware: device and memory, precision, compilation."""

@@ -1,0 +1,1 @@
+"""Scores per sample: those that a sampler requests, and those that are made before a run."""

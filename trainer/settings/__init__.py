@@ -1,0 +1,1 @@
+"""A run's settings: rules, fit of its parts, former names, and comparison with those of another run."""

@@ -1,0 +1,1 @@
+"""Updates that are more than plain ones: clipped, accumulated, averaged, recomputed."""
