@@ -98,6 +98,18 @@ def figures(**entries: Any) -> dict[str, Any]:
             "per_image": 150_000.0,
             "batch_size": 64,
             "fits": 24_064,
+            "curve": {
+                "owners": {
+                    "weights": [80_000] * 5,
+                    "optimizer": [80_000] * 5,
+                    "gradients": [80_000, 80_000, 0, 60_000, 80_000],
+                    "activations": [0, 4_000_000, 9_000_000, 3_000_000, 0],
+                    "temporary": [100_000, 200_000, 150_000, 1_000_000, 50_000],
+                },
+                "at": [0, 40, 80, 150, 200],
+                "operations": 200,
+                "phases": [["augment", 0], ["forward", 20], ["backward", 82], ["optimize", 190]],
+            },
         },
         "loader": {
             "engine": "ffcv",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from tools.bench import measure
 from tools.bench.clock import Clock
@@ -91,19 +92,24 @@ class ProfileBench:
         taken = time.perf_counter() - before
         candidates = space(run, data.train)
         candidates += space(run, data.train, compiled=True) if self.compile else []
-        before, rates = time.perf_counter(), {}
-        for number, candidate in enumerate(candidates):
-            entry = Entry(candidate)
-            entry.open(data, 0.5, scratch / f"grid-{number}", 1)
-            for _ in range(self.windows if entry.refused is None else 0):
-                entry.measure()
+        before = time.perf_counter()
+        grid = [Entry(candidate) for candidate in candidates]
+        threads = torch.get_num_threads()
+        for number, entry in enumerate(grid):
+            entry.open(data, 0.5, scratch / f"grid-{number}", threads)
+        # In turns: a machine that slows down for a while would else decide between neighbors in the grid.
+        for _ in range(self.windows):
+            for entry in grid:
+                if entry.refused is None:
+                    entry.measure()
+        for entry in grid:
             entry.close()
-            if entry.windows:
-                rates[number] = 1 / statistics.median(entry.windows)
-        grid = time.perf_counter() - before
+        torch.set_num_threads(threads)
+        rates = {number: 1 / entry.seconds_per_image for number, entry in enumerate(grid) if entry.windows}
+        whole = time.perf_counter() - before
         winner = candidates.index(tuned[0].candidate)
         return [
             # Both by the grid's measurement of them, which knows nothing of the search.
             measure.Row.compare("tune/best", rates[winner], "images/s", "grid", max(rates.values())),
-            measure.Row.compare("tune/time", taken / grid, "of the grid"),
+            measure.Row.compare("tune/time", taken / whole, "of the grid"),
         ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tools.reporting.markup import Child, Safe, el, join
-from tools.reporting.wording import SPACE
+from tools.reporting.wording import SPACE, plain
 
 LANES = {"host": "host", "device": "device", "loader": "loader"}
 """Lanes in their order, and what they are called."""
@@ -26,12 +26,24 @@ _NARROWEST = 0.6
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a time per step with three digits.
+    """Return a time per step with three digits at least.
 
-    >>> milliseconds(0.0123).replace(SPACE, " ")
-    '12.3 ms'
+    >>> milliseconds(0.0123).replace(SPACE, " "), milliseconds(4.1234).replace(SPACE, " ")
+    ('12.3 ms', '4,123 ms')
     """
-    return f"{1e3 * seconds:,.3g}{SPACE}ms"
+    return f"{plain(1e3 * seconds)}{SPACE}ms"
+
+
+def quantity(value: float, unit: str) -> str:
+    """Return a quantity with three digits and the unit's prefix.
+
+    >>> quantity(2.5e9, "FLOP/s").replace(SPACE, " ")
+    '2.5 GFLOP/s'
+    """
+    for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{plain(value / size)}{SPACE}{prefix}{unit}"
+    return f"{plain(value)}{SPACE}{unit}"
 
 
 def kind(name: str) -> str:
@@ -127,16 +139,77 @@ def bar(fraction: float, class_: str, spoken: str, mark: float | None = None) ->
     return el("svg", drawn, class_="bar", role="img", aria_label=spoken)
 
 
+OWNERS = ("weights", "gradients", "optimizer", "activations", "batches", "sampler", "data set", "temporary")
+"""Owners of memory, by the number of their color."""
+
+
+def owner(name: str) -> Safe:
+    """Return an owner's color with its name."""
+    return join(el("span", "", class_=f"key owner-{OWNERS.index(name)}"), name)
+
+
 def stack(parts: Mapping[str, float], spoken: str) -> Safe:
-    """Draw parts, by name, as one stacked bar over the whole width; the n-th has the n-th color."""
+    """Draw the bytes of owners, by name, as one stacked bar over the whole width."""
     whole: float = sum(parts.values()) or 1.0
     left, drawn = 0.0, []
-    for index, (name, value) in enumerate(parts.items()):
+    for name, value in parts.items():
         width = 100 * value / whole
         place = {"x": f"{left:.3f}%", "width": f"{width:.3f}%"}
-        drawn.append(el("rect", el("title", name), **place, y="0", height="100%", class_=f"owner-{index}"))
+        drawn.append(
+            el("rect", el("title", name), **place, y="0", height="100%", class_=f"owner-{OWNERS.index(name)}")
+        )
         left += width
     return el("svg", drawn, class_="stack", role="img", aria_label=spoken)
+
+
+_AREA = (540, 280)
+_AREA_PAD = (64, 4, 30, 24)
+"""Left, right, below, above."""
+
+
+def areas(curve: Mapping[str, Any], spoken: str) -> Safe:
+    """Draw the bytes of owners over the operations of a step, one above the other, with its phases' names."""
+    width, height = _AREA
+    left, right, below, above = _AREA_PAD
+    owners, last = curve["owners"], max(1, curve["operations"])
+    total = [sum(values) for values in zip(*owners.values(), strict=True)]
+    most = max(max(total), 1)
+
+    def x(operation: float) -> str:
+        return f"{left + (width - left - right) * operation / last:.1f}"
+
+    def y(value: float) -> str:
+        return f"{above + (height - above - below) * (1 - value / most):.1f}"
+
+    drawn: list[Child] = []
+    lower = [0] * len(total)
+    for name, values in owners.items():
+        upper = [one + other for one, other in zip(lower, values, strict=True)]
+        there = [f"{x(at)},{y(value)}" for at, value in zip(curve["at"], upper, strict=True)]
+        back = [f"{x(at)},{y(value)}" for at, value in zip(curve["at"], lower, strict=True)]
+        points = " ".join([*there, *reversed(back)])
+        drawn.append(
+            el("polygon", el("title", name), points=points, class_=f"area owner-{OWNERS.index(name)}")
+        )
+        lower = upper
+    step = _nice(most / 4)
+    for index in range(int(most / step) + 1):
+        at = y(index * step)
+        drawn.append(el("line", x1=str(left), x2=str(width - right), y1=at, y2=at, class_="rule"))
+        label = quantity(index * step, "B") if index else "0"
+        drawn.append(el("text", label, x=str(left - 8), y=at, text_anchor="end", dy="0.35em", class_="tick"))
+    ends = [first for _, first in curve["phases"][1:]] + [last]
+    for (name, first), end in zip(curve["phases"], ends, strict=True):
+        at, bottom = x(first), str(height - below)
+        drawn.append(el("line", x1=at, x2=at, y1=str(above - 14), y2=bottom, class_="bound"))
+        if (end - first) / last > 0.13:
+            drawn.append(el("text", name, x=at, dx="4", y=str(above - 6), class_="tick"))
+    under = str(height - 6)
+    drawn.append(el("text", "0", x=str(left), y=under, class_="tick"))
+    drawn.append(
+        el("text", f"{last:,} operations", x=str(width - right), y=under, text_anchor="end", class_="tick")
+    )
+    return el("svg", drawn, viewBox=f"0 0 {width} {height}", class_="areas", role="img", aria_label=spoken)
 
 
 _X, _Y = (0.01, 10_000.0), 5.0
@@ -183,7 +256,7 @@ def roofline(intensity: float, rate: float, peak: float, bandwidth: float, spoke
     for power in range(math.ceil(bottom), math.floor(top) + 1):
         at = f"{y(10.0**power):.1f}"
         drawn.append(el("line", x1=str(left), x2=str(width - right), y1=at, y2=at, class_="rule"))
-        label = _flops(10.0**power)
+        label = quantity(10.0**power, "FLOP/s")
         drawn.append(el("text", label, x=str(left - 8), y=at, text_anchor="end", dy="0.35em", class_="tick"))
     drawn.append(
         el(
@@ -198,10 +271,3 @@ def roofline(intensity: float, rate: float, peak: float, bandwidth: float, spoke
     drawn.append(el("polyline", points=points, class_="roof"))
     drawn.append(el("circle", cx=f"{x(intensity):.1f}", cy=f"{y(rate):.1f}", r="6", class_="point"))
     return el("svg", drawn, viewBox=f"0 0 {width} {height}", class_="roofline", role="img", aria_label=spoken)
-
-
-def _flops(rate: float) -> str:
-    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
-        if rate >= size:
-            return f"{rate / size:g}{SPACE}{unit}FLOP/s"
-    return f"{rate:g}{SPACE}FLOP/s"

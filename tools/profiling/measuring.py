@@ -115,7 +115,7 @@ def measure(session: Session, at: float, seconds: float) -> Profiled:
     try:
         windows = turns([*stages.works(), loop], 0.85 * seconds)
         work = work_of(session, stages.train, stages.cached, stages.steps)
-        memory = memory_of(session, stages.raw, stages.train, run.batch_size, ahead)
+        memory = memory_of(session, stages.raw, stages.train, run.batch_size, ahead, stages.cached)
         loader = _loader(session, stages, 0.15 * seconds)
         beside, decodes = stages.beside, stages.loading.decodes
     finally:

@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline import RawBatch
 from pipeline.engines.resident import ResidentEngine
 from pipeline.machine import free_memory
+from tools.profiling.memory_curve import Curve, curve_of
 from trainer.session import Session
 
 
@@ -36,6 +37,8 @@ class Memory:
         Bytes that one more image per batch takes.
     batch_size
         Images per step.
+    curve
+        Bytes of the tensors alive over the operations of a step; None for compiled steps.
     """
 
     owners: Mapping[str, int]
@@ -44,6 +47,7 @@ class Memory:
     free: int
     per_image: float
     batch_size: int
+    curve: Curve | None = None
 
     @property
     def fits(self) -> int:
@@ -53,10 +57,19 @@ class Memory:
     def table(self) -> Mapping[str, Any]:
         """Return the figures, as in the JSON file."""
         names = ("device", "peak", "free", "per_image", "batch_size", "fits")
-        return {"owners": dict(self.owners), **{name: getattr(self, name) for name in names}}
+        figures = {name: getattr(self, name) for name in names}
+        curve = None if self.curve is None else self.curve.table()
+        return {"owners": dict(self.owners), **figures, "curve": curve}
 
 
-def memory_of(session: Session, raw: RawBatch, step: Callable[[], object], images: int, ahead: int) -> Memory:
+def memory_of(
+    session: Session,
+    raw: RawBatch,
+    step: Callable[[], object],
+    images: int,
+    ahead: int,
+    whole: Callable[[], object],
+) -> Memory:
     """Measure one training step.
 
     Parameters
@@ -69,6 +82,8 @@ def memory_of(session: Session, raw: RawBatch, step: Callable[[], object], image
         Images that the step trains on.
     ahead
         Batches that are read ahead.
+    whole
+        Makes all that the training loop does with a batch of the loader.
     """
     method, optimizer, device = session.method, session.step.optimizer, session.device
     kept: dict[int, int] = {}
@@ -105,7 +120,8 @@ def memory_of(session: Session, raw: RawBatch, step: Callable[[], object], image
         # Kilobytes on Linux.
         peak, free = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, free_memory()
     per_image = activations / images + batch * (1 + ahead) / len(raw)
-    return Memory(owners, str(device), peak, free, per_image, session.run.batch_size)
+    curve = curve_of(session, whole)
+    return Memory(owners, str(device), peak, free, per_image, session.run.batch_size, curve)
 
 
 def _bytes(tensor: Tensor) -> int:

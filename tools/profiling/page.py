@@ -11,6 +11,7 @@ from tools.profiling import charts, sections
 from tools.profiling.changes import best
 from tools.profiling.charts import milliseconds
 from tools.profiling.loops import median_step
+from tools.profiling.memory_section import memory
 from tools.reporting.bars import MEANINGS
 from tools.reporting.document import document, section
 from tools.reporting.markup import Child, Safe, details, el, table
@@ -33,7 +34,7 @@ def page(profile: Row) -> str:
         sections.stages(profile),
         sections.spent(profile),
         sections.roofline(profile),
-        sections.memory(profile),
+        memory(profile),
         sections.loader(profile),
         sections.steps(profile),
         _settings(profile),
@@ -212,7 +213,7 @@ def _reading(profile: Row) -> Safe:
         ]
     if "overhead" in profile:
         lines.append(
-            f"Recording the timeline made steps {percent(profile['overhead'])} longer, by windows with and "
-            "without it in turns; all other figures are from windows without."
+            f"Recording the timeline took {percent(profile['overhead'], 2)} of a recorded step, by its own "
+            "clock; all other figures are from steps that weren't recorded."
         )
     return section("How to read this", el("ul", [el("li", line) for line in lines], class_="notes"))

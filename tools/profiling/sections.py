@@ -1,4 +1,4 @@
-"""Sections of a profile's page: stages, roofline, memory, loader, and how step times spread."""
+"""Sections of a profile's page: stages, roofline, loader, and how step times spread."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from tools.profiling import charts
-from tools.profiling.charts import milliseconds
+from tools.profiling.charts import milliseconds, quantity
 from tools.reporting import figures
 from tools.reporting.bars import MEANINGS
 from tools.reporting.curves import figure
 from tools.reporting.document import section
 from tools.reporting.figures import Line
 from tools.reporting.markup import Child, Safe, el, table
-from tools.reporting.wording import NONE, SPACE, TIMES, count, percent
+from tools.reporting.wording import NONE, SPACE, TIMES, count, percent, plain
 
 Row = Mapping[str, Any]
 
@@ -52,7 +52,7 @@ def stages(profile: Row) -> Safe | None:
     body: list[list[Child]] = []
     for row, part in rows:
         taken = row["milliseconds"]
-        spoken = f"{row['stage']}: {taken:.3g} ms of a step of {together:.3g} ms"
+        spoken = f"{row['stage']}: {plain(taken)} ms of a step of {plain(together)} ms"
         name = [
             f"{SPACE * 4}{row['stage']}" if part else row["stage"],
             " ",
@@ -82,7 +82,8 @@ def stages(profile: Row) -> Safe | None:
     said = (
         "Each stage was timed alone, on batches in memory; the line is a whole step of the loop. A stage "
         "that could feed the step several times over isn't its bound. On batches in memory, without "
-        f"loading, a step takes {cached['milliseconds']:,.3g}{SPACE}ms instead of {together:,.3g}{SPACE}ms."
+        f"loading, a step takes {plain(cached['milliseconds'])}{SPACE}ms instead of "
+        f"{plain(together)}{SPACE}ms."
     )
     return section(
         "Each stage alone, against the step",
@@ -112,9 +113,9 @@ def roofline(profile: Row) -> Safe | None:
     step = profile["together"]["milliseconds"] / 1e3
     rate = work["flops"] / network
     facts = [
-        f"The network's {_unit(work['flops'], 'FLOP')} per step, in {milliseconds(network)}, are "
-        f"{_unit(rate, 'FLOP/s')}: {percent(rate / work['peak_flops'])} of the "
-        f"{_unit(work['peak_flops'], 'FLOP/s')} that a product of large matrices reaches on this device; "
+        f"The network's {quantity(work['flops'], 'FLOP')} per step, in {milliseconds(network)}, are "
+        f"{quantity(rate, 'FLOP/s')}: {percent(rate / work['peak_flops'])} of the "
+        f"{quantity(work['peak_flops'], 'FLOP/s')} that a product of large matrices reaches on this device; "
         "over whole steps "
         f"{percent(work['flops'] / step / work['peak_flops'])}.",
     ]
@@ -122,9 +123,9 @@ def roofline(profile: Row) -> Safe | None:
     if work["bytes"]:
         moved = work["bytes"] / network
         facts.append(
-            f"Its operations read and write {_unit(work['bytes'], 'B')} per step at most, "
-            f"{_unit(moved, 'B/s')}: {percent(moved / work['peak_bytes'], 0)} of the "
-            f"{_unit(work['peak_bytes'], 'B/s')} of a large copy. Above 100%, part of it stays in caches."
+            f"Its operations read and write {quantity(work['bytes'], 'B')} per step at most, "
+            f"{quantity(moved, 'B/s')}: {percent(moved / work['peak_bytes'], 0)} of the "
+            f"{quantity(work['peak_bytes'], 'B/s')} of a large copy. Above 100%, part of it stays in caches."
         )
         spoken = f"Roofline: {facts[0]} {facts[1]}"
         drawing = charts.roofline(
@@ -147,41 +148,6 @@ def roofline(profile: Row) -> Safe | None:
     )
 
 
-def _unit(value: float, unit: str) -> str:
-    for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:,.3g}{SPACE}{prefix}{unit}"
-    return f"{value:,.3g}{SPACE}{unit}"
-
-
-def memory(profile: Row) -> Safe | None:
-    """Return the memory's owners, and what batch would fit."""
-    held = profile.get("memory")
-    if not held:
-        return None
-    owners = {name: size for name, size in held["owners"].items() if size}
-    spoken = ", ".join(f"{name} {_unit(size, 'B')}" for name, size in owners.items())
-    rows = [
-        [[el("span", "", class_=f"key owner-{index}"), name], _unit(size, "B")]
-        for index, (name, size) in enumerate(owners.items())
-    ]
-    whose = "the process" if held["device"] == "cpu" else "PyTorch on the device"
-    fits = (
-        f" About {held['fits']:,} images per batch would fit, by {_unit(held['per_image'], 'B')} each."
-        if held["fits"]
-        else ""
-    )
-    said = (
-        f"At its largest, {whose} held {_unit(held['peak'], 'B')}; {_unit(held['free'], 'B')} are free.{fits}"
-    )
-    return section(
-        "Memory over a step, by owner",
-        el("p", said),
-        charts.stack(owners, f"Memory by owner: {spoken}"),
-        table(["Owner", "Bytes"], rows, "Bytes by owner when a forward pass ends"),
-    )
-
-
 def loader(profile: Row) -> Safe | None:
     """Return the loader's rates, against what the training takes."""
     found = profile.get("loader")
@@ -196,12 +162,12 @@ def loader(profile: Row) -> Safe | None:
             f"Alone, on the set as it comes, the loader gives {count(rate)} images/s, {rate / consumed:.1f} "
             "times what the training takes."
         )
-    facts.append(f"An image takes {_unit(found['bytes_per_image'], 'B')} in the file.")
+    facts.append(f"An image takes {quantity(found['bytes_per_image'], 'B')} in the file.")
     if found["cold"]:
         cold = found["cold"]
         facts.append(
             f"From the disk, past the page cache, one thread reads {count(cold['images_per_second'])} "
-            f"images/s, {_unit(cold['bytes_per_second'], 'B/s')}."
+            f"images/s, {quantity(cold['bytes_per_second'], 'B/s')}."
         )
     drawing = None
     if len(found["threads"]) > 1:
@@ -236,8 +202,8 @@ def steps(profile: Row) -> Safe | None:
         return None
     middle, high, most = np.quantile(taken, [0.5, 0.95, 1.0])
     said = (
-        f"Half of {len(taken):,} steps took up to {middle:,.3g}{SPACE}ms, 95% up to {high:,.3g}{SPACE}ms, "
-        f"the slowest {most:,.3g}{SPACE}ms."
+        f"Half of {len(taken):,} steps took up to {plain(middle)}{SPACE}ms, 95% up to "
+        f"{plain(high)}{SPACE}ms, the slowest {plain(most)}{SPACE}ms."
     )
     drawing = figures.lines(
         "steps",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from tools.profiling.finding import Measured
-from tools.reporting.wording import listed
+from tools.reporting.wording import listed, plain
 from trainer.slots import SLOTS
 
 _FEWER = {
@@ -200,4 +200,4 @@ def _times(times: float) -> str:
 
 
 def _ms(seconds: float) -> str:
-    return f"{1e3 * seconds:,.3g} ms"
+    return f"{plain(1e3 * seconds)} ms"

@@ -26,6 +26,15 @@ def count(value: float | None) -> str:
     return NONE if value is None else f"{value:,.0f}"
 
 
+def plain(value: float) -> str:
+    """Return a number with three digits at least, never as a power of ten.
+
+    >>> plain(0.01234), plain(99.96), plain(1234.5)
+    ('0.0123', '100', '1,234')
+    """
+    return f"{value:,.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
+
+
 def percent(fraction: float | None, digits: int = 1) -> str:
     """Return a fraction as percent, with the given number of digits.
 
@@ -115,7 +124,7 @@ def flops(operations: float | None) -> str:
     if operations is None:
         return NONE
     unit = max((size for size in FLOP_UNITS if operations >= size), default=min(FLOP_UNITS))
-    return f"{operations / unit:,.3g}{SPACE}{FLOP_UNITS[unit]}"
+    return f"{plain(operations / unit)}{SPACE}{FLOP_UNITS[unit]}"
 
 
 def listed(items: Sequence[str], last: str = "and") -> str:

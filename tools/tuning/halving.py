@@ -152,11 +152,15 @@ def _rounds(
     alive: list[Entry], open_entry: Callable[[Entry], None], left: Callable[[], float]
 ) -> list[Entry]:
     """Halve until two are left, besides the first, or time is up; return the fastest first."""
-    first, windows = alive[0], _WINDOWS
+    first, windows, longest = alive[0], _WINDOWS, 0.0
     while True:
         for entry in alive:
-            if left() > 0 or entry is first or entry.windows:
+            # Building can't be cut short: one that would take as long as another did, compilation included,
+            # has to fit.
+            if left() > longest or entry is first or entry.windows:
+                before = left()
                 open_entry(entry)
+                longest = max(longest, before - left())
         alive = [entry for entry in alive if entry.refused is None and entry._session is not None]
         for _ in range(windows):
             best = min((entry.seconds_per_image for entry in alive), default=math.inf)
