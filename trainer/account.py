@@ -11,6 +11,7 @@ import torch
 
 from pipeline.clock import PhaseTimes
 from pipeline.device import timer
+from trainer.budget.costs import Costs, by_size
 from trainer.settings.former import phases_now
 
 Counts = Literal["trained", "compute"]
@@ -87,7 +88,7 @@ class Ledger(PhaseTimes):
         """Return the counts and times so far, for a checkpoint."""
         self.settle()
         return {
-            **{name: _named(getattr(self, name)) for name in _BY_PIXELS},
+            **{name: by_size(getattr(self, name)) for name in _BY_PIXELS},
             **{name: getattr(self, name) for name in _COUNTS},
             "compile_seconds": self.compile_seconds,
             "wall_seconds": self.wall_seconds,
@@ -126,18 +127,8 @@ class Account:
         Samples per step, over all ranks.
     counts
         Which costs are charged.
-    train_costs
-        Relative cost per sample, keyed by image size, including those of scoring; 1 at full resolution.
-    charged
-        Samples trained on before the run.
-    forward_costs
-        Relative FLOPs of one image's forward pass, keyed by image size, 1 at full resolution; None if they
-        are proportional to ``train_costs``.
-    step_passes
-        FLOPs of a step per sample at full resolution, in units of the encoder's forward pass: 3 if one
-        network is trained on one view.
-    forward_flops
-        FLOPs of one image's forward pass at full resolution.
+    costs
+        What passes cost.
     ledger
         The run's counts and times.
     """
@@ -146,11 +137,7 @@ class Account:
     full: int
     batch_size: int
     counts: Counts | Literal["hours"]
-    train_costs: Mapping[int, float]
-    charged: int = 0
-    forward_costs: Mapping[int, float] | None = None
-    step_passes: float = 3.0
-    forward_flops: int = 0
+    costs: Costs
     ledger: Ledger = field(default_factory=lambda: Ledger(torch.device("cpu")))
 
     def __repr__(self) -> str:
@@ -176,7 +163,7 @@ class Account:
 
     def step_cost(self, pixels: int) -> float:
         """Return the cost of a step at this resolution, without scoring."""
-        return self.batch_size * (1.0 if self.counts == "trained" else self.train_costs[pixels])
+        return self.batch_size * (1.0 if self.counts == "trained" else self.costs.train[pixels])
 
     def pass_cost(self, kind: Literal["scored", "gradient"], samples: int, pixels: int) -> float:
         """Return the cost of passes over ``samples`` that are not trained on.
@@ -188,12 +175,7 @@ class Account:
         """
         if self.counts == "trained":
             return 0.0
-        return samples * (self.gradient_cost if kind == "gradient" else self.ledger.score_costs[pixels])
-
-    @property
-    def gradient_cost(self) -> float:
-        """Cost of measuring a sample's gradient: the encoder's forward and backward pass."""
-        return 3 / self.step_passes
+        return samples * (self.costs.gradient if kind == "gradient" else self.ledger.score_costs[pixels])
 
     @property
     def score_cost(self) -> float | None:
@@ -207,7 +189,7 @@ class Account:
     @property
     def before(self) -> int:
         """Cost charged for training before the run, as this budget counts."""
-        return 0 if self.counts == "trained" else self.charged
+        return 0 if self.counts == "trained" else self.costs.charged
 
     @property
     def spent(self) -> float:
@@ -217,12 +199,7 @@ class Account:
     @property
     def compute(self) -> float:
         """Total compute so far; scoring whose cost wasn't measured is counted by its FLOPs."""
-        ledger = self.ledger
-        scored = sum(
-            count * ledger.score_costs.get(pixels, self._forward_costs.get(pixels, 1.0) / self.step_passes)
-            for pixels, count in ledger.scored_at.items()
-        )
-        return self.charged + self._trained + ledger.gradients * self.gradient_cost + scored
+        return self._unscored + self.costs.scored(self.ledger.scored_at, self.ledger.score_costs)
 
     @property
     def forward_passes(self) -> float:
@@ -230,17 +207,13 @@ class Account:
 
         Unlike `compute`, this doesn't depend on measured times.
         """
-        scored = sum(count * self._forward_costs[pixels] for pixels, count in self.ledger.scored_at.items())
-        steps = self.charged + self._trained + self.ledger.gradients * self.gradient_cost
-        return self.step_passes * steps + scored
+        return self.costs.forward_passes(self._unscored, self.ledger.scored_at)
 
     @property
-    def _forward_costs(self) -> Mapping[int, float]:
-        return self.train_costs if self.forward_costs is None else self.forward_costs
-
-    @property
-    def _trained(self) -> float:
-        return sum(count * self.train_costs[pixels] for pixels, count in self.ledger.trained_at.items())
+    def _unscored(self) -> float:
+        """Compute so far of all passes that aren't of scoring."""
+        costs, ledger = self.costs, self.ledger
+        return costs.charged + costs.trained(ledger.trained_at) + ledger.gradients * costs.gradient
 
     def affords(self, cost: float) -> bool:
         """Return whether ``cost`` more stays within the budget."""
@@ -293,7 +266,7 @@ class Account:
     @property
     def most_steps(self) -> int:
         """Steps of the whole run at the most: were all of them as cheap as the cheapest."""
-        return math.ceil(self.total / min(self.step_cost(pixels) for pixels in self.train_costs))
+        return math.ceil(self.total / min(self.step_cost(pixels) for pixels in self.costs.train))
 
     def schedule_progress(self, cost: float, scoring: float = 0.0, scored: bool = False) -> float:
         """Progress of the learning rate at a step: 0 at the first or only one, exactly 1 at the last.
@@ -327,21 +300,12 @@ class Account:
             "full_budget_samples": self.full,
             "spent": self.spent,
             "compute": self.compute,
-            "charged": self.charged,
-            "train_costs": _named(self.train_costs),
-            "forward_costs": _named(self._forward_costs),
+            **self.costs.table(),
             **counted,
             "trained": self.ledger.trained,
             "scored": self.ledger.scored,
             "train_seconds": clock,
             "stall": counted["phases"]["wait"] / clock,
             "score_cost": self.score_cost,
-            "forward_flops": self.forward_flops,
-            "step_flops": self.forward_flops * self.step_passes,
-            "flops": self.forward_flops * self.forward_passes,
+            "flops": self.costs.forward_flops * self.forward_passes,
         }
-
-
-def _named(by_pixels: Mapping[int, float]) -> dict[str, float]:
-    """Return values keyed by image size as JSON has them."""
-    return {str(pixels): value for pixels, value in sorted(by_pixels.items())}

@@ -9,12 +9,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
 from pipeline import Augmentation, Loader
 from pipeline.augment.center_crop import CenterCrop
 from pipeline.augment.protocol import Cropping
-from pipeline.formats.card import Card
 from pipeline.loading.levels import check_bits
 from pipeline.machine import cores
 from pipeline.resolution import Stage, in_pixels
@@ -22,26 +20,21 @@ from samplers import Plan, Sampler, SamplingWarning, use_threads
 from samplers.service import Service
 from trainer.account import Account
 from trainer.budget.flops import flops_by_pixels
-from trainer.budget.planning import account_of, epochs_of, plan_of, rounds_of
+from trainer.budget.planning import account_of, candidates_of, epochs_of, plan_of, rounds_of
 from trainer.config import Run
 from trainer.data import Data, digest
-from trainer.errors import RunError
 from trainer.evaluation import build_evaluators
 from trainer.evaluators import EvaluatorContext
 from trainer.feed import open_feeds
 from trainer.feedback import FeedbackBuffer
-from trainer.hardware.compiling import compiled_by_resolution
 from trainer.hardware.device import keep_freed_memory, use_bf16
 from trainer.hardware.precision import autocast
 from trainer.inference.predict import View
 from trainer.inference.scorer import Scorer
+from trainer.learner import build_method
 from trainer.methods import Method
-from trainer.models.channels import with_channels
-from trainer.models.narrow import guard_narrow
 from trainer.optimizers.depths import depths_of
 from trainer.parallel import World
-from trainer.pretrained.freezing import freeze
-from trainer.pretrained.initialize import LoadReport, initialize
 from trainer.pretrained.normalization import normalization
 from trainer.run_folder import RunFolder
 from trainer.sample_table import SampleRecord
@@ -51,11 +44,9 @@ from trainer.selection.driver import Selector
 from trainer.selection.hard_augment import HardAugment, HardAugmentSelection
 from trainer.selection.pairs import PairSelector
 from trainer.session import Session
-from trainer.settings.fitting import outputs
-from trainer.slots import SLOTS
 from trainer.step import Step
 from trainer.updates.average import Average
-from trainer.updates.recomputation import Recomputation, checkpoint_gradients
+from trainer.updates.recomputation import Recomputation
 from trainer.updates.update import Update
 
 EVALUATION_BATCH = 512
@@ -100,7 +91,7 @@ def build(
     mean, std = normalization(run, card)
     augmentation = Augmentation(run.augment, mean=mean, std=std, dtype=dtype)
     check_bits(augmentation, data.train)
-    candidates = _candidates(run, data, world)
+    candidates = candidates_of(run, data, world)
     open_loader = partial(
         Loader,
         engine=run.engine,
@@ -109,20 +100,18 @@ def build(
         world_size=world.size,
         prefetch=run.prefetch,
     )
-    loader = open_loader(
-        data.train, batch_size=candidates, augment=augmentation, seed=_seed(run, run.augment_seed)
-    )
+    loader = open_loader(data.train, batch_size=candidates, augment=augmentation, seed=run.seed_of("augment"))
     test_loader = open_loader(data.test, batch_size=EVALUATION_BATCH * world.size)
     full = run.resolution.full(_native(augmentation, loader))
     if isinstance(run.selection, HardAugment):
         run.selection.check(full)
     flops = flops_by_pixels(run, card.spec, full, run.batch_size // world.size, card.channels)
-    method, module, report = _method(run, card, world, device, dtype, resumed)
+    method, module, report = build_method(run, card, world, device, dtype, resumed)
     if report is not None:
         data = replace(data, notes=(*data.notes, *report.notes()))
     if world.size > 1:
         # Ranks start with equal weights, and then drop out units of their own.
-        torch.manual_seed(_seed(run, run.init_seed) + world.rank)
+        torch.manual_seed(run.seed_of("init") + world.rank)
     setting = Setting(
         batch_size=run.batch_size // world.size,
         samples=len(data.train),
@@ -138,11 +127,7 @@ def build(
         data,
         device,
         world,
-        train_costs={pixels: count / flops.step[full] for pixels, count in flops.step.items()},
-        forward_costs={pixels: count / flops.forward[full] for pixels, count in flops.forward.items()},
-        step_passes=flops.step[full] / flops.forward[full],
-        charged=int(getattr(selection, "charged", 0)),
-        forward_flops=flops.forward[full],
+        flops.costs(full, charged=int(getattr(selection, "charged", 0))),
     )
     plan = plan_of(run, data, account, candidates, full)
     optimizer = run.optimizer.build(
@@ -154,7 +139,7 @@ def build(
     fp16 = run.precision == "fp16"
     scaler = torch.amp.GradScaler(device.type) if fp16 else None
     update = Update(optimizer, run.clip_norm, average, recomputation, scaler)
-    seeds = _seed(run, run.order_seed), _seed(run, run.augment_seed)
+    seeds = run.seed_of("order"), run.seed_of("augment")
     feedback = FeedbackBuffer(world)
     view = _view(run, augmentation, loader, full)
     evaluated = EvaluatorContext(
@@ -220,80 +205,12 @@ def build_sampler(run: Run, plan: Plan) -> Sampler:
         return run.sampler.build(plan)
 
 
-def _seed(run: Run, own: int | None) -> int:
-    return run.seed if own is None else own
-
-
-def _candidates(run: Run, data: Data, world: World) -> int:
-    """Return the number of samples in a loader's batch: a training batch, or a selection's candidates."""
-    part, name = run.selection, SLOTS["selection"].named(run)
-    parts = world.size * run.accumulate
-    if run.batch_size % parts:
-        each = f" of {run.accumulate} micro-batches each" if run.accumulate > 1 else ""
-        raise RunError(
-            f"--batch-size must be a multiple of the {world.size} ranks{each}; got {run.batch_size}: take "
-            f"{-(-run.batch_size // parts) * parts}"
-        )
-    count = -(-round(part.ratio * run.batch_size) // world.size) * world.size
-    if count > len(data.train):
-        options = " or --selection.bank", ", or raise --selection.keep", " or --selection.ratio"
-        remedy = next(words for words in options if hasattr(part, words.rpartition(".")[2]))
-        raise RunError(
-            f"{name} loads {count:,} candidates per step, and this set has {len(data.train):,} samples: "
-            f"lower --batch-size{remedy}"
-        )
-    if run.method.views > 1 and (part.ratio > 1 or part.scores) and not isinstance(part, HardAugment):
-        raise RunError(
-            f"{name} chooses among samples of one view, and method {SLOTS['method'].named(run)} takes "
-            f"{run.method.views}: take --selection all"
-        )
-    if world.size > 1 and not part.exact:
-        raise RunError(
-            f"{name} keeps a number of samples that differs between ranks, and they must step together; got "
-            f"{world.size} ranks: use selective_backprop_exact, foms or another selection, or one rank"
-        )
-    return count
-
-
 def _native(augmentation: Augmentation, loader: Loader) -> int | None:
     """Return the image size without a resolution of the run's own."""
     first = augmentation.parts[0] if augmentation.parts else None
     if isinstance(first, Cropping) and first.size is not None:
         return min(first.size_of(1, 1))
     return None if loader.shape is None else min(loader.shape)
-
-
-def _method(
-    run: Run, card: Card, world: World, device: torch.device, dtype: torch.dtype, resumed: bool
-) -> tuple[Method, nn.Module, LoadReport | None]:
-    """Return the method, the module that steps call, and the report of the initial weights.
-
-    The module is wrapped for ranks, and compiled if requested. A resumed run's weights come from its
-    checkpoint, whether its initial weights still exist or not.
-    """
-    torch.manual_seed(_seed(run, run.init_seed))
-    # Weights are drawn in double precision, too: normal variates in float32 differ between processors.
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        network = run.model.build(classes=outputs(run.method, card.spec))
-        network = with_channels(network, card.channels)
-        report = None if resumed else initialize(run, network)
-        freeze(network, run.freeze)
-        if run.gradient_checkpointing:
-            checkpoint_gradients(network, SLOTS["model"].named(run))
-        method = run.method.build(network)
-        method.begin(card.class_counts)
-        method = method.to(device)
-    finally:
-        torch.set_default_dtype(usual)
-    if run.channels_last:
-        method = method.to(memory_format=torch.channels_last)
-    guard_narrow(method)
-    wrapped = world.wrap(method, device)
-    if run.compile:
-        wrapped = compiled_by_resolution(wrapped)
-    return method, wrapped, report
 
 
 def _digest(run: Run, data: Data) -> str | None:
@@ -336,8 +253,8 @@ def _selector(
         "world": world,
         "views": run.method.views,
         "batch_size": run.batch_size // world.size,
-        "augment_seed": _seed(run, run.augment_seed),
-        "seed": _seed(run, run.selection_seed),
+        "augment_seed": run.seed_of("augment"),
+        "seed": run.seed_of("selection"),
         # If the set has its images at lower resolutions, candidates are read from those.
         "reread": run.selection.scores and bool(loader.dataset.levels) and augmentation.cropping is not None,
     }

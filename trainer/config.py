@@ -194,6 +194,11 @@ class Settings:
     def __post_init__(self) -> None:
         rules.check_settings(self)
 
+    def seed_of(self, purpose: Literal["init", "order", "augment", "selection"]) -> int:
+        """Return the seed of one purpose: its own, or else ``seed``."""
+        own: int | None = getattr(self, f"{purpose}_seed")
+        return self.seed if own is None else own
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -11,9 +12,11 @@ from pipeline.formats import Converted
 from pipeline.targets import LABEL, TargetKind
 from trainer.errors import RunError
 from trainer.evaluators import EVALUATORS, Evaluator, EvaluatorConfig, EvaluatorContext
+from trainer.interrupt import Stop, stoppable
 from trainer.methods import Method
 from trainer.metrics import Evaluation
 from trainer.parallel import World
+from trainer.parts import Parts
 
 
 def build_evaluators(configs: Sequence[EvaluatorConfig], context: EvaluatorContext) -> tuple[Evaluator, ...]:
@@ -51,12 +54,41 @@ def _lacking(config: EvaluatorConfig, there: Mapping[str, TargetKind]) -> list[s
     return [target for target, kind in config.targets.items() if there.get(target) != kind]
 
 
+def evaluate(parts: Parts, stop: Stop | None, *, last: bool) -> Evaluation:
+    """Measure a run's network, or its average, on the test set, as a phase of its ledger.
+
+    Parameters
+    ----------
+    last
+        Whether the run has made its last step, so that no metric may be other than finite.
+
+    Raises
+    ------
+    DivergedError
+        When the weights, or a metric after the last step, are no finite numbers.
+    Stopped
+        When ``stop`` was asked for; nothing has changed then.
+    """
+    ledger, world = parts.account.ledger, parts.world
+    with ledger.phase("evaluate"), stoppable(stop, world) as asked:
+        parts.check_weights()
+        world.share_buffers(parts.encoder)
+        if parts.average is not None:
+            world.share_buffers(parts.average.network)
+        found = {**measure(parts.evaluators, parts.network, asked), **_measured(parts.method, world)}
+    broken = next((name for name, value in found.items() if not math.isfinite(value)), None)
+    if broken is not None and last:
+        raise parts.diverged(f"{broken} must be finite; got {found[broken]} in the last evaluation")
+    ledger.evaluated += sum(evaluator.images for evaluator in parts.evaluators)
+    return found
+
+
 def measure(evaluators: Sequence[Evaluator], encoder: nn.Module, asked: Callable[[], bool]) -> Evaluation:
     """Return the metrics of ``encoder``: see ``Evaluator.run``."""
     return {name: value for evaluator in evaluators for name, value in evaluator.run(encoder, asked)}
 
 
-def measured(method: Method, world: World) -> Evaluation:
+def _measured(method: Method, world: World) -> Evaluation:
     """Return what a method knows of its last steps, by the names of its metrics: the mean over ranks."""
     found = method.measured()
     if not found:

@@ -11,7 +11,8 @@ from typing import Any
 from trainer.config import Run
 from trainer.data import Data, paths, stream_path
 from trainer.errors import RunError
-from trainer.pretrained.initialize import source, weights_in
+from trainer.pretrained.files import weights_in
+from trainer.pretrained.initialize import source
 from trainer.slots import RUN_SLOTS
 
 Digests = Mapping[str, str | None]

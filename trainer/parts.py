@@ -24,6 +24,7 @@ from trainer.feed import Feed
 from trainer.feedback import FeedbackBuffer
 from trainer.inference.predict import View
 from trainer.methods import Losses, Method
+from trainer.metrics import Evaluation
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
 from trainer.sample_table import SampleRecord
@@ -212,6 +213,15 @@ class Parts:
         kept = self.folder.checkpoint
         last = f"last good checkpoint: {kept}" if kept.exists() else f"record up to there: {self.folder.path}"
         return DivergedError(f"{what}; lower --optimizer.lr or give --precision fp32; {last}")
+
+    def improves(self, found: Evaluation) -> bool:
+        """Whether an evaluation is the best so far by the primary metric, and remember it where it is."""
+        metric = self.run.metric
+        value = found[metric.name]
+        better = math.isfinite(value) and (self.best is None or not metric.reaches(self.best, value))
+        if better:
+            self.best = value
+        return better
 
     def fingerprint(self) -> str:
         """Digest of all weights and statistics, to tell whether two runs ended alike."""

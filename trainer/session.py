@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pipeline import RawBatch
 from trainer.account import Ledger
 from trainer.errors import RunError
-from trainer.evaluation import measure, measured
+from trainer.evaluation import evaluate
 from trainer.feed import next_batches
 from trainer.interrupt import Stop, Stopped, stoppable
 from trainer.metrics import Evaluation
@@ -225,30 +225,9 @@ class Session(Parts):
         Stopped
             When ``stop`` was asked for; nothing has changed then.
         """
-        with self.ledger.phase("evaluate"), stoppable(stop, self.world) as asked:
-            self.check_weights()
-            self.world.share_buffers(self.encoder)
-            if self.average is not None:
-                self.world.share_buffers(self.average.network)
-            found = {
-                **measure(self.evaluators, self.network, asked),
-                **measured(self.method, self.world),
-            }
-        broken = next((name for name, value in found.items() if not math.isfinite(value)), None)
-        if broken is not None and not self.goes_on():
-            raise self.diverged(f"{broken} must be finite; got {found[broken]} in the last evaluation")
-        self.ledger.evaluated += sum(evaluator.images for evaluator in self.evaluators)
+        found = evaluate(self, stop, last=not self.goes_on())
         self.unevaluated, self.evaluated = False, self.ledger.steps
         return found
-
-    def improves(self, found: Evaluation) -> bool:
-        """Whether an evaluation is the best so far by the primary metric, and remember it where it is."""
-        metric = self.run.metric
-        value = found[metric.name]
-        better = math.isfinite(value) and (self.best is None or not metric.reaches(self.best, value))
-        if better:
-            self.best = value
-        return better
 
     def candidates(self) -> Iterator[RawBatch]:
         """Return the rest of the current order, batch by batch, as it is trained on or selected from."""

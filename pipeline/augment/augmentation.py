@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -12,9 +11,8 @@ import torch
 from torch import Tensor
 
 from pipeline.augment.center_crop import Resize
-from pipeline.augment.none import NoAugment
 from pipeline.augment.protocol import Augment, Cropping, Draws, HostArrays, Mixing, Resizing
-from pipeline.augment.sequence import scopes
+from pipeline.augment.sequence import check_order, needs_eight_bits, scopes
 from pipeline.errors import DataError
 from pipeline.mixture import Mixture
 from pipeline.ops.memory import place, to_images, to_pixels
@@ -89,7 +87,7 @@ class Augmentation:
             )
         if not all(value > 0 for value in self.std):
             raise DataError(f"std must be above 0 in every channel; got {self.std}")
-        _check_order(self.parts)
+        check_order(self.parts)
         self._normalize_at = next(
             (index for index, part in enumerate(self.parts) if part.domain == "float"), len(self.parts)
         )
@@ -263,40 +261,3 @@ class Augmentation:
             work = torch.promote_types(self.dtype, torch.float32)
             self._tiles[key] = scale.to(device, work).repeat(area), shift.to(device, work).repeat(area)
         return self._tiles[key]
-
-
-def needs_eight_bits(parts: Sequence[Augment]) -> str | None:
-    """Return the name of the first part that computes with levels of 8 bits; None if all take others, too."""
-    return next((_name(part) for part in parts if getattr(part, "eight_bits", False)), None)
-
-
-def _name(part: Augment) -> str:
-    """Return the part's name in recipes: the words of its class in lower case."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(part).__name__).lower()
-
-
-def _check_order(parts: Sequence[Augment]) -> None:
-    floating: Augment | None = None
-    mixing: Augment | None = None
-    patching: Augment | None = None
-    for part in parts:
-        if floating is not None and part.domain == "uint8":
-            raise DataError(
-                f"{_name(part)} works on gray levels and {_name(floating)} on normalized pixels: "
-                f"put {_name(part)} before {_name(floating)}"
-            )
-        if mixing is not None and not isinstance(part, Mixing) and not isinstance(part, NoAugment):
-            raise DataError(
-                f"{_name(part)} after {_name(mixing)} would make the mixed labels' coefficients untrue: "
-                f"put {_name(part)} before {_name(mixing)}"
-            )
-        if part.domain == "float":
-            floating = part
-        if isinstance(part, Mixing):
-            patches = getattr(part, "patches", True)
-            if patches and patching is not None:
-                raise DataError(
-                    f"{_name(part)} after {_name(patching)} would make the mixed labels' coefficients untrue;"
-                    " each puts images together from pieces: take one of them"
-                )
-            mixing, patching = part, part if patches else patching

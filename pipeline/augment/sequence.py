@@ -1,7 +1,8 @@
-"""Sequences of augmentations: random streams, sizes, and prefixed draws."""
+"""Sequences of augmentations: which are possible, random streams, sizes, and prefixed draws."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -9,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.augment.protocol import Augment, Draws
+from pipeline.augment.none import NoAugment
+from pipeline.augment.protocol import Augment, Draws, Mixing
+from pipeline.errors import DataError
 from pipeline.randomness import Keys
 
 
@@ -52,3 +55,48 @@ def apply_in_turn(parts: Sequence[Augment], images: Tensor, draws: Draws) -> Ten
 def beneath(draws: Draws, prefix: str) -> Draws:
     """Return the draws whose names begin with ``prefix``, with the prefix removed."""
     return {name[len(prefix) :]: drawn for name, drawn in draws.items() if name.startswith(prefix)}
+
+
+def needs_eight_bits(parts: Sequence[Augment]) -> str | None:
+    """Return the name of the first part that computes with levels of 8 bits; None if all take others, too."""
+    return next((_name(part) for part in parts if getattr(part, "eight_bits", False)), None)
+
+
+def _name(part: Augment) -> str:
+    """Return the part's name in recipes: the words of its class in lower case."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(part).__name__).lower()
+
+
+def check_order(parts: Sequence[Augment]) -> None:
+    """Refuse sequences that can't work: see `pipeline.Augmentation`.
+
+    Raises
+    ------
+    DataError
+        When a part on gray levels follows one on floats, something changes images that were mixed, or two
+        parts put images together from pieces.
+    """
+    floating: Augment | None = None
+    mixing: Augment | None = None
+    patching: Augment | None = None
+    for part in parts:
+        if floating is not None and part.domain == "uint8":
+            raise DataError(
+                f"{_name(part)} works on gray levels and {_name(floating)} on normalized pixels: "
+                f"put {_name(part)} before {_name(floating)}"
+            )
+        if mixing is not None and not isinstance(part, Mixing) and not isinstance(part, NoAugment):
+            raise DataError(
+                f"{_name(part)} after {_name(mixing)} would make the mixed labels' coefficients untrue: "
+                f"put {_name(part)} before {_name(mixing)}"
+            )
+        if part.domain == "float":
+            floating = part
+        if isinstance(part, Mixing):
+            patches = getattr(part, "patches", True)
+            if patches and patching is not None:
+                raise DataError(
+                    f"{_name(part)} after {_name(patching)} would make the mixed labels' coefficients untrue;"
+                    " each puts images together from pieces: take one of them"
+                )
+            mixing, patching = part, part if patches else patching

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.augment import Augmentation, Cropping
-from pipeline.augment.augmentation import needs_eight_bits
+from pipeline.augment.sequence import needs_eight_bits
 from pipeline.engines import Dataset, EngineConfig, Reader
 from pipeline.engines.protocol import Pipelined
 from pipeline.errors import DataError

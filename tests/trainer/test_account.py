@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.account import Account, Counts
+from trainer.budget.costs import Costs
 
 
 def spend(account: Account, scoring: float, pool: int) -> list[float]:
@@ -35,7 +36,7 @@ def spend(account: Account, scoring: float, pool: int) -> list[float]:
 def test_a_compute_budget_is_spent_to_less_than_a_step_and_its_schedule_runs_from_0_to_1(
     total: int, batch: int, ratio: int, scoring: float, charged: int
 ) -> None:
-    account = Account(total, total, batch, "compute", {32: 1.0}, charged)
+    account = Account(total, total, batch, "compute", Costs({32: 1.0}, charged))
     account.ledger.score_costs = {16: scoring}
     if total - charged < batch:
         return
@@ -52,7 +53,7 @@ def test_a_compute_budget_is_spent_to_less_than_a_step_and_its_schedule_runs_fro
 
 @given(total=st.integers(64, 5000), batch=st.integers(1, 64))
 def test_a_budget_of_samples_takes_every_whole_batch_in_equal_steps(total: int, batch: int) -> None:
-    account = Account(total, total, batch, "trained", {32: 1.0, 16: 0.25}, charged=1000)
+    account = Account(total, total, batch, "trained", Costs({32: 1.0, 16: 0.25}, charged=1000))
     course = spend(account, 0.3, 2 * batch)
     steps = total // batch
     assert course == [step / max(1, steps - 1) for step in range(steps)]
@@ -64,7 +65,7 @@ def test_a_budget_of_samples_takes_every_whole_batch_in_equal_steps(total: int, 
     ("counts", "spent"), [("trained", 140), ("compute", 7 + 100 + 40 * 0.25 + 200 * 0.1 + 3)]
 )
 def test_a_ledger_is_charged_by_resolution_whatever_the_budget_counts(counts: Counts, spent: float) -> None:
-    account = Account(1000, 1000, 10, counts, {32: 1.0, 16: 0.25}, charged=7)
+    account = Account(1000, 1000, 10, counts, Costs({32: 1.0, 16: 0.25}, charged=7))
     account.charge("trained", 100, 32)
     account.charge("trained", 40, 16)
     account.charge("scored", 150, 16)
@@ -80,7 +81,9 @@ def test_a_ledger_is_charged_by_resolution_whatever_the_budget_counts(counts: Co
 
 
 def test_passes_without_a_step_are_free_where_samples_trained_are_counted() -> None:
-    trained, compute = (Account(100, 100, 10, counts, {32: 1.0, 16: 0.25}) for counts in get_args(Counts))
+    trained, compute = (
+        Account(100, 100, 10, counts, Costs({32: 1.0, 16: 0.25})) for counts in get_args(Counts)
+    )
     for account in (trained, compute):
         account.ledger.score_costs = {16: 0.2}
     assert trained.pass_cost("scored", 50, 16) == trained.pass_cost("gradient", 50, 32) == 0

@@ -14,6 +14,7 @@ from torch import nn
 from samplers import Feedback
 from trainer import checkpoint
 from trainer.account import Account
+from trainer.budget.costs import Costs
 from trainer.build import build
 from trainer.config import Run
 from trainer.data import open_data
@@ -54,7 +55,7 @@ def test_a_round_at_whose_resolution_no_step_is_affordable_makes_none(
 
 
 def test_flops_are_those_of_the_passes_whatever_they_were_measured_to_take() -> None:
-    account = Account(1000, 1000, 10, "compute", {32: 1.0, 16: 0.25}, charged=7)
+    account = Account(1000, 1000, 10, "compute", Costs({32: 1.0, 16: 0.25}, charged=7))
     account.charge("trained", 100, 32)
     account.charge("trained", 40, 16)
     account.charge("scored", 200, 16)

@@ -17,6 +17,7 @@ from pipeline import Loader, RawBatch, compose, open_dataset
 from pipeline.resolution import Stage
 from samplers import Order, Scores
 from trainer.account import Account, Ledger
+from trainer.budget.costs import Costs
 from trainer.feedback import FeedbackBuffer
 from trainer.inference.scorer import Scorer
 from trainer.methods import METHODS, Method
@@ -73,7 +74,7 @@ def parts(fashion: Path, tmp_path: Path, name: str, augment: str) -> Parts:
         scorer=Scorer(encoder, "eval", bf16=False, keeps_features=part.features),
         method=method,
         loader=loader,
-        account=Account(SAMPLES, SAMPLES, BATCH, "trained", {}, ledger=Ledger(META)),
+        account=Account(SAMPLES, SAMPLES, BATCH, "trained", Costs({}), ledger=Ledger(META)),
         feedback=feedback,
         world=World(),
         views=1,

@@ -83,8 +83,8 @@ def work_of(session: Session, train: Callable[[], object], whole: Callable[[], o
     """
     counted = None if session.run.compile else _count(train)
     everything = None if session.run.compile else _count(whole)
-    account, device = session.account, session.device
-    flops = account.forward_flops * account.step_passes * account.train_costs.get(session.pixels, 1.0)
+    costs, device = session.account.costs, session.device
+    flops = costs.forward_flops * costs.step_passes * costs.train.get(session.pixels, 1.0)
     dtype = torch.bfloat16 if session.bf16 else torch.float32
     return Work(
         flops=flops * session.run.batch_size,

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from pipeline import Batch
 from pipeline.targets import CLASSES, LABEL, TargetSpec
+from trainer.budget.costs import Costs
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.methods import Method
@@ -41,6 +42,16 @@ class Flops:
 
     forward: Mapping[int, int]
     step: Mapping[int, float]
+
+    def costs(self, full: int, charged: int = 0) -> Costs:
+        """Return what passes cost relative to a step's at size ``full``; see `Costs` for ``charged``."""
+        return Costs(
+            train={pixels: count / self.step[full] for pixels, count in self.step.items()},
+            charged=charged,
+            forward={pixels: count / self.forward[full] for pixels, count in self.forward.items()},
+            step_passes=self.step[full] / self.forward[full],
+            forward_flops=self.forward[full],
+        )
 
 
 def flops_by_pixels(run: Run, spec: TargetSpec, full: int, batch_size: int, channels: int = 3) -> Flops:

@@ -123,11 +123,11 @@ class TimedAccount(Account):
 
     def step_cost(self, pixels: int) -> float:
         """Return the predicted seconds of a step at this resolution, without scoring."""
-        return self.price * self.batch_size * self.train_costs[pixels]
+        return self.price * self.batch_size * self.costs.train[pixels]
 
     def pass_cost(self, kind: Literal["scored", "gradient"], samples: int, pixels: int) -> float:
         """Return the predicted seconds of passes over ``samples`` that are not trained on."""
-        cost = self.gradient_cost if kind == "gradient" else self.ledger.score_costs[pixels]
+        cost = self.costs.gradient if kind == "gradient" else self.ledger.score_costs[pixels]
         return self.price * samples * cost
 
     # --- Spending ----------------------------------------------------------------------------------------

@@ -1,37 +1,38 @@
-"""Plans: a run's account, and how many samples its orders and how many orders its rounds hold."""
+"""Plans: a run's account, how many samples its batches and orders hold, and how many orders its rounds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
 from samplers import Plan
 from samplers.scan import Scan
 from trainer.account import Account, Ledger
+from trainer.budget.costs import Costs
 from trainer.budget.hours import MOST_ROUNDS, TimedAccount
 from trainer.config import Run
 from trainer.data import Data, digest
 from trainer.errors import RunError
 from trainer.parallel import World
+from trainer.selection.hard_augment import HardAugment
+from trainer.slots import SLOTS
 
 
-def account_of(run: Run, data: Data, device: torch.device, world: World, **costs: Any) -> Account:
-    """Return the account of a run's budget, in samples, compute or hours.
-
-    Parameters
-    ----------
-    costs
-        What passes cost: further attributes of the account.
-    """
-    samples = len(data.train)
-    costs |= {"full": round(run.epochs * samples), "batch_size": run.batch_size, "ledger": Ledger(device)}
+def account_of(run: Run, data: Data, device: torch.device, world: World, costs: Costs) -> Account:
+    """Return the account of a run's budget, in samples, compute or hours."""
+    samples, ledger = len(data.train), Ledger(device)
+    full = round(run.epochs * samples)
     if run.budget_hours is None:
-        return Account(total=round(run.epochs * samples * run.budget), counts=run.counts, **costs)
+        total = round(run.epochs * samples * run.budget)
+        return Account(total, full, run.batch_size, run.counts, costs, ledger)
     return TimedAccount(
         total=3600 * run.budget_hours,
+        full=full,
+        batch_size=run.batch_size,
+        costs=costs,
+        ledger=ledger,
         counts="hours",
         clock=run.budget_clock,
         # A GPU is ahead of the clock, and ranks have clocks of their own, except where they meet anyway.
@@ -39,8 +40,44 @@ def account_of(run: Run, data: Data, device: torch.device, world: World, **costs
         most_samples=MOST_ROUNDS * round_size(run, data),
         device=device,
         world=world,
-        **costs,
     )
+
+
+def candidates_of(run: Run, data: Data, world: World) -> int:
+    """Return the number of samples in a loader's batch: a training batch, or a selection's candidates.
+
+    Raises
+    ------
+    RunError
+        When the ranks can't share it, the set is smaller, or the selection doesn't fit the method.
+    """
+    part, name = run.selection, SLOTS["selection"].named(run)
+    parts = world.size * run.accumulate
+    if run.batch_size % parts:
+        each = f" of {run.accumulate} micro-batches each" if run.accumulate > 1 else ""
+        raise RunError(
+            f"--batch-size must be a multiple of the {world.size} ranks{each}; got {run.batch_size}: take "
+            f"{-(-run.batch_size // parts) * parts}"
+        )
+    count = -(-round(part.ratio * run.batch_size) // world.size) * world.size
+    if count > len(data.train):
+        options = " or --selection.bank", ", or raise --selection.keep", " or --selection.ratio"
+        remedy = next(words for words in options if hasattr(part, words.rpartition(".")[2]))
+        raise RunError(
+            f"{name} loads {count:,} candidates per step, and this set has {len(data.train):,} samples: "
+            f"lower --batch-size{remedy}"
+        )
+    if run.method.views > 1 and (part.ratio > 1 or part.scores) and not isinstance(part, HardAugment):
+        raise RunError(
+            f"{name} chooses among samples of one view, and method {SLOTS['method'].named(run)} takes "
+            f"{run.method.views}: take --selection all"
+        )
+    if world.size > 1 and not part.exact:
+        raise RunError(
+            f"{name} keeps a number of samples that differs between ranks, and they must step together; got "
+            f"{world.size} ranks: use selective_backprop_exact, foms or another selection, or one rank"
+        )
+    return count
 
 
 def epochs_of(data: Data, account: Account) -> float:
@@ -61,7 +98,7 @@ def plan_of(run: Run, data: Data, account: Account, candidates: int, full: int) 
         epochs=run.epochs,
         budget=run.budget,
         batch_size=candidates,
-        seed=run.seed if run.order_seed is None else run.order_seed,
+        seed=run.seed_of("order"),
         round_length=run.round_length,
         labels=data.train.labels if data.train.card.target == "class" else None,
         digest=None if run.accept_changed_data else digest(data.train),
@@ -80,8 +117,8 @@ def _loaded(run: Run, data: Data, account: Account, candidates: int, full: int) 
     if account.before > account.total - run.batch_size:
         raise RunError(
             f"a compute budget must leave a batch of {run.batch_size:,} after the charge for the "
-            f"selection's model; that is {account.charged:,} of {account.total:,} samples: raise --budget, "
-            "or use a cheaper model"
+            f"selection's model; that is {account.costs.charged:,} of {account.total:,} samples: raise "
+            "--budget, or use a cheaper model"
         )
 
     def pixels_at(progress: float) -> int:

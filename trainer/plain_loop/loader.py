@@ -23,6 +23,7 @@ from trainer.parallel import World
 from trainer.plain_loop.criterion import BudgetedLoss
 from trainer.plain_loop.numbered import check_loader, numbered
 from trainer.plain_loop.position import Position
+from trainer.plain_loop.rates import ScaledRates
 from trainer.plain_loop.sampler import check_sampler, config_of, labels_of, name_of
 
 
@@ -108,10 +109,8 @@ class BudgetedLoader:
         self._due: int | None = None
         """Number of the batch whose loss is still to be given."""
         self._scoring: NDArray[np.int64] | None = None
-        self._rates: list[Any] = []
         if optimizer is not None:
-            optimizer.register_step_pre_hook(self._scale)
-            optimizer.register_step_post_hook(self._unscale)
+            ScaledRates(optimizer, lambda: 1.0 if self.order is None else self.order.lr_scale)
 
     @property
     def rounds(self) -> int:
@@ -318,14 +317,3 @@ class BudgetedLoader:
         self._sampler.load_state_dict({key.removeprefix("sampler."): value for key, value in own.items()})
         self._feedback.clear()
         self._at, self._length, self._due = Position.of(state), None, None
-
-    def _scale(self, optimizer: Optimizer, *_: Any) -> None:
-        """Multiply the learning rates by the order's factor, for one step."""
-        self._rates = [group["lr"] for group in optimizer.param_groups]
-        if self.order is not None and self.order.lr_scale != 1:
-            for group in optimizer.param_groups:
-                group["lr"] = group["lr"] * self.order.lr_scale
-
-    def _unscale(self, optimizer: Optimizer, *_: Any) -> None:
-        for group, rate in zip(optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate

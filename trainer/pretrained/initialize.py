@@ -1,29 +1,19 @@
-"""Weights that a run begins from: read from a file, fitted to the network by name and shape, reported."""
+"""Weights that a run begins from, fitted to its network by name and shape, and a report of what fits."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from trainer import checkpoint
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.models import Encoder, Published
 from trainer.models.channels import gray_weights
-from trainer.models.weights import read_safetensors
-from trainer.weights import evaluated
-
-State = Mapping[str, Tensor]
-
-_ENTRIES = ("state_dict_ema", "model_ema", "state_dict", "model")
-"""Where others' checkpoints keep the weights, the first that is there."""
+from trainer.pretrained.files import State, read
 
 _LEAST = 0.7
 """Fraction of the network's tensors that a file of the same network holds at least: a ResNet-101 has half of
@@ -195,78 +185,6 @@ def _fitted(name: str, value: Tensor, ours: State, path: Path) -> Tensor:
             "this run's have three: convert them with --mode L, or give another --init-from"
         )
     return value
-
-
-def weights_in(path: Path) -> Path:
-    """Return the file whose weights `read` takes: of a run folder, the last checkpoint."""
-    if not path.is_dir():
-        return path
-    places = (path / "checkpoint" / "last.pt", path / "model.safetensors")
-    return next((place for place in places if place.is_file()), places[0])
-
-
-def read(path: Path) -> State:
-    """Return the network of a run's checkpoint as it is evaluated, or a file's tensors, by name.
-
-    Nothing in the file is executed.
-
-    Raises
-    ------
-    RunError
-        When there is no such file, or it holds no tensors by name.
-    """
-    if path.is_dir():
-        return _of_folder(path)
-    if not path.is_file():
-        raise RunError(
-            f"initial weights must be a run folder, or a .safetensors or .pt file; {path} does not exist: "
-            "name another"
-        )
-    if path.suffix == ".safetensors":
-        return read_safetensors(path)[0]
-    if checkpoint.is_checkpoint(path):
-        return evaluated(checkpoint.load(path, torch.device("cpu")))
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise RunError(f"initial weights {path} can't be read ({error.strerror or error})") from None
-    except (EOFError, LookupError, RuntimeError, TypeError, ValueError, UnpicklingError) as error:
-        fault = " ".join(str(error).split())[:120]
-        raise RunError(
-            f"initial weights must be a file of tensors by name, as torch.save(model.state_dict(), ...) or "
-            f"safetensors write it; {path} isn't ({fault})"
-        ) from None
-    return _tensors(content, path)
-
-
-def _of_folder(path: Path) -> State:
-    """Return the newest weights of a run, or those of a folder that was exported."""
-    found = checkpoint.newest(path / "checkpoint" / "last.pt", torch.device("cpu"))
-    if found is not None:
-        return evaluated(found.state)
-    exported = path / "model.safetensors"
-    if exported.is_file():
-        return read_safetensors(exported)[0]
-    raise RunError(
-        f"initial weights must be a run folder with a checkpoint, or a file; {path} holds neither "
-        "checkpoint/last.pt nor model.safetensors: name another"
-    )
-
-
-def _tensors(content: Any, path: Path) -> State:
-    for entry in _ENTRIES:
-        if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):
-            content = content[entry]
-            break
-    tensors = {}
-    if isinstance(content, Mapping):
-        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise RunError(
-            f"initial weights must be tensors by name; {path} holds {type(content).__name__} without any: "
-            "save model.state_dict()"
-        )
-    return tensors
 
 
 def _unwrapped(state: State, network: nn.Module) -> State:

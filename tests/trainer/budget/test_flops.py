@@ -11,6 +11,7 @@ from torch import nn
 
 from pipeline import Batch
 from trainer.account import Account
+from trainer.budget.costs import Costs
 from trainer.budget.flops import forward_flops, meta_batch, step_flops
 from trainer.methods import METHODS, Losses, Method
 from trainer.models import MODELS
@@ -72,7 +73,7 @@ def test_what_no_gradient_flows_through_counts_once() -> None:
 
 def test_an_account_counts_steps_by_their_own_flops() -> None:
     # A teacher beside the network: four forward passes per sample.
-    account = Account(1000, 1000, 10, "compute", {32: 1.0}, step_passes=4.0, forward_flops=100)
+    account = Account(1000, 1000, 10, "compute", Costs({32: 1.0}, step_passes=4.0, forward_flops=100))
     account.charge("trained", 50, 32)
     account.charge("gradient", 4, 32)
     account.charge("scored", 8, 32)
@@ -86,7 +87,7 @@ def test_an_account_counts_steps_by_their_own_flops() -> None:
 @pytest.mark.parametrize("gradients", [0, 3])
 def test_an_account_of_supervised_steps_is_what_it_always_was(gradients: int) -> None:
     costs = {32: 1.0, 16: 0.2534, 24: 0.571}
-    account = Account(1000, 1000, 10, "compute", costs, charged=7, forward_flops=25_003_264)
+    account = Account(1000, 1000, 10, "compute", Costs(costs, charged=7, forward_flops=25_003_264))
     for count, pixels in ((130, 16), (70, 24), (33, 32)):
         account.charge("trained", count, pixels)
         account.charge("scored", 2 * count, pixels)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from trainer import RunFolder, open_session
+from trainer.budget.costs import Costs
 from trainer.budget.hours import TimedAccount
 from trainer.config import Run
 from trainer.errors import RunError
@@ -168,7 +169,7 @@ def simulate(
 def test_evaluations_are_outside_of_the_hours_or_inside(
     clock: Literal["training", "wall"], evaluation: float
 ) -> None:
-    account = TimedAccount(20.0, 1000, 10, "hours", {32: 1.0}, clock=clock, most_samples=10**9)
+    account = TimedAccount(20.0, 1000, 10, "hours", Costs({32: 1.0}), clock=clock, most_samples=10**9)
     course = simulate(account, OwnClock(), 0.02, evaluation, every=50)
     taken = account.ledger.train_seconds if clock == "training" else account.ledger.wall_seconds
     assert taken == pytest.approx(20.0, rel=0.01)
@@ -181,7 +182,7 @@ def test_evaluations_are_outside_of_the_hours_or_inside(
 def test_between_looks_spending_is_what_was_predicted() -> None:
     """As for a GPU, whose queue is ahead of the clock, and for ranks, who must decide alike."""
     clock = OwnClock()
-    account = TimedAccount(20.0, 1000, 10, "hours", {32: 1.0}, most_samples=10**9, interval=7)
+    account = TimedAccount(20.0, 1000, 10, "hours", Costs({32: 1.0}), most_samples=10**9, interval=7)
     course = simulate(account, clock, 0.03, 0.0, every=10**6)
     assert account.ledger.train_seconds == pytest.approx(20.0, rel=0.01)
     assert course[-1] == 1.0 > course[-2]

@@ -15,7 +15,8 @@ from trainer import checkpoint
 from trainer.config import Run
 from trainer.errors import InterruptedRunError, RunError
 from trainer.models import ResNet8, ResNet18, TorchvisionModel
-from trainer.pretrained.initialize import LoadReport, load, read
+from trainer.pretrained.files import read
+from trainer.pretrained.initialize import LoadReport, load
 from trainer.pretrained.normalization import normalization
 from trainer.session import Session
 

@@ -124,7 +124,7 @@ def test_a_streams_passes_are_a_part_of_a_steps_flops(
     with_stream = train_run(recipe(name="with", **settings)).account
     plain = {key: value for key, value in settings.items() if key != "streams"}
     without = train_run(recipe(name="without", **{**plain, "method": "supervised"})).account
-    assert with_stream.step_passes == pytest.approx(without.step_passes * (1 + 1.5))
+    assert with_stream.costs.step_passes == pytest.approx(without.costs.step_passes * (1 + 1.5))
 
 
 def test_a_stream_smaller_than_its_batch_is_refused(

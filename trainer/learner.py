@@ -1,0 +1,57 @@
+"""The method of a run around its network: with initial weights, on the device, wrapped for ranks."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from pipeline.formats.card import Card
+from trainer.config import Run
+from trainer.hardware.compiling import compiled_by_resolution
+from trainer.methods import Method
+from trainer.models.channels import with_channels
+from trainer.models.narrow import guard_narrow
+from trainer.parallel import World
+from trainer.pretrained.freezing import freeze
+from trainer.pretrained.initialize import LoadReport, initialize
+from trainer.settings.fitting import outputs
+from trainer.slots import SLOTS
+from trainer.updates.recomputation import checkpoint_gradients
+
+
+def build_method(
+    run: Run, card: Card, world: World, device: torch.device, dtype: torch.dtype, resumed: bool
+) -> tuple[Method, nn.Module, LoadReport | None]:
+    """Return the method, the module that steps call, and the report of the initial weights.
+
+    The module is wrapped for ranks, and compiled if requested. A resumed run's weights come from its
+    checkpoint, whether its initial weights still exist or not.
+
+    Raises
+    ------
+    RunError
+        When the network can't be that of these images, or its initial weights or frozen parts don't fit it.
+    """
+    torch.manual_seed(run.seed_of("init"))
+    # Weights are drawn in double precision, too: normal variates in float32 differ between processors.
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        network = run.model.build(classes=outputs(run.method, card.spec))
+        network = with_channels(network, card.channels)
+        report = None if resumed else initialize(run, network)
+        freeze(network, run.freeze)
+        if run.gradient_checkpointing:
+            checkpoint_gradients(network, SLOTS["model"].named(run))
+        method = run.method.build(network)
+        method.begin(card.class_counts)
+        method = method.to(device)
+    finally:
+        torch.set_default_dtype(usual)
+    if run.channels_last:
+        method = method.to(memory_format=torch.channels_last)
+    guard_narrow(method)
+    wrapped = world.wrap(method, device)
+    if run.compile:
+        wrapped = compiled_by_resolution(wrapped)
+    return method, wrapped, report
