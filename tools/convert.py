@@ -40,7 +40,8 @@ class Convert:
       cifar10, cifar100, svhn, fashion_mnist, imagenette, food101, places365, imagenet, mini_imagenet
                             in the data directory, as torchvision lays them out (mini_imagenet: its CSVs)
       FOLDER                of images: CLASS/IMAGE, or SPLIT/CLASS/IMAGE with train, test or val as SPLIT;
-                            any images at all with --targets none
+                            any images at all with --targets none; also as FILE.zip or FILE.tar, which is
+                            read as it is
       FILE.csv              a row per image: its path, and its class, labels (separated by ; or a column
                             each of 0 and 1) or values; a column called split where there are several
       FILE.npz              NumPy arrays images and labels, or train_images and train_labels

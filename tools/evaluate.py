@@ -24,6 +24,7 @@ from tools.linear import evaluate_linearly
 from tools.outputs import check_output
 from tools.streams import say
 from trainer.errors import RunError
+from trainer.inference.exhibits import Exhibits
 from trainer.inference.labeled import Labeled, match_targets, open_images
 from trainer.inference.predictor import Predictor
 from trainer.inference.tasks import Report, with_threshold
@@ -32,13 +33,23 @@ from trainer.linear import LinearOptions
 
 SCHEMA = 1
 
+MOST_EXHIBITS = 24
+"""Images on a page."""
+
+READING = (
+    "Images are shown as in the run's own evaluation; figures are those of the network's last step, with "
+    "averaged weights where the run has them, unless --best was given.",
+    "Confidence is the probability of what was answered. A calibrated network is right as often as it says.",
+)
+"""Notes on every page."""
+
 
 @dataclass(frozen=True)
 class Evaluate:
     """Measure a run's network on labeled images.
 
       trainer evaluate runs/photos data/photos/test.beton
-      trainer evaluate runs/photos new-photos/ --json report.json --csv classes.csv
+      trainer evaluate runs/photos new-photos/ --json report.json --csv classes.csv --html evaluation.html
       trainer evaluate runs/features --linear
 
     Of classes: accuracy, F1 per class, confusions, calibration. Of any number of labels: average precision
@@ -91,6 +102,10 @@ class Evaluate:
     json: Path | None = None
     """File to write everything to: figures, classes, confusion matrix, calibration."""
 
+    html: Path | None = None
+    """Page to write: figures, a table to sort, confusions, calibration, and the images that are answered most
+    wrongly. It loads nothing, and can be sent as it is."""
+
     csv: Path | None = None
     """File to write a row per class, label or value to, of classes with its row of the confusion matrix."""
 
@@ -113,6 +128,7 @@ class Evaluate:
         for option, path, example in (
             ("--json", self.json, "report.json"),
             ("--csv", self.csv, "classes.csv"),
+            ("--html", self.html, "evaluation.html"),
         ):
             if path is not None:
                 check_output(option, path, example)
@@ -137,7 +153,8 @@ class Evaluate:
         for note in (*trained.notes, *labeled.notes):
             say(f"note: {one_line(note)}")
         engine = trained.run.engine if self.engine is None else ENGINES[self.engine]()
-        report = self._measure(predictor, labeled, engine)
+        exhibits = Exhibits(MOST_EXHIBITS) if self.html is not None else None
+        report = self._measure(predictor, labeled, engine, exhibits)
         heading = f"{self.run}, step {trained.steps:,}, on {self.data}: {report.images:,} images"
         if self.tta:
             heading += f", test-time augmentation {' and '.join(self.tta)}"
@@ -152,10 +169,18 @@ class Evaluate:
             )
         if self.csv is not None:
             write_whole(self.csv, as_csv(answers.rows(report)).encode())
+        if self.html is not None and exhibits is not None:
+            # Imported here: only pages are drawn.
+            from tools.evaluating.page import page
+
+            notes = (*READING, *labeled.notes)
+            text = page(predictor.task.spec, report, exhibits.worst(), labeled.images, heading, notes)
+            write_whole(self.html, text.encode(errors="backslashreplace"))
+            console.print(f"page: {self.html}", highlight=False, markup=False, soft_wrap=True)
         return 0
 
     def _linear(self, console: Console) -> int:
-        beside = ("data", "split", "tta", "threshold", "engine", "json", "csv")
+        beside = ("data", "split", "tta", "threshold", "engine", "json", "html", "csv")
         given = [name for name in beside if getattr(self, name)]
         if given:
             raise RunError(
@@ -167,7 +192,9 @@ class Evaluate:
             self.run, options, console, best=self.best, device=self.device, data_dir=self.data_dir
         )
 
-    def _measure(self, predictor: Predictor, labeled: Labeled, engine: EngineConfig) -> Report:
+    def _measure(
+        self, predictor: Predictor, labeled: Labeled, engine: EngineConfig, exhibits: Exhibits | None
+    ) -> Report:
         found = labeled.targets
         tally = predictor.task.tally(found.known, predictor.device)
         crops = 5 if "crops" in self.tta else 1
@@ -181,7 +208,11 @@ class Evaluate:
                 note=lambda line: say(f"note: {line}"),
             )
             for part in parts:
-                tally.add(part.answers, place(found.targets[part.indices], predictor.device))
+                targets = place(found.targets[part.indices], predictor.device)
+                tally.add(part.answers, targets)
+                if exhibits is not None:
+                    wrongness = predictor.task.wrongness(part.answers, targets, found.known)
+                    exhibits.add(part.indices, wrongness, part.answers, targets)
                 progress.advance(task, len(part.indices))
         return tally.report()
 

@@ -17,6 +17,7 @@ from pipeline.errors import one_line
 from pipeline.formats import FORMATS, Converted, is_converted, open_dataset
 from pipeline.formats.whole import PartialFile, unwritable
 from pipeline.sources import SHARDED, SOURCES
+from pipeline.sources.archives import ArchivedImages, is_archive
 from pipeline.sources.csv_list import ENDINGS
 from pipeline.sources.loose import LooseImages
 from pipeline.sources.protocol import Source
@@ -197,6 +198,8 @@ def _files(word: str, data_dir: Path | None) -> list[str] | None:
     path = Path(word)
     if path.suffix.removeprefix(".") in FORMATS or path.suffix in (".npz", *ENDINGS, *SHARDED):
         return None
+    if path.suffix.lower() == ".zip":
+        return None
     if path.is_dir():
         folder = path.resolve()
         # From the folder's own parent: a walk doesn't go through the folder that it starts from.
@@ -218,6 +221,8 @@ def _files(word: str, data_dir: Path | None) -> list[str] | None:
 def _set(word: str, data_dir: Path | None) -> Source | Converted:
     if Path(word).suffix.removeprefix(".") in FORMATS:
         return open_dataset(Path(word))
+    if is_archive(Path(word)):
+        return ArchivedImages(Path(word), kind="none", whole=True)
     return open_images(word, None, data_dir, "none")
 
 

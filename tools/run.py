@@ -34,9 +34,9 @@ from trainer.session import Session
 DESCRIPTION = """Train under a budget, timed, and write a report.
 
 A recipe is a name (see `trainer list recipes`) or the path of a .toml, such as an earlier run's run.toml.
-In its place you can name images: a folder CLASS/IMAGE, an archive, a .csv or a converted set. They are
-converted on first use, and a recipe is chosen for them and this machine, with a line for each choice;
-RUN/recipe.toml keeps it, to be edited and run.
+In its place you can name images: a folder CLASS/IMAGE, an archive (.zip, .tar, .npz, .parquet), a .csv of
+classes, labels or values, or a converted set. They are converted on first use, and a recipe is chosen for
+them and this machine, with a line for each choice; RUN/recipe.toml keeps it, to be edited and run.
 
 Options override the recipe. A part's own options follow its slot's name, as in `--sampler p_sgd
 --sampler.warmup-rounds 10`; name parts before --help to see their options.

@@ -47,6 +47,8 @@ DESCRIPTION = """Score every training sample by networks trained for it, or by t
   trainer score cifar10 --out el2n.npz
   trainer run cifar10 --sampler subset --sampler.scores el2n.npz --sampler.keep 0.7
 
+Images without a recipe are converted and scored as `trainer run` takes them: trainer score photos/.
+
 Networks are trained by the recipe on the whole set, at a constant learning rate, for --after epochs, each
 from a different seed; their run folders are kept, so that a stopped scoring resumes with the same command.
 The rate is that of the first epochs of long step-wise schedules, from which the published weights and EL2N
@@ -87,6 +89,12 @@ class Score:
         """
         run, options = read_run(words, prog, DESCRIPTION, ScoreOptions)
         if options.metric == "irreducible_loss" and options.of is None:
+            if not recipe.is_recipe(words[0]):
+                raise RunError(
+                    "irreducible losses must be of another set than the network trains on; got "
+                    f"{words[0]} for both: convert it with --validation, and give a recipe the two, by --of "
+                    "and --data"
+                )
             named = dataclasses.replace(run, data=recipe.load(words[0]).data)
             options = dataclasses.replace(options, of=paths(named)[0])
         return cls(run, options)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.errors import DataError
+from pipeline.sources.archives import ArchivedImages, is_archive, splits_archived
 from pipeline.sources.arrays import ArraySource
-from pipeline.sources.csv_list import ENDINGS, CsvList
+from pipeline.sources.csv_list import ENDINGS, CsvList, splits_listed
 from pipeline.sources.image_folder import ImageFolder, splits_in
 from pipeline.sources.mini_imagenet import MiniImageNet
 from pipeline.sources.named import NamedSource
@@ -78,8 +79,9 @@ def open_source(
     Parameters
     ----------
     text
-        A name in `SOURCES`; an image folder; a ``.csv`` that lists images; an ``.npz``; ``.parquet`` files or
-        ``.tar`` shards, as one file, a folder or a pattern; or ``module:name`` of a Python object.
+        A name in `SOURCES`; an image folder, also as a ``.zip`` or ``.tar``; a ``.csv`` that lists images; an
+        ``.npz``; ``.parquet`` files or ``.tar`` shards, as one file, a folder or a pattern; or
+        ``module:name`` of a Python object.
     split
         The split; None for train, which an image folder must call by that name.
     data_dir
@@ -113,6 +115,9 @@ def open_source(
         return open_npz(path, part, targets or "class")
     if path.suffix in ENDINGS and path.is_file():
         return CsvList(path, split, targets)
+    if is_archive(path):
+        _check_kind(str(path), targets)
+        return ArchivedImages(path, split, targets or "class")
     if path.is_dir() and splits_in(path):
         return _folder(path, split, targets)
     for ending, kind in SHARDED.items():
@@ -124,9 +129,25 @@ def open_source(
     if _OBJECT.fullmatch(text) and not path.exists():
         return open_object(text, part, targets or "class")
     raise DataError(
-        f"a source must be one of {', '.join(SOURCES)}, an image folder, .csv, .npz, .parquet or .tar that "
-        f"is there, or MODULE:NAME; got {text}"
+        f"a source must be one of {', '.join(SOURCES)}, an image folder, .csv, .npz, .parquet, .tar or .zip "
+        f"that is there, or MODULE:NAME; got {text}"
     )
+
+
+def splits_of(text: str) -> tuple[str, ...]:
+    """Return the splits that a folder, an archive or a list of images holds; none where it has none.
+
+    Raises
+    ------
+    DataError
+        When it can't be read.
+    """
+    path = Path(text)
+    if path.is_dir():
+        return splits_in(path)
+    if path.is_file() and path.suffix in ENDINGS:
+        return splits_listed(path)
+    return splits_archived(path) if is_archive(path) else ()
 
 
 def _folder(path: Path, split: str | None, targets: TargetKind | None) -> Source:
@@ -143,4 +164,13 @@ def _check_kind(text: str, targets: TargetKind | None) -> None:
         )
 
 
-__all__ = ["SHARDED", "SOURCES", "ArraySource", "ImageFolder", "Source", "data_directory", "open_source"]
+__all__ = [
+    "SHARDED",
+    "SOURCES",
+    "ArraySource",
+    "ImageFolder",
+    "Source",
+    "data_directory",
+    "open_source",
+    "splits_of",
+]

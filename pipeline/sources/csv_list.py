@@ -24,6 +24,11 @@ _TARGETS: dict[TargetKind, tuple[str, ...]] = {
     "value": ("value", "target", "label"),
     "none": (),
 }
+_NAMES_OF: dict[TargetKind, tuple[str, ...]] = {
+    "multi_label": ("labels", "tags", "classes"),
+    "value": ("value",),
+}
+"""Columns whose names say of which kind the targets in them are."""
 _SEPARATORS = (";", "|", ",")
 
 Rows = list[dict[str, str]]
@@ -86,6 +91,41 @@ class CsvList(ImageFiles):
     def sample_name(self, index: int) -> str:
         """Return the path of image ``index`` as the file has it."""
         return self._names[index]
+
+
+def kind_listed(path: Path) -> tuple[TargetKind, str]:
+    """Return of which kind the targets in a CSV are by its columns, and what speaks for it.
+
+    Labels of which an image has any number stand in a column that is called so (labels, tags), with
+    separators between names, or in several columns of 0 and 1; values in a column called value, with
+    fractions, or in several columns of numbers. All else is classes.
+
+    Raises
+    ------
+    DataError
+        When it can't be read, or has no column of images.
+    """
+    header, rows = _read(path)
+    apart = (_image_column(path, header), _named(header, _SPLITS))
+    rest = [name for name in header if name not in apart]
+    for kind, names in _NAMES_OF.items():
+        named = _named(rest, names)
+        if named is not None:
+            return kind, f"{path.name} has a column {named}"
+    named = _named(rest, _TARGETS["class"]) or (rest[0] if len(rest) == 1 else None)
+    if named is not None:
+        cells = [row[named] for row in rows]
+        separator = next((one for one in _SEPARATORS[:2] if any(one in cell for cell in cells)), None)
+        if separator is not None:
+            return "multi_label", f"cells of its column {named} hold several names, separated by {separator}"
+        if all(map(_is_number, cells)) and not all(map(_is_whole, cells)):
+            return "value", f"its column {named} holds numbers with fractions"
+        return "class", f"its column {named} holds one of several in each row"
+    if flags := [name for name in rest if all(_is_flag(row[name]) for row in rows)]:
+        return "multi_label", f"{len(flags):,} columns hold 0 and 1 alone"
+    if numbers := [name for name in rest if all(_is_number(row[name]) for row in rows)]:
+        return "value", f"{len(numbers):,} columns hold numbers"
+    return "class", f"none of its columns {listed(rest)} holds several labels or values"
 
 
 def splits_listed(path: Path) -> tuple[str, ...]:
@@ -212,6 +252,10 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_whole(cell: str) -> bool:
+    return float(cell).is_integer()
 
 
 def _numbers(row: dict[str, str], columns: list[str], origin: str, name: str) -> list[float]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import CorruptSampleError, DataError, machine_fault
 from pipeline.modes import Mode
-from pipeline.sources.pixels import UnkeptModeError, decode, is_plain_jpeg
+from pipeline.sources.pixels import UnkeptModeError, decode, is_plain_jpeg, kept_mode
 from pipeline.targets import TargetKind
 
 LESS_MEMORY = "give fewer --workers, or leave it out by a lower --max-pixels"
@@ -52,6 +52,17 @@ class EncodedImages:
         with self._faults(index):
             content = self._bytes(index) if self._may_be_jpeg(index) else None
             return content if content is not None and is_plain_jpeg(io.BytesIO(content), self.mode) else None
+
+    def kept_mode(self, index: int) -> Mode:
+        """Return the mode of the file of image ``index``, by its header.
+
+        Raises
+        ------
+        CorruptSampleError
+            When it can't be read.
+        """
+        with self._faults(index):
+            return kept_mode(io.BytesIO(self._bytes(index)))
 
     def sample_name(self, index: int) -> str:
         """Name image ``index``; see `Source.sample_name`."""

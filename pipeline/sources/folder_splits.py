@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.errors import DataError, one_line
 from pipeline.sources.class_names import listed
 from pipeline.sources.splits import SPLITS, plain_split, split_in_words
-from pipeline.sources.walk import Walk
+from pipeline.sources.walk import Tree
 
 
 class FolderSplits:
@@ -26,7 +26,7 @@ class FolderSplits:
         Names of folders beside the splits, as they are shown.
     """
 
-    def __init__(self, walk: Walk, folder: Path) -> None:
+    def __init__(self, walk: Tree, folder: Path) -> None:
         self._walk = walk
         self._folder = folder
         names = walk.folders(folder)[0]

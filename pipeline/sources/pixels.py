@@ -72,6 +72,25 @@ def is_plain_jpeg(file: BinaryIO, mode: Mode = "RGB") -> bool:
         return image.format == "JPEG" and image.mode in kept and _turn(image) is None
 
 
+def kept_mode(file: BinaryIO) -> Mode:
+    """Return the mode that an image file has by its header: of gray that of its depth, else RGB.
+
+    Raises
+    ------
+    Exception
+        As `decode` does.
+    """
+    with _open(file) as image:
+        if _is_wide(image):
+            return "I;16"
+        return "L" if image.mode in ("1", "L") else "RGB"
+
+
+def _is_wide(image: Image.Image) -> bool:
+    """Whether an image is gray of 16 bits."""
+    return image.mode in _WIDE_GRAY or (image.mode == "I" and image.format in _WIDE_AS_I)
+
+
 def _open(file: BinaryIO) -> Image.Image:
     try:
         return Image.open(file, formats=_FORMATS)
@@ -100,7 +119,7 @@ def to_mode(image: Image.Image, mode: Mode) -> NDArray[Any]:
     turn = _turn(image)
     # Not ImageOps.exif_transpose, which writes all EXIF tags again and fails over those it can't write.
     upright = image if turn is None else image.transpose(turn)
-    if upright.mode in _WIDE_GRAY or (upright.mode == "I" and image.format in _WIDE_AS_I):
+    if _is_wide(image):
         # Pillow clips 16 bits where they should be scaled.
         wide = np.asarray(upright).astype(np.uint16)[:, :, None]
         return wide if mode == "I;16" else np.repeat(eight_bits(wide), PIXELS[mode].channels, axis=2)

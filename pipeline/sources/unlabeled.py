@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.errors import DataError, one_line
-from pipeline.sources.class_names import listed
-from pipeline.sources.folder_splits import FolderSplits
+from pipeline.sources.arrangement import unlabeled
 from pipeline.sources.image_files import ImageFiles
 from pipeline.sources.protocol import Source, no_labels
-from pipeline.sources.splits import plain_split, split_in_words
-from pipeline.sources.walk import ENDINGS, Walk, is_folder
+from pipeline.sources.walk import Walk, is_folder
 from pipeline.sources.wrapped import Wrapped
 from pipeline.targets import TargetKind
 
@@ -38,43 +36,17 @@ class UnlabeledFolder(ImageFiles):
         folder = folder.resolve()
         if not is_folder(folder):
             raise DataError(f"an image folder must be a folder; got {one_line(str(folder))}")
-        asked = "train" if split is None else plain_split(split) or split
         # From the folder's own parent: a walk doesn't go through the folder that it starts from.
-        walk = Walk(folder.parent)
-        loose = walk.folders(folder)[1]
-        roots = {} if loose else FolderSplits(walk, folder).unlabeled
-        if roots and asked not in roots:
-            held = ", ".join(roots)
-            raise DataError(
-                f"the split must be one that {one_line(str(folder))} holds: {held}; got {asked}: name one of "
-                "them by --split, or give the path of another folder"
-            )
-        root = roots.get(asked, folder)
-        name, part = one_line(folder.name), asked
-        if not roots and split_in_words(folder.name) is not None:
-            name, part = one_line(folder.parent.name), split_in_words(folder.name) or asked
-        notes = []
-        if roots:
-            beside = [one for one in walk.folders(folder)[0] if folder / one not in roots.values()]
-            if beside:
-                notes.append(
-                    f"folders beside the splits are left out ({listed(list(map(one_line, beside)))})"
-                )
-        files = walk.images(root)
-        if not files:
-            raise DataError(
-                f"a folder of unlabeled images must hold images ({', '.join(ENDINGS)}); "
-                f"{one_line(str(root))} holds none: give the path of the folder that does"
-            )
+        found = unlabeled(Walk(folder.parent), folder, split)
         super().__init__(
-            name=name,
-            split=part,
-            origin=f"unlabeled image folder {name}" + (f"/{one_line(root.name)}" if roots else ""),
+            name=found.name,
+            split=found.split,
+            origin=f"unlabeled image folder {found.name}{found.part}",
             classes=(),
-            root=root,
-            files=files,
-            labels=no_labels(len(files)),
-            notes=(*notes, *walk.notes()),
+            root=found.root,
+            files=found.files,
+            labels=no_labels(len(found.files)),
+            notes=found.notes,
             kind="none",
         )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from pipeline.errors import DataError, machine_fault, one_line
 from pipeline.sources.class_names import listed
@@ -19,6 +20,22 @@ ENDINGS = (
 
 _Directory = tuple[int, int]
 """Device and inode of a directory: the same by whatever link it is reached."""
+
+
+class Tree(Protocol):
+    """Folders that hold images, on a disk or in an archive."""
+
+    def folders(self, folder: Path, *, note: bool = False) -> tuple[list[str], list[str]]:
+        """List the folders and the images directly in a folder, by name, sorted.
+
+        What else is there enters the notes where ``note`` is set.
+        """
+
+    def images(self, root: Path) -> list[Path]:
+        """List the images below a folder, in the order of their paths."""
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what was left out so far, a line per kind."""
 
 
 class Walk:
@@ -111,18 +128,7 @@ class Walk:
             (self._special, "pipes, sockets or devices are left out"),
         )
         lines = [f"{len(paths):,} {words} ({listed(sorted(paths))})" for paths, words in kinds if paths]
-        if self._others:
-            lines.append(
-                f"{self._others.total():,} files that are no images by their endings are left out "
-                f"({listed([ending for ending, _ in self._others.most_common()])})"
-            )
-        if self._foreign:
-            names = sorted({one_line(path.name) for path in self._foreign})
-            lines.append(
-                f"{len(self._foreign):,} files and folders that are hidden or other programs' own are left "
-                f"out ({listed(names)})"
-            )
-        return tuple(lines)
+        return (*lines, *left_out(self._others, self._foreign))
 
     def _enter(self, root: Path, folder: Path, above: frozenset[_Directory], met: set[_Directory]) -> bool:
         """Whether a folder is to be gone through."""
@@ -154,6 +160,31 @@ class Walk:
 
     def _name(self, path: Path) -> str:
         return one_line(path.relative_to(self._top).as_posix())
+
+
+def left_out(others: Counter[str], foreign: Collection[Path]) -> list[str]:
+    """Return notes on what is no part of a set.
+
+    Parameters
+    ----------
+    others
+        Endings of files that are no images.
+    foreign
+        What `pipeline.sources.foreign.is_foreign`.
+    """
+    lines = []
+    if others:
+        lines.append(
+            f"{others.total():,} files that are no images by their endings are left out "
+            f"({listed([ending for ending, _ in others.most_common()])})"
+        )
+    if foreign:
+        names = sorted({one_line(path.name) for path in foreign})
+        lines.append(
+            f"{len(foreign):,} files and folders that are hidden or other programs' own are left out "
+            f"({listed(names)})"
+        )
+    return lines
 
 
 class _Kind:

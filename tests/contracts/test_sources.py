@@ -20,7 +20,7 @@ from pipeline.sources import SHARDED, SOURCES, Source, open_source
 
 def test_every_named_source_is_tried_here() -> None:
     assert LAYOUTS.keys() == SOURCES.keys()
-    assert len(FILES) == len(SHARDED) + 2
+    assert len(FILES) == len(SHARDED) + 4
 
 
 @pytest.fixture(params=[*SOURCES, "image_folder", *FILES])

@@ -8,6 +8,7 @@ import json
 import pickle
 import struct
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,21 @@ def tars(folder: Path) -> str:
     return str(folder / "shards")
 
 
+def zipped(folder: Path) -> str:
+    image_folder(folder)
+    with zipfile.ZipFile(folder / "pets.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((folder / "folder").rglob("*.*")):
+            archive.write(path, path.relative_to(folder))
+    return str(folder / "pets.zip")
+
+
+def packed(folder: Path) -> str:
+    image_folder(folder)
+    with tarfile.open(folder / "pets.tar", "w") as tar:
+        tar.add(folder / "folder", "folder")
+    return str(folder / "pets.tar")
+
+
 def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(content)
@@ -236,5 +252,7 @@ FILES: dict[str, Callable[[Path], str]] = {
     "npz": npz,
     "parquet": parquet,
     "tars": tars,
+    "zipped": zipped,
+    "packed": packed,
     "python_object": python_object,
 }

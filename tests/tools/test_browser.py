@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, check, check_sorting, running
+from evaluations import evaluation
 from profile_figures import figures
 from report_pages import write_run
 
@@ -47,3 +48,16 @@ def test_a_profile_and_a_comparison(browser: Browser, tmp_path: Path) -> None:
     assert (folders[0] / "profile.html").stat().st_size < 2_000_000
     assert main(["profile", *map(str, folders)]) == 0
     check(browser, folders[1] / "comparison.html", charts=0)
+
+
+def test_an_evaluation(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "evaluation.html"
+    file.write_text(evaluation("class", 12))
+    page = check(browser, file, charts=1)
+    check_sorting(page, column=4)
+    assert page.run("[...document.images].every((one) => one.naturalWidth > 0 && one.alt)")
+    shades = page.run("getComputedStyle(document.querySelector('.matrix .right')).backgroundColor")
+    assert shades not in ("rgba(0, 0, 0, 0)", "transparent")
+    for kind, charts in (("multi_label", 1), ("value", 3)):
+        file.write_text(evaluation(kind, 3))
+        check(browser, file, charts=charts)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.targets import TargetSpec
-from tools.answers.protocol import MOST_LISTED, figures, named, number, share
+from tools.answers.protocol import MOST_LISTED, figures_table, named, number, share
 from trainer.errors import RunError
 from trainer.inference.class_report import ClassReport
 from trainer.inference.prediction import Prediction
@@ -66,10 +66,15 @@ class ClassAnswers:
             entry["probabilities"] = {name: by_name[name] for name in self.spec.classes}
         return entry
 
+    def figures(self, report: ClassReport) -> list[tuple[Metric, float]]:
+        """Return accuracies, F1, loss and calibration error."""
+        shown = [metric for metric in _METRICS if metric.name != "top5_accuracy" or len(report.classes) > 5]
+        summary = report.summary()
+        return [(metric, summary[metric.name]) for metric in shown]
+
     def tables(self, report: ClassReport) -> list[Table]:
         """Return the figures, those per class, and confusions."""
-        shown = [metric for metric in _METRICS if metric.name != "top5_accuracy" or len(report.classes) > 5]
-        found = [figures(shown, report.summary()), per_class(report), confusions(report)]
+        found = [figures_table(self.figures(report)), per_class(report), confusions(report)]
         return [table for table in found if table is not None]
 
     def rows(self, report: ClassReport) -> list[list[object]]:

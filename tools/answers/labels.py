@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.targets import TargetSpec
-from tools.answers.protocol import MOST_LISTED, figures, named, number, share
+from tools.answers.protocol import MOST_LISTED, figures_table, named, number, share
 from trainer.errors import RunError
 from trainer.inference.label_report import LabelReport
 from trainer.inference.prediction import Prediction
@@ -65,6 +65,11 @@ class LabelAnswers:
             "probabilities": {name: by_name[name] for name in self.spec.classes},
         }
 
+    def figures(self, report: LabelReport) -> list[tuple[Metric, float]]:
+        """Return average precision, F1, loss and calibration error."""
+        summary = report.summary()
+        return [(metric, summary[metric.name]) for metric in _METRICS]
+
     def tables(self, report: LabelReport) -> list[Table]:
         """Return the figures, and those per label; of many labels only the worst."""
         table = Table(title=f"labels, from a probability of {report.threshold:g} on", title_justify="left")
@@ -80,7 +85,7 @@ class LabelAnswers:
             columns = (report.average_precision, report.precision, report.recall, report.f1)
             shares = [share(values[label]) for values in columns]
             table.add_row(Text(report.labels[label]), f"{report.support[label]:,}", *shares)
-        return [figures(_METRICS, report.summary()), table]
+        return [figures_table(self.figures(report)), table]
 
     def rows(self, report: LabelReport) -> list[list[object]]:
         """Return a row per label."""

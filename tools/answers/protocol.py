@@ -43,6 +43,9 @@ class Answers(Protocol):
     def entry(self, prediction: Prediction) -> dict[str, object]:
         """Return a prediction's entries of a JSON object."""
 
+    def figures(self, report: Any) -> list[tuple[Metric, float]]:
+        """Return a report's figures for the whole set, the first the most telling; NaN where not defined."""
+
     def tables(self, report: Any) -> list[Table]:
         """Return a report as tables for the terminal."""
 
@@ -62,13 +65,12 @@ class Answers(Protocol):
         """Heading and paragraphs of a model card about what the outputs mean."""
 
 
-def figures(metrics: Sequence[Metric], summary: dict[str, float]) -> Table:
+def figures_table(figures: Sequence[tuple[Metric, float]]) -> Table:
     """Return the figures for a whole set as a table."""
     table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right", style="bold")
-    for metric in metrics:
-        value = summary[metric.name]
+    for metric, value in figures:
         shown = NONE if np.isnan(value) else cell(metric, value)
         table.add_row(metric.label, f"{shown} {metric.unit}" if metric.unit == "nats" else shown)
     return table

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from pipeline.targets import TargetSpec
-from tools.answers.protocol import figures, number
+from tools.answers.protocol import figures_table, number
 from tools.reporting.metrics import cell
 from trainer.errors import RunError
 from trainer.inference.prediction import Prediction
 from trainer.inference.value_report import ValueReport
 from trainer.metrics import Metric
 
-_METRICS = (
+METRICS = (
     Metric("mean_absolute_error", "mean absolute error", higher_is_better=False),
     Metric("root_mean_squared_error", "root mean squared error", higher_is_better=False),
     Metric("r2", "R2", higher_is_better=True),
@@ -52,16 +52,21 @@ class ValueAnswers:
         """Return the value of one image, or its values."""
         return {"value": prediction.values[0]} if self.spec.columns is None else {"values": prediction.values}
 
+    def figures(self, report: ValueReport) -> list[tuple[Metric, float]]:
+        """Return errors over all values, and the mean R2."""
+        summary = report.summary()
+        return [(metric, summary[metric.name]) for metric in METRICS]
+
     def tables(self, report: ValueReport) -> list[Table]:
         """Return the figures, and those per value where there are several."""
-        found = [figures(_METRICS, report.summary())]
+        found = [figures_table(self.figures(report))]
         if self.spec.columns is not None:
             table = Table(title="values", title_justify="left")
-            for heading in ("value", *(metric.label for metric in _METRICS)):
+            for heading in ("value", *(metric.label for metric in METRICS)):
                 table.add_column(heading, justify="right")
             columns = (report.absolute, report.root, report.r2, report.bias)
             for at in range(self.spec.columns):
-                pairs = zip(_METRICS, columns, strict=True)
+                pairs = zip(METRICS, columns, strict=True)
                 table.add_row(str(at + 1), *(cell(metric, float(values[at])) for metric, values in pairs))
             found.append(table)
         return found
@@ -69,7 +74,7 @@ class ValueAnswers:
     def rows(self, report: ValueReport) -> list[list[object]]:
         """Return a row per value."""
         columns = (report.absolute, report.root, report.r2, report.bias)
-        rows: list[list[object]] = [["value", *(metric.name for metric in _METRICS)]]
+        rows: list[list[object]] = [["value", *(metric.name for metric in METRICS)]]
         for at in range(len(report.absolute)):
             rows.append([at + 1, *(number(float(values[at])) for values in columns)])
         return rows

@@ -163,6 +163,24 @@ def band(
         return _svg(figure, name, title, description)
 
 
+def scatter(
+    name: str,
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    *,
+    title: str,
+    description: str,
+    x_label: str,
+    y_label: str,
+) -> Safe:
+    """Draw points, float32[n] each, and the line on which both are equal."""
+    with _axes(x_label, y_label) as (figure, axes):
+        ends = [float(min(x.min(), y.min())), float(max(x.max(), y.max()))]
+        axes.plot(ends, ends, color=MUTED, linestyle=DASHES[1], linewidth=1.2, zorder=2)
+        axes.plot(x, y, color=_color(0), linestyle="none", marker="o", markersize=3.2, alpha=0.5, zorder=3)
+        return _svg(figure, name, title, description)
+
+
 def histogram(
     name: str,
     counts: Sequence[tuple[int, NDArray[np.int64]]],

@@ -2,6 +2,7 @@
 
 | setting | small images | photographs on a CPU | photographs on a GPU |
 |---|---|---|---|
+| mode | gray where all are | the same | the same |
 | stored size | as they are | at most 512 px, less if all must be in memory | the same; without FFCV squares |
 | resolution | their own | 64 px, fine-tuning 128 | 224 px |
 | augment | shift, flip | crops of 35% and more | of 8%; under 50,000 images TrivialAugment |
@@ -24,14 +25,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pipeline.conversion.convert import ConvertOptions
+from pipeline.modes import PIXELS, Mode
 from trainer.automatic.facts import SMALL, Images, Machine, Wish
 from trainer.errors import RunError
+from trainer.pretrained.normalization import per_channel
 
 CAP = 512
 """Longest side at which photographs are stored: enough for crops at 224 px."""
@@ -60,7 +63,11 @@ class Choice:
 
 
 def storage(
-    sides: Sequence[tuple[int, int]], samples: int, validation: float, machine: Machine
+    sides: Sequence[tuple[int, int]],
+    samples: int,
+    validation: float,
+    machine: Machine,
+    mode: Mode = "RGB",
 ) -> tuple[ConvertOptions, str]:
     """Return how images are stored, and why.
 
@@ -72,17 +79,20 @@ def storage(
         Number of all.
     validation
         Fraction to hold out.
+    mode
+        Mode to store them in.
     """
+    stored = ConvertOptions(validation=validation, mode=mode)
     if len(set(sides)) == 1 and max(sides[0]) <= SMALL:
-        return ConvertOptions(validation=validation), "as they are, all of one small size"
+        return stored, "as they are, all of one small size"
     if machine.gpu is not None and "ffcv" not in machine.engines:
         side = 256
         reason = f"squares of {side} px: without FFCV a GPU holds images of one shape"
-        return ConvertOptions(square=side, validation=validation), reason
+        return replace(stored, square=side), reason
     cap, reason = CAP, f"at most {CAP} px, of which crops of 224 px are taken"
     if "ffcv" not in machine.engines:
         # Bytes of one image whose longer side is 1, on average.
-        each = 3 * float(np.mean([min(one) / max(one) for one in sides]))
+        each = PIXELS[mode].stride * float(np.mean([min(one) / max(one) for one in sides]))
         room = math.isqrt(int(0.4 * machine.memory / max(1, samples) / each))
         cap = max(96, min(CAP, room // 32 * 32))
         if cap < CAP:
@@ -90,8 +100,8 @@ def storage(
                 f"at most {cap} px, so that all fit into memory: FFCV, which isn't installed, reads larger"
             )
     if max(map(max, sides)) <= cap:
-        return ConvertOptions(validation=validation), f"as they are, none being over {cap} px"
-    return ConvertOptions(max_resolution=cap, validation=validation), reason
+        return stored, f"as they are, none being over {cap} px"
+    return replace(stored, max_resolution=cap), reason
 
 
 def held_out(samples: int) -> float:
@@ -120,7 +130,7 @@ def choose(images: Images, machine: Machine, wish: Wish) -> tuple[Choice, ...]:
         resolution,
         *network,
         *_augmentation(images, machine, wish, side),
-        *_normalization(wish),
+        *_normalization(images, wish),
         *_length(images, machine, wish),
         batch,
         *_optimizer(wish, batch.value),
@@ -192,17 +202,18 @@ def _augmentation(images: Images, machine: Machine, wish: Wish, side: int) -> li
     crop = {"name": "random_resized_crop", "scale": [0.35 if gentle else 0.08, 1.0]}
     why = "few epochs" if gentle and not wish.fine_tunes else "fine-tuning" if gentle else "a long training"
     reason = f"crops of {'35' if gentle else '8'}% of the area and more, for {why}"
-    if not gentle and images.samples < 50_000:
+    # TrivialAugment is of 8 bits.
+    if not gentle and images.samples < 50_000 and images.mode != "I;16":
         more = f"{reason}; TrivialAugment, as {images.samples:,} images are few"
         return [Choice("augment", [crop, "trivialaugment_wide"], more)]
     return [Choice("augment", [crop], reason)]
 
 
-def _normalization(wish: Wish) -> list[Choice]:
+def _normalization(images: Images, wish: Wish) -> list[Choice]:
     if wish.normalization is None:
         return []
     reason = "as the images were that the weights were trained on"
-    mean, std = wish.normalization
+    mean, std = (per_channel(values, PIXELS[images.mode].channels) for values in wish.normalization)
     return [Choice("mean", list(mean), reason), Choice("std", list(std), reason)]
 
 
@@ -254,7 +265,7 @@ def _optimizer(wish: Wish, batch: int) -> list[Choice]:
 
 
 def _engine(images: Images, machine: Machine) -> Choice:
-    decoded = 3 * images.pixels
+    decoded = PIXELS[images.mode].stride * images.pixels
     size = f"decoded, the images take {decoded / _GIB:.2g} of {machine.memory / _GIB:.0f} GiB"
     fits = decoded <= (0.4 if machine.gpu is None else 0.25) * machine.memory
     held = images.shape is not None or machine.gpu is None

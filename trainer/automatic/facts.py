@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.formats import Converted
+from pipeline.modes import Mode
 from pipeline.targets import TargetKind
 from trainer.models import Normalization
 
@@ -31,6 +32,8 @@ class Images:
         Median of the shorter sides, in pixels.
     pixels
         Pixels of all images together.
+    mode
+        Mode that they are stored in.
     """
 
     samples: int
@@ -39,6 +42,7 @@ class Images:
     shape: tuple[int, int] | None
     shorter: int
     pixels: int
+    mode: Mode = "RGB"
 
     @classmethod
     def of(cls, dataset: Converted) -> Images:
@@ -52,6 +56,7 @@ class Images:
             shape=None if card.height is None or card.width is None else (card.height, card.width),
             shorter=int(np.median(sides)),
             pixels=int((dataset.heights * dataset.widths).sum()),
+            mode=card.mode,
         )
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 from collections.abc import Callable
@@ -14,15 +13,15 @@ import numpy as np
 import torch
 
 from pipeline.conversion.convert import ConvertOptions, convert, validation_path
-from pipeline.errors import CorruptSampleError, DataError
 from pipeline.formats import FORMATS, open_dataset
 from pipeline.machine import memory
-from pipeline.sources import SOURCES, data_directory, open_source
-from pipeline.sources.csv_list import ENDINGS, splits_listed
-from pipeline.sources.image_folder import splits_in
-from pipeline.sources.protocol import Source
+from pipeline.modes import Mode
+from pipeline.sources import SOURCES, data_directory, open_source, splits_of
+from pipeline.sources.csv_list import ENDINGS, kind_listed
+from pipeline.sources.protocol import Source, spec_of
 from trainer.automatic.choices import Choice, choose, held_out, storage
 from trainer.automatic.facts import Images, Machine, Wish
+from trainer.automatic.probes import mode_of, sides_of
 from trainer.config import Run
 from trainer.data import VALIDATION, Report, paths
 from trainer.errors import RunError
@@ -30,9 +29,6 @@ from trainer.hardware.device import choose_device, use_bf16
 from trainer.parallel import World
 from trainer.recipe import from_table
 from trainer.settings.rules import check_folder_name
-
-_PROBES = 64
-"""Images whose sizes are looked at before a conversion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +47,8 @@ class Found:
         What it is converted from; None where ``text`` is a converted set.
     test
         Name of the source's split to evaluate on; None where it has none.
+    why
+        What speaks for the kind of its targets, where a list of images leaves that open.
     """
 
     text: str
@@ -58,6 +56,7 @@ class Found:
     train: Path
     source: Source | None = None
     test: str | None = None
+    why: str | None = None
 
 
 def find(text: str, data_dir: Path | None) -> Found | None:
@@ -84,21 +83,18 @@ def find(text: str, data_dir: Path | None) -> Found | None:
         raise RunError(f"{text} is the folder of a run: give {path / 'run.toml'} to run it again")
     if text not in SOURCES and not path.exists() and not any(letter in text for letter in "*?[{:"):
         return None
-    test = _test_split(text, path)
-    source = open_source(text, split="train" if test is not None else None, data_dir=folder)
+    test = _test_split(text)
+    kind, why = kind_listed(path) if path.suffix in ENDINGS and path.is_file() else (None, None)
+    source = open_source(text, split="train" if test is not None else None, data_dir=folder, targets=kind)
     check_folder_name("the name of a data set", source.name)
-    return Found(text, source.name, folder / source.name / "train.beton", source, test)
+    return Found(text, source.name, folder / source.name / "train.beton", source, test, why)
 
 
-def _test_split(text: str, path: Path) -> str | None:
+def _test_split(text: str) -> str | None:
     """Return the split of a source to evaluate on, if it has one beside "train"."""
     if text in SOURCES:
         return "test"
-    splits: tuple[str, ...] = ()
-    if path.is_dir():
-        splits = tuple(splits_in(path))
-    elif path.suffix in ENDINGS and path.is_file():
-        splits = tuple(splits_listed(path))
+    splits = splits_of(text)
     return next((part for part in ("test", "val") if part in splits and "train" in splits), None)
 
 
@@ -137,15 +133,17 @@ def prospect(found: Found, machine: Machine, wish: Wish) -> Run:
     """
     if found.source is None:
         return chosen(found, machine, wish)[0]
-    sides = _sides(found.source)
+    sides = sides_of(found.source)
     shape = sides[0] if len(set(sides)) == 1 else None
+    spec = spec_of(found.source)
     images = Images(
         samples=len(found.source),
-        outputs=len(found.source.classes) or 1,
-        kind=found.source.kind,
+        outputs=len(spec.classes) or spec.columns or 1,
+        kind=spec.kind,
         shape=shape,
         shorter=int(np.median([min(one) for one in sides])),
         pixels=0,
+        mode=_mode(found)[0],
     )
     return _run(found, choose(images, machine, wish), None)
 
@@ -175,18 +173,26 @@ def prepare(found: Found, machine: Machine, report: Report, note: Callable[[str]
     wanted = [(found.source, found.train)] if not found.train.exists() else []
     if found.test is not None and not test.exists():
         # Classes are matched by their names when a run begins.
-        wanted.append((open_source(found.text, split=found.test, data_dir=found.train.parents[1]), test))
+        folder, kind = found.train.parents[1], found.source.kind
+        kind_asked = kind if found.why is not None else None
+        wanted.append((open_source(found.text, split=found.test, data_dir=folder, targets=kind_asked), test))
     if wanted and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RunError(
             f"images must be converted before several processes train on them; {found.text} isn't: run it "
             "once without torchrun, or use `trainer convert`"
         )
+    if wanted and found.why is not None:
+        note(f"targets: {found.source.kind} ({found.why})")
+    mode, reason = _mode(found) if wanted else ("RGB", "")
+    if mode != "RGB":
+        note(f"mode: {mode} ({reason})")
     for source, path in wanted:
         fraction = held_out(len(source)) if found.test is None else 0.0
-        options, why = storage(_sides(source), len(source), fraction, machine)
+        options, why = storage(sides_of(source), len(source), fraction, machine, mode)
         note(f"stored size: {why}")
         if fraction:
-            note(f"test_data: {fraction:.0%} of every class held out for validation, as there is no test set")
+            of = "every class" if found.source.kind == "class" else "the images"
+            note(f"test_data: {fraction:.0%} of {of} held out for validation, as there is no test set")
         _convert(source, path, options, report, note)
 
 
@@ -216,16 +222,16 @@ def _check_same(found: Found) -> None:
         )
 
 
-def _sides(source: Source) -> list[tuple[int, int]]:
-    """Return heights and widths of some images, spread evenly; damaged ones are the conversion's to name."""
-    found = []
-    for index in np.unique(np.linspace(0, len(source) - 1, min(_PROBES, len(source))).astype(np.int64)):
-        with contextlib.suppress(CorruptSampleError):
-            height, width = source.read(int(index)).shape[:2]
-            found.append((height, width))
-    if not found:
-        raise DataError(f"images must be readable; none of {source.origin} that was tried is")
-    return found
+def _mode(found: Found) -> tuple[Mode, str]:
+    """Return the mode that the images are or will be stored in, and why.
+
+    Those known by name are in color, as recipes have them.
+    """
+    if found.train.exists():
+        return open_dataset(found.train).card.mode, "that of the training set, which is converted"
+    if found.text in SOURCES or found.source is None:
+        return "RGB", "that of sets known by name"
+    return mode_of(found.source)
 
 
 def chosen(found: Found, machine: Machine, wish: Wish) -> tuple[Run, tuple[Choice, ...]]:

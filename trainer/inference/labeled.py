@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.formats import FORMATS, Converted, is_converted, open_dataset
-from pipeline.sources import SOURCES, data_directory, open_source
-from pipeline.sources.csv_list import ENDINGS, splits_listed
-from pipeline.sources.image_folder import splits_in
+from pipeline.sources import SOURCES, data_directory, open_source, splits_of
 from pipeline.sources.protocol import Source, spec_of, targets_of
 from pipeline.targets import LABEL, TargetKind
 from trainer.inference.tasks import Matched, Task
@@ -74,10 +72,9 @@ def open_images(
             text = str(folder / text)
     if split is None and text in SOURCES:
         split = "test"
-    if split is None and Path(text).suffix in ENDINGS and Path(text).is_file():
-        split = next((part for part in ("test", "val") if part in splits_listed(Path(text))), None)
-    if split is None and Path(text).is_dir():
-        split = next((part for part in ("test", "val") if part in splits_in(Path(text))), None)
+    if split is None:
+        there = splits_of(text)
+        split = next((part for part in ("test", "val") if part in there), None)
     return open_source(text, split=split, data_dir=folder, targets=targets)
 
 

@@ -10,6 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+MOST_POINTS = 1_000
+"""Images whose values are kept, evenly spread over the set."""
+
 
 class ValueTally:
     """Sums over a labeled set, kept on the device until the report is made.
@@ -25,6 +28,8 @@ class ValueTally:
         self._images = 0
         self._origin: Tensor | None = None
         self._sums = torch.zeros(5, columns, dtype=torch.float64, device=device)
+        self._points = torch.zeros(0, 2, columns, device=device)
+        self._stride = 1
 
     def add(self, answers: Tensor, targets: Tensor) -> None:
         """Count images.
@@ -43,12 +48,19 @@ class ValueTally:
         errors, beyond = answers.double() - true, true - self._origin
         rows = (errors, errors.abs(), errors.square(), beyond, beyond.square())
         self._sums += torch.stack([row.sum(dim=0) for row in rows])
+        # Every image at first, and every second of those that are kept once they are too many.
+        kept = slice(-self._images % self._stride, None, self._stride)
+        pairs = torch.stack([targets.reshape(-1, self._columns)[kept], answers[kept]], dim=1).float()
+        self._points = torch.cat([self._points, pairs])
+        while len(self._points) > MOST_POINTS:
+            self._points, self._stride = self._points[::2], 2 * self._stride
         self._images += len(true)
 
     def report(self) -> ValueReport:
         """Return what was counted; waits for the device."""
         error, absolute, squared, beyond, spread = self._sums.cpu().numpy() / max(1, self._images)
-        return ValueReport(self._images, error, absolute, squared, spread - beyond**2)
+        points = self._points.cpu().numpy()
+        return ValueReport(self._images, error, absolute, squared, spread - beyond**2, points)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +74,8 @@ class ValueReport:
     bias, absolute, squared, variance
         float64[columns], means over images of the error (predicted less true), of its absolute value and of
         its square; variance of the true values.
+    points
+        float32[n, 2, columns], the true and the predicted values of some images, evenly spread over the set.
     """
 
     images: int
@@ -69,6 +83,7 @@ class ValueReport:
     absolute: NDArray[np.float64]
     squared: NDArray[np.float64]
     variance: NDArray[np.float64]
+    points: NDArray[np.float32]
 
     @property
     def root(self) -> NDArray[np.float64]:

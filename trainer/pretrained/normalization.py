@@ -25,7 +25,7 @@ def normalization(run: Run, card: Card) -> tuple[tuple[float, ...], tuple[float,
     if isinstance(run.model, Published) and (run.model.pretrained or run.init_from is not None):
         published = run.model.normalization()
         if published is not None:
-            mean, std = (_per_channel(values, card.channels) for values in published)
+            mean, std = (per_channel(values, card.channels) for values in published)
     for name, values in (("mean", run.mean), ("std", run.std)):
         if values is not None and len(values) != card.channels:
             raise RunError(
@@ -35,6 +35,6 @@ def normalization(run: Run, card: Card) -> tuple[tuple[float, ...], tuple[float,
     return run.mean or mean, run.std or std
 
 
-def _per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
+def per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
     """Return published values for gray images where they are so: the mean over the colors'."""
     return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels

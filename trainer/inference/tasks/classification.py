@@ -80,6 +80,11 @@ class ClassTask:
         known_here = np.bincount(labels, minlength=len(classes)) > 0
         return Matched(labels, known_here, lacking(known_here, self.spec, name))
 
+    def wrongness(self, answers: Tensor, targets: Tensor, known: NDArray[np.bool_]) -> Tensor:
+        """Return the probability of the class that was answered where it is a wrong one: see `Task`."""
+        log_p, guesses = answers.max(dim=1)
+        return log_p.exp() * (guesses != targets)
+
     def tally(self, known: NDArray[np.bool_], device: torch.device) -> ClassTally:
         """Return the empty tally: see `Task`."""
         return ClassTally(self.spec.classes, device)

@@ -96,6 +96,12 @@ class LabelTask:
         has = np.array([label in own for label in known])
         return Matched(rows, has, lacking(np.asarray(rows.any(axis=0)), self.spec, name))
 
+    def wrongness(self, answers: Tensor, targets: Tensor, known: NDArray[np.bool_]) -> Tensor:
+        """Return the largest distance of a wrong label's probability from what is true: see `Task`."""
+        p = answers.sigmoid()
+        wrong = ((p >= self.threshold) != targets.bool()) & torch.from_numpy(known).to(p.device)
+        return ((p - targets.float()).abs() * wrong).amax(dim=1)
+
     def tally(self, known: NDArray[np.bool_], device: torch.device) -> LabelTally:
         """Return the empty tally, which leaves out labels that the set doesn't have: see `Task`."""
         return LabelTally(self.spec.classes, known, self.threshold)

@@ -92,6 +92,17 @@ class Task(Protocol):
             When they are of another kind, or the network doesn't know them; the line names those.
         """
 
+    def wrongness(self, answers: Tensor, targets: Tensor, known: NDArray[np.bool_]) -> Tensor:
+        """Return how wrong each answer is, float[n]: 0 where it is right, and larger the more certain it was.
+
+        Parameters
+        ----------
+        answers, targets
+            Of n images, on one device.
+        known
+            See `Matched`.
+        """
+
     def tally(self, known: NDArray[np.bool_], device: torch.device) -> Tally:
         """Return the empty tally of a set with the classes, labels or values that are ``known``."""
 

@@ -56,6 +56,10 @@ class ValueTask:
             )
         return Matched(targets, np.ones(self.spec.columns or 1, np.bool_))
 
+    def wrongness(self, answers: Tensor, targets: Tensor, known: NDArray[np.bool_]) -> Tensor:
+        """Return the error, of several values its Euclidean norm: see `Task`."""
+        return (answers - targets.reshape(answers.shape)).norm(dim=1)
+
     def tally(self, known: NDArray[np.bool_], device: torch.device) -> ValueTally:
         """Return the empty tally: see `Task`."""
         return ValueTally(self.spec.columns or 1, device)
