@@ -24,7 +24,7 @@ def confusion_matrix(report: ClassReport) -> Safe:
     """Return the matrix, of many classes a part of it."""
     support, right = report.support, np.diag(report.confusion)
     shown = np.flatnonzero(support + report.confusion.sum(axis=0) > 0)
-    said = "Rows are the true classes, columns the answers; shaded by the part of the row, blue where right"
+    said = "Rows are the true classes, columns the answers. Shaded by the part of the row, blue where right"
     if len(shown) > MOST_CLASSES:
         worst = np.argsort(-(support - right)[shown], kind="stable")[:MOST_CLASSES]
         said += f"; of {len(shown):,} classes the {MOST_CLASSES} of which most images are taken for others"
@@ -40,7 +40,8 @@ def confusion_matrix(report: ClassReport) -> Safe:
     head: list[Child] = ["", *(el("span", report.classes[label]) for label in shown.tolist())]
     if len(shown) < len(report.classes):
         head.append(el("span", "others"))
-    return section("Confusion matrix", table(head, rows, said, class_="matrix"))
+    drawn = table(head, rows, "Confusion matrix", class_="matrix", hide_caption=True)
+    return section("Confusion matrix", el("p", f"{said}.", class_="note"), drawn)
 
 
 def _cell(report: ClassReport, true: int, answer: int) -> Child:
