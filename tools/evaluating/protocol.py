@@ -37,7 +37,7 @@ class Exposition(Protocol):
 
     @property
     def order(self) -> str:
-        """What these are ordered by, in a sentence."""
+        """Their order, in a sentence."""
 
     def sections(self, report: Any) -> list[Safe]:
         """Return a report, without its figures for the whole set."""

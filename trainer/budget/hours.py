@@ -47,6 +47,8 @@ class TimedAccount(Account):
         Predicted seconds per unit of compute.
     last
         Seconds of the latest evaluation and of the latest checkpoint, by phase.
+    pace
+        ``price`` at the latest evaluation: where a machine has slowed down since, the next one takes longer.
     """
 
     clock: Clock = "training"
@@ -56,6 +58,7 @@ class TimedAccount(Account):
     world: World = field(default_factory=World)
     price: float = 0.0
     last: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_PHASES, 0.0))
+    pace: float = 0.0
     _seconds: float = 0.0
     _compute: float = field(init=False)
     _read: tuple[float, float, float] | None = None
@@ -71,7 +74,7 @@ class TimedAccount(Account):
         """Take in what a step and an evaluation took in the warm-up, until the clock has been read."""
         self.last["evaluate"] = evaluation_seconds
         if not self.ledger.steps:
-            self.price = step_seconds / self.batch_size
+            self.price = self.pace = step_seconds / self.batch_size
 
     def look(self) -> None:
         """Read the clock if it is due, and learn from it what steps, evaluations and checkpoints take."""
@@ -99,9 +102,12 @@ class TimedAccount(Account):
             # The first measurement replaces the warm-up's.
             weight = steps / min(self._steps, steps + HORIZON)
             self.price += weight * (training / made - self.price)
+            if self._steps == steps:
+                self.pace = self.price
         for phase, taken in zip(_PHASES, phases, strict=True):
             if taken > 0:
                 self.last[phase] = taken
+                self.pace = self.price if phase == "evaluate" else self.pace
 
     def check_round(self, samples: int, pixels: int) -> None:
         """Check, before the first step, that the hours hold a round.
@@ -145,7 +151,12 @@ class TimedAccount(Account):
     @property
     def _reserve(self) -> float:
         """Seconds kept for the last evaluation and checkpoint."""
-        return 0.0 if self.clock == "training" else sum(self.last.values())
+        return 0.0 if self.clock == "training" else self._evaluation + self.last["checkpoint"]
+
+    @property
+    def _evaluation(self) -> float:
+        """Predicted seconds of an evaluation: those of the latest, on the machine as fast as it is now."""
+        return self.last["evaluate"] * (self.price / self.pace if self.pace > 0 else 1.0)
 
     @property
     def _limit(self) -> float:
@@ -153,7 +164,7 @@ class TimedAccount(Account):
 
     def affords_evaluation(self, cost: float) -> bool:
         """Return whether an evaluation leaves time for a step, and for an evaluation after it."""
-        return self.clock == "training" or self.affords(self.last["evaluate"] + cost)
+        return self.clock == "training" or self.affords(self._evaluation + cost)
 
     # --- Progress ----------------------------------------------------------------------------------------
 
@@ -182,10 +193,12 @@ class TimedAccount(Account):
 
     def state_dict(self) -> dict[str, float]:
         """Return what is predicted, for a checkpoint."""
-        return {"spent": self.spent, "price": self.price, **self.last}
+        return {"spent": self.spent, "price": self.price, "pace": self.pace, **self.last}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Restore what was predicted; the next look reads the clock, which goes on from the ledger's."""
         self._seconds, self.price = state["spent"], state["price"]
+        # Earlier versions had no pace.
+        self.pace = state.get("pace", self.price)
         self.last = {phase: state[phase] for phase in _PHASES}
         self._compute, self._read, self._looked = self.compute, None, self.ledger.steps

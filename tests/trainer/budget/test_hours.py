@@ -60,7 +60,7 @@ def follow(session: Session, clock: OwnClock, seconds: Callable[[float], float])
     return course
 
 
-def halved(at: float) -> Callable[[float], float]:
+def slower_from(at: float) -> Callable[[float], float]:
     """A machine that takes 6 ms for a step, and 12 ms from a moment on."""
     return lambda now: 0.006 if now < at else 0.012
 
@@ -84,7 +84,7 @@ def test_a_run_ends_on_time_at_the_schedules_floor_though_the_machine_slows_down
 ) -> None:
     """The evaluations' seconds are on the clock from which ``at`` is counted, and outside of the budget."""
     with timed(schedule="linear") as session:
-        course = follow(session, OwnClock(), halved(at))
+        course = follow(session, OwnClock(), slower_from(at))
         assert session.ledger.train_seconds == pytest.approx(SECONDS, rel=0.01)
         assert session.ledger.train_seconds <= SECONDS + 0.006
         floor = session.schedule.factor(1.0) * 0.01
@@ -97,7 +97,7 @@ def test_a_run_ends_on_time_at_the_schedules_floor_though_the_machine_slows_down
 def test_resolution_follows_the_time(timed: Callable[..., Session]) -> None:
     """A progressive run is at full resolution for as much of its time as of another run's samples."""
     with timed(resolution={"name": "progressive"}) as session:
-        course = follow(session, OwnClock(), halved(1.7))
+        course = follow(session, OwnClock(), slower_from(1.7))
         assert session.ledger.train_seconds == pytest.approx(SECONDS, rel=0.01)
         stages = session.run.resolution
         for pixels, progress in zip(course.pixels[1::2], course.progress[1::2], strict=True):
@@ -139,9 +139,17 @@ def test_a_finished_run_stays_finished_when_its_checkpoint_is_opened(timed: Call
 
 
 def simulate(
-    account: TimedAccount, clock: OwnClock, step: float, evaluation: float, every: int
+    account: TimedAccount,
+    clock: OwnClock,
+    step: float,
+    evaluation: float,
+    every: int,
+    halved: Callable[[], bool] = lambda: False,
 ) -> list[float]:
-    """Train on the account alone, evaluating after every so many steps; return the schedule's progress."""
+    """Train on the account alone, evaluating after every so many steps; return the schedule's progress.
+
+    Steps and evaluations take twice as long while ``halved``.
+    """
     account.ledger.now = clock.now
     account.ledger.start_clock()
     account.begin(step, evaluation)
@@ -149,14 +157,14 @@ def simulate(
 
     def evaluate() -> None:
         with account.ledger.phase("evaluate"):
-            clock.seconds += evaluation
+            clock.seconds += evaluation * (2 if halved() else 1)
 
     while account.affords(account.step_cost(32)):
         account.look()
         course.append(account.schedule_progress(account.step_cost(32)))
         account.charge("trained", account.batch_size, 32)
         account.ledger.steps += 1
-        clock.seconds += step
+        clock.seconds += step * (2 if halved() else 1)
         going = account.affords(account.step_cost(32))
         if going and len(course) % every == 0 and account.affords_evaluation(account.step_cost(32)):
             evaluate()
@@ -177,6 +185,31 @@ def test_evaluations_are_outside_of_the_hours_or_inside(
     assert course == sorted(course)
     assert course[0] == 0.0
     assert course[-1] == 1.0 > course[-2]
+
+
+def test_a_machine_that_slows_down_evaluates_slower_too() -> None:
+    """At half the speed the last evaluation takes twice what the one before it took."""
+    account = TimedAccount(20.0, 1000, 10, "hours", Costs({32: 1.0}), clock="wall", most_samples=10**9)
+    clock = OwnClock()
+    course = simulate(account, clock, 0.02, 0.8, every=300, halved=lambda: clock.seconds > 15)
+    assert account.ledger.wall_seconds == pytest.approx(20.0, rel=0.01)
+    assert course[-1] == 1.0 > course[-2]
+
+
+def test_a_checkpoint_is_timed_before_the_first_step_where_it_is_on_the_clock(
+    timed: Callable[..., Session],
+) -> None:
+    with timed(budget_clock="wall") as session:
+        assert isinstance(session.account, TimedAccount)
+        assert session.account.last["checkpoint"] > 0
+        assert session.ledger.seconds["checkpoint"] == 0
+        assert session.ledger.train_seconds >= 0
+        weights = session.fingerprint()
+    # A run that is killed before its next checkpoint goes on from there.
+    with timed(budget_clock="wall") as session:
+        assert session.fingerprint() == weights
+        course = follow(session, OwnClock(), lambda now: 0.05)
+        assert course.rates[0] == pytest.approx(0.01, rel=0.02)
 
 
 def test_between_looks_spending_is_what_was_predicted() -> None:

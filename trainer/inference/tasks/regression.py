@@ -58,7 +58,8 @@ class ValueTask:
 
     def wrongness(self, answers: Tensor, targets: Tensor, known: NDArray[np.bool_]) -> Tensor:
         """Return the error, of several values its Euclidean norm: see `Task`."""
-        return (answers - targets.reshape(answers.shape)).norm(dim=1)
+        errors: Tensor = answers - targets.reshape(answers.shape)
+        return errors.square().sum(dim=1).sqrt()
 
     def tally(self, known: NDArray[np.bool_], device: torch.device) -> ValueTally:
         """Return the empty tally: see `Task`."""
