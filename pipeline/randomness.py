@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
+from pipeline.kernels.kept import kernel
 
 _MOST_IDS = 1 << 40
 _MOST_BLOCKS = 1 << 24
@@ -83,7 +83,7 @@ def stream_key(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "little")
 
 
-@njit(nogil=True)
+@kernel
 def philox4x32(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[int, int, int, int]:
     """Apply ten rounds to the counter (c0, c1, c2, c3) with the key (k0, k1); all are 32-bit words."""
     for _ in range(10):
@@ -98,7 +98,7 @@ def philox4x32(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[in
     return c0, c1, c2, c3
 
 
-@njit(nogil=True)
+@kernel
 def _fill_words(
     k0: int,
     k1: int,
@@ -236,7 +236,7 @@ def occurrences(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     return out
 
 
-@njit(nogil=True)
+@kernel
 def _count_earlier(values: NDArray[np.int64], seen: NDArray[np.int32], out: NDArray[np.int64]) -> None:
     """Set ``out[i]`` to the number of j < i with ``values[j] == values[i]``; ``seen`` starts as zeros."""
     for i in range(values.shape[0]):

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from samplers.checks import check_at_least
 from samplers.draws.arrays import Doubles, Ids
 from samplers.draws.counter import make_key
+from samplers.draws.kept import kernel
 from samplers.draws.shuffle import permutation, shuffled
 from samplers.errors import SamplingError
 from samplers.families.history import Recent
@@ -22,7 +22,7 @@ from samplers.plan import Plan
 from samplers.scores import Scores
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def choose_groups(gains: Doubles, features: Doubles, diversity: float, chosen: Ids) -> None:
     """Greedily maximize sum of ``gains`` + ``diversity`` * sum_u sqrt(sum of feature u), over groups.
 

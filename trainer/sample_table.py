@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.formats import Converted
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
+from pipeline.kernels.kept import kernel
 from pipeline.multiplied import Multiplied
 from samplers import Feedback
 
@@ -26,7 +26,7 @@ _SAVED = {"coefficients": "share"}
 """Names in checkpoints of columns that were renamed since."""
 
 
-@njit(nogil=True)
+@kernel
 def _add_probabilities(
     ids: NDArray[np.int64],
     p_true: NDArray[np.float32],

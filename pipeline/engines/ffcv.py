@@ -33,7 +33,7 @@ from pipeline.engines.crew import Crew
 from pipeline.engines.protocol import Dataset, check_ids, check_threads, thread_count
 from pipeline.engines.stored import StoredSamples, check_crop, check_whole, crop_image, shared_shape, sides
 from pipeline.errors import CorruptSampleError, MissingExtraError
-from pipeline.kernels.decode import READ, Kernels, make_kernels
+from pipeline.kernels.decode import READ, Decoder, make_kernels
 from pipeline.machine import memory
 from pipeline.modes import PIXELS
 from pipeline.ops.memory import Blocks, as_levels
@@ -88,7 +88,7 @@ class FfcvReader:
         self._blocks = Blocks(pinned=device.type == "cuda")
         self._library = _library()
         self._pixels = PIXELS[dataset.mode]
-        self._kernels = _kernels(self._pixels.channels, self._pixels.dtype.itemsize)
+        self._kernels = make_kernels(self._pixels.channels, self._pixels.dtype.itemsize)
         self._stored = StoredSamples(dataset)
         self._raw = not dataset.compressed.any()
         # Raw images that are small, in files that the system keeps in memory, are copied sooner than a thread
@@ -97,8 +97,8 @@ class FfcvReader:
         small = int((dataset.heights * dataset.widths).max()) <= _SMALL
         self.asynchronous = not (cached and small and device.type == "cpu")
         self._crew = Crew(threads, "ffcv")
-        desks = self._all_desks = [_Desk(self._library.start()) for _ in range(threads)]
-        self._free = weakref.finalize(self, _end_all, self._library, [desk.decoder for desk in desks])
+        desks = self._all_desks = [_Desk(self._library.decoder()) for _ in range(threads)]
+        self._free = weakref.finalize(self, _end_all, self._library, [desk.decoder[2] for desk in desks])
         self._desks: SimpleQueue[_Desk] = SimpleQueue()
         for desk in desks:
             self._desks.put(desk)
@@ -219,7 +219,7 @@ class FfcvReader:
 class _Desk:
     """A decoder and its output memory, used by one thread at a time."""
 
-    def __init__(self, decoder: int) -> None:
+    def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
         self.pixels = np.empty(0, np.uint8)
         self.copy = np.empty(0, np.uint8)
@@ -235,12 +235,16 @@ class _Desk:
 
 @dataclass(frozen=True, slots=True)
 class _Library:
-    """Bindings of FFCV's C library: its decoder, and the creation and release of decoders."""
+    """Bindings of FFCV's C library: the addresses of its functions for kernels, and those for decoders."""
 
-    decompress: Any
-    message: Any
+    decompress: int
+    message: int
     start: Callable[[], int]
     end: Callable[[int], int]
+
+    def decoder(self) -> Decoder:
+        """Return a new decoder, to be ended by the caller."""
+        return self.decompress, self.message, self.start()
 
 
 @cache
@@ -262,26 +266,14 @@ def _library() -> _Library:
             "apt-get install pkg-config libturbojpeg0-dev libopencv-dev, then pip install 'budgetrain[ffcv]'"
             "; or use the resident engine"
         ) from None
-    start, end, decompress = library.tjInitDecompress, library.tjDestroy, library.tjDecompress2
-    message = library.tjGetErrorStr2
+    start, end = library.tjInitDecompress, library.tjDestroy
     start.restype, start.argtypes = ctypes.c_void_p, []
     end.argtypes = [ctypes.c_void_p]
-    # An address as a number, which kernels can read from.
-    message.restype, message.argtypes = ctypes.c_size_t, [ctypes.c_void_p]
-    decompress.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-        ctypes.c_ulong,
-        ctypes.c_void_p,
-        *[ctypes.c_int] * 5,
-    ]
+    decompress, message = (
+        ctypes.cast(function, ctypes.c_void_p).value or 0
+        for function in (library.tjDecompress2, library.tjGetErrorStr2)
+    )
     return _Library(decompress, message, start, end)
-
-
-@cache
-def _kernels(channels: int, depth: int) -> Kernels:
-    """Compile the loops around the library, for images of so many values per pixel, of so many bytes."""
-    return make_kernels(_library().decompress, _library().message, channels, depth)
 
 
 def _library_path() -> str:

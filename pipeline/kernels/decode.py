@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.gray import resize_gray_window
 from pipeline.kernels.jpeg import jpeg_header
+from pipeline.kernels.kept import kernel
 from pipeline.kernels.memory import bytes_at
 from pipeline.kernels.resize import resize_window
+from pipeline.kernels.turbojpeg import decompress, message
 
 READ, UNDECODABLE, MISSHAPEN = 0, 1, 2
 """Status of a sample."""
+
+Decoder = tuple[int, int, int]
+"""Addresses of ``tjDecompress2``, of ``tjGetErrorStr2``, and of a decoder that a thread uses."""
 
 _CUT_SHORT = np.frombuffer(b" extraneous bytes before marker 0xd9", np.uint8)
 _LONGEST_MESSAGE = 200
@@ -32,14 +37,12 @@ class Kernels:
     crop: Callable[..., int]
 
 
-def make_kernels(decompress: Any, message: Any, channels: int = 3, depth: int = 1) -> Kernels:
-    """Compile the loops around two ctypes functions.
+@cache
+def make_kernels(channels: int = 3, depth: int = 1) -> Kernels:
+    """Return the loops around libjpeg-turbo's decoder.
 
     Parameters
     ----------
-    decompress, message
-        ``tjDecompress2`` and ``tjGetErrorStr2``. The former's result is also non-zero for a warning, such as
-        for truncated data, when it has filled the rest with gray.
     channels, depth
         Of the images: values per pixel, and bytes per value; those of two are raw and big-endian.
     """
@@ -47,11 +50,10 @@ def make_kernels(decompress: Any, message: Any, channels: int = 3, depth: int = 
     if channels != 3:
         cut_window = _cut_gray
 
-    @numba.njit(nogil=True)
     def read(
         samples: NDArray[np.void],
         ids: NDArray[np.int64],
-        decoder: int,
+        decoder: Decoder,
         out: NDArray[np.uint8],
         status: NDArray[np.uint8],
     ) -> int:
@@ -85,30 +87,11 @@ def make_kernels(decompress: Any, message: Any, channels: int = 3, depth: int = 
                 continue
             decoded += 1
             # Rows without gaps, and no flags: the slow, exact cosine transform, as in Pillow.
-            if decompress(decoder, address, size, image.ctypes.data, width, 0, height, kind, 0) != 0:
+            to = image.ctypes.data
+            if decompress(decoder[0], decoder[2], address, size, to, width, 0, height, kind, 0) != 0:
                 status[i] = UNDECODABLE
         return decoded
 
-    @numba.njit(nogil=True)
-    def only_cut_short(decoder: int) -> bool:
-        """Return whether the decoder's warning is that coded rows remain after the last one requested.
-
-        It keeps an image's first warning: with this one, the decoded rows have no errors, and the file is
-        complete.
-        """
-        text = bytes_at(message(decoder), _LONGEST_MESSAGE)
-        length = 0
-        while length < _LONGEST_MESSAGE and text[length] != 0:
-            length += 1
-        first = length - _CUT_SHORT.size
-        if first < 0:
-            return False
-        same = True
-        for i in range(_CUT_SHORT.size):
-            same &= text[first + i] == _CUT_SHORT[i]
-        return same
-
-    @numba.njit(nogil=True)
     def crop(
         samples: NDArray[np.void],
         vouched: bool,
@@ -116,7 +99,7 @@ def make_kernels(decompress: Any, message: Any, channels: int = 3, depth: int = 
         ids: NDArray[np.int64],
         windows: NDArray[np.int64],
         flips: NDArray[np.bool_],
-        decoder: int,
+        decoder: Decoder,
         pixels: NDArray[np.uint8],
         copy: NDArray[np.uint8],
         outs: tuple[NDArray[np.uint8], ...],
@@ -173,27 +156,49 @@ def make_kernels(decompress: Any, message: Any, channels: int = 3, depth: int = 
                 coded = copy[:size]
             down, across = (down + scale - 1) // scale, (width + scale - 1) // scale
             decoded += 1
-            failed = decompress(
-                decoder, coded.ctypes.data, size, pixels.ctypes.data, across, 0, down, kind, 0
-            )
-            if failed != 0 and not (cut and only_cut_short(decoder)):
+            source, to = coded.ctypes.data, pixels.ctypes.data
+            failed = decompress(decoder[0], decoder[2], source, size, to, across, 0, down, kind, 0)
+            if failed != 0 and not (cut and _only_cut_short(decoder)):
                 status[i] = UNDECODABLE
                 continue
             for view in range(views):
                 cut_window(pixels, across, windows[view, i], scale, flips[view, i], outs[view][i])
         return decoded
 
-    return Kernels(read, crop)
+    # A name each, by which compiled code is told apart.
+    for function in (read, crop):
+        function.__qualname__ = f"{function.__name__}_{channels}x{depth}"
+    return Kernels(kernel(read), kernel(crop))
 
 
-@numba.njit(nogil=True)
+@kernel
+def _only_cut_short(decoder: Decoder) -> bool:
+    """Return whether the decoder's warning is that coded rows remain after the last one requested.
+
+    It keeps an image's first warning: with this one, the decoded rows have no errors, and the file is
+    complete.
+    """
+    text = bytes_at(message(decoder[1], decoder[2]), _LONGEST_MESSAGE)
+    length = 0
+    while length < _LONGEST_MESSAGE and text[length] != 0:
+        length += 1
+    first = length - _CUT_SHORT.size
+    if first < 0:
+        return False
+    same = True
+    for i in range(_CUT_SHORT.size):
+        same &= text[first + i] == _CUT_SHORT[i]
+    return same
+
+
+@kernel
 def _swap(words: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     """Copy big-endian levels of 16 bits in this machine's order."""
     for j in range(0, words.shape[0], 2):
         out[j], out[j + 1] = words[j + 1], words[j]
 
 
-@numba.njit(nogil=True)
+@kernel
 def _cut_gray(
     pixels: NDArray[np.uint8],
     columns: int,
@@ -208,7 +213,7 @@ def _cut_gray(
     resize_gray_window(levels, columns, top / scale, left / scale, height / scale, width / scale, flip, out)
 
 
-@numba.njit(nogil=True)
+@kernel
 def _cut(
     pixels: NDArray[np.uint8],
     columns: int,

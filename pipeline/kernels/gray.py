@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.kernels.kept import kernel
 from pipeline.kernels.memory import bytes_at
 from pipeline.kernels.resize import find_taps, weigh_rows
 
@@ -17,7 +17,7 @@ _EXACT_HALF = np.float32(0.5)
 _ZERO = np.float32(0)
 
 
-@numba.njit(nogil=True)
+@kernel
 def resize_gray_window(
     pixels: NDArray[Any],
     columns: int,
@@ -52,7 +52,7 @@ def resize_gray_window(
             out[i, j, 0] = np.int32(total + half)
 
 
-@numba.njit(nogil=True)
+@kernel
 def resize_gray_windows(
     samples: NDArray[np.void],
     ids: NDArray[np.int64],

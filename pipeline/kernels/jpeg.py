@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.kernels.kept import kernel
 
-@numba.njit(nogil=True)
+
+@kernel
 def jpeg_header(data: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """Read a JPEG's markers up to its first scan.
 

@@ -11,6 +11,8 @@ import numpy as np
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from pipeline.kernels.kept import kernel
+
 SAMPLE = np.dtype(
     [("address", "<i8"), ("size", "<i8"), ("height", "<i4"), ("width", "<i4"), ("compressed", "?")],
     align=True,
@@ -49,7 +51,7 @@ else:
     _to_bytes: Any = _pointer_to(numba.types.uint8)
     _carray: Any = getattr(numba, "carray")  # noqa: B009
 
-    @numba.njit(nogil=True)
+    @kernel
     def _carry(address: int, size: int) -> NDArray[np.uint8]:
         view: NDArray[np.uint8] = _carray(_to_bytes(address), (size,))
         return view

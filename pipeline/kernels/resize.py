@@ -8,10 +8,10 @@ filter then ends with that pixel.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.kernels.kept import kernel
 from pipeline.kernels.memory import bytes_at
 
 # Halves are rounded up as in Pillow; the excess over 1/2 is larger than the rounding errors of an exact half.
@@ -20,7 +20,7 @@ _ZERO = np.float32(0)
 _1, _2, _3 = np.uint64(1), np.uint64(2), np.uint64(3)
 
 
-@numba.njit(nogil=True)
+@kernel
 def find_taps(
     low: float,
     length: float,
@@ -63,7 +63,7 @@ def find_taps(
             row[j] = np.float32(row[j] / total)
 
 
-@numba.njit(nogil=True)
+@kernel
 def resize_window(
     pixels: NDArray[np.uint8],
     columns: int,
@@ -105,7 +105,7 @@ def resize_window(
             row[j] = np.uint8(np.int32(sums[j] + _HALF))
 
 
-@numba.njit(nogil=True)
+@kernel
 def weigh_rows(
     pixels: NDArray[np.uint8],
     begin: int,
@@ -133,7 +133,7 @@ def weigh_rows(
             line[j] += weight * np.float32(row[j])
 
 
-@numba.njit(nogil=True)
+@kernel
 def _weigh_columns(
     line: NDArray[np.float32],
     starts: NDArray[np.int64],
@@ -162,7 +162,7 @@ def _weigh_columns(
         sums[target + _2] = blue
 
 
-@numba.njit(nogil=True)
+@kernel
 def resize_windows(
     samples: NDArray[np.void],
     ids: NDArray[np.int64],

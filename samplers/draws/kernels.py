@@ -6,10 +6,10 @@ Kernels over ids or blocks take ``start, stop, slot`` first, as ``threads.run`` 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from samplers.draws.arrays import Counts, Doubles, Floats, Places, Weights
 from samplers.draws.counter import exponential, word
+from samplers.draws.kept import kernel
 
 BIN_SHIFT = np.uint32(17)
 BINS = 1 << 14  # by 8 exponent and 6 mantissa bits of a float32 key: at most 1.6% wide
@@ -20,7 +20,7 @@ _LARGEST = 3e38  # upper limit of the keys of positive weights
 _CHUNK = 2048
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def make_keys(
     start: int,
     stop: int,
@@ -45,7 +45,7 @@ def make_keys(
             own_counts[bits[i] >> BIN_SHIFT] += 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def collect(
     start: int,
     stop: int,
@@ -83,7 +83,7 @@ def collect(
         tied += found_tied
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def log_keys(
     start: int, stop: int, slot: int, key: np.uint64, weights: Weights, ids: Places, out: Doubles
 ) -> None:
@@ -93,7 +93,7 @@ def log_keys(
         out[i] = np.log(exponential(word(key, ids[i]))) - (np.log(weight) if weight > 0 else 0.0)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def sum_weights(start: int, stop: int, slot: int, weights: Weights, sums: Doubles) -> None:
     """Write the sum of each block."""
     for block in range(start, stop):
@@ -103,7 +103,7 @@ def sum_weights(start: int, stop: int, slot: int, weights: Weights, sums: Double
         sums[block] = total
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _count_below(values: Doubles, bound: float) -> int:
     low, high = 0, values.size
     while low < high:
@@ -115,7 +115,7 @@ def _count_below(values: Doubles, bound: float) -> int:
     return low
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _merge(points: Doubles, edges: Doubles, first: int, out: Places) -> None:
     # Assign sorted points to cells: out[j] = first + i where edges[i] <= points[j] < edges[i + 1]. Two
     # cursors, from the front and from the back, move one step each without a branch, and overlap in the
@@ -137,7 +137,7 @@ def _merge(points: Doubles, edges: Doubles, first: int, out: Places) -> None:
         out[j] = first + i
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _fill_points(
     points: Doubles, count: int, key: np.uint64, first: int, base: float, total: float, limit: float
 ) -> None:
@@ -153,7 +153,7 @@ def _fill_points(
         points[j] = min(base + points[j] * scale, limit)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def invert(
     start: int,
     stop: int,

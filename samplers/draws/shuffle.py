@@ -7,12 +7,12 @@ uniform, and so is their result; neither accesses more memory at random than a c
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from samplers.draws import counter, threads
 from samplers.draws.arrays import Buckets, Counts, Ids, Places
 from samplers.draws.counter import unit, word
+from samplers.draws.kept import kernel
 from samplers.errors import SamplingError
 
 _BUCKET = 4096  # mean items per bucket, 16 kB
@@ -23,7 +23,7 @@ MOST = 2**31 - 1
 """The largest set that can be drawn from."""
 
 
-@njit(nogil=True)
+@kernel
 def _count(
     start: int, stop: int, slot: int, key: np.uint64, shift: np.uint64, buckets: Buckets, counts: Counts
 ) -> None:
@@ -37,7 +37,7 @@ def _count(
             own_counts[own[i]] += 1
 
 
-@njit(nogil=True)
+@kernel
 def _scatter(
     start: int,
     stop: int,
@@ -55,7 +55,7 @@ def _scatter(
         own[bucket] = place + 1
 
 
-@njit(nogil=True)
+@kernel
 def _shuffle(
     start: int, stop: int, slot: int, key: np.uint64, edges: Counts, thrown: Places, out: Ids
 ) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from samplers.draws import threads
 from samplers.draws.arrays import Doubles, Ids, Places, Weights
 from samplers.draws.counter import unit, word
 from samplers.draws.draw import check_weights
+from samplers.draws.kept import kernel
 from samplers.errors import SamplingError
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _pair(chances: Doubles, aliases: Places) -> None:
     # ``chances`` come in as weight over mean weight. The stacks of under- and overfull columns share one
     # array, from its two ends.
@@ -40,7 +40,7 @@ def _pair(chances: Doubles, aliases: Places) -> None:
         chances[stack[i]] = 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _draw_aliased(
     start: int, stop: int, slot: int, key: np.uint64, chances: Doubles, aliases: Places, out: Ids
 ) -> None:

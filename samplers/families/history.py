@@ -11,16 +11,16 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 
 from samplers.draws.arrays import Floats, Ids
+from samplers.draws.kept import kernel
 from samplers.errors import SamplingError
 
 # Each kernel has its own loop: a generic loop that takes the update rule as a function and the columns as a
 # tuple took up to six times as long.
 
 
-@njit(nogil=True)
+@kernel
 def _fold_mean(ids: Ids, values: Floats, coefficients: Floats, weight: Floats, mean: Floats) -> int:
     for row in range(ids.size):
         coefficient = coefficients[row]
@@ -38,7 +38,7 @@ def _fold_mean(ids: Ids, values: Floats, coefficients: Floats, weight: Floats, m
     return -1
 
 
-@njit(nogil=True)
+@kernel
 def _fold_recent(ids: Ids, values: Floats, coefficients: Floats, rate: np.float32, recent: Floats) -> int:
     for row in range(ids.size):
         coefficient = coefficients[row]
@@ -54,7 +54,7 @@ def _fold_recent(ids: Ids, values: Floats, coefficients: Floats, rate: np.float3
     return -1
 
 
-@njit(nogil=True)
+@kernel
 def _fold_moments(
     ids: Ids,
     values: Floats,
@@ -80,7 +80,7 @@ def _fold_moments(
     return -1
 
 
-@njit(nogil=True)
+@kernel
 def _fold_tracked(
     ids: Ids,
     values: Floats,
@@ -107,7 +107,7 @@ def _fold_tracked(
     return -1
 
 
-@njit(nogil=True)
+@kernel
 def _fold_change(
     ids: Ids,
     values: Floats,

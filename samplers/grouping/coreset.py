@@ -7,15 +7,15 @@ break ties by the lowest id.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from samplers.draws import counter, threads
 from samplers.draws.arrays import Floats, Ids
+from samplers.draws.kept import kernel
 from samplers.draws.shuffle import permutation
 from samplers.errors import SamplingError
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _farthest(start: int, stop: int, slot: int, features: Floats, center: int, nearest: Floats) -> int:
     # Update squared distances to the nearest center; return the sample with the largest.
     best = start

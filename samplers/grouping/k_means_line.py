@@ -12,17 +12,17 @@ algorithm is by Wang & Song 2011).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from samplers.draws.arrays import Doubles, Ids
+from samplers.draws.kept import kernel
 from samplers.errors import SamplingError
 
 MOST_POINTS = 1 << 20
 """Maximum number of points to group individually; more are first merged into as many cells of neighbors."""
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _best_cuts(weights: Doubles, sums: Doubles, groups: int) -> Ids:
     # Running sums [n + 1] of points' weights and of weight * value. Instead of minimizing the scatter,
     # maximize its difference from the sum of squares: sum^2 / weight, one term per group.
