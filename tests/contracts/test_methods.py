@@ -62,6 +62,13 @@ def batch(config: MethodConfig, seed: int = 0) -> Batch:
     return Batch(np.arange(N), views, {name: values[kind] for name, kind in config.targets.items()})
 
 
+def further(config: MethodConfig, seed: int = 0) -> dict[str, Batch]:
+    """A batch of every further stream: of other images than `batch`, and more of them."""
+    generator = torch.Generator().manual_seed(1000 + seed)
+    images = torch.randn(2 * N, 3, 16, 16, generator=generator)
+    return {name: Batch(np.arange(2 * N), (images,), {}) for name in config.streams}
+
+
 def spec_of(config: MethodConfig) -> TargetSpec:
     """Targets of ten outputs."""
     kind = config.targets.get("label", "class")
@@ -102,7 +109,7 @@ def test_the_method_takes_the_encoder_as_it_is(config: MethodConfig) -> None:
 
 
 def test_every_sample_has_its_loss_and_the_statistics_that_are_offered(config: MethodConfig) -> None:
-    losses = build(config)(batch(config))
+    losses = build(config)(batch(config), **further(config))
     assert losses.loss.shape == (N, 1)
     assert losses.loss.requires_grad
     assert torch.isfinite(losses.loss).all()
@@ -121,12 +128,13 @@ def test_losses_are_each_samples_own(config: MethodConfig) -> None:
         targets={name: values.flip(0) for name, values in whole.targets.items()},
     )
     one, other = build(config).eval(), build(config).eval()
-    torch.testing.assert_close(one(whole).loss, other(reversed_).loss.flip(0))
+    streams = further(config)
+    torch.testing.assert_close(one(whole, **streams).loss, other(reversed_, **streams).loss.flip(0))
 
 
 def test_a_backward_pass_reaches_all_that_is_trained_and_nothing_else(config: MethodConfig) -> None:
     method = build(config)
-    step(method).backward(batch(config))
+    step(method).backward(batch(config), None, further(config))
     for name, parameter in method.named_parameters():
         if not parameter.requires_grad:
             assert parameter.grad is None, name
@@ -147,14 +155,14 @@ def test_scores_are_losses_of_the_encoders_outputs(config: MethodConfig) -> None
         with pytest.raises(NotImplementedError):
             method.losses(outputs, torch.zeros(N, 1, dtype=torch.int64))
         return
-    scored, expected = method.losses(outputs, given.constituents(given.targets["label"])), method(given)
+    scored, expected = method.losses(outputs, given.constituents(given.targets["label"])), method(given, **further(config))
     for item in dataclasses.fields(Losses):
         torch.testing.assert_close(getattr(scored, item.name), getattr(expected, item.name))
 
 
 def test_a_state_makes_another_method_the_same(config: MethodConfig) -> None:
     first, second = build(config, seed=0), build(config, seed=1)
-    step(first)(batch(config), progress=0.5)
+    step(first)(batch(config), None, further(config), progress=0.5)
     assert not equal(state(first), state(second))
     second.load_state_dict(first.state_dict())
     for number in range(2):
@@ -162,7 +170,8 @@ def test_a_state_makes_another_method_the_same(config: MethodConfig) -> None:
         for method in (first, second):
             # A run's random numbers are restored with its state.
             torch.manual_seed(number)
-            losses.append(step(method)(batch(config, number), progress=0.7).loss)
+            streams = further(config, number)
+            losses.append(step(method)(batch(config, number), None, streams, progress=0.7).loss)
         assert torch.equal(*losses)
     assert equal(state(first), state(second))
 
@@ -172,7 +181,7 @@ def test_what_follows_a_step_leaves_the_trained_weights_alone(config: MethodConf
     method = build(config)
     trained = {name for name, value in method.named_parameters() if value.requires_grad}
     before = state(method)
-    step(method).backward(batch(config))
+    step(method).backward(batch(config), None, further(config))
     method.after_step(progress)
     assert all(
         torch.equal(before[name], value) for name, value in method.state_dict().items() if name in trained
@@ -184,7 +193,10 @@ def test_a_whole_step_never_waits_for_the_device(config: MethodConfig) -> None:
     """On the meta device a wait (.item(), nonzero, a boolean index, .cpu()) and a CPU operand raise."""
     with torch.device("meta"):
         method = build(config)
-    losses = step(method, "meta")(meta_batch(N, config.views, 16, spec_of(config)), progress=0.5)
+    streams = {name: meta_batch(2 * N, 1, 16, spec_of(config)) for name in config.streams}
+    losses = step(method, "meta")(
+        meta_batch(N, config.views, 16, spec_of(config)), None, streams, progress=0.5
+    )
     assert losses.loss.shape == (N, 1)
     assert losses.loss.is_meta
 
@@ -195,7 +207,7 @@ from pathlib import Path
 import torch
 sys.path[:0] = sys.argv[2:]
 torch.set_num_threads(1)
-from test_methods import CONFIGS, batch, build, equal, made as config_of, state, step
+from test_methods import CONFIGS, batch, build, equal, further, made as config_of, state, step
 from trainer.parallel import join, leave
 
 world = join("cpu")
@@ -207,7 +219,8 @@ for name in CONFIGS:
     made = type(made)(method, module, made.optimizer, made.precision, made.ledger)
     for number in range(3):
         # Each rank its own samples, and what ranks share must be the same.
-        made(batch(config, 10 * number + world.rank), progress=(number + 1) / 3)
+        seed = 10 * number + world.rank
+        made(batch(config, seed), None, further(config, seed), progress=(number + 1) / 3)
     weights = {key: value for key, value in method.named_parameters()}
     ranks = world.gather({key: value.detach() for key, value in weights.items()})
     assert equal(*ranks), name

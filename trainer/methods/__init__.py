@@ -13,6 +13,7 @@ from trainer.methods.protocol import Losses, Method, MethodConfig, Offer
 from trainer.methods.regression import Regression
 from trainer.methods.simclr import SimCLR
 from trainer.methods.simsiam import SimSiam
+from trainer.methods.unsupervised_batchnorm import UnsupervisedBatchNorm
 
 METHODS: dict[str, type[MethodConfig]] = {
     "supervised": Supervised,
@@ -27,6 +28,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "simclr": SimCLR,
     "moco": MoCo,
     "dino": DINO,
+    "ubn": UnsupervisedBatchNorm,
 }
 
 __all__ = ["METHODS", "Losses", "Method", "MethodConfig", "Offer", "Supervised"]
