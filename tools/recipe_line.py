@@ -17,7 +17,10 @@ from trainer import config, recipe
 from trainer.automatic.choices import Choice
 from trainer.config import Settings
 from trainer.errors import RunError
+from trainer.methods import MethodConfig
 from trainer.settings import former
+from trainer.settings.rules import CHOICES
+from trainer.settings.streams import Stream
 from trainer.slots import RUN_SLOTS, Slot
 
 _WITH = (
@@ -107,7 +110,7 @@ def _over(words: Sequence[str]) -> list[Path]:
 
 def _parsed(base: config.Run, words: Sequence[str], prog: str, description: str, more: type | None) -> Line:
     """Return the command line of options that override ``base``."""
-    base = _of_one_budget(base, words)
+    base = _of_one_choice(_of_one_budget(base, words), words)
     parts = {name: _chosen_parts(slot, base, words) for name, slot in RUN_SLOTS.items()}
     line = _command_line(base, parts, more)
     if asks_for_help(words):
@@ -116,8 +119,18 @@ def _parsed(base: config.Run, words: Sequence[str], prog: str, description: str,
     _check_owners(words, parts)
     given: Any = parse(line, words, prog, description=description)
     settings = {item.name: getattr(given.settings, item.name) for item in dataclasses.fields(Settings)}
-    run = config.Run(recipe=base.recipe, streams=base.streams, **settings, **_filled(given, parts))
+    filled = _filled(given, parts)
+    streams = _streams(base, filled.get("method", base.method))
+    run = config.Run(recipe=base.recipe, streams=streams, **settings, **filled)
     return Line(run, given.more if more is not None else None)
+
+
+def _streams(base: config.Run, method: MethodConfig) -> tuple[Stream, ...]:
+    """Return the recipe's streams, without those of its method that another method doesn't take."""
+    left = [one for one in base.streams if one.name in base.method.streams and one.name not in method.streams]
+    for stream in left:
+        _note(f"the recipe's stream {stream.name} is left out: this method doesn't take it")
+    return tuple(stream for stream in base.streams if stream not in left)
 
 
 def _note(text: str) -> None:
@@ -161,6 +174,14 @@ def _of_one_budget(base: config.Run, words: Sequence[str]) -> config.Run:
     if "--budget" in options:
         return dataclasses.replace(base, budget_hours=None, budget_clock="training")
     return base
+
+
+def _of_one_choice(base: config.Run, words: Sequence[str]) -> config.Run:
+    """Return a recipe without its choice of labelled samples where the words make another."""
+    options = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words}
+    if options.isdisjoint(CHOICES):
+        return base
+    return dataclasses.replace(base, **CHOICES)
 
 
 def _chosen_parts(slot: Slot, base: config.Run, words: Sequence[str]) -> list[Any]:

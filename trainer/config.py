@@ -39,6 +39,23 @@ class Settings:
     """Path of the .beton or .wds to evaluate on; "validation" is the set that `trainer convert --validation`
     held out; None takes the test set that goes with --data."""
 
+    labelled: float = 1.0
+    """Fraction of the training samples that are trained on with their labels, drawn class by class. The
+    rest is a stream whose data is "rest", for methods that learn from unlabelled images."""
+
+    labels_per_class: int | None = None
+    """Labelled samples of each class, in place of a fraction; a smaller number's samples are a larger
+    one's."""
+
+    labelled_every: int | None = None
+    """Every how many samples of the set one is labelled, in place of a fraction: for the frames of videos."""
+
+    labelled_list: Path | None = None
+    """File with the labelled samples' names or ids, one per line, in place of a fraction."""
+
+    labelled_seed: int = 0
+    """Seed of the choice of labelled samples: keep it while other seeds change."""
+
     multiply: int = 1
     """Number of copies of each sample in the training set, each a sample with an augmentation of its own
     (see --augment multi). Nothing is stored twice."""

@@ -9,17 +9,21 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import DataError
 from pipeline.conversion.convert import ConvertOptions, convert, validation_path
 from pipeline.formats import FORMATS, Converted, open_dataset
 from pipeline.multiplied import Multiplied, choose_classes
+from pipeline.selected import Selected
 from pipeline.sources import SHARDED, SOURCES, data_directory, open_source
 from pipeline.sources.image_folder import splits_in
 from pipeline.sources.shards import find_shards
 from trainer.classes import check_modes, compare_shapes, match_classes
 from trainer.config import Run
 from trainer.errors import RunError
+from trainer.labelled import REST
+from trainer.labelled import part as labelled_part
 from trainer.parallel import World
 from trainer.settings.fitting import check_targets
 from trainer.settings.streams import Stream
@@ -73,7 +77,7 @@ def open_data(run: Run, world: World, report: Report) -> Data:
     if wanted and run.test_data is None:
         wanted.append((run.data, "test", test_path))
     for stream in run.streams:
-        if not _is_path(stream.data):
+        if not _is_path(stream.data) and stream.data != REST:
             wanted.append((stream.data, "train", stream_path(run, stream)))
     if world.leads:
         for name, split, path in wanted:
@@ -103,9 +107,12 @@ def open_data(run: Run, world: World, report: Report) -> Data:
             f"{train.card.spec.words} and {test_path} {test.card.spec.words}: convert either again"
         )
     notes += match_classes(train, test) + compare_shapes(train, test)
-    streams = {stream.name: open_dataset(stream_path(run, stream)) for stream in run.streams}
+    labelled, rest = labelled_part(run, train)
+    streams = {stream.name: _stream(run, stream, train, rest) for stream in run.streams}
     check_modes(train, [test, *streams.values()])
-    data = Data(multiplied(run, train), test, tuple(notes), streams)
+    if rest is not None:
+        notes.append(f"{len(labelled):,} of {len(train):,} training samples are labelled")
+    data = Data(multiplied(run, labelled), test, tuple(notes), streams)
     _check(run, data)
     return data
 
@@ -134,8 +141,11 @@ def digest(train: Converted) -> str | None:
     The card's; for a multiplied set a digest of the card's and the copies, as ids depend on both.
     """
     own = train.card.digest
+    if own is not None and isinstance(train, Selected):
+        return hashlib.sha256(own.encode() + train.stored.tobytes()).hexdigest()
     if own is None or not isinstance(train, Multiplied):
         return own
+    own = digest(train.dataset)
     classes = "all" if train.classes is None else sorted(train.classes)
     return hashlib.sha256(f"{own} {train.times} {classes}".encode()).hexdigest()
 
@@ -157,7 +167,19 @@ def paths(run: Run) -> tuple[Path, Path]:
 
 def stream_path(run: Run, stream: Stream) -> Path:
     """Return the path of a stream's set, which may not exist yet."""
-    return _training_path(run, stream.data)
+    return _training_path(run, run.data if stream.data == REST else stream.data)
+
+
+def _stream(run: Run, stream: Stream, train: Converted, rest: NDArray[np.int64] | None) -> Converted:
+    """Return a stream's set, of which "rest" is what a run doesn't train on with labels."""
+    if stream.data != REST:
+        return open_dataset(stream_path(run, stream))
+    if rest is None or not len(rest):
+        raise RunError(
+            f"streams.{stream.name} is the rest of the training set, and all of its samples are labelled: "
+            "add --labelled 0.1, or name another set as its data"
+        )
+    return Selected(train, rest)
 
 
 def _training_path(run: Run, data: str) -> Path:

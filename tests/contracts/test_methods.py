@@ -155,7 +155,10 @@ def test_scores_are_losses_of_the_encoders_outputs(config: MethodConfig) -> None
         with pytest.raises(NotImplementedError):
             method.losses(outputs, torch.zeros(N, 1, dtype=torch.int64))
         return
-    scored, expected = method.losses(outputs, given.constituents(given.targets["label"])), method(given, **further(config))
+    scored, expected = (
+        method.losses(outputs, given.constituents(given.targets["label"])),
+        method(given, **further(config)),
+    )
     for item in dataclasses.fields(Losses):
         torch.testing.assert_close(getattr(scored, item.name), getattr(expected, item.name))
 

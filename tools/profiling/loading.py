@@ -19,8 +19,8 @@ from pipeline.crop import Crop, Windows
 from pipeline.multiplied import Multiplied
 from pipeline.ops.memory import place
 from pipeline.randomness import Keys
+from pipeline.selected import Selected
 from samplers import Order
-from tools.profiling.few import Few
 from tools.profiling.timing import Alone, wait_for
 from trainer.session import Session
 
@@ -56,7 +56,7 @@ class Loading:
         self._raws = raws
         known = np.unique(np.concatenate([raw.ids for raw in raws]))
         pixels = session.selector.stage(session.stage).pixels
-        few = Few(session.data.train, known)
+        few = Selected(session.data.train, known)
         level = next((level for level in few.levels if pixels is not None and level >= pixels), None)
         self._few = few if level is None else few.at(level)
         self._reader = session.run.engine.open(self._few, session.device)

@@ -165,8 +165,8 @@ class UnsupervisedBatchNorm:
         """
         if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in encoder.modules()):
             raise RunError(
-                "method ubn needs a model with batch normalization; this one has none: take resnet18, say, or "
-                "--method supervised"
+                "method ubn needs a model with batch normalization; this one has none: take resnet18, "
+                "say, or --method supervised"
             )
         return UnsupervisedBatchNormMethod(encoder, self._config, self.statistics, self.synchronized)
 

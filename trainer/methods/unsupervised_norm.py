@@ -56,7 +56,7 @@ class Recording:
             When a pass is replayed that wasn't recorded.
         """
         if self.mode == "plain" or not self.training:
-            return super().forward(input)  # type: ignore[misc]
+            return super().forward(input)  # type: ignore[misc,no-any-return]
         self._check_input_dim(input)
         if self.mode == "record":
             self._kept = self._record(input)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.machine import MOST_THREADS
 from pipeline.resolution import check_pixels
@@ -21,6 +21,14 @@ LEAST_ROUND = 1e-4
 
 LONGEST_NAME = 200
 """Maximum bytes of a run folder's name; file systems allow 255, and longer names are derived from it."""
+
+CHOICES: dict[str, Any] = {
+    "labels_per_class": None,
+    "labelled_every": None,
+    "labelled_list": None,
+    "labelled": 1.0,
+}
+"""Settings that choose the labelled samples, of which a run has one at most, with their defaults."""
 
 
 def check_settings(run: Settings) -> None:
@@ -51,6 +59,7 @@ def check_settings(run: Settings) -> None:
             "multiply_classes and multiply_seed choose what is multiplied, and multiply is 1: add "
             "--multiply 5, or leave them out"
         )
+    _check_labelled(run)
     if not 0 < run.budget <= 1:
         raise RunError(
             f"budget must be above 0 and at most 1, a fraction of the full training; got {run.budget:g}"
@@ -63,6 +72,7 @@ def check_settings(run: Settings) -> None:
         "augment_seed",
         "selection_seed",
         "multiply_seed",
+        "labelled_seed",
     ):
         value = getattr(run, name)
         if value is not None and not 0 <= value < 2**32:
@@ -107,6 +117,23 @@ def check_settings(run: Settings) -> None:
         raise RunError(f"threads must be at least 1 and at most {MOST_THREADS:,}; got {run.threads}")
     if run.name is not None:
         check_folder_name("name", run.name)
+
+
+def _check_labelled(run: Settings) -> None:
+    """Refuse two choices of labelled samples, and values out of range."""
+    if not 0 < run.labelled <= 1:
+        raise RunError(
+            f"labelled must be above 0 and at most 1, a fraction of the samples; got {run.labelled:g}"
+        )
+    counts = {name: getattr(run, name) for name in ("labels_per_class", "labelled_every")}
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise RunError(f"{name} must be at least 1; got {value}")
+    given = [name for name, usual in CHOICES.items() if getattr(run, name) != usual]
+    if len(given) > 1:
+        raise RunError(
+            f"labelled samples must be chosen in one way; got {' and '.join(given)}: leave one out"
+        )
 
 
 def _check_hours(run: Settings) -> None:
