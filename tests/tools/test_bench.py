@@ -13,6 +13,7 @@ from tools.bench.measure import Row, interleave
 from tools.bench.profile import ProfileBench
 from tools.bench.selection import SelectionBench
 from tools.bench.ssl import SslBench
+from tools.bench.ubn import UbnBench
 from tools.cli import main
 
 
@@ -95,3 +96,17 @@ def test_self_supervision_is_measured_against_its_arithmetic_and_lightly() -> No
 def test_an_unknown_case_of_self_supervision_lists_those_there_are() -> None:
     with pytest.raises(UsageError, match=r"cases must be of hard_augment/4, .*; got 'knn'"):
         SslBench(cases=("knn",))
+
+
+def test_a_step_of_unsupervised_normalization_is_compared_with_a_plain_one() -> None:
+    bench = UbnBench(model="resnet8", width=4, pixels=16, batch_size=16, repeats=2, device="cpu")
+    rows = {row.case: row for row in bench.rows()}
+    assert list(rows) == ["ubn/step", "ubn/memory"]
+    assert 0.1 < rows["ubn/step"].ours < 10
+    memory = rows["ubn/memory"]
+    assert memory.peer == "plain step"
+    # The pass that records keeps nothing for a backward pass: activations are those of labelled images alone.
+    assert memory.ratio is not None
+    assert memory.ratio > 0.85
+    with pytest.raises(UsageError, match="cases must be of step, memory; got 'time'"):
+        UbnBench(cases=("time",))

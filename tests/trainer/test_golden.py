@@ -71,6 +71,13 @@ RUNS: dict[str, dict[str, Any]] = {
     "selection selective_backprop": {"selection": {"name": "selective_backprop", "start": 0.1, "keep": 0.5}},
     "selection progressive": {"resolution": {"name": "progressive", "lowest": 0.5}, "augment": ["ssl"]},
     **{f"method {method['name']}": {"method": method, **SMALL_VIEWS} for method in SELF_SUPERVISED},
+    # Half of the set is labelled: twice the epochs are as many steps.
+    "method ubn": {
+        "method": "ubn",
+        "labelled": 0.5,
+        "epochs": 4,
+        "streams": {"unlabelled": {"data": "rest"}},
+    },
     "selection hard_augment": {
         **SMALL_VIEWS,
         "method": SELF_SUPERVISED[0],

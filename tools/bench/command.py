@@ -25,6 +25,7 @@ BENCHES = {
     "profile": ("tools.bench.profile", "ProfileBench"),
     "selection": ("tools.bench.selection", "SelectionBench"),
     "ssl": ("tools.bench.ssl", "SslBench"),
+    "ubn": ("tools.bench.ubn", "UbnBench"),
 }
 """Each bench's module and its class there; a bench's fields are its options."""
 
