@@ -25,9 +25,12 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from pipeline.errors import one_line
+from pipeline.kernels.kept import callback
 from pipeline.kernels.memory import words_at
 
 EXIT_STATUS = 4
@@ -65,12 +68,14 @@ class _Handler:
         self._before = _Action()
         self._unknown = _line("a file or memory that was mapped")
         # The handler's input: table, number of rows, line for other addresses, its length, whether there was
-        # another handler, and whether a thread is writing its line.
-        self._root = np.zeros(6, np.int64)
+        # another handler, whether a thread is writing its line, and the other handler's action.
+        self._root = np.zeros(7, np.int64)
         self._root[2:4] = self._unknown.ctypes.data, self._unknown.size
+        self._root[6] = ctypes.addressof(self._before)
         self._show_table()
         libc = ctypes.CDLL(None, use_errno=True)
-        self._compiled = self._compile(libc)
+        self._compiled = callback(_handle, _types.void(_types.int32, _address, _address))
+        self._compiled.ctypes(-1, self._root.ctypes.data, 0)
         # Not blocked while the handler runs, so that an error within it ends the process.
         action = _Action(self._compiled.address, flags=_SA_SIGINFO | _SA_NODEFER)
         status = libc.sigaction(signal.SIGBUS, ctypes.byref(action), ctypes.byref(self._before))
@@ -109,43 +114,54 @@ class _Handler:
         self._root[0] = self._tables[-1].ctypes.data
         self._root[1] = len(self._tables[-1])
 
-    def _compile(self, libc: ctypes.CDLL) -> Any:
-        write, end, restore, pause = libc.write, libc._exit, libc.sigaction, libc.pause
-        write.restype, write.argtypes = (
-            ctypes.c_ssize_t,
-            [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t],
-        )
-        end.restype, end.argtypes = None, [ctypes.c_int]
-        restore.restype, restore.argtypes = (
-            ctypes.c_int,
-            [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p],
-        )
-        pause.restype, pause.argtypes = ctypes.c_int, []
-        root_address, before = self._root.ctypes.data, ctypes.addressof(self._before)
-        number, width, output, exit_status = int(signal.SIGBUS), _ROW, _OUTPUT, EXIT_STATUS
-        types: Any = numba.types
 
-        @numba.cfunc(types.void(types.int32, types.CPointer(types.int64), types.voidptr))
-        def handle(_: int, info: Any, __: Any) -> None:
-            root = words_at(root_address)
-            while root[5] != 0 and root[4] == 0:
-                pause()  # another thread came first, and is about to end the process
-            root[5] = 1
-            address = info[2]  # siginfo_t.si_addr
-            rows = words_at(root[0])
-            line, length = root[2], root[3]
-            for row in range(root[1]):
-                if rows[row * width] <= address < rows[row * width + 1]:
-                    line, length = rows[row * width + 2], rows[row * width + 3]
-            write(output, line, length)
-            if root[4] != 0:
-                # The failed instruction is retried on return, and fails again: then the previous handler
-                # runs.
-                restore(number, before, 0)
-            else:
-                end(exit_status)
+_types: Any = numba.types
+_address = _types.intp
+# Found by name when the code is loaded: it is kept, and addresses are another process's.
+_write = _types.ExternalFunction("write", _types.intp(_types.int32, _address, _types.intp))
+_end = _types.ExternalFunction("_exit", _types.void(_types.int32))
+_restore = _types.ExternalFunction("sigaction", _types.int32(_types.int32, _address, _address))
+_pause = _types.ExternalFunction("pause", _types.int32())
 
-        return handle
+
+def _variable(_: Any) -> Any:
+    """Return a pointer to the variable beside the handler's code that holds the address of its input."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        name, word = "bus_error_root", ir.IntType(64)
+        if name not in builder.module.globals:
+            place = ir.GlobalVariable(builder.module, word, name)
+            place.initializer, place.linkage = ir.Constant(word, 0), "internal"
+        return builder.module.globals[name]
+
+    return _types.CPointer(_types.int64)(), generate
+
+
+_root_place: Any = intrinsic(_variable)
+
+
+def _handle(number: int, info: int, _: int) -> None:
+    """Handle a signal; with a negative number, take ``info`` as the address of the input of later calls."""
+    place: Any = _root_place()
+    if number < 0:
+        place[0] = info
+        return
+    root = words_at(place[0])
+    while root[5] != 0 and root[4] == 0:
+        _pause()  # another thread came first, and is about to end the process
+    root[5] = 1
+    address = words_at(info)[2]  # siginfo_t.si_addr
+    rows = words_at(root[0])
+    line, length = root[2], root[3]
+    for row in range(root[1]):
+        if rows[row * _ROW] <= address < rows[row * _ROW + 1]:
+            line, length = rows[row * _ROW + 2], rows[row * _ROW + 3]
+    _write(_OUTPUT, line, length)
+    if root[4] != 0:
+        # The failed instruction is retried on return, and fails again: then the previous handler runs.
+        _restore(number, root[6], 0)
+    else:
+        _end(EXIT_STATUS)
 
 
 @cache

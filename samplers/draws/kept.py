@@ -24,14 +24,15 @@ from typing import Any, TypeVar, cast, overload
 import llvmlite
 import numba
 import numpy as np
-from numba.core import compiler, config, serialize
+from numba.core import ccallback, compiler, config, serialize
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Untyped throughout.
 _config: Any = config
+_CFunc: Any = ccallback.CFunc
 _dumps: Any = serialize.dumps
-_result: Any = compiler.CompileResult
+_CompileResult: Any = compiler.CompileResult
 
 _VERSIONS = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
 _DIGEST = hashlib.sha256().digest_size
@@ -61,6 +62,14 @@ def kernel(function: F | None = None, **options: Any) -> F | Callable[[F], F]:
     return cast(F, compiled)
 
 
+def callback(function: Callable[..., Any], signature: Any) -> Any:
+    """Return a C callback as of ``numba.cfunc``, kept on disk; it is compiled with NUMBA_DISABLE_JIT, too."""
+    compiled = _CFunc(function, (signature.args, signature.return_type), locals={}, options={})
+    compiled._cache = KernelCache(function)
+    compiled.compile()
+    return compiled
+
+
 class KernelCache:
     """The compiled signatures of one function, in the place of Numba's own cache of a dispatcher."""
 
@@ -87,7 +96,7 @@ class KernelCache:
         digest, payload = content[:_DIGEST], content[_DIGEST:]
         if hashlib.sha256(payload).digest() != digest:
             return None
-        return _result._rebuild(target_context, *pickle.loads(payload))
+        return _CompileResult._rebuild(target_context, *pickle.loads(payload))
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Keep what was compiled for a signature, if a file can be written."""
