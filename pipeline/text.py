@@ -6,14 +6,20 @@ import errno
 import json
 import stat
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, errors: str = "strict") -> str:
     r"""Read a text file: UTF-8, with or without a byte order mark, or UTF-16 with one.
 
     Line ends become ``\n``.
+
+    Parameters
+    ----------
+    errors
+        What to do with bytes of other encodings, as in `bytes.decode`.
 
     Raises
     ------
@@ -28,7 +34,7 @@ def read_text(path: Path) -> str:
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     content = path.read_bytes()
     encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
-    return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+    return content.decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_json(text: str) -> Any:
@@ -39,8 +45,20 @@ def read_json(text: str) -> Any:
     ValueError
         When the text isn't strict JSON.
     """
+    return parsed(lambda one: json.loads(one, parse_constant=_refuse, object_pairs_hook=_object), text)
+
+
+def parsed(parse: Callable[[str], Any], text: str) -> Any:
+    """Return ``parse(text)``, as by `json.loads` or `tomllib.loads`.
+
+    Raises
+    ------
+    ValueError
+        When the text can't be parsed; also when it is nested too deeply, which Python's parsers don't count
+        among faults of the text.
+    """
     try:
-        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
+        return parse(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

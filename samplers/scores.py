@@ -189,6 +189,6 @@ def _metadata(text: str) -> dict[str, Any] | None:
     """Parse a JSON object; return None if the text isn't one."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

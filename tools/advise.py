@@ -14,6 +14,7 @@ from rich.table import Table
 
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
+from pipeline.text import parsed, read_text
 from tools.outputs import check_output
 from trainer.errors import RunError
 from trainer.selection.pareto import Pareto
@@ -100,7 +101,7 @@ def measured_cost(run: Path) -> float:
     if not run.is_dir():
         raise RunError(f"a run must be a folder made by `trainer run`; got {run}: name one, or give --cost")
     try:
-        cost = json.loads(path.read_text(encoding="utf-8"))["score_cost"]
+        cost = parsed(json.loads, read_text(path))["score_cost"]
     except (OSError, ValueError, KeyError, TypeError):
         raise RunError(
             f"a finished run's folder must hold ledger.json with score_cost; {run} doesn't: "

@@ -17,20 +17,32 @@ _REFUSALS = (
     errno.EMFILE,
     errno.ENFILE,
 )
-"""System errors caused by the machine; others are bugs of this project."""
+"""System errors caused by the machine."""
+
+_OF_PATHS = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP)
+"""System errors caused by a path that was given; others are bugs of this project."""
+
+_SHOWN = 120
+"""Maximum length of a path in a message."""
 
 _MEMORY = "free some, lower --batch-size or --threads, or raise the limit (ulimit -v, or the container's)"
 
 
 def refusal(error: Exception) -> str | None:
-    """Return a message with the exhausted resource and the remedy; None for other errors."""
+    """Return a message with the exhausted resource, or the path that can't be used, and the remedy.
+
+    None for other errors.
+    """
     text = str(error).partition("\n")[0]
     if isinstance(error, MemoryError):
         return f"memory must suffice; there is no more to be had ({text or 'none left'}): {_MEMORY}"
     if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
         return f"every library must load; one can't be ({text}): mend its installation, or {_MEMORY}"
     if isinstance(error, RuntimeError):
-        if "allocate memory" in text or "out of memory" in text:
+        # The last one is oneDNN's, whatever it lacks memory for.
+        if any(
+            words in text for words in ("allocate memory", "out of memory", "could not create a primitive")
+        ):
             return f"memory must suffice; there is no more to be had ({text}): {_MEMORY}"
         if "can't start new thread" in text:
             return "threads must be had; the system starts no more: raise ulimit -u, or lower --threads"
@@ -48,6 +60,12 @@ def _of_system(error: OSError) -> str | None:
             return f"a file must have room; its disk has none left{place}: free some"
         case errno.ENOMEM:
             return f"memory must suffice; there is no more to be had{where}: {_MEMORY}"
+    if error.errno in _OF_PATHS and where:
+        path = where.strip(" ()")
+        shown = path if len(path) <= _SHOWN else f"{path[:_SHOWN]}..."
+        return (
+            f"a path must be one that can be looked up; {shown} can't be ({reason}): mend it, or name another"
+        )
     if error.errno in _REFUSALS:
         return f"{where.strip(' ()') or 'a file'} can't be read or written: {reason}"
     return None

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.formats import disk
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import unwritable
+from pipeline.text import parsed
 from trainer.errors import RunError
 
 BEAT = 5.0
@@ -74,7 +75,8 @@ class RunLock:
         with contextlib.suppress(OSError, RunError):
             self.check()
             self.path.unlink()
-        os.close(self._file)
+        with contextlib.suppress(OSError):
+            os.close(self._file)
         for place in self._made:
             # A folder that isn't empty is kept.
             with contextlib.suppress(OSError):
@@ -148,7 +150,7 @@ def holder(folder: Path) -> str | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = parsed(json.loads, path.read_text())
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

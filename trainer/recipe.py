@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 import tomli_w
 
-from pipeline.text import read_text
+from pipeline.text import parsed, read_text
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.settings import former
@@ -83,7 +83,8 @@ def _replace(table: dict[str, Any], files: Sequence[Path]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(path))
+        table: dict[str, Any] = parsed(tomllib.loads, read_text(path))
+        return table
     # Numbers of more digits than Python reads are ValueErrors, as are texts that aren't TOML or UTF-8.
     except (ValueError, OSError) as error:
         raise RunError(f"{path} must be TOML; {error}") from None

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
-from pipeline.text import read_text
+from pipeline.text import parsed, read_text
 from trainer import config, recipe
 from trainer.errors import RunError
 from trainer.lock import RunLock
@@ -153,11 +153,30 @@ class RunFolder:
         return _read(path, json.loads) if path.exists() else {}
 
     def read(self, name: str) -> Any:
-        """Return a JSON file's content, or a .jsonl file's lines without an unfinished last line."""
-        text = read_text(self.path / name)
-        if not name.endswith(".jsonl"):
-            return json.loads(text)
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        """Return the object in a JSON file, or a .jsonl file's lines as far as they can be read.
+
+        Raises
+        ------
+        RunError
+            When it can't be read.
+        """
+        return self.lines(name)[0] if name.endswith(".jsonl") else _read(self.path / name, json.loads)
+
+    def lines(self, name: str) -> tuple[list[dict[str, Any]], int]:
+        """Return the lines of a .jsonl file without an unfinished last one, and how many can't be read.
+
+        Raises
+        ------
+        RunError
+            When the file can't be read.
+        """
+        try:
+            lines = _lines(read_text(self.path / name, errors="surrogateescape"))
+        except FileNotFoundError:
+            return [], 0
+        except OSError as error:
+            raise _damaged(self.path / name, str(error)) from None
+        return [line for line in lines if line is not None], lines.count(None)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON object with the schema's number."""
@@ -199,9 +218,9 @@ class RunFolder:
         broken = 0
         for name, step in (("steps.jsonl", logged), ("evaluations.jsonl", evaluated)):
             if (self.path / name).exists():
-                lines = _lines((self.path / name).read_bytes())
-                kept = [line for line in lines if line is not None and line["step"] <= step]
-                broken += lines.count(None)
+                lines, unreadable = self.lines(name)
+                kept = [line for line in lines if line["step"] <= step]
+                broken += unreadable
                 write_whole(self.path / name, "".join(dumps(line) + "\n" for line in kept).encode())
         return broken
 
@@ -224,27 +243,26 @@ def _mode(path: Path) -> int | None:
         ) from None
 
 
-def _lines(content: bytes) -> list[dict[str, Any] | None]:
+def _lines(content: str) -> list[dict[str, Any] | None]:
     """Return the complete lines of a .jsonl file; None for each that isn't ours."""
     lines: list[dict[str, Any] | None] = []
-    for text in content.splitlines(keepends=True):
-        if text.endswith(b"\n"):
-            try:
-                line = json.loads(text)
-            except (ValueError, RecursionError):
-                line = None
-            sound = isinstance(line, dict) and all(
-                isinstance(line.get(key), int) for key in ("step", "round")
-            )
-            lines.append(line if sound else None)
+    # Not by `splitlines`, for which strings may hold ends of lines.
+    for text in content.split("\n")[:-1]:
+        try:
+            text.encode()
+            line = parsed(json.loads, text)
+        except ValueError:
+            line = None
+        sound = isinstance(line, dict) and all(isinstance(line.get(key), int) for key in ("step", "round"))
+        lines.append(line if sound else None)
     return lines
 
 
 def _read(path: Path, loads: Callable[[str], Any]) -> dict[str, Any]:
     """Return a table that an earlier session wrote."""
     try:
-        content = loads(read_text(path))
-    except (ValueError, OSError, RecursionError) as error:
+        content = parsed(loads, read_text(path))
+    except (ValueError, OSError) as error:
         raise _damaged(path, str(error)) from None
     if not isinstance(content, dict):
         raise _damaged(path, f"it holds a {type(content).__name__}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from pipeline.errors import DataError
 from pipeline.sources import open_source
-from pipeline.text import read_json, read_text
+from pipeline.text import parsed, read_json, read_text
 from tools.reporting.folder import read_run
 from trainer.recipe import load
 from trainer.run_folder import RunFolder
@@ -96,6 +97,12 @@ def test_json_that_is_none_is_refused(text: str) -> None:
         read_json(text)
     assert not isinstance(caught.value, DataError)
     assert read_json('{"a": [1, null, 0.5]}') == {"a": [1, None, 0.5]}
+
+
+@pytest.mark.parametrize("text", [f"a = {'[' * 100_000}", f"a = {'{a=' * 100_000}", f"a = {'1' * 5_000}"])
+def test_toml_that_is_none_is_a_fault_of_the_text(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parsed(tomllib.loads, text)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

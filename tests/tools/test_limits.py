@@ -93,10 +93,19 @@ def test_a_home_that_can_not_be_written_is_one_line_at_most() -> None:
     [
         (MemoryError(), "memory must suffice"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "memory must"),
+        (RuntimeError("could not create a primitive"), "memory must suffice"),
         (RuntimeError("can't start new thread"), "raise ulimit -u"),
         (OSError(24, "Too many open files", "/x"), "(/x): raise ulimit -n"),
         (OSError(28, "No space left on device", "/x"), "its disk has none left (/x): free some"),
         (OSError(30, "Read-only file system", b"/caf\xe9"), "/caf\udce9 can't be read or written: Read-only"),
+        (
+            OSError(36, "File name too long", "n" * 300),
+            f"; {'n' * 120}... can't be (File name too long): mend",
+        ),
+        (
+            OSError(13, "Permission denied", "/root/x"),
+            "/root/x can't be (Permission denied): mend it, or name",
+        ),
     ],
 )
 def test_what_helps_is_told(error: Exception, line: str) -> None:
@@ -106,6 +115,8 @@ def test_what_helps_is_told(error: Exception, line: str) -> None:
     assert "\n" not in told
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), ModuleNotFoundError("no x"), OSError()])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a fault of ours"), ModuleNotFoundError("no x"), OSError(), OSError(13, "x")]
+)
 def test_faults_of_our_own_are_not_hidden(error: Exception) -> None:
     assert refusal(error) is None

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from pipeline.formats.whole import write_whole
 from pipeline.recording import SCHEMA
-from pipeline.text import read_text
+from pipeline.text import parsed, read_text
 from tools.arguments import UsageError, parse
 from tools.outputs import check_output
 from tools.profiling.loops import completed
@@ -54,7 +54,7 @@ def read_profile(path: Path) -> dict[str, Any]:
             f"a profile must be a folder or file that `trainer profile` wrote; {file} does not exist"
         )
     try:
-        found = json.loads(read_text(file))
+        found = parsed(json.loads, read_text(file))
     except (ValueError, OSError) as error:
         raise RunError(f"{file} must be a profile's JSON; {error}") from None
     if not isinstance(found, Mapping) or found.get("kind") not in KINDS:

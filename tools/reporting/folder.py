@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.text import read_text
+from pipeline.text import parsed, read_text
 from tools.reporting.record import RunRecord, Samples, Series, number
 from trainer.errors import RunError
 from trainer.evaluators.classification import Classification
@@ -61,8 +61,8 @@ def read_run(path: Path) -> RunRecord:
             f"a run must be a folder made by `trainer run`; {path} holds no run.toml{_run_inside(path)}"
         )
     try:
-        recipe = tomllib.loads(read_text(path / "run.toml"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        recipe = parsed(tomllib.loads, read_text(path / "run.toml"))
+    except (ValueError, OSError) as error:
         raise RunError(f"{path / 'run.toml'} must be TOML as `trainer run` wrote it; {error}") from None
     faults: list[str] = []
     environment = _read_object(path / "environment.json", faults)
@@ -97,11 +97,11 @@ def _not_a_folder(path: Path) -> str:
 
 def _read_object(path: Path, faults: list[str]) -> Mapping[str, Any]:
     try:
-        content = json.loads(read_text(path))
+        content = parsed(json.loads, read_text(path))
     except FileNotFoundError:
         faults.append(f"{path.name} is missing")
         return {}
-    except (ValueError, RecursionError, OSError):
+    except (ValueError, OSError):
         faults.append(f"{path.name} can't be read")
         return {}
     if not isinstance(content, dict):
@@ -124,8 +124,8 @@ def _read_lines(path: Path, faults: list[str]) -> list[Mapping[str, Any]]:
         whole = []
     for line in whole:
         try:
-            content = json.loads(line)
-        except (ValueError, RecursionError):
+            content = parsed(json.loads, line)
+        except ValueError:
             content = None
         if isinstance(content, dict):
             _check_schema(content.get("schema", 1), path)
@@ -162,7 +162,7 @@ def _read_samples(path: Path, faults: list[str]) -> Samples | None:
         whole = [columns[name].dtype.kind == "i" for name in WHOLE_COLUMNS if name in columns]
         if not all(whole):
             raise ValueError("labels and counts must be whole numbers")
-        names = json.loads(metadata.get(b"classes", b"null"))
+        names = parsed(json.loads, metadata.get(b"classes", b"null").decode())
         return Samples(
             label=columns["label"].astype(np.int64),
             times_seen=columns["times_seen"].astype(np.int64),
@@ -176,7 +176,7 @@ def _read_samples(path: Path, faults: list[str]) -> Samples | None:
         faults.append(f"{path.name} is missing")
     except RunError:
         raise
-    except (pa.ArrowException, KeyError, TypeError, ValueError, RecursionError, OSError):
+    except (pa.ArrowException, KeyError, TypeError, ValueError, OSError):
         faults.append(f"{path.name} can't be read")
     return None
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.formats import open_dataset
 from pipeline.formats.whole import write_whole
-from pipeline.text import read_text
+from pipeline.text import parsed, read_text
 from tools.studying.choosing import Choose
 from tools.studying.definition import Study
 from tools.studying.grid import Arm, Settings
@@ -192,7 +192,7 @@ def check_unchanged(cells: Sequence[Cell]) -> None:
         if not kept.exists():
             continue
         try:
-            table = tomllib.loads(read_text(kept))
+            table = parsed(tomllib.loads, read_text(kept))
             other = comparison.differences(table, cell.run)
             then = comparison.digest(recipe.from_table(comparison.whole(table), str(kept)))
         except (ValueError, OSError) as error:
@@ -250,7 +250,7 @@ def _digests(cell: Cell) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        found: Any = json.loads(read_text(path)).get("data_sha256")
+        found: Any = parsed(json.loads, read_text(path)).get("data_sha256")
     except (ValueError, OSError, AttributeError):
         return {}
     return {name: value for name, value in (found or {}).items() if isinstance(value, str)}

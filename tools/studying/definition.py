@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.text import read_text
+from pipeline.text import parsed, read_text
 from tools.studying.choosing import Choose, read_choose
 from tools.studying.grid import Arm, Axis, Matcher, arms, read_axes, read_matchers
 from tools.studying.subset import Subset, read_subset
@@ -113,7 +113,7 @@ def read_study(named: str) -> Study:
         raise RunError(f"a study must be the path of a .toml or one of {', '.join(studies())}; got {named!r}")
     try:
         text = read_text(path)
-        table = tomllib.loads(text)
+        table = parsed(tomllib.loads, text)
     except (ValueError, OSError) as error:
         raise RunError(f"{path} must be TOML; {error}") from None
     rules.check_folder_name("a study's file", path.stem)

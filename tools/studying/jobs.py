@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Protocol
 
+from pipeline.text import parsed
 from tools.studying.calibration import command, environment
 from tools.studying.cells import Cell
 from tools.studying.room import Slot, fits, resident
@@ -117,7 +118,7 @@ def progress(cell: Cell) -> float:
         with (cell.folder / "steps.jsonl").open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
             lines = [line for line in file.read().splitlines(keepends=True) if line.endswith(b"\n")]
-        return float(json.loads(lines[-1])["progress"])
+        return float(parsed(json.loads, lines[-1].decode())["progress"])
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return 0.0
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
-from pipeline.text import read_text
+from pipeline.text import parsed, read_text
 from tools.studying.definition import Study
 from trainer.errors import RunError
 
@@ -69,7 +69,7 @@ def load_state(study: Study, folder: Path) -> State:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return State(now, list(study.seeds), [arm.name for arm in study.arms], study.digest)
     try:
-        content: Any = json.loads(read_text(path))
+        content: Any = parsed(json.loads, read_text(path))
         schema = content.pop("schema")
         state = State(**content)
     except (ValueError, OSError, TypeError, AttributeError, KeyError) as error:

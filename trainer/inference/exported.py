@@ -12,6 +12,7 @@ import torch
 from pipeline import DataError
 from pipeline.formats.strict_json import dumps
 from pipeline.targets import TargetSpec
+from pipeline.text import parsed
 from trainer.errors import RunError
 from trainer.hardware.device import choose_device
 from trainer.inference.predictor import Predictor
@@ -81,7 +82,7 @@ def open_exported(path: Path, device: str = "auto") -> Predictor:
     there = choose_device(device, World())
     state, metadata = read_safetensors(path, there)
     try:
-        table = json.loads(metadata[KEY])
+        table = parsed(json.loads, metadata[KEY])
         known, model = table["schema"], table["model"]
         preprocessing, about = table["preprocessing"], table["about"]
         spec = TargetSpec(table["target"], tuple(table["classes"]), table["columns"])

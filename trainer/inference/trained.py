@@ -131,6 +131,9 @@ def open_trained(folder: Path, device: str = "auto", *, best: bool = False) -> T
     opened = RunFolder(folder, run)
     there = choose_device(device, World())
     state, notes = checkpoint_of(opened, there, best=best)
+    broken = opened.lines("evaluations.jsonl")[1]
+    if broken:
+        notes.append(f"{broken:,} lines of {folder / 'evaluations.jsonl'} can't be read, and are left out")
     description = describe(opened, run)
     if not outputs(run.method, description.targets):
         raise RunError(
@@ -203,8 +206,7 @@ def _best(folder: RunFolder, device: torch.device) -> tuple[Mapping[str, Any], l
 def about(folder: RunFolder, run: Run, description: Description, steps: int) -> dict[str, Any]:
     """Where a network comes from, for those who are handed its weights."""
     there = folder.environment
-    evaluations = folder.read("evaluations.jsonl") if (folder.path / "evaluations.jsonl").exists() else []
-    known = [line for line in evaluations if line["step"] <= steps]
+    known = [line for line in folder.lines("evaluations.jsonl")[0] if line["step"] <= steps]
     return {
         "run": folder.path.resolve().name,
         "recipe": run.recipe,
@@ -213,7 +215,7 @@ def about(folder: RunFolder, run: Run, description: Description, steps: int) -> 
         "epochs": run.epochs,
         "budget": run.budget,
         "counts": run.counts,
-        "metrics": known[-1]["metrics"] if known else {},
+        "metrics": known[-1].get("metrics", {}) if known else {},
         "versions": {name: there.get(name) for name in ("budgetrain", "torch", "python")},
         "trained": there.get("started"),
     }
