@@ -58,6 +58,8 @@ def _of_system(error: OSError) -> str | None:
         case errno.ENOSPC | errno.EDQUOT:
             place = where or f" (of what is printed, or in {_temporary()})"
             return f"a file must have room; its disk has none left{place}: free some"
+        case errno.ENOENT if error.filename is None and not _is_somewhere():
+            return "the current folder must be there; it was removed: change to another"
         case errno.ENOMEM:
             return f"memory must suffice; there is no more to be had{where}: {_MEMORY}"
     if error.errno in _OF_PATHS and where:
@@ -69,6 +71,15 @@ def _of_system(error: OSError) -> str | None:
     if error.errno in _REFUSALS:
         return f"{where.strip(' ()') or 'a file'} can't be read or written: {reason}"
     return None
+
+
+def _is_somewhere() -> bool:
+    """Return whether the current folder exists."""
+    try:
+        os.getcwd()  # noqa: PTH109  (Path.cwd, without a path of it)
+    except OSError:
+        return False
+    return True
 
 
 def _temporary() -> str:

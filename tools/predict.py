@@ -196,17 +196,23 @@ def sources_of(
 def _files(word: str, data_dir: Path | None) -> list[str] | None:
     """Return the image files that a word names; None where it names a data set."""
     path = Path(word)
-    if path.suffix.removeprefix(".") in FORMATS or path.suffix in (".npz", *ENDINGS, *SHARDED):
+    if path.suffix.removeprefix(".") in FORMATS or path.suffix.lower() in (".npz", *ENDINGS, *SHARDED):
         return None
     if path.suffix.lower() == ".zip":
         return None
     if path.is_dir():
         folder = path.resolve()
         # From the folder's own parent: a walk doesn't go through the folder that it starts from.
-        found = Walk(folder.parent).images(folder)
+        walk = Walk(folder.parent)
+        found = walk.images(folder)
         images = [str(path / image.relative_to(folder)) for image in found]
         if not images:
-            raise RunError(f"a folder of images to predict must hold some; {word} holds none: name another")
+            raise RunError(
+                f"a folder of images to predict must hold some; {word} holds {walk.unread or 'none'}: name "
+                "another, or convert them"
+            )
+        for line in walk.notes():
+            say(f"note: {word}: {line}")
         return images
     if not path.exists() and any(sign in word for sign in "*?["):
         images = sorted(glob.glob(word, recursive=True))  # noqa: PTH207  (a pattern may be absolute)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 
@@ -24,11 +25,13 @@ def unbroken_output(*, goes_on: bool = False) -> Iterator[None]:
     goes_on
         As in `Unbroken`.
     """
-    # Without any output from the start, as after `>&-`, there is nothing to do.
     with contextlib.ExitStack() as stack:
-        if sys.stdout is not None:
+        if sys.stdout is None:
+            # There is no output from the start, as after `>&-`; libraries print to it all the same.
+            output = stack.enter_context(Path(os.devnull).open("w"))
+        else:
             output = cast(TextIO, Unbroken(sys.stdout, goes_on=goes_on))
-            stack.enter_context(contextlib.redirect_stdout(output))
+        stack.enter_context(contextlib.redirect_stdout(output))
         yield
 
 

@@ -131,6 +131,24 @@ def _on_host(state: Any) -> Any:
     return state
 
 
+def of_torchrun(name: str, default: int | None = None) -> int:
+    """Return the number in one of torchrun's environment variables.
+
+    Raises
+    ------
+    KeyError
+        If it isn't set, and there is no default.
+    RunError
+        If it isn't a number.
+    """
+    text = os.environ[name] if default is None else os.environ.get(name, str(default))
+    if not text.isdecimal():
+        raise RunError(
+            f"{name} must be a number, as torchrun sets it; got {text!r}: unset it, or use torchrun"
+        )
+    return int(text)
+
+
 def join(device: str = "auto") -> World:
     """Initialize the process group if torchrun started this process.
 
@@ -142,13 +160,12 @@ def join(device: str = "auto") -> World:
     Raises
     ------
     RunError
-        If only some of torchrun's environment variables are set.
+        If only some of torchrun's environment variables are set, or one isn't a number.
     """
     if "RANK" not in os.environ:
         return World()
     try:
-        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        local_rank = int(os.environ["LOCAL_RANK"])
+        rank, size, local_rank = (of_torchrun(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     except KeyError as missing:
         raise RunError(
             f"RANK is set, so {missing.args[0]} must be too; start the run with torchrun"
@@ -157,7 +174,14 @@ def join(device: str = "auto") -> World:
         backend = "nccl" if device != "cpu" and torch.cuda.is_available() else "gloo"
         if backend == "nccl":
             torch.cuda.set_device(local_rank)
-        dist.init_process_group(backend, rank=rank, world_size=size)
+        try:
+            dist.init_process_group(backend, rank=rank, world_size=size)
+        except ValueError as error:
+            # Of a rank beyond the others, or without an address to meet them at.
+            fault = " ".join(str(error).split())
+            raise RunError(
+                f"ranks must be started by torchrun, which tells them of each other; {fault}"
+            ) from None
     return World(rank, size, local_rank)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.errors import DataError
 from pipeline.sources.archives import ArchivedImages, is_archive, splits_archived
 from pipeline.sources.arrays import ArraySource
-from pipeline.sources.csv_list import ENDINGS, CsvList, splits_listed
+from pipeline.sources.csv_list import CsvList, is_list, splits_listed
 from pipeline.sources.image_folder import ImageFolder, splits_in
 from pipeline.sources.mini_imagenet import MiniImageNet
 from pipeline.sources.named import NamedSource
@@ -43,6 +43,9 @@ SHARDED: dict[str, Callable[[str, str, Sequence[Path], Sequence[Path], TargetKin
     ".tar": TarSource,
 }
 """Every kind of sharded files, by ending."""
+
+_PACKED = (".7z", ".bz2", ".gz", ".rar", ".tbz2", ".tgz", ".txz", ".xz", ".zst")
+"""Endings of archives and compressed files."""
 
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -111,9 +114,9 @@ def open_source(
             f"a source must be a name, or a path that can be looked up; got {text}, which can't be "
             f"({error.strerror}): mend the path or its permissions"
         ) from None
-    if path.suffix == ".npz" and path.is_file():
+    if path.suffix.lower() == ".npz" and path.is_file():
         return open_npz(path, part, targets or "class")
-    if path.suffix in ENDINGS and path.is_file():
+    if is_list(path):
         return CsvList(path, split, targets)
     if is_archive(path):
         _check_kind(str(path), targets)
@@ -128,6 +131,10 @@ def open_source(
         return _folder(path, split, targets)
     if _OBJECT.fullmatch(text) and not path.exists():
         return open_object(text, part, targets or "class")
+    if path.is_file() and path.suffix.lower() in _PACKED:
+        raise DataError(
+            f"a source that is packed must be a .zip or .tar; got {text}: unpack it, and give the folder"
+        )
     raise DataError(
         f"a source must be one of {', '.join(SOURCES)}, an image folder, .csv, .npz, .parquet, .tar or .zip "
         f"that is there, or MODULE:NAME; got {text}"
@@ -145,7 +152,7 @@ def splits_of(text: str) -> tuple[str, ...]:
     path = Path(text)
     if path.is_dir():
         return splits_in(path)
-    if path.is_file() and path.suffix in ENDINGS:
+    if is_list(path):
         return splits_listed(path)
     return splits_archived(path) if is_archive(path) else ()
 

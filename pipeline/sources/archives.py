@@ -21,7 +21,8 @@ from pipeline.sources.foreign import is_foreign
 from pipeline.sources.image_files import JPEG_ENDINGS
 from pipeline.sources.protocol import no_labels
 from pipeline.sources.splits import plain_split, split_in_words
-from pipeline.sources.walk import ENDINGS, left_out
+from pipeline.sources.unreadable import unread
+from pipeline.sources.walk import ENDINGS, left_out, said
 from pipeline.targets import TargetKind
 
 
@@ -122,6 +123,11 @@ class ArchiveTree:
         """Return what is no part of the set; see `pipeline.sources.walk.Tree`."""
         return tuple(left_out(self._others, self._foreign))
 
+    @property
+    def unread(self) -> str:
+        """How many images it holds whose formats aren't read; see `pipeline.sources.walk.Tree`."""
+        return said(unread(self._others)[0])
+
     def _place(self, top: Path, name: str, *, within: bool) -> Path | None:
         """Return the path of a file or folder, and enter its folders; None for what isn't the set's."""
         parts = PurePosixPath(name).parts
@@ -171,8 +177,8 @@ class ArchivedImages(EncodedImages):
             found = Arrangement(name, "all", (), tree.notes(), path.parent, tree.images(path), [], "")
             if not found.files:
                 raise DataError(
-                    f"an archive of images must hold some ({', '.join(ENDINGS)}); {path} holds none: name "
-                    "another"
+                    f"an archive of images must hold some ({', '.join(ENDINGS)}); {path} holds "
+                    f"{tree.unread or 'none'}: name another"
                 )
         else:
             found = (unlabeled if kind == "none" else in_classes)(tree, tree.top, split, name)

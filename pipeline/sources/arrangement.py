@@ -95,8 +95,8 @@ def in_classes(tree: Tree, folder: Path, split: str | None = None, name: str | N
         raise DataError(
             f"an image folder must hold class folders with images ({', '.join(ENDINGS)}); "
             f"{one_line(str(root))} holds {len(found):,} folders and no images in them, and "
-            f"{len(loose):,} images outside: arrange it as CLASS/IMAGE"
-            + (", or take them unlabeled by --targets none" if loose else "")
+            f"{len(loose):,} images outside{tree.unread and f', and {tree.unread}'}: arrange it as "
+            "CLASS/IMAGE" + (", or take them unlabeled by --targets none" if loose else "")
         )
     if len(classes) == 1:
         notes.append(f"all images are of one class, {classes[0]}")
@@ -160,7 +160,8 @@ def unlabeled(tree: Tree, folder: Path, split: str | None = None, name: str | No
     if not files:
         raise DataError(
             f"a folder of unlabeled images must hold images ({', '.join(ENDINGS)}); "
-            f"{one_line(str(root))} holds none: give the path of the folder that does"
+            f"{one_line(str(root))} holds {tree.unread or 'none'}: give the path of the folder that "
+            "does, or convert them"
         )
     return Arrangement(
         name=name or one_line(folder.name),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from pipeline.errors import DataError, one_line
 from pipeline.formats.whole import unreadable
@@ -14,6 +17,7 @@ from pipeline.sources.image_files import ImageFiles
 from pipeline.sources.splits import plain_split, split_in_words
 from pipeline.sources.target_values import read_targets
 from pipeline.targets import TargetKind
+from pipeline.text import read_text
 
 ENDINGS = (".csv", ".tsv")
 _IMAGES = ("image", "file_name", "filename", "file", "path", "image_path", "image_name")
@@ -44,7 +48,7 @@ class CsvList(ImageFiles):
     Parameters
     ----------
     path
-        The CSV: UTF-8, separated by commas, by semicolons, or a ``.tsv`` by tabs.
+        The CSV: UTF-8, or UTF-16 with a byte order mark; separated by commas, semicolons, tabs or bars.
     split
         Rows whose split this is; None for train. All rows where there is no such column.
     kind
@@ -84,7 +88,7 @@ class CsvList(ImageFiles):
             root=path.parent,
             files=[path.parent / name for name in self._names],
             labels=found.labels,
-            notes=found.notes,
+            notes=(*found.notes, *_repeated(self._names, found.labels)),
             kind=wanted,
         )
 
@@ -145,14 +149,21 @@ def splits_listed(path: Path) -> tuple[str, ...]:
 
 def _read(path: Path) -> tuple[list[str], Rows]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            tabs, semicolons = path.suffix == ".tsv", ";" in first and "," not in first
-            reader = csv.reader(file, delimiter="\t" if tabs else ";" if semicolons else ",", strict=True)
-            header, *lines = [[cell.strip() for cell in line] for line in reader if line]
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise unreadable(path, "a CSV in UTF-8", error) from None
+        text = read_text(path)
+    except OSError as error:
+        raise unreadable(path, "a CSV", error) from None
+    except UnicodeDecodeError as error:
+        raise _not_unicode(path, f"byte {error.object[error.start]:#x} at {error.start:,} isn't") from None
+    if "\0" in text:
+        raise _not_unicode(path, "it holds NUL characters")
+    reader = csv.reader(io.StringIO(text), delimiter=_separator(path, text), strict=True)
+    try:
+        header, *lines = [[cell.strip() for cell in line] for line in reader if line]
+    except csv.Error as error:
+        raise DataError(
+            f"{path} must be a CSV; got {error}, in the row that begins above line {reader.line_num:,}: "
+            "mend its quotes"
+        ) from None
     except ValueError:
         raise DataError(f"{path} must hold a row of column names and a row per image; it is empty") from None
     twice = next((name for name in header if header.count(name) > 1), None)
@@ -167,6 +178,22 @@ def _read(path: Path) -> tuple[list[str], Rows]:
                 f"{len(header)}: put cells with separators in them into quotes"
             )
     return header, [dict(zip(header, line, strict=True)) for line in lines]
+
+
+def _separator(path: Path, text: str) -> str:
+    """Return what separates cells: a tab in a .tsv, else the first of ``, ; |`` or tab in the names' row."""
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    first = text.partition("\n")[0]
+    return next((one for one in (",", ";", "\t", "|") if one in first), ",")
+
+
+def _not_unicode(path: Path, fault: str) -> DataError:
+    name = one_line(path.name)
+    return DataError(
+        f"{one_line(str(path))} must be in UTF-8, or in UTF-16 with a byte order mark; {fault}: save it "
+        f"so, as by iconv -f WINDOWS-1252 -t UTF-8 {name} > utf8-{name}"
+    )
 
 
 def _named(header: Sequence[str], names: Sequence[str]) -> str | None:
@@ -266,6 +293,28 @@ def _numbers(row: dict[str, str], columns: list[str], origin: str, name: str) ->
                 f"{column}: mend or leave it out"
             )
     return [float(row[column]) for column in columns]
+
+
+def is_list(path: Path) -> bool:
+    """Return whether there is a CSV, by its ending in whatever case."""
+    return path.suffix.lower() in ENDINGS and path.is_file()
+
+
+def _repeated(names: Sequence[str], labels: NDArray[Any]) -> list[str]:
+    """Return a note on images that stand in several rows, and on those of them with several targets."""
+    rows: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        rows.setdefault(name, []).append(index)
+    several = [name for name, own in rows.items() if len(own) > 1]
+    if not several or not labels.size:
+        return []
+    torn = [name for name in several if (labels[rows[name]] != labels[rows[name][0]]).any()]
+    differ = (
+        f", {len(torn):,} of them with different targets ({listed(list(map(one_line, torn)))})"
+        if torn
+        else ""
+    )
+    return [f"{len(several):,} images stand in several rows, and are taken as often{differ}"]
 
 
 def _once(origin: str, names: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import Any, BinaryIO
 
@@ -13,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from pipeline.errors import is_refused
 from pipeline.modes import PIXELS, Mode
 from pipeline.sources.png import check_png
+from pipeline.sources.unreadable import what_it_is
 
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that a file may have, whatever its ending: for some others Pillow would run other programs."""
@@ -96,8 +96,12 @@ def _open(file: BinaryIO) -> Image.Image:
         return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:
         # Pillow's own message only shows the file object.
-        empty = file.seek(0, io.SEEK_END) == 0
-        raise ValueError("it is empty" if empty else f"it is none of {', '.join(_FORMATS)}") from None
+        file.seek(0)
+        found = what_it_is(file.read(512))
+        none = f"it is none of {', '.join(_FORMATS)}"
+        raise ValueError(
+            none if found is None else "it is empty" if found == "empty" else f"it is {found}"
+        ) from None
     except Image.DecompressionBombError as error:
         claimed, most = (int(number) for number in re.findall(r"\d+", str(error))[:2])
         raise ValueError(

@@ -36,7 +36,7 @@ def find_shards(text: str, ending: str, split: str) -> list[Path]:
     path = Path(text)
     if path.is_dir():
         return _of_split(path, ending, split)
-    if not text.endswith(ending):
+    if not text.lower().endswith(ending):
         return []
     if path.is_file():
         return [path]
@@ -83,7 +83,8 @@ def other_shards(text: str, ending: str, split: str) -> list[Path]:
 
 def _named(folder: Path, ending: str) -> dict[Path, str | None]:
     """Return a folder's files, sorted by name, and the splits that they are named after."""
-    found = sorted({path for below in _FOLDERS for path in (folder / below).glob(f"*{ending}")})
+    within = (path for below in _FOLDERS for path in (folder / below).glob("*"))
+    found = sorted({path for path in within if path.name.lower().endswith(ending)})
     return {path: _split_of(path.relative_to(folder)) for path in found}
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from pipeline.errors import DataError, machine_fault, one_line
 from pipeline.sources.class_names import listed
 from pipeline.sources.foreign import is_foreign
+from pipeline.sources.unreadable import unread
 
 ENDINGS = (
     ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
@@ -36,6 +37,10 @@ class Tree(Protocol):
 
     def notes(self) -> tuple[str, ...]:
         """Return what was left out so far, a line per kind."""
+
+    @property
+    def unread(self) -> str:
+        """How many images were met whose formats aren't read, in words; empty for none."""
 
 
 class Walk:
@@ -130,6 +135,11 @@ class Walk:
         lines = [f"{len(paths):,} {words} ({listed(sorted(paths))})" for paths, words in kinds if paths]
         return (*lines, *left_out(self._others, self._foreign))
 
+    @property
+    def unread(self) -> str:
+        """How many images were met whose formats aren't read; see `Tree`."""
+        return said(unread(self._others)[0])
+
     def _enter(self, root: Path, folder: Path, above: frozenset[_Directory], met: set[_Directory]) -> bool:
         """Whether a folder is to be gone through."""
         try:
@@ -162,21 +172,30 @@ class Walk:
         return one_line(path.relative_to(self._top).as_posix())
 
 
+def said(images: Counter[str]) -> str:
+    """Return in words how many images of which endings there are whose formats aren't read; "" for none."""
+    endings = listed([ending for ending, _ in images.most_common()])
+    return (images and f"{images.total():,} images of formats that aren't read ({endings})") or ""
+
+
 def left_out(others: Counter[str], foreign: Collection[Path]) -> list[str]:
     """Return notes on what is no part of a set.
 
     Parameters
     ----------
     others
-        Endings of files that are no images.
+        Endings of files that are no images that are read.
     foreign
         What `pipeline.sources.foreign.is_foreign`.
     """
     lines = []
-    if others:
+    images, files = unread(others)
+    if images:
+        lines.append(f"{said(images)} are left out: convert them to JPEG or PNG to take them")
+    if files:
         lines.append(
-            f"{others.total():,} files that are no images by their endings are left out "
-            f"({listed([ending for ending, _ in others.most_common()])})"
+            f"{files.total():,} files that are no images by their endings are left out "
+            f"({listed([ending for ending, _ in files.most_common()])})"
         )
     if foreign:
         names = sorted({one_line(path.name) for path in foreign})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from pipeline.formats import FORMATS, open_dataset
 from pipeline.machine import memory
 from pipeline.modes import Mode
 from pipeline.sources import SOURCES, data_directory, open_source, splits_of
-from pipeline.sources.csv_list import ENDINGS, kind_listed
+from pipeline.sources.csv_list import is_list, kind_listed
 from pipeline.sources.protocol import Source, spec_of
 from trainer.automatic.choices import Choice, choose, held_out, storage
 from trainer.automatic.facts import Images, Machine, Wish
@@ -26,7 +25,7 @@ from trainer.config import Run
 from trainer.data import VALIDATION, Report, paths
 from trainer.errors import RunError
 from trainer.hardware.device import choose_device, use_bf16
-from trainer.parallel import World
+from trainer.parallel import World, of_torchrun
 from trainer.recipe import from_table
 from trainer.settings.rules import check_folder_name
 
@@ -84,7 +83,7 @@ def find(text: str, data_dir: Path | None) -> Found | None:
     if text not in SOURCES and not path.exists() and not any(letter in text for letter in "*?[{:"):
         return None
     test = _test_split(text)
-    kind, why = kind_listed(path) if path.suffix in ENDINGS and path.is_file() else (None, None)
+    kind, why = kind_listed(path) if is_list(path) else (None, None)
     source = open_source(text, split="train" if test is not None else None, data_dir=folder, targets=kind)
     check_folder_name("the name of a data set", source.name)
     return Found(text, source.name, folder / source.name / "train.beton", source, test, why)
@@ -107,7 +106,7 @@ def machine_of(device: str) -> Machine:
         When there is no such device.
     """
     # Each rank looks at its own GPU.
-    chosen = choose_device(device, World(local_rank=int(os.environ.get("LOCAL_RANK", "0"))))
+    chosen = choose_device(device, World(local_rank=of_torchrun("LOCAL_RANK", 0)))
     engines = ("resident", *(name for name in ("ffcv",) if importlib.util.find_spec(name) is not None))
     bf16 = use_bf16(Run(), chosen)
     if chosen.type == "cpu":
@@ -176,7 +175,7 @@ def prepare(found: Found, machine: Machine, report: Report, note: Callable[[str]
         folder, kind = found.train.parents[1], found.source.kind
         kind_asked = kind if found.why is not None else None
         wanted.append((open_source(found.text, split=found.test, data_dir=folder, targets=kind_asked), test))
-    if wanted and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if wanted and of_torchrun("WORLD_SIZE", 1) > 1:
         raise RunError(
             f"images must be converted before several processes train on them; {found.text} isn't: run it "
             "once without torchrun, or use `trainer convert`"

@@ -82,9 +82,43 @@ def test_labels_of_another_set_are_numbered_as_it_does_and_an_unknown_one_is_nam
         ("value", "image,value\n0.png,1\n1.png,tall\n", "1.png has 'tall' in the column value"),
         ("value", "image,value\n0.png,nan\n", "0.png has"),
         ("multi_label", "image,labels\n0.png,a\n0.png,b\n", "0.png stands in several: put its labels into"),
+        (
+            "class",
+            'image,label\n0.png,"a\n',
+            "must be a CSV; got unexpected end of data, .*: mend its quotes",
+        ),
     ],
 )
 def test_a_file_at_fault_is_one_line(tmp_path: Path, kind: TargetKind, text: str, line: str) -> None:
     with pytest.raises(DataError, match=line) as told:
         open_source(listed(tmp_path, text), targets=kind)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["list.csv", "LIST.CSV"])
+def test_every_program_s_csv_is_read(tmp_path: Path, separator: str, encoding: str, name: str) -> None:
+    path = Path(listed(tmp_path, "", name))
+    rows = ("image", "label"), ("0.png", "caf\u00e9"), ("1.png", "dog")
+    path.write_bytes("\r\n".join(map(separator.join, rows)).encode(encoding))
+    assert open_source(str(path)).classes == ("caf\u00e9", "dog")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "utf-32"])
+def test_another_encoding_is_refused_with_the_command_that_mends_it(tmp_path: Path, encoding: str) -> None:
+    path = Path(listed(tmp_path, ""))
+    path.write_bytes("image,label\n0.png,caf\u00e9\n".encode(encoding))
+    with pytest.raises(DataError, match=r"must be in UTF-8, or .*: save it so, as by iconv -f WINDOWS-1252"):
+        open_source(str(path))
+
+
+def test_an_image_in_several_rows_is_noted(tmp_path: Path) -> None:
+    text = "image,label\n0.png,a\n1.png,b\n2.png,a\n0.png,b\n1.png,b\n"
+    source = open_source(listed(tmp_path, text))
+    (note,) = source.notes
+    assert note == (
+        "2 images stand in several rows, and are taken as often, 1 of them with different targets (0.png)"
+    )
+    values = open_source(listed(tmp_path, "image,value\n0.png,1\n0.png,1\n"), targets="value")
+    assert values.notes == ("1 images stand in several rows, and are taken as often",)
