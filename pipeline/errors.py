@@ -63,7 +63,9 @@ def machine_fault(
         The remedy if memory ran out.
     """
     # Pillow's decoders have no exception of their own for it.
-    exhausted = isinstance(error, OSError) and error.errno is None and str(error).startswith("out of memory")
+    exhausted = isinstance(error, OSError) and (
+        error.errno == errno.ENOMEM or (error.errno is None and str(error).startswith("out of memory"))
+    )
     if exhausted or isinstance(error, MemoryError):
         return MachineError(f"{place} must fit into memory to be read; there was too little: {memory}")
     if not isinstance(error, OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import struct
@@ -60,7 +61,8 @@ class Journal:
             found = []
         except OSError as error:
             raise machine_fault(str(self.path), error) or DataError(
-                f"{self.path} must be readable; got {error}: remove it"
+                f"{self.path} must be readable, or not be there; got {error.strerror or error}: remove "
+                "it, or name another file to write"
             ) from None
         self._records = found[1:] if found and found[0] == self._head else []
 
@@ -98,12 +100,17 @@ class Journal:
     def close(self) -> None:
         """Close the journal, and keep it for a conversion that resumes."""
         if self._file is not None:
-            self._file.close()
+            # After a failed write the buffer is flushed, and fails, once more; that record isn't whole.
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def discard(self) -> None:
         """Remove the journal."""
         self.close()
-        self.path.unlink(missing_ok=True)
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(self.path, error) from None
 
     def _write(self, content: bytes) -> None:
         if self._file is None:

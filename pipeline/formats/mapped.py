@@ -17,6 +17,9 @@ from pipeline.errors import ChangedDataError, MachineError
 
 _Status = tuple[int, int, int, int]
 
+_UNMAPPED = (errno.ENODEV, errno.EINVAL, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Errors by which mounts (some of FUSE, of object stores and of virtual machines) refuse maps."""
+
 
 class MappedFile:
     """A whole file, mapped for reading.
@@ -78,10 +81,18 @@ class MappedFile:
 def _map(path: Path) -> tuple[_Status, mmap.mmap]:
     with path.open("rb") as file:
         status = _status(os.fstat(file.fileno()))
-        if sys.version_info >= (3, 13):
-            # Without a descriptor per map: a set may have more shards than a process may open files.
-            return status, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ, trackfd=False)
-        return status, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            if sys.version_info >= (3, 13):
+                # Without a descriptor per map: a set may have more shards than a process may open files.
+                return status, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ, trackfd=False)
+            return status, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            if error.errno not in _UNMAPPED:
+                raise
+            raise MachineError(
+                f"{path} must lie on a file system that maps files into memory; its own doesn't "
+                f"({error.strerror}): copy the set to a local disk"
+            ) from None
 
 
 def _map_beyond_the_limit(path: Path) -> tuple[_Status, mmap.mmap]:

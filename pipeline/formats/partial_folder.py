@@ -54,15 +54,15 @@ class PartialFolder:
             # Between open and lock another writer may have published the folder under its final name.
             if os.fstat(self._lock).st_ino != self.folder.stat().st_ino:
                 raise BlockingIOError
+            if not keep:
+                for entry in self.folder.iterdir():
+                    entry.unlink()
         except (BlockingIOError, FileNotFoundError):
             self.suspend()
             raise DataError(f"{path} must have one writer at a time; another process is writing it") from None
         except OSError as error:
             self.suspend()
             raise unwritable(path, error) from None
-        if not keep:
-            for entry in self.folder.iterdir():
-                entry.unlink()
 
     def publish(self) -> None:
         """Rename the folder to its final name, replacing an older one; its files are on the disk by now."""
@@ -74,7 +74,9 @@ class PartialFolder:
             _rename(self.path, aside)
         self.folder.replace(self.path)
         disk.sync_folder(self.path.parent)
-        _remove(aside)
+        # NFS removes no file that is open elsewhere. The next writer tries again.
+        with contextlib.suppress(OSError):
+            _remove(aside)
         self.suspend()
 
     def suspend(self) -> None:
@@ -86,13 +88,18 @@ class PartialFolder:
     def discard(self) -> None:
         """Remove the partial folder; does nothing once published or suspended."""
         if self._lock is not None:
-            _remove(self.folder)
+            # What can't be removed is taken over by the next writer; the error before this one counts.
+            with contextlib.suppress(OSError):
+                _remove(self.folder)
             self.suspend()
 
 
 def remove_stale_folder(path: Path) -> None:
     """Remove the partial folder that a killed writer of ``path`` left, unless somebody writes it."""
-    _restore(path)
+    try:
+        _restore(path)
+    except OSError as error:
+        raise unwritable(path, error) from None
     if partial_path(path).exists():
         PartialFolder(path).discard()
 

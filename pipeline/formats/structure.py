@@ -57,6 +57,8 @@ def map_file(path: Path) -> MappedFile:
         ) from None
     except FileNotFoundError:
         raise DataError(f"{path} must exist; make it with `trainer convert SOURCE {path}`") from None
+    except DataError:
+        raise
     except (OSError, ValueError) as error:
         raise unreadable(path, "a .beton file", error) from None
     raise DataError(

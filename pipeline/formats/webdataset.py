@@ -215,6 +215,8 @@ def _entries(folder: Path) -> list[Path]:
 def _map(path: Path) -> MappedFile:
     try:
         return MappedFile(path)
+    except DataError:
+        raise
     except (OSError, ValueError) as error:
         raise unreadable(path, "a tar file", error) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import zlib
@@ -266,7 +267,9 @@ class WebDatasetWriter:
 
     def _close_shard(self) -> None:
         if self._shard is not None:
-            self._shard.file.close()
+            # After a failed write the buffer is flushed, and fails, once more.
+            with contextlib.suppress(OSError):
+                self._shard.file.close()
             self._shard = None
 
 

@@ -58,14 +58,14 @@ class PartialFile:
             # Between open and lock another writer may have published the file under its final name.
             if os.fstat(descriptor).st_ino != self._partial.stat().st_ino:
                 raise BlockingIOError
+            if not keep:
+                os.ftruncate(descriptor, 0)
         except (BlockingIOError, FileNotFoundError):
             os.close(descriptor)
             raise DataError(f"{path} must have one writer at a time; another process is writing it") from None
         except OSError as error:
             os.close(descriptor)
             raise unwritable(path, error) from None
-        if not keep:
-            os.ftruncate(descriptor, 0)
         self.file: BufferedRandom = os.fdopen(descriptor, "r+b")
 
     def sync(self) -> None:
@@ -98,7 +98,9 @@ class PartialFile:
     def discard(self) -> None:
         """Remove the partial file; does nothing once published or suspended."""
         if not self.file.closed:
-            self._partial.unlink(missing_ok=True)
+            # One that can't be removed is taken over by the next writer; the error before this one counts.
+            with contextlib.suppress(OSError):
+                self._partial.unlink(missing_ok=True)
             # On a full disk the remaining buffer fails once more; it is discarded in any case.
             with contextlib.suppress(OSError):
                 self.file.close()

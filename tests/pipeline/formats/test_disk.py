@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forked import run_program
 
 from pipeline.conversion.convert import ConvertOptions, convert
-from pipeline.errors import DataError
+from pipeline.errors import DataError, MachineError
 from pipeline.formats import card_path, open_dataset
 from pipeline.formats.whole import PartialFile, write_whole
 from pipeline.sources import ArraySource
@@ -29,7 +32,7 @@ def source() -> ArraySource:
 
 
 def refusing(number: int) -> Callable[..., Any]:
-    def refuse(*arguments: Any) -> Any:
+    def refuse(*arguments: Any, **options: Any) -> Any:
         raise OSError(number, os.strerror(number))
 
     return refuse
@@ -128,3 +131,65 @@ def test_two_writers_of_one_file_are_kept_apart(tmp_path: Path) -> None:
         assert one.locked
         with pytest.raises(DataError, match="another process is writing it"):
             PartialFile(tmp_path / "x")
+
+
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.EOPNOTSUPP, errno.EACCES], ids=errno.errorcode.get)
+@ENDINGS
+def test_a_file_system_without_maps_is_named_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, number: int
+) -> None:
+    convert(source(), tmp_path / f"x.{ending}", ConvertOptions())
+    monkeypatch.setattr(mmap, "mmap", refusing(number))
+    with pytest.raises(
+        MachineError, match=r"maps files into memory; .*: copy the set to a local disk"
+    ) as told:
+        open_dataset(tmp_path / f"x.{ending}")
+    assert "mend its permissions" not in str(told.value)
+
+
+@ENDINGS
+def test_what_can_not_be_removed_hides_no_error_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr(os, "fsync", refusing(errno.EIO))
+    monkeypatch.setattr(os, "unlink", refusing(errno.EBUSY))
+    monkeypatch.setattr(shutil, "rmtree", refusing(errno.EBUSY))
+    with pytest.raises(DataError, match=r"can't be written: (Input/output error|Device or resource busy)"):
+        convert(source(), tmp_path / f"x.{ending}", ConvertOptions())
+
+
+def test_an_old_folder_that_is_open_elsewhere_stays_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # NFS renames what is removed while it is open, so that its folder isn't empty.
+    out = tmp_path / "x.wds"
+    convert(source(), out, ConvertOptions())
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", refusing(errno.ENOTEMPTY))
+        convert(source(), out, ConvertOptions(overwrite=True))
+    assert open_dataset(out).labels.tolist() == [0, 1] * 3
+    convert(source(), out, ConvertOptions(overwrite=True))
+    assert not list(tmp_path.glob(".*"))
+
+
+@ENDINGS
+@pytest.mark.parametrize("first", [0, 1000, 3000])
+def test_a_full_disk_is_told_of_the_file_that_was_written(tmp_path: Path, ending: str, first: int) -> None:
+    program = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from test_disk import source
+from pipeline.conversion.convert import ConvertOptions, convert
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), hard))
+try:
+    convert(source(), Path(sys.argv[1]), ConvertOptions())
+except Exception as error:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    print(type(error).__name__, error)
+"""
+    out = tmp_path / f"x.{ending}"
+    done = run_program(program, [str(out), str(first), str(Path(__file__).parent)])
+    assert done.stdout.startswith(f"UnwritableError {tmp_path}/")
+    assert done.stdout.endswith("can't be written: File too large\n")
