@@ -28,7 +28,7 @@ def unbroken_output(*, goes_on: bool = False) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if sys.stdout is None:
             # There is no output from the start, as after `>&-`; libraries print to it all the same.
-            output = stack.enter_context(Path(os.devnull).open("w"))
+            output: TextIO = stack.enter_context(Path(os.devnull).open("w"))
         else:
             output = cast(TextIO, Unbroken(sys.stdout, goes_on=goes_on))
         stack.enter_context(contextlib.redirect_stdout(output))

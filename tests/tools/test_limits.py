@@ -41,6 +41,26 @@ def test_libraries_that_do_not_fit_into_memory() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words", [("run", "--help"), ("list", "samplers"), ("inspect", "x.beton")], ids=" ".join
+)
+def test_an_output_that_is_closed_from_the_start(words: tuple[str, ...]) -> None:
+    program = "os.close(1); sys.stdout = None; sys.exit(main(sys.argv[1:]))"
+    done = run_program(BEGIN + program, words)
+    assert done.returncode == (2 if words[0] == "inspect" else 0)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("convert", "m:o", "x.beton"), ("profile", "cifar10")], ids=" ".join)
+def test_a_current_folder_that_is_gone(tmp_path: Path, words: tuple[str, ...]) -> None:
+    program = "os.chdir(sys.argv[1]); os.rmdir(sys.argv[1]); sys.exit(main(sys.argv[2:]))"
+    (tmp_path / "gone").mkdir()
+    done = run_program(BEGIN + program, [str(tmp_path / "gone"), *words])
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line == f"trainer {words[0]}: the current folder must be there; it was removed: change to another"
+
+
 def test_an_output_without_room() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(

@@ -153,6 +153,24 @@ def test_half_of_torchruns_environment_is_an_error(monkeypatch: pytest.MonkeyPat
         join()
 
 
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        (("x", "2", "0"), "RANK must be a number, as torchrun sets it; got 'x'"),
+        (("0", "2", ""), "LOCAL_RANK must be a number"),
+        (("0", "2", "0"), "ranks must be started by torchrun, .*MASTER_ADDR expected"),
+    ],
+)
+def test_ranks_that_torchrun_did_not_number_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, values: tuple[str, ...], line: str
+) -> None:
+    for name, value in zip(("RANK", "WORLD_SIZE", "LOCAL_RANK"), values, strict=True):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(RunError, match=line):
+        join("cpu")
+
+
 def test_alone_everything_is_as_it_was() -> None:
     world = World()
     rows = np.arange(6, dtype=np.float32)
