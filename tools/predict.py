@@ -17,7 +17,7 @@ from pipeline.errors import one_line
 from pipeline.formats import FORMATS, Converted, is_converted, open_dataset
 from pipeline.formats.whole import PartialFile, unwritable
 from pipeline.sources import SHARDED, SOURCES
-from pipeline.sources.archives import ArchivedImages, is_archive
+from pipeline.sources.archives import COMPRESSED, ArchivedImages, is_archive
 from pipeline.sources.csv_list import ENDINGS
 from pipeline.sources.loose import LooseImages
 from pipeline.sources.protocol import Source
@@ -198,7 +198,7 @@ def _files(word: str, data_dir: Path | None) -> list[str] | None:
     path = Path(word)
     if path.suffix.removeprefix(".") in FORMATS or path.suffix.lower() in (".npz", *ENDINGS, *SHARDED):
         return None
-    if path.suffix.lower() == ".zip":
+    if word.lower().endswith((".zip", *COMPRESSED)):
         return None
     if path.is_dir():
         folder = path.resolve()

@@ -78,19 +78,24 @@ def open_images(
 
 
 def _of_wishes(words: Sequence[str]) -> list[str]:
-    """Return the options that choices must fit, with their values."""
+    """Return the options that choices must fit, with their values; a network's where it is named."""
     found, takes = [], False
     for word in words:
         if word.startswith("--"):
-            takes = word.partition("=")[0].replace("_", "-").partition(".")[0] in _WISHES
+            option, _, own = word.partition("=")[0].replace("_", "-").partition(".")
+            takes = option in _WISHES and (not own or _names_network(words))
         if takes:
             found.append(word)
     return found
 
 
+def _names_network(words: Sequence[str]) -> bool:
+    return any(word.partition("=")[0] == "--model" for word in words)
+
+
 def wish_of(asked: config.Run, words: Sequence[str]) -> Wish:
     """Return what a run with the options of a command line asks for."""
-    named = any(word.partition("=")[0].partition(".")[0] == "--model" for word in words)
+    named = _names_network(words)
     model = asked.model
     fine_tunes = asked.init_from is not None or bool(getattr(model, "pretrained", False))
     arch = getattr(model, "arch", SLOTS["model"].named(asked))

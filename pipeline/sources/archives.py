@@ -25,6 +25,9 @@ from pipeline.sources.unreadable import unread
 from pipeline.sources.walk import ENDINGS, left_out, said
 from pipeline.targets import TargetKind
 
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+"""Endings of tars that are compressed as a whole, within which nothing can be found without unpacking all."""
+
 
 class Archive(Protocol):
     """Files in one file."""
@@ -230,7 +233,12 @@ def is_archive(path: Path) -> bool:
     Raises
     ------
     DataError
-        When a tar can't be read.
+        When a tar can't be read, or is compressed as a whole.
     """
+    if path.name.lower().endswith(COMPRESSED) and path.is_file():
+        raise DataError(
+            f"a tar must be uncompressed, as images are read where they lie in it; got {path}: unpack it, "
+            "and give the folder"
+        )
     ending = path.suffix.lower()
     return ending in (".zip", ".tar") and path.is_file() and (ending == ".zip" or holds_folders(path))

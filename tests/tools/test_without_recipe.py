@@ -15,6 +15,7 @@ from tools.without_recipe import recipe_text, said
 from trainer import recipe
 from trainer.automatic.choices import Choice
 from trainer.config import Run
+from trainer.models.resnet import ResNet8
 
 CLASSES = ("cat", "dog", "owl")
 FAST = ("--device", "cpu", "--precision", "fp32", "--model.width", "4", "--epochs", "2")
@@ -76,6 +77,14 @@ def test_a_folder_is_converted_and_trained_on_and_its_recipe_can_be_edited(
     kept.write_text(kept.read_text().replace("epochs = 2.0", "epochs = 1.0"))
     assert main(["run", str(kept), "--name", "edited"]) == 0
     assert json.loads(Path("runs/edited/ledger.json").read_text())["trained"] == 48
+
+
+def test_an_option_of_the_network_is_one_of_the_network_that_is_chosen(
+    photos: Path, output: Callable[[], str]
+) -> None:
+    assert main(["run", "photos", *FAST, "--epochs", "1", "--name", "narrow"]) == 0
+    assert "resnet8 on photos" in output()
+    assert isinstance(recipe.load("runs/narrow/run.toml").model, ResNet8)
 
 
 def test_images_that_changed_since_the_conversion_are_noticed(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -154,3 +156,25 @@ def test_irreducible_losses_want_two_sets(here: Path, output: Callable[[], str])
     words = ["score", "list.csv", "--metric", "irreducible_loss", "--device", "cpu"]
     assert main(words) == 2
     assert "irreducible losses must be of another set than the network trains on; got list.csv" in output()
+
+
+def test_too_few_images_are_one_line_before_a_conversion(here: Path, output: Callable[[], str]) -> None:
+    for name, images in (("one/a", 3), ("lone/a", 1), ("lone/b", 1)):
+        Path(name).mkdir(parents=True)
+        for index in range(images):
+            shutil.copy(f"images/{index}.png", f"{name}/{index}.png")
+    for source, said in (
+        ("one", "images to train on must be of at least 2 classes"),
+        ("lone", "must hold two of a class, one to be held out; lone has 2"),
+    ):
+        assert main(["run", source, *FAST]) == 2
+        assert said in output()
+    assert not Path("data").exists()
+
+
+def test_a_compressed_tar_is_one_line(here: Path, output: Callable[[], str]) -> None:
+    with tarfile.open("pets.tar.gz", "w:gz") as tar:
+        tar.add("images")
+    for words in (["run", "pets.tar.gz", *FAST], ["convert", "pets.tar.gz", "x.beton"]):
+        assert main(words) == 2
+        assert "a tar must be uncompressed, as images are read where they lie in it" in output()

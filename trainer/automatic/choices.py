@@ -122,6 +122,10 @@ def choose(images: Images, machine: Machine, wish: Wish) -> tuple[Choice, ...]:
             "images to train on must have classes, labels or values; these have none: arrange them as "
             "CLASS/IMAGE, or list them in a .csv"
         )
+    if images.kind == "class" and images.outputs < 2:
+        raise RunError(
+            "images to train on must be of at least 2 classes; these are of one: arrange them as CLASS/IMAGE"
+        )
     resolution, side = _resolution(images, machine, wish)
     network = _network(images, machine, wish)
     batch = _batch(images, machine, wish, side)

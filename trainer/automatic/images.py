@@ -135,6 +135,13 @@ def prospect(found: Found, machine: Machine, wish: Wish) -> Run:
     sides = sides_of(found.source)
     shape = sides[0] if len(set(sides)) == 1 else None
     spec = spec_of(found.source)
+    # One of each class stays to be trained on.
+    most = np.bincount(found.source.labels).max() if spec.kind == "class" else len(found.source)
+    if found.test is None and spec.kind != "none" and most < 2:
+        raise RunError(
+            f"images without a test set must hold two of a class, one to be held out; {found.text} has "
+            f"{len(found.source):,}, and none of them: add some, or a folder of each split"
+        )
     images = Images(
         samples=len(found.source),
         outputs=len(spec.classes) or spec.columns or 1,
