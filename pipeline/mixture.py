@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +51,21 @@ class Mixture:
         # Copies: on the CPU a tensor would share an array's memory.
         on_device = place(partners.copy(), device), place(coefficients.copy(), device)
         return cls(partners, coefficients, *on_device)
+
+    @classmethod
+    def of_pairs(cls, partner: NDArray[Any], coefficient: NDArray[Any]) -> Mixture:
+        """Return the mixture of each image with one other.
+
+        Parameters
+        ----------
+        partner
+            int64[n], index of the other image.
+        coefficient
+            float32[n], of the image itself; the other one has the rest.
+        """
+        partners = np.stack([np.arange(len(partner)), partner], axis=1)
+        coefficients = np.stack([coefficient, 1 - coefficient], axis=1)
+        return cls.of(partners.astype(np.int64, copy=False), coefficients.astype(np.float32, copy=False))
 
     def __len__(self) -> int:
         return len(self.partners)

@@ -1,12 +1,14 @@
-"""Text files as editors and spreadsheets write them, and strict JSON."""
+"""Text files as editors and spreadsheets write and read them, and strict JSON."""
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
 import stat
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,13 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
     content = path.read_bytes()
     encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
     return content.decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    r"""Return rows as CSV, with line ends ``\n``; None is an empty cell."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue()
 
 
 def read_json(text: str) -> Any:

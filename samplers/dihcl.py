@@ -47,6 +47,7 @@ class DIHCL:
     """Initial epochs that scan the set; at most half of the run."""
 
     needs: ClassVar[tuple[Statistic, ...]] = ("loss",)
+    may_starve: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_choice("hardness", self.hardness, ("change", "loss"))

@@ -97,6 +97,7 @@ class Kakurenbo:
     scales_lr: ClassVar[bool] = True
 
     needs: ClassVar[tuple[Statistic, ...]] = ("loss", "p_true")
+    may_starve: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.fraction < 1:

@@ -145,6 +145,7 @@ class MCL:
     """gamma, by which lambda decays every round."""
 
     needs: ClassVar[tuple[Statistic, ...]] = ("loss",)
+    may_starve: ClassVar[bool] = True
 
     @property
     def reads_labels(self) -> bool:

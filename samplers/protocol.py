@@ -145,3 +145,12 @@ class Sampler(Protocol):
 
     def load_state_dict(self, state: State) -> None:
         """Restore ``state``: the orders that follow equal those of the sampler that saved it."""
+
+
+def may_starve(config: object) -> bool:
+    """Whether a config's sampler can leave a sample out for good.
+
+    Either by its definition, or where its importance reaches 0: the config then has ``may_starve = True``.
+    All others return to every sample, however well it is learned.
+    """
+    return bool(getattr(config, "may_starve", False))

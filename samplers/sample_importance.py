@@ -200,6 +200,7 @@ class SampleImportance:
     """A scores file with weights to use instead, after ``epochs``."""
 
     by_class: ClassVar[bool] = False
+    may_starve: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_at_least("epochs", self.epochs, 0)

@@ -74,6 +74,7 @@ class Subset:
     """Keep the lowest scores instead of the highest."""
 
     needs: ClassVar[tuple[Statistic, ...]] = ()
+    may_starve: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.keep is not None and not 0 < self.keep <= 1:

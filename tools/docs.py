@@ -8,14 +8,22 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from samplers.protocol import may_starve
 from tools.pages import build_site
 from trainer.errors import RunError
 from trainer.slots import SLOTS, Slot
 
 ROOT = Path(__file__).parents[1]
+TRAITS: Mapping[str, Callable[[Any], str]] = {
+    "needs": lambda part: ", ".join(getattr(part, "needs", ())),
+    "may leave out": lambda part: "some, for good" if may_starve(part) else "",
+}
+"""Further columns of a table of parts, by their headings."""
+
 _TABLE = re.compile(r"(<!-- parts: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -36,14 +44,14 @@ def updated(text: str) -> str:
 
 
 def _rows(slot: Slot) -> str:
-    """Return a slot's table: each part, the first line of its docstring, and the feedback that it needs."""
+    """Return a slot's table: each part, the first line of its docstring, and traits that any of them has."""
     parts = {name: cls() for name, cls in slot.table.items()}
-    needing = any(getattr(part, "needs", ()) for part in parts.values())
-    head = [slot.name, "", "needs"] if needing else [slot.name, ""]
+    traits = {head: trait for head, trait in TRAITS.items() if any(map(trait, parts.values()))}
+    head = [slot.name, "", *traits]
     lines = [head, ["---"] * len(head)]
     for name, part in parts.items():
         what = (inspect.getdoc(part) or "").partition("\n")[0]
-        lines.append([f"`{name}`", what, ", ".join(getattr(part, "needs", ()))][: len(head)])
+        lines.append([f"`{name}`", what, *(trait(part) for trait in traits.values())])
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 

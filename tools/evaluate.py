@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +15,7 @@ from pipeline.formats import is_converted
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
 from pipeline.ops.memory import place
+from pipeline.text import csv_text
 from tools.answers import ANSWERS
 from tools.convert import image_progress
 from tools.linear import evaluate_linearly
@@ -168,7 +166,7 @@ class Evaluate:
                 self.json, (dumps({"schema": SCHEMA, **about, **report.table()}, indent=1) + "\n").encode()
             )
         if self.csv is not None:
-            write_whole(self.csv, as_csv(answers.rows(report)).encode())
+            write_whole(self.csv, csv_text(answers.rows(report)).encode())
         if self.html is not None and exhibits is not None:
             # Imported here: only pages are drawn.
             from tools.evaluating.page import page
@@ -215,10 +213,3 @@ class Evaluate:
                     exhibits.add(part.indices, wrongness, part.answers, targets)
                 progress.advance(task, len(part.indices))
         return tally.report()
-
-
-def as_csv(rows: Iterable[Sequence[object]]) -> str:
-    """Return rows as CSV."""
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(rows)
-    return file.getvalue()

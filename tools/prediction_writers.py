@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-
 from pipeline.formats.strict_json import dumps
+from pipeline.text import csv_text
 from tools.answers import Answers
 from trainer.inference.prediction import Prediction
 
@@ -19,21 +16,15 @@ class CsvWriter:
 
     def head(self) -> str:
         """Return the names of the columns."""
-        return self._row(["image", *self._answers.columns])
+        return csv_text([["image", *self._answers.columns]])
 
     def line(self, prediction: Prediction, first: bool) -> str:
         """Return an image's row."""
-        return self._row([prediction.image, *self._answers.cells(prediction)])
+        return csv_text([[prediction.image, *self._answers.cells(prediction)]])
 
     def foot(self) -> str:
         """Return nothing."""
         return ""
-
-    @staticmethod
-    def _row(cells: Sequence[str]) -> str:
-        file = io.StringIO()
-        csv.writer(file, lineterminator="\n").writerow(cells)
-        return file.getvalue()
 
 
 class JsonLinesWriter:

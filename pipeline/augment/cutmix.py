@@ -76,10 +76,7 @@ class Cutmix:
 
     def constituents(self, draws: HostArrays) -> Mixture:
         """Return the image itself with its remaining area fraction, and its partner with the rectangle's."""
-        partner, coefficient = draws["partner"], draws["coefficient"]
-        partners = np.stack([np.arange(len(partner)), partner], axis=1)
-        coefficients = np.stack([coefficient, 1 - coefficient], axis=1)
-        return Mixture.of(partners.astype(np.int64, copy=False), coefficients.astype(np.float32, copy=False))
+        return Mixture.of_pairs(draws["partner"], draws["coefficient"])
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Paste the rectangles."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
-from pipeline.modes import Mode
 from pipeline.sources.holdout import hold_out
-from pipeline.sources.protocol import Source, in_mode
+from pipeline.sources.protocol import Source
+from pipeline.sources.wrapped import Wrapped
 
 
-class Sampled:
+class Sampled(Wrapped):
     """``samples`` images of ``source``, in their order; where they have classes, class by class at random.
 
     Every class keeps its fraction of the samples, rounded, so the number may differ from ``samples`` by as
@@ -32,8 +31,7 @@ class Sampled:
                 f"samples must be at least 1 and at most the {len(source):,} of {source.origin}; "
                 f"got {samples:,}: take fewer"
             )
-        self._source = source
-        self.name, self.split, self.notes = source.name, source.split, tuple(source.notes)
+        super().__init__(source)
         self.kind, self.classes = source.kind, tuple(source.classes)
         labels = source.labels if source.kind == "class" else np.zeros(len(source), np.int64)
         whole = samples == len(source)
@@ -44,16 +42,6 @@ class Sampled:
 
     def __len__(self) -> int:
         return len(self._indices)
-
-    def fingerprint(self) -> str:
-        """Return the source's own; ``origin`` names the draw."""
-        return self._source.fingerprint()
-
-    def in_mode(self, mode: Mode) -> Self:
-        """Return the same images in another mode; see `pipeline.sources.protocol.in_mode`."""
-        other = copy.copy(self)
-        other._source = in_mode(self._source, mode)
-        return other
 
     def read(self, index: int) -> NDArray[Any]:
         """Decode image ``index``; see `Source.read`."""

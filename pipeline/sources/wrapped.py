@@ -12,7 +12,7 @@ from pipeline.sources.protocol import Source, in_mode
 
 
 class Wrapped:
-    """The images of ``source``, for sources that have other targets for them.
+    """The images of ``source``, for sources that have other targets for them, or some of them.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Wrapped:
         return len(self._source)
 
     def fingerprint(self) -> str:
-        """Return the source's own; its targets are compared besides."""
+        """Return the source's own; targets and ``origin`` are compared besides."""
         return self._source.fingerprint()
 
     def in_mode(self, mode: Mode) -> Self:

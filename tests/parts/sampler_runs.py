@@ -7,13 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from samplers import Feedback, Order, Plan
+from samplers import SAMPLERS, Feedback, Order, Plan
 from samplers.families.rounds import RoundSampler
 
 
 def small_plan(samples: int = 60, **options: Any) -> Plan:
     fields = {"epochs": 12, "budget": 0.4, "batch_size": 8, "seed": 5}
     return Plan(samples, **{**fields, **options}, labels=np.arange(samples) * 7 % 4)
+
+
+def built(name: str, samples: int = 60, **options: Any) -> RoundSampler:
+    """Return the sampler ``name`` with its own defaults, for a plan of `small_plan`."""
+    sampler = SAMPLERS[name]().build(small_plan(samples, **options))
+    assert isinstance(sampler, RoundSampler)
+    return sampler
 
 
 def train(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -37,15 +36,6 @@ def run(sampler: Any, save_at: Any = None) -> Any:
             p_true = np.full(len(ids), 0.75, np.float32)
             sampler.observe(Feedback(step, ids, -np.log(p_true), p_true, np.zeros(len(ids), bool)))
     return orders
-
-
-def assert_same(ours: list[Order], theirs: list[Order]) -> None:
-    assert len(ours) == len(theirs)
-    for one, other in zip(ours, theirs, strict=True):
-        for field in dataclasses.fields(Order):
-            a, b = getattr(one, field.name), getattr(other, field.name)
-            assert (a is None) == (b is None)
-            np.testing.assert_array_equal(a, b)
 
 
 def shared_files() -> set[str]:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.targets import TargetSpec
-from tools.answers.protocol import MOST_LISTED, figures_table, named, number, share
+from tools.answers.protocol import MOST_LISTED, figures_table, named, number, percent
 from trainer.errors import RunError
 from trainer.inference.class_report import ClassReport
 from trainer.inference.prediction import Prediction
@@ -82,9 +82,9 @@ class ClassAnswers:
         taken = [f"predicted {name}" for name in report.classes]
         rows: list[list[object]] = [["class", "images", "precision", "recall", "f1", *taken]]
         for label, name in enumerate(report.classes):
-            shares = (report.precision[label], report.recall[label], report.f1[label])
+            fractions = (report.precision[label], report.recall[label], report.f1[label])
             rows.append(
-                [name, report.support[label], *map(number, shares), *report.confusion[label].tolist()]
+                [name, report.support[label], *map(number, fractions), *report.confusion[label].tolist()]
             )
         return rows
 
@@ -119,7 +119,7 @@ def per_class(report: ClassReport) -> Table:
         table.title = f"the {MOST_LISTED} of {len(report.classes):,} classes with the lowest F1"
     for label in order:
         columns = (report.precision[label], report.recall[label], report.f1[label])
-        table.add_row(Text(report.classes[label]), f"{report.support[label]:,}", *map(share, columns))
+        table.add_row(Text(report.classes[label]), f"{report.support[label]:,}", *map(percent, columns))
     return table
 
 

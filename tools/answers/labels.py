@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.targets import TargetSpec
-from tools.answers.protocol import MOST_LISTED, figures_table, named, number, share
+from tools.answers.protocol import MOST_LISTED, figures_table, named, number, percent
 from trainer.errors import RunError
 from trainer.inference.label_report import LabelReport
 from trainer.inference.prediction import Prediction
@@ -83,8 +83,8 @@ class LabelAnswers:
             )
         for label in order:
             columns = (report.average_precision, report.precision, report.recall, report.f1)
-            shares = [share(values[label]) for values in columns]
-            table.add_row(Text(report.labels[label]), f"{report.support[label]:,}", *shares)
+            cells = [percent(values[label]) for values in columns]
+            table.add_row(Text(report.labels[label]), f"{report.support[label]:,}", *cells)
         return [figures_table(self.figures(report)), table]
 
     def rows(self, report: LabelReport) -> list[list[object]]:

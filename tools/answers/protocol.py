@@ -76,7 +76,7 @@ def figures_table(figures: Sequence[tuple[Metric, float]]) -> Table:
     return table
 
 
-def share(value: float) -> str:
+def percent(value: float) -> str:
     """Return a fraction in percent; a dash where it isn't defined."""
     return NONE if np.isnan(value) else f"{value:.1%}"
 

@@ -79,8 +79,8 @@ def ledger(lineup: Lineup) -> LedgerFigure | None:
             " ",
             el("span", MEANINGS.get(name, ""), class_="gloss"),
         )
-        body.append([key, *(_share(phases.get(name), run) for run, _, phases in rows)])
-    total = [_share(run.number("train_seconds"), run) for run, _, _ in rows]
+        body.append([key, *(_fraction(phases.get(name), run) for run, _, phases in rows)])
+    total = [_fraction(run.number("train_seconds"), run) for run, _, _ in rows]
     first_off = next((i for i, name in enumerate(names) if name in OFF_THE_CLOCK), len(names))
     body.insert(first_off, [el("strong", "training clock"), *total])
     caption = "Seconds per phase, and fraction of the training clock"
@@ -115,7 +115,7 @@ def _stack(phases: Mapping[str, float], longest: float, spoken: str) -> Safe:
     return el("svg", segments, class_="stack", role="img", aria_label=spoken)
 
 
-def _share(seconds: float | None, run: RunRecord) -> Safe | str:
+def _fraction(seconds: float | None, run: RunRecord) -> Safe | str:
     clock = run.number("train_seconds")
     if seconds is None:
         return NONE

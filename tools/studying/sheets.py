@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from dataclasses import dataclass
 
@@ -11,6 +9,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.text import csv_text
 from tools.reporting import markup
 from tools.reporting.markup import Child, Safe, el
 from tools.reporting.wording import NONE
@@ -120,12 +119,7 @@ def _markdown(text: str) -> str:
 
 def comma_separated(sheet: Sheet) -> str:
     """Return a table as CSV with a line of headings: values in full, nothing where there is none."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(sheet.columns)
-    for row in sheet.rows:
-        writer.writerow(["" if cell.value is None else cell.value for cell in row])
-    return file.getvalue()
+    return csv_text([sheet.columns, *([cell.value for cell in row] for row in sheet.rows)])
 
 
 def latex(sheet: Sheet) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.formats.whole import write_whole
+from pipeline.text import csv_text
 from trainer.errors import RunError
 from trainer.sinks.protocol import Line, SinkContext
 
@@ -54,27 +53,21 @@ class OpenCsvTables:
 class _Table:
     def __init__(self, path: Path, columns: Sequence[str], lines: Iterable[Line]) -> None:
         self._path, self._columns = path, columns
-        text = self._text(columns) + "".join(map(self._row, lines))
+        text = csv_text([columns, *map(self._cells, lines)])
         write_whole(path, text.encode())
 
     def append(self, line: Line) -> None:
         try:
             with self._path.open("a") as file:
-                file.write(self._row(line))
+                file.write(csv_text([self._cells(line)]))
         except OSError as error:
             raise RunError(
                 f"{self._path} can't be written: {error.strerror or error}; once it can, the same command "
                 "goes on from the last checkpoint"
             ) from None
 
-    def _row(self, line: Line) -> str:
-        return self._text([line.get(column) for column in self._columns])
-
-    @staticmethod
-    def _text(cells: Sequence[Any]) -> str:
-        file = io.StringIO()
-        csv.writer(file, lineterminator="\n").writerow(cells)
-        return file.getvalue()
+    def _cells(self, line: Line) -> list[Any]:
+        return [line.get(column) for column in self._columns]
 
 
 def _flat(line: Line) -> Line:

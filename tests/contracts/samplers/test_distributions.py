@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sampler_runs import run, small_plan
+from sampler_runs import built, run
 
 from samplers import SAMPLERS, Feedback
 from samplers.families.rounds import RoundSampler
 from samplers.families.weighted import WeightedSampler
+from samplers.protocol import may_starve
 
 pytestmark = pytest.mark.filterwarnings("ignore::samplers.errors.SamplingWarning")
-MAY_STARVE = {"subset", "sample_importance", "class_importance", "dihcl", "kakurenbo", "mcl"}
-"""Samplers that can leave a sample out for good: by their definition, or where its importance reaches 0."""
 
 
-def _moved(template: WeightedSampler, other: Any) -> None:  # type: ignore[type-arg]
+def _moved(template: RoundSampler, other: RoundSampler) -> None:
     """Bring a sampler of another seed to the template's state, any pass under way dropped."""
     state = {**template.state_dict(), "plan": other.state_dict()["plan"]}
     for key in ("memory.pending.ids", "memory.pending.weights"):
@@ -51,7 +50,7 @@ def test_the_first_id_drawn_is_distributed_as_declared(build: Callable[..., Roun
     counts, expected = np.zeros(12), np.zeros(12)
     for seed in range(1500):
         sampler = build(**options, seed=seed)
-        _moved(template, sampler)  # type: ignore[arg-type]
+        _moved(template, sampler)
         chances = sampler.probabilities()
         assert chances.sum() == pytest.approx(1)
         expected += chances
@@ -61,9 +60,8 @@ def test_the_first_id_drawn_is_distributed_as_declared(build: Callable[..., Roun
 
 @pytest.mark.parametrize("which", [name for name in SAMPLERS if hasattr(SAMPLERS[name], "importance")])
 def test_a_round_is_drawn_by_its_importance(which: str) -> None:
-    part = SAMPLERS[which]()
-    options = {"samples": 6, "epochs": 20, "budget": 0.5, "batch_size": 3}
-    template = part.build(small_plan(**options))  # type: ignore[arg-type]
+    options: dict[str, Any] = {"samples": 6, "epochs": 20, "budget": 0.5, "batch_size": 3}
+    template = built(which, **options)
     assert isinstance(template, WeightedSampler)
     run(template, 16)
     chances = template.probabilities()
@@ -78,7 +76,7 @@ def test_a_round_is_drawn_by_its_importance(which: str) -> None:
         inclusion[list(sequence)] += chance
     counts = np.zeros(6)
     for seed in range(2000):
-        sampler = part.build(small_plan(**options, seed=seed))  # type: ignore[arg-type]
+        sampler = built(which, **options, seed=seed)
         _moved(template, sampler)
         np.add.at(counts, sampler.next_order().ids, 1)
     expected = 2000 * (3 * chances if template.replacement else inclusion)
@@ -86,12 +84,12 @@ def test_a_round_is_drawn_by_its_importance(which: str) -> None:
     assert (np.abs(counts - expected) < 4.9 * spread).all()
 
 
-@pytest.mark.parametrize("which", sorted(set(SAMPLERS) - MAY_STARVE))
+@pytest.mark.parametrize("which", [name for name, part in SAMPLERS.items() if not may_starve(part)])
 def test_no_sample_starves_where_the_method_promises_so(which: str) -> None:
-    sampler = SAMPLERS[which]().build(small_plan(40, epochs=30, budget=0.5, batch_size=4))
+    sampler = built(which, 40, epochs=30, budget=0.5, batch_size=4)
     lowest = []
-    while sampler.round < sampler.rounds:  # type: ignore[attr-defined]
-        lowest.append(sampler.probabilities())  # type: ignore[attr-defined]
+    while sampler.round < sampler.rounds:
+        lowest.append(sampler.probabilities())
         order = sampler.next_order()
         p_true = np.where(order.ids == 0, 1, 0.3).astype(np.float32)  # sample 0 is always right
         sampler.observe(Feedback(1, order.ids, -np.log(p_true), p_true, np.ones(len(p_true), bool)))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from augment_keys import keys_of
 from torchvision.transforms import v2
 
 import pipeline
@@ -32,10 +33,6 @@ class Inverted(NoAugment):
         return 255 - images
 
 
-def keys_of(n: int) -> Keys:
-    return Keys(seed=0, round=0, step=0, ids=np.arange(n) + 100, occurrences=np.zeros(n, np.int64))
-
-
 def on_device(drawn: object) -> list[dict[str, torch.Tensor]]:
     return [{name: place(array, CPU) for name, array in part.items()} for part in drawn.parts]  # type: ignore[attr-defined]
 
@@ -57,7 +54,7 @@ def test_normalizes_as_the_definition_says() -> None:
 def test_parts_follow_each_other() -> None:
     parts = [Standard(), Ricap(), Mixup()]
     whole, n = Augmentation(parts, MEAN, STD), 6  # type: ignore[arg-type]
-    draws = whole.draw(keys_of(n), 16, 16)
+    draws = whole.draw(keys_of(n, first=100), 16, 16)
     images = torch.randint(0, 256, (n, 3, 16, 16), dtype=torch.uint8)
     one, two, three = on_device(draws)
     expected = parts[1].apply(parts[0].apply(images, one), two)  # type: ignore[attr-defined]
@@ -68,7 +65,7 @@ def test_parts_follow_each_other() -> None:
 def test_two_mixings_compose() -> None:
     """Each of mixup's two images is RICAP's mixture of four: eight constituents, coefficients multiplied."""
     whole, n = Augmentation([Ricap(), Mixup()], MEAN, STD), 5
-    draws = whole.draw(keys_of(n), 16, 16)
+    draws = whole.draw(keys_of(n, first=100), 16, 16)
     ricap, mixup = draws.parts
     mixture = draws.mixture
     assert mixture is not None
@@ -92,7 +89,7 @@ def test_shares_are_what_is_seen_of_each_image() -> None:
     images = (torch.arange(n, dtype=torch.uint8) * 30)[:, None, None, None].expand(n, 3, 16, 16)
     for parts in ([Mixup()], [Ricap()], [Ricap(per_sample=True), Mixup(per_sample=True)], [Mixup(), Ricap()]):
         mixing = Augmentation(parts, (0.0,) * 3, (1 / 255,) * 3)  # type: ignore[arg-type]
-        draws = mixing.draw(keys_of(n), 16, 16)
+        draws = mixing.draw(keys_of(n, first=100), 16, 16)
         out = mixing.transform(images, on_device(draws))
         assert draws.mixture is not None
         expected = (draws.mixture.coefficients * draws.mixture.partners * 30).sum(1)
@@ -100,8 +97,8 @@ def test_shares_are_what_is_seen_of_each_image() -> None:
 
 
 def test_a_second_part_of_a_kind_draws_on_its_own() -> None:
-    twice = Augmentation([Mixup(), Mixup()], MEAN, STD).draw(keys_of(9), 32, 32)
-    once = Augmentation([Mixup()], MEAN, STD).draw(keys_of(9), 32, 32)
+    twice = Augmentation([Mixup(), Mixup()], MEAN, STD).draw(keys_of(9, first=100), 32, 32)
+    once = Augmentation([Mixup()], MEAN, STD).draw(keys_of(9, first=100), 32, 32)
     first, second = twice.parts
     assert all((first[name] == once.parts[0][name]).all() for name in first)
     assert (first["partner"] != second["partner"]).any()
@@ -109,13 +106,13 @@ def test_a_second_part_of_a_kind_draws_on_its_own() -> None:
 
 
 def test_another_part_in_front_changes_no_draw() -> None:
-    alone = Augmentation([Ricap()], MEAN, STD).draw(keys_of(9), 32, 32).parts[0]
-    behind = Augmentation([Standard(), Ricap()], MEAN, STD).draw(keys_of(9), 32, 32).parts[1]
+    alone = Augmentation([Ricap()], MEAN, STD).draw(keys_of(9, first=100), 32, 32).parts[0]
+    behind = Augmentation([Standard(), Ricap()], MEAN, STD).draw(keys_of(9, first=100), 32, 32).parts[1]
     assert all((alone[name] == behind[name]).all() for name in alone)
 
 
 def test_applies_to_a_batch_and_changes_its_images_only() -> None:
-    whole, keys = Augmentation([Standard()], MEAN, STD), keys_of(4)
+    whole, keys = Augmentation([Standard()], MEAN, STD), keys_of(4, first=100)
     images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
     view = RawView(images, tuple(on_device(whole.draw(keys, 8, 8))))
     raw = RawBatch(

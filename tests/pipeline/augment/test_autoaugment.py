@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from augment_keys import keys_of
 from PIL import Image
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, InterpolationMode
 from torchvision.transforms.autoaugment import _apply_op
@@ -12,7 +13,7 @@ from pipeline.augment.policies import POLICIES
 from pipeline.augment.spaces import learned
 from pipeline.errors import DataError
 from pipeline.ops.memory import place
-from pipeline.randomness import Keys, integers, sample_doubles
+from pipeline.randomness import integers, sample_doubles
 
 CPU = torch.device("cpu")
 NAMES = {
@@ -23,10 +24,6 @@ NAMES = {
     "Color": "color",
     "AutoContrast": "autocontrast",
 }
-
-
-def keys_of(n: int) -> Keys:
-    return Keys(seed=0, round=0, step=0, ids=np.arange(n), occurrences=np.zeros(n, np.int64))
 
 
 @pytest.mark.parametrize("name", list(POLICIES))

@@ -2,14 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from augment_keys import keys_of
 
 from pipeline.augment.beta import check_alpha, draw_beta, symmetric_beta
 from pipeline.errors import DataError
-from pipeline.randomness import Keys
-
-
-def keys_of(n: int, step: int = 0) -> Keys:
-    return Keys(seed=5, round=0, step=step, ids=np.arange(n), occurrences=np.zeros(n, np.int64))
 
 
 def cumulative(alpha: float, x: np.ndarray) -> np.ndarray:
@@ -28,7 +24,7 @@ def cumulative(alpha: float, x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("alpha", [0.05, 0.3, 0.5, 0.51, 0.8, 1.0, 2.0, 20.0])
 def test_follows_the_beta_distribution(alpha: float) -> None:
     n = 20_000
-    values = np.sort(draw_beta(keys_of(n), "b", alpha, per_sample=True))
+    values = np.sort(draw_beta(keys_of(n, seed=5), "b", alpha, per_sample=True))
     assert ((values >= 0) & (values <= 1)).all()
     grid = np.linspace(0.01, 0.99, 99)
     empirical = np.searchsorted(values, grid, side="right") / n
@@ -42,7 +38,7 @@ def test_follows_the_beta_distribution(alpha: float) -> None:
 @pytest.mark.parametrize("alpha", [0.3, 2.0])
 def test_agrees_with_numpys_own(alpha: float) -> None:
     n = 20_000
-    ours = np.sort(draw_beta(keys_of(n), "b", alpha, per_sample=True))
+    ours = np.sort(draw_beta(keys_of(n, seed=5), "b", alpha, per_sample=True))
     theirs = np.sort(np.random.default_rng(1).beta(alpha, alpha, n))
     both = np.concatenate([ours, theirs])
     distance = np.abs(np.searchsorted(ours, both, "right") - np.searchsorted(theirs, both, "right")).max() / n
@@ -50,14 +46,14 @@ def test_agrees_with_numpys_own(alpha: float) -> None:
 
 
 def test_one_a_batch_is_the_same_for_all_and_differs_from_step_to_step() -> None:
-    values = [draw_beta(keys_of(4, step), "b", 0.3, per_sample=False) for step in range(50)]
+    values = [draw_beta(keys_of(4, step, seed=5), "b", 0.3, per_sample=False) for step in range(50)]
     assert all((row == row[0]).all() and row.shape == (4,) for row in values)
     assert len({row[0] for row in values}) == 50
 
 
 def test_a_rejection_moves_nobody_elses_number() -> None:
-    whole = draw_beta(keys_of(5000), "b", 0.5, per_sample=True)
-    assert (draw_beta(keys_of(10), "b", 0.5, per_sample=True) == whole[:10]).all()
+    whole = draw_beta(keys_of(5000, seed=5), "b", 0.5, per_sample=True)
+    assert (draw_beta(keys_of(10, seed=5), "b", 0.5, per_sample=True) == whole[:10]).all()
 
 
 def test_goes_on_until_every_row_is_accepted() -> None:
@@ -90,5 +86,5 @@ def test_the_smallest_parameter_gives_shares_and_what_is_below_is_refused() -> N
 
 def test_an_empty_batch_draws_nothing() -> None:
     for alpha in (0.3, 1.0):
-        assert draw_beta(keys_of(0), "b", alpha, per_sample=True).shape == (0,)
-        assert draw_beta(keys_of(0), "b", alpha, per_sample=False).shape == (0,)
+        assert draw_beta(keys_of(0, seed=5), "b", alpha, per_sample=True).shape == (0,)
+        assert draw_beta(keys_of(0, seed=5), "b", alpha, per_sample=False).shape == (0,)

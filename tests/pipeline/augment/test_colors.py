@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from augment_keys import keys_of
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
@@ -20,13 +21,9 @@ from pipeline.augment.ssl import Ssl
 from pipeline.errors import DataError
 from pipeline.ops import intensity as levels
 from pipeline.ops.memory import place
-from pipeline.randomness import Keys, sample_doubles, uniforms
+from pipeline.randomness import sample_doubles, uniforms
 
 CPU = torch.device("cpu")
-
-
-def keys_of(n: int, scope: str = "") -> Keys:
-    return Keys(seed=0, round=0, step=0, ids=np.arange(n), occurrences=np.zeros(n, np.int64), scope=scope)
 
 
 def images(n: int, height: int, width: int) -> Tensor:
@@ -161,7 +158,7 @@ def test_the_set_is_its_parts_in_streams_of_its_own() -> None:
     out = applied(part, stack)
     expected = stack
     for k, one in enumerate(part.parts()):
-        alone = one.draw(keys_of(n, "ssl/"), 24, 20)
+        alone = one.draw(keys_of(n, scope="ssl/"), 24, 20)
         inner = beneath({name: place(array, CPU) for name, array in draws.items()}, f"{k}/")
         assert inner.keys() == alone.keys()
         assert all(torch.equal(inner[name], place(array, CPU)) for name, array in alone.items())

@@ -3,15 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from augment_keys import keys_of
 
 from pipeline.augment.cutout import Cutout
 from pipeline.errors import DataError
 from pipeline.ops.memory import place
-from pipeline.randomness import Keys
-
-
-def keys_of(n: int) -> Keys:
-    return Keys(seed=0, round=0, step=0, ids=np.arange(n), occurrences=np.zeros(n, np.int64))
 
 
 @pytest.mark.parametrize("size", [1, 4, 5, 19, 40, 16_384])

@@ -3,19 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from augment_keys import keys_of
 from torch.nn import functional as F
 
 from pipeline.augment.augmentation import Augmentation
 from pipeline.augment.mixup import Mixup
 from pipeline.errors import DataError
 from pipeline.ops.memory import place
-from pipeline.randomness import Keys
 
 CPU = torch.device("cpu")
-
-
-def keys_of(n: int, step: int = 0) -> Keys:
-    return Keys(seed=0, round=0, step=step, ids=np.arange(n), occurrences=np.zeros(n, np.int64))
 
 
 @pytest.mark.parametrize("per_sample", [False, True])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from augment_keys import keys_of
 
 from pipeline.augment.operations import OPERATIONS, apply_layers, draw_layer
 from pipeline.augment.randaugment import Randaugment
@@ -10,13 +11,9 @@ from pipeline.augment.spaces import Space, modern, original, wide
 from pipeline.augment.trivialaugment_wide import TrivialaugmentWide
 from pipeline.errors import DataError
 from pipeline.ops.memory import place
-from pipeline.randomness import Keys, integers, sample_doubles
+from pipeline.randomness import integers, sample_doubles
 
 CPU = torch.device("cpu")
-
-
-def keys_of(n: int) -> Keys:
-    return Keys(seed=0, round=0, step=0, ids=np.arange(n), occurrences=np.zeros(n, np.int64))
 
 
 def one_by_one(pixels: np.ndarray, space: Space, uniform: np.ndarray, bins: np.ndarray) -> np.ndarray:

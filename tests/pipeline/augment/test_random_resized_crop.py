@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from augment_keys import keys_of
 from PIL import Image
 from torchvision.transforms import RandomResizedCrop as Theirs
 from torchvision.transforms.v2 import functional as F
@@ -16,13 +17,9 @@ from pipeline.augment.ricap import Ricap
 from pipeline.augment.ssl import Ssl
 from pipeline.errors import DataError
 from pipeline.ops.memory import place
-from pipeline.randomness import Keys, sample_doubles
+from pipeline.randomness import sample_doubles
 
 CPU = torch.device("cpu")
-
-
-def keys_of(n: int) -> Keys:
-    return Keys(seed=0, round=0, step=0, ids=np.arange(n), occurrences=np.zeros(n, np.int64))
 
 
 def images(n: int, height: int, width: int) -> np.ndarray:

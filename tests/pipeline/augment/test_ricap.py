@@ -3,17 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from augment_keys import keys_of
 
 from pipeline.augment.ricap import Ricap
 from pipeline.errors import DataError
 from pipeline.ops.memory import place
-from pipeline.randomness import Keys
 
 CPU = torch.device("cpu")
-
-
-def keys_of(n: int, step: int = 0) -> Keys:
-    return Keys(seed=0, round=0, step=step, ids=np.arange(n), occurrences=np.zeros(n, np.int64))
 
 
 def slow(pixels: np.ndarray, draws: dict[str, np.ndarray], i: int) -> np.ndarray:

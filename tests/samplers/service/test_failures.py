@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_runs import assert_same, run, shared_files, take_step
+from sampler_runs import assert_same
+from service_runs import run, shared_files, take_step
 
 from samplers import PSGD, Plan, SamplingError, Uniform
 from samplers.service import Service

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from service_runs import MODES, assert_same, run, take_step
+from sampler_runs import assert_same
+from service_runs import MODES, run, take_step
 
 from samplers import PSGD, SAMPLERS, Feedback, InfoBatch, Kakurenbo, Order, Plan, SamplingError, Uniform
 from samplers.service import Service

@@ -7,7 +7,8 @@ import signal
 
 import numpy as np
 import pytest
-from service_runs import MODES, assert_same, run
+from sampler_runs import assert_same
+from service_runs import MODES, run
 
 from samplers import PSGD, Feedback, Kakurenbo, Plan
 from samplers.service import Service
