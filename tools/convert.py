@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -79,7 +79,8 @@ class Convert:
     """auto: raw if the longer side is at most 64 pixels after resizing (judged by 256 images), else jpeg.
     proportion: a random fraction as JPEG, the rest raw."""
 
-    jpeg_share: float = 0.5
+    # Its name in version 0.1 is read, too.
+    jpeg_fraction: Annotated[float, tyro.conf.arg(aliases=["--jpeg-share"])] = 0.5
     """For proportion: each image's probability of being stored as JPEG."""
 
     quality: int = 90
@@ -136,7 +137,7 @@ class Convert:
         """Convert, showing progress; see `pipeline.conversion.convert.convert` for the errors."""
         options = ConvertOptions(
             encoding=None if self.encoding == "auto" else self.encoding,
-            jpeg_share=self.jpeg_share,
+            jpeg_fraction=self.jpeg_fraction,
             quality=self.quality,
             reencode=self.reencode,
             max_resolution=self.max_resolution,

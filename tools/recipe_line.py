@@ -155,7 +155,8 @@ def _check_renamed(words: Sequence[str]) -> None:
         option, equals, value = word.partition("=")
         now = former.option_now(option)
         if now is not None:
-            raise UsageError(f"{option} is an option of the optimizer now: write {now}{equals}{value}")
+            what = "an option of the optimizer" if now.startswith("--optimizer.") else "renamed"
+            raise UsageError(f"{option} is {what} now: write {now}{equals}{value}")
 
 
 def _of_one_budget(base: config.Run, words: Sequence[str]) -> config.Run:

@@ -222,9 +222,9 @@ def _view(run: Run, augmentation: Augmentation, loader: Loader, full: int) -> Vi
     """Return how images are prepared for evaluation: whole, or their central crop."""
     fraction = run.evaluation_crop
     if fraction is None and loader.shape is None:
-        fraction = CenterCrop().share
+        fraction = CenterCrop().fraction
     return View(
-        augmentation.plain() if fraction is None else augmentation.plain(CenterCrop(share=fraction)),
+        augmentation.plain() if fraction is None else augmentation.plain(CenterCrop(fraction=fraction)),
         Stage(full),
     )
 

@@ -17,13 +17,13 @@ from pipeline.randomness import Keys
 class CenterCrop(Window):
     """Crop the central square and resize it: the usual evaluation of networks trained on random crops."""
 
-    share: float = 0.875
+    fraction: float = 0.875
     """Side of the square as a fraction of the image's shorter side; 224 of 256 is 0.875."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.share <= 1:
-            raise DataError(f"share must be above 0 and at most 1; got {self.share}")
+        if not 0 < self.fraction <= 1:
+            raise DataError(f"fraction must be above 0 and at most 1; got {self.fraction}")
 
     def windows(
         self, keys: Keys, heights: NDArray[np.int64] | int, widths: NDArray[np.int64] | int
@@ -31,7 +31,7 @@ class CenterCrop(Window):
         """Return the central square of each image."""
         height = np.broadcast_to(np.asarray(heights, dtype=np.int64), len(keys))
         width = np.broadcast_to(np.asarray(widths, dtype=np.int64), len(keys))
-        side = np.maximum(1, np.rint(np.minimum(height, width) * self.share).astype(np.int64))
+        side = np.maximum(1, np.rint(np.minimum(height, width) * self.fraction).astype(np.int64))
         return Windows(
             top=(height - side) // 2,
             left=(width - side) // 2,
@@ -45,7 +45,7 @@ class CenterCrop(Window):
 class PlacedCrop(Window):
     """Crop a square at a fixed place of the image and resize it: a corner, for test-time augmentation."""
 
-    share: float = 0.875
+    fraction: float = 0.875
     """Side of the square as a fraction of the image's shorter side."""
     down: float = 0.5
     """Place of the square from the top, 0, to the bottom, 1."""
@@ -58,7 +58,7 @@ class PlacedCrop(Window):
         """Return the square of each image."""
         height = np.broadcast_to(np.asarray(heights, dtype=np.int64), len(keys))
         width = np.broadcast_to(np.asarray(widths, dtype=np.int64), len(keys))
-        side = np.maximum(1, np.rint(np.minimum(height, width) * self.share).astype(np.int64))
+        side = np.maximum(1, np.rint(np.minimum(height, width) * self.fraction).astype(np.int64))
         return Windows(
             top=np.floor((height - side) * self.down).astype(np.int64),
             left=np.floor((width - side) * self.across).astype(np.int64),

@@ -182,7 +182,7 @@ def _publish(
         if options.validation:
             name: Literal["training", "validation"] = "validation" if part else "training"
             held_out = HeldOut(name, options.validation, options.seed)
-        fraction = options.jpeg_share if options.encoding == "proportion" else None
+        fraction = options.jpeg_fraction if options.encoding == "proportion" else None
         cards.append(writer.finish(tally.card(source, storage, fraction, held_out)))
     journal.add({"digests": [card.digest for card in cards]})
     # The main file comes last: where it stands, its validation set does too.
@@ -241,7 +241,7 @@ def _storage(source: Source, options: ConvertOptions) -> Storage:
     elif options.encoding == "proportion":
         ids = np.arange(len(source))
         keys = Keys(options.seed, 0, 0, ids, np.zeros_like(ids))
-        compressed = uniforms(keys, "convert/jpeg", 1)[:, 0] < options.jpeg_share
+        compressed = uniforms(keys, "convert/jpeg", 1)[:, 0] < options.jpeg_fraction
     return Storage(
         compressed,
         options.quality,

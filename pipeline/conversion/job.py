@@ -55,7 +55,7 @@ class Tally:
             self.doubtful.append((name, stored.complaint))
 
     def card(
-        self, source: Source, storage: Storage, jpeg_share: float | None, held_out: HeldOut | None
+        self, source: Source, storage: Storage, jpeg_fraction: float | None, held_out: HeldOut | None
     ) -> Card:
         """Describe the file; at least one image must have been counted."""
         mean, std = self.sums.mean_and_std()
@@ -84,7 +84,7 @@ class Tally:
             max_resolution=storage.max_resolution,
             square=storage.square,
             levels=storage.levels,
-            jpeg_share=jpeg_share,
+            jpeg_share=jpeg_fraction,
             skipped=len(self.skipped),
             held_out=held_out,
             target=spec.kind,

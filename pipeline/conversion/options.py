@@ -23,10 +23,10 @@ class ConvertOptions:
     Attributes
     ----------
     encoding
-        "raw", "jpeg" or "proportion", a random share of JPEGs among raw images; None stores raw what has at
-        most 64 pixels on its longer side once resized (judged by 256 of the images, spread evenly), and else
-        JPEG.
-    jpeg_share
+        "raw", "jpeg" or "proportion", a random fraction of JPEGs among raw images; None stores raw what has
+        at most 64 pixels on its longer side once resized (judged by 256 of the images, spread evenly), and
+        else JPEG.
+    jpeg_fraction
         For "proportion", the probability that an image is stored as JPEG; which ones are depends on the seed
         and the image's index in the source.
     quality
@@ -64,7 +64,7 @@ class ConvertOptions:
     """
 
     encoding: Literal["raw", "jpeg", "proportion"] | None = None
-    jpeg_share: float = 0.5
+    jpeg_fraction: float = 0.5
     quality: int = 90
     reencode: bool = False
     max_resolution: int | None = None
@@ -88,8 +88,8 @@ class ConvertOptions:
                 f"images of 16 bits must be stored raw, as JPEGs have 8; got encoding {self.encoding}: leave "
                 "it out, or take mode L"
             )
-        if not 0 <= self.jpeg_share <= 1:
-            raise DataError(f"jpeg_share must be 0 to 1; got {self.jpeg_share}")
+        if not 0 <= self.jpeg_fraction <= 1:
+            raise DataError(f"jpeg_fraction must be 0 to 1; got {self.jpeg_fraction}")
         if not 1 <= self.quality <= 100:
             raise DataError(f"quality must be 1 to 100; got {self.quality}")
         for option, most in (
@@ -129,7 +129,7 @@ class ConvertOptions:
                 "from there on"
             )
         if not 0 <= self.validation < 1:
-            raise DataError(f"validation must be at least 0 and below 1, a share; got {self.validation}")
+            raise DataError(f"validation must be at least 0 and below 1, a fraction; got {self.validation}")
         if not 0 <= self.seed < 1 << 32:
             raise DataError(f"seed must be at least 0 and below 2**32; got {self.seed}")
 

@@ -39,8 +39,8 @@ def describe(data: Beton | WebDataset) -> Card:
     mean, std = sums.mean_and_std()
     sizes = {"height": data.heights, "width": data.widths}
     same = {side: int(values[0]) if (values == values[0]).all() else None for side, values in sizes.items()}
-    share = data.compressed.mean()
-    encoding: Encoding = "raw" if share == 0 else "jpeg" if share == 1 else "mixed"
+    fraction = data.compressed.mean()
+    encoding: Encoding = "raw" if fraction == 0 else "jpeg" if fraction == 1 else "mixed"
     return Card(
         name=data.path.stem,
         split="unknown",

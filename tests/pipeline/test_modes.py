@@ -62,7 +62,7 @@ def test_levels_come_back_as_they_were(tmp_path: Path, mode: Mode, ending: str, 
         assert batch.images.dtype == (torch.uint16 if mode == "I;16" else torch.uint8)
         np.testing.assert_array_equal(batch.images.permute(0, 2, 3, 1).numpy(), images)
         # A crop of 3/4, and its normalization.
-        plain = compose([CenterCrop(share=0.75)], data.card.mean, data.card.std)
+        plain = compose([CenterCrop(fraction=0.75)], data.card.mean, data.card.std)
         (cropped,) = loader.batches(Order(np.arange(12)), augment=plain, stage=Stage(8))
     inside = images[:, 2:14, 2:14]
     wanted = np.stack([resized(image, (8, 8), Image.Resampling.BILINEAR) for image in inside]).astype(int)

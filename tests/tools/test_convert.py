@@ -162,7 +162,10 @@ def test_a_named_source_is_read_from_the_data_directory(folder: Path, tmp_path: 
             ("convert", "{}/pets", "{}/x.beton", "--levels", "0"),
             "levels must be different sizes of at least 1",
         ),
-        (("convert", "{}/pets", "{}/x.beton", "--jpeg-share", "2"), "jpeg_share must be 0 to 1; got 2.0"),
+        (
+            ("convert", "{}/pets", "{}/x.beton", "--jpeg-fraction", "2"),
+            "jpeg_fraction must be 0 to 1; got 2.0",
+        ),
         (("convert", "{}/*.tar", "{}/x.beton"), "must be files that are there; got"),
         (
             ("convert", "{}/a-{{0..99999999999}}.tar", "{}/x.beton"),

@@ -203,7 +203,7 @@ class Predictor:
             augmentations = self.preprocessing.augmentations(self.dtype, crops)
             if loader.shape is None and augmentations[0].cropping is None:
                 # The evaluated set had images of one shape, this one has not.
-                augmentations = (augmentations[0].plain(CenterCrop(share=1.0)),)
+                augmentations = (augmentations[0].plain(CenterCrop(fraction=1.0)),)
             stage = self.preprocessing.stage
             for batch in loader.batches(EverySample(len(data)), augment=Views(augmentations), stage=stage):
                 assert isinstance(batch.ids, np.ndarray)

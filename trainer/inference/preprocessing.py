@@ -92,7 +92,7 @@ class Preprocessing:
             mean=view.augmentation.mean,
             std=view.augmentation.std,
             pixels=view.stage.pixels,
-            crop=first.share if isinstance(first, CenterCrop) else None,
+            crop=first.fraction if isinstance(first, CenterCrop) else None,
             height=height,
             width=width,
             square=card.square,
@@ -145,10 +145,10 @@ class Preprocessing:
         """
         bare = Augmentation((), self.mean, self.std, dtype)
         if crops == 1:
-            return (bare if self.crop is None else bare.plain(CenterCrop(share=self.crop)),)
-        share = CenterCrop().share if self.crop in (None, 1) else self.crop
+            return (bare if self.crop is None else bare.plain(CenterCrop(fraction=self.crop)),)
+        fraction = CenterCrop().fraction if self.crop in (None, 1) else self.crop
         return tuple(
-            bare.plain(PlacedCrop(share=share, down=down, across=across)) for down, across in CORNERS
+            bare.plain(PlacedCrop(fraction=fraction, down=down, across=across)) for down, across in CORNERS
         )
 
     @property

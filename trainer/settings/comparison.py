@@ -80,7 +80,8 @@ def digest(run: Run) -> str:
     usual = _bearing(whole(names))
     slots = {key for key in names if names[key] not in (RUN_SLOTS[key].earlier, [RUN_SLOTS[key].earlier])}
     own = {key: value for key, value in _bearing(table).items() if key in slots or value != usual.get(key)}
-    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+    known = {former.setting_then(key): value for key, value in own.items()}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 def flat(table: Mapping[str, Any]) -> dict[str, Any]:

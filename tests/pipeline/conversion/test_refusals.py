@@ -32,7 +32,7 @@ from pipeline.sources import ArraySource, ImageFolder
         ({"square": 1_000_000}, "square must be at most 16,384; got 1,000,000: take less"),
         ({"workers": 1_000_000}, "workers must be at most 1,024; got 1,000,000: take less"),
         ({"square": 8, "max_resolution": 9}, "must not be given together; got 8 and 9"),
-        ({"validation": 1.0}, "validation must be at least 0 and below 1, a share; got 1.0"),
+        ({"validation": 1.0}, "validation must be at least 0 and below 1, a fraction; got 1.0"),
         ({"validation": -0.1}, "validation must be at least 0 and below 1"),
         ({"validation": float("nan")}, "validation must be at least 0 and below 1"),
         ({"seed": -1}, "seed must be at least 0 and below 2**32; got -1"),

@@ -13,6 +13,7 @@ import pytest
 import tomli_w
 import torch
 
+from pipeline.augment.center_crop import CenterCrop
 from tools.arguments import UsageError
 from tools.cli import main
 from tools.recipe_line import read_run
@@ -24,7 +25,7 @@ from trainer.config import Run
 from trainer.errors import RunError
 from trainer.optimizers import SGD
 from trainer.run_folder import RunFolder
-from trainer.settings.comparison import whole
+from trainer.settings.comparison import digest, whole
 
 FLAT = {"lr": 0.2, "momentum": 0.8, "nesterov": True, "weight_decay": 1e-3}
 
@@ -50,6 +51,16 @@ def test_flat_settings_are_read_as_sgd_that_decays_everything() -> None:
 def test_one_flat_setting_is_enough(name: str) -> None:
     table = {name: FLAT[name]}
     assert recipe.from_table(table, "x").optimizer == SGD(**table, decay="all")  # type: ignore[arg-type]
+
+
+def test_a_renamed_option_of_an_augmentation_is_read_and_keeps_the_digest() -> None:
+    crop = CenterCrop(fraction=0.75)
+    for table in ([{"name": "center_crop", "share": 0.75}], {"name": "center_crop", "share": 0.75}):
+        assert recipe.from_table({"augment": table}, "x").augment == (crop,)
+    assert digest(Run(augment=(crop,)))[:12] == "9579ecccc66c"
+    assert whole({"augment": [{"name": "center_crop", "share": 0.75}]}) == recipe.to_table(
+        Run(augment=(crop,))
+    )
 
 
 def test_tables_of_today_are_read_without_a_note() -> None:
@@ -83,6 +94,10 @@ def test_bad_flat_settings_are_told(table: dict[str, Any], message: str) -> None
         (["--lr", "0.1"], "--lr is an option of the optimizer now: write --optimizer.lr"),
         (["--lr=0.1"], "--lr is an option of the optimizer now: write --optimizer.lr=0.1"),
         (["--momentum", "0"], "--momentum is an option of the optimizer now: write --optimizer.momentum"),
+        (
+            ["--augment.center-crop.share", "1"],
+            "--augment.center-crop.share is renamed now: write --augment.center_crop.fraction",
+        ),
         (["--nesterov"], "--nesterov is an option of the optimizer now: write --optimizer.nesterov"),
         (["--no-nesterov"], "--no-nesterov is an option of the optimizer now: write --optimizer.no-nesterov"),
         (

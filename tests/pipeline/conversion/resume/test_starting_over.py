@@ -22,7 +22,7 @@ from pipeline.sources import ImageFolder
 
 
 @pytest.mark.parametrize(
-    "change", [{"quality": 80}, {"seed": 5}, {"levels": (25,)}, {"encoding": "raw"}, {"jpeg_share": 0.6}]
+    "change", [{"quality": 80}, {"seed": 5}, {"levels": (25,)}, {"encoding": "raw"}, {"jpeg_fraction": 0.6}]
 )
 def test_other_options_start_anew(
     folder: Path, stopped: Path, tmp_path: Path, change: dict[str, object]
