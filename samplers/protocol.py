@@ -154,3 +154,11 @@ def may_starve(config: object) -> bool:
     All others return to every sample, however well it is learned.
     """
     return bool(getattr(config, "may_starve", False))
+
+
+def has_whole_epochs(config: object) -> bool:
+    """Whether a config's sampler has epochs for rounds at any budget, as ``scan``, of which there are fewer.
+
+    Its config then has ``whole_epochs = True``. The rounds of all others hold N * B samples.
+    """
+    return bool(getattr(config, "whole_epochs", False))

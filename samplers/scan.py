@@ -51,6 +51,7 @@ class Scan:
     """
 
     needs: ClassVar[tuple[Statistic, ...]] = ()
+    whole_epochs: ClassVar[bool] = True
 
     def build(self, plan: Plan) -> ScanSampler:
         """Return the sampler."""

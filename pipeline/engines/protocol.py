@@ -163,6 +163,14 @@ class EngineConfig(Protocol):
         """
 
 
+def holds_images(engine: object) -> bool:
+    """Whether an engine holds all images of an open set in memory, and no longer reads its files.
+
+    Its config then has ``holds_images = True``.
+    """
+    return bool(getattr(engine, "holds_images", False))
+
+
 def check_ids(ids: NDArray[np.int64], dataset: Dataset) -> None:
     """Raise `DataError` unless every id is a sample of the data set."""
     if len(ids) and (ids.min() < 0 or ids.max() >= len(dataset)):

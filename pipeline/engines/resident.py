@@ -6,7 +6,7 @@ import warnings
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -56,6 +56,8 @@ class ResidentEngine:
     decoder: Decoder = "cpu"
     """Device on which JPEGs are decoded for a CUDA device: "cpu", or "gpu" for torchvision's decoder there,
     which rounds otherwise."""
+
+    holds_images: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_threads(self.threads)

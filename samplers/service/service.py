@@ -171,7 +171,7 @@ class Service:
         check_choice("mode", mode, ("inline", "thread", "process"))
         check_at_least("lead", lead, 0)
         self.plan = plan
-        self.rounds: int = getattr(sampler, "rounds", plan.rounds)
+        self.rounds = sampler.rounds
         self.size: Callable[[int], int] = getattr(sampler, "size", plan.size)
         self.notes: tuple[str, ...] = getattr(sampler, "notes", ())
         self.lead = lead

@@ -15,13 +15,15 @@ from forked import run_program
 from pipeline.bus_error import EXIT_STATUS
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.engines import ENGINES
+from pipeline.engines.protocol import holds_images
 from pipeline.errors import ChangedDataError
 from pipeline.formats import open_dataset
 from pipeline.sources import ArraySource
 
 CPU = torch.device("cpu")
 IDS = np.arange(24)
-READS_FILES = [name for name in ENGINES if name != "resident"]
+HOLDING = [name for name in ENGINES if holds_images(ENGINES[name])]
+READS_FILES = [name for name in ENGINES if name not in HOLDING]
 
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 file_engine = pytest.mark.parametrize("engine", READS_FILES)
@@ -97,9 +99,10 @@ def test_a_file_without_a_name_is_read_to_the_end(engine: str, tmp_path: Path) -
 
 
 @every_format
-def test_what_resident_holds_is_not_looked_for_in_the_file(ending: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", HOLDING)
+def test_what_an_engine_holds_is_not_looked_for_in_the_file(engine: str, ending: str, tmp_path: Path) -> None:
     path, other = make(tmp_path / f"x.{ending}"), make(tmp_path / f"other.{ending}", seed=1)
-    reader = ENGINES["resident"]().open(open_dataset(path), CPU)
+    reader = ENGINES[engine]().open(open_dataset(path), CPU)
     before = reader.read(IDS)
     replace(file_of(path), file_of(other))
     assert torch.equal(reader.read(IDS), before)
@@ -142,6 +145,7 @@ import os, sys, threading
 from pathlib import Path
 import numpy as np, torch
 from pipeline.engines import ENGINES
+from pipeline.engines.protocol import holds_images
 from pipeline.formats import open_dataset
 
 data = open_dataset(Path(sys.argv[2]))

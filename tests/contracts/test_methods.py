@@ -21,7 +21,7 @@ from trainer.account import Ledger
 from trainer.budget.flops import meta_batch
 from trainer.methods import METHODS, Losses, Method, MethodConfig
 from trainer.methods.distillation import Distillation
-from trainer.models import MODELS
+from trainer.models.resnet import ResNet8
 from trainer.step import Step
 
 CONFIGS: dict[str, type[MethodConfig]] = {**METHODS, "self_distillation": SelfDistillation}
@@ -48,7 +48,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> MethodConfig:
 
 def build(config: MethodConfig, seed: int = 0) -> Method:
     torch.manual_seed(seed)
-    return config.build(MODELS["resnet8"](width=4).build(classes=10))  # type: ignore[call-arg]
+    return config.build(ResNet8(width=4).build(classes=10))
 
 
 def batch(config: MethodConfig, seed: int = 0) -> Batch:
@@ -100,7 +100,7 @@ def test_the_config_is_a_frozen_dataclass_that_says_what_it_reads(config: Method
 
 
 def test_the_method_takes_the_encoder_as_it_is(config: MethodConfig) -> None:
-    encoder = MODELS["resnet8"](width=4).build(classes=10)  # type: ignore[call-arg]
+    encoder = ResNet8(width=4).build(classes=10)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     method = config.build(encoder)
     assert method.encoder is encoder

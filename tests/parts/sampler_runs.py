@@ -16,11 +16,16 @@ def small_plan(samples: int = 60, **options: Any) -> Plan:
     return Plan(samples, **{**fields, **options}, labels=np.arange(samples) * 7 % 4)
 
 
-def built(name: str, samples: int = 60, **options: Any) -> RoundSampler:
-    """Return the sampler ``name`` with its own defaults, for a plan of `small_plan`."""
-    sampler = SAMPLERS[name]().build(small_plan(samples, **options))
+def sampler_of(name: str, plan: Plan) -> RoundSampler:
+    """Return the sampler ``name`` with its own defaults."""
+    sampler = SAMPLERS[name]().build(plan)
     assert isinstance(sampler, RoundSampler)
     return sampler
+
+
+def built(name: str, samples: int = 60, **options: Any) -> RoundSampler:
+    """Return the sampler ``name`` with its own defaults, for a plan of `small_plan`."""
+    return sampler_of(name, small_plan(samples, **options))
 
 
 def train(

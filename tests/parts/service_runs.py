@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from samplers import Feedback, Order
+from samplers.service import Service
+from samplers.service.process import ProcessWorker
+from samplers.service.service import Mode
 
-MODES = ["inline", "thread", "process"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 def take_step(sampler: Any, order: Order, at: int, step: int) -> None:
@@ -42,3 +45,15 @@ def shared_files() -> set[str]:
     # Of this process: other tests run beside this one.
     mine = f"samplers-{os.getpid()}-*"
     return {file.name for folder in ("/dev/shm", "/tmp") for file in Path(folder).glob(mine)}
+
+
+def worker_of(service: Service) -> ProcessWorker:
+    """Return the parent's side of the process in which a service's sampler runs."""
+    worker = service._worker
+    assert isinstance(worker, ProcessWorker)
+    return worker
+
+
+def pid_of(service: Service) -> int:
+    """Return the id of that process."""
+    return worker_of(service)._process.pid

@@ -10,12 +10,12 @@ from torch import nn
 from trainer import checkpoint
 from trainer.methods import MethodConfig, Supervised
 from trainer.methods.distillation import Distillation
-from trainer.models import MODELS
+from trainer.models.resnet import ResNet8
 
 
 def save_teacher(folder: Path, classes: int = 10) -> tuple[Path, nn.Module]:
     """Write the checkpoint of a ResNet-8 into a run's folder, and return the folder and the network."""
-    network = MODELS["resnet8"](width=4).build(classes)  # type: ignore[call-arg]
+    network = ResNet8(width=4).build(classes)
     state = {
         "settings": {"model": {"name": "resnet8", "width": 4}},
         "method": Supervised().build(network).state_dict(),

@@ -11,6 +11,7 @@ from rich.console import Console
 
 def type_in(command: type[Any], *words: object) -> tuple[int, str]:
     """Run a command as typed; give its exit status and what it said."""
-    console = Console(file=io.StringIO(), width=100)
+    out = io.StringIO()
+    console = Console(file=out, width=100)
     status = tyro.cli(command, args=[str(word) for word in words]).execute(console)
-    return status, console.file.getvalue()  # type: ignore[attr-defined]
+    return status, out.getvalue()

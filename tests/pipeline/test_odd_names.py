@@ -60,9 +60,10 @@ def test_an_image_that_is_left_out_has_one_line(tmp_path: Path) -> None:
         "x.tar/Ünï.png",
     ]
     assert all(line.count("\t") == 1 for line in lines)
-    console = Console(file=io.StringIO(), width=100)
+    out = io.StringIO()
+    console = Console(file=out, width=100)
     say_skipped(console, tmp_path / "x.beton")
-    said = console.file.getvalue()  # type: ignore[attr-defined]
+    said = out.getvalue()
     assert "corrupt images left out: 8, listed in" in said
     assert said.count("left out: x.tar/") == 8
 

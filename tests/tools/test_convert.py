@@ -105,7 +105,8 @@ def test_an_interrupted_conversion_says_that_it_goes_on(
     monkeypatch.setattr(conversion, "_SECONDS", 0.0)
     (tmp_path / "interrupting.py").write_text(INTERRUPTING)
     monkeypatch.syspath_prepend(tmp_path)
-    out, console = tmp_path / "x.beton", Console(file=io.StringIO(), width=100)
+    out, said = tmp_path / "x.beton", io.StringIO()
+    console = Console(file=said, width=100)
     photos = importlib.import_module("interrupting").photos
     photos.journal = journal_path(out)
 
@@ -120,7 +121,7 @@ def test_an_interrupted_conversion_says_that_it_goes_on(
             tyro.cli(Convert, args=["interrupting:photos", str(out), "--workers", "1"]).execute(console)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert "the same command resumes from here" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "the same command resumes from here" in said.getvalue()
     assert journal_path(out).exists()
     assert not out.exists()
     photos.journal = None

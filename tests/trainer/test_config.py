@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import AUGMENTS
+from pipeline.augment.standard import Standard
 from trainer import recipe
 from trainer.config import Run
 from trainer.errors import RunError
@@ -50,7 +50,7 @@ def test_the_papers_data_sets_have_its_reference_settings(
     assert SLOTS["model"].part_name(run.model) == "resnet18"
     assert SLOTS["schedule"].part_name(run.schedule) == "linear"
     (standard,) = run.augment
-    assert standard == AUGMENTS["standard"](flip=flip)  # type: ignore[call-arg]
+    assert standard == Standard(flip=flip)
 
 
 def test_parts_are_named_or_tabled_with_options() -> None:

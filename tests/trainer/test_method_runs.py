@@ -19,7 +19,7 @@ from trainer.budget.flops import forward_flops
 from trainer.config import Run
 from trainer.errors import InterruptedRunError, RunError
 from trainer.methods import METHODS, Supervised
-from trainer.models import MODELS
+from trainer.models.resnet import ResNet8
 from trainer.session import Session
 from trainer.weights import fingerprint
 
@@ -48,7 +48,7 @@ def test_a_method_without_classes_trains_to_the_end_of_its_budget(recipe: Recipe
     assert ledger["trained"] == 640
     assert all(np.isfinite(line["loss"]) for line in session.folder.read("steps.jsonl"))
     # Its teacher and its buffer have moved, and the optimizer knows only what is trained.
-    fresh = SelfDistillation().build(MODELS["resnet8"](width=4).build(classes=10))  # type: ignore[call-arg]
+    fresh = SelfDistillation().build(ResNet8(width=4).build(classes=10))
     assert method.center.abs().sum() > 0
     names = {id(value): name for name, value in method.named_parameters()}
     optimized = {names[id(p)] for group in session.step.optimizer.param_groups for p in group["params"]}
@@ -128,7 +128,7 @@ def test_what_needs_classes_is_refused_in_one_line(recipe: Recipe, slot: str, na
 
 
 def test_a_digest_is_that_of_the_encoder_where_a_method_owns_nothing_else() -> None:
-    encoder = MODELS["resnet8"](width=4).build(classes=10)  # type: ignore[call-arg]
+    encoder = ResNet8(width=4).build(classes=10)
     digest = hashlib.sha256()
     for name, value in sorted(encoder.state_dict().items()):
         digest.update(name.encode())

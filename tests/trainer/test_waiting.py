@@ -21,7 +21,8 @@ from trainer.budget.costs import Costs
 from trainer.feedback import FeedbackBuffer
 from trainer.inference.scorer import Scorer
 from trainer.methods import METHODS, Method
-from trainer.models import MODELS
+from trainer.methods.simsiam import SimSiam
+from trainer.models.resnet import ResNet8
 from trainer.parallel import World
 from trainer.selection import SELECTIONS, Setting, Terms, Weighting
 from trainer.selection.driver import Ready, Selector
@@ -57,7 +58,7 @@ def parts(fashion: Path, tmp_path: Path, name: str, augment: str) -> Parts:
         ["standard", augment] if augment != "standard" else ["standard"], (0.5,) * 3, (0.5,) * 3
     )
     with META:
-        encoder = MODELS["resnet8"](width=4).build(classes=CLASSES)  # type: ignore[call-arg]
+        encoder = ResNet8(width=4).build(classes=CLASSES)
     method = METHODS["supervised"]().build(encoder)
     selection = part.build(Setting(BATCH, SAMPLES, META, World(), encoder))
     loader = Loader(data, augment=augmentation, batch_size=BATCH * round(part.ratio), device="cpu")
@@ -65,7 +66,7 @@ def parts(fashion: Path, tmp_path: Path, name: str, augment: str) -> Parts:
     made = Selector
     if isinstance(part, HardAugment):
         with META:
-            method = METHODS["simsiam"](out=8).build(encoder)  # type: ignore[call-arg]
+            method = SimSiam(out=8).build(encoder)
         made = partial(PairSelector, bf16=False, compiled=False)  # type: ignore[assignment]
     selector = made(
         part,

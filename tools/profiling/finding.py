@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.engines.protocol import holds_images
 from trainer.config import Run
-from trainer.slots import SLOTS
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "network": ("forward", "backward", "optimizer"),
@@ -135,7 +135,7 @@ class Measured:
         name = self.longest
         if name == "network" and self.memory_bound:
             return "memory"
-        if name == "reading" and self.decodes and SLOTS["engine"].named(self.run) != "resident":
+        if name == "reading" and self.decodes and not holds_images(self.run.engine):
             return "decoding"
         return name
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline import RawBatch
-from pipeline.engines.resident import ResidentEngine
+from pipeline.engines.protocol import holds_images
 from pipeline.machine import free_memory
 from tools.profiling.memory_curve import Curve, curve_of
 from trainer.session import Session
@@ -101,7 +101,7 @@ def memory_of(
     state = [value for entry in optimizer.state.values() for value in entry.values()]
     batch = sum(_bytes(tensor) for tensor in raw.tensors())
     dataset = session.data.train
-    resident = isinstance(session.run.engine, ResidentEngine)
+    resident = holds_images(session.run.engine)
     held = int(3 * (dataset.heights.astype(np.int64) * dataset.widths).sum()) if resident else 0
     owners = {
         "weights": sum(map(_bytes, method.state_dict().values())),

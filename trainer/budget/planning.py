@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from samplers import Plan
-from samplers.scan import Scan
+from samplers.protocol import has_whole_epochs
 from trainer.account import Account, Ledger
 from trainer.budget.costs import Costs
 from trainer.budget.hours import MOST_ROUNDS, TimedAccount
@@ -142,7 +142,7 @@ def rounds_of(run: Run, data: Data, account: Account) -> int:
 
 def round_size(run: Run, data: Data) -> int:
     """Return the number of samples that a round trains on; scan's rounds are epochs at any budget."""
-    fraction = 1.0 if isinstance(run.sampler, Scan) else run.budget * run.round_length
+    fraction = 1.0 if has_whole_epochs(run.sampler) else run.budget * run.round_length
     return max(1, round(len(data.train) * fraction))
 
 

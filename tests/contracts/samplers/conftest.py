@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from sampler_runs import small_plan
+from sampler_runs import built
 
 from samplers import SAMPLERS
 from samplers.families.rounds import RoundSampler
@@ -18,4 +18,4 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def build(name: str) -> Callable[..., RoundSampler]:
-    return lambda **options: SAMPLERS[name]().build(small_plan(**options))  # type: ignore[return-value]
+    return lambda **options: built(name, **options)

@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sampler_runs import assert_same, run, small_plan, train
+from sampler_runs import assert_same, built, run, train
 
-from samplers import SAMPLERS, Order, SamplingError
+from samplers import Order, SamplingError
 from samplers.families.rounds import RoundSampler
 
 pytestmark = pytest.mark.filterwarnings("ignore::samplers.errors.SamplingWarning")
 
 
 def run_in_child(name: str, queue: Any) -> None:
-    queue.put(run(SAMPLERS[name]().build(small_plan())))  # type: ignore[arg-type]
+    queue.put(run(built(name)))
 
 
 def _halves(order: Order) -> Any:
@@ -120,4 +120,4 @@ def test_every_sampler_runs_without_compilation_and_gives_the_same() -> None:
     )
     assert done.returncode == 0, done.stderr.decode()
     for name, theirs in pickle.loads(done.stdout).items():
-        assert_same(theirs, run(SAMPLERS[name]().build(small_plan(24, epochs=6))))  # type: ignore[arg-type]
+        assert_same(theirs, run(built(name, 24, epochs=6)))

@@ -25,7 +25,7 @@ from engine_sets import (
 )
 
 from pipeline import ENGINES, CorruptSampleError, DataError
-from pipeline.engines.resident import ResidentReader, decode_there
+from pipeline.engines.resident import ResidentEngine, ResidentReader, decode_there
 from pipeline.engines.stored import StoredSamples
 from pipeline.formats import Converted, open_dataset
 
@@ -62,7 +62,7 @@ def test_torchvision_is_not_given_bytes_that_changed(tmp_path: Path) -> None:
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_decodes_at_the_start(data: dict[tuple[str, str], Converted]) -> None:
-    reader = ENGINES["resident"](decoder="gpu").open(data["beton", "jpeg"], torch.device("cuda"))  # type: ignore[call-arg]
+    reader = ResidentEngine(decoder="gpu").open(data["beton", "jpeg"], torch.device("cuda"))
     images = reader.read(np.arange(SAMPLES)).cpu()
     off = (images.int() - expected(data["beton", "jpeg"], range(SAMPLES)).int()).abs()
     assert off.max() <= 8
@@ -101,4 +101,4 @@ def test_a_set_that_memory_cannot_hold_is_refused_with_the_remedy(
 
 def test_a_decoder_that_there_is_not_is_refused() -> None:
     with pytest.raises(DataError, match="decoder must be one of cpu, gpu; got 'nvjpeg'"):
-        ENGINES["resident"](decoder="nvjpeg")  # type: ignore[call-arg]
+        ResidentEngine(decoder="nvjpeg")  # type: ignore[arg-type]

@@ -17,12 +17,13 @@ from service_runs import MODES, run, shared_files
 
 from samplers import PSGD, Plan, SamplingError
 from samplers.service import Service
+from samplers.service.service import Mode
 
 ROOT = Path(__file__).parents[3]
 
 
-def _interrupted(plan: Plan, mode: str) -> None:
-    with Service(PSGD().build(plan), plan, mode=mode, lead=1) as service:  # type: ignore[arg-type]
+def _interrupted(plan: Plan, mode: Mode) -> None:
+    with Service(PSGD().build(plan), plan, mode=mode, lead=1) as service:
         run(service, 7)
         raise KeyboardInterrupt
 
@@ -34,13 +35,13 @@ def _processes() -> set[int]:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("how", ["close", "error", "forgotten"])
-def test_nothing_is_left_behind(plan: Plan, mode: str, how: str) -> None:
+def test_nothing_is_left_behind(plan: Plan, mode: Mode, how: str) -> None:
     threads, processes, shared = set(threading.enumerate()), _processes(), shared_files()
     if how == "error":
         with pytest.raises(KeyboardInterrupt):
             _interrupted(plan, mode)
     else:
-        service = Service(PSGD().build(plan), plan, mode=mode, lead=1)  # type: ignore[arg-type]
+        service = Service(PSGD().build(plan), plan, mode=mode, lead=1)
         run(service, 7)
         if how == "close":
             service.close()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from sampler_runs import assert_same
-from service_runs import run, shared_files, take_step
+from service_runs import pid_of, run, shared_files, take_step, worker_of
 
 from samplers import PSGD, Plan, SamplingError, Uniform
 from samplers.service import Service
@@ -23,9 +23,9 @@ def test_a_process_that_dies_is_an_error_that_names_its_exit(plan: Plan, busy: b
     with Service(PSGD().build(plan), plan, mode="process") as service:
         order = service.next_order()
         if busy:
-            os.kill(service._worker._process.pid, signal.SIGSTOP)  # type: ignore[attr-defined]
+            os.kill(pid_of(service), signal.SIGSTOP)
             service.ask()
-        os.kill(service._worker._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        os.kill(pid_of(service), signal.SIGKILL)
         for _ in range(2):
             with pytest.raises(SamplingError, match="was ended by signal 9"):
                 service.next_order()
@@ -45,8 +45,8 @@ def test_a_process_that_fails_is_an_error_that_names_its_exit(plan: Plan) -> Non
 
 def test_a_process_that_does_not_answer_is_given_up(plan: Plan) -> None:
     with Service(PSGD().build(plan), plan, mode="process", patience=30) as service:
-        service._worker._patience = 0.5  # type: ignore[attr-defined]
-        pid = service._worker._process.pid  # type: ignore[attr-defined]
+        worker_of(service)._patience = 0.5
+        pid = pid_of(service)
         os.kill(pid, signal.SIGSTOP)
         try:
             with pytest.raises(SamplingError, match=r"must reply within 0\.5 seconds"):
@@ -60,18 +60,18 @@ def test_an_order_that_was_late_is_still_given(plan: Plan, lead: int) -> None:
     with Service(PSGD().build(plan), plan, lead=lead) as service:
         expected = run(service)
     with Service(PSGD().build(plan), plan, mode="process", lead=lead) as service:
-        worker = service._worker
-        patience = worker._patience  # type: ignore[attr-defined]
+        worker = worker_of(service)
+        patience = worker._patience
         orders = _run_some(service, 2)
-        worker._patience = 0  # type: ignore[attr-defined]
-        os.kill(worker._process.pid, signal.SIGSTOP)  # type: ignore[attr-defined]
+        worker._patience = 0
+        os.kill(pid_of(service), signal.SIGSTOP)
         try:
             for call in (service.next_order, service.next_order, service.state_dict):
                 with pytest.raises(SamplingError, match="must reply within 0 seconds"):
                     call()
         finally:
-            os.kill(worker._process.pid, signal.SIGCONT)  # type: ignore[attr-defined]
-        worker._patience = patience  # type: ignore[attr-defined]
+            os.kill(pid_of(service), signal.SIGCONT)
+        worker._patience = patience
         state = service.state_dict()
         orders.append(service.next_order())
     assert_same(orders, expected[:3])

@@ -11,11 +11,12 @@ from service_runs import MODES, run, take_step
 
 from samplers import PSGD, SAMPLERS, Feedback, InfoBatch, Kakurenbo, Order, Plan, SamplingError, Uniform
 from samplers.service import Service
+from samplers.service.service import Mode
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_without_a_lead_orders_are_the_samplers_own(plan: Plan, mode: str) -> None:
-    with Service(PSGD().build(plan), plan, mode=mode) as service:  # type: ignore[arg-type]
+def test_without_a_lead_orders_are_the_samplers_own(plan: Plan, mode: Mode) -> None:
+    with Service(PSGD().build(plan), plan, mode=mode) as service:
         assert_same(run(service), run(PSGD().build(plan)))
 
 
@@ -23,7 +24,7 @@ def test_without_a_lead_orders_are_the_samplers_own(plan: Plan, mode: str) -> No
 def test_the_modes_give_the_same_orders_at_the_same_lead(plan: Plan, lead: int) -> None:
     results = []
     for mode in MODES:
-        with Service(PSGD().build(plan), plan, mode=mode, lead=lead) as service:  # type: ignore[arg-type]
+        with Service(PSGD().build(plan), plan, mode=mode, lead=lead) as service:
             results.append(run(service))
     assert_same(results[1], results[0])
     assert_same(results[2], results[0])
@@ -37,7 +38,7 @@ def test_the_modes_give_the_same_orders_at_the_same_lead(plan: Plan, lead: int) 
 def test_every_sampler_runs_in_a_thread(plan: Plan, name: str) -> None:
     results = []
     for mode in MODES[:2]:
-        with Service(SAMPLERS[name]().build(plan), plan, mode=mode, lead=2) as service:  # type: ignore[arg-type]
+        with Service(SAMPLERS[name]().build(plan), plan, mode=mode, lead=2) as service:
             results.append(run(service))
     assert_same(*results)
 
@@ -70,10 +71,10 @@ def test_an_order_after_scores_waits_for_them_whatever_the_lead(plan: Plan) -> N
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("save_at", [1, 4, 5, 12, 27])
-def test_a_state_saved_at_any_step_goes_on_the_same_in_any_mode(plan: Plan, mode: str, save_at: int) -> None:
+def test_a_state_saved_at_any_step_goes_on_the_same_in_any_mode(plan: Plan, mode: Mode, save_at: int) -> None:
     with Service(PSGD().build(plan), plan, lead=2) as service:
         expected = run(service)
-    with Service(PSGD().build(plan), plan, mode=mode, lead=2) as service:  # type: ignore[arg-type]
+    with Service(PSGD().build(plan), plan, mode=mode, lead=2) as service:
         state, orders, done = run(service, save_at)
     for other in ("inline", "thread") if mode == "process" else ("inline",):
         with Service(PSGD().build(plan), plan, mode=other, lead=2) as service:
@@ -100,8 +101,8 @@ def test_a_state_loads_into_a_process(plan: Plan) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_the_sampler_raises_is_raised_here(plan: Plan, mode: str) -> None:
-    with Service(PSGD().build(plan), plan, mode=mode) as service:  # type: ignore[arg-type]
+def test_what_the_sampler_raises_is_raised_here(plan: Plan, mode: Mode) -> None:
+    with Service(PSGD().build(plan), plan, mode=mode) as service:
         order = service.next_order()
         ones = np.ones(3, np.float32)
         with pytest.raises(SamplingError, match="needs p_true"):
@@ -116,8 +117,8 @@ def test_what_the_sampler_raises_is_raised_here(plan: Plan, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_more_orders_than_rounds_are_refused_and_the_state_can_still_be_saved(plan: Plan, mode: str) -> None:
-    with Service(Uniform().build(plan), plan, mode=mode) as service:  # type: ignore[arg-type]
+def test_more_orders_than_rounds_are_refused_and_the_state_can_still_be_saved(plan: Plan, mode: Mode) -> None:
+    with Service(Uniform().build(plan), plan, mode=mode) as service:
         for _ in range(service.rounds):
             service.next_order()
         with pytest.raises(SamplingError, match="at most 8 times"):
@@ -127,7 +128,9 @@ def test_more_orders_than_rounds_are_refused_and_the_state_can_still_be_saved(pl
 
 def test_a_service_runs_any_sampler_of_the_protocol() -> None:
     class Countdown:
-        """Four methods and nothing else."""
+        """The protocol and nothing else."""
+
+        rounds = 3
 
         def __init__(self) -> None:
             self.left, self.heard = 3, 0
@@ -149,13 +152,13 @@ def test_a_service_runs_any_sampler_of_the_protocol() -> None:
 
     plan = Plan(10, epochs=3, batch_size=2)
     for mode in MODES[:2]:
-        with Service(Countdown(), plan, mode=mode) as service:  # type: ignore[arg-type]
+        with Service(Countdown(), plan, mode=mode) as service:
             assert service.next_order().ids.tolist() == [0] * 4
             ones = np.ones(5, np.float32)
             service.observe(Feedback(1, np.arange(5), ones, None, np.ones(5, bool)))
             assert service.next_order().ids.tolist() == [5] * 4
             assert service.state_dict()["heard"] == 5
-    with Service(Countdown(), plan, mode="thread") as service:  # type: ignore[arg-type]
+    with Service(Countdown(), plan, mode="thread") as service:
         service.observe(Feedback(1, np.arange(5), ones * 9, None, np.ones(5, bool)))
         with pytest.raises(ValueError, match="too much"):
             service.next_order()

@@ -8,14 +8,15 @@ import signal
 import numpy as np
 import pytest
 from sampler_runs import assert_same
-from service_runs import MODES, run
+from service_runs import MODES, pid_of, run
 
 from samplers import PSGD, Feedback, Kakurenbo, Plan
 from samplers.service import Service
+from samplers.service.service import Mode
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_many_rows_go_through_however_they_are_cut(mode: str) -> None:
+def test_many_rows_go_through_however_they_are_cut(mode: Mode) -> None:
     # More rows than all blocks of shared memory hold, in one call and in uneven ones.
     plan = Plan(1000, epochs=4, budget=0.3, seed=1)
     rng = np.random.default_rng(0)
@@ -25,7 +26,7 @@ def test_many_rows_go_through_however_they_are_cut(mode: str) -> None:
     rows = Feedback(1, ids, p_true, p_true, np.ones(700_000, bool), coefficient)
     expected = PSGD().build(plan)
     expected.observe(rows)
-    with Service(PSGD().build(plan), plan, mode=mode) as service:  # type: ignore[arg-type]
+    with Service(PSGD().build(plan), plan, mode=mode) as service:
         service.observe(rows)
         np.testing.assert_array_equal(service.next_order().ids, expected.next_order().ids)
         for start in range(0, 700_000, 33_333):
@@ -41,21 +42,21 @@ def test_many_rows_wait_here_while_the_process_is_busy() -> None:
     expected = PSGD().build(plan)
     rng = np.random.default_rng(0)
     with Service(PSGD().build(plan), plan, mode="process") as service:
-        os.kill(service._worker._process.pid, signal.SIGSTOP)  # type: ignore[attr-defined]
+        os.kill(pid_of(service), signal.SIGSTOP)
         ids, p_true = np.empty(50_000, np.int64), np.empty(50_000, np.float32)
         for _ in range(14):  # more than all blocks hold; each call writes over the last one's arrays
             ids[:], p_true[:] = rng.integers(0, 1000, 50_000), rng.random(50_000)
             rows = Feedback(1, ids, p_true, p_true, np.ones(50_000, bool))
             service.observe(rows)
             expected.observe(rows)
-        os.kill(service._worker._process.pid, signal.SIGCONT)  # type: ignore[attr-defined]
+        os.kill(pid_of(service), signal.SIGCONT)
         np.testing.assert_array_equal(service.next_order().ids, expected.next_order().ids)
 
 
 def test_feedback_may_be_written_over_after_it_was_given(plan: Plan) -> None:
     orders = []
     for mode in MODES:
-        with Service(PSGD().build(plan), plan, mode=mode) as service:  # type: ignore[arg-type]
+        with Service(PSGD().build(plan), plan, mode=mode) as service:
             ids, p_true = np.arange(90), np.linspace(0, 1, 90, dtype=np.float32)
             service.observe(Feedback(1, ids, p_true, p_true, np.ones(90, bool)))
             ids[...], p_true[...] = 0, 0

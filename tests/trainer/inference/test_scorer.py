@@ -15,6 +15,7 @@ from torch.nn.utils import parametrizations
 from trainer.inference.scorer import Folding, Scorer
 from trainer.models import MODELS
 from trainer.models.pyramidnet import PyramidNet
+from trainer.models.resnet import ResNet8
 from trainer.models.torchvision import TorchvisionModel
 
 
@@ -145,7 +146,7 @@ def test_parametrised_and_hooked_modules_stay() -> None:
 
 
 def test_a_folded_network_follows_its_training() -> None:
-    model = trained(MODELS["resnet8"](width=4).build(classes=5))  # type: ignore[call-arg]
+    model = trained(ResNet8(width=4).build(classes=5))
     scorer = Scorer(model, "eval", bf16=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(3):
@@ -180,7 +181,7 @@ def test_folding_in_bf16_rounds_no_worse_than_autocast_does(layout: torch.memory
 
 
 def test_in_train_mode_scores_are_those_of_the_images_at_hand() -> None:
-    model = trained(MODELS["resnet8"](width=4).build(classes=5)).eval()  # type: ignore[call-arg]
+    model = trained(ResNet8(width=4).build(classes=5)).eval()
     before = copy.deepcopy(model.state_dict())
     scored = Scorer(model, "train", bf16=False)(images())
     assert not model.training
@@ -196,14 +197,14 @@ def test_in_train_mode_scores_are_those_of_the_images_at_hand() -> None:
 def test_scoring_never_waits_for_the_device(mode: Literal["eval", "train"]) -> None:
     """On fake CUDA tensors .item(), a data-dependent shape and a tensor left on the host all raise."""
     with FakeTensorMode(), torch.device("cuda"):
-        model = MODELS["resnet8"](width=4).build(classes=5)  # type: ignore[call-arg]
+        model = ResNet8(width=4).build(classes=5)
         scored = Scorer(model, mode, bf16=False)(torch.empty(4, 3, 32, 32))
     assert scored.shape == (4, 5)
     assert scored.device.type == "cuda"
 
 
 def test_features_are_what_the_last_linear_layer_was_given() -> None:
-    model = trained(MODELS["resnet8"](width=4).build(classes=5))  # type: ignore[call-arg]
+    model = trained(ResNet8(width=4).build(classes=5))
     scorer = Scorer(model, "eval", bf16=False, keeps_features=True)
     outputs = scorer(images())
     assert scorer.features is not None
@@ -212,7 +213,7 @@ def test_features_are_what_the_last_linear_layer_was_given() -> None:
 
 
 def test_an_error_in_a_pass_leaves_the_network_as_it_was() -> None:
-    model = trained(MODELS["resnet8"](width=4).build(classes=5))  # type: ignore[call-arg]
+    model = trained(ResNet8(width=4).build(classes=5))
     modules = dict(model.named_modules())
     with pytest.raises(RuntimeError):
         Scorer(model, "eval", bf16=False)(torch.zeros(1, 7, 8, 8))

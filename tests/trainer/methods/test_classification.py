@@ -16,7 +16,7 @@ from pipeline import Batch, Mixture
 from trainer.account import Ledger
 from trainer.errors import RunError
 from trainer.methods import METHODS, Method
-from trainer.models import MODELS
+from trainer.models.resnet import ResNet8
 from trainer.step import Step, mixed_loss
 
 DEFINITIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
@@ -135,7 +135,7 @@ def test_a_whole_step_never_waits_for_the_device(name: str) -> None:
     """On the meta device a wait (.item(), nonzero, a boolean index, .cpu()) and a CPU operand raise."""
     device = torch.device("meta")
     with device:
-        model = MODELS["resnet8"](width=4).build(classes=10)  # type: ignore[call-arg]
+        model = ResNet8(width=4).build(classes=10)
         images = torch.empty(6, 3, 32, 32)
         labels, weights = torch.zeros(6, dtype=torch.int64), torch.empty(6)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)

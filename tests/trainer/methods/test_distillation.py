@@ -19,7 +19,7 @@ from trainer.budget.flops import forward_flops
 from trainer.config import Run
 from trainer.errors import InterruptedRunError, RunError
 from trainer.methods.distillation import Distillation, DistillationMethod
-from trainer.models import MODELS
+from trainer.models.resnet import ResNet8
 from trainer.session import Session
 
 Recipe = Callable[..., Run]
@@ -71,7 +71,7 @@ def test_the_loss_is_hintons(k: int) -> None:
 
 def test_a_teacher_has_its_runs_weights_and_stays_in_evaluation_mode(tmp_path: Path) -> None:
     folder, network = save_teacher(tmp_path / "run")
-    encoder = MODELS["resnet8"](width=4).build(10)  # type: ignore[call-arg]
+    encoder = ResNet8(width=4).build(10)
     method = Distillation(teacher=folder).build(encoder)
     assert Distillation(teacher=folder) == Distillation(teacher=folder / "checkpoint" / "last.pt")
     theirs = network.state_dict()
@@ -95,7 +95,7 @@ def test_refuses_options_out_of_range(options: dict[str, float], message: str) -
 
 
 def test_refuses_to_train_without_a_teacher_or_by_one_of_other_classes(tmp_path: Path) -> None:
-    encoder = MODELS["resnet8"](width=4).build(10)  # type: ignore[call-arg]
+    encoder = ResNet8(width=4).build(10)
     with pytest.raises(RunError, match=r"needs a teacher, .*; got none: add --method.teacher runs/NAME"):
         Distillation().build(encoder)
     folder, _ = save_teacher(tmp_path / "run", classes=7)

@@ -19,12 +19,12 @@ from trainer.methods.grouped_norm import divisor, group_norms, set_groups
 from trainer.methods.moco import MoCo, MoCoMethod
 from trainer.methods.simclr import SimCLR
 from trainer.methods.target import Target, cosine_momentum
-from trainer.models import MODELS
+from trainer.models.resnet import ResNet8
 
 
 def built(config: Any) -> Any:
     torch.manual_seed(0)
-    return config.build(MODELS["resnet8"](width=4).build(classes=0))  # type: ignore[call-arg]
+    return config.build(ResNet8(width=4).build(classes=0))
 
 
 def batch(n: int, seed: int = 0) -> Batch:

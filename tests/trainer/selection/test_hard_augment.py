@@ -19,11 +19,11 @@ from trainer.budget.flops import forward_flops, meta_batch, step_flops
 from trainer.config import Run
 from trainer.errors import RunError
 from trainer.methods import METHODS
-from trainer.methods.byol import byol_loss
+from trainer.methods.byol import BYOL, byol_loss
 from trainer.methods.dino import dino_loss
 from trainer.methods.simclr import nt_xent
-from trainer.methods.simsiam import simsiam_loss
-from trainer.models import MODELS
+from trainer.methods.simsiam import SimSiam, simsiam_loss
+from trainer.models.resnet import ResNet8
 from trainer.recipe import from_table
 from trainer.selection import Setting
 from trainer.selection.hard_augment import HardAugment
@@ -90,7 +90,7 @@ def test_the_pair_is_that_of_brute_force(choice: Any) -> None:
 @pytest.mark.parametrize("method", METHOD)
 def test_a_pairs_loss_is_the_part_of_the_methods_that_depends_on_it(method: str) -> None:
     torch.manual_seed(0)
-    encoder = MODELS["resnet8"](width=4).build(classes=0)  # type: ignore[call-arg]
+    encoder = ResNet8(width=4).build(classes=0)
     built = METHODS[method](**METHOD[method]).build(encoder).eval()
     views = tuple(torch.randn(3, 3, 8, 8) for _ in range(3))
     with torch.no_grad():
@@ -181,7 +181,7 @@ def interpolated(view: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("method", METHOD)
 def test_extra_targets_get_no_gradient_and_leave_no_statistics(method: str) -> None:
     torch.manual_seed(0)
-    encoder = MODELS["resnet8"](width=4).build(classes=0)  # type: ignore[call-arg]
+    encoder = ResNet8(width=4).build(classes=0)
     built = METHODS[method](**METHOD[method]).build(encoder)
     state = {name: value.clone() for name, value in built.state_dict().items()}
     views = tuple(torch.randn(4, 3, 8, 8) for _ in range(2))
@@ -252,9 +252,9 @@ def test_a_resolution_above_that_of_training_is_refused(make: Callable[..., Run]
 def test_the_cost_of_a_steps_passes_is_the_usual_one() -> None:
     """Two views forward and backward are 6 forward passes, a target's two are 8; heads come on top."""
     with torch.device("meta"):
-        encoder = MODELS["resnet8"](width=64).build(classes=0)  # type: ignore[call-arg]
-        simsiam = METHODS["simsiam"](out=1, bottleneck=1, hidden=1).build(encoder)  # type: ignore[call-arg]
-        byol = METHODS["byol"](hidden=1, out=1).build(encoder)  # type: ignore[call-arg]
+        encoder = ResNet8(width=64).build(classes=0)
+        simsiam = SimSiam(out=1, bottleneck=1, hidden=1).build(encoder)
+        byol = BYOL(hidden=1, out=1).build(encoder)
     forward = forward_flops(encoder, 32)
     for method, passes in ((simsiam, 6), (byol, 8)):
         assert step_flops(method, meta_batch(2, 2, 32)) / 2 / forward == pytest.approx(passes, rel=1e-3)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pipeline import Batch, Mixture
-from samplers import SAMPLERS
+from samplers import SAMPLERS, SampleImportance
 from tools.cli import main
 from tools.score_options import NEEDS
 from trainer.config import Run
@@ -21,6 +21,7 @@ from trainer.methods import METHODS, Losses, Offer, Supervised
 from trainer.parallel import World
 from trainer.sample_table import SampleRecord
 from trainer.selection import SELECTIONS
+from trainer.selection.foms import Foms
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ def test_a_part_that_needs_what_the_method_lacks_is_refused(
 
 
 def test_what_a_part_needs_follows_its_options() -> None:
-    Run(method=Classless(), sampler=SAMPLERS["sample_importance"](metric="loss"))  # type: ignore[call-arg]
-    Run(method=Classless(), selection=SELECTIONS["foms"](score="loss"))  # type: ignore[call-arg]
+    Run(method=Classless(), sampler=SampleImportance(metric="loss"))
+    Run(method=Classless(), selection=Foms(score="loss"))
 
 
 @pytest.mark.parametrize("part", ["foms", "greedy", "divbs", "selective_backprop"])

@@ -12,7 +12,7 @@ from torch import nn
 from trainer import RunFolder, open_session
 from trainer.config import Run
 from trainer.errors import RunError
-from trainer.models import MODELS
+from trainer.models.resnet import ResNet8
 from trainer.models.vit import VisionTransformer
 from trainer.session import Session
 from trainer.updates.recomputation import Recomputation, checkpoint_gradients
@@ -21,7 +21,7 @@ from trainer.updates.update import Update
 
 def networks() -> dict[str, Callable[[], nn.Module]]:
     return {
-        "resnet8": lambda: MODELS["resnet8"](width=4).build(10),  # type: ignore[call-arg]
+        "resnet8": lambda: ResNet8(width=4).build(10),
         "vit": lambda: VisionTransformer(16, 3, 2, "rescaled", 10),
     }
 

@@ -7,7 +7,7 @@ import torch
 
 from pipeline.resolution import SuperProgressive
 from trainer.budget.flops import forward_flops
-from trainer.models import MODELS
+from trainer.models.torchvision import TorchvisionModel
 from trainer.selection.helpers.overhead import relative_cost, scoring_overhead, speedup
 
 SIZES = (224, *SuperProgressive(lowest=96).stages(224))
@@ -60,7 +60,7 @@ def test_the_mean_cost_of_a_step_and_the_speed_up_on_imagenet() -> None:
 def test_the_petaflops_of_table_3_2(passes: int, printed: float) -> None:
     """A backward pass there counts as one forward pass: 4 passes of SimSiam, 6 with a target network."""
     with torch.device("meta"):
-        network = MODELS["torchvision"](arch="resnet50").build(classes=0)  # type: ignore[call-arg]
+        network = TorchvisionModel(arch="resnet50").build(classes=0)
     forward = forward_flops(network, 224)
     assert forward == pytest.approx(2 * 4.089e9, rel=1e-3)
     # Five digits of the GMACs, as there.
