@@ -149,7 +149,7 @@ class Pipelined(Reader, Protocol):
 
 @runtime_checkable
 class EngineConfig(Protocol):
-    """A frozen dataclass whose fields are the engine's options."""
+    """A frozen dataclass whose fields are the engine's options, ``threads`` among them (`check_threads`)."""
 
     def open(self, dataset: Dataset, device: torch.device) -> Reader:
         """Open a data set for reading; if its images differ in shape it can be read by crops only.

@@ -7,37 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+from drawn_sets import Pixels, card_of
 from PIL import Image
 
 from pipeline.formats import Sample, StoredImage
 from pipeline.formats.beton_writer import BetonWriter
 from pipeline.formats.card import Card
 
-Pixels = NDArray[np.uint8]
-CARD = Card(
-    name="noise",
-    split="train",
-    samples=1,
-    classes=("even", "odd"),
-    class_counts=(1, 0),
-    height=None,
-    width=None,
-    min_height=1,
-    max_height=1,
-    min_width=1,
-    max_width=1,
-    mean=(0.5, 0.5, 0.5),
-    std=(0.25, 0.25, 0.25),
-    encoding="mixed",
-    quality=90,
-    source="noise",
-)
-
-
-def noise(seed: int, height: int, width: int) -> Pixels:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+CARD = card_of([(1, 1)], {"even": 1, "odd": 0})
 
 
 def jpeg(image: Pixels) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from drawn_sets import card_of
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,7 +16,6 @@ from pipeline.crop import Crop, Windows
 from pipeline.formats import Sample, StoredImage
 from pipeline.formats.beton import Beton
 from pipeline.formats.beton_writer import BetonWriter
-from pipeline.formats.card import Card
 
 CPU = torch.device("cpu")
 Pixels = NDArray[np.uint8]
@@ -53,25 +53,7 @@ def write(
             stored = content.tobytes() if isinstance(content, np.ndarray) else content
             full = StoredImage.of(stored, height, width)
             writer.append(Sample([full], not isinstance(content, np.ndarray), 0, f"{index}.jpg"))
-        heights, widths = [shape[0] for shape in shapes], [shape[1] for shape in shapes]
-        card = Card(
-            name="photos",
-            split="train",
-            samples=len(contents),
-            classes=("all",),
-            class_counts=(len(contents),),
-            height=None,
-            width=None,
-            min_height=min(heights),
-            max_height=max(heights),
-            min_width=min(widths),
-            max_width=max(widths),
-            mean=(0.5, 0.5, 0.5),
-            std=(0.2, 0.2, 0.2),
-            encoding="mixed",
-            quality=90,
-            source="made by a test",
-        )
+        card = card_of(shapes, {"all": len(contents)}, name="photos", std=(0.2,) * 3, source="made by a test")
         writer.publish(writer.finish(card))
     return Beton(path)
 

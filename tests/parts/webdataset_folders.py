@@ -7,19 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from drawn_sets import Pixels, card_of
 from PIL import Image
 
 from pipeline.formats import Sample, StoredImage
 from pipeline.formats.card import Card
 from pipeline.formats.webdataset_writer import WebDatasetWriter
 
-Pixels = NDArray[np.uint8]
 CLASSES = ("even", "odd")
-
-
-def noise(seed: int, height: int, width: int) -> Pixels:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def jpeg(image: Pixels) -> bytes:
@@ -32,27 +27,10 @@ def decode(content: bytes) -> Pixels:
     return np.array(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
-def card_of(images: Sequence[Pixels], levels: Sequence[int] = ()) -> Card:
-    heights, widths = [image.shape[0] for image in images], [image.shape[1] for image in images]
-    return Card(
-        name="noise",
-        split="train",
-        samples=len(images),
-        classes=CLASSES,
-        class_counts=(len(images[::2]), len(images[1::2])),
-        height=None,
-        width=None,
-        min_height=min(heights),
-        max_height=max(heights),
-        min_width=min(widths),
-        max_width=max(widths),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-        encoding="mixed",
-        quality=90,
-        source="noise",
-        levels=tuple(levels),
-    )
+def of_noise(images: Sequence[Pixels], levels: Sequence[int] = ()) -> Card:
+    """Return the card of images that are even and odd in turn."""
+    counts = dict(zip(CLASSES, (len(images[::2]), len(images[1::2])), strict=True))
+    return card_of([image.shape for image in images], counts, levels=tuple(levels))
 
 
 def stored(image: Pixels, compressed: bool) -> bytes:
@@ -90,7 +68,7 @@ def write(
     with WebDatasetWriter(path, len(images), levels=levels, shard_size=shard_size) as writer:
         for index, image in enumerate(images):
             append(writer, index, image, compressed(index), levels)
-        card = writer.finish(card_of(images, levels))
+        card = writer.finish(of_noise(images, levels))
         writer.publish(card)
     return card
 

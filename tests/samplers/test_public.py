@@ -21,8 +21,12 @@ def test_the_public_face_is_what_is_documented() -> None:
         "SamplingWarning",
     }
     helpers |= {"LabelReading", "Scores", "ScoringConfig", "State", "use_threads"}
+    named = {"Scan", "Uniform", "RS2", "PSGD", "CSGD", "PredictionVariance", "LossProportional", "LossRank"}
+    named |= {"SampleImportance", "ClassImportance", "Balanced", "Subset", "InfoBatch", "SeTa", "Kakurenbo"}
+    named |= {"UCB", "EpsilonGreedy", "DIHCL", "MCL"}
+    # A sampler that is new needs no more than its line in the table.
     parts = {part.__name__ for part in samplers.SAMPLERS.values()}
-    assert set(samplers.__all__) == helpers | parts
+    assert helpers | named <= set(samplers.__all__) <= helpers | parts
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from beton_files import CARD, noise, write
+from beton_files import CARD, write
+from drawn_sets import noise
 from PIL import Image
 
 from pipeline.formats import Sample, StoredImage, open_dataset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from beton_files import noise
+from drawn_sets import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

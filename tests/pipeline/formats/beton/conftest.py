@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from beton_files import noise, write
+from beton_files import write
+from drawn_sets import noise
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from beton_files import CARD, jpeg, noise
+from beton_files import CARD, jpeg
+from drawn_sets import noise
 from PIL import Image
 
 from pipeline.errors import CorruptSampleError, DataError

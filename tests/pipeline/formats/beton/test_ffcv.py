@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from beton_files import noise, write
+from beton_files import write
+from drawn_sets import noise
 
 from pipeline.formats import layout, open_dataset
 from pipeline.formats.verify import verify

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from beton_files import CARD, jpeg, noise, write
+from beton_files import CARD, jpeg, write
+from drawn_sets import noise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from webdataset_folders import Pixels, noise, write
+from drawn_sets import Pixels, noise
+from webdataset_folders import write
 
 
 @pytest.fixture

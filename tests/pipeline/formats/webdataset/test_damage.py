@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from webdataset_folders import decode, flip, jpeg, noise
+from drawn_sets import noise
+from webdataset_folders import decode, flip, jpeg
 
 from pipeline.errors import CorruptSampleError, DataError, MachineError
 from pipeline.formats import open_dataset

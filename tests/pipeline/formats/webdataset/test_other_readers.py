@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_sets import Pixels, noise
 from PIL import Image
-from webdataset_folders import Pixels, decode, jpeg, noise, write
+from webdataset_folders import decode, jpeg, write
 
 from pipeline.errors import DataError
 from pipeline.formats import open_dataset

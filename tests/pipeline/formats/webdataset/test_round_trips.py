@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from drawn_sets import Pixels, noise
 from PIL import Image
-from webdataset_folders import CLASSES, Pixels, contents, decode, flip, noise, stored, write
+from webdataset_folders import CLASSES, contents, decode, flip, stored, write
 
 from pipeline.errors import CorruptSampleError, DataError
 from pipeline.formats import card_path, open_dataset

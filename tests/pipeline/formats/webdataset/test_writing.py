@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from webdataset_folders import Pixels, append, card_of, contents, flip, noise, sample, write
+from drawn_sets import Pixels, noise
+from webdataset_folders import append, contents, flip, of_noise, sample, write
 
 from pipeline.errors import DataError
 from pipeline.formats import FORMATS
@@ -41,7 +42,7 @@ def test_a_suspended_conversion_goes_on_to_the_same_bytes(tmp_path: Path, images
                 assert take_over(writer, index, images[index], compressed(index), (8, 24))
             for index in range(stop, 12):
                 append(writer, index, images[index], compressed(index), (8, 24))
-            writer.publish(writer.finish(card_of(images, (8, 24))))
+            writer.publish(writer.finish(of_noise(images, (8, 24))))
         assert contents(path) == contents(tmp_path / "whole/set.wds")
 
 
@@ -52,7 +53,7 @@ def test_a_published_folder_is_taken_back(tmp_path: Path, images: list[Pixels]) 
     with WebDatasetWriter(path, 12, resume=True) as writer:
         assert not path.exists()
         assert all(take_over(writer, index, image, compressed=False) for index, image in enumerate(images))
-        writer.publish(writer.finish(card_of(images)))
+        writer.publish(writer.finish(of_noise(images)))
     assert contents(path) == before
 
 
@@ -83,7 +84,7 @@ def test_an_older_folder_stays_until_the_new_one_replaces_it(tmp_path: Path, ima
     with WebDatasetWriter(path, 12) as writer:
         for index, image in enumerate(images):
             append(writer, index, image, compressed=False)
-        card = writer.finish(card_of(images))
+        card = writer.finish(of_noise(images))
         assert len(WebDataset(path)) == 5
         writer.publish(card)
     assert len(WebDataset(path)) == 12
