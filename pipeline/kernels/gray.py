@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.kernels.kept import kernel
 from pipeline.kernels.memory import bytes_at
-from pipeline.kernels.resize import find_taps, weigh_rows
+from pipeline.kernels.resize import taps_of, weigh_rows
 
 _HALF = np.float32(0.5 + 2.0**-13)
 # Levels of 16 bits have too few digits left in float32 for the excess.
@@ -33,11 +33,8 @@ def resize_gray_window(
     ``pixels`` are flat, of the same type; otherwise as `pipeline.kernels.resize.resize_window`.
     """
     rows, wide = out.shape[0], out.shape[1]
-    down, across = np.empty((2, rows), np.int64), np.empty((2, wide), np.int64)
-    down_weights = np.empty(rows * (2 * int(np.ceil(max(height / rows, 1.0))) + 1), np.float32)
-    across_weights = np.empty(wide * (2 * int(np.ceil(max(width / wide, 1.0))) + 1), np.float32)
-    find_taps(top, height, False, down[0], down[1], down_weights)
-    find_taps(left, width, flip, across[0], across[1], across_weights)
+    down, down_weights = taps_of(top, height, False, rows)
+    across, across_weights = taps_of(left, width, flip, wide)
     first_row, first_column = int(np.floor(top)), int(np.floor(left))
     line = np.empty(int(np.ceil(left + width)) - first_column, np.float32)
     stretch, reach = down_weights.shape[0] // rows, across_weights.shape[0] // wide

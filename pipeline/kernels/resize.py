@@ -63,6 +63,17 @@ def find_taps(
             row[j] = np.float32(row[j] / total)
 
 
+@kernel(inline="always")
+def taps_of(
+    low: float, length: float, mirrored: bool, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return starts and counts, int64[2, count], and weights of ``count`` output pixels: see `find_taps`."""
+    taps = np.empty((2, count), np.int64)
+    weights = np.empty(count * (2 * int(np.ceil(max(length / count, 1.0))) + 1), np.float32)
+    find_taps(low, length, mirrored, taps[0], taps[1], weights)
+    return taps, weights
+
+
 @kernel
 def resize_window(
     pixels: NDArray[np.uint8],
@@ -86,12 +97,8 @@ def resize_window(
         Whether to flip it horizontally.
     """
     rows, wide = out.shape[0], 3 * out.shape[1]
-    down, across = np.empty((2, rows), np.int64), np.empty((2, out.shape[1]), np.int64)
-    down_weights = np.empty(rows * (2 * int(np.ceil(max(height / rows, 1.0))) + 1), np.float32)
-    reach = int(np.ceil(max(width / out.shape[1], 1.0)))
-    across_weights = np.empty(out.shape[1] * (2 * reach + 1), np.float32)
-    find_taps(top, height, False, down[0], down[1], down_weights)
-    find_taps(left, width, flip, across[0], across[1], across_weights)
+    down, down_weights = taps_of(top, height, False, rows)
+    across, across_weights = taps_of(left, width, flip, out.shape[1])
     first_row, first_column = int(np.floor(top)), int(np.floor(left))
     span = 3 * (int(np.ceil(left + width)) - first_column)
     line, sums = np.empty(span, np.float32), np.empty(wide, np.float32)
