@@ -159,7 +159,7 @@ def write(out: Path, figures: dict[str, Any]) -> None:
 def table(found: Profiled) -> Table:
     """Return a profile as a table; rates are of trained images."""
     measured = found.measured
-    made = Table("stage", "ms per batch", "images/s alone", "share of a step")
+    made = Table("stage", "ms per batch", "images/s alone", "fraction of a step")
     for column in made.columns[1:]:
         column.justify = "right"
     batch = measured.run.batch_size

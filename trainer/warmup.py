@@ -185,11 +185,11 @@ def _wait(session: Session) -> None:
 
 def _rehearse_order(session: Session) -> None:
     """Run one observe/next_order cycle on a throw-away sampler to compile its kernels."""
-    twin = build_sampler(session.run, session.plan)
+    shadow = build_sampler(session.run, session.plan)
     ids = np.arange(session.run.batch_size, dtype=np.int64)
     loss = np.linspace(0.1, 2, len(ids), dtype=np.float32)
-    for _ in range(min(2, twin.rounds)):
-        twin.observe(
+    for _ in range(min(2, shadow.rounds)):
+        shadow.observe(
             Feedback(0, ids, loss, np.exp(-loss), np.ones(len(ids), np.bool_), error=loss, gradient=loss)
         )
-        twin.next_order()
+        shadow.next_order()

@@ -44,10 +44,10 @@ class Ricap:
         ``partners`` int64[n, 4], ``width`` and ``height`` int64[n] of the first patch, ``left`` and ``top``
         int64[n, 4] of the crops in their images, ``coefficients`` float32[n, 4].
         """
-        share_w = draw_beta(keys, "ricap/width", self.alpha, per_sample=self.per_sample)
-        share_h = draw_beta(keys, "ricap/height", self.alpha, per_sample=self.per_sample)
-        w = np.rint(width * share_w).astype(np.int64)
-        h = np.rint(height * share_h).astype(np.int64)
+        fraction_w = draw_beta(keys, "ricap/width", self.alpha, per_sample=self.per_sample)
+        fraction_h = draw_beta(keys, "ricap/height", self.alpha, per_sample=self.per_sample)
+        w = np.rint(width * fraction_w).astype(np.int64)
+        h = np.rint(height * fraction_h).astype(np.int64)
         widths = np.stack([w, width - w, w, width - w], axis=1)
         heights = np.stack([h, h, height - h, height - h], axis=1)
         if self.per_sample:

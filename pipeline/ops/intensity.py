@@ -147,12 +147,12 @@ def hue(pixels: Tensor, turns: Tensor) -> Tensor:
     angle.add_(in_green * (blue - red)).add_(in_blue * (red - green)).div_(chroma.clamp(min=1))
     angle.add_(in_green, alpha=2).add_(in_blue, alpha=4).add_(6 * turns[:, None])
     angle.sub_((angle / 6).floor_(), alpha=6)
-    shares = (
+    fractions = (
         (angle - 3).abs_().sub_(1),
         (angle - 2).abs_().neg_().add_(2),
         (angle - 4).abs_().neg_().add_(2),
     )
-    turned = [_to_bytes(share.clamp_(0, 1).mul_(chroma).add_(lowest).add_(0.5)) for share in shares]
+    turned = [_to_bytes(one.clamp_(0, 1).mul_(chroma).add_(lowest).add_(0.5)) for one in fractions]
     return torch.stack(turned, dim=2).view_as(pixels)
 
 

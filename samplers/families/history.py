@@ -189,7 +189,7 @@ class Table:
 
 
 class Mean(Table):
-    """Share-weighted mean of all values of a sample; NaN for samples without any.
+    """Coefficient-weighted mean of all values of a sample; NaN for samples without any.
 
     Columns: ``weight``, the sum of coefficients (the number of times seen), and ``mean``.
     """
@@ -225,7 +225,7 @@ class Recent(Table):
 
 
 class Moments(Table):
-    """Share-weighted mean and scatter of all values of a sample (West 1979).
+    """Coefficient-weighted mean and scatter of all values of a sample (West 1979).
 
     Columns: ``weight`` and ``square``, the sums of the coefficients and of their squares; ``mean``; and
     ``scatter``, the coefficient-weighted sum of squared deviations from it.

@@ -138,15 +138,15 @@ class Stages:
         loss = np.linspace(0.1, 2, len(last.ids), dtype=np.float32)
         trained = np.ones(len(loss), np.bool_)
         feedback = Feedback(0, last.ids, loss, np.exp(-loss), trained, error=loss, gradient=loss)
-        twin, drawn = build_sampler(run, plan), 0
+        shadow, drawn = build_sampler(run, plan), 0
 
         def draw() -> int:
-            nonlocal twin, drawn
-            if drawn >= twin.rounds:
-                twin, drawn = build_sampler(run, plan), 0
-            twin.observe(feedback)
+            nonlocal shadow, drawn
+            if drawn >= shadow.rounds:
+                shadow, drawn = build_sampler(run, plan), 0
+            shadow.observe(feedback)
             drawn += 1
-            return len(twin.next_order().ids)
+            return len(shadow.next_order().ids)
 
         drawings, end = [draw()], time.perf_counter() + _ROUNDS_SECONDS
         while len(drawings) < _ROUNDS and time.perf_counter() < end:

@@ -108,7 +108,7 @@ def _ledger(lineup: Lineup) -> Safe:
     if drawn is None:
         return section("Where the time went", el("p", "No ledger is recorded."))
     stalls = [stall for entry in lineup if (stall := entry.run.number("stall")) is not None]
-    said = "Stall, the share of the training clock in which training waited for data: "
+    said = "Stall, the fraction of the training clock in which training waited for data: "
     said += f"{wording.span(stalls, percent) if stalls else 'not recorded'}."
     beside = el("div", drawn.table, accounts.accounts(lineup), class_="beside")
     return section("Where the time went", el("p", said), drawn.bars, drawn.note, beside, _profiles(lineup))

@@ -94,12 +94,12 @@ def resolutions(lineup: Lineup) -> list[Safe]:
             "Resolution by round, with the factor on the augmentation's strength",
         ),
         (
-            ["Run", "Pixels", "Samples", "Share"],
+            ["Run", "Pixels", "Samples", "Fraction"],
             [row for label, run in changing for row in _passes(label, run.by_pixels("trained_at"))],
             "Trained, by resolution",
         ),
         (
-            ["Run", "Pixels", "Samples", "Share", "Cost of one"],
+            ["Run", "Pixels", "Samples", "Fraction", "Cost of one"],
             [row for label, run in scored for row in _scored(label, run)],
             "Scored, by resolution; cost in training steps",
         ),

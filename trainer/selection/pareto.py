@@ -17,9 +17,9 @@ class Pareto:
         F(x) = 1 - (x_min / x)^alpha
 
     The thesis gives this distribution and figure 4.5, but no formula of the speed-up. Here x is how many per
-    cent of a pool are trained on, the most useful ones, and F(x) the share of the pool's use that they hold:
-    with alpha 1.16 and x_min 5, a fifth of the samples holds four fifths. This is the reading in which x_min
-    matters and a larger alpha helps, as the thesis says of its figure.
+    cent of a pool are trained on, the most useful ones, and F(x) the fraction of the pool's use that they
+    hold: with alpha 1.16 and x_min 5, a fifth of the samples holds four fifths. This is the reading in which
+    x_min matters and a larger alpha helps, as the thesis says of its figure.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Pareto:
             raise RunError(f"x_min must be above 0 and below 100 per cent; got {self.x_min:g}")
 
     def fraction(self, per_cent: float) -> float:
-        """F(x): share of a pool's use that its best ``per_cent`` of samples hold; 0 up to x_min."""
+        """F(x): fraction of a pool's use that its best ``per_cent`` of samples hold; 0 up to x_min."""
         return 1 - (self.x_min / per_cent) ** self.alpha if per_cent > self.x_min else 0.0
 
     def speed_up(self, ratio: float, cost: float) -> float:

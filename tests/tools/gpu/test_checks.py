@@ -29,7 +29,7 @@ from tools.gpu.worker import Job
 TABLES = {
     "machine": {"Upper limits of the device's rates": 6},
     "parity": {
-        "Largest difference of a pixel, and share of pixels that differ": len(SMOKE_SHAPES)
+        "Largest difference of a pixel, and fraction of pixels that differ": len(SMOKE_SHAPES)
         * (len(AUGMENTS) + 1)
     },
     "waits": {"5 steps of batches of 64, without the log's": 1},
@@ -90,7 +90,7 @@ def _accounts(result: dict[str, Any]) -> None:
     (table,) = result["tables"].values()
     assert {"forward, 8", "backward, 8", "all phases, 8"} <= {row["phase, batch size"] for row in table}
     # Phases lie within the clock, however busy the machine is.
-    assert 0 < table[-1]["share of the clock"] <= 1
+    assert 0 < table[-1]["fraction of the clock"] <= 1
 
 
 def _resume(result: dict[str, Any]) -> None:

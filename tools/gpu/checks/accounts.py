@@ -29,4 +29,4 @@ def check(setting: Setting) -> Outcome:
 
 
 def _row(name: str, milliseconds: float, step: float) -> Row:
-    return {"phase, batch size": name, "ms": milliseconds, "share of the clock": milliseconds / step}
+    return {"phase, batch size": name, "ms": milliseconds, "fraction of the clock": milliseconds / step}

@@ -40,7 +40,7 @@ def check(setting: Setting) -> Outcome:
             if not row["channels_last"]:
                 outcome.problems.append(f"{row['case']} is not channels_last on the device")
     outcome.facts["cases"] = len(rows)
-    outcome.tables["Largest difference of a pixel, and share of pixels that differ"] = rows
+    outcome.tables["Largest difference of a pixel, and fraction of pixels that differ"] = rows
     return outcome
 
 

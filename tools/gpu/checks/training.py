@@ -80,7 +80,7 @@ def _read(outcome: Outcome, folder: Path, classes: int) -> None:
         "images/s": run.rate,
         "training clock, s": run.number("train_seconds"),
         "set up and compilation, s": run.number("compile_seconds"),
-        "waiting for data, share": run.number("stall"),
+        "waiting for data, fraction": run.number("stall"),
     }
     if trained >= ENOUGH_SAMPLES and accuracy < 2 / classes:
         outcome.problems.append(f"accuracy is {accuracy:.1%} after {trained:,.0f} samples: it does not learn")

@@ -32,11 +32,11 @@ class Scheduled:
 
     def __post_init__(self) -> None:
         if self.start is None and type(self).__dataclass_fields__["start"].default is not None:
-            raise RunError("selection.start must be a share of the budget; got None")
+            raise RunError("selection.start must be a fraction of the budget; got None")
         start = 0.0 if self.start is None else self.start
         if not 0 <= start < self.end <= 1:
             raise RunError(
-                "selection.start and end must rise within [0, 1], shares of the budget; "
+                "selection.start and end must rise within [0, 1], fractions of the budget; "
                 f"got {start:g} and {self.end:g}"
             )
         if self.interrupt < 0 or self.interrupt == 1:
