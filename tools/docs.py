@@ -20,6 +20,7 @@ from trainer.slots import SLOTS, Slot
 ROOT = Path(__file__).parents[1]
 TRAITS: Mapping[str, Callable[[Any], str]] = {
     "needs": lambda part: ", ".join(getattr(part, "needs", ())),
+    "scores first": lambda part: "yes" if getattr(part, "scores", None) is True else "",
     "may leave out": lambda part: "some, for good" if may_starve(part) else "",
 }
 """Further columns of a table of parts, by their headings."""
