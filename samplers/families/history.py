@@ -13,126 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from samplers.draws.arrays import Floats, Ids
-from samplers.draws.kept import kernel
 from samplers.errors import SamplingError
-
-# Each kernel has its own loop: a generic loop that takes the update rule as a function and the columns as a
-# tuple took up to six times as long.
-
-
-@kernel
-def _fold_mean(ids: Ids, values: Floats, coefficients: Floats, weight: Floats, mean: Floats) -> int:
-    for row in range(ids.size):
-        coefficient = coefficients[row]
-        value = values[row]
-        if coefficient > 0:
-            if not np.isfinite(value):
-                return row
-            i = ids[row]
-            total = weight[i] + coefficient
-            if weight[i] == 0:
-                mean[i] = value
-            else:
-                mean[i] += (value - mean[i]) * (coefficient / total)
-            weight[i] = total
-    return -1
-
-
-@kernel
-def _fold_recent(ids: Ids, values: Floats, coefficients: Floats, rate: np.float32, recent: Floats) -> int:
-    for row in range(ids.size):
-        coefficient = coefficients[row]
-        value = values[row]
-        if coefficient > 0:
-            if not np.isfinite(value):
-                return row
-            i = ids[row]
-            if np.isnan(recent[i]):
-                recent[i] = value
-            else:
-                recent[i] += (value - recent[i]) * (coefficient * rate)
-    return -1
-
-
-@kernel
-def _fold_moments(
-    ids: Ids,
-    values: Floats,
-    coefficients: Floats,
-    weight: Floats,
-    square: Floats,
-    mean: Floats,
-    scatter: Floats,
-) -> int:
-    for row in range(ids.size):
-        coefficient = coefficients[row]
-        value = values[row]
-        if coefficient > 0:
-            if not np.isfinite(value):
-                return row
-            i = ids[row]
-            total = weight[i] + coefficient
-            gap = value - mean[i]
-            mean[i] += gap * (coefficient / total)
-            scatter[i] += coefficient * gap * (value - mean[i])
-            weight[i] = total
-            square[i] += coefficient * coefficient
-    return -1
-
-
-@kernel
-def _fold_tracked(
-    ids: Ids,
-    values: Floats,
-    coefficients: Floats,
-    rate: np.float32,
-    weight: Floats,
-    recent: Floats,
-    variance: Floats,
-) -> int:
-    for row in range(ids.size):
-        coefficient = coefficients[row]
-        value = values[row]
-        if coefficient > 0:
-            if not np.isfinite(value):
-                return row
-            i = ids[row]
-            weight[i] += coefficient
-            if np.isnan(recent[i]):
-                recent[i] = value
-            else:
-                gap = value - recent[i]
-                variance[i] += (gap * gap - variance[i]) * (coefficient * rate)
-                recent[i] += gap * (coefficient * rate)
-    return -1
-
-
-@kernel
-def _fold_change(
-    ids: Ids,
-    values: Floats,
-    coefficients: Floats,
-    rate: np.float32,
-    most: np.float32,
-    last: Floats,
-    change: Floats,
-) -> int:
-    for row in range(ids.size):
-        coefficient = coefficients[row]
-        value = values[row]
-        if coefficient > 0:
-            if not np.isfinite(value):
-                return row
-            i = ids[row]
-            if np.isnan(last[i]):
-                last[i] = value
-            else:
-                step = np.float32(min(abs(value - last[i]), most))
-                change[i] = (
-                    step if np.isnan(change[i]) else change[i] + (step - change[i]) * (coefficient * rate)
-                )
-                last[i] += (value - last[i]) * coefficient
-    return -1
+from samplers.families import folds
 
 
 class Table:
@@ -194,7 +76,7 @@ class Mean(Table):
     Columns: ``weight``, the sum of coefficients (the number of times seen), and ``mean``.
     """
 
-    _kernel = staticmethod(_fold_mean)
+    _kernel = staticmethod(folds.fold_mean)
 
     def __init__(self, samples: int, *, relative: bool = False) -> None:
         super().__init__(samples, relative=relative, weight=0, mean=np.nan)
@@ -213,7 +95,7 @@ class Recent(Table):
     it. Column: ``recent``.
     """
 
-    _kernel = staticmethod(_fold_recent)
+    _kernel = staticmethod(folds.fold_recent)
 
     def __init__(self, samples: int, rate: float = 1.0, *, relative: bool = False) -> None:
         super().__init__(samples, rate, relative=relative, recent=np.nan)
@@ -231,7 +113,7 @@ class Moments(Table):
     ``scatter``, the coefficient-weighted sum of squared deviations from it.
     """
 
-    _kernel = staticmethod(_fold_moments)
+    _kernel = staticmethod(folds.fold_moments)
 
     def __init__(self, samples: int) -> None:
         super().__init__(samples, weight=0, square=0, mean=0, scatter=0)
@@ -260,7 +142,7 @@ class Tracked(Table):
     and ``variance``, a moving average at the same rate of squared deviations from the previous average.
     """
 
-    _kernel = staticmethod(_fold_tracked)
+    _kernel = staticmethod(folds.fold_tracked)
 
     def __init__(self, samples: int, rate: float) -> None:
         super().__init__(samples, rate, weight=0, recent=np.nan, variance=0)
@@ -289,7 +171,7 @@ class Change(Table):
     than two rows.
     """
 
-    _kernel = staticmethod(_fold_change)
+    _kernel = staticmethod(folds.fold_change)
 
     def __init__(self, samples: int, rate: float, most: float) -> None:
         super().__init__(samples, rate, most, last=np.nan, change=np.nan)
