@@ -58,8 +58,12 @@ def test_ours_goes_through_the_data_every_epoch(engine: str, pictures: dict[str,
 
 
 @pytest.mark.parametrize("peer", PEERS)
-def test_a_peer_goes_through_the_data_every_epoch(peer: str, pictures: dict[str, str]) -> None:
+def test_a_peer_goes_through_the_data_every_epoch(
+    peer: str, pictures: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a process of its own: some set the number of threads of everybody, and warn."""
+    # FFCV compiles for 7 s what takes milliseconds as Python.
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     with Worker(work(peer, pictures)) as worker:
         report = worker.run(3)
     # DALI's first three batches, a whole epoch here, may have been made beforehand: they don't count.
