@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -31,15 +32,18 @@ from trainer.errors import InterruptedRunError, RunError
 from trainer.interrupt import Stop, stop_on_signal
 from trainer.settings import comparison
 
+PROGRAMS = {"spirals": "tools.spirals.study"}
+"""Studies of models that no run trains, by name: modules whose `run` takes a folder and a console."""
+
 
 @dataclass(frozen=True)
 class Study:
     """Run a grid of settings over seeds, and write its tables and its page.
 
-    STUDY is a .toml, or the name of one that comes along (headline_cpu). Each cell is a run folder, named by
-    its labels and its seed. What is done is skipped, and a study that was stopped or killed resumes with the
-    same command. Tables are written as Markdown, CSV and LaTeX, and a page as HTML, whenever the command
-    ends. tools/studies/README.md has the protocol and the keys of the file.
+    STUDY is a .toml, or the name of one that comes along (headline_cpu, spirals). Each cell is a run folder,
+    named by its labels and its seed. What is done is skipped, and a study that was stopped or killed resumes
+    with the same command. Tables are written as Markdown, CSV and LaTeX, and a page as HTML, whenever the
+    command ends. tools/studies/README.md has the protocol and the keys of the file.
     """
 
     study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY")]
@@ -78,6 +82,8 @@ class Study:
         InterruptedRunError
             If a signal stopped it; its runs have saved checkpoints.
         """
+        if self.study in PROGRAMS:
+            return self._program(console)
         study = read_study(self.study)
         place = Place(self.runs_dir, self.data_dir)
         folder = place.folder(study)
@@ -124,6 +130,22 @@ class Study:
             one, *others = failed.items()
             more = f"; and {len(others)} more" if others else ""
             raise RunError(f"{one[0]}: {one[1]}{more}: the same command tries them again")
+        return 0
+
+    def _program(self, console: Console) -> int:
+        """Run a study that is no grid of runs."""
+        given = [
+            f"--{name.replace('_', '-')}"
+            for name in ("jobs", "dry_run", "tables", "only", "data_dir")
+            if getattr(self, name) != getattr(type(self), name)
+        ]
+        if given:
+            raise RunError(
+                f"study {self.study} is no grid of runs and takes --out and --runs-dir alone; got "
+                f"{given[0]}: leave it out"
+            )
+        run: Callable[[Path, Console], object] = import_module(PROGRAMS[self.study]).run
+        run(self.out or self.runs_dir / self.study, console)
         return 0
 
     def _chosen_cells(self, cells: Sequence[Cell]) -> list[Cell]:
