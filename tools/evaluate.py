@@ -37,7 +37,6 @@ MOST_EXHIBITS = 24
 READING = (
     "Images are shown as in the run's own evaluation; figures are those of the network's last step, with "
     "averaged weights where the run has them, unless --best was given.",
-    "Confidence is the probability of what was answered. A calibrated network is right as often as it says.",
 )
 """Notes on every page."""
 

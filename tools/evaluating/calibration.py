@@ -49,7 +49,10 @@ def calibration(bins: NDArray[np.float64], error: float, stated: str, found: str
         from_zero=True,
         x_end=100,
     )
-    note = el("p", f"{said} Dotted: equal. Points are means over {BINS} intervals.", class_="note")
+    told = (
+        f"{said} Dotted: equal, as of a network that is calibrated. Points are means over {BINS} intervals."
+    )
+    note = el("p", told, class_="note")
     rows = [
         [f"{percent(at / BINS, 0)} to {percent((at + 1) / BINS, 0)}", f"{counts[at]:,.0f}", *_means(bins, at)]
         for at in range(BINS)

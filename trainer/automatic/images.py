@@ -195,7 +195,8 @@ def prepare(found: Found, machine: Machine, report: Report, note: Callable[[str]
     for source, path in wanted:
         fraction = held_out(len(source)) if found.test is None else 0.0
         options, why = storage(sides_of(source), len(source), fraction, machine, mode)
-        note(f"stored size: {why}")
+        where = f" ({source.split})" if len(wanted) > 1 else ""
+        note(f"stored size{where}: {why}")
         if fraction:
             of = "every class" if found.source.kind == "class" else "the images"
             note(f"test_data: {fraction:.0%} of {of} held out for validation, as there is no test set")
