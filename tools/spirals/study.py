@@ -50,7 +50,7 @@ _HEADINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What the networks came to.
+    """Accuracies of the networks, and distances of their features.
 
     Attributes
     ----------

@@ -21,7 +21,7 @@ VARIANTS = {
     "bn_recalibrated": "as bn; for the test recomputed on all points after training",
     "bn_all_labels": "as bn, and all 450 points have their labels: an upper bound",
 }
-"""What mean and variance in training are of, by variant."""
+"""Points that mean and variance in training are taken of, by variant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Training:
     steps, lr
         Steps of Adam, whose rate falls from ``lr`` to 0 as a cosine.
     further
-        Unlabelled points per step, drawn anew for each.
+        Unlabelled points per step, drawn for each.
     noise
         Of the points: see `tools.spirals.points.spirals`.
     """

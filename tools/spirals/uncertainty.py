@@ -1,4 +1,4 @@
-"""What changing statistics make of outputs: figures 2.4 and 2.5 of Kocyigit (2023)."""
+"""The effect of changing statistics on outputs: figures 2.4 and 2.5 of Kocyigit (2023)."""
 
 from __future__ import annotations
 
