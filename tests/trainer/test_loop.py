@@ -48,7 +48,7 @@ def test_hidden_samples_are_scored_and_cost_no_trained_samples(
     recipe: Recipe, train_run: Train, watch: Watch
 ) -> None:
     easy = {"name": "kakurenbo", "confidence": 0.5}
-    run = recipe(model="resnet8", sampler=easy, budget=1.0, epochs=6, name="whole")
+    run = recipe(sampler=easy, budget=1.0, epochs=6, name="whole")
     session = train_run(run)
     assert session.ledger.trained == 6 * 1280
     assert session.ledger.scored > 0
@@ -56,7 +56,7 @@ def test_hidden_samples_are_scored_and_cost_no_trained_samples(
     # What that cost was measured, not assumed.
     assert set(session.ledger.score_costs) == {28}
     assert session.ledger.score_costs[28] > 0
-    stopped = recipe(model="resnet8", sampler=easy, budget=1.0, epochs=6, name="stopped", log_every=1)
+    stopped = recipe(sampler=easy, budget=1.0, epochs=6, name="stopped", log_every=1)
     folder = RunFolder(stopped.runs_dir / folder_name(stopped), stopped)
     with pytest.raises(InterruptedRunError):
         train(stopped, folder, World(), watch(stop_at=100))
