@@ -12,19 +12,21 @@ from trainer.errors import RunError
 from trainer.models import MODELS, ModelConfig, check_encoder, parameters
 from trainer.models.channels import with_channels
 from trainer.models.pyramidnet import PyramidNet
-from trainer.models.resnet import Bottleneck, ResNet
+from trainer.models.resnet import BasicBlock, Bottleneck, ResNet
 from trainer.slots import SLOTS
 
 CLASSES = 7
 NARROW = {"resnet101": {"width": 4}, "resnet152": {"width": 4}, "timm": {"arch": "test_efficientnet"}}
 SIDES = {"vit_s16": 16}
 SHALLOW = {
+    "resnet34": lambda: ResNet(BasicBlock, (1, 2, 1, 1), 4, CLASSES),
+    "resnet50": lambda: ResNet(Bottleneck, (2, 1, 1, 1), 4, CLASSES),
     "resnet101": lambda: ResNet(Bottleneck, (1, 1, 1, 1), 4, CLASSES),
     "resnet152": lambda: ResNet(Bottleneck, (1, 2, 1, 1), 4, CLASSES),
     "pyramidnet110": lambda: PyramidNet(1, 6, False, CLASSES),
     "pyramidnet164": lambda: PyramidNet(1, 6, True, CLASSES),
 }
-"""The same blocks in networks of a few: compiling takes longer with every block."""
+"""The same blocks in networks of a few: compiling takes longer with every block, and so do new kernels."""
 
 
 @pytest.fixture(params=MODELS)
@@ -48,6 +50,11 @@ def build(part: ModelConfig, seed: int = 0) -> torch.nn.Module:
         # A head that begins at zero hands nothing on.
         torch.nn.init.normal_(head.weight, std=0.1)
     return model
+
+
+def shallow(part: ModelConfig) -> torch.nn.Module:
+    name = SLOTS["model"].part_name(part)
+    return SHALLOW[name]() if name in SHALLOW else build(part)
 
 
 def batch(side: int, n: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,7 +97,7 @@ def test_weights_depend_on_the_seed_alone(part: ModelConfig) -> None:
 
 
 def test_channels_last_and_autocast(part: ModelConfig, side: int) -> None:
-    model = build(part).to(memory_format=torch.channels_last)
+    model = shallow(part).to(memory_format=torch.channels_last)
     images, labels = batch(side)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(images.to(memory_format=torch.channels_last))
@@ -101,8 +108,7 @@ def test_channels_last_and_autocast(part: ModelConfig, side: int) -> None:
 
 def test_compiles_to_one_graph(part: ModelConfig, side: int) -> None:
     torch.compiler.reset()
-    name = SLOTS["model"].part_name(part)
-    model = (SHALLOW[name]() if name in SHALLOW else build(part)).eval()
+    model = shallow(part).eval()
     images, _ = batch(side)
     with torch.no_grad():
         compiled = torch.compile(model, backend="eager", fullgraph=True)(images)
