@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -112,6 +113,9 @@ def _place(run: Run, name: str) -> str:
 
 def _digest(option: str, path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            # Opening a FIFO would block, and /dev/zero has no end.
+            raise OSError(errno.EINVAL, "it is no regular file")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

@@ -68,6 +68,19 @@ def test_a_line_of_the_evaluations_is_counted(
     assert "evaluations.jsonl can't be read, and are left out" in shown.out + shown.err
 
 
+@pytest.mark.parametrize("name", ["s.npz", "/dev/zero"])
+def test_scores_that_have_no_end_are_not_read(
+    photographs: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    os.mkfifo(tmp_path / "s.npz")
+    data = photographs.folder.parent / "data" / "square" / "train.beton"
+    words = ["run", "fashion_mnist_cpu", "--data", str(data), "--model", "resnet8", "--batch-size", "12"]
+    words += ["--device", "cpu", "--runs-dir", str(tmp_path), "--name", "x", "--sampler", "subset"]
+    assert main([*words, "--sampler.scores", str(tmp_path / name)]) == 2
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert f"{name} can't be read (it is no regular file)" in line
+
+
 def test_a_lock_that_is_no_lock_of_ours_is_free(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text(DEEP)
     with RunLock(tmp_path) as lock:
