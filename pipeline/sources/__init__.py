@@ -44,7 +44,7 @@ SHARDED: dict[str, Callable[[str, str, Sequence[Path], Sequence[Path], TargetKin
 }
 """Every kind of sharded files, by ending."""
 
-_PACKED = (".7z", ".bz2", ".gz", ".rar", ".tbz2", ".tgz", ".txz", ".xz", ".zst")
+_PACKED = (".7z", ".bz2", ".gz", ".rar", ".xz", ".zst")
 """Endings of archives and compressed files."""
 
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
