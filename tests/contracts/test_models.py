@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from trainer.slots import SLOTS
 CLASSES = 7
 NARROW = {"resnet101": {"width": 4}, "resnet152": {"width": 4}, "timm": {"arch": "test_efficientnet"}}
 SIDES = {"vit_s16": 16}
-SHALLOW = {
+SHALLOW: dict[str, Callable[[], torch.nn.Module]] = {
     "resnet34": lambda: ResNet(BasicBlock, (1, 2, 1, 1), 4, CLASSES),
     "resnet50": lambda: ResNet(Bottleneck, (2, 1, 1, 1), 4, CLASSES),
     "resnet101": lambda: ResNet(Bottleneck, (1, 1, 1, 1), 4, CLASSES),
