@@ -18,8 +18,8 @@ from tools.streams import say
 from tools.studying import room
 from tools.studying.calibration import calibrate
 from tools.studying.cells import Cell, Place, check_data, check_unchanged, final_cells, trial_cells
+from tools.studying.definition import PROGRAMS, read_study
 from tools.studying.definition import Study as Definition
-from tools.studying.definition import read_study
 from tools.studying.forecast import Forecast
 from tools.studying.jobs import Queue
 from tools.studying.progress import StudyWatcher
@@ -31,9 +31,6 @@ from tools.studying.state import State, added, dropped, load_state
 from trainer.errors import InterruptedRunError, RunError
 from trainer.interrupt import Stop, stop_on_signal
 from trainer.settings import comparison
-
-PROGRAMS = {"spirals": "tools.spirals.study"}
-"""Studies of models that no run trains, by name: modules whose `run` takes a folder and a console."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from trainer.evaluators import EVALUATORS
 from trainer.methods import METHODS, Supervised
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
+from trainer.settings.streams import Stream
 
 
 def test_a_folder_that_is_no_set_is_refused_and_not_gone_through(tmp_path: Path) -> None:
@@ -111,7 +112,9 @@ def test_a_set_whose_targets_the_method_does_not_learn_is_refused(
 ) -> None:
     train = converted(tmp_path / "train.beton", kind)
     converted(tmp_path / "test.beton", kind, seed=1)
-    run = Run(data=str(train), method=METHODS[method](), batch_size=8)
+    made = METHODS[method]()
+    streams = tuple(Stream(name=name, data=str(train)) for name in made.streams)
+    run = Run(data=str(train), method=made, streams=streams, batch_size=8)
     with pytest.raises(
         RunError, match=rf"method {method} learns targets of kind class, and those of .* kind {kind}"
     ) as caught:

@@ -98,6 +98,10 @@ def studies() -> dict[str, Path]:
     return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
 
 
+PROGRAMS = {"spirals": "tools.spirals.study"}
+"""Studies that are no grids of runs, by name: modules whose `run` takes a folder and a console."""
+
+
 def read_study(named: str) -> Study:
     """Read a study's file by its path, or by the name of one that comes along.
 
@@ -110,7 +114,8 @@ def read_study(named: str) -> Study:
     if not path.is_file():
         path = studies().get(path.stem if path.name == named else named, path)
     if not path.is_file():
-        raise RunError(f"a study must be the path of a .toml or one of {', '.join(studies())}; got {named!r}")
+        known = ", ".join(sorted({*studies(), *PROGRAMS}))
+        raise RunError(f"a study must be the path of a .toml or one of {known}; got {named!r}")
     try:
         text = read_text(path)
         table = parsed(tomllib.loads, text)

@@ -21,6 +21,8 @@ from samplers import Order
 import numpy as np
 
 class Tells:
+    rounds = 2
+
     def next_order(self):
         return Order(0, np.arange(4))
     def observe(self, feedback):

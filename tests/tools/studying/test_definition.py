@@ -126,7 +126,7 @@ def test_mistakes_are_one_line(
 
 
 def test_files_that_are_no_study(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"the path of a \.toml or one of headline_cpu"):
+    with pytest.raises(RunError, match=r"the path of a \.toml or one of few_labels, headline_cpu, spirals;"):
         read_study("nowhere")
     (tmp_path / "x.toml").write_text("= 3")
     with pytest.raises(RunError, match="must be TOML"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 
 import pytest
@@ -171,6 +172,17 @@ def test_a_pass_that_was_not_recorded_is_not_replayed() -> None:
         model(X)
     # Both modes end with their contexts, whatever happens in them.
     assert torch.equal(model(X), convert(network())(X))
+
+
+def test_the_readmes_lines_are_both_steps(request: pytest.FixtureRequest) -> None:
+    readme = request.config.rootpath / "trainer" / "README.md"
+    found = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
+    (code,) = (one for one in found if "given_statistics" in one)
+    names = {"torch": torch, "model": network(), "labelled": X, "unlabelled": Y, "labels": LABELS}
+    exec(code, names | {"criterion": F.cross_entropy}, names)
+    loss = names["loss"]
+    assert isinstance(loss, Tensor)
+    torch.testing.assert_close(loss, F.cross_entropy(by_the_definition(network(), X, Y), LABELS))
 
 
 RANKS = """
