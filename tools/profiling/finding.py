@@ -148,6 +148,15 @@ class Measured:
         without = [sum(groups[name] for name in way if name != bound) for way in self._ways]
         return 1 - max(without) / max(ways) if max(ways) > 0 else 0.0
 
+    @property
+    def explained(self) -> float:
+        """Return what its stages alone come to on the critical path, as a fraction of a step.
+
+        Near 1, or above it, where nothing else uses the machine.
+        """
+        groups = self.groups
+        return self.fraction(max(sum(groups[name] for name in way) for way in self._ways))
+
     def fraction(self, seconds: float) -> float:
         """Return seconds as a fraction of a step."""
         return seconds / self.step

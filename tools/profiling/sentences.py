@@ -19,6 +19,10 @@ _WAIT = 0.05
 """Fraction of a step's time up to which waiting for data isn't mentioned."""
 
 
+_EXPLAINED = 0.6
+"""Fraction of a step below which its stages alone don't explain it: something else uses the machine."""
+
+
 def sentence(measured: Measured) -> str:
     """Return a sentence with the bottleneck and its remedies."""
     name = measured.bottleneck
@@ -43,6 +47,12 @@ def sentence(measured: Measured) -> str:
         said += f"; it also waits for data {_percent(waits)} of the time"
     if name not in ("network", "memory"):
         said += f"; without it a step would be {_percent(measured.gain)} shorter"
+    if measured.explained < _EXPLAINED:
+        said += (
+            f"; but alone, its stages take only {_percent(measured.explained)} of a step: other programs, or "
+            "more threads than cores, compete for the machine, so profile it again while it is idle, or with "
+            "fewer --threads"
+        )
     return f"{said}."
 
 
@@ -58,8 +68,9 @@ def _network(measured: Measured, fraction: str) -> str:
         else "the loader keeps up beside it"
     )
     return (
-        f"Training is bound by the network, as it should be: forward, backward and update take {fraction} of "
-        f"a step, and {fed}; to go faster, {listed(help_, 'or')}"
+        f"Training is bound by the network{', as it should be' if measured.explained >= _EXPLAINED else ''}: "
+        f"forward, backward and update take {fraction} of a step, and {fed}; to go faster, "
+        f"{listed(help_, 'or')}"
     )
 
 

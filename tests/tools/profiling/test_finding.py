@@ -90,6 +90,20 @@ def test_remedies_fit_the_run() -> None:
             assert advised <= {item.name for item in fields(part)}, told  # type: ignore[arg-type]
 
 
+def test_stages_that_do_not_explain_a_step_are_told_of() -> None:
+    alone = measured(forward=30.0, backward=60.0)
+    assert "alone, its stages" not in sentence(alone)
+    contended = replace(alone, step=4 * alone.step)
+    assert contended.explained == pytest.approx(0.25)
+    said = sentence(contended)
+    assert "as it should be" in sentence(alone)
+    assert "as it should be" not in said
+    assert "but alone, its stages take only 25% of a step: other programs" in said
+    assert "--threads" in said
+    # Stages beside the training are not added to its own.
+    assert measured(LOADER, wait=6.0, reading=12.0, forward=4.0).explained == pytest.approx(14 / 15, rel=0.1)
+
+
 def test_waiting_beside_a_slower_network_is_mentioned() -> None:
     waits = measured(LOADER, wait=2.0, forward=10.0, backward=10.0)
     assert sentence(waits).endswith("; it also waits for data 7.7% of the time.")
