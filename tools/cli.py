@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -34,6 +35,9 @@ COMMANDS = {
 
 LASTING = ("run", "study", "convert", "score", "export", "range")
 """Commands that write files, and so continue if output can't be printed any more."""
+
+_STOPPING_THEMSELVES = ("run", "study", "bench")
+"""Commands that have children or ranks to stop."""
 
 
 def usage() -> str:
@@ -103,13 +107,19 @@ def _carry_out(name: str, words: list[str]) -> int:
     from tools.arguments import UsageError, below_home, parse
     from tools.terminal import counted_warnings, take_any_text
     from trainer.errors import BudgetrainError, DivergedError, InterruptedRunError, PeerError
+    from trainer.interrupt import stop_on_signal
 
     take_any_text()
     words = [below_home(word) for word in words]
     prog = f"trainer {name}"
     module, class_name, _ = COMMANDS[name]
+    stop = None
     try:
-        with counted_warnings(prog), unbroken_output(goes_on=name in LASTING):
+        with contextlib.ExitStack() as stack:
+            if name not in _STOPPING_THEMSELVES:
+                stop = stack.enter_context(stop_on_signal())
+            stack.enter_context(counted_warnings(prog))
+            stack.enter_context(unbroken_output(goes_on=name in LASTING))
             command_type = getattr(importlib.import_module(module), class_name)
             # The options of `run` depend on the chosen parts, so it parses its words itself.
             read = getattr(command_type, "from_words", None)
@@ -127,7 +137,9 @@ def _carry_out(name: str, words: list[str]) -> int:
             return CHANGED
         return 130 if isinstance(error, InterruptedRunError) else 2
     except KeyboardInterrupt:
-        say(f"{prog}: interrupted")
+        by = "SIGINT" if stop is None or stop.by is None else stop.by
+        said = "interrupted" if by == "SIGINT" else f"stopped by {by}; give the same command again"
+        say(f"{prog}: {said}")
         return 130
 
 

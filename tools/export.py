@@ -20,6 +20,7 @@ from pipeline.formats.whole import write_whole
 from pipeline.sources.protocol import Source
 from pipeline.sources.stored_images import StoredImages
 from tools.model_card import model_card
+from tools.outputs import check_output_folder
 from tools.streams import say
 from trainer import recipe
 from trainer.data import paths
@@ -82,8 +83,7 @@ class Export:
         if not self.formats:
             raise RunError(f"formats must name one of {', '.join(get_args(Form))}; got none")
         out = self.out or self.run / "export"
-        if out.exists() and not out.is_dir():
-            raise RunError(f"out must be a folder; got the file {out}: name another")
+        check_output_folder(out)
         layouts = [form for form in self.formats if form in get_args(Layout)]
         if layouts:
             self._backbone(out, layouts, console)

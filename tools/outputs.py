@@ -1,4 +1,4 @@
-"""Checks of a command's output files before its work, so that no other file is replaced."""
+"""Checks of a command's output files and folders before its work, so that no other file is replaced."""
 
 from __future__ import annotations
 
@@ -42,6 +42,15 @@ def check_output(option: str, path: Path, example: str, mark: bytes = b"") -> No
             f"{option} must not replace a file that this command didn't write; got {path}: "
             "name another, or move that one away"
         )
+
+
+def check_output_folder(path: Path) -> None:
+    """Raise UsageError if no files can be written into the folder of ``--out``, which need not exist yet."""
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"--out must be a folder; got the file {path}: name another")
+    place = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"files can't be written into {path}: name another folder by --out")
 
 
 def _holds(path: Path, mark: bytes) -> bool:

@@ -16,9 +16,9 @@ from rich.console import Console
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
 from tools.convert import image_progress
+from tools.outputs import check_output_folder
 from tools.recipe_line import read_run
 from trainer import config, recipe
-from trainer.errors import RunError
 from trainer.lr_range import RangeOptions, RangeResult, range_test
 
 SCHEMA = 1
@@ -64,8 +64,7 @@ class Range:
         """Test, print the rates, and draw the curve."""
         options = self.options
         out = options.out or self.run.runs_dir / f"range-{self.run.recipe}"
-        if out.exists() and not out.is_dir():
-            raise RunError(f"out must be a folder; got the file {out}: name another")
+        check_output_folder(out)
         with tempfile.TemporaryDirectory() as scratch, image_progress(Console(stderr=True)) as progress:
             task = progress.add_task("steps", total=options.steps + 1)
 

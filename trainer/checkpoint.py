@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -80,7 +81,7 @@ def save(path: Path, state: dict[str, Any], *, previous: bool = True) -> None:
             partial.file.write(content)
             partial.sync()
             # Killed between the two renames, the run goes on from the previous one.
-            if previous and path.exists():
+            if previous and path.is_file():
                 path.replace(previous_path(path))
             partial.publish()
         except OSError as error:
@@ -97,7 +98,8 @@ def newest(path: Path, device: torch.device) -> Found | None:
     """
     damaged: list[str] = []
     for place in (path, previous_path(path)):
-        if not place.exists():
+        # A link that leads nowhere is a lost checkpoint, which is to be told.
+        if not os.path.lexists(place):
             continue
         try:
             state, digest = _read(place, device)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,8 +55,7 @@ def telling_peers(world: World) -> Iterator[None]:
         if not _of_a_peer(error):
             _set(store, f"ended/{world.rank}", f"{type(error).__name__}: {error}".splitlines()[0])
             raise
-        _set(store, f"followed/{world.rank}", True)
-        cause = _first_to_end(store, world)
+        cause = _asked(store, world)
         raise PeerError(f"{cause}; the same command resumes from the last checkpoint") from None
 
 
@@ -63,25 +63,42 @@ def _of_a_peer(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and bool(_LOST.search(f"{type(error).__name__} {error}"))
 
 
+def _asked(store: _Store, world: World) -> str:
+    """Return what `_first_to_end` does, though the store's host may be stopped and answer nothing."""
+    found = ["rank 0 doesn't answer (stopped, hanging or cut off)"]
+
+    def ask() -> None:
+        found.append(_first_to_end(store, world))
+
+    asking = threading.Thread(target=ask, name="peers", daemon=True)
+    asking.start()
+    asking.join(2 * PATIENCE)
+    return found[-1]
+
+
 def _first_to_end(store: _Store, world: World) -> str:
     """Return a message with the rank that ended first, and its reason if it reported one."""
+    _set(store, f"followed/{world.rank}", True)
     others = [rank for rank in range(world.size) if rank != world.rank]
     until = time.monotonic() + PATIENCE
-    gone: list[int] = []
+    silent: list[int] = []
     while time.monotonic() < until:
         try:
             for rank in others:
                 reason = _get(store, f"ended/{rank}")
                 if reason is not None:
                     return f"rank {rank} ended ({reason})"
-            gone = [rank for rank in others if _gone(store, rank) and not _get(store, f"followed/{rank}")]
+            silent = [rank for rank in others if not _get(store, f"followed/{rank}")]
+            gone = [rank for rank in silent if _gone(store, rank)]
         except RuntimeError:
             # The store is hosted by rank 0, unless torchrun hosts it.
-            return "rank 0 ended; see its own error message"
+            return "rank 0 ended; see its own error message (without one, it was killed, or out of memory)"
         if gone:
             return f"rank {gone[0]} ended without an error message (killed, or out of memory)"
         time.sleep(0.1)
-    return "another rank ended, or can't be reached"
+    # After the timeout of a collective operation.
+    names = ", ".join(map(str, silent)) or "another one"
+    return f"rank {names} doesn't answer (stopped, hanging or cut off)"
 
 
 def _gone(store: _Store, rank: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import stat
 import tomllib
@@ -237,6 +238,8 @@ def _mode(path: Path) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            return path.lstat().st_mode
         raise RunError(
             f"a run's folder must be one that may be looked into; {path} can't be looked at "
             f"({error.strerror or error}): mend that, or give another --name"

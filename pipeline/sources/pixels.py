@@ -159,6 +159,8 @@ def array_to_mode(array: NDArray[Any], mode: Mode = "RGB") -> NDArray[Any]:
         When it has another shape, or values without an agreed range.
     """
     shape = array.shape
+    # As files of other machines hold them, with the highest byte first.
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or not {array.shape[0], array.shape[2]} & {1, 3, 4} or array.size == 0:

@@ -136,3 +136,16 @@ def test_other_files_are_no_exports(tmp_path: Path) -> None:
         trainer.load(bare)
     with pytest.raises(RunError, match="which does not exist"):
         trainer.load(tmp_path / "none")
+
+
+def test_a_folder_that_can_not_be_written_is_refused_before_the_work(
+    photographs: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for command in (["export", str(photographs.square)], ["range", "fashion_mnist_cpu"]):
+        assert main([*command, "--out", str(file / "x")]) == 2
+        told = f"files can't be written into {file / 'x'}: name another folder by --out\n"
+        assert capsys.readouterr().err == f"trainer {command[0]}: {told}"
+        assert main([*command, "--out", str(file)]) == 2
+        assert "--out must be a folder; got the file" in capsys.readouterr().err

@@ -121,6 +121,20 @@ def test_what_is_no_file_is_not_waited_for(
     assert ledger(folder)["weights"] == weights
 
 
+@pytest.mark.parametrize("target", ["last.pt", "/no/such/disk/last.pt"])
+def test_a_checkpoint_that_is_a_link_to_nowhere_is_told(
+    target: str, stopped: tuple[Path, str], tiny_words: Words, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, weights = stopped
+    last = folder / "checkpoint" / "last.pt"
+    last.unlink()
+    last.symlink_to(target)
+    capsys.readouterr()
+    assert main(tiny_words()) == 0
+    assert f"checkpoint {last} must be a regular file, and isn't; going on" in capsys.readouterr().err
+    assert ledger(folder)["weights"] == weights
+
+
 def test_what_stands_where_a_damaged_checkpoint_would_go_is_named(
     stopped: tuple[Path, str], tiny_words: Words, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,8 +42,9 @@ def read(path: Path) -> State:
     if path.is_dir():
         return _of_folder(path)
     if not path.is_file():
+        fault = "is no regular file" if path.exists() else "does not exist"
         raise RunError(
-            f"initial weights must be a run folder, or a .safetensors or .pt file; {path} does not exist: "
+            f"initial weights must be a run folder, or a .safetensors or .pt file; {path} {fault}: "
             "name another"
         )
     if path.suffix == ".safetensors":

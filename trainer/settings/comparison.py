@@ -53,10 +53,12 @@ def whole(table: Mapping[str, Any]) -> dict[str, Any]:
 def differences(told: Mapping[str, Any], run: Run) -> str | None:
     """Return the settings in which an earlier session's table differs from ``run``, in words; None if none.
 
-    Those that don't affect the result (`IDLE`) may differ.
+    Those that don't affect the result (`IDLE`) may differ, and the recipe's name: without a recipe it is that
+    of a folder, which may have been moved.
     """
     then, now = _bearing(whole(told)), _bearing(recipe.to_table(run))
-    other = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
+    names = [key for key in dict.fromkeys([*then, *now]) if key != "recipe"]
+    other = [key for key in names if then.get(key) != now.get(key)]
     if not other:
         return None
     named = [

@@ -215,3 +215,8 @@ def test_of_averaged_weights_the_average_is_read(recipe: Recipe, train_run: Trai
     assert state.keys() == average.keys()
     assert all(torch.equal(value, average[name]) for name, value in state.items())
     assert not equal(first.average.network, first.encoder)
+
+
+def test_what_is_no_regular_file_is_not_called_absent() -> None:
+    with pytest.raises(RunError, match="/dev/zero is no regular file: name another"):
+        load(Path("/dev/zero"), network())

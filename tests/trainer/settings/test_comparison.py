@@ -146,3 +146,11 @@ def test_prediction_variance_of_then_draws_without_replacement() -> None:
         assert run.sampler.replacement is False  # type: ignore[attr-defined]
     now = recipe.from_table({"sampler": "prediction_variance"}, "x")
     assert now.sampler.replacement is True  # type: ignore[attr-defined]
+
+
+def test_a_run_goes_on_where_its_folder_was_moved_and_so_its_name_changed() -> None:
+    here = Run(recipe="moved", epochs=7)
+    assert comparison.differences(recipe.to_table(Run(recipe="photos", epochs=7)), here) is None
+    assert comparison.differences(recipe.to_table(Run(recipe="photos", epochs=8)), here) == (
+        "epochs is 8 there and 7 here"
+    )
