@@ -105,11 +105,13 @@ def _carry_out(name: str, words: list[str]) -> int:
     from pipeline.bus_error import EXIT_STATUS as CHANGED
     from pipeline.errors import ChangedDataError, one_line
     from tools.arguments import UsageError, below_home, parse
+    from tools.caches import leave_out_unwritable
     from tools.terminal import counted_warnings, take_any_text
     from trainer.errors import BudgetrainError, DivergedError, InterruptedRunError, PeerError
     from trainer.interrupt import stop_on_signal
 
     take_any_text()
+    leave_out_unwritable()
     words = [below_home(word) for word in words]
     prog = f"trainer {name}"
     module, class_name, _ = COMMANDS[name]

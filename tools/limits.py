@@ -50,6 +50,11 @@ def refusal(error: Exception) -> str | None:
 
 
 def _of_system(error: OSError) -> str | None:
+    if error.errno in (None, errno.ENOENT) and error.filename is None and not _has_temporary():
+        return (
+            "a folder for temporary files must be there, with room in it; none can be written to: name one "
+            "by the environment variable TMPDIR"
+        )
     reason = os.strerror(error.errno or 0)
     where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
     match error.errno:
@@ -77,6 +82,14 @@ def _is_somewhere() -> bool:
     """Return whether the current folder exists."""
     try:
         os.getcwd()  # noqa: PTH109  (Path.cwd, without a path of it)
+    except OSError:
+        return False
+    return True
+
+
+def _has_temporary() -> bool:
+    try:
+        tempfile.gettempdir()
     except OSError:
         return False
     return True

@@ -51,6 +51,20 @@ def test_an_output_that_is_closed_from_the_start(words: tuple[str, ...]) -> None
     assert "Traceback" not in done.stderr
 
 
+def test_no_folder_of_temporary_files_can_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    nowhere = str(tmp_path / "file" / "x")
+    program = "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); sys.exit(main(sys.argv[1:]))"
+    environment = {"HOME": nowhere, "XDG_CONFIG_HOME": nowhere, "XDG_CACHE_HOME": nowhere}
+    done = limited(program, "report", str(tmp_path), PYTHONDONTWRITEBYTECODE="1", **environment)
+    assert done.returncode == 2
+    # A library may have warned before.
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("trainer report: a folder for temporary files must be there")
+    assert line.endswith("TMPDIR")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("words", [("convert", "m:o", "x.beton"), ("profile", "cifar10")], ids=" ".join)
 def test_a_current_folder_that_is_gone(tmp_path: Path, words: tuple[str, ...]) -> None:
     program = "os.chdir(sys.argv[1]); os.rmdir(sys.argv[1]); sys.exit(main(sys.argv[2:]))"
