@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from pipeline.errors import UnwritableError
 from tools.progress import TerminalWatcher
 from tools.reporting.folder import read_run
 from tools.reporting.wording import duration
@@ -120,7 +121,13 @@ class Study:
             say(f"note: {name} was added to {study.path.name} after the first run")
         for name in dropped(state, study):
             say(f"note: {name} was taken out of {study.path.name} after the first run; its folders stay")
-        publish(study, cells, made, state, self.out or folder, console)
+        try:
+            publish(study, cells, made, state, self.out or folder, console)
+        except UnwritableError as error:
+            if self.out is not None or not self.tables:
+                raise
+            # Studies on a read-only disk are shown all the same.
+            say(f"note: {error}: --out FOLDER writes the tables elsewhere")
         if stopped is not None:
             raise stopped
         if failed:

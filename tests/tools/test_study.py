@@ -177,6 +177,16 @@ def test_a_finished_study_is_not_run_again_and_its_tables_are(
     assert main(words("--tables", "--out", str(tmp_path / "out"))) == 0
     assert figures(tmp_path / "out") == first
     assert (tmp_path / "out" / "study.html").exists()
+    # As on a disk that is read-only, for root as for others.
+    (tmp_path / "runs" / "noise" / "results.csv").unlink()
+    (tmp_path / "runs" / "noise" / "results.csv").mkdir()
+    capsys.readouterr()
+    assert main(words("--tables")) == 0
+    shown = capsys.readouterr()
+    assert "comparison" in shown.out
+    assert "results.csv can't be written: Is a directory: --out FOLDER writes the tables" in shown.err
+    (tmp_path / "runs" / "noise" / "results.csv").rmdir()
+    assert main(words("--tables")) == 0
 
 
 def refused(capsys: pytest.CaptureFixture[str], command: list[str]) -> str:

@@ -27,13 +27,13 @@ def publish(
     folder: Path,
     console: Console,
 ) -> None:
-    """Write all outputs to a folder, each whole or not at all, and print the first tables.
+    """Print the first tables, and write all outputs to a folder, each whole or not at all.
 
     Raises
     ------
     RunError
         If runs have different primary metrics, or a run folder can't be read.
-    DataError
+    UnwritableError
         If a file can't be written.
     """
     outcome = assess(study, cells, state)
@@ -49,15 +49,15 @@ def publish(
     shown = [sheet for sheet in made if sheet]
     said = conclusion(outcome)
     facts = protocol(outcome, state)
+    for sheet in shown[:2]:
+        console.print(sheets.terminal(sheet))
+    for sentence in said:
+        console.print(sentence, soft_wrap=True, highlight=False)
     for sheet in shown:
         write_whole(folder / f"{sheet.name}.csv", sheets.comma_separated(sheet).encode())
     write_whole(folder / "study.md", _markdown(outcome, said, facts, shown).encode())
     write_whole(folder / "study.tex", "\n".join(map(sheets.latex, shown)).encode())
     write_whole(folder / "study.html", page(outcome, said, facts, shown).encode(errors="replace"))
-    for sheet in shown[:2]:
-        console.print(sheets.terminal(sheet))
-    for sentence in said:
-        console.print(sentence, soft_wrap=True, highlight=False)
     console.print(
         f"tables: {folder / 'study.md'}, page: {folder / 'study.html'}", soft_wrap=True, highlight=False
     )
