@@ -69,7 +69,7 @@ class Standard:
         image = torch.arange(n, device=pixels.device)
         left = draws["left"]
         if self.flip:
-            canvas[1, :, pad : pad + height, pad : pad + width] = pixels.flip(2)
+            canvas[1, :, pad : pad + height, pad : pad + width] = _mirrored(pixels)
             image = image + draws["flip"] * n
             left = torch.where(draws["flip"], 2 * pad - left, left)
         first = (image * (height + 2 * pad) + draws["top"]) * (width + 2 * pad) + left
@@ -77,3 +77,11 @@ class Standard:
         starts = (first[:, None] + rows).view(-1)
         crops = gather_runs(canvas.view(-1, channels), starts, width)
         return to_images(crops.view(n, height, width, channels))
+
+
+def _mirrored(pixels: Tensor) -> Tensor:
+    """Mirror levels [n, H, W, C] along their rows."""
+    if pixels.dtype == torch.uint16:
+        # Older versions of PyTorch don't flip these.
+        return pixels.view(torch.int16).flip(2).view(torch.uint16)
+    return pixels.flip(2)

@@ -105,7 +105,9 @@ def is_image(kind: pa.DataType) -> bool:
     """Whether a column's type is one of images: bytes, or a struct with bytes."""
     kind = _values(kind)
     if pa.types.is_struct(kind):
-        return any(field.name == "bytes" and _is_bytes(_values(field.type)) for field in kind.fields)
+        # StructType.fields came with pyarrow 18.
+        fields = [kind.field(index) for index in range(kind.num_fields)]
+        return any(field.name == "bytes" and _is_bytes(_values(field.type)) for field in fields)
     return _is_bytes(kind)
 
 

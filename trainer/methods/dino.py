@@ -34,7 +34,9 @@ class DINOHead(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(config.hidden, config.bottleneck))
         for layer in self.layers:
             if isinstance(layer, nn.Linear):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
+                # Its truncation, at 100 standard deviations, makes no difference, and trunc_normal_ draws
+                # other numbers from one version of PyTorch to the next.
+                nn.init.normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
         # Weight normalization with gains that stay 1: its direction alone is learned.
         self.prototypes = nn.Linear(config.bottleneck, config.out, bias=False)

@@ -31,10 +31,12 @@ def test_black_and_white_become_0_and_255() -> None:
     np.testing.assert_array_equal(image, np.stack([bits * 255] * 3, 2))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PGM"])
 def test_16_bits_are_scaled_to_8(kind: str) -> None:
     gray = np.array([[0, 128, 257, 32_896, 65_535]], np.uint16)
-    image = decode(file_of(Image.fromarray(gray), kind))
+    # Older versions of Pillow read PGM files of 16 bits and don't write them.
+    written = io.BytesIO(b"P5\n5 1\n65535\n" + gray.astype(">u2").tobytes())
+    image = decode(written if kind == "PGM" else file_of(Image.fromarray(gray), kind))
     assert image[0, :, 0].tolist() == [0, 0, 1, 128, 255]
     assert image.shape == (1, 5, 3)
 
