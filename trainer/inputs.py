@@ -53,11 +53,13 @@ def kept(before: Digests) -> dict[str, str | None]:
 
 
 def files(run: Run) -> Iterator[tuple[str, Path]]:
-    """Yield the files that a run's parts, and its streams' samplers, read: each with its option."""
+    """Yield the files that a run, its parts and its streams' samplers read: each with its option."""
     for slot in RUN_SLOTS:
         value = getattr(run, slot)
         for part in value if isinstance(value, tuple) else (value,):
             yield from _paths(slot, part)
+    if run.labelled_list is not None:
+        yield "labelled-list", run.labelled_list
     for stream in run.streams:
         yield from _paths(f"streams.{stream.name}.sampler", stream.sampler)
 

@@ -94,6 +94,19 @@ def test_a_run_with_few_labels_ends_alike_after_a_stop(
     assert rows["label"] == whole.data.train.labels.tolist()
 
 
+def test_a_list_that_was_changed_between_two_sittings_is_refused(
+    recipe: Recipe, train_run: Train, watch: Watch, tmp_path: Path
+) -> None:
+    path = tmp_path / "labelled.txt"
+    path.write_text("".join(f"{index}\n" for index in range(60)))
+    run = recipe(labelled_list=str(path), name="listed", **SHORT)
+    with pytest.raises(InterruptedRunError):
+        train_run(run, watch(stop_at=5))
+    path.write_text("".join(f"{index}\n" for index in range(1, 61)))
+    with pytest.raises(RunError, match=rf"{path} has sha256 \w+; it was"):
+        train_run(run)
+
+
 def test_methods_without_unlabelled_images_train_on_the_labelled_part(
     recipe: Recipe, train_run: Train
 ) -> None:
