@@ -54,6 +54,8 @@ class Recording:
         ------
         RuntimeError
             When a pass is replayed that wasn't recorded.
+        ValueError
+            When a recorded pass has a single value per channel.
         """
         if self.mode == "plain" or not self.training:
             return super().forward(input)  # type: ignore[misc,no-any-return]
@@ -75,6 +77,8 @@ class Recording:
         dims = [dim for dim in range(images.dim()) if dim != 1]
         variance, mean = torch.var_mean(images.to(kind), dim=dims, correction=0)
         count = images.numel() // images.shape[1]
+        if count == 1:
+            raise ValueError(f"statistics need more than one value per channel; got {list(images.shape)}")
         total: Tensor | int = count
         if self.synchronized and dist.is_available() and dist.is_initialized():
             # Of all ranks: E[x] and E[x^2], as sums.

@@ -174,6 +174,13 @@ def test_a_pass_that_was_not_recorded_is_not_replayed() -> None:
     assert torch.equal(model(X), convert(network())(X))
 
 
+def test_one_value_per_channel_has_no_statistics() -> None:
+    layer = convert(nn.BatchNorm1d(3))
+    refused = pytest.raises(ValueError, match=r"more than one value per channel; got \[1, 3\]")
+    with refused, updating_statistics(layer):
+        layer(torch.zeros(1, 3))
+
+
 def test_the_readmes_lines_are_both_steps(request: pytest.FixtureRequest) -> None:
     readme = request.config.rootpath / "trainer" / "README.md"
     found = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
