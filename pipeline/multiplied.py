@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
-from pipeline.formats import Card, Converted
-from pipeline.formats.samples import class_labels
+from pipeline.formats import Converted
+from pipeline.indexed import Indexed
 from pipeline.randomness import Keys, permutation
 
 
-class Multiplied:
+class Multiplied(Indexed):
     """A view of a converted data set with several copies of samples, each with its own id.
 
     Nothing is stored twice. The first ids are the data set's own; copies 1 to ``times`` - 1 follow, in
@@ -59,61 +57,20 @@ class Multiplied:
                     f"classes must be labels of the data set; got {unknown[0]}, which no sample has"
                 )
             chosen = np.flatnonzero(np.isin(dataset.labels, list(classes)))
-        self.dataset = dataset
+        super().__init__(dataset, np.concatenate([all_ids, np.tile(chosen, times - 1)]))
         self.times = times
         self.classes = classes
-        self.stored: NDArray[np.int64] = np.concatenate([all_ids, np.tile(chosen, times - 1)])
         self.copies: NDArray[np.int64] = np.concatenate(
             [np.zeros(len(dataset), dtype=np.int64), np.repeat(np.arange(1, times), len(chosen))]
         )
-        self.path: Path = dataset.path
-        self.card: Card = dataset.card
-        self.targets: Mapping[str, NDArray[Any]] = {
-            name: values[self.stored] for name, values in dataset.targets.items()
-        }
-        self.heights = dataset.heights[self.stored]
-        self.widths = dataset.widths[self.stored]
-        self.compressed = dataset.compressed[self.stored]
-        self.offsets = dataset.offsets[self.stored]
-        self.sizes = dataset.sizes[self.stored]
-        self.checksums = None if dataset.checksums is None else dataset.checksums[self.stored]
-        self.shards = dataset.shards
-        self.shard = dataset.shard[self.stored]
-        self.levels = dataset.levels
-        self.mode = dataset.mode
-        self.framed = dataset.framed
-
-    def __len__(self) -> int:
-        return len(self.stored)
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """int64[n], the class of each sample; raises DataError where the targets are no classes."""
-        return class_labels(self.path, self.targets)
-
-    def check_unchanged(self) -> None:
-        """Raise ChangedDataError where a file was altered since it was mapped."""
-        self.dataset.check_unchanged()
 
     def at(self, level: int) -> Multiplied:
         """Return the same view of the data set at one of its ``levels``."""
         return Multiplied(self.dataset.at(level), self.times, self.classes)
 
-    def image(self, index: int) -> NDArray[Any]:
-        """Decode one sample: [h, w, C] of the set's mode."""
-        return self.dataset.image(int(self.stored[index]))
-
-    def encoded(self, index: int) -> bytes:
-        """Return the bytes of one sample as they are stored."""
-        return self.dataset.encoded(int(self.stored[index]))
-
-    def fault(self, index: int) -> str | None:
-        """Read one sample and return its fault; None for a sound one."""
-        return self.dataset.fault(int(self.stored[index]))
-
     def name(self, index: int) -> str:
         """Return the name of a sample in its source, and the number of the copy, from 1."""
-        name, copy = self.dataset.name(int(self.stored[index])), int(self.copies[index])
+        name, copy = super().name(index), int(self.copies[index])
         return f"{name}, copy {copy + 1}" if copy else name
 
 
