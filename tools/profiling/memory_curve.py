@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pipeline.recording import Recorder
 from trainer.session import Session
 
 MOST_POINTS = 240
@@ -82,11 +81,11 @@ def curve_of(session: Session, step: Callable[[], object]) -> Curve | None:
     return tensors.curve(recorder.begun)
 
 
-class _Phases(Recorder):
-    """Notes at which operation each of a step's phases begins."""
+class _Phases:
+    """Receiver of a step's phases that notes at which operation each begins."""
 
     def __init__(self, tensors: _Tensors) -> None:
-        super().__init__()
+        self.step: int | None = None
         self.begun: list[tuple[str, int]] = []
         self._tensors, self._from = tensors, 0
 
