@@ -123,7 +123,7 @@ class Profile:
                     path = out / trace.FILE
                     trace.write(session, options.trace_steps, found.work.operations, path)
                     console.print(f"trace: {path}", soft_wrap=True, highlight=False)
-                figures = found.table()
+                figures = found.table(self.run)
             finally:
                 session.close()
         write(out, figures)

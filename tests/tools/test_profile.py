@@ -15,6 +15,7 @@ from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.sources import ArraySource
 from tools.cli import main
 from tools.profiling.finding import BOUNDS
+from trainer.recipe import load
 
 ALWAYS = {"order", "reading", "draws", "augmentation", "forward", "backward", "optimizer", "feedback", "rest"}
 
@@ -90,6 +91,9 @@ def test_every_stage_is_there_and_the_figures_hang_together(
     assert 0 <= found["rest"]["share"] < 1
     assert 0 <= figures["stall"] <= 1
     assert figures["bottleneck"] in BOUNDS
+    # As they were given, not as the profile assumes them for schedules that stand still.
+    assert figures["settings"]["epochs"] == load("fashion_mnist_cpu").epochs
+    assert figures["settings"]["batch_size"] == 16
     said = capsys.readouterr().out
     assert figures["sentence"] in said
     assert figures["setting"] in said

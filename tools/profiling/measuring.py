@@ -21,6 +21,7 @@ from tools.profiling.sentences import sentence
 from tools.profiling.timing import turns
 from tools.profiling.whole import Loop
 from tools.profiling.work import Work, work_of
+from trainer.config import Run
 from trainer.environment import environment
 from trainer.recipe import to_table
 from trainer.session import Session
@@ -58,8 +59,14 @@ class Profiled:
     loader: Mapping[str, Any]
     tried: list[Mapping[str, Any]] = field(default_factory=list)
 
-    def table(self) -> dict[str, Any]:
-        """Return the figures, as in profile.json; times in milliseconds per step where they say so."""
+    def table(self, run: Run) -> dict[str, Any]:
+        """Return the figures, as in profile.json; times in milliseconds per step where they say so.
+
+        Parameters
+        ----------
+        run
+            As it was given: the session's own has as many epochs as a profile may take.
+        """
         measured, session = self.measured, self.session
 
         def row(name: str, seconds: float) -> dict[str, Any]:
@@ -75,7 +82,7 @@ class Profiled:
             "schema": SCHEMA,
             "kind": "run",
             "setting": setting(session, self.at),
-            "settings": comparison.flat(to_table(session.run)),
+            "settings": comparison.flat(to_table(run)),
             "environment": environment(session.device),
             "batch_size": measured.run.batch_size,
             "bottleneck": measured.bottleneck,
