@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +9,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError, one_line
-from pipeline.formats.whole import unreadable
 from pipeline.sources.class_names import listed
+from pipeline.sources.csv_text import Rows, read_table
 from pipeline.sources.image_files import ImageFiles
 from pipeline.sources.splits import plain_split, split_in_words
 from pipeline.sources.target_values import read_targets
 from pipeline.targets import TargetKind
-from pipeline.text import read_text
 
 ENDINGS = (".csv", ".tsv")
 _IMAGES = ("image", "file_name", "filename", "file", "path", "image_path", "image_name")
@@ -34,8 +31,6 @@ _NAMES_OF: dict[TargetKind, tuple[str, ...]] = {
 }
 """Columns whose names say of which kind the targets in them are."""
 _SEPARATORS = (";", "|", ",")
-
-Rows = list[dict[str, str]]
 
 
 class CsvList(ImageFiles):
@@ -64,7 +59,7 @@ class CsvList(ImageFiles):
 
     def __init__(self, path: Path, split: str | None = None, kind: TargetKind | None = None) -> None:
         self._path, wanted = path, kind or "class"
-        header, rows = _read(path)
+        header, rows = read_table(path)
         image = _image_column(path, header)
         part, chosen, others = _split(path, header, rows, split)
         self._names = [row[image] for row in chosen]
@@ -109,7 +104,7 @@ def kind_listed(path: Path) -> tuple[TargetKind, str]:
     DataError
         When it can't be read, or has no column of images.
     """
-    header, rows = _read(path)
+    header, rows = read_table(path)
     apart = (_image_column(path, header), _named(header, _SPLITS))
     rest = [name for name in header if name not in apart]
     for kind, names in _NAMES_OF.items():
@@ -140,60 +135,11 @@ def splits_listed(path: Path) -> tuple[str, ...]:
     DataError
         When it can't be read.
     """
-    header, rows = _read(path)
+    header, rows = read_table(path)
     column = _named(header, _SPLITS)
     if column is None:
         return ()
     return tuple(sorted({plain_split(row[column].lower()) or row[column] for row in rows}))
-
-
-def _read(path: Path) -> tuple[list[str], Rows]:
-    try:
-        text = read_text(path)
-    except OSError as error:
-        raise unreadable(path, "a CSV", error) from None
-    except UnicodeDecodeError as error:
-        raise _not_unicode(path, f"byte {error.object[error.start]:#x} at {error.start:,} isn't") from None
-    if "\0" in text:
-        raise _not_unicode(path, "it holds NUL characters")
-    reader = csv.reader(io.StringIO(text), delimiter=_separator(path, text), strict=True)
-    try:
-        header, *lines = [[cell.strip() for cell in line] for line in reader if line]
-    except csv.Error as error:
-        raise DataError(
-            f"{path} must be a CSV; got {error}, in the row that begins above line {reader.line_num:,}: "
-            "mend its quotes"
-        ) from None
-    except ValueError:
-        raise DataError(f"{path} must hold a row of column names and a row per image; it is empty") from None
-    twice = next((name for name in header if header.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(
-            f"{path} must have columns with names of their own; two are called {twice!r}: rename one"
-        )
-    for number, line in enumerate(lines, start=1):
-        if len(line) != len(header):
-            raise DataError(
-                f"{path} must have a cell per column in every row; row {number:,} has {len(line)} of "
-                f"{len(header)}: put cells with separators in them into quotes"
-            )
-    return header, [dict(zip(header, line, strict=True)) for line in lines]
-
-
-def _separator(path: Path, text: str) -> str:
-    """Return what separates cells: a tab in a .tsv, else the first of ``, ; |`` or tab in the names' row."""
-    if path.suffix.lower() == ".tsv":
-        return "\t"
-    first = text.partition("\n")[0]
-    return next((one for one in (",", ";", "\t", "|") if one in first), ",")
-
-
-def _not_unicode(path: Path, fault: str) -> DataError:
-    name = one_line(path.name)
-    return DataError(
-        f"{one_line(str(path))} must be in UTF-8, or in UTF-16 with a byte order mark; {fault}: save it "
-        f"so, as by iconv -f WINDOWS-1252 -t UTF-8 {name} > utf8-{name}"
-    )
 
 
 def _named(header: Sequence[str], names: Sequence[str]) -> str | None:
