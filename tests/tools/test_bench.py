@@ -51,6 +51,11 @@ def test_rounds_are_compared_with_uniforms(tmp_path: Path) -> None:
     assert row["ratio"] == pytest.approx(row["theirs"] / row["ours"])
 
 
+def test_a_case_that_profile_lacks_is_one_line() -> None:
+    with pytest.raises(UsageError, match="cases must be of profile, tune; got 'profil'"):
+        ProfileBench(cases=("profil",))
+
+
 def test_a_profiles_seconds_and_overhead_are_measured() -> None:
     bench = ProfileBench(cases=("profile",), width=1, batch_size=16, samples=256, seconds=0.01)
     rows = {row.case: row for row in bench.rows()}

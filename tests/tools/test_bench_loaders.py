@@ -120,9 +120,9 @@ def test_every_format_and_the_growth_have_rows(pictures: dict[str, str]) -> None
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"engines": ("fastest",)}, "engines must be of resident, .*; got fastest"),
-        ({"peers": ("tf.data",)}, "peers must be of ffcv-loader, .*; got tf.data"),
-        ({"formats": ("tfrecord",)}, "formats must be of beton, wds; got tfrecord"),
+        ({"engines": ("fastest",)}, "engines must be of resident, .*; got 'fastest'"),
+        ({"peers": ("tf.data",)}, "peers must be of ffcv-loader, .*; got 'tf.data'"),
+        ({"formats": ("tfrecord",)}, "formats must be of beton, wds; got 'tfrecord'"),
     ],
 )
 def test_what_there_is_not_is_refused(options: dict[str, tuple[str, ...]], line: str) -> None:

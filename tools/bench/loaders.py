@@ -21,7 +21,7 @@ from tools.arguments import UsageError
 from tools.bench.clock import Clock
 from tools.bench.loader_sides import Work
 from tools.bench.loader_worker import Report, Worker, WorkerError
-from tools.bench.measure import Row
+from tools.bench.measure import Row, check_names
 from tools.bench.photographs import photographs
 from tools.bench.sessions import noise
 
@@ -78,9 +78,7 @@ class LoadersBench:
     def __post_init__(self) -> None:
         known = {"engines": tuple(ENGINES), "peers": tuple(PEERS), "formats": ("beton", "wds")}
         for name, choices in known.items():
-            for value in getattr(self, name):
-                if value not in choices:
-                    raise UsageError(f"{name} must be of {', '.join(choices)}; got {value}")
+            check_names(name, getattr(self, name), choices)
 
     def rows(self, clock: Clock | None = None) -> list[Row]:
         """Return one row per case and peer, with all sides of a case interleaved.

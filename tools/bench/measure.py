@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.formats.strict_json import dumps
+from tools.arguments import UsageError
 from tools.bench.clock import Clock
 
 
@@ -52,6 +53,19 @@ class Row:
             better, worse = (ours, theirs) if unit.endswith("/s") else (theirs, ours)
             ratio = better / worse if worse else None
         return cls(case, peer, ours, theirs, unit, ratio)
+
+
+def check_names(option: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse names that an option of a bench doesn't take.
+
+    Raises
+    ------
+    UsageError
+        With those that it takes.
+    """
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{option} must be of {', '.join(known)}; got {name!r}")
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -54,6 +54,9 @@ class ProfileBench:
     compile: bool = False
     """Whether compiled candidates take part; compiling all of a grid's takes many minutes."""
 
+    def __post_init__(self) -> None:
+        measure.check_names("cases", self.cases, CASES)
+
     def rows(self, clock: Clock | None = None) -> list[measure.Row]:
         """Return the rows; the peer of tuning is an exhaustive grid over the same candidates."""
         with tempfile.TemporaryDirectory(prefix="trainer-bench-") as scratch:

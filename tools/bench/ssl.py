@@ -24,9 +24,8 @@ from pipeline.engines.resident import ResidentEngine
 from pipeline.sources import ArraySource
 from pipeline.views import Views
 from samplers import Order
-from tools.arguments import UsageError
 from tools.bench.clock import Clock
-from tools.bench.measure import Row, interleave, seconds
+from tools.bench.measure import Row, check_names, interleave, seconds
 from tools.bench.photographs import photographs
 from tools.bench.sessions import noise, training, warm_session
 from trainer.data import Data
@@ -85,9 +84,7 @@ class SslBench:
     """Device of hard_augment; the other cases run on the CPU."""
 
     def __post_init__(self) -> None:
-        for case in self.cases:
-            if case not in CASES:
-                raise UsageError(f"cases must be of {', '.join(CASES)}; got {case!r}")
+        check_names("cases", self.cases, CASES)
 
     def rows(self, clock: Clock | None = None) -> list[Row]:
         """Return the rows of the cases."""

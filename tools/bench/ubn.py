@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.arguments import UsageError
 from tools.bench.clock import Clock
-from tools.bench.measure import Row, interleave
+from tools.bench.measure import Row, check_names, interleave
 from tools.bench.sessions import noise, warm_session
 from tools.profiling.components import Stages
 from tools.profiling.memory_curve import curve_of
@@ -56,9 +55,7 @@ class UbnBench:
     """Device to measure on."""
 
     def __post_init__(self) -> None:
-        for case in self.cases:
-            if case not in CASES:
-                raise UsageError(f"cases must be of {', '.join(CASES)}; got {case!r}")
+        check_names("cases", self.cases, CASES)
 
     def rows(self, clock: Clock | None = None) -> list[Row]:
         """Return the rows of the cases."""
