@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samplers.errors import SamplingError
+from samplers.oscillation import Oscillation
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class Plan:
 
     A round holds at least one batch, so that each evaluation follows a step: if T / ``round_length`` rounds
     would be shorter, there are fewer rounds, with a line in ``notes``.
+
+    With ``oscillation`` the rounds' volumes are low and high in turn, at the same total: see `Oscillation`.
 
     Attributes
     ----------
@@ -46,6 +50,11 @@ class Plan:
     loaded
         Total samples in orders, if more are loaded than trained on: there are then proportionally more
         rounds, of the same size. None for round(T * N * B).
+    oscillation
+        Depth d in [0, 1) of the oscillation of a round's volume, (1 - d) and (1 + d) times the mean in turn;
+        0 keeps it constant. A high round holds at most N samples.
+    oscillation_rounds
+        Rounds of each low and each high phase.
     """
 
     samples: int
@@ -57,8 +66,11 @@ class Plan:
     labels: NDArray[np.int64] | None = field(default=None, repr=False)
     digest: str | None = None
     loaded: int | None = None
+    oscillation: float = 0.0
+    oscillation_rounds: int = 1
 
     def __post_init__(self) -> None:
+        volumes = self._volumes
         if self.samples < 1:
             raise SamplingError(f"samples must be at least 1; got {self.samples}")
         if not 0 < self.budget <= 1:
@@ -90,6 +102,16 @@ class Plan:
                 f"{self.epochs:g} epochs of {self.samples:,} samples is {self.total:,}: raise budget or "
                 "epochs, or lower batch_size"
             )
+        if self.oscillation and (largest := volumes.largest(self.rounds, self.total)) > self.samples:
+            raise SamplingError(
+                f"a high round must hold at most the {self.samples:,} samples of this set; oscillation "
+                f"{self.oscillation:g} around {self.total / self.rounds:,.0f} makes it {largest:,}: lower "
+                "oscillation, the budget or round_length"
+            )
+
+    @property
+    def _volumes(self) -> Oscillation:
+        return Oscillation(self.oscillation, self.oscillation_rounds)
 
     @property
     def total(self) -> int:
@@ -104,7 +126,7 @@ class Plan:
     @property
     def rounds(self) -> int:
         """Number of rounds, each of at least one batch, if the budget is spread evenly over all T epochs."""
-        return min(self._asked_rounds, self.steps)
+        return min(self._asked_rounds, self._volumes.most_rounds(self.total, self.batch_size))
 
     @property
     def _asked_rounds(self) -> int:
@@ -114,18 +136,33 @@ class Plan:
     @property
     def notes(self) -> tuple[str, ...]:
         """Deviations of the plan from its fields: one line each."""
-        if self._asked_rounds == self.rounds:
-            return ()
-        asked = self.total / self._asked_rounds
-        return (
-            f"a round holds at least one batch of {self.batch_size:,} samples; {self._asked_rounds:,} rounds "
-            f"of {asked:,.3g} would not: {self.rounds:,} rounds instead",
-        )
+        lines: tuple[str, ...] = ()
+        if self._asked_rounds != self.rounds:
+            least = (1 - self.oscillation) * self.total / self._asked_rounds
+            lines += (
+                f"a round holds at least one batch of {self.batch_size:,} samples; {self._asked_rounds:,} "
+                f"rounds of {least:,.3g} would not: {self.rounds:,} rounds instead",
+            )
+        if self.oscillation and self.rounds <= self.oscillation_rounds:
+            lines += (
+                f"the volume oscillates after a phase of {self.oscillation_rounds:,} rounds, and the run has "
+                f"{self.rounds:,}, so that it has no effect: lower oscillation_rounds",
+            )
+        return lines
 
     def size(self, round: int) -> int:  # noqa: A002  (the field's word; the builtin isn't used here)
-        """Return the number of samples in ``round``, the total divided by ``rounds``: N*B up to rounding."""
+        """Return the number of samples in ``round``: N*B up to rounding, without an oscillation."""
         return self.before(round + 1) - self.before(round)
 
     def before(self, round: int) -> int:  # noqa: A002  (as above)
         """Return the number of samples in all rounds before ``round``."""
-        return round * self.total // self.rounds
+        return self._volumes.before(round, self.rounds, self.total)
+
+    @property
+    def largest(self) -> int:
+        """Number of samples in the largest round, rounded up."""
+        return self._volumes.largest(self.rounds, self.total)
+
+    def rounds_within(self, samples: int) -> int:
+        """Return the least number of initial rounds that hold ``samples`` samples, at most the total."""
+        return bisect.bisect_left(range(self.rounds + 1), samples, key=self.before)

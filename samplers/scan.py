@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from samplers.errors import SamplingError
 from samplers.families.rounds import RoundDraft, RoundSampler, Statistic, announced
 from samplers.families.sweeps import stream
 from samplers.plan import Plan
@@ -54,5 +55,16 @@ class Scan:
     whole_epochs: ClassVar[bool] = True
 
     def build(self, plan: Plan) -> ScanSampler:
-        """Return the sampler."""
+        """Return the sampler.
+
+        Raises
+        ------
+        SamplingError
+            When the plan's volume oscillates.
+        """
+        if plan.oscillation:
+            raise SamplingError(
+                f"oscillation must be 0 for scan, whose rounds are whole epochs; got {plan.oscillation:g}: "
+                "choose another sampler, rs2 say"
+            )
         return announced(ScanSampler(self, plan))

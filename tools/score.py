@@ -238,6 +238,8 @@ class Score:
             budget_hours=None,
             budget_clock="training",
             round_length=1.0,
+            oscillation=0.0,
+            oscillation_rounds=1,
             evaluate_every=1,
             sampler=SLOTS["sampler"].table["scan"](),
             schedule=self.run.schedule if ends else SLOTS["schedule"].table["constant"](),

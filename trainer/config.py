@@ -144,6 +144,13 @@ class Settings:
     round_length: float = 1.0
     """Length of a round in epochs of N * B trained samples; below 1 the sampler sees its feedback sooner."""
 
+    oscillation: float = 0.0
+    """Depth d of PODS: rounds hold 1 - d and 1 + d of their usual samples in turn, at the same total; 0 keeps
+    them alike. For every sampler but scan."""
+
+    oscillation_rounds: int = 1
+    """Rounds of each low and each high phase of --oscillation."""
+
     service: Literal["inline", "thread", "process"] = "inline"
     """Where the sampler draws its orders: in the loop, or beside it. The orders are the same."""
 

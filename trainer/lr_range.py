@@ -161,6 +161,8 @@ def _tested(run: Run, options: RangeOptions, samples: int) -> Run:
         budget_clock="training",
         counts="trained",
         round_length=1.0,
+        oscillation=0.0,
+        oscillation_rounds=1,
         lead=0,
         service="inline",
         log_every=1,

@@ -129,7 +129,6 @@ class RoundSampler(ABC):
         self.part = part
         self.plan = plan
         self.rounds = plan.rounds
-        self._planned = plan.total, plan.rounds
         self.round = 0
         self.needs = part.needs
         self._rows = FeedbackBuffer(self.needs)
@@ -146,8 +145,7 @@ class RoundSampler(ABC):
 
     def size(self, number: int) -> int:
         """Return the number of samples that round ``number`` draws, before the batch remainder is carried."""
-        total, rounds = self._planned
-        return (number + 1) * total // rounds - number * total // rounds
+        return self.plan.size(number)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -296,4 +294,6 @@ class RoundSampler(ABC):
     def _plan_mark(self) -> str:
         plan = self.plan
         rounds = f"{self.rounds} rounds, batches of {plan.batch_size}"
+        if plan.oscillation:
+            rounds += f", oscillation {plan.oscillation} in phases of {plan.oscillation_rounds}"
         return f"{plan.total} of {plan.samples} samples, {rounds}, seed {plan.seed}"

@@ -47,8 +47,7 @@ def draw_in_passes(weights: Weights | None, samples: int, size: int, key: np.uin
 
 def burn_in_rounds(plan: Plan, epochs: float) -> int:
     """Return the number of rounds in the first ``epochs`` passes over the set, at most half of the run."""
-    samples = min(int(np.ceil(epochs * plan.samples)), plan.total // 2)
-    return -(-samples * plan.rounds // plan.total) if samples else 0
+    return plan.rounds_within(min(int(np.ceil(epochs * plan.samples)), plan.total // 2))
 
 
 def burn_in_notes(plan: Plan, epochs: float) -> tuple[str, ...]:
@@ -64,7 +63,7 @@ def burn_in_notes(plan: Plan, epochs: float) -> tuple[str, ...]:
 
 def full_round_notes(plan: Plan) -> tuple[str, ...]:
     """Return a note if rounds without replacement are so long that weights have little or no effect."""
-    size = plan.total / plan.rounds
+    size = plan.largest if plan.oscillation else plan.total / plan.rounds
     if size < plan.samples:
         return ()
     passes, rest = divmod(round(size), plan.samples)

@@ -51,7 +51,7 @@ class ProcessWorker:
         self._expected: deque[Future[Any]] = deque()
         self._order: Future[Order] = Future()
         self._failure: str | None = None
-        largest = max(plan.samples, -(-plan.total // plan.rounds)) + plan.batch_size
+        largest = max(plan.samples, plan.largest) + plan.batch_size
         scored = min(plan.samples, _MOST_SCORED)
         try:
             self._arena = Arena(largest, scored)

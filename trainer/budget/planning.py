@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 
 from samplers import Plan
+from samplers.oscillation import Oscillation
 from samplers.protocol import has_whole_epochs
 from trainer.account import Account, Ledger
 from trainer.budget.costs import Costs
@@ -103,6 +104,8 @@ def plan_of(run: Run, data: Data, account: Account, candidates: int, full: int) 
         labels=data.train.labels if data.train.card.target == "class" else None,
         digest=None if run.accept_changed_data else digest(data.train),
         loaded=loaded,
+        oscillation=run.oscillation,
+        oscillation_rounds=run.oscillation_rounds,
     )
 
 
@@ -137,7 +140,9 @@ def rounds_of(run: Run, data: Data, account: Account) -> int:
     """Return the number of rounds, each of at least one batch: T / ``round_length`` under any selection."""
     if isinstance(account, TimedAccount):
         return MOST_ROUNDS
-    return max(1, min(round(account.total / round_size(run, data)), int(account.total) // run.batch_size))
+    volumes = Oscillation(run.oscillation, run.oscillation_rounds)
+    most = volumes.most_rounds(int(account.total), run.batch_size)
+    return max(1, min(round(account.total / round_size(run, data)), most))
 
 
 def round_size(run: Run, data: Data) -> int:

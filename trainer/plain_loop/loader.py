@@ -57,6 +57,8 @@ class BudgetedLoader:
         Seed of the orders.
     round_length
         Length of a round in epochs of N * B samples; below 1 there are more rounds than epochs.
+    oscillation, oscillation_rounds
+        Depth and phase of an oscillation of the rounds' volume at the same total: see `samplers.Plan`.
     labels
         int64[N], the classes, for samplers by class; by default the data set's ``targets``, if it has any.
     optimizer
@@ -80,6 +82,8 @@ class BudgetedLoader:
         budget: float,
         seed: int = 0,
         round_length: float = 1.0,
+        oscillation: float = 0.0,
+        oscillation_rounds: int = 1,
         labels: NDArray[np.int64] | None = None,
         optimizer: Optimizer | None = None,
     ) -> None:
@@ -97,6 +101,8 @@ class BudgetedLoader:
             seed=seed,
             round_length=round_length,
             labels=labels,
+            oscillation=oscillation,
+            oscillation_rounds=oscillation_rounds,
         )
         self._sampler: Any = self._config.build(self.plan)
         self._plain = loader

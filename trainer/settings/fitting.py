@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from pipeline.formats import Converted
 from pipeline.targets import LABEL, TargetKind, TargetSpec
 from samplers import LabelReading, SamplerConfig, ScoringConfig
+from samplers.protocol import has_whole_epochs
 from trainer.errors import RunError
 from trainer.evaluators import EvaluatorConfig
 from trainer.methods import MethodConfig, Offer
@@ -29,6 +30,8 @@ class _Parts(Protocol):
     def evaluator(self) -> tuple[EvaluatorConfig, ...]: ...
     @property
     def streams(self) -> tuple[Stream, ...]: ...
+    @property
+    def oscillation(self) -> float: ...
 
 
 def check(run: _Parts) -> None:
@@ -43,6 +46,7 @@ def check(run: _Parts) -> None:
     _check(run, "sampler", run.sampler, _sampler_needs)
     _check(run, "selection", run.selection, _selection_needs)
     _check_evaluators(run)
+    _check_oscillation(run)
 
 
 def check_metric(method: MethodConfig, metric: str, needs: tuple[Offer, ...]) -> None:
@@ -72,6 +76,24 @@ def _check_streams(run: _Parts) -> None:
             f"a stream must be one that the method takes; {name} takes "
             f"{', '.join(sorted(wanted)) or 'none'}, and got {unknown}: remove [streams.{unknown}], or take "
             "another --method"
+        )
+
+
+def _check_oscillation(run: _Parts) -> None:
+    """Refuse an oscillation of rounds whose volume isn't the plan's."""
+    if not run.oscillation:
+        return
+    if has_whole_epochs(run.sampler):
+        raise RunError(
+            f"oscillation is of rounds that a sampler draws, and those of "
+            f"{SLOTS['sampler'].part_name(run.sampler)} are whole epochs: take --sampler rs2, or leave "
+            "--oscillation out"
+        )
+    if run.selection.ratio > 1 or run.selection.scores:
+        raise RunError(
+            f"oscillation is of the samples that a round loads, of which selection "
+            f"{SLOTS['selection'].part_name(run.selection)} trains on as many as it takes: leave one of them "
+            "out"
         )
 
 

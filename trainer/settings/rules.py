@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.machine import MOST_THREADS
 from pipeline.resolution import check_pixels
+from samplers.errors import SamplingError
+from samplers.oscillation import Oscillation
 from trainer.errors import RunError
 
 if TYPE_CHECKING:
@@ -99,6 +101,10 @@ def check_settings(run: Settings) -> None:
         raise RunError(
             f"round_length must be at least {LEAST_ROUND:g} and at most 1 epoch; got {run.round_length:g}"
         )
+    try:
+        Oscillation(run.oscillation, run.oscillation_rounds)
+    except SamplingError as error:
+        raise RunError(str(error)) from None
     if run.lead < 0:
         raise RunError(f"lead must be at least 0 steps; got {run.lead}")
     if not run.checkpoint_seconds >= 0:
