@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.augment.center_crop import Resize
@@ -15,7 +16,8 @@ from pipeline.augment.protocol import Augment, Cropping, Draws, HostArrays, Mixi
 from pipeline.augment.sequence import check_order, needs_eight_bits, scopes
 from pipeline.errors import DataError
 from pipeline.mixture import Mixture
-from pipeline.ops.memory import place, to_images, to_pixels
+from pipeline.ops.memory import to_images, to_pixels
+from pipeline.ops.packing import place_all
 from pipeline.randomness import Keys
 
 
@@ -35,9 +37,23 @@ class HostDraws:
     mixture: Mixture | None = None
 
     def to(self, device: torch.device) -> tuple[tuple[Draws, ...], Mixture | None]:
-        """Return both on ``device``, without waiting for the copies."""
-        draws = tuple({name: place(array, device) for name, array in drawn.items()} for drawn in self.parts)
-        return draws, None if self.mixture is None else self.mixture.to(device)
+        """Return both on ``device``, without waiting for the copy."""
+        return self.of(iter(place_all(self.arrays(device), device)), device)
+
+    def arrays(self, device: torch.device) -> list[NDArray[Any]]:
+        """Return the arrays that must be placed on ``device``, so that a batch's go there in one copy."""
+        flat: list[NDArray[Any]] = [array for drawn in self.parts for array in drawn.values()]
+        if self.mixture is not None and self.mixture.device_partners.device != device:
+            flat += self.mixture.partners, self.mixture.coefficients
+        return flat
+
+    def of(self, placed: Iterator[Tensor], device: torch.device) -> tuple[tuple[Draws, ...], Mixture | None]:
+        """Return both on ``device``, of the next tensors of ``placed``: those of `arrays`."""
+        draws = tuple({name: next(placed) for name in drawn} for drawn in self.parts)
+        mixture = self.mixture
+        if mixture is not None and mixture.device_partners.device != device:
+            mixture = Mixture(mixture.partners, mixture.coefficients, next(placed), next(placed))
+        return draws, mixture
 
 
 class Augmentation:

@@ -25,11 +25,12 @@ from pipeline.engines.stored import (
     shared_shape,
     sides,
 )
-from pipeline.errors import DataError
+from pipeline.errors import DataError, one_line
 from pipeline.kernels.gray import resize_gray_windows
 from pipeline.kernels.resize import resize_windows
 from pipeline.modes import PIXELS
 from pipeline.ops.memory import Blocks, as_levels, place
+from pipeline.ops.packing import place_all
 from pipeline.ops.resize import resize, taps
 
 _HELD = Held()
@@ -43,6 +44,8 @@ _STRETCH = 64
 """Number of samples per unit of work of a decoding thread."""
 _SMALL = 128 * 128
 """Maximum pixels of an image that is cropped too fast for another thread to pay."""
+_KEPT_FREE = 0.15
+"""Fraction of a device's free memory that a data set leaves to the network and its steps."""
 _RESIZED = 1 << 16
 """Minimum bytes of a batch per worker thread: less is copied sooner than another thread wakes up."""
 
@@ -122,7 +125,7 @@ class ResidentReader:
         if self.height is None or self.width is None or self._device.type != "cpu":
             check_ids(ids, self._dataset)
             height, width = check_whole(self._dataset, (self.height, self.width))
-            return self._whole_there(ids, height, width).permute(0, 3, 1, 2)
+            return self._whole_there(place(ids, self._device), height, width).permute(0, 3, 1, 2)
         batch = self._blocks.empty(len(ids), self.height, self.width, self._stride)
         rows = self._store.view(-1, self._stride * self.height * self.width)
         try:
@@ -155,22 +158,20 @@ class ResidentReader:
         self._crew.share_out(len(ids), out.nbytes // _RESIZED, work)
         return batch.permute(0, 3, 1, 2)
 
-    def _whole_there(self, ids: NDArray[np.int64], height: int, width: int) -> Tensor:
+    def _whole_there(self, ids: Tensor, height: int, width: int) -> Tensor:
         stored = self._store.view(-1, height, width, self._stride)
-        found = torch.index_select(stored, 0, place(ids, self._device))
+        found = torch.index_select(stored, 0, ids)
         return as_levels(found, self._pixels.dtype)
 
     def _crop_there(self, ids: NDArray[np.int64], crop: Crop) -> Tensor:
         """Crop on the device, by the operations of augmentations."""
         height, width = check_whole(self._dataset, (self.height, self.width))
         windows, there = crop.windows, self._device
-        top, left, high, wide, flip = (
-            place(side, there)
-            for side in (windows.top, windows.left, windows.height, windows.width, windows.flip)
-        )
+        drawn = (windows.top, windows.left, windows.height, windows.width, windows.flip)
+        at, top, left, high, wide, flip = place_all((ids, *drawn), there)
         rows = taps(top, high, height, crop.height)
         columns = taps(left, wide, width, crop.width, flip)
-        return resize(self._whole_there(ids, height, width), rows, columns).permute(0, 3, 1, 2)
+        return resize(self._whole_there(at, height, width), rows, columns).permute(0, 3, 1, 2)
 
 
 def _decode(dataset: Dataset, samples: slice, out: NDArray[np.uint8], crew: Crew) -> None:
@@ -189,30 +190,45 @@ def _decode(dataset: Dataset, samples: slice, out: NDArray[np.uint8], crew: Crew
 def _fill(dataset: Dataset, images: Tensor, crew: Crew, decoder: Decoder) -> None:
     """Decode all samples in blocks, and copy them to ``images``, uint8[n, H, W, bytes] on another device."""
     stored = StoredSamples(dataset)
-    step = max(1, _CHUNK // max(1, images[0].numel()))
+    step, told = max(1, _CHUNK // max(1, images[0].numel())), False
     for start in range(0, len(images), step):
         chunk, samples = images[start : start + step], slice(start, min(start + step, len(images)))
         vouched = dataset.checksums is not None and bool(dataset.compressed[samples].all())
         vouched = vouched and dataset.mode == "RGB"
-        if decoder == "gpu" and vouched and decode_there(stored, np.arange(len(images))[samples], chunk):
-            continue
+        if decoder == "gpu" and vouched:
+            refusal = decode_there(stored, np.arange(len(images))[samples], chunk)
+            if refusal is None:
+                continue
+            told = told or _tell(dataset, images.device, refusal)
         host = torch.empty(chunk.shape, dtype=torch.uint8)
         _decode(dataset, samples, host.view(-1).numpy(), crew)
         chunk.copy_(host)
 
 
-def decode_there(stored: StoredSamples, ids: NDArray[np.int64], out: Tensor) -> bool:
-    """Decode JPEGs by torchvision on the device of ``out``, uint8[n, H, W, 3]; False if it refuses any.
+def _tell(dataset: Dataset, device: torch.device, refusal: str) -> bool:
+    """Warn that the CPU decodes what a device was asked to; True."""
+    warnings.warn(
+        f"{dataset.path} is decoded on the CPU, as far as torchvision can't on {device} ({refusal}): "
+        "--engine.decoder cpu says so from the start",
+        stacklevel=2,
+    )
+    return True
 
-    The decoder on the CPU then reports which one and why.
+
+def decode_there(stored: StoredSamples, ids: NDArray[np.int64], out: Tensor) -> str | None:
+    """Decode JPEGs by torchvision on the device of ``out``, uint8[n, H, W, 3]; return why it didn't, if so.
+
+    The decoder on the CPU then reports which of them is damaged, if any is.
 
     Raises
     ------
     CorruptSampleError
         When bytes aren't those that were written.
     """
-    from torchvision.io import ImageReadMode, decode_jpeg
-
+    try:
+        from torchvision.io import ImageReadMode, decode_jpeg
+    except ImportError as error:
+        return one_line(str(error))
     stored.check(ids)
     files = [torch.from_numpy(stored.bytes(index).copy()) for index in ids]
     try:
@@ -220,18 +236,35 @@ def decode_there(stored: StoredSamples, ids: NDArray[np.int64], out: Tensor) -> 
             # Deprecated since 0.29, in favor of another package, which isn't a dependency.
             warnings.simplefilter("ignore", DeprecationWarning)
             pictures = decode_jpeg(files, mode=ImageReadMode.RGB, device=out.device)
-    except RuntimeError:
-        return False
+    except RuntimeError as error:
+        return one_line(str(error).partition("\n")[0])
     if any(picture.shape != (3, *out.shape[1:3]) for picture in pictures):
-        return False
+        return "it decodes images of another shape"
     torch.stack([picture.permute(1, 2, 0) for picture in pictures], out=out)
-    return True
+    return None
 
 
 def _refusal_of(device: torch.device, needed: int) -> str | None:
     """Return the reason why ``needed`` bytes don't fit on a CUDA device; None if they do."""
-    room = torch.cuda.mem_get_info(device)[0]
-    return None if needed <= room else f"{needed / 2**30:,.1f} GiB, and {room / 2**30:,.1f} GiB are free"
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return beyond(needed, torch.cuda.mem_get_info(device)[0], cached)
+
+
+def beyond(needed: int, free: int, cached: int) -> str | None:
+    """Return the reason why ``needed`` bytes are too many for a device; None if they aren't.
+
+    Parameters
+    ----------
+    free, cached
+        Bytes that nobody holds, and bytes that PyTorch's allocator holds and nobody uses: it returns those
+        before it runs out of memory.
+    """
+    room = int((1 - _KEPT_FREE) * (free + cached))
+    if needed <= room:
+        return None
+    return (
+        f"{needed / 2**30:,.1f} GiB, and training leaves it at most {room / 2**30:,.1f} GiB of what is free"
+    )
 
 
 def _too_large(dataset: Dataset, device: torch.device, reason: str) -> DataError:

@@ -24,6 +24,7 @@ from pipeline.loading.levels import BatchSpec
 from pipeline.loading.prefetch import Prefetch
 from pipeline.multiplied import Multiplied
 from pipeline.ops.memory import place
+from pipeline.ops.packing import place_all
 from pipeline.randomness import Keys
 
 End = Callable[[Callable[[], object]], RawBatch]
@@ -108,6 +109,7 @@ class Assembly:
         self._rank = rank
         self._world_size = world_size
         self._prefetch = prefetch
+        self._stream: torch.cuda.Stream | None = None
         self._copies: deque[_Events] = deque()
         self._running: weakref.WeakSet[Prefetch[_Made]] = weakref.WeakSet()
         self._closed = False
@@ -117,12 +119,23 @@ class Assembly:
         if not request.spec.reader.asynchronous:
             yield from self._consume(self._make(request, start, None))
             return
-        ahead = Prefetch(self._make(request, start, side_stream(self._device)), self._prefetch, "loader")
+        ahead = Prefetch(self._make(request, start, self.stream), self._prefetch, "loader")
         self._running.add(ahead)
         try:
             yield from self._consume(ahead)
         finally:
             ahead.close()
+
+    @property
+    def stream(self) -> torch.cuda.Stream | None:
+        """The one stream that this loader's batches are copied on; None if the device isn't CUDA.
+
+        PyTorch's allocator reuses memory only on the stream that it was allocated on, and its streams are
+        handed out in turn: a stream per order would leave the batches of 32 orders reserved.
+        """
+        if self._stream is None:
+            self._stream = side_stream(self._device)
+        return self._stream
 
     def reread(self, raw: RawBatch, indices: NDArray[np.int64], spec: BatchSpec) -> RawBatch:
         """Make a batch of some samples of another one, with the same random numbers, by another spec."""
@@ -161,7 +174,8 @@ class Assembly:
         """Let the current stream wait for the copies, and keep their memory until it is done with it."""
         current = torch.cuda.current_stream(self._device)
         current.wait_event(copied[1])
-        for tensor in batch.tensors():
+        # Of tensors that came in one copy one is enough: their memory is one block.
+        for tensor in {one.untyped_storage().data_ptr(): one for one in batch.tensors()}.values():
             # Allocated on the side stream: without this its memory could be given to the next copy while
             # kernels of this step still read it.
             tensor.record_stream(current)
@@ -240,19 +254,25 @@ class Assembly:
             images = read()
             began = self._note("read", began, cursor)
             placing()
-            images = tuple(view.to(self._device, non_blocking=True) for view in images)
+            device = self._device
+            images = tuple(view.to(device, non_blocking=True) for view in images)
+            # All that is small goes in one copy.
+            small = [array for of_view in drawn for array in of_view.arrays(device)]
+            small += [values[ids] for values in self._targets.values()]
+            small += [] if weights is None else [weights]
+            placed = iter(place_all(small, device))
             views, mixture = [], None
             for number, (view, of_view) in enumerate(zip(spec.views, drawn, strict=True)):
-                draws, mixture = of_view.to(self._device)
+                draws, mixture = of_view.of(placed, device)
                 shown = images[number if spec.by_engine else 0]
                 views.append(RawView(shown, draws, view.size, cropped=spec.by_engine))
             made = RawBatch(
                 ids=ids,
                 views=tuple(views) or (RawView(images[0]),),
                 augmentation=spec.augmentation,
-                targets={name: place(values[ids], self._device) for name, values in self._targets.items()},
+                targets={name: next(placed) for name in self._targets},
                 mixture=mixture,
-                weights=None if weights is None else place(weights, self._device),
+                weights=None if weights is None else next(placed),
                 cursor=cursor,
             )
             self._note("place", began, cursor)

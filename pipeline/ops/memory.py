@@ -23,6 +23,10 @@ _KEPT = 8
 """Blocks kept at most: those of the batches that are read ahead, and some in the consumer's hands."""
 
 
+_VALUES_THERE = 1 << 26
+"""Values of intermediate results at once on a device that isn't a CPU."""
+
+
 class Blocks:
     """Makes uint8 tensors in memory that nobody else holds, if possible in memory that was used before.
 
@@ -82,12 +86,12 @@ def to_images(pixels: Tensor) -> Tensor:
 def images_at_once(pixels: Tensor, values: int = 1 << 18) -> int:
     """Return the number of images of [n, H, W, C] to process at once in multi-pass operations.
 
-    All of them, but on a CPU only as many as have ``values`` values: by default so that intermediate results
-    fit its caches.
+    As many as have ``values`` values on a CPU, by default so that intermediate results fit its caches; on
+    other devices as many as take 256 MB in float32, since operations hold several such results at once.
     """
-    n, height, width, channels = pixels.shape
+    _, height, width, channels = pixels.shape
     if pixels.device.type != "cpu":
-        return max(1, n)
+        values = _VALUES_THERE
     return max(1, values // max(1, height * width * channels))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from engine_sets import (
 )
 
 from pipeline import ENGINES, CorruptSampleError, DataError
-from pipeline.engines.resident import ResidentEngine, ResidentReader, decode_there
+from pipeline.engines.crew import Crew
+from pipeline.engines.resident import ResidentEngine, ResidentReader, _fill, beyond, decode_there
 from pipeline.engines.stored import StoredSamples
 from pipeline.formats import Converted, open_dataset
 
@@ -34,7 +36,7 @@ def test_torchvision_decodes_for_a_device(tmp_path: Path) -> None:
     """On the CPU here, where its decoder is Pillow's."""
     data = open_dataset(make(tmp_path / "set.beton", "jpeg"))
     out = torch.empty((5, HEIGHT, WIDTH, 3), dtype=torch.uint8)
-    assert decode_there(StoredSamples(data), np.arange(4, 9), out)
+    assert decode_there(StoredSamples(data), np.arange(4, 9), out) is None
     assert torch.equal(out.permute(0, 3, 1, 2), expected(data, range(4, 9)))
 
 
@@ -43,12 +45,37 @@ def test_torchvision_decodes_for_a_device(tmp_path: Path) -> None:
     [lambda content: b"not a JPEG", lambda content: jpeg(smooth_images(1, HEIGHT * 2, WIDTH)[0])],
     ids=["no JPEG", "larger"],
 )
-def test_what_torchvision_will_not_decode_is_left_to_the_cpu(
+def test_what_torchvision_will_not_decode_is_left_to_the_cpu_and_told(
     damage: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
     data = open_dataset(make(tmp_path / "set.beton", "jpeg", damage=damage))
     out = torch.empty((5, HEIGHT, WIDTH, 3), dtype=torch.uint8)
-    assert not decode_there(StoredSamples(data), np.arange(8, 13), out)
+    refusal = decode_there(StoredSamples(data), np.arange(8, 13), out)
+    assert refusal
+    assert "\n" not in refusal
+
+
+def test_that_the_cpu_decodes_for_a_device_is_told_once(
+    data: dict[tuple[str, str], Converted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the device is the CPU, and torchvision can't decode."""
+    monkeypatch.setitem(sys.modules, "torchvision.io", None)
+    monkeypatch.setattr("pipeline.engines.resident._CHUNK", 8 * HEIGHT * WIDTH * 3)
+    dataset = data["beton", "jpeg"]
+    images = torch.empty((SAMPLES, HEIGHT, WIDTH, 3), dtype=torch.uint8)
+    with Crew(1, "test") as crew, pytest.warns(UserWarning, match="is decoded on the CPU, as far as") as told:
+        _fill(dataset, images, crew, "gpu")
+    assert len(told) == 1
+    assert torch.equal(images.permute(0, 3, 1, 2), expected(dataset, range(SAMPLES)))
+
+
+def test_a_set_leaves_memory_to_the_steps_and_takes_what_is_cached() -> None:
+    gib = 1 << 30
+    assert beyond(8 * gib, 10 * gib, 0) is None
+    assert beyond(8 * gib, 2 * gib, 8 * gib) is None
+    assert beyond(10 * gib, 10 * gib, 0) == (
+        "10.0 GiB, and training leaves it at most 8.5 GiB of what is free"
+    )
 
 
 def test_torchvision_is_not_given_bytes_that_changed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -53,14 +54,14 @@ def test_copying_is_timed_from_when_the_images_are_read(data: Beton, monkeypatch
             seen.append("read")
             return read(ids, crop)
 
-        def placing(array: NDArray[Any], device: torch.device) -> Tensor:
+        def placing(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor]:
             seen.append("place")
-            return torch.from_numpy(array)
+            return [torch.from_numpy(array) for array in arrays]
 
         assembly = loader._assembly
         assembly._times_copies = True
         monkeypatch.setattr(reader, "read", reading)
-        monkeypatch.setattr("pipeline.loading.assembly.place", placing)
+        monkeypatch.setattr("pipeline.loading.assembly.place_all", placing)
         monkeypatch.setattr("pipeline.loading.assembly.timer", Event)
         monkeypatch.setattr(torch.cuda, "device", nullcontext)
         monkeypatch.setattr(torch.cuda, "stream", nullcontext)
@@ -68,5 +69,15 @@ def test_copying_is_timed_from_when_the_images_are_read(data: Beton, monkeypatch
         seen.clear()
         assembly._end(begun, None)
     assert seen[:2] == ["read", "record"]
-    assert seen[2:-1] == ["place"] * len(seen[2:-1])
-    assert seen[-1] == "record"
+    assert seen[2:] == ["place", "record"]
+
+
+def test_a_loaders_orders_share_one_stream(data: Beton, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's allocator keeps memory by stream: one per order would leave 32 orders' batches reserved."""
+    made: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: made.append(device) or len(made))
+    with Loader(data, batch_size=4, device="cpu") as loader:
+        assembly = loader._assembly
+        assembly._device = torch.device("cuda", 0)
+        assert [assembly.stream, assembly.stream] == [1, 1]
+    assert made == [torch.device("cuda", 0)]
