@@ -45,7 +45,7 @@ def open_session(
         torch.set_num_threads(run.threads)
     device = choose_device(run.device, world)
     data = open_data(run, world, watcher.converting)
-    now, found = inputs.digests(run, data), find(folder, device, world)
+    now, found = inputs.digests(run, data), find(folder, world)
     before: dict[str, Any] = {} if found is None else found.state
     changed = inputs.check(run, before.get("inputs", {}), now, folder.path)
     kept = before.get("bf16") if run.precision == "auto" else None

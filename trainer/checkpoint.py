@@ -88,8 +88,10 @@ def save(path: Path, state: dict[str, Any], *, previous: bool = True) -> None:
             raise unwritable(path, error) from None
 
 
-def newest(path: Path, device: torch.device) -> Found | None:
+def newest(path: Path) -> Found | None:
     """Return the checkpoint at ``path``, or the previous one if that is damaged; None if there is none.
+
+    Its tensors are on the host: those that belong on a device are few, and each part moves its own.
 
     Raises
     ------
@@ -102,7 +104,7 @@ def newest(path: Path, device: torch.device) -> Found | None:
         if not os.path.lexists(place):
             continue
         try:
-            state, digest = _read(place, device)
+            state, digest = _read(place)
         except DamagedError as error:
             damaged.append(str(error))
             continue
@@ -135,18 +137,18 @@ def is_checkpoint(path: Path) -> bool:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
-def load(path: Path, device: torch.device) -> dict[str, Any]:
-    """Return one checkpoint's state; no code in the file is executed.
+def load(path: Path) -> dict[str, Any]:
+    """Return one checkpoint's state, tensors on the host; no code in the file is executed.
 
     Raises
     ------
     RunError
         When the file can't be read, isn't as it was written, or another version wrote it.
     """
-    return _read(path, device)[0]
+    return _read(path)[0]
 
 
-def _read(path: Path, device: torch.device) -> tuple[dict[str, Any], str]:
+def _read(path: Path) -> tuple[dict[str, Any], str]:
     if not path.is_file():
         # Opening a FIFO would block.
         raise DamagedError(f"checkpoint {path} must be a regular file, and isn't")
@@ -170,9 +172,9 @@ def _read(path: Path, device: torch.device) -> tuple[dict[str, Any], str]:
     if head[len(_MAGIC) :] != digest.encode():
         raise DamagedError(f"checkpoint {path} isn't as it was written: its digest differs")
     try:
-        state = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
+        state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except (EOFError, LookupError, RuntimeError, TypeError, ValueError, UnpicklingError) as error:
-        # Whole by its digest: its device is short of memory, or torch is another version.
+        # Whole by its digest: memory is short, or torch is another version.
         fault = " ".join(str(error).split())[:160]
         raise RunError(
             f"checkpoint {path} is whole and can't be loaded ({type(error).__name__}: {fault}): give the "
@@ -203,7 +205,7 @@ def _stored(value: Any) -> Any:
 def _restored(value: Any) -> Any:
     if isinstance(value, dict):
         if _ARRAY in value:
-            return value[_ARRAY].cpu().numpy()
+            return value[_ARRAY].numpy()
         return {key: _restored(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_restored(item) for item in value)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
-import torch
-
 from pipeline.resolution import Stage
 from samplers import Order
 from trainer import checkpoint
@@ -82,7 +80,7 @@ def save(session: Session, *, best: bool = False) -> None:
         checkpoint.save(path, {**state, "ledger": session.ledger.state_dict()}, previous=not best)
 
 
-def find(folder: RunFolder, device: torch.device, world: World) -> Found | None:
+def find(folder: RunFolder, world: World) -> Found | None:
     """Return the newest undamaged checkpoint of a run; None if there is none.
 
     Raises
@@ -90,7 +88,7 @@ def find(folder: RunFolder, device: torch.device, world: World) -> Found | None:
     RunError
         When it is another run's, both kept ones are damaged, or ranks read different ones.
     """
-    found = checkpoint.newest(folder.checkpoint, device)
+    found = checkpoint.newest(folder.checkpoint)
     seen = world.gather(None if found is None else found.digest)
     if len(set(seen)) > 1:
         other = next(rank for rank, digest in enumerate(seen) if digest != seen[0])
@@ -142,7 +140,7 @@ def resume(session: Session) -> bool:
     RunError
         As `find` and `restore` do.
     """
-    found = find(session.folder, session.device, session.world)
+    found = find(session.folder, session.world)
     if found is not None:
         restore(session, found)
     return found is not None

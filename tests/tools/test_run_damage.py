@@ -213,7 +213,7 @@ def test_a_checkpoint_of_something_else_is_refused_in_one_line(
     message: str,
 ) -> None:
     path = stopped[0] / "checkpoint" / "last.pt"
-    checkpoint.save(path, change(checkpoint.load(path, torch.device("cpu"))))
+    checkpoint.save(path, change(checkpoint.load(path)))
     capsys.readouterr()
     assert main(tiny_words()) == 2
     said = capsys.readouterr().err

@@ -110,7 +110,7 @@ def test_a_run_of_other_ranks_is_not_gone_on_with(recipe: Recipe, train_run: Tra
     run = recipe(budget=0.1)
     session = train_run(run)
     path = session.folder.checkpoint
-    state = checkpoint.load(path, torch.device("cpu"))
+    state = checkpoint.load(path)
     checkpoint.save(path, {**state, "ranks": state["ranks"] * 2})
     (session.folder.path / "ledger.json").unlink()
     with pytest.raises(

@@ -30,7 +30,7 @@ def test_arrays_of_every_shape_and_type_come_back(tmp_path: Path) -> None:
         f"{kind.__name__}{shape}": np.ones(shape, kind) for kind in kinds for shape in ((), (3,), (2, 0))
     }
     checkpoint.save(tmp_path / "a.pt", {"arrays": arrays})
-    restored = checkpoint.load(tmp_path / "a.pt", torch.device("cpu"))["arrays"]
+    restored = checkpoint.load(tmp_path / "a.pt")["arrays"]
     for name, array in arrays.items():
         assert restored[name].dtype == array.dtype
         assert restored[name].shape == array.shape
@@ -39,7 +39,7 @@ def test_arrays_of_every_shape_and_type_come_back(tmp_path: Path) -> None:
 
 def test_a_state_comes_back(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "a.pt", STATE)
-    restored = checkpoint.load(tmp_path / "a.pt", torch.device("cpu"))
+    restored = checkpoint.load(tmp_path / "a.pt")
     assert torch.equal(restored["weights"], STATE["weights"])  # type: ignore[arg-type]
     np.testing.assert_array_equal(restored["sampler"]["ids"], np.arange(5))
     assert int(restored["sampler"]["seen"]) == 6
@@ -54,10 +54,10 @@ def test_damage_and_other_versions_are_refused(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RunError, match="isn't as it was written"):
-        checkpoint.load(path, torch.device("cpu"))
+        checkpoint.load(path)
     torch.save({"schema": 99}, path)
     with pytest.raises(RunError, match="written by another version"):
-        checkpoint.load(path, torch.device("cpu"))
+        checkpoint.load(path)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -80,7 +80,7 @@ def test_every_samplers_state_survives_a_checkpoint(name: str, tmp_path: Path) -
     go_on(first, 12)
     checkpoint.save(tmp_path / "a.pt", {"sampler": first.state_dict()})
     second = Service(SAMPLERS[name]().build(plan), plan)
-    second.load_state_dict(checkpoint.load(tmp_path / "a.pt", torch.device("cpu"))["sampler"])
+    second.load_state_dict(checkpoint.load(tmp_path / "a.pt")["sampler"])
     rest = first.rounds - 12
     rng = np.random.default_rng(1)
     expected = go_on(first, rest)
@@ -100,7 +100,7 @@ def test_a_checkpoint_that_the_machine_can_not_read_just_now_is_not_damaged(tmp_
     resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
     try:
         with pytest.raises(RunError, match=r"last\.pt must be readable; it can't be read \(Too many") as told:
-            checkpoint.newest(last, torch.device("cpu"))
+            checkpoint.newest(last)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert not isinstance(told.value, checkpoint.DamagedError)
@@ -111,5 +111,5 @@ def test_a_whole_checkpoint_that_torch_can_not_load_is_told_in_one_line(tmp_path
     path = tmp_path / "last.pt"
     path.write_bytes(b"budgetrain checkpoint, sha256 " + sha256(body).hexdigest().encode() + b"\n" + body)
     with pytest.raises(RunError, match=r"last\.pt is whole and can't be loaded \(") as told:
-        checkpoint.newest(path, torch.device("cpu"))
+        checkpoint.newest(path)
     assert "\n" not in str(told.value)

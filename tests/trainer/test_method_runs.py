@@ -70,7 +70,7 @@ def test_a_stopped_run_goes_on_to_the_same_student_teacher_and_buffer(
     run = recipe(**SMALL, name="stopped")
     with pytest.raises(InterruptedRunError):
         train_run(run, watch(stop_at=4))
-    saved = checkpoint.load(run.runs_dir / "stopped" / "checkpoint" / "last.pt", torch.device("cpu"))
+    saved = checkpoint.load(run.runs_dir / "stopped" / "checkpoint" / "last.pt")
     assert saved["method"].keys() == whole.method.state_dict().keys()
     resumed = train_run(run, again := watch())
     assert again.resumed_at == 4

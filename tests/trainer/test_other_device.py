@@ -28,7 +28,7 @@ def test_a_cpus_random_numbers_go_on_on_a_gpu_which_has_none_yet() -> None:
 def forged(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Make a finished run one that is under way, with another state."""
     path = folder / "checkpoint" / "last.pt"
-    checkpoint.save(path, change(checkpoint.load(path, torch.device("cpu"))))
+    checkpoint.save(path, change(checkpoint.load(path)))
     (folder / "ledger.json").unlink()
 
 

@@ -13,13 +13,11 @@ from torch import Tensor, nn
 from pipeline.formats.strict_json import dumps
 from trainer import recipe
 from trainer.errors import RunError
-from trainer.hardware.device import choose_device
 from trainer.inference.trained import about, checkpoint_of, describe, read_recipe
 from trainer.models import check_encoder
 from trainer.models.channels import with_channels
 from trainer.models.resnet import ResNet
 from trainer.models.weights import write_safetensors
-from trainer.parallel import World
 from trainer.run_folder import RunFolder
 from trainer.settings.fitting import outputs
 from trainer.weights import evaluated
@@ -85,7 +83,7 @@ def open_backbone(folder: Path, *, best: bool = False) -> Backbone:
     """
     run = read_recipe(folder)
     opened = RunFolder(folder, run)
-    state, notes = checkpoint_of(opened, choose_device("cpu", World()), best=best)
+    state, notes = checkpoint_of(opened, best=best)
     description = describe(opened, run)
     dtype = torch.float64 if run.precision == "fp64" else torch.float32
     with torch.random.fork_rng(devices=[]):

@@ -130,7 +130,7 @@ def open_trained(folder: Path, device: str = "auto", *, best: bool = False) -> T
     run = read_recipe(folder)
     opened = RunFolder(folder, run)
     there = choose_device(device, World())
-    state, notes = checkpoint_of(opened, there, best=best)
+    state, notes = checkpoint_of(opened, best=best)
     broken = opened.lines("evaluations.jsonl")[1]
     if broken:
         notes.append(f"{broken:,} lines of {folder / 'evaluations.jsonl'} can't be read, and are left out")
@@ -161,9 +161,7 @@ def open_trained(folder: Path, device: str = "auto", *, best: bool = False) -> T
     return Trained(folder, run, description, predictor, steps, tuple(notes))
 
 
-def checkpoint_of(
-    folder: RunFolder, device: torch.device, *, best: bool
-) -> tuple[Mapping[str, Any], list[str]]:
+def checkpoint_of(folder: RunFolder, *, best: bool) -> tuple[Mapping[str, Any], list[str]]:
     """Return the last checkpoint of a run, or that of its best evaluation, and notes about it.
 
     Raises
@@ -171,12 +169,12 @@ def checkpoint_of(
     RunError
         When there is none, or it isn't what the run ended with.
     """
-    return _best(folder, device) if best else _last(folder, device)
+    return _best(folder) if best else _last(folder)
 
 
-def _last(folder: RunFolder, device: torch.device) -> tuple[Mapping[str, Any], list[str]]:
+def _last(folder: RunFolder) -> tuple[Mapping[str, Any], list[str]]:
     """Return the last checkpoint of a run, and notes about it."""
-    found = checkpoint.newest(folder.checkpoint, device)
+    found = checkpoint.newest(folder.checkpoint)
     if found is None:
         raise RunError(
             f"a run folder must hold a checkpoint to use its network; {folder.path} has none: train it, by "
@@ -194,13 +192,13 @@ def _last(folder: RunFolder, device: torch.device) -> tuple[Mapping[str, Any], l
     return found.state, notes
 
 
-def _best(folder: RunFolder, device: torch.device) -> tuple[Mapping[str, Any], list[str]]:
+def _best(folder: RunFolder) -> tuple[Mapping[str, Any], list[str]]:
     """Return the checkpoint of a run's best evaluation."""
     if not folder.best.is_file():
         raise RunError(
             f"the best checkpoint is kept by runs with --keep-best; {folder.path} has none: leave --best out"
         )
-    return checkpoint.load(folder.best, device), []
+    return checkpoint.load(folder.best), []
 
 
 def about(folder: RunFolder, run: Run, description: Description, steps: int) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def trained_network(path: Path, classes: int, channels: int = 3) -> nn.Module:
     from trainer import checkpoint, recipe
     from trainer.weights import evaluated
 
-    state = checkpoint.load(path, torch.device("cpu"))
+    state = checkpoint.load(path)
     model = recipe.from_table({"model": state["settings"]["model"]}, where=str(path)).model
     network = with_channels(model.build(classes=classes), channels)
     if next(network.parameters()).is_meta:

@@ -50,7 +50,7 @@ def read(path: Path) -> State:
     if path.suffix == ".safetensors":
         return read_safetensors(path)[0]
     if checkpoint.is_checkpoint(path):
-        return evaluated(checkpoint.load(path, torch.device("cpu")))
+        return evaluated(checkpoint.load(path))
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -66,7 +66,7 @@ def read(path: Path) -> State:
 
 def _of_folder(path: Path) -> State:
     """Return the newest weights of a run, or those of a folder that was exported."""
-    found = checkpoint.newest(path / "checkpoint" / "last.pt", torch.device("cpu"))
+    found = checkpoint.newest(path / "checkpoint" / "last.pt")
     if found is not None:
         return evaluated(found.state)
     exported = path / "model.safetensors"

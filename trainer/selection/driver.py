@@ -199,7 +199,8 @@ class Selector:
         """Restore a saved state."""
         self.selection.load_state_dict(state["selection"])
         self._turns = state["turns"]
-        self._waiting = None if state["waiting"] is None else Rows(**state["waiting"])
+        waiting = state["waiting"]
+        self._waiting = None if waiting is None else Rows(**waiting).to(self._loader.device)
 
     # --- Steps of the driver -----------------------------------------------------------------------------
 

@@ -44,6 +44,12 @@ class Rows:
         weights = None if self.weights is None else self.weights.clone()
         return Rows(self.ids.copy(), self.images.clone(), targets, weights)
 
+    def to(self, device: torch.device) -> Rows:
+        """Return the same rows with their tensors on ``device``."""
+        targets = {name: values.to(device) for name, values in self.targets.items()}
+        weights = None if self.weights is None else self.weights.to(device)
+        return Rows(self.ids, self.images.to(device), targets, weights)
+
     def __add__(self, other: Rows) -> Rows:
         weights = None
         if self.weights is not None or other.weights is not None:

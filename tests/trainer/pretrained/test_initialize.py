@@ -183,7 +183,7 @@ def test_a_run_begins_from_another_runs_weights_and_resumes_without_them(
     resumed = train_run(stopped, watch())
     assert resumed.fingerprint() == whole.fingerprint()
     # The last checkpoint of the resumed run has their digest, too.
-    last = checkpoint.load(resumed.folder.checkpoint, torch.device("cpu"))
+    last = checkpoint.load(resumed.folder.checkpoint)
     assert last["inputs"]["init_from"] == whole.inputs["init_from"]
     with pytest.raises(RunError, match=r"does not exist"):
         train_run(recipe(**entries, name="new"))

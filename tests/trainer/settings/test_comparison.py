@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import tomli_w
-import torch
 
 from tools.cli import main
 from tools.reporting.folder import read_run
@@ -119,7 +118,7 @@ def test_a_run_whose_folder_lacks_newer_settings_goes_on_and_is_grouped(
     newer = tuple(key for key, value in table.items() if value == usual.get(key))
     assert "multiply" in newer
     (folder / "run.toml").write_text(tomli_w.dumps(lacking(table, newer)))
-    state = checkpoint.load(last, torch.device("cpu"))
+    state = checkpoint.load(last)
     checkpoint.save(last, {**state, "settings": lacking(state["settings"], newer)})
     capsys.readouterr()
     assert main(tiny_words("--epochs", "1")) == 0

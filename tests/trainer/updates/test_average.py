@@ -92,7 +92,7 @@ def test_evaluated_weights_are_the_averaged_ones_and_go_on(
     resumed = train_run(recipe(**entries, name="stopped"), again := watch())
     assert again.resumed_at == 3
     assert resumed.fingerprint() == whole.fingerprint()
-    saved = checkpoint.load(whole.folder.checkpoint, torch.device("cpu"))
+    saved = checkpoint.load(whole.folder.checkpoint)
     average = saved["average"]["network"]
     assert all(torch.equal(value, average[name]) for name, value in whole.network.state_dict().items())
 
@@ -102,10 +102,10 @@ def test_the_best_evaluation_is_kept_beside_the_last(recipe: Recipe, train_run: 
     session = train_run(recipe(**entries, name="whole"), watcher := watch())
     best = max(watcher.accuracies)
     first = watcher.accuracies.index(best)
-    kept = checkpoint.load(session.folder.best, torch.device("cpu"))
+    kept = checkpoint.load(session.folder.best)
     assert kept["best"] == best == session.best
     assert kept["evaluated"] == session.folder.read("evaluations.jsonl")[first]["step"]
-    assert checkpoint.load(session.folder.checkpoint, torch.device("cpu"))["evaluated"] == session.evaluated
+    assert checkpoint.load(session.folder.checkpoint)["evaluated"] == session.evaluated
     # A checkpoint to go on from, as the last one is.
     folder = RunFolder(session.folder.path, session.run)
     session.folder.best.replace(folder.checkpoint)

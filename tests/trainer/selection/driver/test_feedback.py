@@ -91,13 +91,13 @@ def test_a_sampler_goes_through_its_course_though_less_is_loaded_than_planned(
     small = {"sampler": "infobatch", "model": SMALL, "evaluate_every": 100}
     run = recipe(**small, selection=late, epochs=8, budget=0.5, round_length=0.25)
     session = train_run(run)
-    sampler = checkpoint.load(session.folder.checkpoint, session.device)["sampler"]
+    sampler = checkpoint.load(session.folder.checkpoint)["sampler"]
     assert session.plan.before(sampler["round"]) < 0.8 * session.plan.total
     assert sampler["heard.progress"] == 1
     # The pass under way leaves nothing out and multiplies nothing, as in the last eighth of every run.
     assert (sampler["memory.pending.weights"] == 1).all()
     plain = train_run(recipe(**small, name="plain", epochs=2))
-    assert "heard.progress" not in checkpoint.load(plain.folder.checkpoint, plain.device)["sampler"]
+    assert "heard.progress" not in checkpoint.load(plain.folder.checkpoint)["sampler"]
 
 
 @pytest.mark.parametrize("name", [*NAMES, "compute"])
