@@ -77,6 +77,11 @@ def address_space() -> int | None:
     return None if limit == resource.RLIM_INFINITY else max(0, limit - used)
 
 
+def share_of_cores() -> int:
+    """Return the number of cores per process of those that train together on this machine, at least 1."""
+    return max(1, cores() // processes())
+
+
 def processes() -> int:
     """Return the number of training processes that torchrun started on this machine; 1 without it."""
     count = os.environ.get("LOCAL_WORLD_SIZE", "1")

@@ -14,7 +14,7 @@ from pipeline import Augmentation, Loader
 from pipeline.augment.center_crop import CenterCrop
 from pipeline.augment.protocol import Cropping
 from pipeline.loading.levels import check_bits
-from pipeline.machine import cores
+from pipeline.machine import share_of_cores
 from pipeline.resolution import Stage, in_pixels
 from samplers import Plan, Sampler, SamplingWarning, use_threads
 from samplers.service import Service
@@ -84,7 +84,7 @@ def build(
     run = replace(run, selection=run.selection.bind(Terms(run.budget, epochs, run.batch_size)))
     card = data.train.card
     # The number of cores is determined in one place and passed to samplers.
-    use_threads(cores())
+    use_threads(share_of_cores())
     if bf16 is None:
         bf16 = use_bf16(run, device)
     dtype = torch.float64 if run.precision == "fp64" else torch.float32

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +15,6 @@ from pipeline.batch import Ids, resolve
 from samplers import Feedback
 from trainer.methods import Losses
 from trainer.parallel import World
-
-S = TypeVar("S", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +142,12 @@ class FeedbackBuffer:
             first.append(images if one.trained else images[:0])
         sizes = [len(one) for one in sources]
         # Gather first, then drop: ranks that draw a sample twice leave out different numbers of rows.
-        stays = self._interleave(np.concatenate(kept), sizes)
-
-        def gather(rows: NDArray[S]) -> NDArray[S]:
-            return self._interleave(rows, sizes)[stays]
-
-        coefficients, of_trained = gather(np.concatenate(mixing)), gather(np.concatenate(trained))
-        seen = self._interleave(np.concatenate(first), [len(one) for one in first])
-        in_full = [gather(row) for row in values]
+        seen, stays, *gathered = self._world.interleave(
+            (np.concatenate(first), [len(one) for one in first]),
+            *((np.concatenate(rows), sizes) for rows in (kept, mixing, trained, sources)),
+            *((row, sizes) for row in values),
+        )
+        coefficients, of_trained, of_samples, *in_full = (rows[stays] for rows in gathered)
         # Samplers and the sample table keep float32, whatever the network computes in.
         columns = {
             name: row.astype(np.float32, copy=False)
@@ -159,7 +155,7 @@ class FeedbackBuffer:
         }
         feedback = Feedback(
             step=step,
-            ids=gather(np.concatenate(sources)),
+            ids=of_samples,
             loss=columns["loss"],
             p_true=columns.get("p_true"),
             trained=of_trained,
@@ -175,10 +171,6 @@ class FeedbackBuffer:
         collected = CollectedFeedback(feedback, per_step["loss"], seen, per_step.get("correct", []))
         self.clear()
         return collected
-
-    def _interleave(self, rows: NDArray[S], sizes: list[int]) -> NDArray[S]:
-        """Gather rows of all ranks: see ``World.interleave``."""
-        return rows if self._world.size == 1 else self._world.interleave(rows, sizes)
 
     def _step_means(self, values: NDArray[np.floating[Any]], images: int) -> list[float]:
         """Return each step's mean per image, from values multiplied by their coefficients."""

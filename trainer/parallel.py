@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,9 +15,13 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.ops.packing import packed
 from trainer.errors import RunError
 
 S = TypeVar("S", bound=np.generic)
+
+_LONGEST_WAIT = timedelta(days=2)
+"""For `World.barrier`, while one rank converts a data set; collectives of training keep torch's minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +54,40 @@ class World:
         # Newer versions of torch renamed this option, and deprecate the old name.
         known = inspect.signature(ddp).parameters
         shared = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-        # Statistics are broadcast before each evaluation (share_buffers), not at every step.
-        options: dict[str, Any] = {shared: False}
+        # Statistics are broadcast before each evaluation (share_buffers), not at every step. Gradients are
+        # views of what is reduced, which saves a copy of all of them per step.
+        options: dict[str, Any] = {shared: False, "gradient_as_bucket_view": True}
         return ddp(model, device_ids=ids, **options)
 
-    def interleave(self, rows: NDArray[S], sizes: Sequence[int]) -> NDArray[S]:
-        """Gather equally many rows from each rank, ordered by step, then by rank.
+    def interleave(self, *columns: tuple[NDArray[Any], Sequence[int]]) -> list[NDArray[Any]]:
+        """Gather equally many rows from each rank, ordered by step, then by rank, of several columns at once.
+
+        All columns travel as bytes in one collective, so that a GPU is waited for once.
 
         Parameters
         ----------
-        rows
-            This rank's rows, ordered by step.
-        sizes
-            Number of rows per step, the same on every rank.
+        columns
+            This rank's rows of each, ordered by step, and their number per step. Types, and numbers of rows,
+            are the same on every rank.
 
         Returns
         -------
-        NDArray
-            ``size`` times as many rows, the same on every rank.
+        list of NDArray
+            ``size`` times as many rows of each, the same on every rank.
         """
         if self.size == 1:
-            return rows
-        mine = torch.from_numpy(np.ascontiguousarray(rows)).to(self._device())
-        theirs = [torch.empty_like(mine) for _ in range(self.size)]
-        dist.all_gather(theirs, mine)
-        table = torch.stack(theirs).cpu().numpy()
-        steps = np.split(table, np.cumsum(sizes)[:-1], axis=1)
-        return np.concatenate([step.ravel() for step in steps]).astype(rows.dtype, copy=False)
+            return [rows for rows, _ in columns]
+        mine, layout = packed([rows for rows, _ in columns])
+        sent = torch.from_numpy(mine).to(self._device())
+        theirs = [torch.empty_like(sent) for _ in range(self.size)]
+        dist.all_gather(theirs, sent)
+        ranks = [layout.arrays(rank) for rank in torch.stack(theirs).cpu().numpy()]
+        gathered = []
+        for column, (_, sizes) in enumerate(columns):
+            bounds = np.cumsum(sizes)[:-1]
+            steps = zip(*(np.split(rank[column], bounds) for rank in ranks), strict=True)
+            gathered.append(np.concatenate([rows for step in steps for rows in step]))
+        return gathered
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum a tensor over ranks."""
@@ -106,9 +118,12 @@ class World:
                 dist.broadcast(buffer, src=0)
 
     def barrier(self) -> None:
-        """Wait until every rank has reached this call."""
+        """Wait until every rank has reached this call, however long one of them works before it.
+
+        On the host: NCCL's watchdog would end the job after ten minutes.
+        """
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(_PATIENT.group)
 
     def any(self, flag: bool) -> bool:
         """Return the logical OR of a flag across ranks, so that all act on it at the same step."""
@@ -119,6 +134,16 @@ class World:
     @staticmethod
     def _device() -> torch.device:
         return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
+@dataclass(slots=True)
+class _Patient:
+    """The group of `World.barrier`; None for the default one, where somebody else made that."""
+
+    group: dist.ProcessGroup | None = None
+
+
+_PATIENT = _Patient()
 
 
 def _on_host(state: Any) -> Any:
@@ -160,7 +185,8 @@ def join(device: str = "auto") -> World:
     Raises
     ------
     RunError
-        If only some of torchrun's environment variables are set, or one isn't a number.
+        If only some of torchrun's environment variables are set, or one isn't a number; if this machine has
+        fewer GPUs than ranks, or ``device`` names one of them for all ranks.
     """
     if "RANK" not in os.environ:
         return World()
@@ -171,11 +197,19 @@ def join(device: str = "auto") -> World:
             f"RANK is set, so {missing.args[0]} must be too; start the run with torchrun"
         ) from None
     if size > 1 and not dist.is_initialized():
-        backend = "nccl" if device != "cpu" and torch.cuda.is_available() else "gloo"
-        if backend == "nccl":
-            torch.cuda.set_device(local_rank)
+        check_ranks_device(device, size)
+        own = None
+        if device != "cpu" and torch.cuda.is_available():
+            check_ranks_gpu(local_rank, torch.cuda.device_count())
+            own = torch.device("cuda", local_rank)
+            torch.cuda.set_device(own)
         try:
-            dist.init_process_group(backend, rank=rank, world_size=size)
+            dist.init_process_group(
+                "gloo" if own is None else "nccl", rank=rank, world_size=size, device_id=own
+            )
+            group = dist.new_group(backend="gloo", timeout=_LONGEST_WAIT)
+            # What stands for a group in processes outside of it is none; here all are in it.
+            _PATIENT.group = group if isinstance(group, dist.ProcessGroup) else None
         except ValueError as error:
             # Of a rank beyond the others, or without an address to meet them at.
             fault = " ".join(str(error).split())
@@ -185,7 +219,38 @@ def join(device: str = "auto") -> World:
     return World(rank, size, local_rank)
 
 
+def check_ranks_device(device: str, size: int) -> None:
+    """Refuse one GPU for several ranks.
+
+    Raises
+    ------
+    RunError
+        With the device that gives each rank its own.
+    """
+    if size > 1 and device.startswith("cuda:"):
+        raise RunError(
+            f"device must be cuda for {size} ranks, each of which takes the GPU of its own number; "
+            f"got {device}"
+        )
+
+
+def check_ranks_gpu(local_rank: int, gpus: int) -> None:
+    """Refuse a rank that this machine has no GPU for.
+
+    Raises
+    ------
+    RunError
+        With the number of GPUs.
+    """
+    if local_rank >= gpus:
+        raise RunError(
+            f"ranks on a machine must be at most its {gpus} GPUs; this is LOCAL_RANK {local_rank}: "
+            f"start {gpus} per machine (torchrun --nproc-per-node {gpus}), or give --device cpu"
+        )
+
+
 def leave() -> None:
     """Destroy the process group, if there is one."""
+    _PATIENT.group = None
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.crop import Crop
 from pipeline.errors import DataError
-from pipeline.machine import MOST_THREADS, cores
+from pipeline.machine import MOST_THREADS, share_of_cores
 from pipeline.modes import Mode
 
 
@@ -190,5 +190,5 @@ def check_threads(threads: int) -> None:
 
 
 def thread_count(threads: int) -> int:
-    """Return the number of threads to start: ``threads``, or for 0 one per core available to this process."""
-    return threads or cores()
+    """Return the number of threads to start: ``threads``, or for 0 this process's share of the cores."""
+    return threads or share_of_cores()

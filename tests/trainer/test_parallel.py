@@ -12,9 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from two_ranks import run_two_ranks
 
+from pipeline.engines.protocol import thread_count
+from pipeline.machine import share_of_cores
 from trainer.config import Run
 from trainer.errors import RunError
-from trainer.parallel import World, join
+from trainer.hardware.device import choose_device
+from trainer.parallel import World, check_ranks_gpu, join
 from trainer.recipe import dumps
 
 PRELUDE = """
@@ -174,7 +177,57 @@ def test_ranks_that_torchrun_did_not_number_are_an_error(
 def test_alone_everything_is_as_it_was() -> None:
     world = World()
     rows = np.arange(6, dtype=np.float32)
-    assert world.interleave(rows, [2, 4]) is rows
+    (same,) = world.interleave((rows, [2, 4]))
+    assert same is rows
     assert world.leads
     assert world.any(True)
     assert not world.any(False)
+
+
+def test_one_gpu_for_several_ranks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    line = "device must be cuda for 2 ranks, each of which takes the GPU of its own number; got cuda:1"
+    with pytest.raises(RunError, match=line):
+        join("cuda:1")
+    with pytest.raises(RunError, match=line):
+        choose_device("cuda:1", World(1, 2, 1))
+    with pytest.raises(RunError, match=r"at most its 1 GPUs; this is LOCAL_RANK 1: start 1 per machine"):
+        check_ranks_gpu(1, 1)
+    check_ranks_gpu(1, 2)
+
+
+COLUMNS = """
+import numpy as np
+from trainer.parallel import join, leave
+import sys
+world = join("cpu")
+steps = [2, 3]
+ids = 100 * world.rank + np.arange(5)
+flags = np.array([world.rank == 0] * 5)
+other = np.full(2, world.rank + .5, np.float32)
+gathered = world.interleave((ids, steps), (flags, steps), (other, [1, 1]))
+world.barrier()
+np.savez(f"{sys.argv[1]}/{world.rank}.npz", *gathered)
+leave()
+"""
+
+
+@pytest.mark.slow
+def test_columns_of_several_types_are_interleaved_at_once(tmp_path: Path) -> None:
+    run_two_ranks(COLUMNS, str(tmp_path))
+    for rank in range(2):
+        ids, flags, other = np.load(tmp_path / f"{rank}.npz").values()
+        assert ids.tolist() == [0, 1, 100, 101, 2, 3, 4, 102, 103, 104]
+        assert flags.tolist() == (ids < 100).tolist()
+        assert flags.dtype == np.bool_
+        assert other.dtype == np.float32
+        assert other.tolist() == [0.5, 1.5, 0.5, 1.5]
+
+
+def test_ranks_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = share_of_cores()
+    assert thread_count(0) == alone
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert thread_count(0) == max(1, alone // 2)
+    assert thread_count(3) == 3

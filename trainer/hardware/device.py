@@ -9,7 +9,7 @@ import torch
 
 from trainer.config import Run
 from trainer.errors import RunError
-from trainer.parallel import World
+from trainer.parallel import World, check_ranks_device
 
 # From glibc's malloc.h: no mmap for large blocks, and no trimming of the heap.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -31,6 +31,7 @@ def choose_device(name: str, world: World) -> torch.device:
         raise RunError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}") from None
     if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
         raise RunError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}")
+    check_ranks_device(name, world.size)
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise RunError(f"device {name} needs a CUDA GPU and driver, and there is none; use --device cpu")
