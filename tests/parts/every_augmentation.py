@@ -18,6 +18,7 @@ from pipeline.augment.cutmix import Cutmix
 from pipeline.augment.multi import Multi
 from pipeline.augment.randaugment import Randaugment
 from pipeline.augment.ssl import Ssl
+from pipeline.augment.standard import Standard
 from pipeline.ops.memory import place
 from pipeline.randomness import Keys
 
@@ -29,6 +30,7 @@ def with_options() -> Iterator[tuple[str, Augment]]:
     yield "cutmix-half", Cutmix(per_sample=True, probability=0.5)
     yield "autoaugment-svhn", Autoaugment(policy="svhn")
     yield "autoaugment-imagenet", Autoaugment(policy="imagenet")
+    yield "standard-record", Standard(padding=2, fill="reflect", alternate=True)
     yield "blur-long", Blur(probability=1.0, sigma=(1.0, 6.0), kernel=15)
     yield "color_jitter-no-hue", ColorJitter(hue=0.0, probability=1.0)
     yield "ssl-strong", Ssl(magnitude=12.0, solarize=0.5)
