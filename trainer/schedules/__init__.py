@@ -7,13 +7,23 @@ is base rate x factor, with epsilon_max the base rate.
 
 from trainer.schedules.base import ProportionalSchedule, Schedule, ScheduleConfig
 from trainer.schedules.cycles import FixedOneCycle, OneCycle
-from trainer.schedules.decays import Constant, Cosine, Linear, RangeTest, Rex, Step, WarmupCosine
+from trainer.schedules.decays import (
+    Constant,
+    Cosine,
+    Linear,
+    RangeTest,
+    Rex,
+    Step,
+    WarmupCosine,
+    WarmupLinear,
+)
 
 SCHEDULES: dict[str, type[ScheduleConfig]] = {
     "step": Step,
     "linear": Linear,
     "cosine": Cosine,
     "warmup_cosine": WarmupCosine,
+    "warmup_linear": WarmupLinear,
     "one_cycle": OneCycle,
     "fixed_one_cycle": FixedOneCycle,
     "rex": Rex,
@@ -35,4 +45,5 @@ __all__ = [
     "ScheduleConfig",
     "Step",
     "WarmupCosine",
+    "WarmupLinear",
 ]

@@ -58,6 +58,34 @@ class Linear(ProportionalSchedule):
 
 
 @dataclass(frozen=True)
+class WarmupLinear(ProportionalSchedule):
+    """Linear warm-up, then linear decay to the end of the budget.
+
+    By default that of Jordan's airbench96 (2024), which begins at a fifth of the base rate.
+    """
+
+    warmup: float = 0.1
+    """Fraction of the budget spent warming up."""
+
+    first: float = 0.2
+    """Factor at the first step, relative to the base rate."""
+
+    final: float = 0.0
+    """Factor at the last step, relative to the base rate."""
+
+    def __post_init__(self) -> None:
+        check_fraction(self.warmup)
+        check_floor("first", self.first)
+        check_floor("final", self.final)
+
+    def factor(self, progress: float) -> float:
+        """Return the factor, which rises linearly from first to 1, then falls linearly to final."""
+        if progress < self.warmup:
+            return self.first + (1 - self.first) * progress / self.warmup
+        return self.final + (1 - self.final) * (1 - progress) / (1 - self.warmup)
+
+
+@dataclass(frozen=True)
 class Cosine(ProportionalSchedule):
     """Cosine decay over the whole budget.
 

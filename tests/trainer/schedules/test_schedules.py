@@ -19,6 +19,7 @@ from trainer.schedules import (
     Rex,
     Step,
     WarmupCosine,
+    WarmupLinear,
 )
 
 LENGTHS = [2, 3, 10, 201, 1024]
@@ -42,6 +43,19 @@ def test_linear_goes_from_the_papers_rate_to_its_floor_in_equal_steps() -> None:
 
 def test_linear_to_another_floor() -> None:
     assert factors(Linear(final=0.5), 3) == [1, 0.75, 0.5]
+
+
+def test_warmup_linear_is_the_records_of_96_percent() -> None:
+    """Of 40 steps four warm up, from a fifth; a step past the last would have rate 0."""
+    found = [WarmupLinear().factor(step / 40) for step in range(41)]
+    assert found[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert found[4:] == pytest.approx([(40 - step) / 36 for step in range(4, 41)])
+    assert WarmupLinear(final=0.25).factor(1.0) == 0.25
+
+
+def test_linear_to_one_part_of_the_steps_falls_by_it_at_each() -> None:
+    """airbench94's 200 steps: 1 - step / 200."""
+    assert factors(Linear(final=1 / 200), 200) == pytest.approx([1 - step / 200 for step in range(200)])
 
 
 def test_a_range_test_multiplies_the_rate_at_every_step() -> None:
