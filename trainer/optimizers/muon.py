@@ -38,6 +38,10 @@ class Muon:
     values brought near 1 by Newton-Schulz iterations. A convolution is a matrix, one row per output channel.
     Hidden are all weights of two or four dimensions between the first and the last one of the network; these
     two, norms, biases and embeddings are the rest. All are updated by one step of one optimizer.
+
+    With ``filters`` and ``normalized`` it is that of Jordan's CIFAR records (airbench94_muon, 2024): all
+    convolutions that are trained, each scaled before its update to a root mean square of its filters' norms
+    of 1.
     """
 
     momentum_key: ClassVar[str | None] = None
@@ -54,11 +58,28 @@ class Muon:
     iterations: int = 5
     """Newton-Schulz iterations of each update."""
 
+    matrices: Literal["hidden", "filters"] = "hidden"
+    """Which weights are made orthogonal. hidden: all but the first and the last. filters: those of all
+    convolutions, and no others."""
+
+    normalized: bool = False
+    """Scale each of these weights before its update so that its norm is the root of its number of rows;
+    their weight decay then has no effect."""
+
     rest: Literal["adamw", "sgd"] = "adamw"
-    """Optimizer of the rest. adamw: betas .9 and .95. sgd: Nesterov's momentum of .9."""
+    """Optimizer of the rest. adamw: betas .9 and .95. sgd: Nesterov's momentum."""
 
     rest_lr: float | None = None
     """Base learning rate of the rest; None takes 3e-4 for adamw, 0.05 for sgd."""
+
+    rest_momentum: float = 0.9
+    """Momentum of the rest, for sgd."""
+
+    norm_bias_lr: float | None = None
+    """Base learning rate of norms and biases; None takes that of the rest."""
+
+    decoupled: bool = False
+    """For sgd, divide each weight decay of the rest by its base learning rate: see --optimizer sgd."""
 
     weight_decay: float = 0.01
     """Weight decay of the parameters selected by --optimizer.decay."""
@@ -72,8 +93,16 @@ class Muon:
     def __post_init__(self) -> None:
         check_rates(self.lr, self.weight_decay, self.layer_decay)
         check_momentum(self.momentum)
-        if self.rest_lr is not None:
-            check_lr("rest_lr", self.rest_lr)
+        for option in ("rest_lr", "norm_bias_lr"):
+            if (lr := getattr(self, option)) is not None:
+                check_lr(option, lr)
+        if not 0 < self.rest_momentum < 1:
+            raise RunError(
+                f"optimizer.rest_momentum must be above 0 and below 1, as it is Nesterov's; got "
+                f"{self.rest_momentum:g}"
+            )
+        if self.decoupled and self.rest == "adamw":
+            raise RunError("optimizer.decoupled is for rest sgd: adamw's weight decay is decoupled as it is")
         if not 1 <= self.iterations < 100:
             raise RunError(f"optimizer.iterations must be at least 1 and below 100; got {self.iterations}")
 
@@ -84,7 +113,7 @@ class Muon:
         if depths is None:
             # Of all parameters: each of the two sorts alone has other blocks.
             depths = by_block(parameters)
-        inner = hidden(parameters)
+        inner = filters(parameters) if self.matrices == "filters" else hidden(parameters)
         rest_lr = _REST_LR[self.rest] if self.rest_lr is None else self.rest_lr
         matrices, others = (
             parameter_groups(
@@ -94,17 +123,31 @@ class Muon:
                 decay=self.decay,
                 layer_decay=self.layer_decay,
                 depths=depths,
+                vector_lr=None if is_hidden else self.norm_bias_lr,
+                decoupled=self.decoupled and not is_hidden,
             )
             for is_hidden, lr in ((True, self.lr), (False, rest_lr))
         )
+        if not others:
+            raise RunError(
+                "optimizer muon needs parameters beside those that it makes orthogonal; got none: take "
+                "--optimizer.matrices hidden"
+            )
         for group in matrices:
-            group.update(momentum=self.momentum, nesterov=self.nesterov, iterations=self.iterations)
+            group.update(
+                momentum=self.momentum,
+                nesterov=self.nesterov,
+                iterations=self.iterations,
+                normalized=self.normalized,
+            )
         fused = can_fuse(parameters)
         rest: torch.optim.Optimizer
         if self.rest == "adamw":
             rest = torch.optim.AdamW(others, lr=rest_lr, betas=(0.9, 0.95), fused=fused)
         else:
-            rest = torch.optim.SGD(others, lr=rest_lr, momentum=0.9, nesterov=True, fused=fused)
+            rest = torch.optim.SGD(
+                others, lr=rest_lr, momentum=self.rest_momentum, nesterov=True, fused=fused
+            )
         return keep_initial_lr(MuonOptimizer(matrices, rest))
 
 
@@ -117,13 +160,19 @@ def hidden(parameters: NamedParameters) -> set[str]:
     return set(named[1:-1])
 
 
+def filters(parameters: NamedParameters) -> set[str]:
+    """Return the names of all weights of convolutions."""
+    return {name for name, value in parameters if value.ndim == 4 and name.endswith("weight")}
+
+
 class MuonOptimizer(torch.optim.Optimizer):
     """Muon of some groups and another optimizer of the others, with one step, state and list of groups.
 
     Parameters
     ----------
     matrices
-        Groups of weights of two or four dimensions, with "momentum", "nesterov" and "iterations".
+        Groups of weights of two or four dimensions, with "momentum", "nesterov", "iterations" and
+        "normalized".
     rest
         Has the other groups; at least one.
     """
@@ -131,12 +180,16 @@ class MuonOptimizer(torch.optim.Optimizer):
     def __init__(self, matrices: Sequence[dict[str, Any]], rest: torch.optim.Optimizer) -> None:
         self._rest = rest
         super().__init__([*matrices, *rest.param_groups], {})
-        self._share()
 
     def _share(self) -> None:
         """Let the rest's optimizer work on this one's groups and state."""
         self._rest.param_groups = [group for group in self.param_groups if "iterations" not in group]
         self._rest.state = self.state
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, of the rest unless it has "iterations"."""
+        super().add_param_group(param_group)
+        self._share()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over groups and state, as on loading a state dict."""
@@ -165,6 +218,11 @@ class MuonOptimizer(torch.optim.Optimizer):
             torch._foreach_lerp(gradients, velocities, group["momentum"]) if group["nesterov"] else velocities
         )
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        # A checkpoint of an earlier version has groups without it.
+        if group.get("normalized"):
+            norms = torch._foreach_norm(weights)
+            torch._foreach_div_(norms, [len(weight) ** 0.5 for weight in weights])
+            torch._foreach_div_(weights, norms)
         shapes: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, update in enumerate(updates):
             shapes[tuple(update.shape)].append(index)

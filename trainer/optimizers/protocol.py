@@ -55,6 +55,8 @@ def parameter_groups(
     decay: Decay,
     layer_decay: float = 1.0,
     depths: Mapping[str, int] | None = None,
+    vector_lr: float | None = None,
+    decoupled: bool = False,
 ) -> list[dict[str, Any]]:
     """Return parameter groups of decayed parameters and of others, with layer-wise decay for each layer.
 
@@ -74,25 +76,36 @@ def parameter_groups(
         Factor of the learning rate from each layer to the one before it (Clark et al. 2020, Bao et al. 2022).
     depths
         See ``OptimizerConfig.build``.
+    vector_lr
+        Learning rate of norms and biases; None takes ``lr``.
+    decoupled
+        Whether ``weight_decay`` is the fraction by which a step shrinks weights, for an optimizer that adds
+        decay to gradients: each group's is divided by its learning rate.
     """
     if layer_decay == 1:
         depths = {}
     elif depths is None:
         depths = by_block(parameters)
     top = max(depths.values(), default=0)
-    chosen: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    chosen: dict[tuple[int, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in parameters:
-        spared = decay == "weights" and _is_norm_or_bias(name, parameter)
-        chosen.setdefault((depths.get(name, top), spared), []).append(parameter)
-    return [
-        {
-            "params": members,
-            "lr": lr * layer_decay ** (top - depth),
-            "weight_decay": 0.0 if spared else weight_decay,
-            "vectors": spared,
-        }
-        for (depth, spared), members in sorted(chosen.items(), key=lambda item: item[0])
-    ]
+        vector = _is_norm_or_bias(name, parameter)
+        spared, apart = decay == "weights" and vector, vector_lr is not None and vector
+        chosen.setdefault((depths.get(name, top), spared, apart), []).append(parameter)
+    groups = []
+    for (depth, spared, apart), members in sorted(chosen.items(), key=lambda item: item[0]):
+        rate = lr if vector_lr is None or not apart else vector_lr
+        rate *= layer_decay ** (top - depth)
+        shrinks = 0.0 if spared else weight_decay
+        groups.append(
+            {
+                "params": members,
+                "lr": rate,
+                "weight_decay": shrinks / rate if decoupled else shrinks,
+                "vectors": spared,
+            }
+        )
+    return groups
 
 
 class Grouped(Protocol):

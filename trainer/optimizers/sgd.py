@@ -12,10 +12,11 @@ from trainer.errors import RunError
 from trainer.optimizers.depths import NamedParameters
 from trainer.optimizers.protocol import (
     can_fuse,
+    check_lr,
     check_momentum,
     check_rates,
-    groups_of,
     keep_initial_lr,
+    parameter_groups,
 )
 
 
@@ -47,8 +48,17 @@ class SGD:
     layer_decay: float = 1.0
     """Factor of the learning rate from each layer to the one before it; 1 trains all at one rate."""
 
+    norm_bias_lr: float | None = None
+    """Base learning rate of norms and biases; None takes lr."""
+
+    decoupled: bool = False
+    """Divide each weight decay by its base learning rate, so that weight_decay is the fraction by which the
+    decay of a step at that rate shrinks the weights, without its momentum, however high the rate."""
+
     def __post_init__(self) -> None:
         check_rates(self.lr, self.weight_decay, self.layer_decay)
+        if self.norm_bias_lr is not None:
+            check_lr("norm_bias_lr", self.norm_bias_lr)
         check_momentum(self.momentum)
         if self.nesterov and self.momentum == 0:
             raise RunError(
@@ -60,7 +70,16 @@ class SGD:
         self, parameters: NamedParameters, depths: Mapping[str, int] | None = None
     ) -> torch.optim.Optimizer:
         """Return the optimizer: see ``OptimizerConfig.build``."""
-        groups = groups_of(self, parameters, depths)
+        groups = parameter_groups(
+            parameters,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            decay=self.decay,
+            layer_decay=self.layer_decay,
+            depths=depths,
+            vector_lr=self.norm_bias_lr,
+            decoupled=self.decoupled,
+        )
         optimizer = torch.optim.SGD(
             groups,
             lr=self.lr,

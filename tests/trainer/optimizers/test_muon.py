@@ -75,6 +75,66 @@ def test_steps_are_those_of_the_reference(nesterov: bool, rest: Literal["adamw",
         torch.testing.assert_close(value.detach(), expected, rtol=1e-11, atol=1e-11)
 
 
+def record(start: Tensor, gradients: list[Tensor]) -> Tensor:
+    """airbench94_muon's update of one kernel, without bfloat16: momentum .6, three iterations."""
+    w, v = start.clone(), torch.zeros_like(start)
+    for lr, g in zip(RATES, gradients, strict=True):
+        v = 0.6 * v + g
+        x = (g + 0.6 * v).reshape(len(start), -1)
+        w = w * (len(w) ** 0.5 / w.norm())
+        x = x / (x.norm() + 1e-7)
+        for _ in range(3):
+            x = 3.4445 * x - 4.7750 * (x @ x.T) @ x + 2.0315 * (x @ x.T) @ (x @ x.T) @ x
+        w = w - lr * x.view_as(w)
+    return w
+
+
+def test_steps_of_filters_are_those_of_the_record() -> None:
+    """The rest by Nesterov's SGD, with rates of their own and decay that doesn't depend on them."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Linear(4, 2, bias=False)
+    ).double()
+    part = Muon(
+        momentum=0.6,
+        iterations=3,
+        matrices="filters",
+        normalized=True,
+        rest="sgd",
+        rest_lr=0.5,
+        rest_momentum=0.85,
+        norm_bias_lr=0.2,
+        decay="all",
+        decoupled=True,
+        weight_decay=0.01,
+    )
+    optimizer = part.build(tuple(net.named_parameters()))
+    start = {name: value.detach().clone() for name, value in net.named_parameters()}
+    made: dict[str, list[Tensor]] = {name: [] for name in start}
+    for lr in RATES:
+        for name, value in net.named_parameters():
+            value.grad = torch.randn(value.shape, dtype=torch.float64)
+            made[name].append(value.grad.clone())
+        for group in optimizer.param_groups:
+            group["lr"] = lr * (1 if "iterations" in group else group["initial_lr"])
+        optimizer.step()
+    torch.testing.assert_close(
+        dict(net.named_parameters())["0.weight"].detach(), record(start["0.weight"], made["0.weight"])
+    )
+    for name, base in (("1.weight", 0.2), ("1.bias", 0.2), ("2.weight", 0.5)):
+        w, v = start[name].clone(), torch.zeros_like(start[name])
+        for lr, g in zip(RATES, made[name], strict=True):
+            pull = g + 0.01 / base * w
+            v = 0.85 * v + pull
+            w = w - lr * base * (pull + 0.85 * v)
+        torch.testing.assert_close(dict(net.named_parameters())[name].detach(), w)
+
+
+def test_filters_alone_leave_nothing_for_the_rest() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False))
+    with pytest.raises(RunError, match="needs parameters beside those that it makes orthogonal"):
+        Muon(matrices="filters").build(tuple(net.named_parameters()))
+
+
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on")
 def test_steps_of_a_matrix_are_those_of_torch() -> None:
     """To bfloat16, in which torch computes."""
@@ -122,6 +182,15 @@ def test_hidden_are_matrices_and_kernels_between_the_first_and_the_last() -> Non
     [
         ({"momentum": 1.0}, "optimizer.momentum must be at least 0 and below 1; got 1"),
         ({"rest_lr": 0.0}, "optimizer.rest_lr must be above 0 and finite; got 0"),
+        ({"norm_bias_lr": -1.0}, "optimizer.norm_bias_lr must be above 0 and finite; got -1"),
+        (
+            {"rest_momentum": 0.0},
+            "optimizer.rest_momentum must be above 0 and below 1, as it is Nesterov's; got 0",
+        ),
+        (
+            {"decoupled": True},
+            "optimizer.decoupled is for rest sgd: adamw's weight decay is decoupled as it is",
+        ),
         ({"iterations": 0}, "optimizer.iterations must be at least 1 and below 100; got 0"),
     ],
 )

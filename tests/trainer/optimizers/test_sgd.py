@@ -69,12 +69,22 @@ def test_weights_leaves_out_a_resnets_norms_and_biases() -> None:
     assert (decayed["weight_decay"], spared["weight_decay"]) == (1e-4, 0.0)
 
 
+def test_norms_and_biases_have_a_rate_of_their_own() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
+    part = SGD(lr=0.2, norm_bias_lr=12.8, decay="all", decoupled=True, weight_decay=0.1)
+    weights, vectors = part.build(tuple(net.named_parameters())).param_groups
+    assert {id(value) for value in weights["params"]} == {id(net[0].weight), id(net[2].weight)}
+    assert (weights["initial_lr"], weights["weight_decay"]) == (0.2, 0.1 / 0.2)
+    assert (vectors["initial_lr"], vectors["weight_decay"]) == (12.8, 0.1 / 12.8)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"momentum": 1.0}, "optimizer.momentum must be at least 0 and below 1; got 1"),
         ({"momentum": -0.1}, "optimizer.momentum must be at least 0 and below 1; got -0.1"),
         ({"momentum": float("nan")}, "optimizer.momentum must be at least 0 and below 1; got nan"),
+        ({"norm_bias_lr": 0.0}, "optimizer.norm_bias_lr must be above 0 and finite; got 0"),
         (
             {"momentum": 0.0, "nesterov": True},
             "optimizer.nesterov needs a momentum above 0; got 0: raise --optimizer.momentum, or leave "

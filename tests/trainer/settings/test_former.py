@@ -34,6 +34,7 @@ def as_then(table: dict[str, Any]) -> dict[str, Any]:
     """Return a run's table as version 0.1 wrote it."""
     options = dict(table["optimizer"])
     assert (options.pop("name"), options.pop("decay"), options.pop("layer_decay")) == ("sgd", "all", 1.0)
+    assert options.pop("decoupled") is False
     return {**{key: value for key, value in table.items() if key != "optimizer"}, **options}
 
 
