@@ -13,14 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from two_ranks import run_two_ranks
 
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.sources import ArraySource
 from trainer import RunFolder, Session, open_session
 from trainer.config import Run
+from trainer.errors import RunError
 from trainer.evaluation import build_evaluators, measure, targets_of
 from trainer.evaluators import EVALUATORS, EvaluatorConfig
+from trainer.inference.averaged import Averaged
+from trainer.inference.predict import EverySample
 from trainer.interrupt import Stopped
 from trainer.recipe import dumps, from_table
 from trainer.slots import SLOTS
@@ -137,6 +141,28 @@ def test_the_encoder_and_the_random_numbers_stay_as_they_are(session: Session) -
     after = session.encoder.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert all(value.grad is None for value in session.encoder.parameters())
+
+
+def test_test_time_augmentation_is_the_evaluators(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    run = a_run(tiny(), "classification")
+    with open_session(run, RunFolder(tmp_path / "run", run)) as session:
+        (evaluator,) = session.evaluators
+        context = evaluator.context  # type: ignore[attr-defined]
+        found = {}
+        for copies in ("none", "mirror", "mirror_translate"):
+            (made,) = build_evaluators((EVALUATORS["classification"](tta=copies),), context)  # type: ignore[call-arg]
+            found[copies] = measure((made,), session.encoder, lambda: False)["loss"]
+        averaged = Averaged(session.encoder.eval(), "mirror")
+        batches = session.test_loader.batches(EverySample(48), augment=session.view.augmentation)
+        losses = [F.cross_entropy(averaged(batch.images), batch.targets["label"]) for batch in batches]
+        assert found["mirror"] == pytest.approx(float(torch.stack(losses).mean().detach()), rel=1e-12)
+        assert len(set(found.values())) == 3
+    for options, line in (
+        ({"unsure": 0.0}, "evaluator.unsure must be above 0 and at most 1; got 0"),
+        ({"unsure": 0.5}, "evaluator.unsure is about test-time augmentation, and tta is none: add it"),
+    ):
+        with pytest.raises(RunError, match=f"^{line}$"):
+            EVALUATORS["classification"](**options)
 
 
 def test_its_images_are_counted(session: Session) -> None:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.targets import LABEL, TargetKind
+from trainer.errors import RunError
 from trainer.evaluators.protocol import EvaluatorContext, Reads
+from trainer.inference.averaged import Averaged, Copies
 from trainer.inference.predict import EverySample, predict
 from trainer.interrupt import Stopped
 from trainer.metrics import PERCENT, Metric
@@ -53,6 +55,8 @@ class ClassificationEvaluator:
     """Evaluates a classifier on every image once."""
 
     context: EvaluatorContext
+    copies: Copies = "none"
+    unsure: float = 1.0
 
     @property
     def images(self) -> int:
@@ -83,7 +87,8 @@ class ClassificationEvaluator:
         # Counts in float64, exact up to 2**53, so that one all-reduce sums them together with the loss.
         sums = torch.zeros(1 + 2 * classes, dtype=torch.float64, device=loader.device)
         order = EverySample(len(context.dataset))
-        for batch, outputs in predict(encoder, loader, context.view, order, bf16=context.bf16):
+        network = encoder if self.copies == "none" else Averaged(encoder, self.copies, self.unsure)
+        for batch, outputs in predict(network, loader, context.view, order, bf16=context.bf16):
             labels = batch.targets["label"]
             right = (outputs.argmax(dim=1) == labels).double()
             sums[0] += F.cross_entropy(outputs, labels, reduction="sum")
@@ -102,6 +107,20 @@ class Classification:
 
     If some classes are multiplied, the accuracies of their samples and of the others are added.
     """
+
+    tta: Copies = "none"
+    """Test-time augmentation. mirror: average the outputs of each image and its mirror image.
+    mirror_translate: also of both shifted by a pixel, to two sides (Jordan 2024)."""
+
+    unsure: float = 1.0
+    """Fraction of each batch to augment, of the images whose two highest outputs are closest; the others are
+    shown once."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.unsure <= 1:
+            raise RunError(f"evaluator.unsure must be above 0 and at most 1; got {self.unsure:g}")
+        if self.unsure < 1 and self.tta == "none":
+            raise RunError("evaluator.unsure is about test-time augmentation, and tta is none: add it")
 
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("accuracy", "accuracy", higher_is_better=True, unit=PERCENT),
@@ -126,4 +145,4 @@ class Classification:
 
     def build(self, context: EvaluatorContext) -> ClassificationEvaluator:
         """Return the evaluator."""
-        return ClassificationEvaluator(context)
+        return ClassificationEvaluator(context, self.tta, self.unsure)
