@@ -35,6 +35,7 @@ from trainer.learner import build_method
 from trainer.methods import Method
 from trainer.optimizers.depths import depths_of
 from trainer.parallel import World
+from trainer.pretrained.from_data import training_images
 from trainer.pretrained.normalization import normalization
 from trainer.run_folder import RunFolder
 from trainer.sample_table import SampleRecord
@@ -45,6 +46,7 @@ from trainer.selection.hard_augment import HardAugment, HardAugmentSelection
 from trainer.selection.pairs import PairSelector
 from trainer.session import Session
 from trainer.step import Step
+from trainer.updates.annealing import end_early
 from trainer.updates.average import Average
 from trainer.updates.recomputation import Recomputation
 from trainer.updates.update import Update
@@ -106,7 +108,9 @@ def build(
     if isinstance(run.selection, HardAugment):
         run.selection.check(full)
     flops = flops_by_pixels(run, card.spec, full, run.batch_size // world.size, card.channels)
-    method, module, report = build_method(run, card, world, device, dtype, resumed)
+    view = _view(run, augmentation, loader, full)
+    images = training_images(data.train, view, device)
+    method, module, report = build_method(run, card, world, device, dtype, resumed, images)
     if report is not None:
         data = replace(data, notes=(*data.notes, *report.notes()))
     if world.size > 1:
@@ -134,6 +138,7 @@ def build(
         tuple((name, value) for name, value in method.named_parameters() if value.requires_grad),
         depths_of(method.encoder, "encoder."),
     )
+    end_early(optimizer, method.encoder, run.train_until)
     average = None if run.ema is None else Average(method.encoder, run.ema)
     recomputation = Recomputation(method) if run.gradient_checkpointing else None
     fp16 = run.precision == "fp16"
@@ -141,7 +146,6 @@ def build(
     update = Update(optimizer, run.clip_norm, average, recomputation, scaler)
     seeds = run.seed_of("order"), run.seed_of("augment")
     feedback = FeedbackBuffer(world)
-    view = _view(run, augmentation, loader, full)
     evaluated = EvaluatorContext(
         dataset=data.test,
         train=loader,

@@ -137,6 +137,11 @@ class Settings:
     """Parts of the network that aren't trained, by the names of its parameters up to a dot, as in `--freeze
     stem blocks.0`; backbone for all but the classifier. Batch normalization in them keeps its statistics."""
 
+    train_until: tuple[str, ...] = ()
+    """Parts of the network that are trained for a fraction of the budget, as in `--train-until stem=0.5`: the
+    schedule of their learning rates ends there, as FreezeOut's (Brock et al. 2017), and they stay as they are
+    then."""
+
     scoring: Literal["eval", "train"] = "eval"
     """Mode of the network when a selection scores: eval normalizes by running statistics, train by the
     candidates' own. The statistics stay as they are in both."""

@@ -13,6 +13,7 @@ from trainer.models.channels import with_channels
 from trainer.models.narrow import guard_narrow
 from trainer.parallel import World
 from trainer.pretrained.freezing import freeze
+from trainer.pretrained.from_data import Batches, begin_from_data
 from trainer.pretrained.initialize import LoadReport, initialize
 from trainer.settings.fitting import outputs
 from trainer.slots import SLOTS
@@ -20,12 +21,23 @@ from trainer.updates.recomputation import checkpoint_gradients
 
 
 def build_method(
-    run: Run, card: Card, world: World, device: torch.device, dtype: torch.dtype, resumed: bool
+    run: Run,
+    card: Card,
+    world: World,
+    device: torch.device,
+    dtype: torch.dtype,
+    resumed: bool,
+    images: Batches,
 ) -> tuple[Method, nn.Module, LoadReport | None]:
     """Return the method, the module that steps call, and the report of the initial weights.
 
     The module is wrapped for ranks, and compiled if requested. A resumed run's weights come from its
     checkpoint, whether its initial weights still exist or not.
+
+    Parameters
+    ----------
+    images
+        Reads training images, for networks that compute initial weights from them.
 
     Raises
     ------
@@ -39,6 +51,8 @@ def build_method(
     try:
         network = run.model.build(classes=outputs(run.method, card.spec))
         network = with_channels(network, card.channels)
+        if not resumed:
+            begin_from_data(network, images)
         report = None if resumed else initialize(run, network)
         freeze(network, run.freeze)
         if run.gradient_checkpointing:

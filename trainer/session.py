@@ -16,6 +16,7 @@ from trainer.metrics import Evaluation
 from trainer.parts import Parts, Round, StepResult
 from trainer.selection.driver import Ready
 from trainer.slots import SLOTS
+from trainer.updates.annealing import early_factor
 
 
 @dataclass(slots=True)
@@ -255,7 +256,9 @@ class Session(Parts):
         momentum = None if key is None else self.schedule.momentum(progress)
         factor = self.schedule.factor(progress)
         for group in self.step.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor * self.order.lr_scale
+            until = group.get("until")
+            own = factor if until is None else early_factor(self.schedule, progress, until)
+            group["lr"] = group["initial_lr"] * own * self.order.lr_scale
             if momentum is not None and key is not None:
                 # For Adam, the first of the betas.
                 group[key] = (momentum, *group[key][1:]) if isinstance(group[key], tuple) else momentum

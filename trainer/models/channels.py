@@ -24,10 +24,11 @@ def with_channels(network: nn.Module, channels: int) -> nn.Module:
     if channels == _COLORS:
         return network
     stem = stem_of(network)
+    weight = stem.weight
     with torch.no_grad():
-        stem.weight = nn.Parameter(
-            stem.weight.sum(dim=1, keepdim=True), requires_grad=stem.weight.requires_grad
-        )
+        summed = weight.sum(dim=1, keepdim=True)
+    trained = isinstance(weight, nn.Parameter)
+    stem.weight = nn.Parameter(summed, requires_grad=weight.requires_grad) if trained else summed
     stem.in_channels = channels
     return network
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -72,6 +72,27 @@ class ModelConfig(Protocol):
         ------
         RunError
             When ``classes`` is below 0.
+        """
+
+
+@runtime_checkable
+class DataInitialized(Protocol):
+    """A network some of whose initial weights are computed from training images.
+
+    Attributes
+    ----------
+    beginning_images
+        Number of images wanted; it gets as many as the set has, if they are fewer.
+    """
+
+    beginning_images: int
+
+    def begin_from(self, batches: Iterable[Tensor]) -> None:
+        """Compute the weights from batches of images, float[n, C, H, W], as evaluation would see them.
+
+        Called once in a run, before the first step and before weights of a file are loaded: a run that
+        resumes has what was computed from its checkpoint, so it must be part of the state dict. The result
+        may depend on nothing but the images, and all ranks get the same ones.
         """
 
 

@@ -33,7 +33,7 @@ def freeze(network: nn.Module, names: Sequence[str]) -> nn.Module:
         When nothing has such a prefix; or for "backbone", when the network doesn't tell its classifier.
     """
     for name in names:
-        frozen = _backbone(network) if name == BACKBONE else _below(network, name)
+        frozen = _backbone(network) if name == BACKBONE else below(network, name, "freeze")
         for parameter in frozen:
             network.get_parameter(parameter).requires_grad_(False)
     if names:
@@ -51,15 +51,23 @@ def _backbone(network: nn.Module) -> list[str]:
     return [name for name, parameter in network.named_parameters() if id(parameter) not in kept]
 
 
-def _below(network: nn.Module, prefix: str) -> list[str]:
+def below(network: nn.Module, prefix: str, setting: str) -> list[str]:
+    """Return the names of the parameters with a prefix that ends at a dot.
+
+    Raises
+    ------
+    RunError
+        When there are none; the line names ``setting``, and the network's parts.
+    """
     names = [name for name, _ in network.named_parameters()]
     found = [name for name in names if f"{name}.".startswith(f"{prefix.rstrip('.')}.")]
     if not found:
         depth = prefix.count(".") + 1
         known = dict.fromkeys(".".join(name.split(".")[:depth]) for name in names)
         listed = list(known) if len(known) <= _MOST_LISTED else [*list(known)[:_MOST_LISTED], "..."]
+        all_but = f", or {BACKBONE} for all but the classifier" if setting == "freeze" else ""
         raise RunError(
-            f"freeze must name parts of the network, or {BACKBONE} for all but the classifier; got "
+            f"{setting} must name parts of the network{all_but}; got "
             f"{prefix!r}, and {type(network).__name__} has {', '.join(listed)}"
         )
     return found

@@ -12,6 +12,7 @@ from pipeline.resolution import check_pixels
 from samplers.errors import SamplingError
 from samplers.oscillation import Oscillation
 from trainer.errors import RunError
+from trainer.updates.annealing import parse
 
 if TYPE_CHECKING:
     from trainer.config import Settings
@@ -121,6 +122,7 @@ def check_settings(run: Settings) -> None:
         raise RunError(f"std must be above 0 in every channel and finite; got {run.std}")
     if run.threads is not None and not 1 <= run.threads <= MOST_THREADS:
         raise RunError(f"threads must be at least 1 and at most {MOST_THREADS:,}; got {run.threads}")
+    parse(run.train_until)
     if run.name is not None:
         check_folder_name("name", run.name)
 
