@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.errors import DataError
 from pipeline.ops.memory import place
+
+CreditedTo = Literal["constituents", "position"]
+"""Which samples the feedback of a mixed image is of."""
+
+
+def check_credited_to(value: str) -> None:
+    """Check an option of that type.
+
+    Raises
+    ------
+    DataError
+        If it is neither.
+    """
+    if value not in get_args(CreditedTo):
+        raise DataError(f"feedback must be one of {', '.join(get_args(CreditedTo))}; got {value!r}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,12 +45,15 @@ class Mixture:
         float32[n, k] on the host; rows sum to 1.
     device_partners, device_coefficients
         The same on the batch's device.
+    credited
+        float32[n, k] on the host, coefficients of the feedback; None for those of the loss.
     """
 
     partners: NDArray[np.int64]
     coefficients: NDArray[np.float32]
     device_partners: Tensor
     device_coefficients: Tensor
+    credited: NDArray[np.float32] | None = None
 
     @classmethod
     def of(
@@ -42,6 +61,7 @@ class Mixture:
         partners: NDArray[np.int64],
         coefficients: NDArray[np.float32],
         device: torch.device | None = None,
+        credited: NDArray[np.float32] | None = None,
     ) -> Mixture:
         """Return the mixture of two arrays [n, k], its tensors on ``device``, by default the CPU.
 
@@ -50,7 +70,7 @@ class Mixture:
         device = device or torch.device("cpu")
         # Copies: on the CPU a tensor would share an array's memory.
         on_device = place(partners.copy(), device), place(coefficients.copy(), device)
-        return cls(partners, coefficients, *on_device)
+        return cls(partners, coefficients, *on_device, credited)
 
     @classmethod
     def of_pairs(cls, partner: NDArray[Any], coefficient: NDArray[Any]) -> Mixture:
@@ -67,6 +87,19 @@ class Mixture:
         coefficients = np.stack([coefficient, 1 - coefficient], axis=1)
         return cls.of(partners.astype(np.int64, copy=False), coefficients.astype(np.float32, copy=False))
 
+    def by_position(self) -> Mixture:
+        """Return the same mixture, image i of which is all feedback for the i-th sample, shown or not.
+
+        The code released by Arazo et al. (2021) does so, with the error of the i-th image against the label
+        of the i-th sample. Each image gets one more constituent, that sample, with coefficient 0.
+        """
+        own = np.arange(len(self), dtype=np.int64)[:, None]
+        partners = np.concatenate([self.partners, own], axis=1)
+        coefficients = np.concatenate([self.coefficients, np.zeros_like(self.coefficients[:, :1])], axis=1)
+        credited = np.zeros_like(coefficients)
+        credited[:, -1] = 1
+        return Mixture.of(partners, coefficients, credited=credited)
+
     def __len__(self) -> int:
         return len(self.partners)
 
@@ -76,20 +109,22 @@ class Mixture:
     def __getitem__(self, rows: slice) -> Mixture:
         """Return what some of the images are made of, their samples still where they stand in the batch."""
         tensors = self.device_partners[rows], self.device_coefficients[rows]
-        return Mixture(self.partners[rows], self.coefficients[rows], *tensors)
+        credited = None if self.credited is None else self.credited[rows]
+        return Mixture(self.partners[rows], self.coefficients[rows], *tensors, credited)
 
     def to(self, device: torch.device) -> Mixture:
         """Return the same mixture with its tensors on ``device``, without waiting for the copy."""
         if self.device_partners.device == device:
             return self
-        return Mixture.of(self.partners, self.coefficients, device)
+        return Mixture.of(self.partners, self.coefficients, device, self.credited)
 
     def after(self, first: Mixture) -> Mixture:
         """Return the mixture of images that were mixed by ``first`` before: constituents of constituents."""
         shape = len(self), self.partners.shape[1] * first.partners.shape[1]
         partners = first.partners[self.partners]
         coefficients = self.coefficients[:, :, None] * first.coefficients[self.partners]
-        return Mixture.of(partners.reshape(shape), coefficients.reshape(shape))
+        made = Mixture.of(partners.reshape(shape), coefficients.reshape(shape))
+        return made if self.credited is None and first.credited is None else made.by_position()
 
     def gather(self, values: Tensor) -> Tensor:
         """Return the values of each image's constituents, [n, k, ...], of values per sample, [n, ...]."""

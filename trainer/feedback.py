@@ -125,29 +125,39 @@ class FeedbackBuffer:
         ids, without = resolve([one.ids for one in self._batches]), _to_host(self._without)
         sources: list[NDArray[np.int64]] = []
         mixing: list[NDArray[np.float32]] = []
+        crediting: list[NDArray[np.float32]] = []
         trained: list[NDArray[np.bool_]] = []
         first: list[NDArray[np.int64]] = []
         kept: list[NDArray[np.bool_]] = []
         for one, images, left_out in zip(self._batches, ids, without, strict=True):
             constituents, coefficient = images[:, None], np.ones((len(images), 1), np.float32)
+            credit = coefficient
             if one.mixture is not None:
                 constituents, coefficient = images[one.mixture.partners], one.mixture.coefficients
+                credit = coefficient if one.mixture.credited is None else one.mixture.credited
             keep = np.ones(constituents.shape, np.bool_)
             if left_out is not None:
                 keep[left_out] = False
             kept.append(keep.ravel())
             sources.append(constituents.ravel())
             mixing.append(coefficient.ravel())
+            crediting.append(credit.ravel())
             trained.append(np.full(constituents.size, one.trained))
             first.append(images if one.trained else images[:0])
         sizes = [len(one) for one in sources]
         # Gather first, then drop: ranks that draw a sample twice leave out different numbers of rows.
+        # By position or not is one setting, so that all ranks gather the same arrays.
+        by_position = any(
+            one.mixture is not None and one.mixture.credited is not None for one in self._batches
+        )
         seen, stays, *gathered = self._world.interleave(
             (np.concatenate(first), [len(one) for one in first]),
             *((np.concatenate(rows), sizes) for rows in (kept, mixing, trained, sources)),
             *((row, sizes) for row in values),
+            *([(np.concatenate(crediting), sizes)] if by_position else []),
         )
         coefficients, of_trained, of_samples, *in_full = (rows[stays] for rows in gathered)
+        credited = in_full.pop() if by_position else coefficients
         # Samplers and the sample table keep float32, whatever the network computes in.
         columns = {
             name: row.astype(np.float32, copy=False)
@@ -159,7 +169,7 @@ class FeedbackBuffer:
             loss=columns["loss"],
             p_true=columns.get("p_true"),
             trained=of_trained,
-            coefficient=None if (coefficients == 1).all() else coefficients,
+            coefficient=None if (credited == 1).all() else credited,
             error=columns.get("error"),
             gradient=columns.get("gradient"),
         )

@@ -12,7 +12,7 @@ from torch import Tensor
 from pipeline.augment.beta import check_alpha, draw_beta
 from pipeline.augment.chance import check_probability
 from pipeline.augment.protocol import Domain, Draws, HostArrays
-from pipeline.mixture import Mixture
+from pipeline.mixture import CreditedTo, Mixture, check_credited_to
 from pipeline.ops.memory import byte_rectangle, choose, to_bytes, to_images, to_pixels
 from pipeline.randomness import Keys, batch_uniforms, integers, permutation, sample_doubles
 
@@ -38,11 +38,16 @@ class Cutmix:
     per_sample: bool = False
     """Draw a rectangle per image instead of one per batch."""
 
+    feedback: CreditedTo = "constituents"
+    """Whose error a mixed image reports: of its constituents, each by its coefficient, or by position, of the
+    batch's i-th sample for the i-th image, as in the code released by Arazo et al. (2021)."""
+
     domain: ClassVar[Domain] = "any"
     patches: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
+        check_credited_to(self.feedback)
         check_probability(self.probability)
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
@@ -76,7 +81,8 @@ class Cutmix:
 
     def constituents(self, draws: HostArrays) -> Mixture:
         """Return the image itself with its remaining area fraction, and its partner with the rectangle's."""
-        return Mixture.of_pairs(draws["partner"], draws["coefficient"])
+        mixture = Mixture.of_pairs(draws["partner"], draws["coefficient"])
+        return mixture.by_position() if self.feedback == "position" else mixture
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Paste the rectangles."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.augment.beta import check_alpha, draw_beta
 from pipeline.augment.protocol import Domain, Draws, HostArrays
-from pipeline.mixture import Mixture
+from pipeline.mixture import CreditedTo, Mixture, check_credited_to
 from pipeline.ops.memory import to_images, to_pixels
 from pipeline.randomness import Keys, permutation
 
@@ -30,11 +30,16 @@ class Mixup:
     per_sample: bool = False
     """Draw lambda per image instead of one per batch."""
 
+    feedback: CreditedTo = "constituents"
+    """Whose error a mixed image reports: of its constituents, each by its coefficient, or by position, of the
+    batch's i-th sample for the i-th image, as in the code released by Arazo et al. (2021)."""
+
     domain: ClassVar[Domain] = "float"
     patches: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
+        check_credited_to(self.feedback)
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw ``partner``, int64[n], indices into the batch, and ``coefficient``, float32[n]: lambda."""
@@ -43,7 +48,8 @@ class Mixup:
 
     def constituents(self, draws: HostArrays) -> Mixture:
         """Return the image itself with coefficient lambda, and its partner with 1 - lambda."""
-        return Mixture.of_pairs(draws["partner"], draws["coefficient"])
+        mixture = Mixture.of_pairs(draws["partner"], draws["coefficient"])
+        return mixture.by_position() if self.feedback == "position" else mixture
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Blend the images."""

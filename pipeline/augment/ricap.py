@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pipeline.augment.beta import check_alpha, draw_beta
 from pipeline.augment.protocol import Domain, Draws, HostArrays
-from pipeline.mixture import Mixture
+from pipeline.mixture import CreditedTo, Mixture, check_credited_to
 from pipeline.ops.memory import byte_columns, choose, gather_runs, to_bytes, to_images, to_pixels
 from pipeline.randomness import Keys, batch_uniforms, integers, permutation, sample_doubles
 
@@ -32,11 +32,16 @@ class Ricap:
     per_sample: bool = False
     """Draw the point and the crops' positions per image instead of once per batch."""
 
+    feedback: CreditedTo = "constituents"
+    """Whose error a mixed image reports: of its constituents, each by its coefficient, or by position, of the
+    batch's i-th sample for the i-th image, as in the code released by Arazo et al. (2021)."""
+
     domain: ClassVar[Domain] = "any"
     patches: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
+        check_credited_to(self.feedback)
 
     def draw(self, keys: Keys, height: int, width: int) -> HostArrays:
         """Draw the layout; patches are numbered row by row from the top left.
@@ -67,7 +72,8 @@ class Ricap:
     def constituents(self, draws: HostArrays) -> Mixture:
         """Return the four images with their patches' area fractions."""
         partners, areas = draws["partners"], draws["coefficients"]
-        return Mixture.of(partners.astype(np.int64, copy=False), areas.astype(np.float32, copy=False))
+        mixture = Mixture.of(partners.astype(np.int64, copy=False), areas.astype(np.float32, copy=False))
+        return mixture.by_position() if self.feedback == "position" else mixture
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Assemble the patches.

@@ -51,3 +51,21 @@ def test_the_host_and_the_device_share_no_memory() -> None:
     assert mixture.partners.tolist() == [[0]]
     assert mixture.to(torch.device("cpu")) is mixture
     assert mixture.to(torch.device("meta")).device_partners.device.type == "meta"
+
+
+def test_credits_by_position_go_along() -> None:
+    mixture = MIXTURE.by_position()
+    assert mixture.partners.tolist() == [[*row, i] for i, row in enumerate(MIXTURE.partners.tolist())]
+    assert mixture.coefficients[:, :-1].tolist() == MIXTURE.coefficients.tolist()
+    assert mixture.coefficients[:, -1].tolist() == [0.0, 0.0]
+    expected = [[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
+    for one in (mixture, mixture.to(torch.device("meta"))):
+        assert one.credited is not None
+        assert one.credited.tolist() == expected
+    part = mixture[1:]
+    assert part.credited is not None
+    assert part.credited.tolist() == expected[1:]
+    both = MIXTURE.after(mixture)
+    assert both.credited is not None
+    assert both.credited.sum(axis=1).tolist() == [1.0, 1.0]
+    assert both.partners[:, -1].tolist() == [0, 1]

@@ -9,7 +9,9 @@ import torch
 from pipeline import Batch, Mixture
 from trainer.feedback import FeedbackBuffer
 from trainer.methods import Losses
+from trainer.methods.classification import Supervised
 from trainer.parallel import World
+from trainer.step import mixed_loss
 
 
 def batch(mixture: Mixture | None = None) -> Batch:
@@ -43,3 +45,30 @@ def test_methods_without_classes_have_no_training_accuracy() -> None:
     buffer.add(batch(), losses([[1.0], [3.0]], None))
     assert buffer.drain(1).accuracies == []
     assert buffer.drain(1).accuracies == []
+
+
+def test_by_position_the_ith_image_is_feedback_for_the_ith_sample() -> None:
+    """As released by Arazo et al. (2021): 1 - softmax(outputs)[i, labels[i]], whatever image i shows."""
+    mixture = Mixture.of(np.array([[1, 1], [1, 1]]), np.array([[0.75, 0.25], [0.5, 0.5]], np.float32))
+    outputs, labels = torch.tensor([[2.0, 0.0, 1.0], [0.5, 1.0, 0.0]]), torch.tensor([2, 0])
+    found = {}
+    for name, of in (("constituents", mixture), ("position", mixture.by_position())):
+        one = Batch(np.array([7, 3]), (torch.zeros(2, 3, 4, 4),), {"label": labels}, of)
+        measured = Supervised().build(torch.nn.Identity()).losses(outputs, one.constituents(labels))
+        buffer = FeedbackBuffer(World())
+        buffer.add(one, measured)
+        found[name] = buffer.drain(1), mixed_loss(measured.loss, of, None)
+    # What is trained on, and its log, is the same to the bit.
+    assert found["position"][1] == found["constituents"][1]
+    assert found["position"][0].losses == found["constituents"][0].losses
+    assert found["position"][0].accuracies == found["constituents"][0].accuracies
+    feedback = found["position"][0].feedback
+    assert feedback.coefficient is not None
+    assert feedback.p_true is not None
+    own = feedback.coefficient > 0
+    assert feedback.ids[own].tolist() == [7, 3]
+    assert feedback.coefficient[own].tolist() == [1.0, 1.0]
+    expected = outputs.softmax(dim=1)[[0, 1], labels]
+    np.testing.assert_allclose(feedback.p_true[own], expected, rtol=1e-6)
+    # Neither image shows sample 7.
+    assert set(found["constituents"][0].feedback.ids.tolist()) == {3}

@@ -71,3 +71,20 @@ def test_mixing_of_which_nothing_is_known_counts_as_patching() -> None:
     with pytest.raises(DataError, match="blend after ricap would make"):
         Augmentation([Ricap(), Blend()], None, None)
     Augmentation([Blend(), Mixup()], None, None)
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_feedback_by_position_is_of_the_ith_sample(name: str) -> None:
+    ids = np.arange(5, dtype=np.int64)
+    keys = Keys(3, 0, 0, ids, np.zeros(5, np.int64))
+    own, position = MIXING[name](), MIXING[name](feedback="position")  # type: ignore[call-arg]
+    assert isinstance(own, Mixing)
+    assert isinstance(position, Mixing)
+    plain = own.constituents(own.draw(keys, HEIGHT, WIDTH))
+    mixture = position.constituents(position.draw(keys, HEIGHT, WIDTH))
+    assert plain.credited is None
+    assert mixture.credited is not None
+    assert mixture.partners[mixture.credited == 1].tolist() == ids.tolist()
+    assert (mixture.coefficients[:, :-1] == plain.coefficients).all()
+    with pytest.raises(DataError, match="feedback must be one of constituents, position; got 'nobody'"):
+        MIXING[name](feedback="nobody")  # type: ignore[call-arg]
