@@ -54,7 +54,9 @@ def overlay(base: config.Run, overrides: Sequence[Mapping[str, Any]], where: str
 
 def _chosen(slot: Slot, base: config.Run, before: Any, value: Any, where: str) -> Any:
     """Return the TOML entry of a slot, with the options of the parts that are kept."""
-    kept = {entry["name"]: entry for entry in (before if slot.many else [before])}
+    # An earlier override may have left a bare name, or what isn't a part and is refused as one below.
+    earlier = before if slot.many else [before]
+    kept = {entry["name"]: entry for entry in earlier if isinstance(entry, Mapping) and "name" in entry}
     if not slot.many:
         return kept.get(value, value) if isinstance(value, str) else value
     named = value if isinstance(value, list) else [value]

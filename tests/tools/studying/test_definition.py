@@ -45,6 +45,13 @@ def test_a_grid_in_the_order_in_which_it_runs(write: Write, tmp_path: Path) -> N
     assert pairs["ricap-p_sgd"].name == "ricap-uniform"
 
 
+def test_a_part_chosen_for_all_cells_gives_way_to_an_axis(write: Write, tmp_path: Path) -> None:
+    path = write(after='[settings]\nsampler = "scan"\n')
+    cells = {cell.arm.name: cell for cell in final_cells(read_study(str(path)), place(tmp_path), {})}
+    assert type(cells["standard-p_sgd"].run.sampler).__name__ == "PSGD"
+    assert type(cells["standard-uniform"].run.sampler).__name__ == "Uniform"
+
+
 def test_labeled_settings_exclusions_and_overrides(write: Write, tmp_path: Path) -> None:
     study = read_study(
         str(
@@ -126,7 +133,9 @@ def test_mistakes_are_one_line(
 
 
 def test_files_that_are_no_study(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"the path of a \.toml or one of few_labels, headline_cpu, spirals;"):
+    with pytest.raises(
+        RunError, match=r"the path of a \.toml or one of arazo_augmentation, .*headline_cpu, .*spirals;"
+    ):
         read_study("nowhere")
     (tmp_path / "x.toml").write_text("= 3")
     with pytest.raises(RunError, match="must be TOML"):
