@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tools.reporting import metrics, wording
 from tools.reporting.wording import listed, percent
+from tools.studying import claims
 from tools.studying import statistics as stats
 from tools.studying.outcome import Comparison, Outcome, label
 from tools.studying.records import command
@@ -38,6 +39,8 @@ def conclusion(outcome: Outcome) -> list[str]:
     else:
         said.append(f"No difference is significant among {of}, after Holm's correction.")
     said.append(_detectable(outcome, pairs))
+    if (held := claims.sentence(outcome)) is not None:
+        said.append(held)
     diverged = [
         f"{label(outcome.study, one.arm, outcome.arms)} ({len(one.diverged)})"
         for one in outcome.arms

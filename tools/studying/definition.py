@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pipeline.text import parsed, read_text
 from tools.studying.choosing import Choose, read_choose
 from tools.studying.grid import Arm, Axis, Matcher, arms, read_axes, read_matchers
+from tools.studying.published import Published, read_published
 from tools.studying.subset import Subset, read_subset
 from trainer.errors import RunError
 from trainer.settings import rules
@@ -23,7 +24,7 @@ FOLDER = Path(__file__).parents[1] / "studies"
 
 KEYS = (
     *("title", "recipe", "seeds", "settings", "grid", "exclude", "override", "first"),
-    *("baseline", "test", "target", "choose", "data"),
+    *("baseline", "test", "target", "choose", "data", "published"),
 )
 
 Test = Literal["t", "sign_flip"]
@@ -62,6 +63,8 @@ class Study:
         How settings are chosen before the runs; None where nothing is chosen.
     subsets
         Data sets that the study makes from others, by name.
+    published
+        Results that a paper printed for its arms; None without.
     """
 
     path: Path
@@ -79,6 +82,7 @@ class Study:
     target: float | None
     choose: Choose | None
     subsets: Mapping[str, Subset]
+    published: Published | None
 
     @property
     def typed(self) -> str:
@@ -163,6 +167,9 @@ def _study(path: Path, digest: str, table: Mapping[str, Any]) -> Study:
         target=_target(table.get("target"), where),
         choose=None if "choose" not in table else read_choose(table["choose"], axes, f"{where}: choose"),
         subsets=subsets,
+        published=None
+        if "published" not in table
+        else read_published(table["published"], axes, made, f"{where}: published"),
     )
 
 

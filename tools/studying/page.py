@@ -16,6 +16,7 @@ from tools.studying.sheets import Sheet, page_table
 TITLES = {
     "results": "Results",
     "comparisons": "Differences from the baselines",
+    "claims": "Published differences",
     "targets": "Samples and time to a target",
     "speedups": "Speed-up against tolerance",
     "choices": "How settings were chosen",

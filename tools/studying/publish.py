@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.formats.whole import write_whole
-from tools.studying import records, sheets, tables
+from tools.studying import claims, records, sheets, tables
 from tools.studying.cells import Cell
 from tools.studying.conclusion import conclusion, protocol
 from tools.studying.definition import Study
@@ -40,6 +40,7 @@ def publish(
     made = [
         tables.results(outcome),
         tables.comparisons(outcome),
+        claims.sheet(outcome),
         tables.targets(outcome),
         tables.speedups(outcome),
         records.choices(outcome, choices),

@@ -8,7 +8,7 @@ from tools.reporting import metrics, wording
 from tools.reporting.mean_curve import Curve, curve
 from tools.reporting.reaching import first_at
 from tools.reporting.speedup import TOLERANCES, factor
-from tools.reporting.wording import NONE, TIMES, count, percent
+from tools.reporting.wording import NONE, PLUS_MINUS, TIMES, count, percent
 from tools.studying import statistics as stats
 from tools.studying.outcome import MEASURES, ArmResult, Comparison, Outcome
 from tools.studying.sheets import NOTHING, Figure, Sheet, words
@@ -20,6 +20,8 @@ def results(outcome: Outcome) -> Sheet:
     """Return the table of results: an arm per row."""
     metric, axes = outcome.metric, outcome.study.axes
     unit = metrics.unit_of_difference(metric)
+    published = outcome.study.published
+    source = "" if published is None else f" Published: {published.source}, as printed there."
     rows = []
     for one in outcome.arms:
         full = [
@@ -29,6 +31,7 @@ def results(outcome: Outcome) -> Sheet:
             (
                 *(words(one.arm.labels[axis.name]) for axis in axes),
                 _mean(outcome, one),
+                *_published(outcome, one),
                 _figure(metrics.deviation(metric, one.deviation), one.deviation),
                 Figure(_runs(one), len(one.results)),
                 Figure(str(len(one.diverged)), len(one.diverged)),
@@ -45,10 +48,11 @@ def results(outcome: Outcome) -> Sheet:
         f"{metrics.heading(metric)} of the last round: mean and sample standard deviation over n seeds. "
         "Compute "
         "is a fraction of a full training's, scoring included; time is the training clock, of 3 runs or more "
-        "without the fastest and the slowest.",
+        f"without the fastest and the slowest.{source}",
         (
             *(axis.name for axis in axes),
             metrics.column(metric),
+            *(() if published is None else ("published",)),
             f"sd, {unit}".removesuffix(", "),
             "n",
             "diverged",
@@ -69,6 +73,18 @@ def _mean(outcome: Outcome, one: ArmResult) -> Figure:
         if comparison.result is one and comparison.baseline == outcome.study.baselines[0]
     )
     return _figure(metrics.cell(outcome.metric, one.mean), one.mean, bold=better)
+
+
+def _published(outcome: Outcome, one: ArmResult) -> tuple[Figure, ...]:
+    """Return the cell of an arm's published result; no cell for a study without any."""
+    published = outcome.study.published
+    if published is None:
+        return ()
+    printed = published.of(one.arm)
+    if printed is None:
+        return (NOTHING,)
+    spread = "" if printed.deviation is None else f" {PLUS_MINUS} {printed.deviation:g}"
+    return (Figure(f"{printed.mean:g}{spread}", printed.mean / metrics.scale(outcome.metric)),)
 
 
 def _better(outcome: Outcome, comparison: Comparison) -> bool:
