@@ -59,10 +59,10 @@ def test_defaults_hold_unless_the_text_sets_them() -> None:
     [
         (
             "standard:pad=4",
-            "an option of standard must be one of padding=, flip=; got 'pad=4' in 'standard:pad=4'",
+            "an option of standard must be one of padding=, flip=, fill=, alternate=; got 'pad=4' in 'standard:pad=4'",
         ),
-        ("standard:padding", "one of padding=, flip=; got 'padding'"),
-        ("standard:", "one of padding=, flip=; got ''"),
+        ("standard:padding", "one of padding=, flip=, fill=, alternate=; got 'padding'"),
+        ("standard:", "one of padding=, flip=, fill=, alternate=; got ''"),
         ("none:flip=true", "an option of none must be one of .none.; got 'flip=true'"),
         ("standard:flip=true:flip=false", "an option must be set once; got flip twice"),
         ("standard:padding=4.5", "padding of standard must be a whole number; got '4.5'"),
