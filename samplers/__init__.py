@@ -14,6 +14,7 @@ from samplers.dihcl import DIHCL
 from samplers.draws.threads import use_threads
 from samplers.dynamic_pruning import UCB, EpsilonGreedy
 from samplers.errors import SamplingError, SamplingWarning
+from samplers.es import ES
 from samplers.families.rounds import Statistic
 from samplers.infobatch import InfoBatch
 from samplers.kakurenbo import Kakurenbo
@@ -23,6 +24,7 @@ from samplers.plan import Plan
 from samplers.prediction_variance import PredictionVariance
 from samplers.prioritized import LossProportional, LossRank
 from samplers.protocol import Feedback, Order, Sampler, State
+from samplers.rcap import RCAP
 from samplers.rs2 import RS2
 from samplers.sample_importance import ClassImportance, SampleImportance
 from samplers.scan import Scan
@@ -80,14 +82,18 @@ SAMPLERS: dict[str, type[SamplerConfig]] = {
     "ucb": UCB,
     "epsilon_greedy": EpsilonGreedy,
     "dihcl": DIHCL,
+    "es": ES,
+    "rcap": RCAP,
     "mcl": MCL,
 }
 
 __all__ = [
     "CSGD",
     "DIHCL",
+    "ES",
     "MCL",
     "PSGD",
+    "RCAP",
     "RS2",
     "SAMPLERS",
     "UCB",

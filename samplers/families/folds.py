@@ -133,3 +133,27 @@ def fold_change(
                 )
                 last[i] += (value - last[i]) * coefficient
     return -1
+
+
+@kernel
+def fold_evolved(
+    ids: Ids,
+    values: Floats,
+    coefficients: Floats,
+    weight_rate: np.float32,
+    score_rate: np.float32,
+    weight: Floats,
+    score: Floats,
+) -> int:
+    """Fold rows into moving averages, and into weights between the average before a row and its value."""
+    for row in range(ids.size):
+        coefficient = coefficients[row]
+        value = values[row]
+        if coefficient > 0:
+            if not np.isfinite(value):
+                return row
+            i = ids[row]
+            gap = value - score[i]
+            weight[i] = score[i] + gap * (coefficient * weight_rate)
+            score[i] += gap * (coefficient * score_rate)
+    return -1

@@ -182,6 +182,25 @@ class Change(Table):
         return self._columns["change"]
 
 
+class Evolved(Table):
+    """Moving average of a sample's values, and a weight that leads it.
+
+    Columns: ``score``, the average, which a row of coefficient s moves by ``s * score_rate`` of the distance
+    to its value; and ``weight``, the average before the row moved by ``s * weight_rate`` of that distance,
+    NaN for samples without any row.
+    """
+
+    _kernel = staticmethod(folds.fold_evolved)
+
+    def __init__(self, samples: int, weight_rate: float, score_rate: float, start: float) -> None:
+        super().__init__(samples, weight_rate, score_rate, weight=np.nan, score=start)
+
+    @property
+    def weights(self) -> Floats:
+        """The weights, float32[N]."""
+        return self._columns["weight"]
+
+
 def fill_unseen(values: Floats) -> Floats:
     """Replace NaN (samples not seen) by the current maximum, or by 1 if all are NaN."""
     top = np.fmax.reduce(values)
