@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from pipeline.clock import CLOCK
 from trainer.begin import open_session
 from trainer.config import Run
+from trainer.data import open_data
 from trainer.errors import InterruptedRunError
 from trainer.interrupt import Stop, Stopped, stop_on_signal
 from trainer.models import parameters
@@ -57,6 +58,9 @@ def train(
         After such a signal before the first step.
     """
     world, watcher = world or World(), watcher or Silent()
+    if recording is not None:
+        # Before the run has a folder, which a refusal would leave behind.
+        recording.check(run, len(open_data(run, world, watcher.converting).train))
     with stop_on_signal() as stop, folder.held(world.leads), CLOCK.watching():
         for sink in run.sinks:
             sink.check()
@@ -65,7 +69,6 @@ def train(
             with open_sinks(session) as sinks, stop.patiently():
                 log = Log(session, watcher, sinks)
                 if recording is not None:
-                    recording.check(session)
                     recording.stepped(session)
                 # What sinks took to open is no training time.
                 session.ledger.start_clock()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from pipeline.clock import CLOCK
 from pipeline.recording import SCHEMA, Mark, Recorder
+from trainer.budget.planning import steps_of
+from trainer.config import Run
 from trainer.environment import environment
 from trainer.errors import RunError
 from trainer.recipe import to_table
@@ -60,15 +62,15 @@ class Recording:
             )
         return cls(first, last)
 
-    def check(self, session: Session) -> None:
-        """Check, before training, that the run is long enough.
+    def check(self, run: Run, samples: int) -> None:
+        """Check, before anything is built or written, that a run on a set of ``samples`` is long enough.
 
         Raises
         ------
         RunError
             When it ends before the last of the steps.
         """
-        steps = session.account.steps
+        steps = steps_of(run, samples)
         if steps is not None and self.last > steps:
             raise RunError(
                 f"profile_steps must lie within this run's {steps:,} steps; got {self.first}:{self.last}: "

@@ -190,6 +190,15 @@ def test_chosen_samples_are_read_again_where_they_were_scored_smaller(tmp_path: 
         (("--tries", "-1"), "tries must be at least 0; got -1"),
         (("--trace-steps", "0"), "trace_steps must be at least 1 and at most 1000; got 0"),
         (("--prefetch", "0"), "prefetch must be at least 1 batch; got 0"),
+        (
+            ("--budget", "0.00001"),
+            "a budget must hold at least one batch of 128; 1e-05 of 20 epochs of 1,280 samples is 0: raise "
+            "--budget, to 0.005 say, or lower --batch-size",
+        ),
+        (
+            ("--epochs", "0.1", "--budget", "1"),
+            "a run must have at least 5 steps to be measured; this one has 1, of 128 images each",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(

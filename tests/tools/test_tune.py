@@ -132,14 +132,21 @@ def test_what_came_late_may_win_and_what_dropped_out_may_not() -> None:
     assert found == [compiled, finalist, first, lucky, slow, untried]
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--batch-size", "1000", "--selection", "foms"), "this set has 1,280 samples"),
+        (("--budget", "0.00001"), "a budget must hold at least one batch of 128; 1e-05 of 20 epochs"),
+        (("--epochs", "0.5", "--budget", "1", "--batch-size", "160"), "this one has 4, of 160 images each"),
+    ],
+)
 def test_a_run_that_cant_start_is_one_line(
-    fashion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fashion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str
 ) -> None:
-    words = ["tune", "fashion_mnist_cpu", "--data-dir", str(fashion), "--batch-size", "1000"]
-    words += ["--selection", "foms"]
+    words = ["tune", "fashion_mnist_cpu", "--data-dir", str(fashion), *more]
     assert main([*words, "--device", "cpu", "--seconds", "1", "--out", str(tmp_path / "x.toml")]) == 2
     said = capsys.readouterr().err
-    assert "this set has 1,280 samples" in said
+    assert message in said
     assert said.count("\n") == 1
 
 

@@ -17,16 +17,22 @@ from pipeline.clock import CLOCK
 from pipeline.recording import Mark, Recorder
 from tools.profiling.timing import wait_for
 from trainer import config
+from trainer.budget.planning import steps_of
 from trainer.build import build
 from trainer.data import Data
+from trainer.errors import RunError
 from trainer.hardware.device import choose_device
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
 from trainer.session import Session
+from trainer.settings.rules import MOST_EPOCHS
 from trainer.warmup import warm_up
 
 _STEPS = 100_000
 """Steps of an assumed budget, so that the steps of a profile don't advance the run's schedules."""
+
+LEAST_STEPS = 5
+"""Steps that a run must have to be profiled: while the loader gets ahead, and those of a window."""
 
 _LEAST = 2
 _SECONDS = 0.4
@@ -42,9 +48,15 @@ def session_at(run: config.Run, data: Data, progress: float, scratch: Path) -> S
     Raises
     ------
     RunError, DataError, SamplingError
-        If the run could not start.
+        If the run could not start, or is shorter than a measurement.
     """
-    epochs = _STEPS * run.batch_size / (run.budget * len(data.train))
+    steps = steps_of(run, len(data.train))
+    if steps is not None and steps < LEAST_STEPS:
+        raise RunError(
+            f"a run must have at least {LEAST_STEPS} steps to be measured; this one has {steps}, of "
+            f"{run.batch_size:,} images each: raise --budget or --epochs, or lower --batch-size"
+        )
+    epochs = min(MOST_EPOCHS, _STEPS * run.batch_size / (run.budget * len(data.train)))
     held = replace(run, epochs=max(run.epochs, epochs), budget_hours=None, budget_clock="training")
     world = World()
     session = build(held, RunFolder(scratch, held), data, world, choose_device(run.device, world))

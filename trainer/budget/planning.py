@@ -21,6 +21,27 @@ from trainer.selection.hard_augment import HardAugment
 from trainer.slots import SLOTS
 
 
+def steps_of(run: Run, samples: int) -> int | None:
+    """Return the number of steps of a run on a set; None where compute or hours bound it.
+
+    Raises
+    ------
+    RunError
+        When a budget that is counted in samples holds no batch.
+    """
+    if run.budget_hours is not None:
+        return None
+    total = round(run.epochs * samples * run.budget)
+    if total < run.batch_size:
+        budget = math.ceil(1e6 * run.batch_size / (run.epochs * samples)) / 1e6
+        remedy = f"raise --budget, to {budget:g} say" if budget <= 1 else "raise --epochs"
+        raise RunError(
+            f"a budget must hold at least one batch of {run.batch_size:,}; {run.budget:g} of {run.epochs:g} "
+            f"epochs of {samples:,} samples is {total:,}: {remedy}, or lower --batch-size"
+        )
+    return total // run.batch_size if run.counts == "trained" else None
+
+
 def account_of(run: Run, data: Data, device: torch.device, world: World, costs: Costs) -> Account:
     """Return the account of a run's budget, in samples, compute or hours."""
     samples, ledger = len(data.train), Ledger(device)
@@ -111,12 +132,7 @@ def plan_of(run: Run, data: Data, account: Account, candidates: int, full: int) 
 
 def _loaded(run: Run, data: Data, account: Account, candidates: int, full: int) -> int | None:
     """Return the samples in the orders of a budget that is counted; None if it is as many as are trained."""
-    if account.total < run.batch_size:
-        raise RunError(
-            f"a budget must hold at least one batch of {run.batch_size:,}; {run.budget:g} of {run.epochs:g} "
-            f"epochs of {len(data.train):,} samples is {account.total:,}"
-        )
-
+    steps_of(run, len(data.train))
     if account.before > account.total - run.batch_size:
         raise RunError(
             f"a compute budget must leave a batch of {run.batch_size:,} after the charge for the "
