@@ -15,7 +15,8 @@ from rich.table import Table
 
 from pipeline.formats.whole import write_whole
 from tools.outputs import check_output
-from tools.profiling.comparing import ratio
+from tools.profiling.intervals import Ratio
+from tools.profiling.timing import COMPILING_SECONDS
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
 from tools.tuning.halving import Entry, halve
@@ -39,7 +40,8 @@ class Options:
     """Options of the search, besides the run's own."""
 
     seconds: float = 120.0
-    """Seconds for all of the search, set-up and compilation included, as far as steps allow."""
+    """Seconds for all of the search, set-up and compilation included, as far as steps allow. Compiled
+    settings are tried from 60 seconds on: building one takes that long by itself, and can't be cut short."""
 
     at: float = 0.5
     """Point of the run, as a fraction of the budget, for schedules of resolution and selection."""
@@ -93,19 +95,52 @@ class Tune:
         first = next(entry for entry in entries if not entry.candidate.changed)
         best, gain = fastest(entries, first)
         write_whole(options.out, toml(best.candidate, gain).encode())
-        words = " ".join(settings_of(best.candidate)) or "the settings as they are"
-        console.print(f"fastest, {gain:.2f} times as fast as now: {words}", highlight=False, soft_wrap=True)
+        console.print(finding(entries, first, options.seconds), highlight=False, soft_wrap=True)
         console.print(f"settings: {options.out}", highlight=False, soft_wrap=True)
         return 0
 
 
 def fastest(entries: Sequence[Entry], first: Entry) -> tuple[Entry, float]:
-    """Return the first of the entries and how many times faster it is, if that is more than the spread.
+    """Return the fastest entry that is faster by more than the spread, and how many times.
 
     Else the run as it is, ``first``: a change that is none isn't worth another name of the run folder.
     """
-    found = ratio(first.windows, entries[0].windows)
-    return (entries[0], found.speedup) if found.significant and found.speedup > 1 else (first, 1.0)
+    for entry in entries[: entries.index(first)]:
+        found = entry.against(first)
+        if found.significant and found.speedup > 1:
+            return entry, found.speedup
+    return first, 1.0
+
+
+def finding(entries: Sequence[Entry], first: Entry, seconds: float) -> str:
+    """Return the settings to take, and why not those that stand above them in the table."""
+    best, gain = fastest(entries, first)
+    taken = sum(bool(entry.windows) for entry in entries)
+    alone = f", of {taken} tried" if taken > 1 else ", as no others were tried"
+    words = " ".join(settings_of(best.candidate)) or f"the settings as they are{alone}"
+    said = [f"fastest, {gain:.2f} times as fast as now: {words}"]
+    above, longer = entries[0], 2 * seconds
+    if above is not best:
+        said.append(f"{' '.join(settings_of(above.candidate))} isn't taken: {_unsure(above.against(first))}")
+    untried = [entry for entry in entries if not entry.windows and entry.refused is None]
+    if untried:
+        many = len(untried) > 1
+        said.append(f"{len(untried)} setting{'s were' if many else ' was'} not tried for lack of time")
+    if any(entry.candidate.changed.get("compile") for entry in untried):
+        longer = max(longer, COMPILING_SECONDS)
+        said.append(
+            "compiling takes about a minute by itself, so it is tried from "
+            f"--seconds {COMPILING_SECONDS:g} on"
+        )
+    if len(said) > 1:
+        said.append(f"--seconds {longer:g} measures longer")
+    return "; ".join(said)
+
+
+def _unsure(found: Ratio) -> str:
+    if found.unmeasured is not None:
+        return f"{found.speedup:.2f} times as fast, but {found.unmeasured} to tell"
+    return f"{found.speedup:.2f} times as fast, which isn't significant (95% interval {found.text})"
 
 
 def table(entries: Sequence[Entry]) -> Table:
@@ -116,6 +151,13 @@ def table(entries: Sequence[Entry]) -> Table:
     for entry in entries:
         words = " ".join(settings_of(entry.candidate)) or "(as they are)"
         rate = f"{1 / entry.seconds_per_image:,.0f}" if entry.windows else ""
-        untried = "" if entry.windows else "not tried: time was up"
-        made.add_row(words, rate, str(entry.rounds), entry.refused or untried)
+        made.add_row(words, rate, str(entry.rounds), _note(entry))
     return made
+
+
+def _note(entry: Entry) -> str:
+    if entry.refused is not None:
+        return entry.refused
+    if not entry.windows:
+        return "not tried: time was up"
+    return f"compiled in {entry.opening:.0f} s" if entry.candidate.changed.get("compile") else ""

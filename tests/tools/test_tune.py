@@ -21,7 +21,7 @@ from pipeline.formats import open_dataset
 from pipeline.sources import ArraySource
 from tools.cli import main
 from tools.recipe_line import read_run
-from tools.tune import fastest
+from tools.tune import fastest, finding
 from tools.tuning.halving import Entry, halve, ranked
 from tools.tuning.space import Candidate, space, toml
 from trainer.data import Data, open_data
@@ -94,8 +94,9 @@ def test_the_fastest_wins(fashion: Path, tmp_path: Path, monkeypatch: pytest.Mon
     ]
     data: Data = open_data(run, World(), lambda name, done, total: None)
     before = time.perf_counter()
-    entries = halve(candidates, data, 0.5, 10.0, tmp_path, compiles=False)
+    entries = halve(candidates, data, 0.5, 60.0, tmp_path, compiles=False)
     assert time.perf_counter() - before > 2 * NAPS
+    assert entries[0].against(entries[1]).significant
     assert entries[0].candidate.run.engine == run.engine
     assert entries[0].seconds_per_image < 0.5 * entries[1].seconds_per_image
     assert entries[2].refused is not None
@@ -104,10 +105,24 @@ def test_the_fastest_wins(fashion: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_gain_within_the_spread_is_none() -> None:
     run = from_table({"data": "x"}, where="test")
-    first = Entry(Candidate(run, {}), windows=[1.0, 2.0, 1.5, 1.2])
-    other = Entry(Candidate(run, {"prefetch": 8}), windows=[0.9, 2.1, 1.4, 1.2])
-    faster = Entry(Candidate(run, {"prefetch": 4}), windows=[0.4, 0.5, 0.45, 0.5])
+    turns = [0, 1, 2, 3]
+    first = Entry(Candidate(run, {}), windows=[1.0, 2.0, 1.5, 1.2], turns=turns)
+    other = Entry(Candidate(run, {"prefetch": 8}), windows=[0.9, 2.1, 1.4, 1.2], turns=turns)
+    faster = Entry(Candidate(run, {"prefetch": 4}), windows=[0.4, 0.5, 0.45, 0.5], turns=turns)
     assert fastest([other, first], first) == (first, 1.0)
+    # It says why what stands on top isn't taken.
+    said = finding([other, first], first, 20)
+    assert said.startswith("fastest, 1.00 times as fast as now: the settings as they are, of 2 tried; ")
+    assert "--prefetch 8 isn't taken: 1.04 times as fast, which isn't significant (95% interval 0.9" in said
+    assert said.endswith("; --seconds 40 measures longer")
+    once = Entry(Candidate(run, {"compile": True}), windows=[0.4], turns=[3])
+    assert "0.40 times" not in finding([once, first], first, 20)
+    assert "--compile isn't taken: 3.00 times as fast, but 1 turn is too few to tell" in finding(
+        [once, first], first, 20
+    )
+    assert finding([first, other], first, 20).endswith("the settings as they are, of 2 tried")
+    # What stands above it and isn't sure doesn't hide what is.
+    assert fastest([once, faster, other, first], first)[0] is faster
     best, gain = fastest([faster, first], first)
     assert best is faster
     assert gain > 2
@@ -177,6 +192,8 @@ def test_as_it_is_typed(fashion: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main([*words, "--seconds", "1", "--out", str(tmp_path / "tuned.toml")]) == 0
     said = capsys.readouterr().out
     assert "fastest, " in said
+    assert "not tried for lack of time; compiling takes about a minute by itself, so it is tried from" in said
+    assert said.count("tuned.toml") == 1
     assert (tmp_path / "tuned.toml").read_text().startswith("# Written by trainer tune")
     (tmp_path / "mine.toml").write_text("data = 'x'\n")
     assert main([*words, "--out", str(tmp_path / "mine.toml")]) == 2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,21 +12,14 @@ import torch
 from pipeline.engines.resident import ResidentEngine
 from pipeline.machine import cores
 from tools.profiling.finding import Measured
-from tools.profiling.timing import take_turns
+from tools.profiling.intervals import LEAST, interval_text, paired
+from tools.profiling.timing import COMPILING_SECONDS, turns
 from tools.profiling.whole import Loop, session_at
-from tools.studying.statistics import interval
 from trainer import config
 from trainer.data import Data
 from trainer.errors import BudgetrainError
 from trainer.hardware.device import use_bf16
 from trainer.session import Session
-
-COMPILING_SECONDS = 60.0
-"""Seconds of a profile from which on compilation, which takes as long by itself, is tried."""
-
-
-LEAST_TURNS = 3
-"""Turns from which on an interval is stated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +63,17 @@ class Tried:
         row: dict[str, Any] = {"option": self.change.option, "learns": self.change.learns}
         if self.refused is not None:
             return {**row, "refused": self.refused}
+        ratio = paired(self.base, self.changed)
         return {
             **row,
             "base": list(self.base),
             "changed": list(self.changed),
-            **effect(self.base, self.changed),
+            "speedup": ratio.speedup,
+            "low": ratio.low,
+            "high": ratio.high,
+            "significant": ratio.significant,
+            "unmeasured": ratio.unmeasured,
         }
-
-
-def effect(base: Sequence[float], changed: Sequence[float]) -> Mapping[str, Any]:
-    """Return how many times faster the second of two interleaved series is, with its 95% interval."""
-    logs = [math.log(one / other) for one, other in zip(base, changed, strict=True)]
-    # Of fewer turns an interval says nothing.
-    bounds = interval(logs) if len(logs) >= LEAST_TURNS else None
-    low, high = (None, None) if bounds is None else (math.exp(bounds.low), math.exp(bounds.high))
-    significant = low is not None and high is not None and (low > 1 or high < 1)
-    return {
-        "speedup": math.exp(statistics.median(logs)),
-        "low": low,
-        "high": high,
-        "significant": significant,
-    }
 
 
 def changes(measured: Measured, session: Session, seconds: float) -> list[Change]:
@@ -125,19 +106,14 @@ def tried(
     try:
         before = Loop(base, threads)
         after = Loop(other, change.run.threads or threads)
-        series: dict[str, list[float]] = {"base": [], "changed": []}
 
         def turn(name: str, loop: Loop, images: int) -> Callable[[], dict[str, float]]:
-            def window() -> dict[str, float]:
-                series[name].append(loop.window().seconds / images)
-                return {name: series[name][-1]}
-
-            return window
+            return lambda: {name: loop.window().seconds / images}
 
         works = [turn("base", before, run.batch_size), turn("changed", after, change.run.batch_size)]
-        take_turns(works, seconds)
-        # The first turn is the warm-up's.
-        return Tried(change, series["base"][1:], series["changed"][1:])
+        # What the first turn takes, the warm-up's, is left out.
+        series = turns(works, seconds, LEAST)
+        return Tried(change, series["base"], series["changed"])
     finally:
         other.close()
         torch.set_num_threads(threads)
@@ -273,6 +249,6 @@ def told(row: Mapping[str, Any]) -> str:
     """Return a tried change's effect in a line for the terminal."""
     if "refused" in row:
         return f"tried {row['option']}: not possible, {row['refused']}"
-    spread = "" if row["low"] is None else f" (95% interval {row['low']:.2f} to {row['high']:.2f})"
+    spread = f" (95% interval {interval_text(row['low'], row['high'], row.get('unmeasured'))})"
     learns = "; changes what is learned" if row["learns"] else ""
     return f"tried {row['option']}: {row['speedup']:.2f} times as fast{spread}{learns}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ from pipeline.formats.whole import write_whole
 from tools.arguments import parse
 from tools.outputs import check_output
 from tools.profiling.files import read_profile
+from tools.profiling.intervals import DRIFT, Ratio, apart, drift
 from tools.profiling.page import sorting
 from tools.reporting.document import document, section
 from tools.reporting.markup import Safe, el
 from tools.reporting.wording import NONE, percent
-from tools.studying.sheets import NOTHING, Figure, Sheet, page_table, terminal, words
-from tools.studying.statistics import ALPHA, t_quantile
+from tools.studying.sheets import Figure, Sheet, page_table, terminal, words
 from trainer.errors import RunError
 
 PAGE = "comparison.html"
@@ -31,38 +30,6 @@ MACHINE = ("cpu", "gpu", "device", "cores", "torch")
 
 LOOP = "loop"
 """The whole step, among the components."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """How many times faster the second of two series is, with its interval at 1 - `ALPHA`.
-
-    None for the bounds where a series has fewer than two values.
-    """
-
-    speedup: float
-    low: float | None
-    high: float | None
-
-    @property
-    def significant(self) -> bool:
-        """Whether the interval leaves out 1."""
-        return self.low is not None and self.high is not None and not self.low <= 1 <= self.high
-
-
-def ratio(one: Sequence[float], other: Sequence[float]) -> Ratio:
-    """Compare two independent series of seconds, by Welch's interval on their logarithms."""
-    logs = [[math.log(value) for value in series if value > 0] for series in (one, other)]
-    speedup = math.exp(statistics.median(logs[0]) - statistics.median(logs[1]))
-    if min(map(len, logs)) < 2:
-        return Ratio(speedup, None, None)
-    errors = [statistics.variance(series) / len(series) for series in logs]
-    freedoms = [error**2 / (len(series) - 1) for error, series in zip(errors, logs, strict=True)]
-    if not sum(freedoms):
-        return Ratio(speedup, speedup, speedup)
-    half = t_quantile(1 - ALPHA / 2, max(1, int(sum(errors) ** 2 / sum(freedoms)))) * math.sqrt(sum(errors))
-    mean = statistics.fmean(logs[0]) - statistics.fmean(logs[1])
-    return Ratio(speedup, math.exp(mean - half), math.exp(mean + half))
 
 
 @dataclass(frozen=True)
@@ -121,11 +88,16 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 def sentence(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """Return how the whole step compares, per image."""
-    before, after = (per_image(profile)[LOOP] for profile in (one, other))
-    found = ratio(before, after)
+    found = _ratio(one, other, LOOP)
     change = 1 / found.speedup - 1
     faster = "less" if change < 0 else "more"
-    sure = "significantly" if found.significant else "which is within the measurements' spread"
+    sure = (
+        "significantly"
+        if found.significant
+        else f"and whether that is more than chance is not measurable ({found.unmeasured})"
+        if found.unmeasured
+        else "which is within the measurements' spread and the machine's drift"
+    )
     steps = [1e3 * statistics.median(windows(profile)[LOOP]) for profile in (one, other)]
     return (
         f"The second takes {percent(abs(change))} {faster} time per image, {sure}: {steps[1]:,.4g} ms per "
@@ -137,6 +109,17 @@ def per_image(profile: Mapping[str, Any]) -> dict[str, list[float]]:
     """Return a profile's seconds per image, by component."""
     size = int(profile["batch_size"])
     return {name: [value / size for value in values] for name, values in windows(profile).items()}
+
+
+def _later(profile: Mapping[str, Any], name: str) -> list[float]:
+    """Return a component's seconds per image at later moments: of whole steps, beside tried settings."""
+    if name != LOOP:
+        return []
+    return [statistics.median(row["base"]) for row in profile.get("tried", []) if row.get("base")]
+
+
+def _ratio(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> Ratio:
+    return apart(per_image(one)[name], per_image(other)[name], (_later(one, name), _later(other, name)))
 
 
 def compared(one: Mapping[str, Any], other: Mapping[str, Any]) -> Sheet:
@@ -157,15 +140,14 @@ def compared(one: Mapping[str, Any], other: Mapping[str, Any]) -> Sheet:
     for name in [LOOP, *(name for name in names if name != LOOP)]:
         if name not in names:
             continue
-        found = ratio(per_image(one)[name], per_image(other)[name])
+        found = _ratio(one, other, name)
         medians = [1e3 * statistics.median(series[name]) for series in (before, after)]
-        interval = NOTHING if found.low is None else Figure(f"{found.low:.2f} to {found.high:.2f}", found.low)
         rows.append(
             (
                 words("the whole step" if name == LOOP else name),
                 *(Figure(f"{value:,.4g}", value) for value in medians),
                 Figure(f"{found.speedup:.2f}", found.speedup, bold=found.significant),
-                interval,
+                Figure(found.text, found.low),
                 words("yes" if found.significant else "no"),
             )
         )
@@ -191,8 +173,26 @@ def page(
             el("p", "First: ", one["sentence"]),
             el("p", "Second: ", other["sentence"]),
         ),
+        _reading(one, other),
         script=sorting(),
     )
+
+
+def _reading(one: Mapping[str, Any], other: Mapping[str, Any]) -> Safe:
+    """Return how the intervals are made."""
+    moved = [percent(drift(per_image(profile)[LOOP], _later(profile, LOOP))) for profile in (one, other)]
+    lines = [
+        "Two profiles of one recipe differ, too: between them clocks, other programs and the layout of "
+        "memory change. An interval therefore has, of each profile, the spread of its level between "
+        "beginning, middle and end, and the moments at which settings were tried; it is at least as wide as "
+        f"if that were {percent(DRIFT, 0)}, so that differences below about 6% are never called significant.",
+        f"Here a step's level moved by {moved[0]} within the first profile and by {moved[1]} within the "
+        "second (standard deviations).",
+        "To tell smaller differences apart, have one profile try the setting: it then takes turns with the "
+        "run as it is.",
+        "An interval whose bounds lie tenfold apart, or of fewer than three windows, is not measurable.",
+    ]
+    return section("How to read this", el("ul", [el("li", line) for line in lines], class_="notes"))
 
 
 def _settings(one: Mapping[str, Any], other: Mapping[str, Any]) -> Safe | None:

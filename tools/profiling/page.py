@@ -10,6 +10,7 @@ from typing import Any
 from tools.profiling import charts, sections
 from tools.profiling.changes import best
 from tools.profiling.charts import milliseconds
+from tools.profiling.intervals import interval_text
 from tools.profiling.loops import median_step
 from tools.profiling.memory_section import memory
 from tools.reporting.bars import MEANINGS
@@ -130,14 +131,13 @@ def _tried(row: Row) -> tuple[Figure, ...]:
             NOTHING,
         )
     base, changed = (1e3 * statistics.median(row[name]) * row["batch_size"] for name in ("base", "changed"))
-    interval = NOTHING if row["low"] is None else Figure(f"{row['low']:.2f} to {row['high']:.2f}", row["low"])
     return (
         words(row["option"]),
         learns,
         Figure(f"{base:,.4g}", base),
         Figure(f"{changed:,.4g}", changed),
         Figure(f"{row['speedup']:.2f}", row["speedup"], bold=row["significant"]),
-        interval,
+        Figure(interval_text(row["low"], row["high"], row.get("unmeasured")), row["low"]),
     )
 
 

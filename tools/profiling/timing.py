@@ -18,11 +18,14 @@ LEAST_SECONDS = 0.01
 
 MOST_CALLS = 200
 LEAST_REPEATS = 5
-"""Repeats, unless they take `LONGEST` times the seconds asked for: then two are enough."""
+"""Repeats, unless they take `LONGEST` times the seconds asked for: then fewer are enough."""
 
 LONGEST = 1.5
 LONGEST_SLACK = 5.0
 """Seconds beyond which fewer repeats are enough, however few seconds were asked for."""
+
+COMPILING_SECONDS = 60.0
+"""Seconds of a measurement from which on compilation, which takes as long by itself, is tried."""
 
 
 def wait_for(device: torch.device) -> None:
@@ -74,15 +77,21 @@ def take_turns(works: Sequence[Work], seconds: float) -> dict[str, float]:
     return {name: statistics.median(taken) for name, taken in turns(works, seconds).items()}
 
 
-def turns(works: Sequence[Work], seconds: float) -> dict[str, list[float]]:
-    """Return all of each work's results, interleaved A B C A B C ... for about ``seconds``."""
+def turns(works: Sequence[Work], seconds: float, least: int = 2) -> dict[str, list[float]]:
+    """Return all of each work's results, interleaved A B C A B C ... for about ``seconds``.
+
+    Parameters
+    ----------
+    least
+        Repeats, however long they take.
+    """
     for work in works:
         work()
     gc.collect()
     times: dict[str, list[float]] = {}
     end, repeats = time.perf_counter() + seconds, 0
     latest = end + (LONGEST - 1) * seconds + LONGEST_SLACK
-    while repeats < (LEAST_REPEATS if time.perf_counter() < latest else 2) or time.perf_counter() < end:
+    while repeats < (LEAST_REPEATS if time.perf_counter() < latest else least) or time.perf_counter() < end:
         for work in works:
             for name, taken in work().items():
                 times.setdefault(name, []).append(taken)
