@@ -14,6 +14,7 @@ from rich.console import Console
 from pipeline.formats.whole import write_whole
 from tools.arguments import parse
 from tools.outputs import check_output
+from tools.profiling import reference
 from tools.profiling.files import read_profile
 from tools.profiling.intervals import DRIFT, Ratio, apart, drift
 from tools.profiling.page import sorting
@@ -28,8 +29,14 @@ PAGE = "comparison.html"
 MACHINE = ("cpu", "gpu", "device", "cores", "torch")
 """Entries of the environment without which times don't compare."""
 
+MOVED = 1.1
+"""Times by which a machine's own speed may differ between two profiles without a note."""
+
 LOOP = "loop"
 """The whole step, among the components."""
+
+NAMES = {LOOP: "the whole step", reference.NAME: "the machine itself"}
+"""Names of components in the table, where they have others."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +80,24 @@ def windows(profile: Mapping[str, Any]) -> Mapping[str, Sequence[float]]:
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Return notes where two profiles aren't of the same machine."""
+    """Return notes where two profiles aren't of the same machine, or not of an equally fast one."""
     pairs = [
         (name, one.get("environment", {}).get(name), other.get("environment", {}).get(name))
         for name in MACHINE
     ]
     told = [f"{name} {before} there and {after} here" for name, before, after in pairs if before != after]
-    if not told:
+    if told:
+        return [
+            f"these profiles are of different machines ({'; '.join(told)}): their times don't compare "
+            "settings"
+        ]
+    faster = _machine(one, other)
+    if max(faster, 1 / faster) < MOVED:
         return []
+    how = f"{max(faster, 1 / faster):.2f} times as {'fast' if faster > 1 else 'slow'}"
     return [
-        f"these profiles are of different machines ({'; '.join(told)}): their times don't compare settings"
+        f"the machine itself was {how} for the second, by a fixed piece of work that both timed: other "
+        "programs used it, so profile both again while it is quiet"
     ]
 
 
@@ -108,7 +123,11 @@ def sentence(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
 def per_image(profile: Mapping[str, Any]) -> dict[str, list[float]]:
     """Return a profile's seconds per image, by component."""
     size = int(profile["batch_size"])
-    return {name: [value / size for value in values] for name, values in windows(profile).items()}
+    return {
+        # The fixed piece of work has no images.
+        name: [value if name == reference.NAME else value / size for value in values]
+        for name, values in windows(profile).items()
+    }
 
 
 def _later(profile: Mapping[str, Any], name: str) -> list[float]:
@@ -119,7 +138,15 @@ def _later(profile: Mapping[str, Any], name: str) -> list[float]:
 
 
 def _ratio(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> Ratio:
-    return apart(per_image(one)[name], per_image(other)[name], (_later(one, name), _later(other, name)))
+    later = _later(one, name), _later(other, name)
+    machine = 1.0 if name == reference.NAME else _machine(one, other)
+    return apart(per_image(one)[name], per_image(other)[name], later, machine)
+
+
+def _machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    """Return how many times faster the machine itself was for the second profile; 1 where it isn't known."""
+    before, after = (windows(profile).get(reference.NAME) for profile in (one, other))
+    return statistics.median(before) / statistics.median(after) if before and after else 1.0
 
 
 def compared(one: Mapping[str, Any], other: Mapping[str, Any]) -> Sheet:
@@ -144,7 +171,7 @@ def compared(one: Mapping[str, Any], other: Mapping[str, Any]) -> Sheet:
         medians = [1e3 * statistics.median(series[name]) for series in (before, after)]
         rows.append(
             (
-                words("the whole step" if name == LOOP else name),
+                words(NAMES.get(name, name)),
                 *(Figure(f"{value:,.4g}", value) for value in medians),
                 Figure(f"{found.speedup:.2f}", found.speedup, bold=found.significant),
                 Figure(found.text, found.low),
@@ -188,6 +215,8 @@ def _reading(one: Mapping[str, Any], other: Mapping[str, Any]) -> Safe:
         f"if that were {percent(DRIFT, 0)}, so that differences below about 6% are never called significant.",
         f"Here a step's level moved by {moved[0]} within the first profile and by {moved[1]} within the "
         "second (standard deviations).",
+        "The machine itself, a fixed piece of work that is no part of the run, was timed in turns with the "
+        "stages of each; by as much as it was faster or slower, so may all others be.",
         "To tell smaller differences apart, have one profile try the setting: it then takes turns with the "
         "run as it is.",
         "An interval whose bounds lie tenfold apart, or of fewer than three windows, is not measurable.",

@@ -16,7 +16,9 @@ from pipeline import AUGMENTS, Augmentation, Loader, RawBatch
 from pipeline.augment import Augment
 from pipeline.randomness import Keys
 from samplers import Feedback
+from tools.profiling import reference
 from tools.profiling.loading import Loading, Whole
+from tools.profiling.reference import Reference
 from tools.profiling.timing import Alone, Work
 from trainer.build import build_sampler
 from trainer.methods import Losses
@@ -59,9 +61,11 @@ class Stages:
         stage = replace(session.stage, pixels=session.pixels)
         self._streams = {feed.name: feed.first(stage) for feed in session.feeds}
         self.loading = Loading(session, self._raws)
+        self._reference = Reference(session.device)
 
     def close(self) -> None:
         """Close resources opened for the components."""
+        self._reference.close()
         self.loading.close()
 
     @property
@@ -83,6 +87,7 @@ class Stages:
             self._feedback(),
             self._alone("cached", self.cached, self._steps),
             whole,
+            self._alone(reference.NAME, self._reference.call),
         ]
 
     @property

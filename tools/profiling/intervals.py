@@ -78,13 +78,14 @@ def paired(base: Sequence[float], changed: Sequence[float]) -> Ratio:
         return Ratio(speedup, unmeasured=_too_few(len(logs), "turn"))
     found = interval(logs)
     assert found is not None
-    return _ratio(speedup, found.low, found.high, [math.exp(value) for value in logs])
+    return _ratio(speedup, found.low, found.high, _varying(max(logs) - min(logs)))
 
 
 def apart(
     one: Sequence[float],
     other: Sequence[float],
     later: tuple[Sequence[float], Sequence[float]] = ((), ()),
+    machine: float = 1.0,
 ) -> Ratio:
     """Compare two series of seconds that were measured apart, by Welch's interval on their logarithms.
 
@@ -92,6 +93,8 @@ def apart(
     ----------
     later
         Levels at further moments of either measurement.
+    machine
+        How many times faster the machine itself was for the second, by a fixed piece of work.
     """
     logs = [[math.log(value) for value in series if value > 0] for series in (one, other)]
     speedup = math.exp(statistics.median(logs[0]) - statistics.median(logs[1]))
@@ -99,12 +102,15 @@ def apart(
     if fewest < LEAST:
         return Ratio(speedup, unmeasured=_too_few(fewest, "window"))
     levels = [_level(series, more) for series, more in zip(logs, later, strict=True)]
+    if machine != 1:
+        levels.append((math.log(machine) ** 2, _CERTAIN))
     error = sum(variance for variance, _ in levels)
     freedom = error**2 / sum(variance**2 / known for variance, known in levels)
     half = t_quantile(1 - ALPHA / 2, max(1, min(_CERTAIN, int(freedom)))) * math.sqrt(error)
     center = math.log(speedup)
-    spread = max(logs, key=lambda series: max(series) - min(series))
-    return _ratio(speedup, center - half, center + half, [math.exp(value) for value in spread])
+    spread, moved = max(max(series) - min(series) for series in logs), abs(math.log(machine))
+    why = f"the machine itself differed {math.exp(moved):.1f}-fold" if moved > spread else _varying(spread)
+    return _ratio(speedup, center - half, center + half, why)
 
 
 def drift(series: Sequence[float], later: Sequence[float] = ()) -> float:
@@ -128,13 +134,20 @@ def _moments(logs: Sequence[float], later: Sequence[float]) -> list[float]:
     return [*(statistics.median(part) for part in parts), *(math.log(value) for value in later if value > 0)]
 
 
-def _ratio(speedup: float, low: float, high: float, varying: Sequence[float]) -> Ratio:
+def _ratio(speedup: float, low: float, high: float, why: str) -> Ratio:
+    """Return a ratio with its interval, or ``why`` that says nothing."""
     # Beyond what a float's exponential holds an interval says nothing either.
     bounds = [math.exp(max(-700.0, min(700.0, value))) for value in (low, high)]
     if not _says_something(*bounds):
-        return Ratio(speedup, unmeasured=f"its times vary {max(varying) / min(varying):.1f}-fold")
+        return Ratio(speedup, unmeasured=why)
     # The median may lie outside of an interval of the mean.
     return Ratio(speedup, min(bounds[0], speedup), max(bounds[1], speedup))
+
+
+def _varying(logs: float) -> str:
+    if logs > math.log(1e4):
+        return "its times vary more than 10,000-fold"
+    return f"its times vary {math.exp(logs):,.1f}-fold"
 
 
 def _says_something(low: float, high: float) -> bool:

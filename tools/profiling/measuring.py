@@ -12,7 +12,7 @@ import torch
 
 from pipeline.machine import cores
 from pipeline.recording import SCHEMA
-from tools.profiling import disk
+from tools.profiling import disk, reference
 from tools.profiling.components import PART, Stages
 from tools.profiling.finding import Measured
 from tools.profiling.loops import SLOWEST, slowest_of, some
@@ -129,6 +129,7 @@ def measure(session: Session, at: float, seconds: float) -> Profiled:
         stages.close()
     medians = {name: statistics.median(taken) for name, taken in windows.items()}
     step, wait, cached, loading = (medians.pop(name) for name in ("loop", "wait", "cached", "loading"))
+    del medians[reference.NAME]
     parts = {name.removeprefix(PART): medians.pop(name) for name in list(medians) if name.startswith(PART)}
     network = sum(medians[name] for name in ("forward", "backward", "optimizer"))
     measured = Measured(

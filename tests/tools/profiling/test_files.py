@@ -85,14 +85,32 @@ def test_drift_between_two_profiles_is_no_significant_difference(
     assert "differences below about 6% are never called significant" in page
 
 
+def test_a_machine_that_was_slower_itself_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quiet, busy = (
+        write(tmp_path / name, 0.02, windows={"loop": [times * 0.02] * 6, "machine": [times * 0.005] * 6})
+        for name, times in (("quiet", 1.0), ("busy", 1.8))
+    )
+    assert main(["profile", str(quiet), str(busy)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "note: the machine itself was 1.80 times as slow for the second, by a fixed piece of work" in said
+    assert (
+        "80.0% more time per image, and whether that is more than chance is not measurable (the machine"
+        in said
+    )
+    assert main(["profile", str(quiet), str(quiet)]) == 0
+    assert "note" not in capsys.readouterr().out
+
+
 def test_what_an_interval_says_nothing_about_is_not_measurable(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    windows = {"loop": [0.02, 0.021, 0.02], "order": [1e-6, 1e-2, 1e-5, 3e-3], "feedback": [1e-4, 1e-4]}
+    windows = {"loop": [0.02, 0.021, 0.02], "order": [1e-7, 1e-2, 1e-5, 3e-3], "feedback": [1e-4, 1e-4]}
     folders = [write(tmp_path / name, 0.02, windows=windows) for name in ("one", "other")]
     assert main(["profile", *map(str, folders)]) == 0
     page = (folders[1] / "comparison.html").read_text()
-    assert "not measurable: its times vary 10000.0-fold" in page
+    assert "not measurable: its times vary more than 10,000-fold" in page
     assert "not measurable: 2 windows are too few" in page
     assert "e+" not in page
     assert "nan" not in capsys.readouterr().out

@@ -32,6 +32,15 @@ def test_windows_of_one_moment_do_not_hide_the_drift_between_profiles() -> None:
     assert not apart(one, [0.85 * value for value in one], ([1.3, 1.2], [])).significant
 
 
+def test_what_the_machine_itself_did_is_no_difference_of_profiles() -> None:
+    rng = random.Random(0)
+    one = [rng.uniform(0.999, 1.001) for _ in range(60)]
+    slower = [2 * value for value in one]
+    assert apart(one, slower).significant
+    assert not apart(one, slower, machine=1 / 1.9).significant
+    assert apart(one, slower, machine=1.02).significant
+
+
 def test_turns_are_compared_in_pairs() -> None:
     base = [1.0, 2.0, 3.0, 4.0]
     found = paired(
