@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from pathlib import Path
@@ -20,8 +21,15 @@ def compiled_by_resolution(module: nn.Module) -> nn.Module:
     A graph for all sizes would be slower than one per resolution.
     """
     keep_kernels_by_processor()
+    # It speaks of compilers on machines without a GPU, too, as it is first imported.
+    logging.getLogger("torch.utils.cpp_extension").addFilter(_of_note)
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     return torch.compile(module, dynamic=False)  # type: ignore[return-value]
+
+
+def _of_note(record: logging.LogRecord) -> bool:
+    """Return whether a message of PyTorch's is more than that this machine has no GPU."""
+    return "No CUDA runtime is found" not in record.getMessage()
 
 
 def keep_kernels_by_processor() -> Path:

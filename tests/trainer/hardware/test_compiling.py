@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
-from trainer.hardware.compiling import keep_kernels_by_processor
+from trainer.hardware.compiling import compiled_by_resolution, keep_kernels_by_processor
 
 
 @pytest.fixture
@@ -59,3 +61,14 @@ def test_graphs_of_narrower_vectors_are_not_run_with_wider_ones(cache: Path) -> 
         if capability is None:
             del environment["ATEN_CPU_CAPABILITY"]
         subprocess.run([sys.executable, "-c", PROGRAM], check=True, env=environment, timeout=300)
+
+
+def test_that_there_is_no_gpu_is_not_told_of(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    compiled_by_resolution(nn.Identity())
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    with caplog.at_level(logging.WARNING, logger.name):
+        # Filters of a logger hold for what is logged through it, as PyTorch does.
+        logger.warning("No CUDA runtime is found, using CUDA_HOME='%s'", "/usr/local")
+        logger.warning("a compiler is too old")
+    assert "CUDA" not in caplog.text
+    assert "too old" in caplog.text
