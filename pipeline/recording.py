@@ -14,6 +14,7 @@ import torch
 
 from pipeline.clock import CLOCK
 from pipeline.device import timer
+from pipeline.engines import ENGINES, EngineConfig
 from pipeline.errors import DataError
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
@@ -150,7 +151,11 @@ class LoaderProfile:
         return {
             "schema": SCHEMA,
             "kind": "loader",
-            "setting": f"{len(waits):,} batches of {loader.batch_size} from {loader.dataset.path}",
+            "setting": (
+                f"{len(waits):,} batches of {loader.batch_size} from {loader.dataset.path}, engine "
+                f"{_named(loader.engine)}, prefetch {loader.prefetch}, {loader.device}"
+            ),
+            "engine": _named(loader.engine),
             "batch_size": loader.batch_size,
             "batches": len(waits),
             "seconds": seconds,
@@ -171,6 +176,11 @@ class LoaderProfile:
             When no batch was taken, or the file can't be written.
         """
         write_whole(Path(path), (dumps(self.figures()) + "\n").encode())
+
+
+def _named(engine: EngineConfig) -> str:
+    """Return the name of an engine in recipes; its class's for one that isn't in the table."""
+    return next((name for name, cls in ENGINES.items() if cls is type(engine)), type(engine).__name__)
 
 
 def numbered(rows: list[list[Any]]) -> list[list[Any]]:

@@ -72,6 +72,8 @@ class Loader:
 
     Attributes
     ----------
+    dataset, engine, batch_size, augment, seed, device, rank, world_size, prefetch
+        As given, with defaults resolved.
     times
         `LoaderTimes` since the loader was made.
 
@@ -105,6 +107,8 @@ class Loader:
         if not 0 <= seed < 1 << 32:
             raise DataError(f"an augmentation seed must be at least 0 and below 2**32; got {seed}")
         self.dataset = dataset
+        self.engine = engine or ResidentEngine()
+        self.prefetch = prefetch
         self.batch_size = batch_size
         self.augment = augment
         self.seed = seed
@@ -115,7 +119,7 @@ class Loader:
         self._samples = len(dataset)
         # Engines read, and resident keeps, every image once, however many copies stand in the set.
         stored = dataset.dataset if isinstance(dataset, Multiplied) else dataset
-        self._levels: Levels | None = Levels(stored, engine or ResidentEngine(), self.device)
+        self._levels: Levels | None = Levels(stored, self.engine, self.device)
         self._specs: dict[tuple[Views | None, Stage], BatchSpec] = {}
         self._assembly = Assembly(
             dataset,

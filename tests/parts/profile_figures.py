@@ -30,6 +30,7 @@ def figures(**entries: Any) -> dict[str, Any]:
             "low": 0.97 * speedup,
             "high": 1.03 * speedup,
             "significant": abs(speedup - 1) > 0.03,
+            "unmeasured": None,
             "batch_size": 64,
         }
 
@@ -63,6 +64,15 @@ def figures(**entries: Any) -> dict[str, Any]:
             tried("--batch-size 128", 0.95, learns=True),
             {"option": "--engine resident", "learns": False, "refused": "it must fit", "batch_size": 64},
         ],
+        "untried": [
+            {"option": "--compile", "learns": False, "by": "--seconds 60"},
+            {"option": "--prefetch 12", "learns": False, "by": "--tries 4"},
+        ],
+        "disturbed": None,
+        "reserve": 30 / 28,
+        "gap": row("gap", 0.15),
+        "phases_of_step": {"wait": 18.0, "augment": 2.0, "forward": 3.0, "backward": 6.0, "rest": 1.0},
+        "trace": {"file": "trace.json", "bytes": 3_100_000, "steps": 10},
         "stages": [
             row("order", 0.05),
             row("reading", 24.0, beside=True),
@@ -97,6 +107,7 @@ def figures(**entries: Any) -> dict[str, Any]:
             "free": 4_000_000_000,
             "per_image": 150_000.0,
             "batch_size": 64,
+            "samples": 60_000,
             "fits": 24_064,
             "curve": {
                 "owners": {
@@ -113,6 +124,7 @@ def figures(**entries: Any) -> dict[str, Any]:
         },
         "loader": {
             "engine": "ffcv",
+            "unvaried": None,
             "ahead": 3,
             "threads": [
                 {"threads": 1, "images_per_second": 2286.0},

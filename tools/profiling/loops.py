@@ -16,18 +16,38 @@ SLOWEST = 5
 WAITS = 0.1
 """Part of the time spent waiting for batches from which on the loader is the bound."""
 
-LOADING = {
-    "read": (
-        "reading and decoding images",
-        "give the engine more threads (--engine.threads), or keep the set in memory (--engine resident)",
-    ),
-    "draw": ("drawing the augmentation's random numbers", "take a shorter chain (--augment)"),
-    "place": (
-        "putting batches together",
-        "read smaller images, or keep the set on the device (--engine resident)",
-    ),
+_WORK = {
+    "read": "reading and decoding images",
+    "draw": "drawing the augmentation's random numbers",
+    "place": "putting batches together",
 }
-"""A loader's stages, and what helps against each."""
+"""A loader's stages."""
+
+_OPTIONS = {
+    "read": "give the engine more threads (--engine.threads), or keep the set in memory (--engine resident)",
+    "draw": "take a shorter chain (--augment)",
+    "place": "read smaller images, or keep the set on the device (--engine resident)",
+}
+"""Remedies of a run by stage, as options to type."""
+
+_SMALLER = "convert smaller images (trainer convert --square)"
+
+_ARGUMENTS = {
+    "read": {
+        "resident": _SMALLER,
+        "ffcv": "give the engine more threads (FfcvEngine(threads=...)), or keep the set in memory "
+        "(Loader(engine=ResidentEngine()))",
+        "dali": "give the engine more threads (DaliEngine(threads=...)), or keep the set in memory "
+        "(Loader(engine=ResidentEngine()))",
+        "": "keep the set in memory (Loader(engine=ResidentEngine()))",
+    },
+    "draw": {"": "give the loader a shorter chain (Loader(augment=...))"},
+    "place": {
+        "resident": _SMALLER,
+        "": "read smaller images, or keep the set on the device (Loader(engine=ResidentEngine()))",
+    },
+}
+"""Remedies of a loop of one's own, as arguments in its code, by stage and engine."""
 
 
 def completed(profile: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,12 +112,20 @@ def _sentence(profile: Mapping[str, Any]) -> str:
     if not stages:
         return f"Training waits for batches {percent(stall)} of the time."
     name = max(stages, key=lambda stage: stages[stage])
-    said, help_ = LOADING.get(name, (name, "do less of it"))
+    said, help_ = _WORK.get(name, name), _help(profile, name)
     share = percent(stages[name] / sum(stages.values()), 0)
     return (
         f"Training waits for the loader {percent(stall)} of the time: {share} of its work is {said}; "
         f"{help_}, and a step would be up to {percent(stall, 0)} shorter."
     )
+
+
+def _help(profile: Mapping[str, Any], stage: str) -> str:
+    """Return what helps against a loader's stage, in the words of who can change it."""
+    if profile["kind"] != "loader":
+        return _OPTIONS.get(stage, "do less of it")
+    ways = _ARGUMENTS.get(stage, {})
+    return ways.get(profile.get("engine", ""), ways.get("", "do less of it"))
 
 
 def _loader_seconds(profile: Mapping[str, Any]) -> dict[str, float]:
