@@ -15,15 +15,17 @@ from rich.table import Table
 
 from pipeline.formats.strict_json import dumps
 from pipeline.formats.whole import write_whole
-from tools.arguments import asks_for_help
+from tools.arguments import UsageError, asks_for_help
 from tools.profiling import changes, trace
+from tools.profiling.charts import quantity
 from tools.profiling.comparing import Comparison
-from tools.profiling.files import FILE, PAGE, Shown, check_folder, is_profile
+from tools.profiling.files import OUT, Place, Shown, is_profile
 from tools.profiling.measuring import Profiled, measure, rows, setting
 from tools.profiling.page import page
 from tools.profiling.whole import session_at
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
+from tools.reporting.wording import SPACE
 from trainer import config
 from trainer.data import Data, open_data
 from trainer.errors import RunError
@@ -52,15 +54,17 @@ class Options:
     """Point of the run, as a fraction of the budget, for schedules of resolution and selection."""
 
     tries: int = 3
-    """Number of settings to try; each takes a warm-up besides its part of the seconds. Compiling is tried
-    from 60 seconds on."""
+    """Number of settings to try, those that help against the bound first; each takes a warm-up besides its
+    part of the seconds. Compiling is tried from 60 seconds on."""
 
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
-    """Folder of profile.html and profile.json; by default one of the run's name in profiles/."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar=OUT)] = None
+    """Where the profile is written: a folder, for profile.html and profile.json in it, or a file that ends in
+    .html, with the .json beside it; by default a folder of the run's name in profiles/."""
 
     trace: bool = False
     """Also write trace.json, a trace of torch.profiler with the phases and the loader's batches named, for
-    ui.perfetto.dev or chrome://tracing."""
+    ui.perfetto.dev or chrome://tracing. Its size is printed: about a kilobyte per operation, 256 MiB at
+    most."""
 
     trace_steps: int = 10
     """Steps of the trace."""
@@ -96,17 +100,20 @@ class Profile:
         RunError
             If the recipe or a part is unknown, or a value is out of range.
         """
-        paths = [Path(word) for word in words if not word.startswith("-")]
-        if words and is_profile(words[0]) and not asks_for_help(words):
-            second = len(paths) > 1 and is_profile(words[1])
-            return (Comparison if second else Shown).from_words(words, prog)
+        paths = leading(words)
+        if any(map(is_profile, paths)) and not asks_for_help(words):
+            if len(paths) > 2:
+                raise UsageError(
+                    f"one profile is shown and two are compared; got {len(paths)}: {' '.join(paths)}"
+                )
+            return (Comparison if len(paths) == 2 else Shown).from_words(words, prog)
         return cls(*read_run(words, prog, DESCRIPTION, Options))
 
     def execute(self, console: Console) -> int:
         """Measure, print a table and a sentence, and write the page."""
         options = self.options
-        out = options.out or PLACE / folder_name(self.run)
-        check_folder("--out", out)
+        place = Place.of(options.out or PLACE / folder_name(self.run))
+        place.check()
         if self.run.threads is not None:
             torch.set_num_threads(self.run.threads)
         with TerminalWatcher(console) as watcher:
@@ -119,41 +126,75 @@ class Profile:
                 console.print(setting(session, options.at), highlight=False, soft_wrap=True)
                 console.print(table(found))
                 self._try(found, data, Path(scratch), console)
-                if options.trace:
-                    path = out / trace.FILE
-                    trace.write(session, options.trace_steps, found.work.operations, path)
-                    console.print(f"trace: {path}", soft_wrap=True, highlight=False)
+                refused = self._trace(found, place, console) if options.trace else None
                 figures = found.table(self.run)
             finally:
                 session.close()
-        write(out, figures)
+        write(place, figures)
         console.print(figures["sentence"], highlight=False, markup=False, soft_wrap=not console.is_terminal)
-        console.print(f"page: {out / PAGE}", soft_wrap=True, highlight=False)
+        console.print(f"page: {place.page}", soft_wrap=True, highlight=False)
+        if refused is not None:
+            raise refused
         return 0
+
+    def _trace(self, found: Profiled, place: Place, console: Console) -> RunError | None:
+        """Write a trace; return why it would be too large, once all else is measured and worth its page."""
+        steps = self.options.trace_steps
+        try:
+            size = trace.write(found.session, steps, found.work.operations, place.trace)
+        except RunError as error:
+            return error
+        found.trace = {"file": place.trace.name, "bytes": size, "steps": steps}
+        said = f"trace: {place.trace} ({quantity(size, 'B')}, {steps} steps)"
+        console.print(said.replace(SPACE, " "), soft_wrap=True, highlight=False)
+        return None
 
     def _try(self, found: Profiled, data: Data, scratch: Path, console: Console) -> None:
         """Try the most promising settings, and print what they are worth."""
         options, session = self.options, found.session
-        candidates = changes.changes(found.measured, session, options.seconds)[: options.tries]
-        for number, change in enumerate(candidates):
-            seconds = 0.35 * options.seconds / len(candidates)
+        candidates = changes.changes(found.measured, session, options.seconds)
+        chosen = [change for change in candidates if change.takes is None][: options.tries]
+        found.untried = changes.left_out(candidates, options.tries)
+        for number, change in enumerate(chosen):
+            seconds = 0.35 * options.seconds / len(chosen)
             place = scratch / f"change-{number}"
             tried = changes.tried(self.run, data, options.at, session, change, seconds, place)
             row = {**tried.table(), "batch_size": self.run.batch_size}
             found.tried.append(row)
             console.print(changes.told(row), highlight=False, soft_wrap=True)
+        if found.untried:
+            left = ", ".join(f"{row['option']} ({row['by']})" for row in found.untried)
+            console.print(f"not tried: {left}", highlight=False, soft_wrap=True)
 
 
-def write(out: Path, figures: dict[str, Any]) -> None:
-    """Write a profile's figures and its page into a folder.
+def leading(words: Sequence[str]) -> list[str]:
+    """Return the words before the first option, --out left out of account.
+
+    >>> leading(["--out", "x.html", "a", "b"]), leading(["cifar10", "--seed", "3"])
+    (['a', 'b'], ['cifar10'])
+    """
+    rest, found = iter(words), []
+    for word in rest:
+        if word == "--out":
+            next(rest, None)
+        elif word.startswith("-"):
+            if not word.startswith("--out="):
+                break
+        else:
+            found.append(word)
+    return found
+
+
+def write(place: Place, figures: dict[str, Any]) -> None:
+    """Write a profile's figures and its page.
 
     Raises
     ------
     DataError
         When it can't be written to.
     """
-    write_whole(out / FILE, (dumps(figures) + "\n").encode())
-    write_whole(out / PAGE, page(figures).encode(errors="replace"))
+    write_whole(place.figures, (dumps(figures) + "\n").encode())
+    write_whole(place.page, page(figures).encode(errors="replace"))
 
 
 def table(found: Profiled) -> Table:
@@ -168,6 +209,10 @@ def table(found: Profiled) -> Table:
         label = f"  {name}" if of_augmentation else f"{name} (beside)" if name in measured.beside else name
         rate = f"{batch / seconds:,.0f}" if seconds > 0 and name != "rest" else ""
         made.add_row(label, f"{1e3 * seconds:,.3f}", rate, f"{measured.fraction(seconds):.1%}", style=style)
+    # What closes the sum; the waiting is part of it where the loader works beside the training.
+    made.add_row(
+        "together less alone", f"{1e3 * measured.gap:,.3f}", "", f"{measured.fraction(measured.gap):.1%}"
+    )
     made.add_section()
     made.add_row(
         "together", f"{1e3 * measured.step:,.3f}", f"{batch / measured.step:,.0f}", "100.0%", style="bold"

@@ -14,7 +14,9 @@ import torch
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.sources import ArraySource
 from tools.cli import main
+from tools.profiling.charts import quantity
 from tools.profiling.finding import BOUNDS
+from tools.reporting.wording import SPACE, multiple
 from trainer.recipe import load
 
 ALWAYS = {"order", "reading", "draws", "augmentation", "forward", "backward", "optimizer", "feedback", "rest"}
@@ -91,6 +93,21 @@ def test_every_stage_is_there_and_the_figures_hang_together(
     assert 0 <= found["rest"]["share"] < 1
     assert 0 <= figures["stall"] <= 1
     assert figures["bottleneck"] in BOUNDS
+    # Of each stage alone, and by the loop's own clock: both add up to the step.
+    alone = sum(row["milliseconds"] for row in figures["stages"]) + figures["gap"]["milliseconds"]
+    assert alone == pytest.approx(together["milliseconds"])
+    assert sum(figures["phases_of_step"].values()) == pytest.approx(together["milliseconds"])
+    assert figures["phases_of_step"]["rest"] == pytest.approx(found["rest"]["milliseconds"])
+    page = (tmp_path / "profile" / "profile.html").read_text()
+    assert "By the clock of the loop, in its median window: these add up to the step." in page
+    # One quantity for what the loader alone gives, wherever it stands.
+    assert figures["reserve"] == pytest.approx(together["milliseconds"] / figures["loading"]["milliseconds"])
+    assert page.count(multiple(figures["reserve"])) >= 2
+    assert "holds the set in memory, and the training takes batches from there itself" in page
+    assert figures["memory"]["fits"] <= 1280
+    # Nothing was tried, and each setting says what would have it tried.
+    assert {row["by"] for row in figures["untried"]} >= {"--tries 1", "--seconds 60"}
+    assert {"--compile", "--no-channels-last"} <= {row["option"] for row in figures["untried"]}
     # As they were given, not as the profile assumes them for schedules that stand still.
     assert figures["settings"]["epochs"] == load("fashion_mnist_cpu").epochs
     assert figures["settings"]["batch_size"] == 16
@@ -101,13 +118,23 @@ def test_every_stage_is_there_and_the_figures_hang_together(
         assert name in said
 
 
-def test_a_setting_is_tried_and_steps_are_traced(fashion: Path, tmp_path: Path) -> None:
+def test_a_setting_is_tried_and_steps_are_traced(
+    fashion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     figures = profile(fashion, tmp_path, "--tries", "1", "--trace", "--trace-steps", "2")
     (tried,) = figures["tried"]
     assert tried["option"].startswith("--")
     assert tried["speedup"] > 0
-    assert len(tried["base"]) == len(tried["changed"]) > 1
-    assert tried["option"] in (tmp_path / "profile" / "profile.html").read_text()
+    assert len(tried["base"]) == len(tried["changed"]) >= 3
+    page = (tmp_path / "profile" / "profile.html").read_text()
+    assert tried["option"] in page
+    assert f"1 of {1 + len(figures['untried'])} settings that may help were tried." in page
+    assert "--tries 2" in page
+    said = capsys.readouterr().out
+    size = (tmp_path / "profile" / "trace.json").stat().st_size
+    assert figures["trace"] == {"file": "trace.json", "bytes": size, "steps": 2}
+    assert f"({quantity(size, 'B')}, 2 steps)".replace(SPACE, " ") in said
+    assert "<code>trace.json</code> beside this page" in page
     work, memory = figures["work"], figures["memory"]
     assert 50 < work["operations"] < 1000
     assert 0 < work["flops"] < work["peak_flops"]
@@ -139,6 +166,8 @@ def test_a_trace_that_would_be_too_large_is_refused(
     said = capsys.readouterr().err
     assert "a trace must be at most 1 MiB; 900 steps of" in said
     assert "lower --trace-steps, to" in said
+    # What was measured before isn't lost.
+    assert "Timeline" in (tmp_path / "profile" / "profile.html").read_text()
 
 
 def test_a_selection_that_scores_has_its_stages(fashion: Path, tmp_path: Path) -> None:

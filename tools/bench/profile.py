@@ -101,10 +101,10 @@ class ProfileBench:
         for number, entry in enumerate(grid):
             entry.open(data, 0.5, scratch / f"grid-{number}", threads)
         # In turns: a machine that slows down for a while would else decide between neighbors in the grid.
-        for _ in range(self.windows):
+        for turn in range(self.windows):
             for entry in grid:
                 if entry.refused is None:
-                    entry.measure()
+                    entry.measure(turn)
         for entry in grid:
             entry.close()
         torch.set_num_threads(threads)

@@ -34,11 +34,14 @@ class Change:
         The changed run.
     learns
         Whether it changes what is learned, and not only how fast.
+    takes
+        The option of `trainer profile` without which there is no time to try it; None where there is.
     """
 
     option: str
     run: config.Run
     learns: bool = False
+    takes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +88,31 @@ def changes(measured: Measured, session: Session, seconds: float) -> list[Change
         Of the whole profile.
     """
     known = _Known(session, beside=bool(measured.beside), seconds=seconds)
-    makers = [*FIRST.get(measured.bottleneck, ()), *GENERAL]
+    groups = measured.groups
+    shares = {name: measured.fraction(groups[name]) for name in groups if name != measured.longest}
+    # What is next after the bound may be the bound once that is gone.
+    others = [name for name in sorted(shares, key=lambda name: -shares[name]) if shares[name] > _NEXT]
+    makers = [maker for name in (measured.bottleneck, *others) for maker in FIRST.get(name, ())]
     found: dict[str, Change] = {}
-    for maker in dict.fromkeys(makers):
+    for maker in dict.fromkeys([*makers, *GENERAL]):
         change = maker(known)
         if change is not None:
             found.setdefault(change.option, change)
     return list(found.values())
+
+
+def left_out(candidates: Sequence[Change], tries: int) -> list[Mapping[str, Any]]:
+    """Return the candidates that aren't tried, with the option that would have them tried."""
+    fitting = [change for change in candidates if change.takes is None]
+    return [
+        {
+            "option": change.option,
+            "learns": change.learns,
+            "by": change.takes or f"--tries {fitting.index(change) + 1}",
+        }
+        for change in candidates
+        if change.takes is not None or fitting.index(change) >= tries
+    ]
 
 
 def tried(
@@ -163,12 +184,19 @@ def _prefetch(known: _Known) -> Change | None:
     return Change(f"--prefetch {prefetch}", replace(known.run, prefetch=prefetch))
 
 
-def _threads(known: _Known) -> Change | None:
+def _more_threads(known: _Known) -> Change | None:
+    return _threads(known, cores()) if torch.get_num_threads() < cores() else None
+
+
+def _fewer_threads(known: _Known) -> Change | None:
+    now = torch.get_num_threads()
+    return _threads(known, max(1, now // 2)) if now > 1 else None
+
+
+def _threads(known: _Known, threads: int) -> Change | None:
     if not known.on_cpu:
         return None
-    now, most = torch.get_num_threads(), cores()
-    threads = most if now < most else max(1, most // 2)
-    return None if threads == now else Change(f"--threads {threads}", replace(known.run, threads=threads))
+    return Change(f"--threads {threads}", replace(known.run, threads=threads))
 
 
 def _larger_batches(known: _Known) -> Change | None:
@@ -187,15 +215,17 @@ def _bf16(known: _Known) -> Change | None:
 
 def _compiled(known: _Known) -> Change | None:
     run = known.run
-    if run.compile or run.gradient_checkpointing or known.seconds < COMPILING_SECONDS:
+    if run.compile or run.gradient_checkpointing:
         return None
-    return Change("--compile", replace(run, compile=True))
+    takes = f"--seconds {COMPILING_SECONDS:g}" if known.seconds < COMPILING_SECONDS else None
+    return Change("--compile", replace(run, compile=True), takes=takes)
 
 
 def _channels_last(known: _Known) -> Change | None:
-    if known.run.channels_last:
-        return None
-    return Change("--channels-last", replace(known.run, channels_last=True))
+    now = known.run.channels_last
+    return Change(
+        "--no-channels-last" if now else "--channels-last", replace(known.run, channels_last=not now)
+    )
 
 
 def _beside(known: _Known) -> Change | None:
@@ -219,23 +249,26 @@ def _rarer_logs(known: _Known) -> Change | None:
 Maker = Callable[[_Known], Change | None]
 
 FIRST: Mapping[str, Sequence[Maker]] = {
-    "network": (_threads, _compiled, _bf16, _channels_last),
-    "memory": (_bf16, _compiled, _threads),
-    "launches": (_larger_batches, _compiled, _threads),
-    "reading": (_engine_threads, _resident, _prefetch),
+    "network": (_more_threads, _compiled, _bf16, _channels_last, _larger_batches),
+    "memory": (_bf16, _compiled, _channels_last, _more_threads),
+    "launches": (_larger_batches, _compiled, _fewer_threads),
+    "reading": (_engine_threads, _resident, _prefetch, _more_threads),
     "decoding": (_engine_threads, _resident, _prefetch),
     "disk": (_resident, _engine_threads, _prefetch),
     "rereading": (_engine_threads, _resident),
-    "draws": (_larger_batches, _prefetch),
+    "draws": (_prefetch, _larger_batches),
     "copies": (_resident, _prefetch),
-    "augmentation": (_threads, _larger_batches),
-    "selection": (_threads, _compiled, _bf16),
+    "augmentation": (_more_threads, _larger_batches, _fewer_threads),
+    "selection": (_more_threads, _compiled, _bf16),
     "sampler": (_beside, _longer_rounds),
     "feedback": (_rarer_logs, _larger_batches),
 }
-"""By the bound, what may help against it."""
+"""By the bound, what may help against it, the most promising first."""
 
-GENERAL: Sequence[Maker] = (_threads, _larger_batches, _compiled, _bf16, _channels_last)
+_NEXT = 0.1
+"""Fraction of a step from which on a group that isn't the bound has its changes tried after the bound's."""
+
+GENERAL: Sequence[Maker] = (_larger_batches, _compiled, _bf16, _channels_last, _fewer_threads)
 """Changes that may help anyway."""
 
 

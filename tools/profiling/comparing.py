@@ -13,9 +13,8 @@ from rich.console import Console
 
 from pipeline.formats.whole import write_whole
 from tools.arguments import parse
-from tools.outputs import check_output
 from tools.profiling import reference
-from tools.profiling.files import read_profile
+from tools.profiling.files import OUT, check_page, page_file, read_profile
 from tools.profiling.intervals import DRIFT, Ratio, apart, drift
 from tools.profiling.page import sorting
 from tools.reporting.document import document, section
@@ -49,8 +48,9 @@ class Comparison:
     after: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
     """Folder or file of the second, compared with the first."""
 
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The page's file (default: comparison.html beside the second)."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar=OUT)] = None
+    """Where the page is written: a folder, for comparison.html in it, or a file that ends in .html (default:
+    comparison.html beside the second)."""
 
     @classmethod
     def from_words(cls, words: Sequence[str], prog: str) -> Comparison:
@@ -61,8 +61,8 @@ class Comparison:
         """Print the table and write the page."""
         one, other = (read_profile(path) for path in (self.before, self.after))
         folder = self.after if self.after.is_dir() else self.after.parent
-        out = self.out or folder / PAGE
-        check_output("--out", out, PAGE)
+        out = page_file(self.out or folder, PAGE)
+        check_page(out)
         notes, sheet, said = differences(one, other), compared(one, other), sentence(one, other)
         for note in notes:
             console.print(f"note: {note}", highlight=False, soft_wrap=True)

@@ -23,21 +23,55 @@ from trainer.errors import RunError
 FILE, PAGE = "profile.json", "profile.html"
 """Names of a profile's files in its folder."""
 
+OUT = "FOLDER|FILE.html"
+"""Values of --out, of each of the command's forms."""
+
+_ENDING = ".html"
+
 KINDS = ("run", "loader", "steps")
 """Profiles: of a run's settings, of a loader in anybody's loop, and of some steps of a real run."""
 
 
-def is_profile(word: str) -> bool:
-    """Return whether a word of a command line is the path of a profile, rather than a recipe's name."""
-    path = Path(word)
-    return word.endswith(".json") or (path.is_dir() and not word.startswith("-"))
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Files that ``--out`` stands for: a folder of them, or a page .html with the others beside it."""
+
+    page: Path
+    figures: Path
+    trace: Path
+
+    @classmethod
+    def of(cls, out: Path) -> Place:
+        """Return the files of a profile that is written to ``out``."""
+        if out.suffix.lower() == _ENDING:
+            return cls(out, out.with_suffix(".json"), out.with_suffix(".trace.json"))
+        return cls(out / PAGE, out / FILE, out / "trace.json")
+
+    def check(self) -> None:
+        """Raise UsageError unless a profile can be written there."""
+        check_page(self.page)
+        check_output("--out", self.figures, FILE, mark=b'"kind"')
 
 
-def check_folder(option: str, folder: Path) -> None:
-    """Raise UsageError unless a profile can be written into ``folder``."""
+def page_file(out: Path, name: str) -> Path:
+    """Return the page that ``--out`` names: itself if it ends in .html, else ``name`` in that folder."""
+    return out if out.suffix.lower() == _ENDING else out / name
+
+
+def check_page(page: Path) -> None:
+    """Raise UsageError unless a page can be written."""
+    folder = page.parent
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{option} must be a folder; got the file {folder}: name another")
-    check_output(option, folder / FILE, FILE, mark=b'"kind"')
+        raise UsageError(
+            f"--out must be a folder, or a page that ends in {_ENDING}; got the file {folder}: name another"
+        )
+    check_output("--out", page, PAGE)
+
+
+def is_profile(word: str) -> bool:
+    """Return whether a word of a command line is the path of a profile, rather than a recipe or images."""
+    path = Path(word)
+    return word.endswith(".json") or (path / FILE).is_file()
 
 
 def read_profile(path: Path) -> dict[str, Any]:
@@ -78,8 +112,9 @@ class Shown:
     profile: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE.json")]
     """A profile's file, or its folder."""
 
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The page's file (default: beside the profile, with the ending .html)."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar=OUT)] = None
+    """Where the page is written: a folder, for profile.html in it, or a file that ends in .html (default:
+    beside the profile, with the ending .html)."""
 
     @classmethod
     def from_words(cls, words: Sequence[str], prog: str) -> Shown:
@@ -90,8 +125,8 @@ class Shown:
         """Write the page, and print the sentence and where it is."""
         figures = read_profile(self.profile)
         file = self.profile / FILE if self.profile.is_dir() else self.profile
-        out = self.out or file.with_suffix(".html")
-        check_output("--out", out, PAGE)
+        out = file.with_suffix(".html") if self.out is None else page_file(self.out, PAGE)
+        check_page(out)
         write_whole(out, page(figures).encode(errors="replace"))
         console.print(figures["sentence"], highlight=False, soft_wrap=not console.is_terminal)
         console.print(f"page: {out}", highlight=False, soft_wrap=True)

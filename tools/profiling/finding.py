@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.engines.protocol import holds_images
+from tools.profiling.reference import QUIET
 from trainer.config import Run
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -28,6 +29,10 @@ BOUNDS = (*GROUPS, "memory", "decoding")
 
 _NOISE = 0.25
 """Fraction of a step from which on loading that is slower than from memory is held to be the disk's."""
+
+
+LEAST_EXPLAINED, MOST_EXPLAINED = 0.6, 1.15
+"""Fractions of a step between which its stages alone come to it on a machine that nothing else uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,10 @@ class Measured:
         Whether the network is held up by the memory's bandwidth.
     loading
         Seconds per step of the loader alone on the samples of the set as they come; None if not measured.
+    overlaps
+        Whether a device works beside the host, so that stages alone may come to more than a step.
+    machine
+        Times that a fixed piece of work usually took longer than at best: above 1 on a busy machine.
     """
 
     run: Run
@@ -72,6 +81,8 @@ class Measured:
     host_bound: bool = False
     memory_bound: bool = False
     loading: float | None = None
+    overlaps: bool = False
+    machine: float = 1.0
 
     def group(self, name: str) -> float:
         """Return seconds per step of one of the `GROUPS`."""
@@ -94,6 +105,20 @@ class Measured:
     def loader(self) -> float:
         """Return the loader's seconds per step if it ran alone, on samples in memory."""
         return sum(self.stages.get(stage, 0.0) for stage in ("reading", "draws", "copy"))
+
+    @property
+    def reserve(self) -> float:
+        """Return how many times as many images as training takes the loader alone gives.
+
+        Of the set as it comes, where that was measured, and else of samples in memory.
+        """
+        return self.step / (self.loader if self.loading is None else self.loading)
+
+    @property
+    def gap(self) -> float:
+        """Return what a step takes beyond its stages alone and the waiting for others; may be below 0."""
+        own = sum(seconds for name, seconds in self.stages.items() if name not in self.beside)
+        return self.step - own - (self.wait if "reading" in self.beside else 0.0)
 
     @property
     def _from_disk(self) -> float:
@@ -152,10 +177,31 @@ class Measured:
     def explained(self) -> float:
         """Return what its stages alone come to on the critical path, as a fraction of a step.
 
-        Near 1, or above it, where nothing else uses the machine.
+        Near 1 where nothing else uses the machine.
         """
         groups = self.groups
         return self.fraction(max(sum(groups[name] for name in way) for way in self._ways))
+
+    @property
+    def disturbed(self) -> str | None:
+        """Return why the profile isn't to be trusted, in words; None if it is."""
+        if self.explained < LEAST_EXPLAINED:
+            return (
+                f"alone, its stages take only {self.explained:.0%} of a step: other programs, or more "
+                "threads than cores, compete for the machine, so profile it again while it is idle, or with "
+                "fewer --threads"
+            )
+        if self.explained > MOST_EXPLAINED and not self.overlaps:
+            return (
+                f"alone, its stages take {self.explained:.0%} of the step that they are part of: other "
+                "programs disturbed the measurement, so profile it again on a quiet machine"
+            )
+        if self.machine > QUIET:
+            return (
+                f"a fixed piece of work beside it usually took {self.machine:.1f} times as long as at best: "
+                "other programs used the machine, so profile it again while it is quiet"
+            )
+        return None
 
     def fraction(self, seconds: float) -> float:
         """Return seconds as a fraction of a step."""

@@ -44,8 +44,10 @@ class Profiled:
         Seconds per step of every window, by component; "loop" is the whole loop.
     cached
         Seconds per step on batches in memory.
-    tried
-        Rows of the changes that were tried.
+    tried, untried
+        Rows of the changes that were tried, and of those that weren't.
+    trace
+        File, bytes and steps of a trace; None without one.
     """
 
     session: Session
@@ -58,6 +60,8 @@ class Profiled:
     memory: Memory
     loader: Mapping[str, Any]
     tried: list[Mapping[str, Any]] = field(default_factory=list)
+    untried: list[Mapping[str, Any]] = field(default_factory=list)
+    trace: Mapping[str, Any] | None = None
 
     def table(self, run: Run) -> dict[str, Any]:
         """Return the figures, as in profile.json; times in milliseconds per step where they say so.
@@ -87,12 +91,18 @@ class Profiled:
             "batch_size": measured.run.batch_size,
             "bottleneck": measured.bottleneck,
             "gain": measured.gain,
-            "sentence": sentence(measured),
+            "sentence": sentence(measured, self.tried),
+            "disturbed": measured.disturbed,
+            "reserve": measured.reserve,
             "groups": {name: 1e3 * seconds for name, seconds in measured.groups.items()},
             "tried": self.tried,
+            "untried": self.untried,
+            "trace": self.trace,
             "stages": [row(name, seconds) for name, seconds in measured.stages.items()],
             "augmentations": [row(name, seconds) for name, seconds in measured.parts.items()],
+            "gap": row("gap", measured.gap),
             "together": row("together", measured.step),
+            "phases_of_step": {name: 1e3 * seconds for name, seconds in self.loop.usual.items()},
             "cached": row("cached", self.cached),
             "loading": None if measured.loading is None else row("loading", measured.loading),
             "stall": measured.fraction(measured.wait),
@@ -129,6 +139,8 @@ def measure(session: Session, at: float, seconds: float) -> Profiled:
         stages.close()
     medians = {name: statistics.median(taken) for name, taken in windows.items()}
     step, wait, cached, loading = (medians.pop(name) for name in ("loop", "wait", "cached", "loading"))
+    # As the clock has it: with the phases it comes to the whole step.
+    medians["rest"] = loop.usual["rest"]
     del medians[reference.NAME]
     parts = {name.removeprefix(PART): medians.pop(name) for name in list(medians) if name.startswith(PART)}
     network = sum(medians[name] for name in ("forward", "backward", "optimizer"))
@@ -144,6 +156,8 @@ def measure(session: Session, at: float, seconds: float) -> Profiled:
         host_bound=loop.host_bound,
         memory_bound=work.memory_bound(network),
         loading=loading,
+        overlaps=session.device.type != "cpu",
+        machine=reference.slowdown(windows[reference.NAME]),
     )
     return Profiled(session, at, measured, windows, cached, loop, work, memory, loader)
 
@@ -163,9 +177,16 @@ def setting(session: Session, at: float) -> str:
 
 def _loader(session: Session, stages: Stages, seconds: float) -> dict[str, Any]:
     """Return the loader's rates by threads, what it reads, and how fast the disk gives it when it is cold."""
-    images = session.loader.batch_size
-    rows = []
-    if stages.loading.asynchronous and hasattr(session.run.engine, "threads"):
+    images, engine = session.loader.batch_size, SLOTS["engine"].named(session.run)
+    rows, unvaried = [], None
+    if not stages.loading.asynchronous:
+        unvaried = (
+            f"Its rate isn't measured against threads: the engine {engine} holds the set in memory, and the "
+            "training takes batches from there itself."
+        )
+    elif not hasattr(session.run.engine, "threads"):
+        unvaried = f"Its rate isn't measured against threads: the engine {engine} has no such option."
+    else:
         counts = sorted({1, 2, cores(), 2 * cores()})
         end = time.perf_counter() + seconds
         for number in counts:
@@ -175,9 +196,10 @@ def _loader(session: Session, stages: Stages, seconds: float) -> dict[str, Any]:
                 break
     train = session.data.train
     return {
-        "engine": SLOTS["engine"].named(session.run),
+        "engine": engine,
         "ahead": session.run.prefetch if stages.loading.asynchronous else 0,
         "threads": rows,
+        "unvaried": unvaried,
         "bytes_per_image": float(train.sizes.mean()),
         "cold": disk.cold(train),
     }

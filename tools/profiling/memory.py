@@ -37,6 +37,8 @@ class Memory:
         Bytes that one more image per batch takes.
     batch_size
         Images per step.
+    samples
+        Images of the set.
     curve
         Bytes of the tensors alive over the operations of a step; None for compiled steps.
     """
@@ -47,16 +49,19 @@ class Memory:
     free: int
     per_image: float
     batch_size: int
+    samples: int
     curve: Curve | None = None
 
     @property
     def fits(self) -> int:
-        """Images per step that would fit, with a tenth of the free memory left."""
-        return self.batch_size + int(0.9 * self.free / self.per_image) if self.per_image > 0 else 0
+        """Images per step that would fit, with a tenth of the free memory left; no more than the set has."""
+        if self.per_image <= 0:
+            return 0
+        return min(self.samples, self.batch_size + int(0.9 * self.free / self.per_image))
 
     def table(self) -> Mapping[str, Any]:
         """Return the figures, as in the JSON file."""
-        names = ("device", "peak", "free", "per_image", "batch_size", "fits")
+        names = ("device", "peak", "free", "per_image", "batch_size", "samples", "fits")
         figures = {name: getattr(self, name) for name in names}
         curve = None if self.curve is None else self.curve.table()
         return {"owners": dict(self.owners), **figures, "curve": curve}
@@ -121,7 +126,7 @@ def memory_of(
         peak, free = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, free_memory()
     per_image = activations / images + batch * (1 + ahead) / len(raw)
     curve = curve_of(session, whole)
-    return Memory(owners, str(device), peak, free, per_image, session.run.batch_size, curve)
+    return Memory(owners, str(device), peak, free, per_image, session.run.batch_size, len(dataset), curve)
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -23,11 +23,13 @@ def memory(profile: Row) -> Safe | None:
     spoken = ", ".join(f"{name} {quantity(size, 'B')}" for name, size in owners.items())
     rows: list[list[Child]] = [[charts.owner(name), quantity(size, "B")] for name, size in owners.items()]
     whose = "the process" if held["device"] == "cpu" else "PyTorch on the device"
-    fits = (
-        f" About {held['fits']:,} images per batch would fit, by {quantity(held['per_image'], 'B')} each."
-        if held["fits"]
-        else ""
-    )
+    each = f", by {quantity(held['per_image'], 'B')} per image"
+    if not held["fits"]:
+        fits = ""
+    elif held["fits"] >= held.get("samples", float("inf")):
+        fits = f" A batch of all {held['samples']:,} images of the set would fit{each}."
+    else:
+        fits = f" About {held['fits']:,} images per batch would fit{each}."
     peak, free = quantity(held["peak"], "B"), quantity(held["free"], "B")
     said = f"At its largest, {whose} held {peak}; {free} are free.{fits}"
     return section(

@@ -9,14 +9,15 @@ from typing import Any
 
 from tools.profiling import charts, sections
 from tools.profiling.changes import best
-from tools.profiling.charts import milliseconds
+from tools.profiling.charts import milliseconds, quantity
 from tools.profiling.intervals import interval_text
+from tools.profiling.loader_section import loader
 from tools.profiling.loops import median_step
 from tools.profiling.memory_section import memory
 from tools.reporting.bars import MEANINGS
 from tools.reporting.document import document, section
 from tools.reporting.markup import Child, Safe, details, el, table
-from tools.reporting.wording import NONE, TIMES, count, percent
+from tools.reporting.wording import NONE, TIMES, count, multiple, percent
 from tools.studying.sheets import NOTHING, Figure, Sheet, page_table, words
 
 Row = Mapping[str, Any]
@@ -28,20 +29,28 @@ def page(profile: Row) -> str:
     return document(
         f"Profile: {head}",
         el("header", el("p", profile["setting"], class_="kicker"), el("h1", head + ".")),
-        el("p", advice[:1].upper() + advice[1:] + ".") if advice else None,
+        el("aside", el("p", _sentence(profile["disturbed"])), class_="notice")
+        if profile.get("disturbed")
+        else None,
+        el("p", _sentence(advice)) if advice else None,
         _tiles(profile),
         _changes(profile),
         _timeline(profile),
+        sections.phases(profile),
         sections.stages(profile),
         sections.spent(profile),
         sections.roofline(profile),
         memory(profile),
-        sections.loader(profile),
+        loader(profile),
         sections.steps(profile),
         _settings(profile),
         _reading(profile),
         script=sorting(),
     )
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:] + "."
 
 
 def sorting() -> str:
@@ -63,7 +72,9 @@ def _tiles(profile: Row) -> Safe:
         rows.append(("Could be won", percent(profile["gain"], 0), "of a step, by removing its bound"))
     if "cached" in profile:
         cached = profile["cached"]["milliseconds"] / 1e3
-        rows.append(("Headspace", f"{step / cached:.2f}{TIMES}", "as fast on batches in memory"))
+        rows.append(("Headspace", f"{step / cached:.2f}{TIMES}", "as fast, were all batches in memory"))
+    if "reserve" in profile:
+        rows.append(("Loader alone", multiple(profile["reserve"]), "as many images as training takes"))
     return el(
         "dl",
         [
@@ -79,10 +90,10 @@ def _changes(profile: Row) -> Safe | None:
     if "tried" not in profile:
         return None
     rows = profile["tried"]
+    more = _untried(profile)
     if not rows:
-        return section(
-            "The change to make", el("p", "No setting was tried: --tries 3 tries the most promising.")
-        )
+        none = "No setting was tried: --tries 3 tries the three most promising."
+        return section("The change to make", el("p", none), more)
     winners = list(best(rows))
     if winners:
         first = winners[0]
@@ -112,7 +123,29 @@ def _changes(profile: Row) -> Safe | None:
         tuple(cells),
         texts=2,
     )
-    return section("The change to make", el("p", said), page_table(sheet))
+    said += [
+        f" {len(rows)} of {len(rows) + len(profile.get('untried', []))} settings that may help were tried."
+    ]
+    return section("The change to make", el("p", said), page_table(sheet), more)
+
+
+def _untried(profile: Row) -> Safe | None:
+    """Return the settings that weren't tried, with what would have them tried."""
+    rows = profile.get("untried", [])
+    if not rows:
+        return None
+    items = [
+        el(
+            "li",
+            el("code", row["option"]),
+            " (changes what is learned)" if row["learns"] else "",
+            ": tried with ",
+            el("code", row["by"]),
+        )
+        for row in rows
+    ]
+    said = "Not tried, as each takes its part of the seconds, in the order in which they may help:"
+    return el("div", el("p", said), el("ul", items, class_="notes"))
 
 
 def _times(row: Row) -> str:
@@ -169,6 +202,7 @@ def _timeline(profile: Row) -> Safe | None:
             "div", charts.timeline(spans), class_="scroll", role="region", aria_label="Timeline", tabindex="0"
         ),
         el("ul", [el("li", charts.key(name, meaning)) for name, meaning in keys.items()], class_="keys"),
+        _trace(profile),
         details(
             "Times in figures",
             table(
@@ -178,6 +212,20 @@ def _timeline(profile: Row) -> Safe | None:
                 class_="ledger",
             ),
         ),
+    )
+
+
+def _trace(profile: Row) -> Safe | None:
+    """Return where the trace is."""
+    trace = profile.get("trace")
+    if not trace:
+        return None
+    return el(
+        "p",
+        f"All operations of {trace['steps']} steps, with these phases and the loader's batches named, are "
+        "in ",
+        el("code", trace["file"]),
+        f" beside this page ({quantity(trace['bytes'], 'B')}): open it in ui.perfetto.dev or chrome://tracing.",
     )
 
 
@@ -206,7 +254,8 @@ def _reading(profile: Row) -> Safe:
         lines = [
             "A step is bound by the longest stage on the longer of two ways: the training, and the loader's "
             "thread beside it, where it has one. What could be won is how much shorter a step would be "
-            "without that stage.",
+            "without that stage. Headspace is how much faster steps are with batches in memory, without any "
+            "loading; what the loader alone gives is another quantity, its rate with no training beside it.",
             *lines,
             "A tried setting and the run as it is take turns, so that a busy machine disturbs both alike; "
             "bold is significant, by the 95% interval over these turns.",

@@ -1,4 +1,4 @@
-"""Sections of a profile's page: stages, roofline, loader, and how step times spread."""
+"""Sections of a profile's page: stages, phases, roofline, and how step times spread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tools.reporting.curves import figure
 from tools.reporting.document import section
 from tools.reporting.figures import Line
 from tools.reporting.markup import Child, Safe, el, table
-from tools.reporting.wording import NONE, SPACE, TIMES, count, percent, plain
+from tools.reporting.wording import MINUS, NONE, SPACE, TIMES, count, percent, plain
 
 Row = Mapping[str, Any]
 
@@ -34,7 +34,9 @@ ABOUT = {
     "backward": "backward pass",
     "optimizer": "update of the weights",
     "feedback": "losses to the sampler and the log",
-    "rest": "between all stages",
+    "rest": "between all phases of the loop",
+    "waiting for data": "in the loop, for what works beside it",
+    "gap": "what the step takes beyond the sum of the above that aren't beside it",
 }
 """Meanings of the stages."""
 
@@ -78,6 +80,13 @@ def stages(profile: Row) -> Safe | None:
                 else f"> 1,000{TIMES}",
             ]
         )
+    if "gap" in profile:
+        waiting = profile["stall"] * together if any(row["beside"] for row in profile["stages"]) else 0.0
+        rows = [("waiting for data", waiting)] * (waiting > 0) + [("gap", profile["gap"]["milliseconds"])]
+        for name, taken in rows:
+            label = "together less alone" if name == "gap" else name
+            about = el("span", ABOUT[name], class_="gloss")
+            body.append([[label, " ", about], "", f"{taken:,.3f}".replace("-", MINUS), NONE, NONE])
     cached = profile["cached"]
     said = (
         "Each stage was timed alone, on batches in memory; the line is a whole step of the loop. A stage "
@@ -148,53 +157,6 @@ def roofline(profile: Row) -> Safe | None:
     )
 
 
-def loader(profile: Row) -> Safe | None:
-    """Return the loader's rates, against what the training takes."""
-    found = profile.get("loader")
-    if not found:
-        return None
-    step = profile["together"]["milliseconds"] / 1e3
-    consumed = profile["batch_size"] / step
-    facts = []
-    if profile["loading"] is not None:
-        rate = profile["loading"]["images_per_second"]
-        facts.append(
-            f"Alone, on the set as it comes, the loader gives {count(rate)} images/s, {rate / consumed:.1f} "
-            "times what the training takes."
-        )
-    facts.append(f"An image takes {quantity(found['bytes_per_image'], 'B')} in the file.")
-    if found["cold"]:
-        cold = found["cold"]
-        facts.append(
-            f"From the disk, past the page cache, one thread reads {count(cold['images_per_second'])} "
-            f"images/s, {quantity(cold['bytes_per_second'], 'B/s')}."
-        )
-    drawing = None
-    if len(found["threads"]) > 1:
-        x = np.array([row["threads"] for row in found["threads"]], dtype=np.float64)
-        y = np.array([row["images_per_second"] for row in found["threads"]])
-        needed = np.full_like(x, consumed)
-        told = ", ".join(
-            f"{row['threads']} threads {count(row['images_per_second'])}" for row in found["threads"]
-        )
-        drawing = figure(
-            figures.lines(
-                "threads",
-                [Line(x, y, 0), Line(x, needed, 1, dash=1)],
-                title="Images per second against threads",
-                description=f"Line plot: {told}; the training takes {count(consumed)}.",
-                x_label="threads of the engine",
-                y_label="images/s",
-                from_zero=True,
-            ),
-            "The loader alone; dashed: what the training takes",
-        )
-    return section(
-        "The loader",
-        el("div", drawing, el("ul", [el("li", fact) for fact in facts], class_="notes"), class_="pair"),
-    )
-
-
 def steps(profile: Row) -> Safe | None:
     """Return the spread of step times, and what the slowest did."""
     taken = 1e3 * np.array(profile["steps"], dtype=np.float64)
@@ -222,11 +184,36 @@ def steps(profile: Row) -> Safe | None:
     )
 
 
+def phases(profile: Row) -> Safe | None:
+    """Return the phases of a step by the loop's own clock, which add up to it."""
+    found = profile.get("phases_of_step")
+    if not found:
+        return None
+    whole = sum(found.values())
+    rows = [
+        [charts.key(name, MEANINGS.get(name, ABOUT.get(name, ""))), f"{taken:,.3f}", percent(taken / whole)]
+        for name, taken in found.items()
+        if taken > 0
+    ]
+    return section(
+        "Where the step's time went",
+        el("p", "By the clock of the loop, in its median window: these add up to the step."),
+        table(
+            ["Phase", "ms per step", "of the step"],
+            [*rows, ["together", f"{whole:,.3f}", percent(1.0)]],
+            "Milliseconds per step by phase",
+            class_="ledger",
+        ),
+    )
+
+
 def spent(profile: Row) -> Safe | None:
     """Return what phases and the loader of some steps took; None for profiles that timed stages alone."""
-    loading, phases = profile.get("loading_seconds", {}), profile.get("phases", {})
-    if "stages" in profile or not (loading or phases):
+    loading, host = profile.get("loading_seconds", {}), profile.get("phases", {})
+    if "stages" in profile or not (loading or host):
         return None
+    if host:
+        host = {**host, "rest": max(0.0, profile["seconds"] - sum(host.values()))}
     batches = profile["batches"]
     rows = [
         [
@@ -235,10 +222,10 @@ def spent(profile: Row) -> Safe | None:
             f"{1e3 * seconds / batches:,.3f}",
             percent(seconds / profile["seconds"]),
         ]
-        for lane, meanings, table_ in (("host", MEANINGS, phases), ("loader", charts.STAGES, loading))
+        for lane, meanings, table_ in (("host", MEANINGS, host), ("loader", charts.STAGES, loading))
         for name, seconds in table_.items()
         if seconds
-        for meaning in [meanings.get(name, "")]
+        for meaning in [meanings.get(name, ABOUT.get(name, ""))]
     ]
     return section(
         "Time of these steps",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
+from tools.profiling.changes import best
 from tools.profiling.finding import Measured
-from tools.reporting.wording import listed, plain
+from tools.profiling.timing import COMPILING_SECONDS
+from tools.reporting.wording import listed, multiple, plain
 from trainer.slots import SLOTS
 
 _FEWER = {
@@ -18,16 +23,21 @@ _FEWER = {
 _WAIT = 0.05
 """Fraction of a step's time up to which waiting for data isn't mentioned."""
 
+Advised = tuple[str, Sequence[str]]
+"""A bound in words, and what may help against it, with the option to type."""
 
-_EXPLAINED = 0.6
-"""Fraction of a step below which its stages alone don't explain it: something else uses the machine."""
 
+def sentence(measured: Measured, tried: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Return a sentence with the bottleneck, and what helps against it as far as that was tried.
 
-def sentence(measured: Measured) -> str:
-    """Return a sentence with the bottleneck and its remedies."""
+    Parameters
+    ----------
+    tried
+        Rows of the settings that were tried.
+    """
     name = measured.bottleneck
     taken = measured.group(measured.longest)
-    said = {
+    said, remedies = {
         "network": _network,
         "memory": _memory,
         "launches": _launches,
@@ -42,82 +52,98 @@ def sentence(measured: Measured) -> str:
         "sampler": _order,
         "feedback": _feedback,
     }[name](measured, _percent(min(1.0, measured.fraction(taken))))
+    said = "; ".join([said, *_advice(remedies, tried)])
     waits = measured.fraction(measured.wait)
     if measured.beside and waits > _WAIT and name not in ("reading", "decoding", "disk", "draws", "copies"):
         said += f"; it also waits for data {_percent(waits)} of the time"
     if name not in ("network", "memory"):
         said += f"; without it a step would be {_percent(measured.gain)} shorter"
-    if measured.explained < _EXPLAINED:
-        said += (
-            f"; but alone, its stages take only {_percent(measured.explained)} of a step: other programs, or "
-            "more threads than cores, compete for the machine, so profile it again while it is idle, or with "
-            "fewer --threads"
-        )
+    if measured.disturbed is not None:
+        said += f"; but {measured.disturbed}"
     return f"{said}."
 
 
-def _network(measured: Measured, fraction: str) -> str:
-    run, times = measured.run, measured.step / measured.loader
-    help_ = ["train at lower resolutions (--resolution progressive)"] * (
-        SLOTS["resolution"].named(run) == "constant"
-    )
-    help_ += ["compile the network (--compile)"] * (not run.compile) + ["take a smaller one"]
+def _advice(remedies: Sequence[str], tried: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what to type, as it was measured, and what else may help and wasn't tried."""
+    done = [row for row in tried if "refused" not in row]
+    said = []
+    if winner := next(best(done), None):
+        learns = ", though it changes what is learned" if winner["learns"] else ""
+        said.append(f"type {winner['option']}: tried, it is {winner['speedup']:.2f} times as fast{learns}")
+    elif done:
+        names = listed([row["option"] for row in done])
+        said.append(f"tried, {names} {'makes' if len(done) == 1 else 'make'} it no faster beyond the spread")
+    options = {row["option"].split()[0] for row in tried}
+    left = [words for words in remedies if options.isdisjoint(re.findall(r"--[a-z][\w.-]*", words))]
+    return [*said, f"not tried: {listed(left, 'or')}"] if left else said
+
+
+_COMPILE = f"compile the network (--compile, tried from --seconds {COMPILING_SECONDS:g} on)"
+_LOWER = "train at lower resolutions (--resolution progressive)"
+
+
+def _network(measured: Measured, fraction: str) -> Advised:
+    run, times = measured.run, measured.reserve
+    help_ = [_LOWER] * (SLOTS["resolution"].named(run) == "constant")
+    help_ += [_COMPILE] * (not run.compile) + ["take a smaller one (--model)"]
     fed = (
-        f"the loader could feed {_times(times)} as many images"
+        f"the loader alone gives {multiple(times)} as many images"
         if times >= 1
         else "the loader keeps up beside it"
     )
     return (
-        f"Training is bound by the network{', as it should be' if measured.explained >= _EXPLAINED else ''}: "
-        f"forward, backward and update take {fraction} of a step, and {fed}; to go faster, "
-        f"{listed(help_, 'or')}"
-    )
+        f"Training is bound by the network{', as it should be' if measured.disturbed is None else ''}: "
+        f"forward, backward and update take {fraction} of a step, and {fed}"
+    ), help_
 
 
-def _reading(measured: Measured, fraction: str) -> str:
+def _reading(measured: Measured, fraction: str) -> Advised:
     engine = SLOTS["engine"].named(measured.run)
-    network = _times(measured.group("reading") / measured.group("network"))
+    network = multiple(measured.group("reading") / measured.group("network"))
     if engine == "resident":
-        help_ = "convert smaller images (trainer convert --square)"
+        help_ = ["convert smaller images (trainer convert --square)"]
     elif measured.decodes:
-        help_ = (
-            "decode in more threads (--engine.threads), or convert the set with resolution levels "
-            "(--levels), to smaller images (--max-resolution) or without compression (--encoding raw)"
-        )
+        help_ = [
+            "decode in more threads (--engine.threads)",
+            "convert the set with resolution levels (trainer convert --levels), to smaller images "
+            "(--max-resolution) or without compression (--encoding raw)",
+        ]
     else:
-        help_ = (
-            "keep the set in memory (--engine resident) or convert smaller images (trainer convert --square)"
-        )
+        help_ = [
+            "keep the set in memory (--engine resident)",
+            "convert smaller images (trainer convert --square)",
+        ]
     what = "JPEG decoding" if measured.decodes and engine != "resident" else "images to be read"
     return (
         f"Training waits for {what}: it takes {_ms(measured.group('reading'))} where a whole step takes "
-        f"{_ms(measured.step)}, {network} the network's time; {help_}"
-    )
+        f"{_ms(measured.step)}, {network} the network's time"
+    ), help_
 
 
-def _rereading(measured: Measured, fraction: str) -> str:
+def _rereading(measured: Measured, fraction: str) -> Advised:
     return (
         f"Training waits for chosen samples, which are read again at full resolution: that takes {fraction} "
-        "of a step; decode in more threads (--engine.threads), or convert the set without compression "
-        "(--encoding raw)"
-    )
+        "of a step"
+    ), [
+        "decode in more threads (--engine.threads)",
+        "convert the set without compression (trainer convert --encoding raw)",
+    ]
 
 
-def _draws(measured: Measured, fraction: str) -> str:
+def _draws(measured: Measured, fraction: str) -> Advised:
     return (
-        f"Training waits for the augmentation's random numbers: drawing them takes {fraction} of a step; "
-        "take a shorter chain (--augment), or larger images or networks, beside which it won't matter"
-    )
+        f"Training waits for the augmentation's random numbers: drawing them takes {fraction} of a step"
+    ), ["take a shorter chain (--augment)", "larger images or networks, beside which it won't matter"]
 
 
-def _copy(measured: Measured, fraction: str) -> str:
-    return (
-        f"Training waits for copies to the device: they take {fraction} of a step; keep the set on the "
-        "device (--engine resident), or read smaller images (trainer convert --levels)"
-    )
+def _copy(measured: Measured, fraction: str) -> Advised:
+    return f"Training waits for copies to the device: they take {fraction} of a step", [
+        "keep the set on the device (--engine resident)",
+        "read smaller images (trainer convert --levels)",
+    ]
 
 
-def _augmentation(measured: Measured, fraction: str) -> str:
+def _augmentation(measured: Measured, fraction: str) -> Advised:
     longest = max(measured.parts, key=lambda name: measured.parts[name], default="mixing")
     of_it = measured.fraction(measured.parts.get(longest, measured.stages.get("mixing", 0.0)))
     fewer = {
@@ -127,87 +153,76 @@ def _augmentation(measured: Measured, fraction: str) -> str:
     }.get(longest, "do without it")
     return (
         f"Training waits for augmentation: it takes {fraction} of a step, most of that {longest} "
-        f"({_percent(min(1.0, of_it))}); {fewer}, take a cheaper chain (--augment), or train at lower "
-        "resolutions (--resolution progressive)"
-    )
+        f"({_percent(min(1.0, of_it))})"
+    ), [fewer, "take a cheaper chain (--augment)", _LOWER]
 
 
-def _selection(measured: Measured, fraction: str) -> str:
+def _selection(measured: Measured, fraction: str) -> Advised:
     part = measured.run.selection
     name = SLOTS["selection"].part_name(part)
     options = {item.name for item in fields(part)}  # type: ignore[arg-type]
     fewer = [f"{words} (--selection.{option})" for option, words in _FEWER.items() if option in options][:1]
     if not part.scores:
         seldom = ["select in every other step (--selection.interrupt 2)"] if "interrupt" in options else []
-        ways = " or ".join([*fewer, *seldom]) or "take another (--selection)"
-        return f"Training is bound by choosing among candidates: {name} takes {fraction} of a step; {ways}"
+        ways = [*fewer, *seldom] or ["take another (--selection)"]
+        return f"Training is bound by choosing among candidates: {name} takes {fraction} of a step", ways
     lower = ["score at a lower resolution (--selection.pixels)"] if "pixels" in options else []
-    part_only = "or select in a part of the run only (--selection.start, --selection.interrupt)"
-    ways = ", ".join([*lower, *fewer, part_only])
-    return f"Training is bound by scoring candidates for {name}: it takes {fraction} of a step; {ways}"
+    part_only = "select in a part of the run only (--selection.start, --selection.interrupt)"
+    return (
+        f"Training is bound by scoring candidates for {name}: it takes {fraction} of a step",
+        [*lower, *fewer, part_only],
+    )
 
 
-def _order(measured: Measured, fraction: str) -> str:
+def _order(measured: Measured, fraction: str) -> Advised:
     name = SLOTS["sampler"].named(measured.run)
-    return (
-        f"Training waits for the sampler: {name}'s orders take {fraction} of a step; have them drawn beside "
-        "the training (--service process --lead 20), or less often (--round-length 1)"
-    )
+    return f"Training waits for the sampler: {name}'s orders take {fraction} of a step", [
+        "have them drawn beside the training (--service process --lead 20)",
+        "draw them less often (--round-length 1)",
+    ]
 
 
-def _feedback(measured: Measured, fraction: str) -> str:
-    return (
-        f"Training is held up by bringing losses back to the sampler: that takes {fraction} of a step; do it "
-        "less often (--log-every) or in larger batches (--batch-size)"
-    )
+def _feedback(measured: Measured, fraction: str) -> Advised:
+    return f"Training is held up by bringing losses back to the sampler: that takes {fraction} of a step", [
+        "do it less often (--log-every)",
+        "take larger batches (--batch-size)",
+    ]
 
 
-def _launches(measured: Measured, fraction: str) -> str:
-    compiled = [] if measured.run.compile else ["compile the network (--compile)"]
-    ways = listed(["take larger batches (--batch-size)", *compiled], "or")
-    beside = (
-        "; cores left to the loader, which works beside the training, may help too (--threads)"
-        if measured.beside
-        else ""
+def _launches(measured: Measured, fraction: str) -> Advised:
+    help_ = ["take larger batches (--batch-size)", *([] if measured.run.compile else [_COMPILE])]
+    help_ += ["leave cores to the loader, which works beside the training (--threads)"] * bool(
+        measured.beside
     )
     return (
         f"Training is bound by launches and Python, between and within its stages: they take {fraction} of a "
-        f"step; {ways}{beside}"
-    )
+        "step"
+    ), help_
 
 
-def _memory(measured: Measured, fraction: str) -> str:
-    help_ = [] if measured.run.compile else ["fuse its operations (--compile)"]
-    help_ += [
-        "halve its activations (--precision bf16)",
-        "train at lower resolutions (--resolution progressive)",
-    ]
+def _memory(measured: Measured, fraction: str) -> Advised:
+    help_ = [] if measured.run.compile else [_COMPILE]
     return (
         f"Training is bound by the memory's bandwidth: the network takes {fraction} of a step, and moves its "
-        f"bytes nearly as fast as memory can; {listed(help_, 'or')}"
-    )
+        "bytes nearly as fast as memory can"
+    ), [*help_, "halve its activations (--precision bf16)", _LOWER]
 
 
-def _disk(measured: Measured, fraction: str) -> str:
+def _disk(measured: Measured, fraction: str) -> Advised:
     engine = SLOTS["engine"].named(measured.run)
     memory = [] if engine == "resident" else ["keep the set in memory (--engine resident)"]
-    ways = [
+    return (
+        f"Training waits for the disk: loading takes {_ms(measured.loading or 0.0)} per step from there and "
+        f"{_ms(measured.loader)} from memory"
+    ), [
         *memory,
         "put it on a faster disk",
         "store it smaller (trainer convert --max-resolution, --square)",
     ]
-    return (
-        f"Training waits for the disk: loading takes {_ms(measured.loading or 0.0)} per step from there and "
-        f"{_ms(measured.loader)} from memory; {listed(ways, 'or')}"
-    )
 
 
 def _percent(fraction: float) -> str:
     return f"{fraction:.0%}" if fraction >= 0.1 else f"{fraction:.1%}"
-
-
-def _times(times: float) -> str:
-    return f"{times:,.0f} times" if times >= 10 else f"{times:.1f} times"
 
 
 def _ms(seconds: float) -> str:

@@ -18,8 +18,6 @@ from tools.profiling.whole import training_steps
 from trainer.errors import RunError
 from trainer.session import Session
 
-FILE = "trace.json"
-
 MOST_STEPS = 1000
 
 MOST_BYTES = 256 << 20
@@ -32,8 +30,8 @@ _ALIGNED = "trainer profile"
 """Name of the event by which the two clocks are aligned."""
 
 
-def write(session: Session, steps: int, operations: int | None, path: Path) -> None:
-    """Trace some steps of the training loop, and write them for Perfetto.
+def write(session: Session, steps: int, operations: int | None, path: Path) -> int:
+    """Trace some steps of the training loop, and write them for Perfetto; return the file's bytes.
 
     Parameters
     ----------
@@ -80,7 +78,9 @@ def write(session: Session, steps: int, operations: int | None, path: Path) -> N
     seen.export_chrome_trace(str(path))
     trace = json.loads(path.read_text(encoding="utf-8", errors="replace"))
     trace["traceEvents"] += events(recorder, aligned, trace["traceEvents"])
-    write_whole(path, json.dumps(trace).encode())
+    content = json.dumps(trace).encode()
+    write_whole(path, content)
+    return len(content)
 
 
 def events(recorder: Recorder, aligned: float, known: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -162,6 +162,22 @@ class Loop:
         return made
 
     @property
+    def usual(self) -> dict[str, float]:
+        """Seconds per step by phase in the median window; with "rest", of none, they sum to its step.
+
+        Of an even number of windows it is the mean of the two in the middle. The first one is the warm-up's.
+        """
+        ranked = sorted(self.windows[1:] or self.windows, key=lambda window: window.seconds)
+        middle = ranked[(len(ranked) - 1) // 2 : len(ranked) // 2 + 1]
+        phases = {
+            name: statistics.fmean(window.phases[name] for window in middle) for name in middle[0].phases
+        }
+        return {
+            **phases,
+            "rest": statistics.fmean(window.seconds for window in middle) - sum(phases.values()),
+        }
+
+    @property
     def step_seconds(self) -> list[float]:
         """Seconds of every step of the windows that weren't recorded."""
         return [seconds for window in self.windows for seconds in window.steps]

@@ -44,6 +44,15 @@ def percent(fraction: float | None, digits: int = 1) -> str:
     return NONE if fraction is None else f"{100 * fraction:.{digits}f}%"
 
 
+def multiple(times: float) -> str:
+    """Return how many times as much, in words.
+
+    >>> multiple(302.4), multiple(1.82)
+    ('302 times', '1.8 times')
+    """
+    return f"{times:,.0f} times" if times >= 10 else f"{times:.1f} times"
+
+
 def budget(fraction: float | None) -> str:
     """Return a budget as percent, without trailing zeros.
 

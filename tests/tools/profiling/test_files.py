@@ -15,6 +15,7 @@ from planted import SlowSource
 
 from pipeline import Loader, open_dataset, profile
 from tools.cli import main
+from tools.profiling.files import Place
 
 
 def write(folder: Path, seconds: float, **entries: Any) -> Path:
@@ -56,6 +57,54 @@ def test_a_loaders_figures_become_a_page(
     assert "<svg" in page
     assert "Timeline" in page
     assert "4 batches of 32" in page
+    assert "engine SlowSource, prefetch 3, cpu" in page
+    # A loop of one's own has no command line.
+    assert "Loader(engine=ResidentEngine())" in page
+    assert "--engine" not in page
+
+
+def test_out_is_a_folder_or_a_page(tmp_path: Path) -> None:
+    one, other = write(tmp_path / "one", 0.02), write(tmp_path / "other", 0.01)
+    for words, name in (
+        (["profile", str(one)], "profile.html"),
+        (["profile", str(one), str(other)], "comparison.html"),
+    ):
+        assert main([*words, "--out", str(tmp_path / "a" / "folder-0.3")]) == 0
+        assert (tmp_path / "a" / "folder-0.3" / name).is_file()
+        assert main([*words, "--out", str(tmp_path / "b" / "mine.html")]) == 0
+        assert (tmp_path / "b" / "mine.html").is_file()
+        (tmp_path / "b" / "mine.html").unlink()
+    assert Place.of(tmp_path / "x.html") == Place(
+        tmp_path / "x.html", tmp_path / "x.json", tmp_path / "x.trace.json"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("one", "othr"), "a profile must be a folder or file that `trainer profile` wrote; othr does not"),
+        (("oen", "other"), "a profile must be a folder or file that `trainer profile` wrote; oen does not"),
+        (("--out", "x.html", "one", "othr"), "wrote; othr does not exist"),
+        (("one", "other", "third"), "one profile is shown and two are compared; got 3: one other third"),
+        (("one", "--out", "file"), "--out must be a folder, or a page that ends in .html; got the file file"),
+    ],
+    ids=" ".join,
+)
+def test_a_mistyped_profile_is_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "other", "third"):
+        write(Path(name), 0.02)
+    Path("file").write_text("mine")
+    assert main(["profile", *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
 
 
 def test_two_profiles_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tools.profiling.finding import Measured
 from tools.profiling.sentences import sentence
+from tools.reporting.wording import multiple
 from trainer.config import Run
 from trainer.recipe import from_table
 from trainer.selection import SELECTIONS
@@ -32,7 +33,7 @@ LOADER = frozenset({"reading", "draws", "copy"})
 @pytest.mark.parametrize(
     ("profile", "bottleneck", "words"),
     [
-        (measured(forward=30.0, backward=60.0), "network", "could feed 48 times as many images"),
+        (measured(forward=30.0, backward=60.0), "network", "the loader alone gives 48 times as many images"),
         (measured(augmentation=9.0), "augmentation", "most of that standard"),
         (measured(scoring=9.0), "selection", "is bound by choosing among candidates"),
         (measured(order=9.0), "sampler", "--service process"),
@@ -102,6 +103,67 @@ def test_stages_that_do_not_explain_a_step_are_told_of() -> None:
     assert "--threads" in said
     # Stages beside the training are not added to its own.
     assert measured(LOADER, wait=6.0, reading=12.0, forward=4.0).explained == pytest.approx(14 / 15, rel=0.1)
+
+
+def test_stages_that_exceed_their_step_are_told_of() -> None:
+    # Forward and backward pass were timed while something else ran; the step when nothing did.
+    alone = measured(forward=30.0, backward=60.0)
+    assert alone.disturbed is None
+    over = replace(alone, step=0.7 * alone.step)
+    assert over.disturbed is not None
+    assert over.disturbed.startswith("alone, its stages take 143% of the step that they are part of")
+    said = sentence(over)
+    assert "as it should be" not in said
+    assert said.endswith("so profile it again on a quiet machine.")
+    # A device beside the host does several of them at once.
+    assert replace(over, overlaps=True).disturbed is None
+    assert "usually took 1.6 times as long as at best" in sentence(replace(alone, machine=1.6))
+
+
+def test_stages_and_their_gap_add_up_to_the_step() -> None:
+    alone = measured(forward=30.0, backward=60.0)
+    assert alone.gap == pytest.approx(0.0)
+    assert replace(alone, step=0.1).gap == pytest.approx(0.1 - sum(alone.stages.values()))
+    waits = measured(LOADER, wait=6.0, reading=12.0, forward=4.0)
+    own = sum(seconds for name, seconds in waits.stages.items() if name not in LOADER)
+    assert own + waits.wait + waits.gap == pytest.approx(waits.step)
+    assert waits.gap == pytest.approx(0.0)
+
+
+def test_the_reserve_is_of_the_set_as_it_comes() -> None:
+    alone = measured(forward=30.0, backward=60.0)
+    assert alone.reserve == pytest.approx(alone.step / 2e-3)
+    slower = replace(alone, loading=10e-3)
+    assert slower.reserve == pytest.approx(alone.step / 10e-3)
+    assert f"the loader alone gives {multiple(slower.reserve)} as many images" in sentence(slower)
+
+
+def row(option: str, speedup: float, *, learns: bool = False) -> dict[str, Any]:
+    return {"option": option, "learns": learns, "speedup": speedup, "significant": abs(speedup - 1) > 0.1}
+
+
+def test_only_what_was_tried_is_advised() -> None:
+    slow = replace(measured(LOADER, wait=9.0, reading=12.0), run=with_parts(engine="ffcv"))
+    threads, resident = row("--engine.threads 4", 1.8), row("--engine resident", 1.02)
+    said = sentence(slow)
+    assert "; not tried: decode in more threads (--engine.threads) or convert" in said
+    said = sentence(slow, [threads, resident])
+    assert "; type --engine.threads 4: tried, it is 1.80 times as fast; not tried: convert the set" in said
+    assert "decode in more threads" not in said
+    said = sentence(slow, [resident])
+    assert "; tried, --engine resident makes it no faster beyond the spread; not tried: decode in" in said
+    larger = row("--batch-size 128", 3.0, learns=True)
+    assert "type --batch-size 128: tried, it is 3.00 times as fast, though it changes what" in sentence(
+        slow, [larger]
+    )
+    # What leaves the result alone comes first, and what was refused was not measured.
+    assert "type --engine.threads 4" in sentence(slow, [larger, threads])
+    refused = {"option": "--engine resident", "learns": False, "refused": "it must fit"}
+    assert "no faster" not in sentence(slow, [refused])
+    network = measured(forward=30.0)
+    assert "not tried: train at lower resolutions (--resolution progressive), compile" in sentence(network)
+    assert "(--compile, tried from --seconds 60 on)" in sentence(network)
+    assert "--compile" not in sentence(network, [row("--compile", 0.99)]).split("not tried")[1]
 
 
 def test_waiting_beside_a_slower_network_is_mentioned() -> None:
