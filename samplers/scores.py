@@ -19,6 +19,7 @@ from samplers.draws.arrays import Floats
 from samplers.errors import SamplingError
 
 _NAMES = ("schema", "scores", "method", "metadata")
+_OPTIONAL = ("features", "p_true")
 _MAKE = "make it with `trainer score` or Scores.save"
 
 
@@ -27,7 +28,7 @@ class Scores:
     """One score per sample, and optionally features.
 
     On disk: a ``.npz`` archive of ``schema`` (1), ``scores`` float32[N], ``method`` and ``metadata`` (JSON)
-    as strings, and ``features`` float32[N, d] where there are any.
+    as strings, and ``features`` float32[N, d] and ``p_true`` float32[N] where there are any.
 
     Attributes
     ----------
@@ -39,12 +40,16 @@ class Scores:
         Provenance: networks, epochs, seeds, data set. Plain numbers and strings.
     features
         float32[N, d] or None: feature space for the distances of core-sets and the diversity of mcl.
+    p_true
+        float32[N] or None: mean probability of the true class over the epochs scored, for subset's choice
+        dual.
     """
 
     scores: Floats
     method: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     features: Floats | None = None
+    p_true: Floats | None = None
 
     def __post_init__(self) -> None:
         if self.scores.ndim != 1 or self.scores.dtype != np.float32:
@@ -64,6 +69,15 @@ class Scores:
             raise SamplingError(
                 f"features must be finite float32[{len(self.scores)}, d]; got {self.features.dtype} "
                 f"of shape {self.features.shape}"
+            )
+        if self.p_true is not None and (
+            self.p_true.shape != self.scores.shape
+            or self.p_true.dtype != np.float32
+            or not ((self.p_true >= 0) & (self.p_true <= 1)).all()
+        ):
+            raise SamplingError(
+                f"p_true must be probabilities, float32[{len(self.scores)}] in [0, 1]; got "
+                f"{self.p_true.dtype} of shape {self.p_true.shape}"
             )
 
     def save(self, path: Path) -> None:
@@ -86,8 +100,9 @@ class Scores:
             "method": self.method,
             "metadata": metadata,
         }
-        if self.features is not None:
-            columns["features"] = self.features
+        for name in _OPTIONAL:
+            if getattr(self, name) is not None:
+                columns[name] = getattr(self, name)
         partial = path.with_name(path.name + ".partial")
         try:
             with partial.open("wb") as file:
@@ -159,7 +174,8 @@ class Scores:
                 f"as many samples, {stored}: score this set, or use it anyway with --accept-changed-data"
             )
         try:
-            return cls(scores, str(columns["method"]), metadata, columns.get("features"))
+            more = {name: columns.get(name) for name in _OPTIONAL}
+            return cls(scores, str(columns["method"]), metadata, **more)
         except SamplingError as error:
             raise SamplingError(f"{path}: {error}: {_MAKE}") from None
 
@@ -173,7 +189,7 @@ def _columns(path: Path, file: BinaryIO) -> dict[str, NDArray[Any]]:
         )
     try:
         with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in (*_NAMES, "features") if name in archive.files}
+            return {name: archive[name] for name in (*_NAMES, *_OPTIONAL) if name in archive.files}
     except OSError:
         raise
     except Exception as error:  # zipfile and NumPy raise many types of errors on a damaged archive

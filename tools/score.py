@@ -18,17 +18,15 @@ from samplers.grouping.coreset import as_scores, facility_location, k_center
 from tools.outputs import check_output
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
-from tools.score_options import AVERAGED, NEEDS, WEIGHTS, ScoreOptions
+from tools.score_options import CORESETS, NEEDS, WEIGHTS, ScoreOptions
+from tools.score_runs import loaded, trained_on
 from trainer import config, recipe
-from trainer.build import build
-from trainer.data import digest, open_data, paths
+from trainer.data import open_data, paths
 from trainer.errors import RunError
-from trainer.hardware.device import choose_device
 from trainer.loop import train
 from trainer.parallel import World
 from trainer.run_folder import RunFolder, folder_name
 from trainer.scores.examples import (
-    ForgettingWatcher,
     check_holdout,
     el2n,
     features,
@@ -36,16 +34,25 @@ from trainer.scores.examples import (
     irreducible_losses,
     last_errors,
 )
+from trainer.scores.table import TRAJECTORIES
+from trainer.scores.trajectories import EpochWatcher
 from trainer.session import Session
 from trainer.settings import comparison
 from trainer.settings.fitting import check_metric
 from trainer.slots import SLOTS
-from trainer.state import resume
 
 DESCRIPTION = """Score every training sample by networks trained for it, or by those of finished runs.
 
   trainer score cifar10 --out el2n.npz
   trainer run cifar10 --sampler subset --sampler.scores el2n.npz --sampler.keep 0.7
+
+Other choices of a subset go with scores of their own, measured after every epoch of training: strata over the
+area under the margin without the hardest tenth (CCS), and draws by difficulty and uncertainty (DUAL):
+
+  trainer score cifar10 --metric aum --out aum.npz
+  trainer run cifar10 --sampler subset --sampler.scores aum.npz --sampler.choice ccs --sampler.cut 0.1
+  trainer score cifar10 --metric dual --out dual.npz
+  trainer run cifar10 --sampler subset --sampler.scores dual.npz --sampler.choice dual
 
 Images without a recipe are converted and scored as `trainer run` takes them: trainer score photos/.
 
@@ -69,6 +76,15 @@ the recipe's own schedule, and the cost of this and of scoring is charged to the
   trainer score cifar10 --metric irreducible_loss --of d/train.beton --data d/train-validation.beton
   trainer run cifar10 --data d/train.beton --selection rho_loss --selection.irreducible scores.npz
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """The session of one network, its scores, and mean probabilities where they go with them."""
+
+    session: Session
+    scores: NDArray[np.float32]
+    p_true: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,31 +119,34 @@ class Score:
         """Train or load the networks, score, and write the file."""
         self._check_metric(self.run)
         # Every file of scores names its method; arrays of images don't.
-        count = self._networks()
+        count = self.options.count
         each = [self._path(number) for number in range(count)] if self.options.each else []
         if len(set(each)) < len(each):
             raise RunError("--each names files by run folders, which must differ in name; leave --each out")
         for path in (self.options.out, *each):
             check_output("--out", path, "scores.npz", mark=b"method.npy")
         columns: list[NDArray[np.float32]] = []
+        p_true: list[NDArray[np.float32] | None] = []
         seen: NDArray[np.float32] | None = None
         costs: list[dict[str, float]] = []
         digests: set[str | None] = set()
-        coreset = self.options.metric in ("k_center", "facility_location")
+        coreset = self.options.metric in CORESETS
         other = None if self.options.of is None else open_dataset(self.options.of)
         source: config.Run | None = None
         for number in range(count):
-            session, column = self._score(number, coreset, other, console)
+            made = self._score(number, coreset, other, console)
+            session, column = made.session, made.scores
             source = source or session.run
             if coreset:
                 seen = column
             else:
                 columns.append(column)
+                p_true.append(made.p_true)
             ledger = session.ledger
             costs.append({name: getattr(ledger, name) for name in ("trained", "scored", "gradients")})
             costs[-1]["compute"] = session.account.compute
             costs[-1]["seed"] = session.run.seed
-            digests.add(_trained_on(session))
+            digests.add(trained_on(session))
             if len(digests) > 1:
                 raise RunError(
                     f"networks that score together must be of one training set; {self.options.runs[number]} "
@@ -137,6 +156,8 @@ class Score:
         assert source is not None
         cost = {name: sum(one[name] for one in costs) for name in costs[0]}
         about: dict[str, Any] = {"networks": max(1, len(columns)), "data_sha256": digests.pop()}
+        if getattr(TRAJECTORIES.get(self.options.metric), "least_window", 0):
+            about["window"] = self.options.window
         if other is not None:
             about |= {"data_sha256": other.card.digest, "holdout_sha256": about["data_sha256"]}
         about["recipe"] = source.recipe
@@ -145,12 +166,15 @@ class Score:
         else:
             about["after_hours"] = source.budget_hours
         self.options.out.parent.mkdir(parents=True, exist_ok=True)
-        for path, column, own in zip(each, columns, costs, strict=bool(each)):
-            Scores(column, self.options.metric, {**about, **own, "networks": 1}).save(path)
+        for number, path in enumerate(each):
+            one = {**about, **costs[number], "networks": 1}
+            Scores(columns[number], self.options.metric, one, p_true=p_true[number]).save(path)
         about |= {**cost, "seed": source.seed}
         if self.options.metric in WEIGHTS and len(columns) > 1:
             about["gamma"] = self.options.gamma
-        Scores(scores, self.options.metric, about, seen).save(self.options.out)
+        known = [mean for mean in p_true if mean is not None]
+        mean = np.stack(known).mean(axis=0, dtype=np.float64).astype(np.float32) if known else None
+        Scores(scores, self.options.metric, about, seen, mean).save(self.options.out)
         console.print(
             f"{self.options.metric} of {len(scores):,} samples: {self.options.out}\n"
             f"cost: {cost['trained']:,} samples trained, {cost['scored'] + cost['gradients']:,} scored",
@@ -168,14 +192,6 @@ class Score:
         name = runs[number].resolve().name if runs else f"s{self.run.seed + number}"
         return out.with_name(f"{out.stem}-{name}{out.suffix}")
 
-    def _networks(self) -> int:
-        options = self.options
-        if options.runs:
-            return 1 if options.metric in ("k_center", "facility_location") else len(options.runs)
-        if options.metric not in AVERAGED:
-            return 1
-        return (1 if options.metric in WEIGHTS else 10) if options.networks is None else options.networks
-
     def _mean(self, columns: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return the mean over networks: of powers --gamma if scores become weights, else of the scores."""
         table = np.stack(columns).astype(np.float64)
@@ -188,14 +204,12 @@ class Score:
             mean = table.mean(axis=0)
         return np.asarray(mean, np.float32)
 
-    def _score(
-        self, number: int, coreset: bool, other: Converted | None, console: Console
-    ) -> tuple[Session, NDArray[np.float32]]:
+    def _score(self, number: int, coreset: bool, other: Converted | None, console: Console) -> _Scored:
         """Return the session of one network, trained or of a finished run, and its scores."""
-        if self.options.metric == "forgetting":
-            return self._forgetting(number, console)
+        if self.options.metric in TRAJECTORIES:
+            return self._trajectory(number, console)
         if self.options.runs:
-            session = _load(self.options.runs[number])
+            session = loaded(self.options.runs[number])
         else:
             run = self.scoring_run(number)
             folder = RunFolder(run.runs_dir / folder_name(run), run)
@@ -207,20 +221,19 @@ class Score:
             self._check_metric(session.run)
             if other is not None:
                 check_holdout(session.data.train, other)
-                return session, irreducible_losses(session, other)
-            return session, features(session) if coreset else _SCORES[self.options.metric](session)
+                return _Scored(session, irreducible_losses(session, other))
+            return _Scored(session, features(session) if coreset else _SCORES[self.options.metric](session))
         finally:
             session.close()
 
-    def _forgetting(self, number: int, console: Console) -> tuple[Session, NDArray[np.float32]]:
-        run = self.scoring_run(number)
+    def _trajectory(self, number: int, console: Console) -> _Scored:
+        run, metric = self.scoring_run(number), self.options.metric
         folder = RunFolder(run.runs_dir / folder_name(run), run)
-        data = open_data(run, World(), lambda name, done, total: None)
-        watcher = ForgettingWatcher(len(data.train))
-        console.print(f"network {number + 1} of {self._networks()}: {run.epochs:g} epochs")
+        watcher = EpochWatcher(TRAJECTORIES[metric](self.options.window), metric)
+        console.print(f"network {number + 1} of {self.options.count}: {run.epochs:g} epochs")
         session = train(run, folder, World(), watcher)
         session.close()
-        return session, watcher.forgetting.scores()
+        return _Scored(session, watcher.trajectory.scores(), watcher.trajectory.p_true())
 
     def scoring_run(self, number: int) -> config.Run:
         """Return the recipe's run on the whole set without selection, with its own seed.
@@ -259,45 +272,3 @@ class Score:
 
 
 _SCORES = {"el2n": el2n, "p": last_errors, "gradient": gradient_norms}
-
-
-def _trained_on(session: Session) -> str | None:
-    """Return the digest of the set that a session's network was trained on, including its copies.
-
-    Raises
-    ------
-    RunError
-        If the set has changed.
-    """
-    train, folder = session.data.train, session.folder
-    if folder.read("environment.json")["data_sha256"]["train"] != train.card.digest:
-        raise RunError(
-            f"a network must be trained on the set that its run names; {train.path} has changed since "
-            f"{folder.path} was trained: move that folder away, or give another --name"
-        )
-    return digest(train)
-
-
-def _load(folder: Path) -> Session:
-    """Return the session of a finished run, at its end.
-
-    Raises
-    ------
-    RunError
-        If the folder holds no finished run.
-    """
-    if not (folder / "run.toml").is_file():
-        raise RunError(f"a run folder must hold run.toml; {folder} doesn't")
-    run = recipe.load(str(folder / "run.toml"))
-    opened = RunFolder(folder, run)
-    if not opened.finished:
-        raise RunError(f"a network that scores must be of a finished run; {folder} is not: finish it first")
-    data = open_data(run, World(), lambda name, done, total: None)
-    session = build(run, opened, data, World(), choose_device(run.device, World()))
-    if not resume(session) or session.fingerprint() != opened.read("ledger.json")["weights"]:
-        session.close()
-        raise RunError(
-            f"a network that scores must be the one that its run ended with; {folder} has lost its last "
-            "checkpoint: move that folder away, and train it again"
-        )
-    return session

@@ -74,17 +74,58 @@ def test_gradients_are_scored_and_charged(tmp_path: Path, small: list[str]) -> N
     [
         (
             {"metric": "k_center", "each": True},
-            "--each goes with el2n, forgetting, p, gradient; k_center is of",
+            "--each goes with el2n, p, gradient, forgetting, aum, dual, tdds; k_center is of",
         ),
         ({"metric": "p", "gamma": 0.0}, "gamma must be above 0 and finite"),
         ({"runs": (Path("a"),), "networks": 3}, "--runs names the networks; leave --networks out"),
         ({"networks": 0}, "networks must be at least 1; got 0"),
         ({"after": 0.0}, "after must be above 0 epochs; got 0"),
+        (
+            {"metric": "dual", "runs": (Path("a"),)},
+            "dual is measured while a network trains; leave --runs out",
+        ),
+        (
+            {"metric": "dual", "after": 9.0},
+            "dual is of windows of 10 epochs; got 9 of training: raise --after",
+        ),
+        ({"metric": "dual", "window": 1}, "window must be at least 2 epochs for dual; got 1"),
+        ({"metric": "tdds", "window": 2}, "window must be at least 3 epochs for tdds; got 2"),
+        ({"window": 5}, "--window goes with dual, tdds; el2n has no windows: leave it out"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options: dict, message: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(RunError, match=message):
         ScoreOptions(**options)
+
+
+@pytest.mark.parametrize(("metric", "choice"), [("aum", "ccs"), ("dual", "dual"), ("tdds", "rank")])
+def test_scores_by_the_course_of_training_choose_a_subset(
+    tmp_path: Path, small: list[str], metric: str, choice: str
+) -> None:
+    out = tmp_path / "scores.npz"
+    words = ["score", "fashion_mnist_cpu", "--metric", metric, "--after", "3", "--out", str(out), *small]
+    words += [] if metric == "aum" else ["--window", "3"]
+    assert main(words) == 0
+    told = Scores.load(out, 1280)
+    assert (told.p_true is not None) == (metric == "dual")
+    assert [told.metadata[name] for name in ("trained", "scored", "networks")] == [3840, 3840, 1]
+    # A stopped scoring goes on from what it has looked at; a finished one is not made again.
+    before = out.read_bytes()
+    assert main(words) == 0
+    assert out.read_bytes() == before
+    subset = ["--sampler", "subset", "--sampler.scores", str(out), "--sampler.choice", choice]
+    run = ["run", "fashion_mnist_cpu", "--epochs", "2", "--budget", "0.25", "--name", "kept"]
+    assert main([*run, *subset, *small]) == 0
+
+
+def test_networks_that_score_by_the_course_of_training_are_averaged(tmp_path: Path, small: list[str]) -> None:
+    words = ["score", "fashion_mnist_cpu", "--metric", "dual", "--window", "2", "--after", "2", *small]
+    assert main([*words, "--networks", "2", "--each", "--out", str(tmp_path / "w.npz")]) == 0
+    each = [Scores.load(tmp_path / f"w-s{seed}.npz", 1280) for seed in (0, 1)]
+    mean = Scores.load(tmp_path / "w.npz", 1280)
+    np.testing.assert_allclose(mean.scores, np.mean([one.scores for one in each], axis=0), rtol=1e-5)
+    np.testing.assert_allclose(mean.p_true, np.mean([one.p_true for one in each], axis=0), rtol=1e-5)  # type: ignore[arg-type]
+    assert mean.metadata["window"] == 2
 
 
 def test_defaults_are_the_papers() -> None:

@@ -1,12 +1,9 @@
-"""Per-example scores from trained networks: EL2N, forgetting, features for core-sets, irreducible losses."""
+"""Per-example scores from trained networks: EL2N, features for core-sets, irreducible losses."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 from shlex import quote
 
 import numpy as np
@@ -17,11 +14,9 @@ from torch import Tensor
 from pipeline import Loader
 from pipeline.formats import Converted
 from pipeline.formats.card import Card
-from pipeline.formats.whole import write_whole
 from samplers.families.history import fill_unseen
 from trainer.errors import RunError
 from trainer.inference.predict import EverySample, PreLogits, predict
-from trainer.metrics import Evaluation
 from trainer.scores.gradients import measure
 from trainer.session import Session
 
@@ -161,89 +156,3 @@ def _overlap(ours: Card, theirs: Card) -> bool:
     if one is None or other is None:
         return one is not other
     return one.part == other.part or (one.fraction, one.seed) != (other.fraction, other.seed)
-
-
-@dataclass(slots=True)
-class Forgetting:
-    """Counts forgetting events: a sample classified correctly after one epoch and wrongly after the next.
-
-    Toneva et al. (2019). They evaluate each sample when it is trained on; here the whole set is evaluated
-    after each epoch, without augmentation and by one network, so that counts don't depend on augmentation or
-    on a sample's position in the epoch. A sample that was never correct scores above all others, as in the
-    published ranking.
-
-    Attributes
-    ----------
-    events
-        int64[N]
-    right, ever
-        bool[N]: correct after the last epoch; correct after any epoch.
-    looks
-        Number of epochs evaluated so far.
-    """
-
-    events: NDArray[np.int64]
-    right: NDArray[np.bool_]
-    ever: NDArray[np.bool_]
-    looks: int = 0
-
-    @classmethod
-    def of(cls, samples: int) -> Forgetting:
-        """Return the counts of ``samples`` samples before training."""
-        return cls(np.zeros(samples, np.int64), np.zeros(samples, np.bool_), np.zeros(samples, np.bool_))
-
-    def look(self, right: NDArray[np.bool_]) -> None:
-        """Update with the samples that are correct after one more epoch."""
-        self.events += self.right & ~right
-        self.right = right
-        self.ever |= right
-        self.looks += 1
-
-    def scores(self) -> NDArray[np.float32]:
-        """Return each sample's forgetting events, float32[N]; ``looks`` for those never correct."""
-        return np.where(self.ever, self.events, self.looks).astype(np.float32)
-
-    def save(self, path: Path) -> None:
-        """Write the counts atomically."""
-        buffer = io.BytesIO()
-        np.savez(buffer, events=self.events, right=self.right, ever=self.ever, looks=self.looks)
-        write_whole(path, buffer.getvalue())
-
-    @classmethod
-    def load(cls, path: Path) -> Forgetting:
-        """Return saved counts."""
-        with np.load(path) as kept:
-            return cls(kept["events"], kept["right"], kept["ever"], int(kept["looks"]))
-
-
-class ForgettingWatcher:
-    """Watcher that scores the whole training set after every evaluation; counts are in the run folder."""
-
-    def __init__(self, samples: int) -> None:
-        self.forgetting = Forgetting.of(samples)
-
-    def converting(self, name: str, done: int, total: int) -> None:
-        """No-op."""
-
-    def note(self, text: str) -> None:
-        """No-op."""
-
-    def started(self, session: Session, resumed: bool) -> None:
-        """Load the counts of an earlier session."""
-        if resumed and self._path(session).exists():
-            self.forgetting = Forgetting.load(self._path(session))
-
-    def stepped(self, session: Session, loss: float, rate: float) -> None:
-        """No-op."""
-
-    def evaluated(self, session: Session, evaluation: Evaluation) -> None:
-        """Score every sample, unless this epoch was scored before the run was stopped."""
-        if session.ledger.rounds <= self.forgetting.looks:
-            return
-        right = [(p.argmax(dim=1) == labels).cpu().numpy() for p, labels in probabilities(session)]
-        self.forgetting.look(np.concatenate(right))
-        self.forgetting.save(self._path(session))
-
-    @staticmethod
-    def _path(session: Session) -> Path:
-        return session.folder.path / "forgetting.npz"

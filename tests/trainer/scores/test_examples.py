@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from trainer.errors import RunError
 from trainer.parallel import World
 from trainer.recipe import load
 from trainer.schedules import SCHEDULES
-from trainer.scores.examples import Forgetting, el2n, features, irreducible_losses
+from trainer.scores.examples import el2n, features, irreducible_losses
 from trainer.session import Session
 from trainer.state import resume
 
@@ -208,31 +207,6 @@ def test_a_network_does_not_score_once_its_set_has_changed(
     capsys.readouterr()
     assert main([*words, *data, "--of", str(moved / "train.beton")]) == 2
     assert "must continue with the data that it began with" in capsys.readouterr().err
-
-
-def test_forgetting_counts_each_fall_from_right_to_wrong_and_puts_the_never_right_first(
-    tmp_path: Path,
-) -> None:
-    history = np.array(
-        [
-            # epochs 1 to 4 of five samples
-            [1, 1, 1, 1],
-            [0, 0, 1, 1],
-            [1, 0, 1, 0],
-            [0, 1, 0, 0],
-            [0, 0, 0, 0],
-        ],
-        np.bool_,
-    )
-    counts = Forgetting.of(5)
-    for epoch in range(2):
-        counts.look(history[:, epoch])
-    counts.save(tmp_path / "counts.npz")
-    counts = Forgetting.load(tmp_path / "counts.npz")
-    for epoch in range(2, 4):
-        counts.look(history[:, epoch])
-    expected = [sum(a and not b for a, b in itertools.pairwise(row)) for row in history[:4]]
-    assert counts.scores().tolist() == [*expected, 4]
 
 
 def test_scores_of_a_command_feed_the_subset_sampler(fashion: Path, tmp_path: Path) -> None:
