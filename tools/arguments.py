@@ -60,12 +60,18 @@ def _plain(message: str) -> str:
     >>> _plain("Error parsing --mean: no type matching {None}|{FLOAT FLOAT FLOAT} could be instantiated from"
     ...        " ['0', '0'].  Got errors: - <class 'NoneType'>: ...")
     '--mean must be None or FLOAT FLOAT FLOAT; got 0 0'
+    >>> _plain("Missing value for argument '('--mean',)'. Expected 3 values.")
+    '--mean must be given 3 values'
     """
     plain = re.sub(r"\[/?bold\]", "", message)
     unfit = re.match(
         r"Error parsing (\S+): no type matching (.+?) could be instantiated from \[(.*?)\]\.\s+Got errors",
         plain,
     )
+    # What versions of tyro before 1.0.17 say of an option of several values.
+    few = re.match(r"Missing value for argument '\(?'?(--[\w.-]+).*Expected (\d+) values", plain)
+    if few:
+        return f"{few[1]} must be given {few[2]} values"
     if not unfit:
         return plain
     fitting = re.sub(r"[{}]", "", unfit[2].replace("|", " or "))

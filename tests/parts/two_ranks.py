@@ -6,6 +6,9 @@ import socket
 
 from forked import start_program
 
+WATCHED = "import faulthandler\nfaulthandler.dump_traceback_later(240)\n"
+"""Before a program: where it hangs is printed, once."""
+
 
 def meeting() -> dict[str, str]:
     """Return what torchrun tells its ranks in their environment, but for the number of each."""
@@ -23,7 +26,7 @@ def place(rank: int) -> dict[str, str]:
 def run_two_ranks(program: str, *arguments: str) -> None:
     """Run Python code on two ranks, and assert that both end well."""
     shared = meeting()
-    ranks = [start_program(program, arguments, {**shared, **place(rank)}) for rank in range(2)]
+    ranks = [start_program(WATCHED + program, arguments, {**shared, **place(rank)}) for rank in range(2)]
     for rank in ranks:
         rank.join(600)
     assert [rank.exitcode for rank in ranks] == [0, 0]
