@@ -25,6 +25,7 @@ from pipeline.errors import CorruptSampleError, DataError, one_line
 from pipeline.formats import FORMATS, card_path, open_dataset
 from pipeline.pillow import MOST_PIXELS
 from pipeline.sources import data_directory, open_source
+from pipeline.sources.of_classes import OfClasses, read_class_names
 from pipeline.sources.renumbered import Renumbered
 
 _MOST_NAMED = 100
@@ -123,6 +124,13 @@ class Convert:
     """A converted data set with the same classes, whose numbering is used: a test set's must equal the
     training set's."""
 
+    classes: tuple[str, ...] = ()
+    """Keep the images of these classes alone, renumbered in their order: names, or a .txt file with one
+    per line, as for ImageNet-100."""
+
+    without_classes: tuple[str, ...] = ()
+    """Leave the images of these classes out, as dog of cifar10 for CIFAR-9: names or a file likewise."""
+
     data_dir: Path | None = None
     """Folder of named sources' files; by default the environment variable BUDGETRAIN_DATA, else data."""
 
@@ -163,6 +171,13 @@ class Convert:
             download=self.download,
             targets=None if self.targets == "auto" else self.targets,
         )
+        if self.classes and self.without_classes:
+            raise DataError(
+                "--classes and --without-classes must not be given together; got both: name those to keep"
+            )
+        if self.classes or self.without_classes:
+            names = read_class_names(self.classes or self.without_classes)
+            source = OfClasses(source, names, without=not self.classes)
         if self.classes_of is not None:
             source = Renumbered(source, open_dataset(self.classes_of).card.classes, str(self.classes_of))
 

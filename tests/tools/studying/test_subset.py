@@ -42,3 +42,17 @@ def test_a_validation_set_that_isn_t_there_is_asked_for(tiny: Callable[..., Path
     run = Run(data="tiny", data_dir=tmp_path, test_data="validation", batch_size=16)
     with pytest.raises(DataError, match=r"a validation set must stand at .*train-validation\.beton"):
         open_data(run, World(), lambda name, done, total: None)
+
+
+def test_a_subset_of_some_classes_has_their_test_set(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    tiny()
+    run = Run(data="right", data_dir=tmp_path)
+    subset = Subset("right", "tiny", None, 0.0, 0, without_classes=("left",))
+    for _ in range(2):
+        subset.make(run, lambda name, done, total: None)
+    cards = [open_dataset(path).card for path in paths(run)]
+    assert [card.classes for card in cards] == [("right",)] * 2
+    with pytest.raises(
+        DataError, match=r"all samples of which 0 are held out; .* and other classes: left, right"
+    ):
+        replace(subset, classes=("left",), without_classes=()).make(run, lambda name, done, total: None)
