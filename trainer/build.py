@@ -31,7 +31,7 @@ from trainer.hardware.device import keep_freed_memory, use_bf16
 from trainer.hardware.precision import autocast
 from trainer.inference.predict import View
 from trainer.inference.scorer import Scorer
-from trainer.learner import build_method
+from trainer.learner import build_method, further_networks
 from trainer.methods import Method
 from trainer.optimizers.depths import depths_of
 from trainer.parallel import World
@@ -40,7 +40,7 @@ from trainer.pretrained.normalization import normalization
 from trainer.run_folder import RunFolder
 from trainer.sample_table import SampleRecord
 from trainer.scores.requested import RequestedScores
-from trainer.selection import Selection, Setting, Terms
+from trainer.selection import Owner, Selection, Setting, Terms
 from trainer.selection.driver import Selector
 from trainer.selection.hard_augment import HardAugment, HardAugmentSelection
 from trainer.selection.pairs import PairSelector
@@ -124,6 +124,8 @@ def build(
         model=method.encoder,
         digest=_digest(run, data),
         budget=run.budget,
+        network=run.model,
+        further=further_networks(run, method, card, world, device, bf16, images, resumed=resumed),
     )
     selection = run.selection.build(setting)
     account = account_of(
@@ -244,8 +246,9 @@ def _selector(
     feedback: FeedbackBuffer,
     world: World,
 ) -> Selector:
+    network = selection.own.network if isinstance(selection, Owner) else method.encoder
     scorer = Scorer(
-        method.encoder, run.scoring, bf16=bf16, compiled=run.compile, keeps_features=run.selection.features
+        network, run.scoring, bf16=bf16, compiled=run.compile, keeps_features=run.selection.features
     )
     parts: dict[str, Any] = {
         "augmentation": augmentation,

@@ -1,16 +1,22 @@
-"""The method of a run around its network: with initial weights, on the device, wrapped for ranks."""
+"""The method of a run around its network, and further networks: with initial weights, on the device."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import nn
 
 from pipeline.formats.card import Card
 from trainer.config import Run
+from trainer.further import FurtherNetwork, MakeFurther
 from trainer.hardware.compiling import compiled_by_resolution
+from trainer.hardware.precision import autocast
 from trainer.methods import Method
+from trainer.models import ModelConfig
 from trainer.models.channels import with_channels
 from trainer.models.narrow import guard_narrow
+from trainer.optimizers.depths import depths_of
 from trainer.parallel import World
 from trainer.pretrained.freezing import freeze
 from trainer.pretrained.from_data import Batches, begin_from_data
@@ -18,6 +24,58 @@ from trainer.pretrained.initialize import LoadReport, initialize
 from trainer.settings.fitting import outputs
 from trainer.slots import SLOTS
 from trainer.updates.recomputation import checkpoint_gradients
+
+
+def further_networks(
+    run: Run,
+    method: Method,
+    card: Card,
+    world: World,
+    device: torch.device,
+    bf16: bool,
+    images: Batches,
+    *,
+    resumed: bool,
+) -> MakeFurther:
+    """Return the maker of further networks, which are trained as ``method``'s encoder is.
+
+    Their initial weights come from the seed of the selection; torch's global generator stays as it is.
+
+    Parameters
+    ----------
+    resumed
+        Whether their weights are going to be those of a checkpoint.
+    """
+    epochs = math.inf if run.budget_hours is not None else run.epochs * run.budget
+
+    def make(config: ModelConfig) -> FurtherNetwork:
+        first = next(method.parameters())
+        usual = torch.get_default_dtype()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed_of("selection"))
+            torch.set_default_dtype(first.dtype)
+            try:
+                network = with_channels(config.build(outputs(run.method, card.spec)), card.channels)
+                if not resumed:
+                    begin_from_data(network, images)
+            finally:
+                torch.set_default_dtype(usual)
+        network = network.to(device)
+        if run.channels_last:
+            network = network.to(memory_format=torch.channels_last)
+        guard_narrow(network)
+        trained = tuple((name, value) for name, value in network.named_parameters() if value.requires_grad)
+        return FurtherNetwork(
+            network,
+            world.wrap(network, device),
+            method.losses,
+            run.optimizer.build(trained, depths_of(network)),
+            run.schedule.bind(epochs),
+            run.optimizer.momentum_key,
+            autocast(device, bf16),
+        )
+
+    return make
 
 
 def build_method(

@@ -16,7 +16,7 @@ from trainer.metrics import Evaluation
 from trainer.parts import Parts, Round, StepResult
 from trainer.selection.driver import Ready
 from trainer.slots import SLOTS
-from trainer.updates.annealing import early_factor
+from trainer.step import set_rates
 
 
 @dataclass(slots=True)
@@ -251,17 +251,9 @@ class Session(Parts):
         assert self.order is not None
         self.account.look()
         scored = ready.choice is not None
-        key = self.run.optimizer.momentum_key if self.schedule.moves_momentum else None
         progress = self.account.schedule_progress(self.cost, self.scoring_cost, scored)
-        momentum = None if key is None else self.schedule.momentum(progress)
-        factor = self.schedule.factor(progress)
-        for group in self.step.optimizer.param_groups:
-            until = group.get("until")
-            own = factor if until is None else early_factor(self.schedule, progress, until)
-            group["lr"] = group["initial_lr"] * own * self.order.lr_scale
-            if momentum is not None and key is not None:
-                # For Adam, the first of the betas.
-                group[key] = (momentum, *group[key][1:]) if isinstance(group[key], tuple) else momentum
+        key = self.run.optimizer.momentum_key
+        set_rates(self.step.optimizer, self.schedule, progress, self.order.lr_scale, key)
 
     def train(self, ready: Ready) -> StepResult:
         """Make a step at the current rates, and count it."""

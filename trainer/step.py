@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from pipeline import Batch, Mixture
 from trainer.account import Ledger
 from trainer.methods import Losses, Method
+from trainer.schedules import Schedule
 from trainer.selection import Weighting
 from trainer.updates.accumulation import accumulate
+from trainer.updates.annealing import early_factor
 from trainer.updates.update import Update
 
 
@@ -123,6 +125,31 @@ class Step:
             else:
                 loss.backward()  # type: ignore[no-untyped-call]
         return replace(losses, loss=losses.loss.detach())
+
+
+def set_rates(
+    optimizer: torch.optim.Optimizer, schedule: Schedule, progress: float, scale: float, key: str | None
+) -> None:
+    """Set each group's learning rate, and its momentum if schedule and optimizer have one.
+
+    Parameters
+    ----------
+    progress
+        Progress of the schedule, in [0, 1].
+    scale
+        Further factor of all rates.
+    key
+        The groups' entry for a momentum of the schedule's own; None for none.
+    """
+    momentum = schedule.momentum(progress) if key is not None and schedule.moves_momentum else None
+    factor = schedule.factor(progress)
+    for group in optimizer.param_groups:
+        until = group.get("until")
+        own = factor if until is None else early_factor(schedule, progress, until)
+        group["lr"] = group["initial_lr"] * own * scale
+        if momentum is not None and key is not None:
+            # For Adam, the first of the betas.
+            group[key] = (momentum, *group[key][1:]) if isinstance(group[key], tuple) else momentum
 
 
 def mixed_loss(loss: Tensor, mixture: Mixture | None, weights: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 
 from pipeline import Batch
 from pipeline.resolution import Stage
+from pipeline.targets import LABEL
 from samplers import Feedback, Order
 from trainer.budget.hours import TimedAccount
 from trainer.budget.planning import round_size
@@ -18,6 +19,7 @@ from trainer.build import build_sampler
 from trainer.evaluation import measure
 from trainer.hardware.device import random_state, restore_random_state
 from trainer.inference.predict import forward
+from trainer.selection import OwnNetwork
 from trainer.session import Session
 from trainer.state import save
 
@@ -34,6 +36,8 @@ def warm_up(session: Session) -> None:
     before, phases = time.perf_counter(), dict(session.ledger.seconds)
     random = random_state(session.device)
     weights = {name: value.clone() for name, value in session.method.state_dict().items()}
+    own = session.selector.own
+    beside = None if own is None else own.state_dict()
     stages = [Stage(pixels, resolution=pixels / session.full) for pixels in _resolutions(session)]
     batches = {stage.pixels: _load(session, stage) for stage in stages}
     streams = {stage.pixels: {feed.name: feed.first(stage) for feed in session.feeds} for stage in stages}
@@ -48,6 +52,8 @@ def warm_up(session: Session) -> None:
         _time(session, session.account, batches[session.full], streams[session.full])
     session.step.optimizer.zero_grad(set_to_none=True)
     session.method.load_state_dict(weights)
+    if own is not None and beside is not None:
+        own.load_state_dict(beside)
     restore_random_state(random, session.device)
     _rehearse_order(session)
     _wait(session)
@@ -110,7 +116,8 @@ def _measure(
             before = time.perf_counter()
             selector.score(candidates, stage)
             images = len(candidates) * len(selector.views)
-            times.setdefault(pixels, []).append(_since(session, before) / images)
+            took = _since(session, before) + _own_step(session, candidates, stage)
+            times.setdefault(pixels, []).append(took / images)
         if session.full not in works:
             session.encoder.eval()
             before = time.perf_counter()
@@ -121,6 +128,19 @@ def _measure(
     step = median(times.pop(None)[1:])
     costs = {pixels: median(seconds[1:]) / step for pixels, seconds in times.items() if pixels is not None}
     session.ledger.score_costs = session.world.agree(costs)
+
+
+def _own_step(session: Session, candidates: Batch, stage: Stage) -> float:
+    """Return the seconds of training of a selection's own network per pool; 0 where it has none."""
+    own, part = session.selector.own, session.selector.part
+    if own is None or not isinstance(part, OwnNetwork):
+        return 0.0
+    _, _, images = session.selector.score(candidates, stage)
+    _wait(session)
+    count = session.run.batch_size // session.world.size
+    before = time.perf_counter()
+    own.backward(images[:count], candidates.targets[LABEL][:count])
+    return _since(session, before) / part.every
 
 
 def _time(session: Session, account: TimedAccount, batch: Batch, streams: Mapping[str, Batch]) -> None:

@@ -1,4 +1,4 @@
-"""Parsing of augmentations with options from text, for run options that hold several augmentations."""
+"""Parsing of parts with options from text, for options that hold a part, or several augmentations."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pipeline.augment.protocol import Augment
 from pipeline.errors import DataError
 
+Part = TypeVar("Part")
 
-def spelled(text: str, table: Mapping[str, type[Augment]], **defaults: Any) -> Augment:
-    """Return the augmentation described by ``text``: its name, and an option after each colon.
+
+def spelled(text: str, table: Mapping[str, type[Part]], **defaults: Any) -> Part:
+    """Return the part described by ``text``: its name, and an option after each colon.
 
     A pair of numbers is written with a comma: ``random_resized_crop:scale=0.35,1:flip=false``.
 
     Parameters
     ----------
     table
-        Augmentations by name; ``text`` must name one of them.
+        Parts by name, frozen dataclasses; ``text`` must name one of them.
     defaults
         Options that apply unless ``text`` sets them.
 
     Raises
     ------
     DataError
-        For an option that doesn't exist, is set twice, or has a value of another type; and as the
-        augmentation itself.
+        For an option that doesn't exist, is set twice, or has a value of another type; and as the part
+        itself.
     """
     name, *settings = text.split(":")
     cls = table[name]
@@ -60,12 +61,14 @@ def _value(text: str, hint: Any) -> Any:
         raise ValueError
     if origin is tuple:
         parts = text.split(",")
+        if options[-1] is Ellipsis:
+            options = options[:1] * len(parts)
         return tuple(_value(part, kind) for part, kind in zip(parts, options, strict=True))
     readers: dict[Any, Mapping[str, Any]] = {
         bool: {"true": True, "false": False},
         type(None): {"none": None},
     }
-    known = {option: option for option in options} if origin is Literal else readers.get(hint)
+    known = {str(option): option for option in options} if origin is Literal else readers.get(hint)
     if known is not None:
         if text not in known:
             raise ValueError
@@ -79,7 +82,9 @@ def _called(hint: Any) -> str:
     if origin is Literal:
         return " or ".join(map(str, options))
     if origin is tuple:
-        return f"{len(options)} numbers separated by a comma"
+        several = "values" if options[-1] is Ellipsis else f"{len(options)} numbers"
+        return f"{several} separated by a comma"
     if origin in (types.UnionType, typing.Union):
         return " or ".join(_called(option) for option in options)
-    return {bool: "true or false", int: "a whole number", float: "a number", type(None): "none"}[hint]
+    named = {bool: "true or false", int: "a whole number", float: "a number", type(None): "none"}
+    return named.get(hint, "text")

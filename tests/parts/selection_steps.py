@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from further_networks import maker
 from torch import Tensor, nn
 
 from pipeline import Batch, Mixture
 from samplers import Scores
 from trainer.methods import METHODS, Losses
+from trainer.models import ResNet8
 from trainer.parallel import World
 from trainer.selection import SELECTIONS, Candidates, Selection, SelectionConfig, Setting, Terms, Weighting
 
@@ -42,7 +44,16 @@ def make(name: str, options: dict[str, Any], folder: Path) -> SelectionConfig:
 def setting(device: torch.device = CPU) -> Setting:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, CLASSES))
-    return Setting(BATCH, SAMPLES, device, World(), model, budget=0.1)
+    return Setting(
+        BATCH,
+        SAMPLES,
+        device,
+        World(),
+        model,
+        budget=0.1,
+        network=ResNet8(width=4),
+        further=maker(CLASSES, device),
+    )
 
 
 def candidates(part: SelectionConfig, n: int, step: int = 0) -> Candidates:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from further_networks import maker
 from torch import Tensor
 
 from pipeline import Loader, RawBatch, compose, open_dataset
@@ -60,7 +61,9 @@ def parts(fashion: Path, tmp_path: Path, name: str, augment: str) -> Parts:
     with META:
         encoder = ResNet8(width=4).build(classes=CLASSES)
     method = METHODS["supervised"]().build(encoder)
-    selection = part.build(Setting(BATCH, SAMPLES, META, World(), encoder))
+    setting = Setting(BATCH, SAMPLES, META, World(), encoder)
+    network = ResNet8(width=4)
+    selection = part.build(dataclasses.replace(setting, network=network, further=maker(CLASSES, META)))
     loader = Loader(data, augment=augmentation, batch_size=BATCH * round(part.ratio), device="cpu")
     feedback = FeedbackBuffer(World())
     made = Selector

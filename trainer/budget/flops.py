@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from trainer.errors import RunError
 from trainer.methods import Method
 from trainer.models.channels import with_channels
 from trainer.pretrained.freezing import freeze
+from trainer.selection import OwnNetwork
 from trainer.selection.helpers.base import Scored
 from trainer.settings.fitting import outputs
 from trainer.slots import SLOTS
@@ -38,17 +39,21 @@ class Flops:
         FLOPs of the encoder's forward pass.
     step
         FLOPs of a step of the method per sample, including views, teachers, frozen modules and streams.
+    scored
+        FLOPs per scored image, where a selection scores by a network of its own.
     """
 
     forward: Mapping[int, int]
     step: Mapping[int, float]
+    scored: Mapping[int, float] = field(default_factory=dict)
 
     def costs(self, full: int, charged: int = 0) -> Costs:
         """Return what passes cost relative to a step's at size ``full``; see `Costs` for ``charged``."""
+        scored = {**self.forward, **self.scored}
         return Costs(
             train={pixels: count / self.step[full] for pixels, count in self.step.items()},
             charged=charged,
-            forward={pixels: count / self.forward[full] for pixels, count in self.forward.items()},
+            forward={pixels: count / self.forward[full] for pixels, count in scored.items()},
             step_passes=self.step[full] / self.forward[full],
             forward_flops=self.forward[full],
         )
@@ -97,7 +102,39 @@ def flops_by_pixels(run: Run, spec: TargetSpec, full: int, batch_size: int, chan
         }
         batch = meta_batch(count, run.method.views, pixels, spec, channels)
         step[pixels] = step_flops(method, batch, streams) / count
-    return Flops(forward, step)
+    return Flops(forward, step, _own_flops(run, spec, {at: forward[at] for at in scored}, channels))
+
+
+def _own_flops(run: Run, spec: TargetSpec, network: Mapping[int, int], channels: int) -> dict[int, float]:
+    """Return the FLOPs per candidate of a selection's own network, steps included, for each image size.
+
+    Parameters
+    ----------
+    network
+        FLOPs of a forward pass of the run's network, keyed by image size of scoring.
+
+    Raises
+    ------
+    RunError
+        When the selection's network is as large.
+    """
+    part = run.selection
+    if not isinstance(part, OwnNetwork):
+        return {}
+    config = part.network_of(run.model)
+    with torch.device("meta"):
+        own = with_channels(config.build(outputs(run.method, spec)), channels)
+    found = {}
+    for pixels, whole in network.items():
+        count = forward_flops(own, pixels, channels)
+        if count >= whole:
+            raise RunError(
+                f"selection.model must be a smaller network than the run's, which takes {whole / 1e6:,.1f} "
+                f"MFLOPs per image of {pixels} px; got {SLOTS['model'].part_name(config)} with "
+                f"{count / 1e6:,.1f}: give --selection.width 0.25, or another --selection.model"
+            )
+        found[pixels] = count * part.passes
+    return found
 
 
 def forward_flops(model: nn.Module, pixels: int, channels: int = 3) -> int:

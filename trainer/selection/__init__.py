@@ -11,12 +11,15 @@ from trainer.selection.ordered_sgd import OrderedSgd
 from trainer.selection.protocol import (
     Candidates,
     Choice,
+    Owner,
+    OwnNetwork,
     Selection,
     SelectionConfig,
     Setting,
     Terms,
     Weighting,
 )
+from trainer.selection.proxy import Proxy
 from trainer.selection.rho_loss import RhoLoss
 from trainer.selection.selective_backprop import SelectiveBackprop
 from trainer.selection.selective_backprop_exact import SelectiveBackpropExact
@@ -34,6 +37,7 @@ SELECTIONS: dict[str, type[SelectionConfig]] = {
     "rho_loss": RhoLoss,
     "divbs": Divbs,
     "hard_augment": HardAugment,
+    "proxy": Proxy,
 }
 
 __all__ = [
@@ -41,6 +45,8 @@ __all__ = [
     "AllSamples",
     "Candidates",
     "Choice",
+    "OwnNetwork",
+    "Owner",
     "Selection",
     "SelectionConfig",
     "Setting",

@@ -23,7 +23,7 @@ from trainer.feedback import FeedbackBuffer
 from trainer.inference.scorer import Scorer
 from trainer.methods import Losses, Method
 from trainer.parallel import World
-from trainer.selection import Candidates, Choice, Selection, SelectionConfig, Weighting
+from trainer.selection import Candidates, Choice, Owner, Selection, SelectionConfig, Weighting
 from trainer.selection.helpers.base import Scored
 from trainer.selection.pool import Rows
 
@@ -72,6 +72,8 @@ class Selector:
     ----------
     passes
         Images per candidate that a scoring pass takes.
+    own
+        The network that the selection scores by in place of the run's; None where it scores by that.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Selector:
         self._batch_size = batch_size
         self._augment_seed = augment_seed
         self._seed = seed
+        self.own = selection.own if isinstance(selection, Owner) else None
         self._turns = 0
         self._waiting: Rows | None = None
 
@@ -157,7 +160,8 @@ class Selector:
         candidates = self.candidates_of(light, stage)
         with self._ledger.phase("score"):
             choice = self.selection.choose(candidates)
-        if candidates.losses is not None:
+        # Losses under another network are not the run's.
+        if candidates.losses is not None and self.own is None:
             self._feedback.add(light, candidates.losses, trained=False, without=choice.indices)
         if self.part.exact:
             ids = PendingIds(raw.ids, choice.indices)
@@ -172,7 +176,7 @@ class Selector:
         return Batch(rows.ids, (rows.images,), rows.targets)
 
     def score(self, light: Batch, stage: Stage) -> tuple[Tensor, Losses, Tensor]:
-        """Run the network on unmixed candidates; return outputs, losses, and the images as scored."""
+        """Score unmixed candidates by a forward pass; return outputs, losses, and the images as scored."""
         images, pixels = light.images, self.scoring_pixels(stage)
         height, width = images.shape[2:]
         if pixels != min(height, width):
@@ -212,11 +216,12 @@ class Selector:
         keys = Keys(self._seed, at.round, at.step, ids, at.occurrences)
         uniforms = place(draw_uniforms(keys, "selection", 2), light.images.device)
         if not self.part.scores:
-            return Candidates(ids, light.images, labels, uniforms)
+            return Candidates(ids, light.images, labels, uniforms, progress=self._account.progress)
         with self._ledger.phase("score"):
             outputs, losses, images = self.score(light, stage)
         self._account.charge("scored", len(ids) * self._world.size, self.scoring_pixels(stage))
-        return Candidates(ids, images, labels, uniforms, outputs, losses, self._scorer.features)
+        features, progress = self._scorer.features, self._account.progress
+        return Candidates(ids, images, labels, uniforms, outputs, losses, features, progress)
 
     def _chosen(
         self, raw: RawBatch, light: Batch, choice: Choice, stage: Stage

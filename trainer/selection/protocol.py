@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,7 +13,11 @@ from torch import Tensor, nn
 
 from pipeline import Batch
 from trainer.methods import Losses, Offer
+from trainer.models import ModelConfig
 from trainer.parallel import World
+
+if TYPE_CHECKING:
+    from trainer.further import FurtherNetwork, MakeFurther
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,10 @@ class Setting:
         SHA-256 of the training set, as on its card; None where it isn't known.
     budget
         B, in (0, 1].
+    network
+        The network's config; None where there is none.
+    further
+        Makes further networks, which are trained as the run's own; None where there is no run.
     """
 
     batch_size: int
@@ -45,6 +53,8 @@ class Setting:
     model: nn.Module | None = None
     digest: str | None = None
     budget: float = 1.0
+    network: ModelConfig | None = None
+    further: MakeFurther | None = None
 
     @property
     def epoch(self) -> int:
@@ -92,6 +102,8 @@ class Candidates:
     features
         float32[n, d], what the network's classifier read in the scoring pass; None unless the part
         asks for features.
+    progress
+        Fraction of the budget spent, in [0, 1].
     """
 
     ids: NDArray[np.int64]
@@ -101,6 +113,7 @@ class Candidates:
     outputs: Tensor | None = None
     losses: Losses | None = None
     features: Tensor | None = None
+    progress: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +176,44 @@ class Weighting(Protocol):
 
         ``losses`` of ``batch`` carry the gradient of the training pass.
         """
+
+
+@runtime_checkable
+class OwnNetwork(Protocol):
+    """Config of a selection that scores candidates by a network of its own, the selection's ``own``.
+
+    The account charges all passes of that network as scoring; its losses are not fed back to the sampler.
+    """
+
+    @property
+    def every(self) -> int:
+        """Number of pools from one step of its network to the next."""
+
+    @property
+    def passes(self) -> float:
+        """Cost of its passes per candidate, training included, in its forward passes."""
+
+    def network_of(self, network: ModelConfig) -> ModelConfig:
+        """Return the config of its network, by the one of the run's.
+
+        Raises
+        ------
+        RunError
+            When there is no such network.
+        """
+
+
+@runtime_checkable
+class Owner(Protocol):
+    """A selection that scores by a network of its own.
+
+    Attributes
+    ----------
+    own
+        That network.
+    """
+
+    own: FurtherNetwork
 
 
 class SelectionConfig(Protocol):

@@ -12,7 +12,7 @@ from samplers.protocol import has_whole_epochs
 from trainer.errors import RunError
 from trainer.evaluators import EvaluatorConfig
 from trainer.methods import MethodConfig, Offer
-from trainer.selection import SelectionConfig
+from trainer.selection import OwnNetwork, SelectionConfig
 from trainer.settings.streams import Stream
 from trainer.slots import SLOTS
 
@@ -45,6 +45,7 @@ def check(run: _Parts) -> None:
     _check_streams(run)
     _check(run, "sampler", run.sampler, _sampler_needs)
     _check(run, "selection", run.selection, _selection_needs)
+    _check_own_network(run)
     _check_evaluators(run)
     _check_oscillation(run)
 
@@ -94,6 +95,17 @@ def _check_oscillation(run: _Parts) -> None:
             f"oscillation is of the samples that a round loads, of which selection "
             f"{SLOTS['selection'].part_name(run.selection)} trains on as many as it takes: leave one of them "
             "out"
+        )
+
+
+def _check_own_network(run: _Parts) -> None:
+    """Refuse scores by two networks in one run, whose costs would be one."""
+    asks = isinstance(run.sampler, ScoringConfig) and run.sampler.asks is not None
+    if asks and isinstance(run.selection, OwnNetwork):
+        raise RunError(
+            f"selection {SLOTS['selection'].part_name(run.selection)} scores by a network of its own, and "
+            f"sampler {SLOTS['sampler'].part_name(run.sampler)} requests scores of the run's: take another "
+            "--sampler, or --selection all"
         )
 
 

@@ -36,7 +36,9 @@ def test_nothing_is_told_that_no_selection_asks_for(tmp_path: Path) -> None:
     told = setting()
     for name, options in variants():
         part = make(name, options, tmp_path)
-        selection = part.build(Watched(BATCH, SAMPLES, CPU, told.world, told.model, "5e", 0.1))
+        selection = part.build(
+            Watched(BATCH, SAMPLES, CPU, told.world, told.model, "5e", 0.1, told.network, told.further)
+        )
         go(part, selection, range(20))
         selection.load_state_dict(selection.state_dict())
     assert Watched.read >= {item.name for item in dataclasses.fields(Setting)}
@@ -75,6 +77,10 @@ def test_nothing_is_told_that_no_selection_asks_for(tmp_path: Path) -> None:
         ({"threshold": -1.0}, "threshold must be at least 0"),
         ({"check_every": 0}, "check_every must be at least 1 step"),
         ({"holdout_samples": -1}, "holdout_samples must be at least 0"),
+        ({"every": 0}, "every must be at least 1 pool; got 0"),
+        ({"width": 1.0}, "width must be above 0 and below 1, a fraction of the network's; got 1"),
+        ({"model": "resnet9"}, "model must be one of resnet8, .*; got 'resnet9'"),
+        ({"model": "resnet8:widht=3"}, "model: an option of resnet8 must be one of width=; got 'widht=3'"),
         ({"bank": 0}, "bank must be at least 2"),
         ({"bank": 300, "ratio": 2.0}, "ratio takes the place of selection.bank; got 2 and 300: leave one"),
         (

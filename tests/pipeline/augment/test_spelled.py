@@ -59,7 +59,8 @@ def test_defaults_hold_unless_the_text_sets_them() -> None:
     [
         (
             "standard:pad=4",
-            "an option of standard must be one of padding=, flip=, fill=, alternate=; got 'pad=4' in 'standard:pad=4'",
+            "an option of standard must be one of padding=, flip=, fill=, alternate=; got 'pad=4' in "
+            "'standard:pad=4'",
         ),
         ("standard:padding", "one of padding=, flip=, fill=, alternate=; got 'padding'"),
         ("standard:", "one of padding=, flip=, fill=, alternate=; got ''"),

@@ -34,6 +34,8 @@ class Counter:
 
     def started(self, session: Session, resumed: bool) -> None:
         session.encoder.get_classifier().register_forward_hook(self._forward)  # type: ignore[operator]
+        if session.selector.own is not None:
+            session.selector.own.network.register_forward_hook(self._scored)
         self._watcher.started(session, resumed)
 
     def _forward(self, module: nn.Module, given: Any, outputs: torch.Tensor) -> None:
@@ -42,6 +44,10 @@ class Counter:
             outputs.register_hook(self._backward)
         else:
             self.ungraded += len(outputs)
+
+    def _scored(self, module: nn.Module, given: Any, outputs: torch.Tensor) -> None:
+        # Steps of a selection's own network are part of the cost of scoring.
+        self.ungraded += len(outputs) * (not torch.is_grad_enabled())
 
     def _backward(self, gradient: torch.Tensor) -> None:
         self.backward += len(gradient)

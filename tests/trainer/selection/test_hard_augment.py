@@ -231,7 +231,7 @@ def test_a_method_without_pairs_is_refused(make: Callable[..., Run]) -> None:
     assert str(refused.value) == (
         "selection hard_augment needs pairs, which method supervised doesn't offer: take --method simsiam, "
         "byol, simclr, moco or dino, or --selection all, selective_backprop, selective_backprop_exact, "
-        "ordered_sgd, foms, greedy, impon, impon_low, gradient_norm, rho_loss or divbs"
+        "ordered_sgd, foms, greedy, impon, impon_low, gradient_norm, rho_loss, divbs or proxy"
     )
 
 
