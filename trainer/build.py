@@ -28,6 +28,7 @@ from trainer.evaluators import EvaluatorContext
 from trainer.feed import open_feeds
 from trainer.feedback import FeedbackBuffer
 from trainer.hardware.device import keep_freed_memory, use_bf16
+from trainer.hardware.kernels import use_kernels
 from trainer.hardware.precision import autocast
 from trainer.inference.predict import View
 from trainer.inference.scorer import Scorer
@@ -82,6 +83,7 @@ def build(
     """
     if device.type == "cpu":
         keep_freed_memory()
+    use_kernels(run, device)
     epochs = run.epochs if run.budget_hours is None else math.inf
     run = replace(run, selection=run.selection.bind(Terms(run.budget, epochs, run.batch_size)))
     card = data.train.card

@@ -194,10 +194,16 @@ class Settings:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N. auto takes CUDA where there is one."""
 
-    precision: Literal["auto", "bf16", "fp16", "fp32", "fp64"] = "auto"
+    precision: Literal["auto", "bf16", "fp16", "tf32", "fp32", "fp64"] = "auto"
     """bf16 is autocast of the forward pass; auto takes it where the device computes in it. fp16, for GPUs
-    that don't, scales losses and leaves out steps that overflow; passes without training are then fp32. fp64
-    is for comparing machines: the losses of two agree to many digits, at several times the cost."""
+    that don't, scales losses and leaves out steps that overflow; passes without training are then fp32. tf32
+    is float32 whose products a GPU rounds to ten bits, as it does those of float32 beside bf16 and fp16; with
+    fp32 it doesn't. fp64 is for comparing machines: the losses of two agree to many digits, at several times
+    the cost."""
+
+    deterministic: bool = False
+    """On a GPU, take only kernels whose sums have one order, and don't try which are fastest: a run then
+    repeats bit for bit, and is slower. On a CPU it does anyway."""
 
     channels_last: bool = True
     """Keep images and weights in channels_last memory format."""

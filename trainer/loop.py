@@ -10,6 +10,7 @@ from trainer.begin import open_session
 from trainer.config import Run
 from trainer.data import open_data
 from trainer.errors import InterruptedRunError
+from trainer.hardware.faults import in_one_line
 from trainer.interrupt import Stop, Stopped, stop_on_signal
 from trainer.models import parameters
 from trainer.parallel import World
@@ -49,7 +50,7 @@ def train(
     ------
     RunError, DataError, SamplingError
         When the run can't begin, or a sink's package is missing; nothing is trained then. Or when its folder
-        can't be written to; files written before are kept.
+        can't be written to, or the device's memory doesn't suffice; files written before are kept.
     DivergedError
         When the loss or the weights are no longer finite.
     InterruptedRunError
@@ -61,7 +62,7 @@ def train(
     if recording is not None:
         # Before the run has a folder, which a refusal would leave behind.
         recording.check(run, len(open_data(run, world, watcher.converting).train))
-    with stop_on_signal() as stop, folder.held(world.leads), CLOCK.watching():
+    with stop_on_signal() as stop, folder.held(world.leads), CLOCK.watching(), in_one_line(run):
         for sink in run.sinks:
             sink.check()
         session = open_session(run, folder, world, watcher)

@@ -93,7 +93,7 @@ def test_mixing_alone_goes_after_the_standard_augmentation() -> None:
         ({"augment": ["ricapp"]}, r"augment must be one of none, standard, .*; got 'ricapp'"),
         (
             {"precision": "fp8"},
-            r"precision must be 'auto' \| 'bf16' \| 'fp16' \| 'fp32' \| 'fp64'; got 'fp8'",
+            r"precision must be 'auto' \| 'bf16' \| 'fp16' \| 'tf32' \| 'fp32' \| 'fp64'; got 'fp8'",
         ),
         ({"std": [0.1, 0.0, 0.1]}, r"std must be above 0 in every channel"),
         ({"mean": [0.1, 0.2]}, r"recipe: mean must be .*got \[0\.1, 0\.2\]"),

@@ -19,6 +19,7 @@ from trainer.config import Run
 from trainer.data import open_data
 from trainer.errors import RunError
 from trainer.hardware.device import choose_device
+from trainer.hardware.kernels import use_tf32
 from trainer.inference.predict import View
 from trainer.inference.predictor import Predictor
 from trainer.inference.preprocessing import Preprocessing
@@ -130,6 +131,8 @@ def open_trained(folder: Path, device: str = "auto", *, best: bool = False) -> T
     run = read_recipe(folder)
     opened = RunFolder(folder, run)
     there = choose_device(device, World())
+    if there.type == "cuda":
+        use_tf32(run)
     state, notes = checkpoint_of(opened, best=best)
     broken = opened.lines("evaluations.jsonl")[1]
     if broken:
