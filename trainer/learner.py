@@ -15,6 +15,7 @@ from trainer.hardware.precision import autocast
 from trainer.methods import Method
 from trainer.models import ModelConfig
 from trainer.models.channels import with_channels
+from trainer.models.counters import drop_counters
 from trainer.models.narrow import guard_narrow
 from trainer.optimizers.depths import depths_of
 from trainer.parallel import World
@@ -123,6 +124,7 @@ def build_method(
     if run.channels_last:
         method = method.to(memory_format=torch.channels_last)
     guard_narrow(method)
+    drop_counters(method)
     wrapped = world.wrap(method, device)
     if run.compile:
         wrapped = compiled_by_resolution(wrapped)

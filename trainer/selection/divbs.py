@@ -90,6 +90,7 @@ def spanning(inner: Tensor, count: int) -> Tensor:
     """Choose vectors greedily, each to increase the projection of the mean onto their span the most.
 
     A pivoted Cholesky factorization of the inner products is Gram and Schmidt's method without the vectors.
+    On a GPU that is 19 kernels per vector chosen.
 
     Parameters
     ----------
@@ -107,19 +108,19 @@ def spanning(inner: Tensor, count: int) -> Tensor:
     negligible = 1e-6 * length
     along = inner.mean(dim=1)
     basis = inner.new_zeros(n, count)
-    taken = torch.zeros(n, dtype=torch.bool, device=inner.device)
+    infinite = torch.full_like(length, torch.inf)
+    taken = torch.zeros_like(length)
     indices = torch.zeros(count, dtype=torch.int64, device=inner.device)
     for k in range(count):
-        left = length > negligible
-        gain = torch.where(left, along.square() / torch.where(left, length, 1), 0)
-        place = torch.where(taken, -1, gain).argmax(dim=0, keepdim=True)
-        indices[k : k + 1] = place
-        taken = taken.index_fill(0, place, True)
+        # What is left of each, infinite where that is negligible: such candidates gain 0, those taken -inf.
+        left = torch.where(length > negligible, length, infinite)
+        gain = torch.addcdiv(taken, along.square(), left)
+        place = torch.argmax(gain, dim=0, keepdim=True, out=indices[k : k + 1])
+        taken.index_fill_(0, place, -torch.inf)
         # The chosen one's orthogonal part as a unit vector, in products with all; none where nothing is left.
-        scale = torch.where(left, length, torch.inf).index_select(0, place).rsqrt()
+        scale = left.index_select(0, place).rsqrt_()
         rest = inner.index_select(1, place)[:, 0] - basis @ basis.index_select(0, place)[0]
-        products = rest * scale
-        basis[:, k] = products
+        products = torch.mul(rest, scale, out=basis[:, k])
         along = along - products * (along.index_select(0, place) * scale)
         length = length - products.square()
     return indices
