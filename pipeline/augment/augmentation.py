@@ -16,8 +16,7 @@ from pipeline.augment.protocol import Augment, Cropping, Draws, HostArrays, Mixi
 from pipeline.augment.sequence import check_order, needs_eight_bits, scopes
 from pipeline.errors import DataError
 from pipeline.mixture import Mixture
-from pipeline.ops.memory import to_images, to_pixels
-from pipeline.ops.packing import place_all
+from pipeline.ops.memory import place_all, to_images, to_pixels
 from pipeline.randomness import Keys
 
 

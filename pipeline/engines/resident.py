@@ -29,8 +29,7 @@ from pipeline.errors import DataError, one_line
 from pipeline.kernels.gray import resize_gray_windows
 from pipeline.kernels.resize import resize_windows
 from pipeline.modes import PIXELS
-from pipeline.ops.memory import Blocks, as_levels, place
-from pipeline.ops.packing import place_all
+from pipeline.ops.memory import Blocks, as_levels, place, place_all
 from pipeline.ops.resize import resize, taps
 
 _HELD = Held()

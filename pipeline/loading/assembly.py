@@ -23,8 +23,7 @@ from pipeline.errors import DataError
 from pipeline.loading.levels import BatchSpec
 from pipeline.loading.prefetch import Prefetch
 from pipeline.multiplied import Multiplied
-from pipeline.ops.memory import place
-from pipeline.ops.packing import place_all
+from pipeline.ops.memory import place, place_all
 from pipeline.randomness import Keys
 
 End = Callable[[Callable[[], object]], RawBatch]

@@ -1,4 +1,4 @@
-"""Memory of images: where a batch's lies on the host, its copy to the device, and pixels as rows of bytes.
+"""Memory of images: where a batch's lies on the host, copies to the device and back, and pixels as bytes.
 
 Crops, patches and rectangles are copies of runs of memory and masks of bytes.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from pipeline.ops.packing import Layout, packed
 
 _UNITS = (torch.complex128, torch.int64, torch.int32, torch.int16, torch.uint8)
 
@@ -66,6 +68,52 @@ def place(array: NDArray[Any], device: torch.device) -> Tensor:
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def place_all(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor]:
+    """Copy arrays to a device without waiting for it: to a CUDA device as one block, in one copy.
+
+    On the CPU the tensors share the arrays' memory where it is writable, as those of `place`.
+    """
+    if device.type != "cuda" or len(arrays) < 2:
+        return [place(array, device) for array in arrays]
+    # PyTorch's pinned allocator reuses a block only after the copies issued from it are complete.
+    block = torch.empty(Layout.of(arrays).size, dtype=torch.uint8, pin_memory=True)
+    _, layout = packed(arrays, block.numpy())
+    return layout.tensors(block.to(device, non_blocking=True))
+
+
+class ToHost:
+    """Tensors on their way from a device to the host; on the CPU they are there.
+
+    Parameters
+    ----------
+    tensors
+        All on one device.
+    stream
+        On which they are copied, after what the current stream was given so far and beside what follows; None
+        for a copy that is waited for.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor], stream: torch.cuda.Stream | None) -> None:
+        self._copied: torch.cuda.Event | None = None
+        if stream is None:
+            self._there = [tensor.cpu() for tensor in tensors]
+            return
+        stream.wait_stream(torch.cuda.current_stream(stream.device))
+        with torch.cuda.stream(stream):
+            # Into pinned memory: see torch's _to_copy.
+            self._there = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
+            self._copied = stream.record_event()
+        for tensor in tensors:
+            # Its memory isn't given to the current stream's next kernels before it is copied.
+            tensor.record_stream(stream)
+
+    def wait(self) -> list[Tensor]:
+        """Return the tensors on the host, once they are copied."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._there
 
 
 def as_levels(memory: Tensor, dtype: np.dtype[Any]) -> Tensor:

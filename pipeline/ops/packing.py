@@ -17,8 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.ops.memory import place
-
 _ALIGNMENT = 16
 """Bytes: as wide as the widest access of a kernel."""
 
@@ -86,19 +84,6 @@ def packed(
     for array, there in zip(arrays, layout.arrays(block), strict=True):
         there[...] = array
     return block, layout
-
-
-def place_all(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor]:
-    """Copy arrays to a device without waiting for it: to a CUDA device as one block, in one copy.
-
-    On the CPU the tensors share the arrays' memory where it is writable, as those of `place`.
-    """
-    if device.type != "cuda" or len(arrays) < 2:
-        return [place(array, device) for array in arrays]
-    # PyTorch's pinned allocator reuses a block only after the copies issued from it are complete.
-    block = torch.empty(Layout.of(arrays).size, dtype=torch.uint8, pin_memory=True)
-    _, layout = packed(arrays, block.numpy())
-    return layout.tensors(block.to(device, non_blocking=True))
 
 
 @cache

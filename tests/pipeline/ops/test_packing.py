@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as arrays_of
 from numpy.typing import NDArray
 
 from pipeline import AUGMENTS, Augmentation
-from pipeline.ops.memory import place
-from pipeline.ops.packing import Layout, packed, place_all
+from pipeline.ops.memory import place, place_all
+from pipeline.ops.packing import Layout, packed
 from pipeline.randomness import Keys
 
 CPU = torch.device("cpu")
