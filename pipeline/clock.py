@@ -108,6 +108,15 @@ class _Work:
     step: int | None
 
 
+@dataclass(slots=True)
+class _Behind:
+    """Work up to a mark, whose times are read once the device has long passed it."""
+
+    mark: torch.cuda.Event
+    works: list[_Work]
+    before: list[tuple[str | None, float]]
+
+
 class PhaseTimes:
     """Seconds per phase of a loop, and of the whole loop.
 
@@ -169,6 +178,7 @@ class PhaseTimes:
         self._works: list[_Work] = []
         self._before: list[tuple[str | None, float]] = []
         self._spare: list[torch.cuda.Event] = []
+        self._behind: _Behind | None = None
         self._wall_before = 0.0
         self._started = self._since
 
@@ -208,9 +218,21 @@ class PhaseTimes:
         """Bring the times up to now; waits for the device."""
         self._end_span()
         if self._timer is not None:
-            mark = self._record()
-            mark.synchronize()
-            self._resolve(mark)
+            self._catch_up()
+            self._resolve(self._cut())
+        self._begin_span()
+
+    def settle_behind(self) -> None:
+        """Bring the times up to the last such call, so that the device is left work while it is waited for.
+
+        Up to now, as `settle`, without a device that is timed, and while spans are recorded.
+        """
+        if self._timer is None or self.spans is not None:
+            self.settle()
+            return
+        self._end_span()
+        self._catch_up()
+        self._behind = self._cut()
         self._begin_span()
 
     @property
@@ -230,11 +252,10 @@ class PhaseTimes:
     def start_clock(self) -> None:
         """Start the clock, after set-up and warm-up; what came before belongs to no phase."""
         if self._timer is not None:
-            self._spare += [event for work in self._works for event in (work.begin, work.end)]
-            self._works.clear()
-            self._before.clear()
-            self._mark = self._record()
+            self._behind, dropped = None, self._cut()
+            self._mark = dropped.mark
             self._mark.synchronize()
+            self._spare += [event for work in dropped.works for event in (work.begin, work.end)]
         self._since = self._started = self.now()
 
     def _begin_span(self) -> None:
@@ -265,10 +286,24 @@ class PhaseTimes:
         event.record()
         return event
 
-    def _resolve(self, mark: torch.cuda.Event) -> None:
-        """Charge all kernels up to ``mark``, the last event, which is complete, and the gaps between them."""
+    def _cut(self) -> _Behind:
+        """Mark the present moment, and return the work up to it."""
+        made = _Behind(self._record(), self._works, self._before)
+        self._works, self._before = [], []
+        return made
+
+    def _catch_up(self) -> None:
+        """Resolve what the last `settle_behind` left."""
+        if self._behind is not None:
+            behind, self._behind = self._behind, None
+            self._resolve(behind)
+
+    def _resolve(self, until: _Behind) -> None:
+        """Wait for a mark, and charge all kernels up to it and the gaps between them."""
+        mark = until.mark
+        mark.synchronize()
         last, reached = self._mark, self.now()
-        for work in self._works:
+        for work in until.works:
             if last is not None:
                 self._charge_gap(last.elapsed_time(work.begin) / 1e3, work.before)
             self.seconds[work.name] += work.begin.elapsed_time(work.end) / 1e3
@@ -277,11 +312,11 @@ class PhaseTimes:
                 begin, end = (reached - event.elapsed_time(mark) / 1e3 for event in (work.begin, work.end))
                 self.spans.add("device", work.name, begin, end, work.step)
         if last is not None:
-            self._charge_gap(last.elapsed_time(mark) / 1e3, self._before)
-        self._spare += [event for work in self._works for event in (work.begin, work.end)]
+            self._charge_gap(last.elapsed_time(mark) / 1e3, until.before)
+        self._spare += [event for work in until.works for event in (work.begin, work.end)]
         if self._mark is not None:
             self._spare.append(self._mark)
-        self._works, self._before, self._mark = [], [], mark
+        self._mark = mark
 
     def _charge_gap(self, gap: float, host: list[tuple[str | None, float]]) -> None:
         """Charge a gap, in which the device idled, to the last of what the host did before its end."""

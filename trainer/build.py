@@ -203,6 +203,7 @@ def build(
         scores=scores,
         feeds=open_feeds(run, data, account, augmentation.parted()[0], seeds, open_loader, world.size),
         samples=SampleRecord.empty(len(data.train)),
+        behind=device.type == "cuda",
     )
 
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline import Batch, Mixture
-from pipeline.batch import Ids, resolve
+from pipeline.batch import Ids, PendingIds
+from pipeline.device import side_stream
+from pipeline.ops.memory import ToHost
 from samplers import Feedback
 from trainer.methods import Losses
 from trainer.parallel import World
@@ -50,7 +52,7 @@ class CollectedFeedback:
 
 
 class FeedbackBuffer:
-    """Buffers per-sample statistics on the device; transfers them to the host in one copy.
+    """Buffers per-sample statistics on the device; transfers them to the host together.
 
     Mixtures are known on the host, so only the loss and the method's statistics are copied, one number each
     per constituent, and the indices of the chosen samples if the device chose them. Under data parallelism
@@ -60,6 +62,7 @@ class FeedbackBuffer:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._stream: torch.cuda.Stream | None = None
         self._measured: tuple[str, ...] = ()
         self.clear()
 
@@ -117,12 +120,80 @@ class FeedbackBuffer:
         step
             Number of optimizer steps made so far.
         """
-        if not self._values:
+        return self.send(step).collect()
+
+    def send(self, step: int) -> SentFeedback:
+        """Begin to copy all rows since the last time to the host, and clear the buffer; doesn't wait."""
+        sent = SentFeedback(self._world, step, self._steps, self._measured, self._batches, self._without)
+        if self._values:
+            values = torch.cat(self._values, dim=1)
+            if self._stream is None and values.is_cuda:
+                self._stream = side_stream(values.device)
+            sent.copy(values, self._stream)
+        self.clear()
+        return sent
+
+    def clear(self) -> None:
+        """Remove all rows."""
+        self._steps = 0
+        self._measured = ()
+        self._batches: list[_Rows] = []
+        self._values: list[Tensor] = []
+        self._without: list[Tensor | None] = []
+
+
+class SentFeedback:
+    """Rows of one or more steps on their way to the host, on a stream beside the training's.
+
+    Parameters
+    ----------
+    step
+        Number of optimizer steps made so far.
+    steps
+        Trained steps among the rows.
+    measured
+        Names of the statistics.
+    batches, without
+        Each forward pass's samples, and the indices of those to leave out.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        step: int,
+        steps: int,
+        measured: tuple[str, ...],
+        batches: list[_Rows],
+        without: list[Tensor | None],
+    ) -> None:
+        self._world = world
+        self._step = step
+        self._steps = steps
+        self._measured = measured
+        self._batches = batches
+        self._without = without
+        self._copies: ToHost | None = None
+
+    def copy(self, values: Tensor, stream: torch.cuda.Stream | None) -> None:
+        """Begin the copy of statistics, float[s, n], and of indices that only the device knows."""
+        pending = [one.ids.indices for one in self._batches if isinstance(one.ids, PendingIds)]
+        left_out = [one for one in self._without if one is not None]
+        self._copies = ToHost([values, *pending, *left_out], stream)
+
+    def collect(self) -> CollectedFeedback:
+        """Return the rows, gathered from all ranks; waits until they are copied."""
+        step = self._step
+        if self._copies is None:
             nothing = np.empty(0, np.float32)
             none = np.empty(0, np.int64)
             return CollectedFeedback(Feedback(step, none, nothing, nothing, np.empty(0, np.bool_)), [], none)
-        values = torch.cat(self._values, dim=1).cpu().numpy()
-        ids, without = resolve([one.ids for one in self._batches]), _to_host(self._without)
+        values, *rest = (tensor.numpy() for tensor in self._copies.wait())
+        of_device = iter(rest)
+        ids = [
+            one.ids.candidates[next(of_device)] if isinstance(one.ids, PendingIds) else one.ids
+            for one in self._batches
+        ]
+        without = [None if one is None else next(of_device) for one in self._without]
         sources: list[NDArray[np.int64]] = []
         mixing: list[NDArray[np.float32]] = []
         crediting: list[NDArray[np.float32]] = []
@@ -150,13 +221,16 @@ class FeedbackBuffer:
         by_position = any(
             one.mixture is not None and one.mixture.credited is not None for one in self._batches
         )
-        seen, stays, *gathered = self._world.interleave(
-            (np.concatenate(first), [len(one) for one in first]),
-            *((np.concatenate(rows), sizes) for rows in (kept, mixing, trained, sources)),
-            *((row, sizes) for row in values),
-            *([(np.concatenate(crediting), sizes)] if by_position else []),
-        )
-        coefficients, of_trained, of_samples, *in_full = (rows[stays] for rows in gathered)
+        rows: list[NDArray[Any]] = [
+            np.concatenate(first),
+            *(np.concatenate(column) for column in (kept, mixing, trained, sources)),  # type: ignore[arg-type]
+            *values,
+            *([np.concatenate(crediting)] if by_position else []),
+        ]
+        if self._world.size > 1:
+            rows = self._world.interleave(rows, [[len(one) for one in first]] + [sizes] * (len(rows) - 1))
+        seen, stays, *gathered = rows
+        coefficients, of_trained, of_samples, *in_full = (column[stays] for column in gathered)
         credited = in_full.pop() if by_position else coefficients
         # Samplers and the sample table keep float32, whatever the network computes in.
         columns = {
@@ -178,9 +252,7 @@ class FeedbackBuffer:
             for name, row in zip(self._measured, in_full, strict=True)
             if name in ("loss", "correct")
         }
-        collected = CollectedFeedback(feedback, per_step["loss"], seen, per_step.get("correct", []))
-        self.clear()
-        return collected
+        return CollectedFeedback(feedback, per_step["loss"], seen, per_step.get("correct", []))
 
     def _step_means(self, values: NDArray[np.floating[Any]], images: int) -> list[float]:
         """Return each step's mean per image, from values multiplied by their coefficients."""
@@ -188,20 +260,3 @@ class FeedbackBuffer:
             return []
         of_steps = values.reshape(self._steps, -1).sum(axis=1) / (images / self._steps)
         return [float(value) for value in of_steps]
-
-    def clear(self) -> None:
-        """Remove all rows."""
-        self._steps = 0
-        self._batches: list[_Rows] = []
-        self._values: list[Tensor] = []
-        self._without: list[Tensor | None] = []
-
-
-def _to_host(tensors: list[Tensor | None]) -> list[NDArray[np.int64] | None]:
-    """Copy integer tensors to the host in one transfer; None stays None."""
-    on_device = [tensor for tensor in tensors if tensor is not None]
-    if not on_device:
-        return [None] * len(tensors)
-    bounds = np.cumsum([len(tensor) for tensor in on_device])[:-1]
-    parts = iter(np.split(torch.cat(on_device).cpu().numpy(), bounds))
-    return [None if tensor is None else next(parts) for tensor in tensors]

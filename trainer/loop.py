@@ -81,7 +81,7 @@ def train(
                             if recording is not None:
                                 recording.stepped(session)
                             if step.number % run.log_every == 0:
-                                log.write()
+                                log.note()
                             if step.complete and session.goes_on():
                                 _save_or_stop(session, log, stop)
                         log.write()
@@ -107,8 +107,10 @@ def _save_or_stop(session: Session, log: Log, stop: Stop) -> None:
     if session.world.size > 1 and not log.due():
         return
     if session.world.any(stop.asked):
+        log.catch_up()
         _interrupt(session, stop)
     if session.world.any(log.since_checkpoint() > session.run.checkpoint_seconds):
+        log.catch_up()
         save(session)
         log.saved()
 

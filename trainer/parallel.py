@@ -21,7 +21,7 @@ from trainer.errors import RunError
 S = TypeVar("S", bound=np.generic)
 
 _LONGEST_WAIT = timedelta(days=2)
-"""For `World.barrier`, while one rank converts a data set; collectives of training keep torch's minutes."""
+"""Between hosts, while one rank converts a data set; collectives of training keep torch's minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +59,19 @@ class World:
         options: dict[str, Any] = {shared: False, "gradient_as_bucket_view": True}
         return ddp(model, device_ids=ids, **options)
 
-    def interleave(self, *columns: tuple[NDArray[Any], Sequence[int]]) -> list[NDArray[Any]]:
+    def interleave(
+        self, columns: Sequence[NDArray[Any]], sizes: Sequence[Sequence[int]]
+    ) -> list[NDArray[Any]]:
         """Gather equally many rows from each rank, ordered by step, then by rank, of several columns at once.
 
-        All columns travel as bytes in one collective, so that a GPU is waited for once.
+        All columns travel as bytes in one collective between the hosts, so that no GPU is waited for.
 
         Parameters
         ----------
         columns
-            This rank's rows of each, ordered by step, and their number per step. Types, and numbers of rows,
-            are the same on every rank.
+            This rank's rows of each, ordered by step. Types, and numbers of rows, are the same on every rank.
+        sizes
+            Number of rows per step, of each column.
 
         Returns
         -------
@@ -76,15 +79,16 @@ class World:
             ``size`` times as many rows of each, the same on every rank.
         """
         if self.size == 1:
-            return [rows for rows, _ in columns]
-        mine, layout = packed([rows for rows, _ in columns])
-        sent = torch.from_numpy(mine).to(self._device())
+            return list(columns)
+        mine, layout = packed(columns)
+        group = _BETWEEN_HOSTS.group
+        sent = torch.from_numpy(mine).to(self._device() if group is None else torch.device("cpu"))
         theirs = [torch.empty_like(sent) for _ in range(self.size)]
-        dist.all_gather(theirs, sent)
+        dist.all_gather(theirs, sent, group)
         ranks = [layout.arrays(rank) for rank in torch.stack(theirs).cpu().numpy()]
         gathered = []
-        for column, (_, sizes) in enumerate(columns):
-            bounds = np.cumsum(sizes)[:-1]
+        for column, rows_per_step in enumerate(sizes):
+            bounds = np.cumsum(rows_per_step)[:-1]
             steps = zip(*(np.split(rank[column], bounds) for rank in ranks), strict=True)
             gathered.append(np.concatenate([rows for step in steps for rows in step]))
         return gathered
@@ -123,7 +127,7 @@ class World:
         On the host: NCCL's watchdog would end the job after ten minutes.
         """
         if self.size > 1:
-            dist.barrier(_PATIENT.group)
+            dist.barrier(_BETWEEN_HOSTS.group)
 
     def any(self, flag: bool) -> bool:
         """Return the logical OR of a flag across ranks, so that all act on it at the same step."""
@@ -137,13 +141,13 @@ class World:
 
 
 @dataclass(slots=True)
-class _Patient:
-    """The group of `World.barrier`; None for the default one, where somebody else made that."""
+class _BetweenHosts:
+    """The ranks' group over gloo; None where somebody else made the default one, which is then used."""
 
     group: dist.ProcessGroup | None = None
 
 
-_PATIENT = _Patient()
+_BETWEEN_HOSTS = _BetweenHosts()
 
 
 def _on_host(state: Any) -> Any:
@@ -209,7 +213,7 @@ def join(device: str = "auto") -> World:
             )
             group = dist.new_group(backend="gloo", timeout=_LONGEST_WAIT)
             # What stands for a group in processes outside of it is none; here all are in it.
-            _PATIENT.group = group if isinstance(group, dist.ProcessGroup) else None
+            _BETWEEN_HOSTS.group = group if isinstance(group, dist.ProcessGroup) else None
         except ValueError as error:
             # Of a rank beyond the others, or without an address to meet them at.
             fault = " ".join(str(error).split())
@@ -251,6 +255,6 @@ def check_ranks_gpu(local_rank: int, gpus: int) -> None:
 
 def leave() -> None:
     """Destroy the process group, if there is one."""
-    _PATIENT.group = None
+    _BETWEEN_HOSTS.group = None
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -132,6 +132,9 @@ class Parts:
         Content of the next line of steps.jsonl.
     inputs
         Digests of the files that the run reads, from its beginning (see `trainer.inputs`).
+    behind
+        Whether feedback is passed on, and a line is written, ``log_every`` steps after it was made: on a GPU,
+        which need then not be waited for until it is idle.
     """
 
     run: Run
@@ -168,6 +171,7 @@ class Parts:
     best: float | None = None
     line: Line = field(default_factory=Line)
     inputs: dict[str, str | None] = field(default_factory=dict)
+    behind: bool = False
 
     @property
     def encoder(self) -> nn.Module:
@@ -186,10 +190,10 @@ class Parts:
             return "bf16"
         return "fp32" if self.run.precision == "auto" else self.run.precision
 
-    def broken_loss(self, losses: Sequence[float]) -> DivergedError:
-        """Return the error of the first loss that isn't finite among the latest steps' ``losses``."""
+    def broken_loss(self, losses: Sequence[float], last: int) -> DivergedError:
+        """Return the error of the first loss that isn't finite among those of the steps up to ``last``."""
         first = next(i for i, loss in enumerate(losses) if not math.isfinite(loss))
-        step = self.account.ledger.steps - len(losses) + 1 + first
+        step = last - len(losses) + 1 + first
         return self.diverged(f"loss must be finite; got {losses[first]} at step {step:,}")
 
     def check_weights(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +12,7 @@ from trainer.account import Ledger
 from trainer.errors import RunError
 from trainer.evaluation import evaluate
 from trainer.feed import next_batches
+from trainer.feedback import SentFeedback
 from trainer.interrupt import Stop, Stopped, stoppable
 from trainer.metrics import Evaluation
 from trainer.parts import Parts, Round, StepResult
@@ -27,6 +29,7 @@ class Session(Parts):
     """
 
     _current: Round | None = field(init=False, default=None)
+    _sent: deque[tuple[SentFeedback, float | None]] = field(init=False, default_factory=deque)
 
     def __repr__(self) -> str:
         of = "" if self.account.steps is None else f" of {self.account.steps:,}"
@@ -153,7 +156,7 @@ class Session(Parts):
                 self._set_rates(ready)
                 made = self.train(ready)
                 if made.number % self.run.log_every == 0:
-                    self.collect()
+                    self.collect(behind=self.behind)
                 if not self.goes_on():
                     break
             self.done += 1
@@ -273,25 +276,42 @@ class Session(Parts):
         self.ledger.steps += 1
         return StepResult(self.ledger.steps, losses)
 
-    def collect(self) -> None:
+    def collect(self, *, behind: bool = False) -> None:
         """Pass feedback from the device to the sampler, the sample table and the next line of steps.jsonl.
+
+        Parameters
+        ----------
+        behind
+            Only begin to copy what there is since the last call, and pass on what that one left: the device
+            always has work while the host waits for it. Orders don't depend on when feedback arrives, as all
+            of it is there before the next one is drawn.
 
         Raises
         ------
         DivergedError
             When a loss is not a finite number.
         """
-        if self.feedback.empty:
-            return
-        # The steps that are still on the device have phases of their own.
-        self.ledger.settle()
+        if not self.feedback.empty:
+            # The steps that are still on the device have phases of their own.
+            if behind:
+                self.ledger.settle_behind()
+            else:
+                self.ledger.settle()
+            with self.ledger.phase("feedback"):
+                # For samplers whose own count would be wrong.
+                account = self.account
+                progress = account.progress if self.selector.loads_more else account.reported_progress
+                self._sent.append((self.feedback.send(self.ledger.steps), progress))
+        while len(self._sent) > behind:
+            self._pass_on(*self._sent.popleft())
+
+    def _pass_on(self, sent: SentFeedback, progress: float | None) -> None:
+        """Pass on the feedback of some steps."""
         with self.ledger.phase("feedback"):
-            collected = self.feedback.drain(self.ledger.steps)
+            collected = sent.collect()
         if not all(map(math.isfinite, collected.losses)):
-            raise self.broken_loss(collected.losses)
+            raise self.broken_loss(collected.losses, collected.feedback.step)
         with self.ledger.phase("feedback"):
-            # For samplers whose own count would be wrong.
-            progress = self.account.progress if self.selector.loads_more else self.account.reported_progress
             self.sampler.observe(replace(collected.feedback, progress=progress))
             self.samples.observe(collected.feedback)
             self.samples.count(collected.trained)

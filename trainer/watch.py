@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from trainer.metrics import Evaluation
 from trainer.parts import Line
@@ -77,17 +79,27 @@ def open_sinks(session: Session) -> Sinks:
     return Sinks(session.run.sinks if session.world.leads else (), context)
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What a line says besides losses: step and training clock at its end, and entries of its own."""
+
+    step: int
+    seconds: float
+    about: Mapping[str, Any]
+
+
 class Log:
     """Writer of a line about the steps to the sinks, with the times of the last writes.
 
     Lines depend only on the steps. Losses collected since the last line, as for a checkpoint, are kept in the
-    session.
+    session. Where feedback is passed on behind the steps, a line waits for its losses.
     """
 
     def __init__(self, session: Session, watcher: Watcher, sinks: Sinks) -> None:
         self._session = session
         self._watcher = watcher
         self._sinks = sinks
+        self._waiting: deque[_Waiting] = deque()
         self._saved = time.monotonic()
         self._looked = session.ledger.steps // session.run.log_every
 
@@ -96,34 +108,52 @@ class Log:
         before, self._looked = self._looked, self._session.ledger.steps // self._session.run.log_every
         return self._looked != before
 
+    def note(self) -> None:
+        """Write a line on the steps since the last one once their losses are collected; now, if they are."""
+        session, ledger = self._session, self._session.ledger
+        if ledger.steps > (self._waiting[-1].step if self._waiting else session.line.step):
+            about = {
+                "step": ledger.steps,
+                "round": ledger.rounds,
+                "samples": ledger.trained,
+                "progress": session.account.progress,
+                "pixels": session.pixels,
+                "lr": session.step.optimizer.param_groups[0]["lr"],
+            }
+            self._waiting.append(_Waiting(ledger.steps, ledger.train_seconds, about))
+        self._write_collected()
+
     def write(self) -> None:
-        """Collect feedback and write a line on the steps since the last one, if any."""
+        """Collect all feedback, and write a line on the steps since the last one, if any."""
         self._session.collect()
-        session, ledger, line = self._session, self._session.ledger, self._session.line
-        if not line.losses:
-            return
-        ledger.settle()
-        seconds = ledger.train_seconds
-        rate = (ledger.steps - line.step) * session.run.batch_size / (seconds - line.seconds)
-        loss = sum(line.losses) / len(line.losses)
-        right = line.accuracies
-        session.line = Line(ledger.steps, seconds)
-        with ledger.phase("feedback"):
-            self._sinks.step(
-                {
-                    "step": ledger.steps,
-                    "round": ledger.rounds,
-                    "samples": ledger.trained,
-                    "progress": session.account.progress,
-                    "pixels": session.pixels,
-                    "lr": session.step.optimizer.param_groups[0]["lr"],
-                    "loss": loss,
-                    **({"accuracy": sum(right) / len(right)} if right else {}),
-                    "seconds": seconds,
-                    "rate": rate,
-                }
-            )
-            self._watcher.stepped(session, loss, rate)
+        self.note()
+
+    def catch_up(self) -> None:
+        """Collect all feedback, and write the lines that waited for it."""
+        self._session.collect()
+        self._write_collected()
+
+    def _write_collected(self) -> None:
+        """Write the lines whose losses are collected."""
+        session, ledger = self._session, self._session.ledger
+        while self._waiting and len(session.line.losses) >= self._waiting[0].step - session.line.step:
+            now, line = self._waiting.popleft(), session.line
+            steps = now.step - line.step
+            losses, right = line.losses[:steps], line.accuracies[:steps]
+            rate = steps * session.run.batch_size / (now.seconds - line.seconds)
+            loss = sum(losses) / len(losses)
+            session.line = Line(now.step, now.seconds, line.losses[steps:], line.accuracies[steps:])
+            with ledger.phase("feedback"):
+                self._sinks.step(
+                    {
+                        **now.about,
+                        "loss": loss,
+                        **({"accuracy": sum(right) / len(right)} if right else {}),
+                        "seconds": now.seconds,
+                        "rate": rate,
+                    }
+                )
+                self._watcher.stepped(session, loss, rate)
 
     def since_checkpoint(self) -> float:
         """Seconds since the last checkpoint, or since the session began."""

@@ -137,6 +137,46 @@ def test_a_devices_phases_add_up_to_the_clock(loading: float, computing: float, 
     assert seconds["copy"] == pytest.approx(0.0, abs=1e-6)
 
 
+@pytest.mark.parametrize(("loading", "computing"), [(0.1, 1.0), (1.0, 0.1), (0.5, 0.5)])
+def test_times_read_behind_the_device_are_the_same_and_leave_it_work(
+    loading: float, computing: float
+) -> None:
+    device = Device()
+    phases = times(device)
+    phases.start_clock()
+    idle = []
+    for step in range(20):
+        with phases.phase("wait"):
+            device.works(loading)
+        with phases.phase("forward"):
+            device.launches(computing)
+        if step % 5 == 4:
+            phases.settle_behind()
+            idle.append(device.host >= device.free)
+            with phases.phase("feedback"):
+                device.works(0.2)
+    assert not any(idle)
+    # Up to the mark before the last: read once more, they are complete.
+    assert 0 < sum(phases.seconds.values()) < phases.train_seconds
+    phases.settle()
+    seconds = phases.seconds
+    assert sum(seconds.values()) == pytest.approx(phases.train_seconds, rel=0.02)
+    assert seconds["forward"] == pytest.approx(20 * computing, rel=0.02)
+    if computing > loading:
+        # The device has work all the time: neither feedback nor loading costs any.
+        assert seconds["feedback"] == pytest.approx(0.2 if loading < 0.1 else 0.0, abs=1e-6)
+        assert seconds["wait"] == pytest.approx(loading, abs=0.01)
+
+
+def test_without_a_device_nothing_is_behind() -> None:
+    device = Device()
+    phases = times(device, on_device=False)
+    with phases.phase("forward"):
+        device.works(1.0)
+        phases.settle_behind()
+        assert phases.seconds["forward"] == 1.0
+
+
 def test_evaluation_is_off_the_clock_and_has_no_part_of_the_training_before_it() -> None:
     device = Device()
     phases = times(device)

@@ -177,7 +177,7 @@ def test_ranks_that_torchrun_did_not_number_are_an_error(
 def test_alone_everything_is_as_it_was() -> None:
     world = World()
     rows = np.arange(6, dtype=np.float32)
-    (same,) = world.interleave((rows, [2, 4]))
+    (same,) = world.interleave([rows], [[2, 4]])
     assert same is rows
     assert world.leads
     assert world.any(True)
@@ -195,34 +195,6 @@ def test_one_gpu_for_several_ranks_is_refused(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(RunError, match=r"at most its 1 GPUs; this is LOCAL_RANK 1: start 1 per machine"):
         check_ranks_gpu(1, 1)
     check_ranks_gpu(1, 2)
-
-
-COLUMNS = """
-import numpy as np
-from trainer.parallel import join, leave
-import sys
-world = join("cpu")
-steps = [2, 3]
-ids = 100 * world.rank + np.arange(5)
-flags = np.array([world.rank == 0] * 5)
-other = np.full(2, world.rank + .5, np.float32)
-gathered = world.interleave((ids, steps), (flags, steps), (other, [1, 1]))
-world.barrier()
-np.savez(f"{sys.argv[1]}/{world.rank}.npz", *gathered)
-leave()
-"""
-
-
-@pytest.mark.slow
-def test_columns_of_several_types_are_interleaved_at_once(tmp_path: Path) -> None:
-    run_two_ranks(COLUMNS, str(tmp_path))
-    for rank in range(2):
-        ids, flags, other = np.load(tmp_path / f"{rank}.npz").values()
-        assert ids.tolist() == [0, 1, 100, 101, 2, 3, 4, 102, 103, 104]
-        assert flags.tolist() == (ids < 100).tolist()
-        assert flags.dtype == np.bool_
-        assert other.dtype == np.float32
-        assert other.tolist() == [0.5, 1.5, 0.5, 1.5]
 
 
 def test_ranks_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:

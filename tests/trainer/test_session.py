@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ import torch
 
 from trainer import open_session
 from trainer.config import Run
-from trainer.errors import RunError
+from trainer.errors import InterruptedRunError, RunError
+from trainer.loop import train
 from trainer.run_folder import RunFolder
 from trainer.session import Session
 from trainer.state import save
+from trainer.watch import Silent
 
 Recipe = Callable[..., Run]
 Train = Callable[..., Session]
@@ -110,3 +114,40 @@ def test_the_example_trains(fashion: Path, monkeypatch: pytest.MonkeyPatch, tmp_
     assert names["session"].ledger.trained == 1280
     assert names["session"].account.progress == 1.0
     assert (tmp_path / "runs" / "mine" / "environment.json").exists()
+
+
+class Behind(Silent):
+    """A watcher that has feedback passed on behind the steps, as on a GPU, and may stop the run."""
+
+    def __init__(self, behind: bool, stop_at: int | None = None) -> None:
+        self.behind = behind
+        self.stop_at = stop_at
+
+    def started(self, session: Session, resumed: bool) -> None:
+        session.behind = self.behind
+
+    def stepped(self, session: Session, loss: float, rate: float) -> None:
+        if session.ledger.steps == self.stop_at:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_feedback_that_is_passed_on_behind_the_steps_changes_no_line_and_no_weight(
+    run: Run, tmp_path: Path
+) -> None:
+    """Orders don't depend on when feedback arrives, and lines wait for their losses, over a stop, too."""
+    run = replace(run, log_every=2)
+    found = []
+    for name, watchers in (("at once", [Behind(False)]), ("behind", [Behind(True, 8), Behind(True)])):
+        folder = RunFolder(tmp_path / name, run)
+        for watcher in watchers:
+            try:
+                session = train(run, folder, watcher=watcher)
+            except InterruptedRunError:
+                assert watcher.stop_at == 8
+        lines = [
+            {key: value for key, value in line.items() if key not in ("seconds", "rate")}
+            for line in folder.read("steps.jsonl")
+        ]
+        found.append((lines, session.fingerprint(), session.samples.times_seen.tolist()))
+        session.close()
+    assert found[0] == found[1]

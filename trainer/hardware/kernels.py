@@ -74,4 +74,4 @@ def use_repeatable_kernels() -> None:
     torch.backends.cudnn.deterministic = True
     torch.use_deterministic_algorithms(True)
     # Memory that isn't written yet is not read here: filling it would cost a pass over every result.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

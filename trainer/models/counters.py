@@ -25,8 +25,8 @@ def drop_counters(module: nn.Module) -> None:
             and norm.num_batches_tracked is not None
         ):
             norm.num_batches_tracked = None
-            norm._register_state_dict_hook(_named)
-            norm.register_load_state_dict_pre_hook(_ignored)
+            norm._register_state_dict_hook(_named)  # type: ignore[no-untyped-call]
+            norm.register_load_state_dict_pre_hook(_ignored)  # type: ignore[no-untyped-call]
 
 
 def _named(norm: nn.Module, state: MutableMapping[str, Any], prefix: str, metadata: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -22,12 +23,13 @@ def kept() -> Iterator[None]:
     """Put torch's settings back as they were."""
     cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.allow_tf32, cudnn.deterministic, products.allow_tf32
-    filled, workspace = torch.utils.deterministic.fill_uninitialized_memory, "CUBLAS_WORKSPACE_CONFIG"
+    memory: Any = torch.utils.deterministic
+    filled, workspace = memory.fill_uninitialized_memory, "CUBLAS_WORKSPACE_CONFIG"
     configured = os.environ.get(workspace)
     yield
     cudnn.allow_tf32, cudnn.deterministic, products.allow_tf32 = before
     torch.use_deterministic_algorithms(False)
-    torch.utils.deterministic.fill_uninitialized_memory = filled
+    memory.fill_uninitialized_memory = filled
     if configured is None:
         os.environ.pop(workspace, None)
 
