@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -24,6 +26,8 @@ from trainer.session import Session
 from trainer.state import save
 
 _REPEATS = 5
+_CALLS = 10
+"""Calls per measurement on a GPU: of a single one mostly launches would be measured."""
 
 
 def warm_up(session: Session) -> None:
@@ -50,6 +54,8 @@ def warm_up(session: Session) -> None:
         _measure(session, scored, batches[session.full], streams[session.full])
     if isinstance(session.account, TimedAccount):
         _time(session, session.account, batches[session.full], streams[session.full])
+    if session.device.type == "cuda":
+        _rehearse_updates(session)
     session.step.optimizer.zero_grad(set_to_none=True)
     session.method.load_state_dict(weights)
     if own is not None and beside is not None:
@@ -70,8 +76,11 @@ def _resolutions(session: Session) -> list[int]:
 
 def _load(session: Session, stage: Stage) -> Batch:
     """Return a batch of the training's size, augmented for ``stage``."""
-    order = Order(round=0, ids=np.arange(session.loader.batch_size, dtype=np.int64))
-    batch = next(session.loader.batches(order, augment=session.selector.views, stage=stage))
+    size = session.loader.batch_size
+    # On a GPU as many as a loader holds at once, so that memory is page-locked before the clock starts.
+    held = session.run.prefetch + 2 if session.device.type == "cuda" else 1
+    order = Order(round=0, ids=np.resize(np.arange(size, dtype=np.int64), held * size))
+    batch, *_ = session.loader.batches(order, augment=session.selector.views, stage=stage)
     if not session.selector.loads_more:
         return batch
     return session.selector.training_batch(batch)
@@ -109,21 +118,17 @@ def _measure(
     shown = _shown(session)
     times: dict[int | None, list[float]] = {}
     for _ in range(_REPEATS + 1):
-        before = time.perf_counter()
-        session.step.backward(batch, streams=streams)
-        times.setdefault(None, []).append(_since(session, before) / len(batch.images))
+        taken = _timed(session, lambda: session.step.backward(batch, streams=streams))
+        times.setdefault(None, []).append(taken / len(batch.images))
         for pixels, (stage, candidates) in works.items():
-            before = time.perf_counter()
-            selector.score(candidates, stage)
-            images = len(candidates) * len(selector.views)
-            took = _since(session, before) + _own_step(session, candidates, stage)
-            times.setdefault(pixels, []).append(took / images)
+            taken = _timed(session, partial(selector.score, candidates, stage))
+            taken += _own_step(session, candidates, stage)
+            times.setdefault(pixels, []).append(taken / (len(candidates) * len(selector.views)))
         if session.full not in works:
             session.encoder.eval()
-            before = time.perf_counter()
             with torch.no_grad():
-                forward(session.encoder, shown, session.bf16)
-            times.setdefault(session.full, []).append(_since(session, before) / len(shown))
+                taken = _timed(session, lambda: forward(session.encoder, shown, session.bf16))
+            times.setdefault(session.full, []).append(taken / len(shown))
             session.encoder.train()
     step = median(times.pop(None)[1:])
     costs = {pixels: median(seconds[1:]) / step for pixels, seconds in times.items() if pixels is not None}
@@ -138,9 +143,8 @@ def _own_step(session: Session, candidates: Batch, stage: Stage) -> float:
     _, _, images = session.selector.score(candidates, stage)
     _wait(session)
     count = session.run.batch_size // session.world.size
-    before = time.perf_counter()
-    own.backward(images[:count], candidates.targets[LABEL][:count])
-    return _since(session, before) / part.every
+    labels = candidates.targets[LABEL][:count]
+    return _timed(session, partial(own.backward, images[:count], labels)) / part.every
 
 
 def _time(session: Session, account: TimedAccount, batch: Batch, streams: Mapping[str, Batch]) -> None:
@@ -153,9 +157,7 @@ def _time(session: Session, account: TimedAccount, batch: Batch, streams: Mappin
     """
     steps = []
     for _ in range(_REPEATS + 1):
-        before = time.perf_counter()
-        session.step.backward(batch, streams=streams)
-        steps.append(_since(session, before))
+        steps.append(_timed(session, lambda: session.step.backward(batch, streams=streams)))
     evaluation = 0.0
     if account.clock == "wall":
         before = time.perf_counter()
@@ -193,6 +195,15 @@ def _candidates(session: Session, stage: Stage) -> Batch:
     return next(session.loader.batches(order, augment=views, stage=asked))
 
 
+def _timed(session: Session, work: Callable[[], object]) -> float:
+    """Return the seconds of a call, on a GPU of one among several in a row."""
+    calls = _CALLS if session.device.type == "cuda" else 1
+    before = time.perf_counter()
+    for _ in range(calls):
+        work()
+    return _since(session, before) / calls
+
+
 def _since(session: Session, before: float) -> float:
     _wait(session)
     return time.perf_counter() - before
@@ -201,6 +212,14 @@ def _since(session: Session, before: float) -> float:
 def _wait(session: Session) -> None:
     if session.device.type == "cuda":
         torch.cuda.synchronize(session.device)
+
+
+def _rehearse_updates(session: Session) -> None:
+    """Load the kernels of an update, by the last backward pass; weights change, and the optimizer doesn't."""
+    optimizer = session.step.optimizer
+    before = copy.deepcopy(optimizer.state_dict())
+    optimizer.step()
+    optimizer.load_state_dict(before)
 
 
 def _rehearse_order(session: Session) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+from pipeline.device import side_stream
 from pipeline.errors import MissingExtraError
 
 _AHEAD = 3
@@ -113,6 +114,7 @@ class JpegPipeline:
         self._views = views
         self._gray = gray
         self._lock = threading.RLock()
+        self._stream: torch.cuda.Stream | None = None
         self._most = 0
         self._state = _State(None, deque())
         self._end = weakref.finalize(self, self._state.end)
@@ -181,8 +183,13 @@ class JpegPipeline:
         """
         if self._device.type != "cuda":
             return images
-        copy = images.clone()
-        torch.cuda.current_stream(self._device).synchronize()
+        # On a stream of its own, whichever thread this is: the wait must not be for pending steps.
+        if self._stream is None:
+            self._stream = side_stream(self._device)
+        assert self._stream is not None
+        with torch.cuda.stream(self._stream):
+            copy = images.clone()
+        self._stream.synchronize()
         return copy
 
     def _feed(self, work: Work) -> None:

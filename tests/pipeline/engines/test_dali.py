@@ -115,6 +115,7 @@ def test_for_a_gpu_a_pipeline_is_defined_as_far_as_dali_asks_for_the_device(squa
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_images_are_nearly_pillows(square: Beton, tmp_path: Path) -> None:
+    pytest.importorskip("nvidia.dali")
     device = torch.device("cuda", 0)
     images = [square.encoded(i) if i % 4 else photo(i, 48, 64) for i in range(16)]
     for data in (square, write(tmp_path / "mixed.beton", images)):

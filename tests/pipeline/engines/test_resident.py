@@ -88,8 +88,9 @@ def test_torchvision_is_not_given_bytes_that_changed(tmp_path: Path) -> None:
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_decodes_at_the_start(data: dict[tuple[str, str], Converted]) -> None:
-    reader = ResidentEngine(decoder="gpu").open(data["beton", "jpeg"], torch.device("cuda"))
+def test_a_gpu_decodes_at_the_start(closing: Closing, data: dict[tuple[str, str], Converted]) -> None:
+    """By itself: that the CPU did in its place would be a warning, which is an error here."""
+    reader = closing(ResidentEngine(decoder="gpu").open(data["beton", "jpeg"], torch.device("cuda", 0)))
     images = reader.read(np.arange(SAMPLES)).cpu()
     off = (images.int() - expected(data["beton", "jpeg"], range(SAMPLES)).int()).abs()
     assert off.max() <= 8

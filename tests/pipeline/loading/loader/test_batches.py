@@ -158,27 +158,6 @@ def test_another_seed_or_round_draws_anew(data: Beton) -> None:
     assert tops(0, 0) != tops(0, 1)
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("engine", [ResidentEngine(), FfcvEngine()])
-def test_a_gpu_gets_the_same_batches(data: Beton, engine: ResidentEngine | FfcvEngine) -> None:
-    order, augment = random_order(300, len(data)), mixing()
-    runs = []
-    for device in ("cpu", "cuda"):
-        with Loader(data, engine=engine, batch_size=64, augment=augment, device=device) as loader:
-            runs.append(list(loader.batches(order)))
-            torch.cuda.synchronize()
-            assert (loader.times.copy > 0) == (device == "cuda")
-    for host, gpu in zip(*runs, strict=True):
-        assert gpu.mixture is not None
-        assert host.mixture is not None
-        labels = gpu.constituents(gpu.targets["label"])
-        assert gpu.images.device.type == labels.device.type == "cuda"
-        assert torch.allclose(host.images, gpu.images.cpu(), atol=1e-6)
-        assert torch.equal(host.constituents(host.targets["label"]), labels.cpu())
-        assert (host.mixture.partners == gpu.mixture.partners).all()
-
-
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 60))
 def test_ranks_share_out_every_batch(world: int, local: int, count: int) -> None:
     """Checked on the slices alone, so that many sizes can be."""
