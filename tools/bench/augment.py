@@ -49,7 +49,7 @@ class AugmentBench:
     """Measurements per case; medians are reported."""
 
     device: str = "auto"
-    """Device of this project's augmentations and of kornia; other peers run on the CPU."""
+    """Device of this project's augmentations, and of peers that take batches; others run on the CPU."""
 
     def __post_init__(self) -> None:
         for name, known, given in (("augment", AUGMENTS, self.augment), ("pixels", BATCHES, self.pixels)):
@@ -133,7 +133,7 @@ def part_of(name: str) -> Augment:
 def peers(name: str, images: Tensor, device: torch.device) -> Mapping[str, Callable[[], object]]:
     """Return the peers' calls that augment one batch of the same images, by name."""
     found: dict[str, Callable[[], object]] = {}
-    batch = batch_transform(name, images)
+    batch = batch_transform(name, images.to(device))
     if batch is not None:
         found["torchvision-tensor"] = batch
     transform = torchvision_transform(name, images.shape[2])
@@ -181,9 +181,9 @@ def batch_transform(name: str, images: Tensor) -> Callable[[], object] | None:
     }
     if name not in known:
         return None
-    labels = torch.arange(len(images)) % 10
+    labels = torch.arange(len(images), device=images.device) % 10
     source = Augmentation((), _MEAN, _STD).normalize(images) if name == "mixup" else images
-    return lambda: known[name](source, labels)
+    return lambda: finished(known[name](source, labels)[0])
 
 
 def kornia_transform(name: str, pixels: int) -> Callable[[Tensor], Tensor] | None:

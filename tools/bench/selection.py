@@ -14,6 +14,7 @@ from tools.arguments import UsageError
 from tools.bench import measure
 from tools.bench.clock import Clock
 from tools.bench.sessions import noise, training, warm_session
+from tools.profiling.timing import wait_for
 from trainer.data import Data
 from trainer.session import Session
 
@@ -165,9 +166,11 @@ class SelectionBench:
         def linear() -> None:
             choice = selector.selection.choose(candidates)
             selector.selection.observe(losses, ready.batch, choice)
+            wait_for(session.device)
 
         def step() -> None:
             session.step(ready.batch, progress=1.0)
+            wait_for(session.device)
 
         mine, theirs = measure.interleave([linear, step], self.repeats, clock=clock)
         session.close()

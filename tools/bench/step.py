@@ -18,7 +18,13 @@ class StepBench:
     """Rate of training from the pipeline, relative to the same loop on one fixed in-memory batch."""
 
     model: str = "resnet8"
-    """Network to train; its width is 16."""
+    """Network to train."""
+
+    width: int = 16
+    """Its width."""
+
+    compile: bool = False
+    """Compile the training step."""
 
     batch_size: int = 128
     """Images per step."""
@@ -52,7 +58,8 @@ class StepBench:
         session = warm_session(
             data,
             folder,
-            model={"name": self.model, "width": 16},
+            model={"name": self.model, "width": self.width},
+            compile=self.compile,
             augment=[name],
             engine=self.engine,
             batch_size=self.batch_size,
