@@ -51,7 +51,8 @@ class HostDraws:
         draws = tuple({name: next(placed) for name in drawn} for drawn in self.parts)
         mixture = self.mixture
         if mixture is not None and mixture.device_partners.device != device:
-            mixture = Mixture(mixture.partners, mixture.coefficients, next(placed), next(placed))
+            # In the order of `arrays`, as arguments are evaluated.
+            mixture = replace(mixture, device_partners=next(placed), device_coefficients=next(placed))
         return draws, mixture
 
 

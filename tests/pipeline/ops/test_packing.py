@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from numpy.typing import NDArray
 
-from pipeline import AUGMENTS, Augmentation
+from pipeline import AUGMENTS, Augmentation, Mixture
+from pipeline.augment import HostDraws
 from pipeline.ops.memory import place, place_all
 from pipeline.ops.packing import Layout, packed
 from pipeline.randomness import Keys
@@ -79,3 +80,14 @@ def test_packed_draws_augment_as_draws_placed_one_by_one(name: str) -> None:
         assert mixture is not None
         assert torch.equal(mixture.device_partners, own.device_partners)
         assert torch.equal(mixture.device_coefficients, own.device_coefficients)
+        assert mixture.partners is own.partners
+
+
+def test_what_a_mixture_is_credited_by_stays_with_it() -> None:
+    mixture = Mixture.of_pairs(np.array([1, 0]), np.array([0.25, 0.5], np.float32)).by_position()
+    drawn, elsewhere = HostDraws((), mixture), torch.device("meta")
+    block, layout = packed(drawn.arrays(elsewhere))
+    _, placed = drawn.of(iter(layout.tensors(torch.from_numpy(block))), elsewhere)
+    assert placed is not None
+    assert placed.credited is mixture.credited
+    assert torch.equal(placed.device_partners, mixture.device_partners)
