@@ -223,7 +223,7 @@ class SentFeedback:
         )
         rows: list[NDArray[Any]] = [
             np.concatenate(first),
-            *(np.concatenate(column) for column in (kept, mixing, trained, sources)),  # type: ignore[arg-type]
+            *(np.concatenate(column) for column in (kept, mixing, trained, sources)),
             *values,
             *([np.concatenate(crediting)] if by_position else []),
         ]
