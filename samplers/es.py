@@ -9,48 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplers.checks import check_within
-from samplers.draws import draw, kernels, threads
+from samplers.draws import draw
 from samplers.draws.arrays import Doubles, Floats, Ids
+from samplers.draws.groups import candidates_of, in_groups
 from samplers.errors import SamplingError
 from samplers.families.history import Evolved, fill_unseen
 from samplers.families.rounds import FeedbackBuffer, RoundDraft, Statistic, announced
 from samplers.families.sweeps import Sweep, SweepSampler
 from samplers.plan import Plan
-
-
-def choose_in_groups(weights: Floats, size: int, group: int, ratio: float, key: np.uint64) -> Ids:
-    """Draw ``size`` candidates by weight: ``group`` of every ``ratio * group`` consecutive ones.
-
-    Successive sampling within each group, by exponential keys on a log scale, as `draw.without_replacement`;
-    where too few weights of a group are above 0, its first others fill it up. The rest of ``size`` is drawn
-    from as many times more.
-
-    Parameters
-    ----------
-    weights
-        float32 of the candidates, ``candidates_of(size, group, ratio)`` of them, finite and at least 0.
-
-    Returns
-    -------
-    int64[size], positions of candidates, ascending.
-    """
-    draw.check_weights(weights)
-    places = np.arange(len(weights), dtype=np.int32)
-    keys = np.empty(len(weights), np.float64)
-    threads.run(kernels.log_keys, threads.spans(len(weights)), key, weights, places, keys)
-    keys[weights == 0] = np.inf
-    # A stable sort has one result on every processor, ties included.
-    wide, groups = round(group * ratio), size // group
-    whole = np.argsort(keys[: groups * wide].reshape(groups, wide), axis=1, kind="stable")[:, :group]
-    rest = np.argsort(keys[groups * wide :], kind="stable")[: size - groups * group]
-    chosen = (whole + np.arange(groups)[:, None] * wide).reshape(-1)
-    return np.sort(np.concatenate([chosen, rest + groups * wide]).astype(np.int64))
-
-
-def candidates_of(size: int, group: int, ratio: float) -> int:
-    """Return the number of candidates for ``size`` samples in groups of ``group`` and a rest."""
-    groups, rest = divmod(size, group)
-    return groups * round(group * ratio) + round(rest * ratio)
 
 
 class ESSampler(SweepSampler):
@@ -106,7 +72,7 @@ class ESSampler(SweepSampler):
             return Sweep(np.arange(samples))
         count = max(1, round((1 - self.part.prune) * samples))
         kept = draw.without_replacement(self.weights(), count, self.key("kept", self.sweeps), fill=True)
-        return Sweep(np.sort(kept))
+        return Sweep(kept)
 
     def _candidates(self, count: int) -> Ids:
         if self._thinned and self._anneals():
@@ -139,7 +105,7 @@ class ESSampler(SweepSampler):
             return RoundDraft(self._candidates(size))
         group, ratio = self.plan.batch_size, self.part.ratio
         found = self._candidates(candidates_of(size, group, ratio))
-        chosen = choose_in_groups(self.weights()[found], size, group, ratio, self.key("order"))
+        chosen = in_groups(self.weights()[found], size, group, ratio, self.key("order"))
         ids = found[chosen]
         return RoundDraft(ids, score_ids=np.setdiff1d(found, ids) if self.part.rescore else None)
 

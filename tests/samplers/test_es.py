@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import combinations, permutations
-from typing import Any
 
 import numpy as np
 import pytest
 from sampler_runs import assert_same, run, train
 
 from samplers import ES, Plan, SamplingError
-from samplers.draws.counter import make_key
-from samplers.es import candidates_of, choose_in_groups
 
 
 def test_weights_follow_the_recurrences(feed: Callable[..., None]) -> None:
@@ -49,33 +45,6 @@ def test_a_mixed_row_counts_by_its_coefficient(feed: Callable[..., None]) -> Non
     sampler.fold_buffered()
     assert sampler.weights()[2] == pytest.approx(0.1 + 0.25 * 0.7 * 0.9)
     assert sampler.weights()[4] == sampler.weights()[2]  # not seen: the largest
-
-
-def test_a_group_is_drawn_by_successive_sampling(deviation: Callable[..., float]) -> None:
-    weights = np.array([1, 4, 2, 0.5, 3, 0.2, 1, 1, 6, 2, 0.1, 3], np.float32)  # two groups of 6, 2 of each
-    counts: list[dict[Any, int]] = [dict.fromkeys(combinations(range(6), 2), 0) for _ in range(2)]
-    for seed in range(6000):
-        chosen = choose_in_groups(weights, 4, 2, 3.0, make_key(seed, "test"))
-        assert len(chosen) == 4
-        for group in range(2):
-            counts[group][tuple(chosen[2 * group : 2 * group + 2] - 6 * group)] += 1
-    for group in range(2):
-        own = weights[6 * group : 6 * group + 6].astype(float)
-        chances = dict.fromkeys(counts[group], 0.0)
-        for one, other in permutations(range(6), 2):
-            chances[min(one, other), max(one, other)] += (
-                own[one] / own.sum() * own[other] / (own.sum() - own[one])
-            )
-        observed = [counts[group][pair] for pair in chances]
-        assert deviation(observed, [6000 * chance for chance in chances.values()]) < 4.75
-
-
-def test_samples_without_weight_fill_a_group_up() -> None:
-    weights = np.array([0, 0, 2, 0, 0, 0, 0, 0], np.float32)
-    chosen = choose_in_groups(weights, 4, 2, 2.0, make_key(0, "test"))
-    assert chosen.tolist() == [0, 2, 4, 5]
-    assert candidates_of(7, 3, 2.5) == len(range(2 * 8)) + 2
-    assert len(choose_in_groups(np.ones(18, np.float32), 7, 3, 2.5, make_key(0, "test"))) == 7
 
 
 def test_a_batch_is_of_its_own_candidates() -> None:

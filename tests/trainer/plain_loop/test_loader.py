@@ -43,6 +43,12 @@ def test_every_sampler_trains_on_its_orders_and_on_the_whole_budget(name: str) -
     _check_against_orders_by_hand(loop, SAMPLERS[name]().build(plan))
 
 
+def test_rounds_oscillate_where_wanted() -> None:
+    loop = Loop("infobatch", oscillation=0.5)
+    plan = Plan(SAMPLES, epochs=4, budget=0.5, batch_size=8, oscillation=0.5)
+    _check_against_orders_by_hand(loop, InfoBatch().build(plan))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("in_order", [True, False])
 def test_workers_that_persist_and_finish_in_any_order_change_nothing(in_order: bool) -> None:
