@@ -16,10 +16,9 @@ from rich.table import Table
 from pipeline.formats.whole import write_whole
 from tools.outputs import check_output
 from tools.profiling.intervals import Ratio
-from tools.profiling.timing import COMPILING_SECONDS
 from tools.progress import TerminalWatcher
 from tools.recipe_line import read_run
-from tools.tuning.halving import Entry, halve
+from tools.tuning.halving import COMPILED_FROM, Entry, halve
 from tools.tuning.space import settings_of, space, toml
 from trainer import config
 from trainer.data import open_data
@@ -41,7 +40,8 @@ class Options:
 
     seconds: float = 120.0
     """Seconds for all of the search, set-up and compilation included, as far as steps allow. Compiled
-    settings are tried from 60 seconds on: building one takes that long by itself, and can't be cut short."""
+    settings are tried from 120 seconds on: building one takes half of that by itself, and can't be cut
+    short."""
 
     at: float = 0.5
     """Point of the run, as a fraction of the budget, for schedules of resolution and selection."""
@@ -126,11 +126,14 @@ def finding(entries: Sequence[Entry], first: Entry, seconds: float) -> str:
     if untried:
         many = len(untried) > 1
         said.append(f"{len(untried)} setting{'s were' if many else ' was'} not tried for lack of time")
-    if any(entry.candidate.changed.get("compile") for entry in untried):
-        longer = max(longer, COMPILING_SECONDS)
+    compiled = [entry for entry in entries if entry.candidate.changed.get("compile")]
+    took = max((entry.opening for entry in compiled), default=0.0)
+    if took:
+        said.append(f"compiling took {took:.0f} s, which can't be cut short")
+    elif any(entry.refused is None for entry in compiled):
+        longer = max(longer, COMPILED_FROM)
         said.append(
-            "compiling takes about a minute by itself, so it is tried from "
-            f"--seconds {COMPILING_SECONDS:g} on"
+            f"compiling takes about a minute by itself, so it is tried from --seconds {COMPILED_FROM:g} on"
         )
     if len(said) > 1:
         said.append(f"--seconds {longer:g} measures longer")
@@ -139,7 +142,7 @@ def finding(entries: Sequence[Entry], first: Entry, seconds: float) -> str:
 
 def _unsure(found: Ratio) -> str:
     if found.unmeasured is not None:
-        return f"{found.speedup:.2f} times as fast, but {found.unmeasured} to tell"
+        return f"{found.speedup:.2f} times as fast, but {found.text}"
     return f"{found.speedup:.2f} times as fast, which isn't significant (95% interval {found.text})"
 
 

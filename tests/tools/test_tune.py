@@ -115,9 +115,11 @@ def test_a_gain_within_the_spread_is_none() -> None:
     assert said.startswith("fastest, 1.00 times as fast as now: the settings as they are, of 2 tried; ")
     assert "--prefetch 8 isn't taken: 1.04 times as fast, which isn't significant (95% interval 0.9" in said
     assert said.endswith("; --seconds 40 measures longer")
-    once = Entry(Candidate(run, {"compile": True}), windows=[0.4], turns=[3])
+    assert "compiling" not in said
+    once = Entry(Candidate(run, {"compile": True}), windows=[0.4], turns=[3], opening=69.0)
+    assert "compiling took 69 s, which can't be cut short" in finding([once, first], first, 20)
     assert "0.40 times" not in finding([once, first], first, 20)
-    assert "--compile isn't taken: 3.00 times as fast, but 1 turn is too few to tell" in finding(
+    assert "--compile isn't taken: 3.00 times as fast, but not measurable: 1 turn is too few" in finding(
         [once, first], first, 20
     )
     assert finding([first, other], first, 20).endswith("the settings as they are, of 2 tried")

@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 
 from tools.profiling.intervals import LEAST, Ratio, paired
-from tools.profiling.timing import COMPILING_SECONDS
 from tools.profiling.whole import Loop, session_at
 from tools.tuning.space import Candidate, space
 from trainer.config import Run
@@ -28,7 +27,10 @@ FINALISTS = 2
 """Candidates that are tried compiled, too, where time is left."""
 
 COMPILING = 0.45
-"""Part of the time that has to be left for compiled candidates."""
+"""Part of the time that is left for compiled candidates."""
+
+COMPILED_FROM = 120.0
+"""Seconds of a search from which on compiled candidates are tried: compiling takes about half as long."""
 
 HOPELESS = 3.0
 """Times the fastest's seconds from which on a candidate is not measured again."""
@@ -148,14 +150,14 @@ def halve(
     search = _Search(data, at, scratch, time.perf_counter() + seconds)
     base = candidates[0].run
     compiles = compiles and not base.compile and not base.gradient_checkpointing
-    fits = compiles and seconds >= COMPILING_SECONDS
+    fits = compiles and seconds >= COMPILED_FROM
     search.entries += [Entry(candidate) for candidate in candidates]
     first = search.entries[0]
     try:
         finalists = final = search.rounds(list(search.entries), COMPILING * seconds * fits)
         if first.refused is not None:
             raise RunError(first.refused)
-        if fits and search.left > 0.5 * COMPILING * seconds:
+        if fits and search.left > 0.8 * COMPILING * seconds:
             compiled = search.compiled(finalists[:FINALISTS], base)
             search.entries += compiled
             final = search.rounds(list(dict.fromkeys((first, finalists[0], *compiled))), 0.0)
