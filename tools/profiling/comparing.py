@@ -15,7 +15,7 @@ from pipeline.formats.whole import write_whole
 from tools.arguments import parse
 from tools.profiling import reference
 from tools.profiling.files import OUT, check_page, page_file, read_profile
-from tools.profiling.intervals import DRIFT, Ratio, apart, drift
+from tools.profiling.intervals import DRIFT, UNMEASURABLE, Ratio, apart, drift
 from tools.profiling.page import sorting
 from tools.reporting.document import document, section
 from tools.reporting.markup import Safe, el
@@ -174,8 +174,8 @@ def compared(one: Mapping[str, Any], other: Mapping[str, Any]) -> Sheet:
                 words(NAMES.get(name, name)),
                 *(Figure(f"{value:,.4g}", value) for value in medians),
                 Figure(f"{found.speedup:.2f}", found.speedup, bold=found.significant),
-                Figure(found.text, found.low),
-                words("yes" if found.significant else "no"),
+                Figure(UNMEASURABLE if found.unmeasured else found.text, found.low),
+                words(found.unmeasured or ("yes" if found.significant else "no")),
             )
         )
     columns = ("Stage", "ms per step", "ms per step, second", "times as fast", "95% interval", "significant")

@@ -61,11 +61,11 @@ class Stages:
         stage = replace(session.stage, pixels=session.pixels)
         self._streams = {feed.name: feed.first(stage) for feed in session.feeds}
         self.loading = Loading(session, self._raws)
-        self._reference = Reference(session.device)
+        self.reference = Reference(session.device)
 
     def close(self) -> None:
         """Close resources opened for the components."""
-        self._reference.close()
+        self.reference.close()
         self.loading.close()
 
     @property
@@ -87,7 +87,7 @@ class Stages:
             self._feedback(),
             self._alone("cached", self.cached, self._steps),
             whole,
-            self._alone(reference.NAME, self._reference.call),
+            self._alone(reference.NAME, self.reference.call),
         ]
 
     @property

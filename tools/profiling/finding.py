@@ -67,7 +67,7 @@ class Measured:
     overlaps
         Whether a device works beside the host, so that stages alone may come to more than a step.
     machine
-        Times that a fixed piece of work usually took longer than at best: above 1 on a busy machine.
+        Times as long as it needs that a fixed piece of work took: above 1 on a busy machine.
     """
 
     run: Run
@@ -198,8 +198,8 @@ class Measured:
             )
         if self.machine > QUIET:
             return (
-                f"a fixed piece of work beside it usually took {self.machine:.1f} times as long as at best: "
-                "other programs used the machine, so profile it again while it is quiet"
+                f"a fixed piece of work beside it took {self.machine:.1f} times as long as it needs: other "
+                "programs used the machine, so profile it again while it is quiet"
             )
         return None
 

@@ -26,6 +26,8 @@ WIDEST = 10.0
 DRIFT = 0.02
 """Standard deviation, as a fraction, that a profile's level has between profiles at the least."""
 
+UNMEASURABLE = "not measurable"
+
 _MOMENTS = 3
 """Parts of a profile, its beginning, middle and end, whose levels are compared."""
 
@@ -66,7 +68,7 @@ def interval_text(low: float | None, high: float | None, unmeasured: str | None)
     ('0.97 to 1.03', 'not measurable: 2 turns are too few')
     """
     if low is None or high is None or not _says_something(low, high):
-        return f"not measurable: {unmeasured or 'its times vary too much'}"
+        return f"{UNMEASURABLE}: {unmeasured or 'its times vary too much'}"
     return f"{low:.2f} to {high:.2f}"
 
 

@@ -55,6 +55,8 @@ def completed(profile: Mapping[str, Any]) -> dict[str, Any]:
     made = dict(profile)
     if made["kind"] == "run":
         return made
+    if made["kind"] == "loader" and len(made["steps"]) > 1:
+        made = _without_first(made)
     made["stall"] = made["wait"] / made["seconds"] if made["seconds"] else 0.0
     # What waits for a loader is the loop, the host.
     lanes = {"consumer": "host"} if made["kind"] == "loader" else {}
@@ -63,6 +65,27 @@ def completed(profile: Mapping[str, Any]) -> dict[str, Any]:
     made["slowest"] = slowest_of(made["steps"], spans)
     made["timeline"] = some(spans)
     return made
+
+
+def _without_first(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a loop's profile without its first batch, for which the set is opened and kernels compiled."""
+    waits = [span for span in profile["timeline"] if span[0] == "consumer"]
+    begin = waits[0][3]
+    # What was loaded ahead in the meantime stays out, too.
+    spans = [span for span in profile["timeline"] if span[2] >= begin]
+    loading: dict[str, float] = {}
+    for lane, name, since, until, _ in spans:
+        if lane == "loader":
+            loading[name] = loading.get(name, 0.0) + until - since
+    return {
+        **profile,
+        "first": begin - waits[0][2],
+        "batches": len(profile["steps"]),
+        "seconds": sum(profile["steps"]),
+        "wait": sum(until - since for lane, _, since, until, _ in spans if lane == "consumer"),
+        "loading_seconds": loading,
+        "timeline": spans,
+    }
 
 
 def some(spans: Sequence[Sequence[Any]]) -> list[list[Any]]:

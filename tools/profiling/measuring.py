@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from pipeline.engines.protocol import holds_images
 from pipeline.machine import cores
 from pipeline.recording import SCHEMA
 from tools.profiling import disk, reference
@@ -157,7 +158,7 @@ def measure(session: Session, at: float, seconds: float) -> Profiled:
         memory_bound=work.memory_bound(network),
         loading=loading,
         overlaps=session.device.type != "cpu",
-        machine=reference.slowdown(windows[reference.NAME]),
+        machine=stages.reference.slowdown(windows[reference.NAME]),
     )
     return Profiled(session, at, measured, windows, cached, loop, work, memory, loader)
 
@@ -183,6 +184,9 @@ def _loader(session: Session, stages: Stages, seconds: float) -> dict[str, Any]:
         unvaried = (
             f"Its rate isn't measured against threads: the engine {engine} holds the set in memory, and the "
             "training takes batches from there itself."
+            if holds_images(session.run.engine)
+            else f"Its rate isn't measured against threads: {engine} reads images as small as these so fast "
+            "that a thread wouldn't pay, and the training does it itself."
         )
     elif not hasattr(session.run.engine, "threads"):
         unvaried = f"Its rate isn't measured against threads: the engine {engine} has no such option."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping
 from importlib import resources
@@ -32,7 +33,7 @@ def page(profile: Row) -> str:
         el("aside", el("p", _sentence(profile["disturbed"])), class_="notice")
         if profile.get("disturbed")
         else None,
-        el("p", _sentence(advice)) if advice else None,
+        el("p", _with_options(_sentence(advice))) if advice else None,
         _tiles(profile),
         _changes(profile),
         _timeline(profile),
@@ -51,6 +52,12 @@ def page(profile: Row) -> str:
 
 def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:] + "."
+
+
+def _with_options(words: str) -> list[Child]:
+    """Return a text with the options and commands in it set as code, which isn't broken across lines."""
+    parts = re.split(r"((?:trainer \w+ )?--[a-z][\w.-]*(?: \d+)?)", words)
+    return [el("code", part, class_="option") if index % 2 else part for index, part in enumerate(parts)]
 
 
 def sorting() -> str:
@@ -260,6 +267,11 @@ def _reading(profile: Row) -> Safe:
             "A tried setting and the run as it is take turns, so that a busy machine disturbs both alike; "
             "bold is significant, by the 95% interval over these turns.",
         ]
+    if "first" in profile:
+        lines.append(
+            f"The first batch is left out: it took {milliseconds(profile['first'])}, in which the set is "
+            "opened and kernels are compiled."
+        )
     if "overhead" in profile:
         lines.append(
             f"Recording the timeline took {percent(profile['overhead'], 2)} of a recorded step, by its own "

@@ -7,11 +7,13 @@ machine was busy or slower, whatever the profiled run is.
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pipeline.machine import cores
 
@@ -19,17 +21,26 @@ NAME = "machine"
 """Its name among a profile's windows."""
 
 QUIET = 1.25
-"""Median by least time of its windows up to which a machine counts as quiet."""
+"""Times that the work may take longer than it needs on a machine that counts as quiet."""
 
 _NUMBERS = 50_000
 _MOST_THREADS = 8
 _SQUARE = 2048
+_LEAST = 1e-5
+"""Seconds below which clocks of threads say nothing."""
 
 
 class Reference:
-    """Sorting of random numbers on every core, or a product of matrices on a CUDA device."""
+    """Sorting of random numbers on every core, or a product of matrices on a CUDA device.
+
+    Attributes
+    ----------
+    waits
+        Seconds of each sorting by the seconds that a core worked on it: 1 on an idle machine.
+    """
 
     def __init__(self, device: torch.device) -> None:
+        self.waits: list[float] = []
         self._pool: ThreadPoolExecutor | None = None
         self.call: Callable[[], object]
         if device.type == "cuda":
@@ -38,9 +49,20 @@ class Reference:
             return
         threads = min(cores(), _MOST_THREADS)
         # Threads of its own: PyTorch's number of them is a setting of the run.
-        pool = self._pool = ThreadPoolExecutor(threads)
-        numbers = [np.random.default_rng(thread).random(_NUMBERS) for thread in range(threads)]
-        self.call = lambda: list(pool.map(np.sort, numbers))
+        self._pool = ThreadPoolExecutor(threads)
+        self._numbers = [np.random.default_rng(thread).random(_NUMBERS) for thread in range(threads)]
+        self.call = self._sort
+
+    def _sort(self) -> None:
+        assert self._pool is not None
+        before = time.perf_counter()
+        worked = max(self._pool.map(_seconds_of_sorting, self._numbers))
+        self.waits.append((time.perf_counter() - before) / max(worked, _LEAST))
+
+    def slowdown(self, windows: Sequence[float]) -> float:
+        """Return how many times longer the work took than it needs: than cores worked, or than at best."""
+        at_best = statistics.median(windows) / min(windows) if windows else 1.0
+        return max(at_best, statistics.median(self.waits) if self.waits else 1.0)
 
     def close(self) -> None:
         """End its threads."""
@@ -48,6 +70,7 @@ class Reference:
             self._pool.shutdown()
 
 
-def slowdown(windows: Sequence[float]) -> float:
-    """Return how many times longer the work usually took than at best: near 1 on a quiet machine."""
-    return statistics.median(windows) / min(windows) if windows else 1.0
+def _seconds_of_sorting(numbers: NDArray[np.float64]) -> float:
+    before = time.thread_time()
+    np.sort(numbers)
+    return time.thread_time() - before

@@ -36,7 +36,7 @@ ABOUT = {
     "feedback": "losses to the sampler and the log",
     "rest": "between all phases of the loop",
     "waiting for data": "in the loop, for what works beside it",
-    "gap": "what the step takes beyond the sum of the above that aren't beside it",
+    "gap": "what closes the sum of the above, but those beside the training",
 }
 """Meanings of the stages."""
 

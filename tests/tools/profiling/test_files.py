@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 from loader_orders import Order
 from planted import SlowSource
+from profile_figures import figures
 
 from pipeline import Loader, open_dataset, profile
 from tools.cli import main
-from tools.profiling.files import Place
+from tools.profiling.files import Place, read_profile
 
 
 def write(folder: Path, seconds: float, **entries: Any) -> Path:
@@ -57,10 +59,30 @@ def test_a_loaders_figures_become_a_page(
     assert "<svg" in page
     assert "Timeline" in page
     assert "4 batches of 32" in page
+    assert "The first batch is left out: it took" in page
     assert "engine SlowSource, prefetch 3, cpu" in page
     # A loop of one's own has no command line.
     assert "Loader(engine=ResidentEngine())" in page
     assert "--engine" not in page
+
+
+def test_a_disturbed_profile_says_so_on_top(tmp_path: Path) -> None:
+    why = "alone, its stages take 143% of the step that they are part of: other programs disturbed it"
+    (tmp_path / "x.json").write_text(json.dumps(figures(disturbed=why, sentence="Bound; type --threads 2.")))
+    assert main(["profile", str(tmp_path / "x.json")]) == 0
+    page = (tmp_path / "x.html").read_text()
+    assert '<aside class="notice"><p>Alone, its stages take 143% of the step' in page
+    assert page.index("Alone, its stages") < page.index("The change to make")
+    assert '<p>Type <code class="option">--threads 2</code>.</p>' in page
+    # A batch isn't larger than its set, nor a loader without threads drawn against them.
+    assert "About 24,064 images per batch would fit" in page
+    held = {**figures()["memory"], "fits": 60_000}
+    threads = {**figures()["loader"], "threads": [], "unvaried": "No rate against threads."}
+    (tmp_path / "x.json").write_text(json.dumps(figures(memory=held, loader=threads)))
+    assert main(["profile", str(tmp_path / "x.json")]) == 0
+    page = (tmp_path / "x.html").read_text()
+    assert "A batch of all 60,000 images of the set would fit" in page
+    assert "<li>No rate against threads.</li>" in page
 
 
 def test_out_is_a_folder_or_a_page(tmp_path: Path) -> None:
@@ -105,6 +127,24 @@ def test_a_mistyped_profile_is_one_line(
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_the_first_batch_of_a_loop_is_left_out(tmp_path: Path) -> None:
+    # Each step ends with the wait for a batch; the first one opens the set.
+    ends = [2.0, 2.01, 2.02, 2.08]
+    spans = [["consumer", "wait", end - 0.005, end, number] for number, end in enumerate(ends)]
+    spans[0][2] = 0.0
+    spans[3][2] = 2.03
+    spans += [["loader", "read", 0.1, 1.9, 0], ["loader", "read", 2.001, 2.004, 1]]
+    steps = [after - before for before, after in pairwise(ends)]
+    write(tmp_path / "own", 1.0, kind="loader", wait=2.06, batches=4, steps=steps, timeline=spans)
+    found = read_profile(tmp_path / "own")
+    assert found["batches"] == 3
+    assert found["stall"] == pytest.approx(0.06 / 0.08)
+    assert found["loading_seconds"] == {"read": pytest.approx(0.003)}
+    assert found["first"] == pytest.approx(2.0)
+    # The slowest step stands with its own wait.
+    assert found["slowest"][0] == {"seconds": pytest.approx(0.06), "phases": {"wait": pytest.approx(0.05)}}
 
 
 def test_two_profiles_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,8 +199,9 @@ def test_what_an_interval_says_nothing_about_is_not_measurable(
     folders = [write(tmp_path / name, 0.02, windows=windows) for name in ("one", "other")]
     assert main(["profile", *map(str, folders)]) == 0
     page = (folders[1] / "comparison.html").read_text()
-    assert "not measurable: its times vary more than 10,000-fold" in page
-    assert "not measurable: 2 windows are too few" in page
+    assert page.count("not measurable</td>") == 2
+    assert "its times vary more than 10,000-fold" in page
+    assert "2 windows are too few" in page
     assert "e+" not in page
     assert "nan" not in capsys.readouterr().out
 
