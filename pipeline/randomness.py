@@ -28,6 +28,7 @@ _MULTIPLIER_0 = 0xD2511F53
 _MULTIPLIER_1 = 0xCD9E8D57
 _WEYL_0 = 0x9E3779B9
 _WEYL_1 = 0xBB67AE85
+_NEVER_BEFORE = np.zeros(1, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,54 +100,75 @@ def philox4x32(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[in
 
 
 @kernel
-def _fill_words(
+def _words(
+    k0: int,
+    k1: int,
+    id_: int,
+    occurrence: int,
+    round: int,  # noqa: A002
+    block: int,
+) -> tuple[int, int, int, int]:
+    """Return the words of a block of a sample's stream.
+
+    The counter is (id's low 32 bits, id's bits 32 to 39 above 24 bits of block, occurrence, round).
+    """
+    high = ((id_ >> 32) & 0xFF) << 24
+    return philox4x32(id_ & _WORD, high | block, occurrence & _WORD, round & _WORD, k0, k1)
+
+
+@kernel
+def _fill_floats(
     k0: int,
     k1: int,
     ids: NDArray[np.int64],
     occurrences: NDArray[np.int64],
     round: int,  # noqa: A002
     first_block: int,
-    out: NDArray[np.uint32],
+    out: NDArray[np.float32],
 ) -> None:
-    """Fill row i of ``out``, uint32[n, 4 * blocks], with the words of ``ids[i]`` from ``first_block`` on.
-
-    The counter is (id's low 32 bits, id's bits 32 to 39 above 24 bits of block, occurrence, round).
-    """
+    """Fill row i of ``out``, float32[n, 4 * blocks], with uniforms of 24 bits, one per word of ``ids[i]``."""
     for i in range(ids.shape[0]):
-        identity = int(ids[i])
-        low = identity & _WORD
-        high = ((identity >> 32) & 0xFF) << 24
-        occurrence = int(occurrences[i]) & _WORD
         for block in range(out.shape[1] // 4):
-            words = philox4x32(low, high | (first_block + block), occurrence, round & _WORD, k0, k1)
-            out[i, 4 * block] = words[0]
-            out[i, 4 * block + 1] = words[1]
-            out[i, 4 * block + 2] = words[2]
-            out[i, 4 * block + 3] = words[3]
+            words = _words(k0, k1, int(ids[i]), int(occurrences[i]), round, first_block + block)
+            out[i, 4 * block] = (words[0] >> 8) * 2.0**-24
+            out[i, 4 * block + 1] = (words[1] >> 8) * 2.0**-24
+            out[i, 4 * block + 2] = (words[2] >> 8) * 2.0**-24
+            out[i, 4 * block + 3] = (words[3] >> 8) * 2.0**-24
 
 
-def _words(
-    keys: Keys,
-    stream: str,
+@kernel
+def _fill_doubles(
+    k0: int,
+    k1: int,
     ids: NDArray[np.int64],
     occurrences: NDArray[np.int64],
+    round: int,  # noqa: A002
     first_block: int,
-    blocks: int,
-) -> NDArray[np.uint32]:
-    if first_block + blocks > _MOST_BLOCKS:
-        raise DataError(f"a stream holds at most {_MOST_BLOCKS:,} blocks; got {first_block + blocks:,}")
+    out: NDArray[np.float64],
+) -> None:
+    """Fill row i of ``out``, float64[n, 2 * blocks], with uniforms of 53 bits, one per two words."""
+    for i in range(ids.shape[0]):
+        for block in range(out.shape[1] // 2):
+            words = _words(k0, k1, int(ids[i]), int(occurrences[i]), round, first_block + block)
+            out[i, 2 * block] = ((words[0] >> 5) * 67108864.0 + (words[1] >> 6)) * 2.0**-53
+            out[i, 2 * block + 1] = ((words[2] >> 5) * 67108864.0 + (words[3] >> 6)) * 2.0**-53
+
+
+def _key(keys: Keys, stream: str, end: int) -> int:
+    """Return the key of a stream of which blocks before ``end`` are drawn."""
+    if end > _MOST_BLOCKS:
+        raise DataError(f"a stream holds at most {_MOST_BLOCKS:,} blocks; got {end:,}")
     name = keys.scope + stream
-    if keys.view:
-        name = f"view {keys.view}/{name}"
-    out = np.empty((len(ids), 4 * blocks), dtype=np.uint32)
-    _fill_words(keys.seed, stream_key(name), ids, occurrences, keys.round, first_block, out)
-    return out
+    return stream_key(f"view {keys.view}/{name}" if keys.view else name)
 
 
-def _doubles(words: NDArray[np.uint32]) -> NDArray[np.float64]:
-    high = words[:, 0::2] >> np.uint32(5)
-    low = words[:, 1::2] >> np.uint32(6)
-    return (high * np.float64(1 << 26) + low) * 2.0**-53
+def _doubles(
+    keys: Keys, stream: str, ids: NDArray[np.int64], occurrences: NDArray[np.int64], count: int, first: int
+) -> NDArray[np.float64]:
+    block, blocks = first // 2, -(-count // 2)
+    key, out = _key(keys, stream, block + blocks), np.empty((len(ids), 2 * blocks))
+    _fill_doubles(keys.seed, key, ids, occurrences, keys.round, block, out)
+    return out[:, :count]
 
 
 def uniforms(keys: Keys, stream: str, count: int) -> NDArray[np.float32]:
@@ -156,8 +178,10 @@ def uniforms(keys: Keys, stream: str, count: int) -> NDArray[np.float32]:
     -------
     float32[n, count], multiples of 2**-24 in [0, 1).
     """
-    words = _words(keys, "sample/" + stream, keys.ids, keys.occurrences, 0, -(-count // 4))
-    return (words[:, :count] >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+    blocks = -(-count // 4)
+    key, out = _key(keys, "sample/" + stream, blocks), np.empty((len(keys), 4 * blocks), np.float32)
+    _fill_floats(keys.seed, key, keys.ids, keys.occurrences, keys.round, 0, out)
+    return out[:, :count]
 
 
 def sample_doubles(keys: Keys, stream: str, count: int, first: int = 0) -> NDArray[np.float64]:
@@ -170,8 +194,7 @@ def sample_doubles(keys: Keys, stream: str, count: int, first: int = 0) -> NDArr
     -------
     float64[n, count], multiples of 2**-53 in [0, 1).
     """
-    words = _words(keys, "sample/" + stream, keys.ids, keys.occurrences, first // 2, -(-count // 2))
-    return _doubles(words)[:, :count]
+    return _doubles(keys, "sample/" + stream, keys.ids, keys.occurrences, count, first)
 
 
 def batch_uniforms(keys: Keys, stream: str, count: int, first: int = 0) -> NDArray[np.float64]:
@@ -184,8 +207,7 @@ def batch_uniforms(keys: Keys, stream: str, count: int, first: int = 0) -> NDArr
     float64[count], multiples of 2**-53 in [0, 1).
     """
     step = np.array([keys.step], dtype=np.int64)
-    words = _words(keys, "batch/" + stream, step, np.zeros(1, dtype=np.int64), first // 2, -(-count // 2))
-    return _doubles(words)[0, :count]
+    return _doubles(keys, "batch/" + stream, step, _NEVER_BEFORE, count, first).reshape(count)
 
 
 def integers(
