@@ -13,6 +13,7 @@ import torch
 
 import pipeline
 import samplers
+from pipeline.device import resolve_device
 from pipeline.sources import open_source
 from pipeline.sources.torchvision import FashionMnist
 from tools.cli import main
@@ -33,7 +34,7 @@ def test_the_library_example_trains(fashion: Path, monkeypatch: pytest.MonkeyPat
         data.symlink_to(fashion)
     monkeypatch.chdir(fashion.parent)
     torch.manual_seed(0)
-    model = MODELS["resnet8"]().build(classes=10)
+    model = MODELS["resnet8"]().build(classes=10).to(resolve_device("auto"))
     before = [value.detach().clone() for value in model.parameters()]
     names = {
         "model": model,

@@ -178,7 +178,8 @@ class Settings:
     and .875 (224 of 256) where they differ in shape."""
 
     log_every: int = 20
-    """Steps between two lines of steps.jsonl; without a selection the device is waited for only here."""
+    """Steps between two lines of steps.jsonl; without a selection the device is waited for only here, on a
+    GPU for what it did an interval before."""
 
     checkpoint_seconds: float = 60
     """Minimum seconds between two checkpoints."""

@@ -81,7 +81,7 @@ def open_sinks(session: Session) -> Sinks:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """What a line says besides losses: step and training clock at its end, and entries of its own."""
+    """A line without its losses: step and training clock at its end, and its other entries."""
 
     step: int
     seconds: float

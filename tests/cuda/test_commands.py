@@ -1,4 +1,4 @@
-"""What a person types, on a GPU."""
+"""Commands on a GPU."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "focal": {"method": "focal"},
     "label_smoothing": {"method": "label_smoothing"},
 }
-"""What a step is made of, by recipe's entries."""
+"""Steps of several kinds, by a recipe's entries."""
 
 _NEAR = 1e-3
 """Relative: float32 sums in other orders, over some steps."""

@@ -1,4 +1,4 @@
-"""How a GPU computes is said by the run, and its faults are told in one line."""
+"""How a GPU computes is set by the run, and each of its faults is one line."""
 
 from __future__ import annotations
 

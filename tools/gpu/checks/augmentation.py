@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from pipeline import Augmentation, compose
+from pipeline.augment import Draws
 from pipeline.augment.randaugment import Randaugment
-from pipeline.ops.memory import place
 from pipeline.randomness import Keys
 from tools.gpu.outcome import Outcome, Row, Setting
 from tools.gpu.timing import launches, timed
@@ -55,13 +55,11 @@ class Work:
         self._images = levels.permute(0, 3, 1, 2)
         ids = np.arange(images)
         self._keys = [Keys(1, step, step, ids, np.zeros(images, np.int64)) for step in range(DRAWN)]
-        self._drawn = [made.draw(keys, pixels, pixels).parts for keys in self._keys]
+        self._drawn = [made.draw(keys, pixels, pixels) for keys in self._keys]
         self._placed = [self._place(turn) for turn in range(DRAWN)]
 
-    def _place(self, turn: int) -> list[dict[str, torch.Tensor]]:
-        return [
-            {name: place(array, self._device) for name, array in one.items()} for one in self._drawn[turn]
-        ]
+    def _place(self, turn: int) -> tuple[Draws, ...]:
+        return self._drawn[turn].to(self._device)[0]
 
     def row(self, repeats: int) -> Row:
         """Time draws, copies and the application."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pipeline import AUGMENTS, Augment
 from pipeline.augment.randaugment import Randaugment
-from pipeline.ops.memory import place
+from pipeline.ops.memory import place_all
 from pipeline.randomness import Keys
 from tools.gpu.outcome import Outcome, Row, Setting
 
@@ -50,8 +50,8 @@ def _compare(name: str, part: Augment, shape: tuple[int, int, int], device: torc
     drawn = part.draw(Keys(11, 2, 3, np.arange(count), np.arange(count) % 3), height, width)
 
     def applied(where: torch.device) -> Tensor:
-        draws = {key: place(array.copy(), where) for key, array in drawn.items()}
-        return part.apply(images.to(where), draws)
+        placed = place_all([array.copy() for array in drawn.values()], where)
+        return part.apply(images.to(where), dict(zip(drawn, placed, strict=True)))
 
     host, there = applied(torch.device("cpu")), applied(device)
     off = (host.double() - there.cpu().double()).abs()

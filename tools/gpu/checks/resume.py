@@ -21,9 +21,6 @@ from trainer.parallel import World
 from trainer.run_folder import RunFolder
 from trainer.session import Session
 
-TOLERANCE = 0.05
-"""Allowed relative difference of logged losses if kernels aren't deterministic."""
-
 
 class StopAt:
     """A watcher that records losses, and stops the run after a step, as by Ctrl-C."""
@@ -72,7 +69,7 @@ def check(setting: Setting) -> Outcome:
     if not stopped:
         outcome.problems.append("a run that was asked to stop went on to its end")
     _compare(outcome, at_once.losses, first.losses + second.losses)
-    _compare_folders(outcome, whole, parts, setting.device)
+    _compare_folders(outcome, whole, parts)
     return outcome
 
 
@@ -86,6 +83,7 @@ def _entries(setting: Setting, data: Path) -> dict[str, Any]:
         "device": setting.device,
         "augment": ["standard", "ricap"],
         "sampler": "uniform",
+        "deterministic": True,
         **(small if setting.smoke else usual),
     }
 
@@ -101,13 +99,13 @@ def _compare(outcome: Outcome, whole: list[float], parts: list[float]) -> None:
         return
     off = np.abs(np.array(parts) / np.array(whole) - 1)
     outcome.facts["largest difference of a loss, relative"] = float(off.max())
-    if off.max() > TOLERANCE:
+    if off.max() > 0:
         outcome.problems.append(
-            f"losses of the resumed run are off by {off.max():.1%}, at step {off.argmax() + 1}"
+            f"losses of the resumed run are off by {off.max():.1g} of them, at step {off.argmax() + 1}"
         )
 
 
-def _compare_folders(outcome: Outcome, whole: Path, parts: Path, device: str) -> None:
+def _compare_folders(outcome: Outcome, whole: Path, parts: Path) -> None:
     weights = [json.loads((folder / "ledger.json").read_text())["weights"] for folder in (whole, parts)]
     seen = [pq.read_table(folder / "samples.parquet")["times_seen"] for folder in (whole, parts)]
     outcome.facts |= {
@@ -116,7 +114,5 @@ def _compare_folders(outcome: Outcome, whole: Path, parts: Path, device: str) ->
     }
     if seen[0] != seen[1]:
         outcome.problems.append("the resumed run trained on other samples")
-    if device == "cpu" and weights[0] != weights[1]:
-        outcome.problems.append("on a CPU a resumed run must end with the same weights, bit for bit")
-    if device != "cpu":
-        outcome.notes.append("CUDA kernels need not be deterministic, so weights may differ in the last bits")
+    if weights[0] != weights[1]:
+        outcome.problems.append("a resumed run must end with the same weights, bit for bit (--deterministic)")
