@@ -24,9 +24,9 @@ _WORK = {
 """A loader's stages."""
 
 _OPTIONS = {
-    "read": "give the engine more threads (--engine.threads), or keep the set in memory (--engine resident)",
+    "read": "give the engine more threads (--engine.threads) or keep the set in memory (--engine resident)",
     "draw": "take a shorter chain (--augment)",
-    "place": "read smaller images, or keep the set on the device (--engine resident)",
+    "place": "read smaller images or keep the set on the device (--engine resident)",
 }
 """Remedies of a run by stage, as options to type."""
 
@@ -35,19 +35,22 @@ _SMALLER = "convert smaller images (trainer convert --square)"
 _ARGUMENTS = {
     "read": {
         "resident": _SMALLER,
-        "ffcv": "give the engine more threads (FfcvEngine(threads=...)), or keep the set in memory "
+        "ffcv": "give the engine more threads (FfcvEngine(threads=...)) or keep the set in memory "
         "(Loader(engine=ResidentEngine()))",
-        "dali": "give the engine more threads (DaliEngine(threads=...)), or keep the set in memory "
+        "dali": "give the engine more threads (DaliEngine(threads=...)) or keep the set in memory "
         "(Loader(engine=ResidentEngine()))",
         "": "keep the set in memory (Loader(engine=ResidentEngine()))",
     },
     "draw": {"": "give the loader a shorter chain (Loader(augment=...))"},
     "place": {
         "resident": _SMALLER,
-        "": "read smaller images, or keep the set on the device (Loader(engine=ResidentEngine()))",
+        "": "read smaller images or keep the set on the device (Loader(engine=ResidentEngine()))",
     },
 }
 """Remedies of a loop of one's own, as arguments in its code, by stage and engine."""
+
+
+_TRIES = "; `trainer profile run.toml`, of this run's folder, tries what makes it faster"
 
 
 def completed(profile: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,16 +133,18 @@ def _sentence(profile: Mapping[str, Any]) -> str:
             if profile["kind"] == "loader"
             else f"Training is bound by its steps{_longest_phase(profile)}"
         )
-        return f"{of}, not by the loader; it waits for batches {percent(stall)} of the time."
+        said = f"{of}, not by the loader; it waits for batches {percent(stall)} of the time"
+        return f"{said}{_TRIES if profile['kind'] == 'steps' else ''}."
     stages = _loader_seconds(profile)
     if not stages:
         return f"Training waits for batches {percent(stall)} of the time."
     name = max(stages, key=lambda stage: stages[stage])
     said, help_ = _WORK.get(name, name), _help(profile, name)
     share = percent(stages[name] / sum(stages.values()), 0)
+    tries = _TRIES if profile["kind"] == "steps" else ""
     return (
-        f"Training waits for the loader {percent(stall)} of the time: {share} of its work is {said}; "
-        f"{help_}, and a step would be up to {percent(stall, 0)} shorter."
+        f"Training waits for the loader {percent(stall)} of the time: {share} of its work is {said}; without "
+        f"waiting a step would be {percent(stall, 0)} shorter; not tried: {help_}{tries}."
     )
 
 

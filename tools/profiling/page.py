@@ -26,7 +26,9 @@ Row = Mapping[str, Any]
 
 def page(profile: Row) -> str:
     """Return the page of a profile as text."""
-    head, _, advice = str(profile["sentence"]).rstrip(".").partition("; ")
+    # What disturbed a profile stands in a notice of its own.
+    said = str(profile["sentence"]).rstrip(".").removesuffix(f"; but {profile.get('disturbed')}")
+    head, _, advice = said.partition("; ")
     return document(
         f"Profile: {head}",
         el("header", el("p", profile["setting"], class_="kicker"), el("h1", head + ".")),
@@ -56,8 +58,11 @@ def _sentence(words: str) -> str:
 
 def _with_options(words: str) -> list[Child]:
     """Return a text with the options and commands in it set as code, which isn't broken across lines."""
-    parts = re.split(r"((?:trainer \w+ )?--[a-z][\w.-]*(?: \d+)?)", words)
-    return [el("code", part, class_="option") if index % 2 else part for index, part in enumerate(parts)]
+    parts = re.split(r"(`[^`]+`|(?:trainer \w+ )?--[a-z][\w.-]*(?: \d+)?)", words)
+    return [
+        el("code", part.strip("`"), class_="option") if index % 2 else part
+        for index, part in enumerate(parts)
+    ]
 
 
 def sorting() -> str:

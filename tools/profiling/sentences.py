@@ -93,7 +93,8 @@ def _network(measured: Measured, fraction: str) -> Advised:
     )
     return (
         f"Training is bound by the network{', as it should be' if measured.disturbed is None else ''}: "
-        f"forward, backward and update take {fraction} of a step, and {fed}"
+        f"forward, backward and update take {fraction} of a step, all else could win "
+        f"{_percent(1 - measured.gain)}, and {fed}"
     ), help_
 
 

@@ -68,12 +68,15 @@ def test_a_loaders_figures_become_a_page(
 
 def test_a_disturbed_profile_says_so_on_top(tmp_path: Path) -> None:
     why = "alone, its stages take 143% of the step that they are part of: other programs disturbed it"
-    (tmp_path / "x.json").write_text(json.dumps(figures(disturbed=why, sentence="Bound; type --threads 2.")))
+    said = f"Bound; type --threads 2: `trainer tune`; but {why}."
+    (tmp_path / "x.json").write_text(json.dumps(figures(disturbed=why, sentence=said)))
     assert main(["profile", str(tmp_path / "x.json")]) == 0
     page = (tmp_path / "x.html").read_text()
     assert '<aside class="notice"><p>Alone, its stages take 143% of the step' in page
     assert page.index("Alone, its stages") < page.index("The change to make")
-    assert '<p>Type <code class="option">--threads 2</code>.</p>' in page
+    code = '<code class="option">'
+    assert f"<p>Type {code}--threads 2</code>: {code}trainer tune</code>.</p>" in page
+    assert page.count(why[1:]) == 1
     # A batch isn't larger than its set, nor a loader without threads drawn against them.
     assert "About 24,064 images per batch would fit" in page
     held = {**figures()["memory"], "fits": 60_000}
@@ -127,6 +130,22 @@ def test_a_mistyped_profile_is_one_line(
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_steps_of_a_run_say_what_tries_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tries = "; `trainer profile run.toml`, of this run's folder, tries what makes it faster."
+    assert main(["profile", str(write(tmp_path / "own", 0.02))]) == 0
+    assert tries in " ".join(capsys.readouterr().out.split())
+    spans = [
+        ["host", "wait", 0.0, 0.1, 1],
+        ["loader", "read", 0.0, 0.09, 1],
+        ["loader", "draw", 0.09, 0.1, 1],
+    ]
+    waiting = write(tmp_path / "waits", 0.02, wait=0.2, timeline=spans)
+    assert main(["profile", str(waiting)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "without waiting a step would be 50% shorter; not tried: give the engine more threads" in said
+    assert f"or keep the set in memory (--engine resident){tries}" in said
 
 
 def test_the_first_batch_of_a_loop_is_left_out(tmp_path: Path) -> None:

@@ -164,6 +164,7 @@ def test_only_what_was_tried_is_advised() -> None:
     assert "no faster" not in sentence(slow, [refused])
     network = measured(forward=30.0)
     assert "not tried: train at lower resolutions (--resolution progressive), compile" in sentence(network)
+    assert "take 86% of a step, all else could win 14%, and" in sentence(network)
     assert "(--compile, tried from --seconds 60 on)" in sentence(network)
     assert "--compile" not in sentence(network, [row("--compile", 0.99)]).split("not tried")[1]
 
