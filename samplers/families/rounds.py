@@ -129,6 +129,7 @@ class RoundSampler(ABC):
         self.part = part
         self.plan = plan
         self.rounds = plan.rounds
+        self._planned = plan.total, plan.rounds
         self.round = 0
         self.needs = part.needs
         self._rows = FeedbackBuffer(self.needs)
@@ -145,7 +146,10 @@ class RoundSampler(ABC):
 
     def size(self, number: int) -> int:
         """Return the number of samples that round ``number`` draws, before the batch remainder is carried."""
-        return self.plan.size(number)
+        if self.plan.oscillation:
+            return self.plan.size(number)
+        total, rounds = self._planned
+        return (number + 1) * total // rounds - number * total // rounds
 
     @property
     def notes(self) -> tuple[str, ...]:
