@@ -58,12 +58,12 @@ class Options:
     part of the seconds. Compiling is tried from 60 seconds on."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar=OUT)] = None
-    """Where the profile is written: a folder, for profile.html and profile.json in it, or a file that ends in
-    .html, with the .json beside it; by default a folder of the run's name in profiles/."""
+    """Where the profile is written: a folder, for profile.html and profile.json in it, or a page FILE.html,
+    with FILE.json beside it; by default a folder of the run's name in profiles/."""
 
     trace: bool = False
-    """Also write trace.json, a trace of torch.profiler with the phases and the loader's batches named, for
-    ui.perfetto.dev or chrome://tracing. Its size is printed: about a kilobyte per operation, 256 MiB at
+    """Also write trace.json, a trace of torch.profiler with the phases and the loader's batches named; open
+    it in ui.perfetto.dev or chrome://tracing. Its size is printed: about a kilobyte per operation, 256 MiB at
     most."""
 
     trace_steps: int = 10

@@ -49,7 +49,7 @@ class Comparison:
     """Folder or file of the second, compared with the first."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar=OUT)] = None
-    """Where the page is written: a folder, for comparison.html in it, or a file that ends in .html (default:
+    """Where the page is written: a folder, for comparison.html in it, or a page FILE.html (default:
     comparison.html beside the second)."""
 
     @classmethod

@@ -69,9 +69,12 @@ def check_page(page: Path) -> None:
 
 
 def is_profile(word: str) -> bool:
-    """Return whether a word of a command line is the path of a profile, rather than a recipe or images."""
+    """Return whether a word of a command line is the path of a profile, rather than a recipe or images.
+
+    A run's folder is meant as one, whether or not steps of it were recorded.
+    """
     path = Path(word)
-    return word.endswith(".json") or (path / FILE).is_file()
+    return word.endswith(".json") or any((path / name).is_file() for name in (FILE, "run.toml"))
 
 
 def read_profile(path: Path) -> dict[str, Any]:
@@ -84,8 +87,9 @@ def read_profile(path: Path) -> dict[str, Any]:
     """
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
+        remedy = ": `trainer run --profile-steps FIRST:LAST` records one in a run" if path.is_dir() else ""
         raise RunError(
-            f"a profile must be a folder or file that `trainer profile` wrote; {file} does not exist"
+            f"a profile must be a folder or file that `trainer profile` wrote; {file} does not exist{remedy}"
         )
     try:
         found = parsed(json.loads, read_text(file))
@@ -113,8 +117,8 @@ class Shown:
     """A profile's file, or its folder."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar=OUT)] = None
-    """Where the page is written: a folder, for profile.html in it, or a file that ends in .html (default:
-    beside the profile, with the ending .html)."""
+    """Where the page is written: a folder, for profile.html in it, or a page FILE.html (default: beside the
+    profile, with the ending .html)."""
 
     @classmethod
     def from_words(cls, words: Sequence[str], prog: str) -> Shown:

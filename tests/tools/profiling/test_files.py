@@ -17,7 +17,7 @@ from profile_figures import figures
 
 from pipeline import Loader, open_dataset, profile
 from tools.cli import main
-from tools.profiling.files import Place, read_profile
+from tools.profiling.files import Place, is_profile, read_profile
 
 
 def write(folder: Path, seconds: float, **entries: Any) -> Path:
@@ -102,6 +102,18 @@ def test_out_is_a_folder_or_a_page(tmp_path: Path) -> None:
     assert Place.of(tmp_path / "x.html") == Place(
         tmp_path / "x.html", tmp_path / "x.json", tmp_path / "x.trace.json"
     )
+
+
+def test_a_folder_of_images_is_no_profile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "photos").mkdir()
+    assert not is_profile(str(tmp_path / "photos"))
+    assert is_profile(str(write(tmp_path / "one", 0.02)))
+    # A run's folder is meant as one, and says what it lacks.
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.toml").write_text("")
+    assert main(["profile", str(run)]) == 2
+    assert f"{run / 'profile.json'} does not exist: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
