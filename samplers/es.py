@@ -20,7 +20,7 @@ from samplers.plan import Plan
 
 
 class ESSampler(SweepSampler):
-    """Takes candidates from a stream of sweeps, and draws each batch by weight from as many as it has."""
+    """Takes candidates from a stream of sweeps, and draws each batch by weight from candidates of its own."""
 
     part: ES
 

@@ -70,7 +70,7 @@ class Plan:
     oscillation_rounds: int = 1
 
     def __post_init__(self) -> None:
-        volumes = self._volumes
+        volumes = self._volumes  # which checks the oscillation
         if self.samples < 1:
             raise SamplingError(f"samples must be at least 1; got {self.samples}")
         if not 0 < self.budget <= 1:

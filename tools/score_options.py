@@ -87,7 +87,8 @@ class ScoreOptions:
     """Fraction of the set that a core-set ranks; the rest has score 0."""
 
     runs: tuple[Path, ...] = ()
-    """Finished run folders whose networks to use, instead of training any; not for forgetting."""
+    """Finished run folders whose networks to use, instead of training any; not for forgetting, aum, dual and
+    tdds, which need the whole training."""
 
     def __post_init__(self) -> None:
         if self.networks is not None and self.networks < 1:
