@@ -98,6 +98,8 @@ def test_every_stage_is_there_and_the_figures_hang_together(
     assert alone == pytest.approx(together["milliseconds"])
     assert sum(figures["phases_of_step"].values()) == pytest.approx(together["milliseconds"])
     assert figures["phases_of_step"]["rest"] == pytest.approx(found["rest"]["milliseconds"])
+    waits = figures["phases_of_step"]["wait"] / together["milliseconds"]
+    assert figures["stall"] == pytest.approx(waits)
     page = (tmp_path / "profile" / "profile.html").read_text()
     assert "By the clock of the loop, in its median window: these add up to the step." in page
     # One quantity for what the loader alone gives, wherever it stands.

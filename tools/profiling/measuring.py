@@ -139,10 +139,10 @@ def measure(session: Session, at: float, seconds: float) -> Profiled:
     finally:
         stages.close()
     medians = {name: statistics.median(taken) for name, taken in windows.items()}
-    step, wait, cached, loading = (medians.pop(name) for name in ("loop", "wait", "cached", "loading"))
-    # As the clock has it: with the phases it comes to the whole step.
-    medians["rest"] = loop.usual["rest"]
-    del medians[reference.NAME]
+    step, cached, loading = (medians.pop(name) for name in ("loop", "cached", "loading"))
+    # As the clock has them in one window: with the other phases they come to the whole step.
+    wait, medians["rest"] = (loop.usual[name] for name in ("wait", "rest"))
+    del medians["wait"], medians[reference.NAME]
     parts = {name.removeprefix(PART): medians.pop(name) for name in list(medians) if name.startswith(PART)}
     network = sum(medians[name] for name in ("forward", "backward", "optimizer"))
     measured = Measured(
