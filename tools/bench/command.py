@@ -26,6 +26,7 @@ BENCHES = {
     "selection": ("tools.bench.selection", "SelectionBench"),
     "ssl": ("tools.bench.ssl", "SslBench"),
     "ubn": ("tools.bench.ubn", "UbnBench"),
+    "speed": ("tools.bench.speed", "SpeedBench"),
 }
 """Each bench's module and its class there; a bench's fields are its options."""
 

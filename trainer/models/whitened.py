@@ -43,6 +43,8 @@ class WhitenedNetwork(nn.Module):
         Added to the variances of patches.
     images
         Number of training images that whitening is computed from.
+    unit_head
+        Whether the head's weights start with a deviation of 1.
 
     Attributes
     ----------
@@ -60,6 +62,7 @@ class WhitenedNetwork(nn.Module):
         momentum: float,
         eps: float,
         images: int,
+        unit_head: bool,
     ) -> None:
         super().__init__()
         check_classes(classes)
@@ -73,7 +76,7 @@ class WhitenedNetwork(nn.Module):
         groups = (_Group(a, b, depth, momentum) for a, b in itertools.pairwise(channels))
         self.groups = nn.Sequential(*groups)
         self.num_features = widths[-1]
-        self.head = ScaledLinear(self.num_features, classes, scale) if classes else nn.Identity()
+        self.head = ScaledLinear(self.num_features, classes, scale, unit_head) if classes else nn.Identity()
 
     @torch.no_grad()
     def begin_from(self, batches: Iterable[Tensor]) -> None:
@@ -139,19 +142,22 @@ class _Group(nn.Module):
 
 
 class ScaledLinear(nn.Linear):
-    """A linear layer without bias, whose weights start with a deviation of 1 and whose outputs are scaled.
+    """A linear layer without bias whose outputs are scaled.
 
     Parameters
     ----------
     scale
         Factor of the outputs.
+    unit
+        Whether weights start with a deviation of 1, not as torch's own.
     """
 
-    def __init__(self, features: int, classes: int, scale: float) -> None:
+    def __init__(self, features: int, classes: int, scale: float, unit: bool) -> None:
         super().__init__(features, classes, bias=False)
         self.scale = scale
-        with torch.no_grad():
-            self.weight.div_(self.weight.std())
+        if unit:
+            with torch.no_grad():
+                self.weight.div_(self.weight.std())
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Return scaled outputs [n, classes] of features [n, d]."""
@@ -184,8 +190,8 @@ def _as_buffer(module: nn.Module, name: str) -> None:
 class WhitenedCNN:
     """Small convolutional network behind a fixed whitening layer, made for trainings of seconds on CIFAR.
 
-    Jordan (2024): that of airbench94 by default, with depth 3, widths 128 384 512, scale 1/9 and norm
-    momentum 0.1 that of airbench96. A layer of fixed 2x2 filters whitens patches of the images, as
+    Jordan (2024): that of airbench94 by default, with depth 3, widths 128 384 512, scale 1/9, norm momentum
+    0.1 and no unit head that of airbench96. A layer of fixed 2x2 filters whitens patches of the images, as
     computed from some of the training set before the first step; convolutions start as the identity
     as far as they have channels (dirac); batch normalization has no scale; the head starts with weights of
     deviation 1 and its outputs are scaled down. It takes images of 9 pixels and more.
@@ -199,6 +205,9 @@ class WhitenedCNN:
 
     scale: float | None = None
     """Factor of the outputs; None takes 1 / the last width."""
+
+    unit_head: bool = True
+    """Start the head's weights with a deviation of 1; without, as torch starts linear layers."""
 
     norm_momentum: float = 0.4
     """Weight of each batch in the running statistics of batch normalization: high, as trainings are short."""
@@ -233,4 +242,5 @@ class WhitenedCNN:
             momentum=self.norm_momentum,
             eps=self.whitening_eps,
             images=self.whitening_images,
+            unit_head=self.unit_head,
         )

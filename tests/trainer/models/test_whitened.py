@@ -72,6 +72,9 @@ def test_outputs_are_scaled_and_the_heads_weights_have_a_deviation_of_one() -> N
     features = torch.randn(3, 8)
     assert network.head.weight.std().item() == pytest.approx(1)  # type: ignore[operator]
     torch.testing.assert_close(network.head(features), F.linear(features, network.head.weight) / 8)  # type: ignore[arg-type]
+    usual = WhitenedCNN(widths=(4, 8, 8), unit_head=False).build(10)
+    # Uniform within 1 / sqrt(8).
+    assert usual.head.weight.abs().max().item() < 8**-0.5  # type: ignore[operator]
     scaled = WhitenedCNN(widths=(4, 8, 8), scale=2.0).build(10)
     torch.testing.assert_close(scaled.head(features), 2 * F.linear(features, scaled.head.weight))  # type: ignore[arg-type]
 
