@@ -12,7 +12,7 @@ from samplers.errors import SamplingError
 def stratified(scores: Floats, count: int, key: np.uint64, *, cut: float = 0.0, strata: int = 50) -> Ids:
     """Choose ``count`` samples that cover the range of the scores.
 
-    Coverage-centric coreset selection, CCS (Zheng et al. 2023), algorithm 1. The fraction ``cut`` of the
+    Coverage-centric coreset selection, CCS (Zheng et al. 2023), by its code. The fraction ``cut`` of the
     highest scores, the hardest samples and the mislabelled among them, is left out. The range of the others'
     scores is divided into strata of equal width. From the smallest stratum to the largest, each gets the
     budget that is left divided by the strata that are left, or all of its samples where it holds fewer; which
@@ -21,17 +21,17 @@ def stratified(scores: Floats, count: int, key: np.uint64, *, cut: float = 0.0, 
     Parameters
     ----------
     scores
-        float32[N], higher for harder samples. The paper uses the area under the margin, as `trainer score
+        float32[N], higher for harder samples. CCS uses the area under the margin, as `trainer score
         --metric aum` measures it; EL2N and forgetting counts serve, too.
     count
         Number of samples to keep.
     key
         Key of the random numbers.
     cut
-        beta, the fraction of the set that is left out: in the paper from 0 where most is kept to 0.3 where a
-        tenth is, tuned for each data set and size.
+        beta, the fraction of the set that is left out: by the code's documentation from 0 where most is
+        kept to 0.3 where a tenth is, tuned for each data set and size.
     strata
-        k, 50 in the paper.
+        k, 50 in the code.
 
     Returns
     -------
