@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,20 @@ _STEPS = 5
 _LONG: dict[str, Any] = {"budget": 1.0, "log_every": 1000}
 """A round of eight steps, without the log's."""
 
+
+def _from_the_start(name: str) -> dict[str, Any]:
+    """Return a selection that is on at once, from as few candidates as the set has."""
+    known = {field.name for field in fields(SELECTIONS[name])}  # type: ignore[arg-type]
+    return {"name": name, **{key: value for key, value in _OPTIONS.items() if key in known}}
+
+
+_OPTIONS = {"start": 0.0, "end": 1.0, "bank": 32}
+
 SETTINGS: dict[str, dict[str, Any]] = {
-    **{f"selection {name}": {"selection": name} for name in sorted(set(SELECTIONS) - set(_WAITING))},
+    **{
+        f"selection {name}": {"selection": _from_the_start(name)}
+        for name in sorted(set(SELECTIONS) - set(_WAITING))
+    },
     "randaugment": {"augment": ["randaugment", "ricap"]},
     "ssl": {"augment": ["ssl"]},
     "multi": {"augment": ["multi"], "multiply": 2},
