@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.ops.packing import Layout, packed
+from pipeline.ops.packing import Layout
 
 _UNITS = (torch.complex128, torch.int64, torch.int32, torch.int16, torch.uint8)
 
@@ -78,8 +78,9 @@ def place_all(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tens
     if device.type != "cuda" or len(arrays) < 2:
         return [place(array, device) for array in arrays]
     # PyTorch's pinned allocator reuses a block only after the copies issued from it are complete.
-    block = torch.empty(Layout.of(arrays).size, dtype=torch.uint8, pin_memory=True)
-    _, layout = packed(arrays, block.numpy())
+    layout = Layout.of(arrays)
+    block = torch.empty(layout.size, dtype=torch.uint8, pin_memory=True)
+    layout.fill(block.numpy(), arrays)
     return layout.tensors(block.to(device, non_blocking=True))
 
 

@@ -35,6 +35,7 @@ ARRAYS: st.SearchStrategy[list[NDArray[Any]]] = st.lists(
 def test_arrays_come_back_from_one_aligned_block(arrays: list[NDArray[Any]]) -> None:
     block, layout = packed(arrays)
     assert block.nbytes == layout.size
+    assert layout.size % 16 == 0
     assert all(first % 16 == 0 for _, _, first in layout.entries)
     tensors = layout.tensors(torch.from_numpy(block))
     for array, there, tensor in zip(arrays, layout.arrays(block), tensors, strict=True):
