@@ -167,9 +167,11 @@ class SpeedBench:
         folder.mkdir()
         device = choose_device(self.device, World())
         ours = self._ours(case)
-        data = noise(folder, samples=max(_SAMPLES, 2 * ours.batch_size), pixels=32)
         works, totals = [], []
         runs = [ours] if case != "cifar10-96-proxy" else [ours, self._without()]
+        # The plain loop crops all images at an epoch's beginning: a measurement is one epoch.
+        samples = self.steps * ours.batch_size if len(runs) == 1 else max(_SAMPLES, 8 * ours.batch_size)
+        data = noise(folder, samples=samples, pixels=32)
         for number, run in enumerate(runs):
             works.append(self._session_steps(run, data, folder / f"{number}", device))
             totals.append(_steps(run))
