@@ -65,6 +65,7 @@ def further_networks(
         if run.channels_last:
             network = network.to(memory_format=torch.channels_last)
         guard_narrow(network)
+        drop_counters(network)
         trained = tuple((name, value) for name, value in network.named_parameters() if value.requires_grad)
         return FurtherNetwork(
             network,
