@@ -16,6 +16,8 @@ from tools.arguments import UsageError
 from tools.bench.record import Images, RecordTraining, _cropped
 from tools.bench.speed import SpeedBench
 from trainer.models import WhitenedCNN
+from trainer.optimizers.muon import Muon
+from trainer.schedules import Linear
 
 TINY = WhitenedCNN(widths=(8, 16, 16))
 CPU = torch.device("cpu")
@@ -93,6 +95,14 @@ def test_whole_trainings_have_accuracies_in_pairs(cifar: Callable[[str, int], Pa
     assert accuracy.theirs is not None
     assert rows["/accuracy-difference"].ours == pytest.approx(accuracy.ours - accuracy.theirs)
     assert 0 <= accuracy.ours <= 100
+
+
+def test_rates_go_with_the_batch_as_those_of_sums_of_losses() -> None:
+    run = SpeedBench(batch_size=500, epochs=2, device="cpu")._run("cifar10")
+    assert isinstance(run.optimizer, Muon)
+    found = run.optimizer.rest_lr, run.optimizer.norm_bias_lr, run.optimizer.weight_decay
+    assert found == pytest.approx((0.67 * 500, 0.053 * 500, 2e-6 * 500))
+    assert run.schedule == Linear(final=1 / 200)
 
 
 def test_what_it_cannot_measure_is_one_line() -> None:

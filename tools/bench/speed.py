@@ -26,8 +26,10 @@ from trainer.data import Data, open_data
 from trainer.hardware.device import choose_device
 from trainer.inference.predict import EverySample
 from trainer.models import ModelConfig, WhitenedCNN
+from trainer.optimizers.muon import Muon
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
+from trainer.schedules import Linear
 from trainer.selection.proxy import Proxy
 from trainer.warmup import warm_up
 from trainer.watch import Silent
@@ -126,9 +128,9 @@ class SpeedBench:
             table["data_dir"] = str(self.data_dir)
         if self.epochs is not None:
             table["epochs"] = self.epochs
-        if self._size is not None:
-            table["batch_size"] = self._size
         run = recipe.from_table(table, where="bench")
+        if self._size is not None:
+            run = _resized(run, self._size)
         selection = run.selection
         if isinstance(selection, Proxy) and selection.model is not None:
             own = _narrowed(selection.network_of(run.model), self._factor)
@@ -299,6 +301,18 @@ def _images(data: Data, device: torch.device) -> Images:
 def _steps(run: Run) -> int:
     """Return the number of steps of a run on CIFAR-10's 50,000 images."""
     return round(run.epochs * run.budget * 50_000) // run.batch_size
+
+
+def _resized(run: Run, batch_size: int) -> Run:
+    """Return a run in other batches, whose rates are those of the script: for sums of losses."""
+    factor, optimizer = batch_size / run.batch_size, run.optimizer
+    names = ("rest_lr" if isinstance(optimizer, Muon) else "lr", "norm_bias_lr", "weight_decay")
+    scaled: Any = {name: factor * getattr(optimizer, name) for name in names}
+    made: Any = replace(optimizer, **scaled)  # type: ignore[type-var]
+    run = replace(run, batch_size=batch_size, optimizer=made)
+    if isinstance(run.schedule, Linear):
+        run = replace(run, schedule=Linear(final=1 / _steps(run)))
+    return run
 
 
 def _narrowed(part: ModelConfig, factor: float) -> WhitenedCNN:
