@@ -50,7 +50,8 @@ def publish(
     shown = [sheet for sheet in made if sheet]
     said = conclusion(outcome)
     facts = protocol(outcome, state)
-    for sheet in shown[:2]:
+    # A terminal has no room for what was published: it stands in the files.
+    for sheet in filter(None, (tables.results(outcome, printed=False), tables.comparisons(outcome))):
         console.print(sheets.terminal(sheet))
     for sentence in said:
         console.print(sentence, soft_wrap=True, highlight=False)

@@ -16,11 +16,17 @@ from tools.studying.sheets import NOTHING, Figure, Sheet, words
 EQUAL = {"trained": "samples", "compute": "compute", "hours": "hours"}
 
 
-def results(outcome: Outcome) -> Sheet:
-    """Return the table of results: an arm per row."""
+def results(outcome: Outcome, *, printed: bool = True) -> Sheet:
+    """Return the table of results: an arm per row.
+
+    Parameters
+    ----------
+    printed
+        Whether to have a column of published results, where the study has any.
+    """
     metric, axes = outcome.metric, outcome.study.axes
     unit = metrics.unit_of_difference(metric)
-    published = outcome.study.published
+    published = outcome.study.published if printed else None
     source = "" if published is None else f" Published: {published.source}, as printed there."
     rows = []
     for one in outcome.arms:
@@ -31,7 +37,7 @@ def results(outcome: Outcome) -> Sheet:
             (
                 *(words(one.arm.labels[axis.name]) for axis in axes),
                 _mean(outcome, one),
-                *_published(outcome, one),
+                *(() if published is None else (_published(outcome, one),)),
                 _figure(metrics.deviation(metric, one.deviation), one.deviation),
                 Figure(_runs(one), len(one.results)),
                 Figure(str(len(one.diverged)), len(one.diverged)),
@@ -75,16 +81,14 @@ def _mean(outcome: Outcome, one: ArmResult) -> Figure:
     return _figure(metrics.cell(outcome.metric, one.mean), one.mean, bold=better)
 
 
-def _published(outcome: Outcome, one: ArmResult) -> tuple[Figure, ...]:
-    """Return the cell of an arm's published result; no cell for a study without any."""
+def _published(outcome: Outcome, one: ArmResult) -> Figure:
+    """Return the cell of an arm's published result."""
     published = outcome.study.published
-    if published is None:
-        return ()
-    printed = published.of(one.arm)
+    printed = None if published is None else published.of(one.arm)
     if printed is None:
-        return (NOTHING,)
+        return NOTHING
     spread = "" if printed.deviation is None else f" {PLUS_MINUS} {printed.deviation:g}"
-    return (Figure(f"{printed.mean:g}{spread}", printed.mean / metrics.scale(outcome.metric)),)
+    return Figure(f"{printed.mean:g}{spread}", printed.mean / metrics.scale(outcome.metric))
 
 
 def _better(outcome: Outcome, comparison: Comparison) -> bool:
