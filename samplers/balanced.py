@@ -8,10 +8,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.checks import check_within
+from samplers.checks import check_within, class_labels
 from samplers.draws.arrays import Doubles
 from samplers.draws.tables import AliasTable
-from samplers.errors import SamplingError
 from samplers.families.rounds import RoundDraft, RoundSampler, Statistic, announced
 from samplers.plan import Plan
 
@@ -63,9 +62,6 @@ class Balanced:
         SamplingError
             When the plan has no labels.
         """
-        if plan.labels is None:
-            raise SamplingError(
-                "balanced needs one class per sample, and this set has none: choose another sampler"
-            )
-        counts = np.bincount(plan.labels).astype(np.float64)
-        return announced(BalancedSampler(self, plan, counts[plan.labels] ** (self.power - 1)))
+        labels = class_labels("balanced", plan)
+        counts = np.bincount(labels).astype(np.float64)
+        return announced(BalancedSampler(self, plan, counts[labels] ** (self.power - 1)))

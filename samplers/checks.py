@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from samplers.draws.arrays import Ids
 from samplers.errors import SamplingError
 from samplers.plan import Plan
 
@@ -22,6 +25,15 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise SamplingError if an option is not one of its choices."""
     if value not in choices:
         raise SamplingError(f"{name} must be one of {', '.join(choices)}; got {value}")
+
+
+def class_labels(sampler: str, plan: Plan) -> Ids:
+    """Return the class of each sample, int64[N]; raise SamplingError if the plan has none."""
+    if plan.labels is None:
+        raise SamplingError(
+            f"{sampler} needs one class per sample, and this set has none: choose another sampler"
+        )
+    return plan.labels.astype(np.int64)
 
 
 def check_warmup(warmup_rounds: int, plan: Plan | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from samplers.checks import check_choice
+from samplers.checks import check_choice, class_labels
 from samplers.draws import counter, draw
 from samplers.draws.arrays import Doubles, Ids
 from samplers.draws.shuffle import in_passes, shuffled
@@ -186,8 +186,4 @@ class RCAP:
         SamplingError
             When the plan has no labels.
         """
-        if plan.labels is None:
-            raise SamplingError(
-                "rcap needs one class per sample, and this set has none: choose another sampler"
-            )
-        return announced(RCAPSampler(self, plan, plan.labels.astype(np.int64)))
+        return announced(RCAPSampler(self, plan, class_labels("rcap", plan)))
