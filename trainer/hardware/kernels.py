@@ -25,7 +25,7 @@ def use_kernels(run: Run, device: torch.device) -> None:
     if device.type != "cuda":
         if run.precision == "tf32":
             raise RunError(
-                f"precision tf32 is of NVIDIA GPUs from Ampere on; got device {device}: give --precision fp32"
+                f"tf32 needs an NVIDIA GPU from Ampere on; got device {device}: give --precision fp32"
             )
         return
     check_precision(run, torch.cuda.get_device_capability(device), torch.cuda.get_device_name(device))
@@ -52,7 +52,7 @@ def check_precision(run: Run, capability: tuple[int, int], name: str) -> None:
     """
     if run.precision in ("bf16", "tf32") and capability < (8, 0):
         raise RunError(
-            f"precision {run.precision} is of GPUs from Ampere on (compute capability 8.0); {name} has "
+            f"precision {run.precision} needs a GPU of compute capability 8.0 or above (Ampere); {name} has "
             f"{capability[0]}.{capability[1]}: give --precision fp16 or fp32"
         )
 

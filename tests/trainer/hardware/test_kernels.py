@@ -53,12 +53,15 @@ def test_repeatable_kernels_are_asked_for() -> None:
 
 
 def test_a_precision_that_the_device_lacks_is_refused() -> None:
-    line = r"precision bf16 is of GPUs from Ampere on .*; Tesla T4 has 7\.5: give --precision fp16 or fp32"
+    line = (
+        r"precision bf16 needs a GPU of compute capability 8\.0 .*; Tesla T4 has 7\.5: "
+        "give --precision fp16 or fp32"
+    )
     with pytest.raises(RunError, match=line):
         check_precision(Run(precision="bf16"), (7, 5), "Tesla T4")
     check_precision(Run(precision="bf16"), (8, 0), "A100")
     check_precision(Run(precision="fp16"), (7, 5), "Tesla T4")
-    with pytest.raises(RunError, match=r"tf32 is of NVIDIA GPUs .* got device cpu: give --precision fp32"):
+    with pytest.raises(RunError, match=r"tf32 needs an NVIDIA GPU.* got device cpu: give --precision fp32"):
         use_kernels(Run(precision="tf32"), torch.device("cpu"))
 
 
