@@ -98,7 +98,7 @@ def test_whole_trainings_have_accuracies_in_pairs(cifar: Callable[[str, int], Pa
 
 
 def test_rates_go_with_the_batch_as_those_of_sums_of_losses() -> None:
-    run = SpeedBench(batch_size=500, epochs=2, device="cpu")._run("cifar10")
+    run = SpeedBench(batch_size=500, epochs=2, device="cpu")._runs.plain("cifar10")
     assert isinstance(run.optimizer, Muon)
     found = run.optimizer.rest_lr, run.optimizer.norm_bias_lr, run.optimizer.weight_decay
     assert found == pytest.approx((0.67 * 500, 0.053 * 500, 2e-6 * 500))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 
@@ -18,32 +16,18 @@ from tools.bench import measure
 from tools.bench.clock import Clock
 from tools.bench.record import Images, RecordTraining
 from tools.bench.sessions import noise, training
-from trainer import recipe
+from tools.bench.speed_runs import CASES, Selected, SpeedRuns, steps_of
 from trainer.begin import open_session
 from trainer.build import build
 from trainer.config import Run
 from trainer.data import Data, open_data
 from trainer.hardware.device import choose_device
 from trainer.inference.predict import EverySample
-from trainer.models import ModelConfig, WhitenedCNN
-from trainer.optimizers.muon import Muon
 from trainer.parallel import World
 from trainer.run_folder import RunFolder
-from trainer.schedules import Linear
-from trainer.selection.proxy import Proxy
 from trainer.warmup import warm_up
 from trainer.watch import Silent
 
-CASES = ("cifar10", "cifar10-selected", "cifar10-96-proxy")
-_RECIPES = dict(zip(CASES, ("cifar10_speed", "cifar10_speed", "cifar10_speed96"), strict=True))
-_SELECTED: dict[str, dict[str, Any]] = {
-    "rs2": {"sampler": "rs2", "budget": 0.9},
-    "proxy": {
-        "budget": 0.75,
-        "scoring": "train",
-        "selection": {"name": "proxy", "ratio": 4 / 3, "width": 0.25},
-    },
-}
 _NARROW = 0.25
 _SMALL = 256
 _SAMPLES = 4096
@@ -67,7 +51,7 @@ class SpeedBench:
     full: bool = False
     """Train to the end, on CIFAR-10 in the data directory, and compare accuracies, too."""
 
-    selected: Literal["rs2", "proxy"] = "rs2"
+    selected: Selected = "rs2"
     """How cifar10-selected spares samples: by rs2 at budget 0.9, or by a proxy's choice of three in four."""
 
     width: float | None = None
@@ -116,67 +100,34 @@ class SpeedBench:
                 found += measured(case, Path(scratch) / case, clock)
             return found
 
-    # --- What is compared --------------------------------------------------------------------------------
-
-    def _run(self, case: str, **entries: Any) -> Run:
-        """Return a case's recipe at this bench's size."""
-        table = recipe.to_table(recipe.load(_RECIPES[case]))
-        table.update(device=self.device, compile=self.compile, **entries)
-        if self.threads is not None:
-            table["threads"] = self.threads
-        if self.data_dir is not None:
-            table["data_dir"] = str(self.data_dir)
-        if self.epochs is not None:
-            table["epochs"] = self.epochs
-        run = recipe.from_table(table, where="bench")
-        if self._size is not None:
-            run = _resized(run, self._size)
-        selection = run.selection
-        if isinstance(selection, Proxy) and selection.model is not None:
-            own = _narrowed(selection.network_of(run.model), self._factor)
-            widths = ",".join(map(str, own.widths))
-            selection = replace(
-                selection, model=re.sub(r"widths=[\d,]+", f"widths={widths}", selection.model)
-            )
-        return replace(run, model=_narrowed(run.model, self._factor), selection=selection)
-
-    def _ours(self, case: str, **entries: Any) -> Run:
-        selected = _SELECTED[self.selected] if case == "cifar10-selected" else {}
-        return self._run(case, **{**selected, **entries})
-
-    def _without(self, **entries: Any) -> Run:
-        """Return cifar10_speed96 without its proxy: all samples of as many steps."""
-        run = self._run("cifar10-96-proxy", selection="all", budget=1.0, **entries)
-        optimizer: Any = run.optimizer
-        rates = {name: 2 * getattr(optimizer, name) for name in ("lr", "norm_bias_lr")}
-        return replace(run, batch_size=2 * run.batch_size, optimizer=replace(optimizer, **rates))
-
     @property
-    def _small(self) -> bool:
-        return not self.full and choose_device(self.device, World()).type == "cpu"
-
-    @property
-    def _factor(self) -> float:
-        return self.width if self.width is not None else _NARROW if self._small else 1.0
-
-    @property
-    def _size(self) -> int | None:
-        return self.batch_size if self.batch_size is not None else _SMALL if self._small else None
+    def _runs(self) -> SpeedRuns:
+        small = not self.full and choose_device(self.device, World()).type == "cpu"
+        return SpeedRuns(
+            factor=self.width if self.width is not None else _NARROW if small else 1.0,
+            batch_size=self.batch_size if self.batch_size is not None else _SMALL if small else None,
+            epochs=self.epochs,
+            selected=self.selected,
+            device=self.device,
+            compile=self.compile,
+            threads=self.threads,
+            data_dir=self.data_dir,
+        )
 
     # --- Step times --------------------------------------------------------------------------------------
 
     def _timed(self, case: str, folder: Path, clock: Clock) -> list[measure.Row]:
         folder.mkdir()
         device = choose_device(self.device, World())
-        ours = self._ours(case)
+        ours = self._runs.ours(case)
         works, totals = [], []
-        runs = [ours] if case != "cifar10-96-proxy" else [ours, self._without()]
+        runs = [ours] if case != "cifar10-96-proxy" else [ours, self._runs.without()]
         # The plain loop crops all images at an epoch's beginning: a measurement is one epoch.
         samples = self.steps * ours.batch_size if len(runs) == 1 else max(_SAMPLES, 8 * ours.batch_size)
         data = noise(folder, samples=samples, pixels=32)
         for number, run in enumerate(runs):
             works.append(self._session_steps(run, data, folder / f"{number}", device))
-            totals.append(_steps(run))
+            totals.append(steps_of(run))
         if len(runs) == 1:
             plain = RecordTraining(
                 _images(data, device),
@@ -188,7 +139,7 @@ class SpeedBench:
                 compiled=self.compile,
             )
             works.append(self._plain_steps(plain, device))
-            totals.append(_steps(self._run("cifar10")))
+            totals.append(steps_of(self._runs.plain("cifar10")))
         taken = measure.interleave(works, self.repeats, warmup=1, clock=clock)
         seconds = [total * time / self.steps for total, time in zip(totals, taken, strict=True)]
         peer = "without the proxy" if len(runs) > 1 else "plain loop"
@@ -221,11 +172,11 @@ class SpeedBench:
 
     def _trained(self, case: str, folder: Path, clock: Clock) -> list[measure.Row]:
         sides: list[Callable[[int], tuple[float, float]]] = [
-            lambda seed: _train(self._ours(case, seed=seed), folder / f"ours-{seed}")
+            lambda seed: _train(self._runs.ours(case, seed=seed), folder / f"ours-{seed}")
         ]
         if case == "cifar10-96-proxy":
             peer = "without the proxy"
-            sides.append(lambda seed: _train(self._without(seed=seed), folder / f"without-{seed}"))
+            sides.append(lambda seed: _train(self._runs.without(seed=seed), folder / f"without-{seed}"))
         else:
             peer = "plain loop"
             sides.append(self._record())
@@ -247,7 +198,7 @@ class SpeedBench:
 
     def _record(self) -> Callable[[int], tuple[float, float]]:
         """Return what trains the plain loop to its end on the files of our runs."""
-        run, device = self._run("cifar10"), choose_device(self.device, World())
+        run, device = self._runs.plain("cifar10"), choose_device(self.device, World())
         data = open_data(run, World(), Silent().converting)
         train = _images(data, device)
         test = _images(Data(data.test, data.test), device)
@@ -296,29 +247,6 @@ def _images(data: Data, device: torch.device) -> Images:
     with Loader(data.train, batch_size=len(data.train), device="cpu") as loader:
         (batch,) = loader.batches(EverySample(len(data.train)))
         return Images.of(batch.images, batch.targets["label"], device)
-
-
-def _steps(run: Run) -> int:
-    """Return the number of steps of a run on CIFAR-10's 50,000 images."""
-    return round(run.epochs * run.budget * 50_000) // run.batch_size
-
-
-def _resized(run: Run, batch_size: int) -> Run:
-    """Return a run in other batches, whose rates are those of the script: for sums of losses."""
-    factor, optimizer = batch_size / run.batch_size, run.optimizer
-    names = ("rest_lr" if isinstance(optimizer, Muon) else "lr", "norm_bias_lr", "weight_decay")
-    scaled: Any = {name: factor * getattr(optimizer, name) for name in names}
-    made: Any = replace(optimizer, **scaled)  # type: ignore[type-var]
-    run = replace(run, batch_size=batch_size, optimizer=made)
-    if isinstance(run.schedule, Linear):
-        run = replace(run, schedule=Linear(final=1 / _steps(run)))
-    return run
-
-
-def _narrowed(part: ModelConfig, factor: float) -> WhitenedCNN:
-    assert isinstance(part, WhitenedCNN)
-    first, second, third = (max(1, round(factor * width)) for width in part.widths)
-    return replace(part, widths=(first, second, third))
 
 
 def _wait(device: torch.device) -> None:
