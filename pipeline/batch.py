@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -62,16 +60,6 @@ class PendingIds:
 
 Ids = NDArray[np.int64] | PendingIds
 """The ids of a batch's samples: on the host, or pending on the device."""
-
-
-def resolve(ids: Sequence[Ids]) -> list[NDArray[np.int64]]:
-    """Return the ids of several batches, int64[n] each; waits for the device once, where any are pending."""
-    pending = [one for one in ids if isinstance(one, PendingIds)]
-    if not pending:
-        return cast("list[NDArray[np.int64]]", list(ids))
-    bounds = np.cumsum([len(one) for one in pending])[:-1]
-    indices = iter(np.split(torch.cat([one.indices for one in pending]).cpu().numpy(), bounds))
-    return [one.candidates[next(indices)] if isinstance(one, PendingIds) else one for one in ids]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

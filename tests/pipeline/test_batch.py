@@ -4,23 +4,12 @@ import numpy as np
 import torch
 
 from pipeline import Batch, Mixture, PendingIds
-from pipeline.batch import resolve
 
 
 def test_pending_ids_are_those_of_the_chosen_candidates() -> None:
     pending = PendingIds(np.array([30, 10, 20]), torch.tensor([2, 0, 0, 1]))
     assert len(pending) == 4
     assert pending.resolve().tolist() == [20, 30, 30, 10]
-
-
-def test_ids_of_several_batches_are_resolved_in_order() -> None:
-    known = np.array([5, 6])
-    first = PendingIds(np.array([30, 10, 20]), torch.tensor([2, 0]))
-    second = PendingIds(np.array([7, 8]), torch.tensor([1, 1, 0]))
-    resolved = resolve([first, known, second])
-    assert [ids.tolist() for ids in resolved] == [[20, 30], [5, 6], [8, 8, 7]]
-    assert resolve([known])[0] is known
-    assert resolve([]) == []
 
 
 def test_without_mixing_every_image_has_one_constituent() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import Batch, Mixture
+from pipeline import Batch, Mixture, PendingIds
 from trainer.feedback import FeedbackBuffer
 from trainer.methods import Losses
 from trainer.methods.classification import Supervised
@@ -72,3 +72,16 @@ def test_by_position_the_ith_image_is_feedback_for_the_ith_sample() -> None:
     np.testing.assert_allclose(feedback.p_true[own], expected, rtol=1e-6)
     # Neither image shows sample 7.
     assert set(found["constituents"][0].feedback.ids.tolist()) == {3}
+
+
+def test_ids_that_only_the_device_knew_come_in_the_order_of_steps() -> None:
+    known = np.array([5, 6])
+    first = PendingIds(np.array([30, 10, 20]), torch.tensor([2, 0]))
+    second = PendingIds(np.array([7, 8]), torch.tensor([1, 0]))
+    buffer = FeedbackBuffer(World())
+    for ids in (first, known, second):
+        images = torch.zeros(len(ids), 3, 4, 4)
+        buffer.add(Batch(ids, (images,), {}), Losses(torch.arange(float(len(ids)))[:, None]))
+    found = buffer.drain(3)
+    assert found.feedback.ids.tolist() == found.trained.tolist() == [20, 30, 5, 6, 8, 7]
+    assert found.feedback.loss.tolist() == [0.0, 1.0, 0.0, 1.0, 0.0, 1.0]

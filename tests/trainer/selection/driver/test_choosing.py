@@ -11,7 +11,7 @@ import pytest
 import torch
 from selecting_sessions import ALWAYS, NAMES, Recipe, raw_batches_of
 
-from pipeline.batch import resolve
+from pipeline.batch import PendingIds
 from pipeline.conversion.convert import ConvertOptions, convert
 from pipeline.formats import open_dataset
 from pipeline.resolution import Stage
@@ -47,7 +47,7 @@ def test_what_is_chosen_is_mixed_with_its_own_labels_and_shares(
         batch = ready.batch
         assert batch.mixture is not None
         assert isinstance(batch.ids, np.ndarray) == (ready.choice is None)
-        (ids,) = resolve([batch.ids])
+        ids = batch.ids.resolve() if isinstance(batch.ids, PendingIds) else batch.ids
         owners = ids[batch.mixture.partners]
         np.testing.assert_array_equal(batch.constituents(batch.targets["label"]).numpy(), owners % 5)
         levels = batch.images[:, 0].numpy() * 255 / 2
